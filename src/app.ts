@@ -1,0 +1,37 @@
+import { bearer } from "@elysiajs/bearer";
+import { Elysia } from "elysia";
+import type { Ctx } from "./ctx.ts";
+import { bodyReader } from "./http/body.ts";
+import { healthRoutes } from "./http/health.ts";
+import { openapiAssets, openapiPlugin } from "./http/openapi.ts";
+import { problemPlugin } from "./http/problems.ts";
+import { requestPlugin } from "./http/request.ts";
+import { routeTable } from "./http/route-table.ts";
+import { authRoutes } from "./modules/auth/routes.ts";
+import { meRoutes, userRoutes } from "./modules/users/routes.ts";
+import { pageRoutes } from "./pages/routes.ts";
+
+/** Where a body may be a form: OAuth's own endpoints. Everywhere else it is JSON. */
+const formPaths = ["/api/v1/auth/login"];
+
+/** The whole service as one Elysia app. Builds without I/O. */
+export const createApp = (ctx: Ctx) => {
+  const routes = routeTable();
+  // `standardHostname: false`: with a short Host header, Elysia would look for the path in the wrong place of the URL.
+  // `normalize: false`: it would drop unknown fields in silence, where we refuse them aloud.
+  const app = new Elysia({ handler: { standardHostname: false }, normalize: false })
+    .use(requestPlugin)
+    .use(problemPlugin(ctx, routes))
+    .use(bodyReader({ formPaths }))
+    .use(bearer())
+    .use(openapiPlugin({ formPaths }))
+    .use(openapiAssets)
+    .use(healthRoutes(ctx))
+    .use(pageRoutes(ctx))
+    .group("/api/v1", (v1) => v1.use(authRoutes(ctx)).use(meRoutes(ctx)).use(userRoutes(ctx)));
+  routes.learn(app.routes);
+  return app;
+};
+
+/** For Eden: `treaty<App>("https://accounts.example.com")`. */
+export type App = ReturnType<typeof createApp>;

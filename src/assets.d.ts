@@ -1,0 +1,16 @@
+declare module "*.tar.zst" {
+  const path: string;
+  export default path;
+}
+declare module "*.txt" {
+  const text: string;
+  export default text;
+}
+declare module "*.sql" {
+  const text: string;
+  export default text;
+}
+declare module "swagger-ui-dist/*" {
+  const path: string;
+  export default path;
+}

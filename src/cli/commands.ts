@@ -1,0 +1,159 @@
+import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
+import { type Config, readConfig } from "../config.ts";
+import { version } from "../kit/build.ts";
+import { Exit } from "../kit/exit.ts";
+import { print, type Typed } from "./terminal.ts";
+
+interface Command {
+  usage: string;
+  summary: string;
+  options?: ParseArgsOptionsConfig;
+  /** How many words it takes behind its name, at least and at most. */
+  words?: [number, number];
+  run: (typed: Typed) => Promise<void>;
+}
+
+const json = { type: "boolean" } as const;
+const passwordFile = { type: "string" } as const;
+
+/** Every command of the binary; each is imported only when it is called. */
+const commands: Record<string, Command> = {
+  serve: {
+    usage: "[serve]",
+    summary: "Serve the API (the default).",
+    run: async () => (await import("./serve.ts")).serve(config()),
+  },
+  migrate: {
+    usage: "migrate [status] [--json]",
+    summary: "Bring the database schema up to date, or say whether it is.",
+    options: { json },
+    words: [0, 1],
+    run: async (typed) => (await import("./migrate.ts")).migrateCommand(config(), typed),
+  },
+  "users create": {
+    usage:
+      "users create EMAIL [--username NAME] [--full-name NAME] [--superuser] [--password-file FILE]",
+    summary: "Make an account. The password is asked for, or read from standard input or a file.",
+    options: {
+      username: { type: "string" },
+      "full-name": { type: "string" },
+      superuser: { type: "boolean" },
+      "password-file": passwordFile,
+    },
+    words: [1, 1],
+    run: async (typed) => (await import("./users.ts")).create(config(), typed),
+  },
+  "users list": {
+    usage: "users list [--json]",
+    summary: "List the accounts.",
+    options: { json },
+    run: async (typed) => (await import("./users.ts")).list(config(), typed),
+  },
+  "users promote": {
+    usage: "users promote NAME",
+    summary: "Make somebody a superuser, by e-mail address, username or id.",
+    words: [1, 1],
+    run: async (typed) => (await import("./users.ts")).promote(config(), typed),
+  },
+  "users deactivate": {
+    usage: "users deactivate NAME",
+    summary: "Refuse somebody's sign-ins and access tokens from now on.",
+    words: [1, 1],
+    run: async (typed) => (await import("./users.ts")).deactivate(config(), typed),
+  },
+  "users set-password": {
+    usage: "users set-password NAME [--password-file FILE]",
+    summary: "Give somebody a new password.",
+    options: { "password-file": passwordFile },
+    words: [1, 1],
+    run: async (typed) => (await import("./users.ts")).changePassword(config(), typed),
+  },
+  config: {
+    usage: "config [--json]",
+    summary: "Show every setting, its value and where it came from; secrets are masked.",
+    options: { json },
+    run: async (typed) => (await import("./config.ts")).showConfig(readConfig(process.env), typed),
+  },
+  openapi: {
+    usage: "openapi",
+    summary: "Print the OpenAPI document.",
+    run: async () => (await import("./openapi.ts")).printOpenapi(config()),
+  },
+  healthcheck: {
+    usage: "healthcheck",
+    summary: "Ask the server on this machine whether it is ready; exit code 0 or 1.",
+    run: async () => (await import("./healthcheck.ts")).healthcheck(config()),
+  },
+  version: {
+    usage: "version [--json]",
+    summary: "Say which Bunker this is.",
+    options: { json },
+    run: async ({ flags }) =>
+      print(flags["json"] ? JSON.stringify({ version }) : `bunker ${version}`),
+  },
+};
+
+/** Runs what was typed. Throws an Exit with code 2 and a hint for what is not a command. */
+export async function run(argv: string[]): Promise<void> {
+  if (argv.some((word) => word === "--help" || word === "-h") || argv[0] === "help")
+    return print(help());
+  if (argv[0] === "--version") return print(`bunker ${version}`);
+  const words = argv.filter((word) => !word.startsWith("-"));
+  const name = [words.slice(0, 2).join(" "), words[0] ?? "serve"].find((one) =>
+    Object.hasOwn(commands, one),
+  );
+  const command = name === undefined ? undefined : commands[name];
+  if (name === undefined || !command)
+    throw usage(`There is no command "${words.slice(0, 2).join(" ")}".`);
+  const typed = parse(argv, command);
+  typed.words = typed.words.slice(words.length === 0 ? 0 : name.split(" ").length);
+  const [least, most] = command.words ?? [0, 0];
+  if (typed.words.length < least || typed.words.length > most)
+    throw usage(`Usage: bunker ${command.usage}`);
+  await command.run(typed);
+}
+
+function parse(argv: string[], { options = {}, usage: form }: Command): Typed {
+  try {
+    const { values, positionals } = parseArgs({
+      args: argv,
+      options,
+      allowPositionals: true,
+      strict: true,
+    });
+    return { words: positionals, flags: values as Typed["flags"] };
+  } catch (error) {
+    const isPassword = argv.some(
+      (word) => word.startsWith("--password") && !word.startsWith("--password-file"),
+    );
+    if (isPassword)
+      throw usage(
+        "A password is never typed as an argument, where others can read it: leave it out to be asked for it.",
+      );
+    throw usage(`${(error as Error).message.split(". ")[0]}.\nUsage: bunker ${form}`);
+  }
+}
+
+const usage = (message: string) =>
+  new Exit("usage", `${message}\nbunker --help lists the commands.`);
+
+/** Reads the configuration, and says on standard error what looks like a slip of the pen. */
+function config(): Config {
+  const { config: found, warnings } = readConfig(process.env);
+  for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`);
+  return found;
+}
+
+const help = () => {
+  const lines = Object.values(commands).map(
+    ({ usage: form, summary }) => `  bunker ${form}\n      ${summary}`,
+  );
+  return [
+    `bunker ${version}: accounts and sign-in for your product, in one file.`,
+    "",
+    ...lines,
+    "",
+    "Settings come from the environment: see `bunker config`. Exit codes: 0 done; 1 failed; 2 wrong usage;",
+    "69 something that is needed is not there; 75 the data directory is in use; 78 wrong configuration.",
+  ].join("\n");
+};

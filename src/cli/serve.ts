@@ -1,0 +1,97 @@
+import type { Server } from "bun";
+import { createApp } from "../app.ts";
+import type { Config } from "../config.ts";
+import { migrate, migrationStatus } from "../db/migrate.ts";
+import { isCompiled, version } from "../kit/build.ts";
+import { Exit } from "../kit/exit.ts";
+import { createFirstSuperuser, hasSuperuser } from "../modules/users/first-superuser.ts";
+import { type Wired, wire } from "../wire.ts";
+
+/** What the server takes in before it hangs up; http/body answers 413 from 64 KiB on, with a problem. */
+const REQUEST_MAX_BYTES = 16 << 20;
+const IDLE_SECONDS = 30;
+const DRAIN_MAX_MS = 25_000;
+
+/** Serves until SIGTERM or SIGINT, lets the requests in flight finish, and closes everything that it opened. */
+export async function serve(config: Config): Promise<void> {
+  const stopped = untilStopped();
+  const wired = await wire(config, "serve");
+  try {
+    await prepare(wired);
+    const server = listen(wired);
+    process.stdout.write(await banner(wired, server));
+    await stopped;
+    await drain(server);
+  } finally {
+    await wired.close();
+  }
+}
+
+async function prepare({ ctx, database }: Wired): Promise<void> {
+  const { config, log } = ctx;
+  if (config.rateLimit === "off")
+    log.warn({}, "RATE_LIMIT=off: nothing limits how often anybody tries.");
+  const applied = await migrate(database.sql);
+  if (applied.length > 0) log.info({ applied }, "The database schema was brought up to date.");
+  const { unknown } = await migrationStatus(database.sql);
+  if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
+  const { firstSuperuserEmail: email, firstSuperuserPassword: password } = config;
+  if (!email || !password) return;
+  const superuser = await createFirstSuperuser(ctx, { kind: "operator" }, { email, password });
+  if (superuser) log.info({ user_id: superuser.id }, "The first superuser was made.");
+}
+
+function listen({ ctx }: Wired): Server<unknown> {
+  const { host, port } = ctx.config;
+  process.on("unhandledRejection", (error) =>
+    ctx.log.error({ err: error }, "A promise was rejected unheard."),
+  );
+  try {
+    return Bun.serve({
+      hostname: host,
+      port,
+      fetch: createApp(ctx).fetch,
+      maxRequestBodySize: REQUEST_MAX_BYTES,
+      idleTimeout: IDLE_SECONDS,
+      development: false,
+    });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Exit(
+      "failed",
+      `Cannot listen on ${host}:${port} (${code}). Set HOST or PORT to another one.`,
+    );
+  }
+}
+
+/** A second signal does not wait any longer. */
+function untilStopped(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => resolve());
+  });
+}
+
+async function drain(server: Server<unknown>): Promise<void> {
+  const patience = setTimeout(() => server.stop(true), DRAIN_MAX_MS);
+  await server.stop();
+  clearTimeout(patience);
+}
+
+/** How to call a command of this very program. */
+const self = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run start";
+
+async function banner({ ctx, whereabouts }: Wired, server: Server<unknown>): Promise<string> {
+  const { publicUrl } = ctx.config;
+  const example = JSON.stringify({ email: "you@example.com", password: "a long pass phrase" });
+  const lines = [
+    `Bunker ${version}`,
+    `  API        ${publicUrl}  (listening on ${server.hostname}:${server.port})`,
+    `  Docs       ${publicUrl}/docs`,
+    `  Database   ${whereabouts}`,
+    ...((await hasSuperuser(ctx))
+      ? []
+      : [`  Superuser  none yet: register, then  ${self} users promote you@example.com`]),
+    `  Try        curl ${publicUrl}/api/v1/auth/register -H 'content-type: application/json' -d '${example}'`,
+  ];
+  return `${lines.join("\n")}\n`;
+}

@@ -1,0 +1,114 @@
+import { readFileSync } from "node:fs";
+import type { Config } from "../config.ts";
+import type { Ctx, User } from "../ctx.ts";
+import { migrate, migrationStatus } from "../db/migrate.ts";
+import { Exit } from "../kit/exit.ts";
+import { Problem } from "../kit/problem.ts";
+import { userView } from "../modules/users/model.ts";
+import {
+  createUser,
+  findCredentials,
+  findUser,
+  listUsers,
+  setPassword,
+  updateUser,
+} from "../modules/users/users.ts";
+import { wire } from "../wire.ts";
+import { print, type Typed } from "./terminal.ts";
+
+const operator = { kind: "operator" } as const;
+const PAGE = 500;
+
+export const create = (config: Config, { words: [email = ""], flags }: Typed) =>
+  withUsers(config, async (ctx) => {
+    const password = await readNewPassword(flags["password-file"]);
+    const username = flags["username"] as string | undefined;
+    const fullName = flags["full-name"] as string | undefined;
+    const input = { email, password, username, fullName, isSuperuser: flags["superuser"] === true };
+    const user = await createUser(ctx, operator, input);
+    print(`Made ${describe(user)}.`);
+  });
+
+export const list = (config: Config, { flags }: Typed) =>
+  withUsers(config, async (ctx) => {
+    let page = await listUsers(ctx, operator, { start: { skip: 0 }, limit: PAGE });
+    while (page.length > 0) {
+      for (const user of page)
+        print(flags["json"] ? JSON.stringify(userView(user)) : describe(user));
+      const last = page.at(-1);
+      page = last ? await listUsers(ctx, operator, { start: last, limit: PAGE }) : [];
+    }
+  });
+
+export const promote = (config: Config, { words: [name = ""] }: Typed) =>
+  withUsers(config, async (ctx) => {
+    const { id } = await getNamed(ctx, name);
+    print(`Promoted ${describe(await updateUser(ctx, operator, { id, isSuperuser: true }))}.`);
+  });
+
+export const deactivate = (config: Config, { words: [name = ""] }: Typed) =>
+  withUsers(config, async (ctx) => {
+    const { id } = await getNamed(ctx, name);
+    print(`Deactivated ${describe(await updateUser(ctx, operator, { id, isActive: false }))}.`);
+  });
+
+export const changePassword = (config: Config, { words: [name = ""], flags }: Typed) =>
+  withUsers(config, async (ctx) => {
+    const user = await getNamed(ctx, name);
+    await setPassword(ctx, operator, {
+      user,
+      password: await readNewPassword(flags["password-file"]),
+    });
+    print(`Set a new password for ${describe(user)}.`);
+  });
+
+/** Opens the database for one command; a refusal of the domain becomes a sentence for whoever typed it. */
+async function withUsers(config: Config, work: (ctx: Ctx) => Promise<void>): Promise<void> {
+  const { ctx, database, close } = await wire(config, "users");
+  try {
+    if (config.databaseUrl === undefined) await migrate(database.sql);
+    else if ((await migrationStatus(database.sql)).pending.length > 0)
+      throw new Exit("failed", "The database schema is not up to date. Run: bunker migrate");
+    await work(ctx);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    const fields = (error.errors ?? []).map(
+      ({ pointer, detail }) => `  ${pointer.slice(1)} ${detail}`,
+    );
+    throw new Exit("failed", [`${error.message}.`, ...fields].join("\n"));
+  } finally {
+    await close();
+  }
+}
+
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+async function getNamed(ctx: Ctx, name: string): Promise<User> {
+  const user = ID.test(name) ? await findUser(ctx, name) : await findCredentials(ctx, name);
+  if (!user) throw new Exit("failed", "Nobody has that e-mail address, username or id.");
+  return user;
+}
+
+const describe = ({ id, email, username, isActive, isSuperuser }: User) =>
+  [`${id}  ${email}  ${username}`, isSuperuser ? "superuser" : "", isActive ? "" : "deactivated"]
+    .filter((word) => word !== "")
+    .join("  ");
+
+async function readNewPassword(file: string | boolean | undefined): Promise<string> {
+  const withoutNewline = (text: string) => text.replace(/\r?\n$/, "");
+  if (typeof file === "string") {
+    try {
+      return withoutNewline(readFileSync(file, "utf8"));
+    } catch (error) {
+      throw new Exit(
+        "failed",
+        `The password file cannot be read (${(error as NodeJS.ErrnoException).code}).`,
+      );
+    }
+  }
+  if (!process.stdin.isTTY) return withoutNewline(await Bun.stdin.text());
+  const { isCancel, password } = await import("@clack/prompts");
+  const answer = await password({ message: "New password" });
+  if (isCancel(answer)) throw new Exit("failed", "Nothing was changed.");
+  return answer;
+}

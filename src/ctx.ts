@@ -1,0 +1,24 @@
+import type { Config } from "./config.ts";
+import type { Db } from "./db/db.ts";
+import type { users } from "./db/schema.ts";
+import type { Log } from "./kit/log.ts";
+import type { AccessTokens } from "./kit/token.ts";
+
+/** An account as everyone may handle it: without its hash, and without the keys that only the database compares. */
+export type User = Omit<typeof users.$inferSelect, "passwordHash" | "emailKey" | "usernameKey">;
+
+/** What the domain may use. A verb takes the part of it that it needs: `(ctx: Pick<Ctx, "db" | "now">, …)`. */
+export interface Ctx {
+  config: Config;
+  db: Db;
+  log: Log;
+  now: () => Date;
+  tokens: AccessTokens;
+  readiness: () => Promise<Readiness>;
+}
+
+/** What serving depends on, each in one word. Found out within a second. */
+export type Readiness = Record<"database" | "migrations" | "disk", "ok" | "failed">;
+
+/** Who is asking: nobody known, somebody with an access token, or whoever types commands on the machine. */
+export type Actor = { kind: "stranger" } | { kind: "user"; user: User } | { kind: "operator" };

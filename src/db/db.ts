@@ -1,0 +1,125 @@
+import { readFileSync } from "node:fs";
+import type { PgDatabase } from "drizzle-orm/pg-core";
+import { drizzle, type PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
+import postgres from "postgres";
+import { Problem, type ProblemCode } from "../kit/problem.ts";
+
+/** A pool of connections, or one transaction on one of them: a verb does not care which. */
+export type Db = PgDatabase<PostgresJsQueryResultHKT>;
+/** The driver beneath, for what is not a query of a room: migrations, health, locks. */
+export type Sql = postgres.Sql;
+
+/** Where the database is: a server's URL, or the socket of the embedded one. */
+export type Place = { url: string; caFile: string | undefined } | { socketPath: string };
+
+export interface DatabaseOptions {
+  place: Place;
+  poolSize: number;
+  connectTimeoutSeconds: number;
+  statementTimeoutSeconds: number;
+}
+
+export interface Database {
+  db: Db;
+  sql: Sql;
+  close: () => Promise<void>;
+}
+
+/** How long to wait after a failed connection: always the same, so that Bunker is back as soon as the database is. */
+const RECONNECT_SECONDS = 0.25;
+const CLOSE_MAX_SECONDS = 5;
+
+/** Opens a pool. Connects at the first statement, not before. */
+export function openDatabase(options: DatabaseOptions): Database {
+  const sql = connect(options.place, {
+    max: options.poolSize,
+    connect_timeout: options.connectTimeoutSeconds,
+    connection: {
+      application_name: "bunker",
+      statement_timeout: options.statementTimeoutSeconds * 1000,
+      idle_in_transaction_session_timeout: options.statementTimeoutSeconds * 2000,
+    },
+  });
+  return { db: drizzle(sql), sql, close: () => sql.end({ timeout: CLOSE_MAX_SECONDS }) };
+}
+
+/** A driver for `place`; drizzle changes the driver that it is given, so it has one of its own. */
+export function connect(place: Place, options: postgres.Options<Record<string, never>>): Sql {
+  const common = {
+    backoff: () => RECONNECT_SECONDS,
+    fetch_types: false,
+    onnotice: () => {},
+    ...options,
+  };
+  if ("socketPath" in place)
+    return postgres({
+      ...common,
+      path: place.socketPath,
+      user: "bunker",
+      database: "bunker",
+      ssl: false,
+    });
+  const { url, ssl } = tlsOf(place.url, place.caFile);
+  return postgres(url, { ...common, ...(ssl === undefined ? {} : { ssl }) });
+}
+
+/** The meaning of `sslmode`, as libpq has it: what is checked of the server's certificate. */
+function tlsOf(text: string, caFile: string | undefined) {
+  const url = new URL(text);
+  const mode = url.searchParams.get("sslmode");
+  url.searchParams.delete("sslmode");
+  const ca = caFile === undefined ? {} : { ca: readFileSync(caFile, "utf8") };
+  const modes: Record<string, postgres.Options<Record<string, never>>["ssl"]> = {
+    disable: false,
+    prefer: "prefer",
+    require: { rejectUnauthorized: false },
+    "verify-ca": { ...ca, rejectUnauthorized: true, checkServerIdentity: () => undefined },
+    "verify-full": { ...ca, rejectUnauthorized: true, servername: url.hostname },
+  };
+  return { url: url.href, ssl: mode === null ? undefined : modes[mode] };
+}
+
+/** Builds a statement once for each database, so that a hot path pays neither for building nor for planning it. */
+export function prepared<Statement>(build: (db: Db) => Statement): (db: Db) => Statement {
+  const built = new WeakMap<Db, Statement>();
+  return (db) => {
+    const known = built.get(db);
+    if (known) return known;
+    const statement = build(db);
+    built.set(db, statement);
+    return statement;
+  };
+}
+
+/** What a broken unique constraint means to the caller. */
+const duplicates: Record<string, ProblemCode> = {
+  users_email_key: "email_taken",
+  users_username_key: "username_taken",
+};
+
+/**
+ * Runs one verb's changes in one transaction. The database decides who came first: a broken unique constraint becomes
+ * the refusal that belongs to it, and every other failure stays what it is.
+ */
+export async function transact<T>(db: Db, change: (tx: Db) => Promise<T>): Promise<T> {
+  try {
+    return await db.transaction(change);
+  } catch (error) {
+    const { code, constraint_name: constraint } = causeOf(error);
+    const duplicate = code === "23505" ? duplicates[constraint ?? ""] : undefined;
+    throw duplicate ? new Problem(duplicate) : error;
+  }
+}
+
+/** What the driver said, beneath what drizzle wraps around it. */
+export function causeOf(error: unknown): { code?: string; constraint_name?: string } {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return typeof cause === "object" && cause !== null ? cause : {};
+}
+
+/** Codes of the driver, of sockets, and of PostgreSQL (appendix A) that mean: not now, perhaps later. */
+const outages =
+  /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH|EAI_AGAIN|08|53|57|25P03|55P03)/;
+
+/** True where the database is away, stopping, starting, full or too slow: the statement may well succeed later. */
+export const isOutage = (error: unknown): boolean => outages.test(causeOf(error).code ?? "");

@@ -1,0 +1,37 @@
+import { existsSync, lchownSync, lstatSync, readdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Exit } from "../../kit/exit.ts";
+
+/** The account `nonroot` of distroless images, so that a data directory can move into a container and back. */
+const NONROOT = 65532;
+
+/** PostgreSQL refuses to run as root. Where Bunker itself does, its database runs as `uid`, or inside a user namespace. */
+export type Account = { kind: "own" } | { kind: "other"; uid: number } | { kind: "namespace" };
+
+const others = { enter: 0o001 };
+const isReachable = (path: string): boolean =>
+  (statSync(path).mode & others.enter) !== 0 && (path === "/" || isReachable(dirname(path)));
+
+/** Chooses once, when the cluster is made; afterwards whoever owns the cluster runs it. */
+export function chooseAccount(dataDir: string): Account {
+  if (process.getuid?.() !== 0) return { kind: "own" };
+  const cluster = join(dataDir, "cluster");
+  const owner = existsSync(cluster) ? statSync(cluster).uid : undefined;
+  if (owner !== 0 && isReachable(dataDir)) return { kind: "other", uid: owner ?? NONROOT };
+  if (Bun.which("unshare")) return { kind: "namespace" };
+  throw new Exit(
+    "unavailable",
+    `PostgreSQL does not run as root, and no other account can reach ${dataDir}. Start bunker as another user, ` +
+      `put DATA_DIR where others may enter (chmod o+x on each folder above it), or install util-linux (unshare).`,
+  );
+}
+
+/** The words to put before a program so that it sees itself as an ordinary user. */
+export const prefixOf = (account: Account): string[] =>
+  account.kind === "namespace" ? ["unshare", "-U", "--map-user=1000", "--map-group=1000"] : [];
+
+export function giveTo(uid: number, path: string): void {
+  lchownSync(path, uid, uid);
+  if (lstatSync(path).isDirectory())
+    for (const name of readdirSync(path)) giveTo(uid, join(path, name));
+}

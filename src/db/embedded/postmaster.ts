@@ -1,0 +1,179 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isCompiled } from "../../kit/build.ts";
+import { type Account, prefixOf } from "./account.ts";
+import { becomeUser, dieWithParent, leaveTerminal, replaceProcess } from "./libc.ts";
+
+export interface Place {
+  programs: string;
+  cluster: string;
+  logFile: string;
+  account: Account;
+  maxConnections: number;
+}
+
+const LOG_FILE_MAX_BYTES = 1 << 20;
+const START_MAX_MS = 300_000;
+const SHUTDOWN_MAX_MS = 20_000;
+
+const settings = (place: Place): Record<string, string | number> => ({
+  listen_addresses: "",
+  // Relative to the cluster, which is 0700: nobody else reaches the socket, and a long path does not break it.
+  unix_socket_directories: ".",
+  unix_socket_permissions: "0700",
+  max_connections: place.maxConnections,
+  shared_buffers: "32MB",
+  max_wal_size: "256MB",
+  min_wal_size: "32MB",
+  jit: "off",
+  timezone: "UTC",
+  log_timezone: "UTC",
+  // Nothing of a user may reach a log: no statements, no parameters, no "Key (email)=(…) already exists".
+  log_min_messages: "log",
+  log_min_error_statement: "panic",
+  log_error_verbosity: "terse",
+  log_checkpoints: "off",
+});
+
+/**
+ * Starts PostgreSQL on its cluster and waits until it answers. It dies with this process, however that dies, and
+ * does not hear the terminal's Ctrl-C: the one who started it stops it, after the last request.
+ */
+export async function startPostmaster(place: Place): Promise<ChildProcess> {
+  await clearLeftovers(place.cluster);
+  const flags = Object.entries(settings(place)).flatMap(([name, value]) => [
+    "-c",
+    `${name}=${value}`,
+  ]);
+  const handOver: HandOver = {
+    parent: process.pid,
+    uid: place.account.kind === "other" ? place.account.uid : undefined,
+    command: [join(place.programs, "bin/postgres"), "-D", place.cluster, ...flags],
+  };
+  const self = isCompiled
+    ? [process.execPath]
+    : [process.execPath, join(import.meta.dir, "../../main.ts")];
+  const [program = "", ...rest] = [
+    ...prefixOf(place.account),
+    ...self,
+    HAND_OVER,
+    JSON.stringify(handOver),
+  ];
+  const tooLong = existsSync(place.logFile) && statSync(place.logFile).size > LOG_FILE_MAX_BYTES;
+  const log = openSync(place.logFile, tooLong ? "w" : "a", 0o600);
+  const child = spawn(program, rest, { stdio: ["ignore", log, log], cwd: "/" });
+  closeSync(log);
+  await untilReady(place, child);
+  return child;
+}
+
+/** Fast shutdown: running transactions are rolled back, a checkpoint is written. Immediate where that takes too long. */
+export async function stopPostmaster(child: ChildProcess): Promise<void> {
+  if (hasExited(child)) return;
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGINT");
+  const hurry = setTimeout(() => child.kill("SIGQUIT"), SHUTDOWN_MAX_MS);
+  await exited;
+  clearTimeout(hurry);
+}
+
+export const hasExited = (child: ChildProcess) =>
+  child.exitCode !== null || child.signalCode !== null;
+
+async function untilReady(place: Place, child: ChildProcess): Promise<void> {
+  let failure: Error | undefined;
+  child.once("error", (error) => {
+    failure = error;
+  });
+  const giveUpAt = performance.now() + START_MAX_MS;
+  while (statusOf(place.cluster) !== "ready") {
+    if (failure) throw failure;
+    if (hasExited(child)) throw new Error(`PostgreSQL did not start:\n${lastLines(place.logFile)}`);
+    if (performance.now() > giveUpAt)
+      throw new Error("PostgreSQL did not become ready in 5 minutes");
+    await sleep(5);
+  }
+}
+
+const pidFile = (cluster: string) => join(cluster, "postmaster.pid");
+
+/** The status line that the postmaster keeps in its pid file: "starting", "ready", "stopping". */
+export function statusOf(cluster: string): string | undefined {
+  try {
+    return readFileSync(pidFile(cluster), "utf8").split("\n")[7]?.trim();
+  } catch {
+    return undefined;
+  }
+}
+
+const lastLines = (file: string) =>
+  readFileSync(file, "utf8").trimEnd().split("\n").slice(-8).join("\n");
+
+/**
+ * Ends what a killed server may have left running on this cluster, and removes a pid file that would block the start.
+ * Sound only under the lock on the data directory: whatever runs here then belongs to nobody.
+ */
+async function clearLeftovers(cluster: string): Promise<void> {
+  for (const [signal, waitMs] of [
+    ["SIGQUIT", 5_000],
+    ["SIGKILL", 5_000],
+  ] as const) {
+    for (const pid of processesOn(cluster)) kill(pid, signal);
+    const giveUpAt = performance.now() + waitMs;
+    while (processesOn(cluster).length > 0 && performance.now() < giveUpAt) await sleep(10);
+  }
+  rmSync(pidFile(cluster), { force: true });
+}
+
+/** A pid in a file proves nothing, since pids are used again: a postgres of this cluster is one that stands in it. */
+function processesOn(cluster: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return (
+          readlinkSync(`/proc/${pid}/cwd`) === cluster &&
+          readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("postgres")
+        );
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+/** A hidden command of the binary: the process between Bunker and PostgreSQL, which becomes the latter. */
+export const HAND_OVER = "__postgres";
+interface HandOver {
+  parent: number;
+  uid: number | undefined;
+  command: string[];
+}
+
+export function handOver(text: string): never {
+  const { parent, uid, command }: HandOver = JSON.parse(text);
+  leaveTerminal();
+  if (uid !== undefined) becomeUser(uid);
+  dieWithParent("SIGINT");
+  if (process.ppid !== parent) throw new Error("the server that asked for a database is gone");
+  replaceProcess(command, { LANG: "C", TZ: "UTC" });
+}

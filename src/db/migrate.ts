@@ -1,0 +1,80 @@
+import { Exit } from "../kit/exit.ts";
+import type { Sql } from "./db.ts";
+import { type Migration, migrations } from "./migrations.ts";
+
+/** "bunker" in ASCII: one lock for every instance on this database. */
+const LOCK = 0x62756e6b6572;
+const SERVER_VERSION_MIN = 150_000;
+
+/** Tags of migrations. `unknown` ones were applied by a newer Bunker. */
+export interface MigrationStatus {
+  applied: string[];
+  pending: string[];
+  unknown: string[];
+}
+
+export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
+  const applied = await appliedTags(sql);
+  const known = migrations.map(({ tag }) => tag);
+  return {
+    applied,
+    pending: known.filter((tag) => !applied.includes(tag)),
+    unknown: applied.filter((tag) => !known.includes(tag)),
+  };
+}
+
+async function appliedTags(sql: Sql): Promise<string[]> {
+  const [row] = await sql<
+    { there: boolean }[]
+  >`select to_regclass('public.bunker_migrations') is not null as there`;
+  if (!row?.there) return [];
+  return (await sql<{ tag: string }[]>`select tag from public.bunker_migrations order by tag`).map(
+    ({ tag }) => tag,
+  );
+}
+
+/**
+ * Brings the schema up to date and answers the tags that it applied. Each migration is one transaction with its entry, so
+ * a crash leaves the old schema or the new one. Instances that start together wait for the first, by an advisory lock.
+ */
+export async function migrate(sql: Sql): Promise<string[]> {
+  await refuseOldServer(sql);
+  if ((await migrationStatus(sql)).pending.length === 0) return [];
+  const connection = await sql.reserve();
+  try {
+    await connection`set statement_timeout = 0`;
+    await connection`select pg_advisory_lock(${LOCK})`;
+    await connection`create table if not exists public.bunker_migrations (
+      tag text primary key, applied_at timestamptz not null default now())`;
+    const { pending } = await migrationStatus(connection);
+    for (const migration of migrations.filter(({ tag }) => pending.includes(tag)))
+      await apply(connection, migration);
+    return pending;
+  } finally {
+    await connection`select pg_advisory_unlock_all()`;
+    await connection`reset statement_timeout`;
+    connection.release();
+  }
+}
+
+async function apply(connection: Sql, { tag, sql }: Migration): Promise<void> {
+  await connection`begin`;
+  try {
+    await connection.unsafe(sql);
+    await connection`insert into public.bunker_migrations (tag) values (${tag})`;
+    await connection`commit`;
+  } catch (error) {
+    await connection`rollback`;
+    throw error;
+  }
+}
+
+async function refuseOldServer(sql: Sql): Promise<void> {
+  const [row] = await sql<{ number: number; words: string }[]>`
+    select current_setting('server_version_num')::int as number, current_setting('server_version') as words`;
+  if (row && row.number < SERVER_VERSION_MIN)
+    throw new Exit(
+      "unavailable",
+      `The database server is PostgreSQL ${row.words}; Bunker needs 15 or newer.`,
+    );
+}

@@ -1,0 +1,52 @@
+import { Elysia } from "elysia";
+import type { Ctx, User } from "../ctx.ts";
+import { Problem } from "../kit/problem.ts";
+import { findActor } from "../modules/auth/auth.ts";
+
+type SignedIn = { kind: "user"; user: User };
+/** For OpenAPI: a token that one has, or one that the documentation's Authorize button gets by signing in. */
+const security: Record<string, string[]>[] = [{ bearer: [] }, { signIn: [] }];
+
+interface Arrival {
+  request: Request;
+  headers: Record<string, string | undefined>;
+  body: unknown;
+  bearer?: string | undefined;
+}
+
+/**
+ * Says on each route who may call it: `public: true`, `signedIn: true` or `superuser: true`; the last two put `actor`
+ * into the handler's hands. All three stand before validation, so that a stranger is told to sign in and not how the
+ * body should look; a body that could not be read (http/body) is refused right after.
+ */
+export const guard = (ctx: Ctx) => {
+  const admitted = new WeakMap<Request, SignedIn>();
+
+  const admit = (mayEnter: (user: User) => boolean) => ({
+    transform: async ({ request, headers, bearer, body }: Arrival) => {
+      // @elysiajs/bearer would also take a token from the URL, where logs and histories keep it: the header or nothing.
+      if (!headers["authorization"] || !bearer) throw new Problem("not_signed_in");
+      const actor = await findActor(ctx, bearer);
+      if (!actor) throw new Problem("invalid_token");
+      if (!mayEnter(actor.user)) throw new Problem("forbidden");
+      if (body instanceof Problem) throw body;
+      admitted.set(request, actor);
+    },
+    resolve: ({ request }: { request: Request }) => {
+      const actor = admitted.get(request);
+      if (!actor) throw new Error("guard: resolve ran without transform");
+      return { actor };
+    },
+  });
+
+  return new Elysia({ name: "guard" }).macro({
+    public: {
+      detail: { security: [] },
+      transform: ({ body }: { body: unknown }) => {
+        if (body instanceof Problem) throw body;
+      },
+    },
+    signedIn: { detail: { security }, ...admit(() => true) },
+    superuser: { detail: { security }, ...admit((user) => user.isSuperuser) },
+  });
+};

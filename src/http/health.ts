@@ -1,0 +1,58 @@
+import { Elysia, t } from "elysia";
+import type { Ctx } from "../ctx.ts";
+import { version } from "../kit/build.ts";
+import { guard } from "./guard.ts";
+
+const Word = t.Union([t.Literal("ok"), t.Literal("failed")]);
+const Readiness = t.Object({ status: Word, database: Word, migrations: Word, disk: Word });
+const live = { status: "ok" as const };
+
+/** For load balancers and orchestrators: is the process up, and may it be given requests. */
+export const healthRoutes = (ctx: Ctx) => {
+  const liveness = {
+    public: true as const,
+    response: { 200: t.Object({ status: t.Literal("ok") }) },
+  };
+  const readiness = { public: true as const, response: { 200: Readiness, 503: Readiness } };
+  const ready = async () => {
+    const found = await ctx.readiness();
+    const isReady = Object.values(found).every((word) => word === "ok");
+    return {
+      code: isReady ? 200 : 503,
+      body: { status: isReady ? "ok" : "failed", ...found },
+    } as const;
+  };
+  return new Elysia({ name: "health", tags: ["operation"] })
+    .use(guard(ctx))
+    .get("/livez", () => live, {
+      ...liveness,
+      detail: {
+        operationId: "isLive",
+        summary: "Is the process up?",
+        description: "Touches nothing else.",
+      },
+    })
+    .get(
+      "/readyz",
+      async ({ status }) => {
+        const { code, body } = await ready();
+        return status(code, body);
+      },
+      {
+        ...readiness,
+        detail: {
+          operationId: "isReady",
+          summary: "May it be given requests?",
+          description:
+            "Asks the database, whether its schema is up to date, and whether the disk has room.",
+        },
+      },
+    )
+    .get("/health", () => live, { ...liveness, detail: { hide: true } })
+    .get("/healthz", () => live, { ...liveness, detail: { hide: true } })
+    .get("/version", () => ({ version }), {
+      public: true,
+      detail: { operationId: "getVersion", summary: "Which Bunker is this?" },
+      response: { 200: t.Object({ version: t.String({ examples: ["0.1.0"] }) }) },
+    });
+};

@@ -1,0 +1,142 @@
+import { Elysia, t, ValidationError } from "elysia";
+import { isOutage } from "../db/db.ts";
+import type { Log } from "../kit/log.ts";
+import {
+  type FieldProblemCode,
+  fieldProblems,
+  Problem,
+  type ProblemCode,
+  problems,
+} from "../kit/problem.ts";
+import { fieldProblemsOf } from "./fields.ts";
+import type { RouteTable } from "./route-table.ts";
+
+type StatusOf<C extends ProblemCode> = (typeof problems)[C]["status"];
+type CodeOf<C extends ProblemCode, S> = C extends ProblemCode
+  ? StatusOf<C> extends S
+    ? C
+    : never
+  : never;
+
+const literals = <C extends string>(codes: C[]) =>
+  t.Unsafe<C>(t.Union(codes.map((code) => t.Literal(code))));
+
+const FieldProblemView = t.Object({
+  pointer: t.String({
+    description: "JSON Pointer (RFC 6901) into the body, or `/name` of a parameter.",
+  }),
+  code: literals(Object.keys(fieldProblems) as FieldProblemCode[]),
+  detail: t.String(),
+});
+
+const problemBody = <C extends ProblemCode>(codes: C[]) =>
+  t.Object(
+    {
+      type: t.String({ format: "uri-reference", description: "A page about the code." }),
+      title: t.String(),
+      status: t.Integer(),
+      detail: t.String(),
+      code: literals(codes),
+      request_id: t.String({
+        description: "Also in the header X-Request-Id, and in the service's log.",
+      }),
+      errors: t.Optional(
+        t.Array(FieldProblemView, { description: "What does not fit, for `invalid_request`." }),
+      ),
+    },
+    {
+      description: "A refusal (RFC 9457).",
+      examples: [
+        {
+          type: "/problems/invalid_request",
+          title: problems.invalid_request.title,
+          status: 422,
+          detail: problems.invalid_request.detail,
+          code: "invalid_request",
+          request_id: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",
+          errors: [{ pointer: "/email", code: "required", detail: fieldProblems.required }],
+        },
+      ],
+    },
+  );
+type ProblemBody<C extends ProblemCode> = ReturnType<typeof problemBody<C>>;
+
+/**
+ * Declares which problems a route may answer with: spread into its `response`.
+ * Each status carries exactly its own codes, so a client's `switch (error.value.code)` is exhaustive.
+ */
+export function fails<const C extends ProblemCode>(...codes: C[]) {
+  const statuses = [...new Set(codes.map((code) => problems[code].status))].sort();
+  const bodies = statuses.map((status) => [
+    status,
+    problemBody(codes.filter((code) => problems[code].status === status)),
+  ]);
+  return Object.fromEntries(bodies) as { [S in StatusOf<C>]: ProblemBody<CodeOf<C, S>> };
+}
+
+/** What goes with each kind of route: one that reads a body, one that wants a token, and any that does work. */
+export const bodyProblems = [
+  "malformed_request",
+  "body_too_large",
+  "unsupported_media_type",
+  "invalid_request",
+] as const satisfies ProblemCode[];
+export const serverProblems = ["internal", "database_unavailable"] as const satisfies ProblemCode[];
+export const tokenProblems = [
+  "not_signed_in",
+  "invalid_token",
+  ...serverProblems,
+] as const satisfies ProblemCode[];
+
+const allCodes = Object.keys(problems) as ProblemCode[];
+const RETRY_AFTER_SECONDS = 2;
+
+/** What a status owes its caller beside the body: RFC 6750 (section 3), RFC 9110 (15.6.4). */
+const headersOf = (code: ProblemCode): Record<string, string> => {
+  if (code === "invalid_token")
+    return { "www-authenticate": 'Bearer realm="bunker", error="invalid_token"' };
+  if (problems[code].status === 401) return { "www-authenticate": 'Bearer realm="bunker"' };
+  if (problems[code].status === 503) return { "retry-after": String(RETRY_AFTER_SECONDS) };
+  return {};
+};
+
+/** Whatever was thrown, as the refusal that the caller gets. What nobody planned for is `internal`, and says no more. */
+function problemOf(error: unknown, code: string | number): Problem {
+  if (error instanceof Problem) return error;
+  // A response that breaks its own schema is our fault, not the caller's.
+  if (error instanceof ValidationError && error.type !== "response")
+    return new Problem("invalid_request", { errors: fieldProblemsOf(error) });
+  if (code === "PARSE") return new Problem("malformed_request");
+  if (code === "NOT_FOUND") return new Problem("not_found");
+  return new Problem(isOutage(error) ? "database_unavailable" : "internal");
+}
+
+/** The one place where refusals become answers: application/problem+json (RFC 9457). */
+export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>
+  new Elysia({ name: "problems" })
+    .model({ Problem: problemBody(allCodes) })
+    .onError({ as: "global" }, ({ error, code, set, path, route }) => {
+      const allowed = code === "NOT_FOUND" ? routes.methodsOf(path) : [];
+      const problem =
+        allowed.length > 0 ? new Problem("method_not_allowed") : problemOf(error, code);
+      if (allowed.length > 0) set.headers["allow"] = allowed.join(", ");
+      const { status, title } = problems[problem.code];
+      const requestId = set.headers["x-request-id"];
+      if (status >= 500)
+        ctx.log.error({ err: error, request_id: requestId, route }, `Answered ${problem.code}`);
+      const body = {
+        type: `/problems/${problem.code}`,
+        title,
+        status,
+        detail: problem.message,
+        code: problem.code,
+        request_id: requestId,
+        errors: problem.errors,
+      };
+      set.status = status;
+      Object.assign(set.headers, headersOf(problem.code), {
+        "content-type": "application/problem+json",
+        "cache-control": "no-store",
+      });
+      return new Response(JSON.stringify(body), { status });
+    });

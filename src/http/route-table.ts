@@ -1,0 +1,29 @@
+interface Route {
+  method: string;
+  path: string;
+}
+
+/** Knows which methods a path has, so that the wrong one is answered 405 with Allow (RFC 9110, 15.5.6), not 404. */
+export interface RouteTable {
+  learn: (routes: Route[]) => void;
+  methodsOf: (path: string) => string[];
+}
+
+/** Empty until the app is complete: the plugin that asks it is mounted before the routes are. */
+export function routeTable(): RouteTable {
+  let known: (Route & { pattern: RegExp })[] = [];
+  return {
+    learn: (routes) => {
+      known = routes.map((route) => ({ ...route, pattern: patternOf(route.path) }));
+    },
+    methodsOf: (path) => {
+      const methods = known.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
+      return [...new Set(methods.includes("GET") ? [...methods, "HEAD"] : methods)].sort();
+    },
+  };
+}
+
+const patternOf = (path: string) => {
+  const literal = path.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  return new RegExp(`^${literal.replace(/:[^/]+/g, "[^/]+").replace("\\*", ".*")}/?$`);
+};

@@ -1,0 +1,18 @@
+/** Exit codes of the command line, after sysexits.h where it has a word for the case. */
+export const exitCodes = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  unavailable: 69,
+  taken: 75,
+  badConfiguration: 78,
+} as const;
+
+/** Ends a command with a message for the person who typed it, and an exit code for the script that did. */
+export class Exit extends Error {
+  readonly status: number;
+  constructor(reason: keyof typeof exitCodes, message: string) {
+    super(message);
+    this.status = exitCodes[reason];
+  }
+}

@@ -1,0 +1,62 @@
+import commonPasswords from "./common-passwords.txt" with { type: "text" };
+import { type FieldProblem, fieldProblem } from "./problem.ts";
+
+/** OWASP's second recommendation for Argon2id: 19 MiB, two passes, one lane. */
+const cost = { algorithm: "argon2id", memoryCost: 19_456, timeCost: 2 } as const;
+
+/** Nobody's hash, at the same cost: what is verified where nobody has the name, so that both take as long. */
+const nobodysHash = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=1$${"A".repeat(43)}$${"A".repeat(43)}`;
+
+export const PASSWORD_MAX_LENGTH = 128;
+
+/** Unicode has several spellings of one text; keyboards differ in which they send (RFC 8265, section 4). */
+const normalised = (password: string) => password.normalize("NFC");
+const folded = (text: string) => text.normalize("NFKC").toLowerCase();
+
+export const hashPassword = (password: string): Promise<string> =>
+  Bun.password.hash(normalised(password), cost);
+
+/** Takes the time of one hash whether or not there is one to compare with. */
+export async function verifyPassword(password: string, hash: string | undefined): Promise<boolean> {
+  if (password === "") return false;
+  const isRight = await Bun.password.verify(normalised(password), hash ?? nobodysHash);
+  return isRight && hash !== undefined;
+}
+
+let common: Set<string> | undefined;
+const isCommon = (password: string) => {
+  common ??= new Set(commonPasswords.split("\n"));
+  return common.has(folded(password));
+};
+
+/** How much of a password must be left when the owner's own names are taken out of it. */
+const OWN_LENGTH_MIN = 5;
+const isPersonal = (password: string, names: string[]) => {
+  const words = names.flatMap((name) => [name, ...name.split(/[\s@]+/)]).map(folded);
+  const parts = words.filter((word) => word.length >= 3).sort((a, b) => b.length - a.length);
+  let left = folded(password);
+  for (const part of parts) left = left.replaceAll(part, "");
+  return left.length < OWN_LENGTH_MIN && left !== folded(password);
+};
+
+/** Bounds in code points; `names` are the owner's e-mail address, username and name. */
+export interface PasswordRules {
+  minLength: number;
+  names: string[];
+}
+
+/** Reads a new password, or says what is wrong with it. No rules of composition (NIST SP 800-63B-4, 3.1.1.2). */
+export function readPassword(
+  pointer: string,
+  password: string,
+  { minLength, names }: PasswordRules,
+): string | FieldProblem {
+  const { length } = [...normalised(password)];
+  if (length < minLength)
+    return fieldProblem(pointer, "too_short", `needs at least ${minLength} characters`);
+  if (length > PASSWORD_MAX_LENGTH)
+    return fieldProblem(pointer, "too_long", `may have at most ${PASSWORD_MAX_LENGTH} characters`);
+  if (isCommon(password)) return fieldProblem(pointer, "password_too_common");
+  if (isPersonal(password, names)) return fieldProblem(pointer, "password_too_personal");
+  return password;
+}

@@ -1,0 +1,177 @@
+/**
+ * Every refusal that a caller can meet: its status, its title, what is said by default, and what the page
+ * `/problems/<code>` advises. Problem details after RFC 9457.
+ */
+export const problems = {
+  malformed_request: {
+    status: 400,
+    title: "The request cannot be read",
+    detail: "The body is not well-formed",
+    remedy:
+      "Send well-formed UTF-8 JSON, nested at most 32 levels deep, without NUL characters or lone surrogates.",
+  },
+  invalid_credentials: {
+    status: 401,
+    title: "Wrong name or password",
+    detail: "Incorrect email or password",
+    remedy:
+      "Check the e-mail address or username, and the password. Which of them is wrong is not said.",
+  },
+  not_signed_in: {
+    status: 401,
+    title: "Sign in first",
+    detail: "Could not validate credentials",
+    remedy:
+      "Send an access token in the header: Authorization: Bearer <token>. A token in the URL is not read.",
+  },
+  invalid_token: {
+    status: 401,
+    title: "The access token is not valid",
+    detail: "Could not validate credentials",
+    remedy:
+      "The token is expired, forged, for another service, or its account is not active. Sign in again.",
+  },
+  account_inactive: {
+    status: 403,
+    title: "The account is deactivated",
+    detail: "This account is deactivated",
+    remedy:
+      "The password was right, but the account is switched off. Only an administrator can switch it on.",
+  },
+  forbidden: {
+    status: 403,
+    title: "You may not do this",
+    detail: "The user doesn't have enough privileges",
+    remedy: "This needs a superuser. Ask one, or sign in as one.",
+  },
+  registration_closed: {
+    status: 403,
+    title: "Registration is closed",
+    detail: "Registration is closed",
+    remedy:
+      "This service does not let people register. An administrator can make an account for you.",
+  },
+  not_found: {
+    status: 404,
+    title: "Nothing here",
+    detail: "Not found",
+    remedy: "Check the path and the id. What you may not see looks just like what does not exist.",
+  },
+  method_not_allowed: {
+    status: 405,
+    title: "Not with this method",
+    detail: "Method not allowed",
+    remedy: "The path exists, but not for this method. The Allow header lists those it has.",
+  },
+  email_taken: {
+    status: 409,
+    title: "That email is taken",
+    detail: "User with this email already exists",
+    remedy: "Sign in with it, or use another address. Case does not tell two addresses apart.",
+  },
+  username_taken: {
+    status: 409,
+    title: "That username is taken",
+    detail: "User with this username already exists",
+    remedy: "Choose another one. Case does not tell two usernames apart.",
+  },
+  last_superuser: {
+    status: 409,
+    title: "The last superuser must stay",
+    detail: "This is the last active superuser",
+    remedy: "Make somebody else a superuser first; then this one can be demoted or deactivated.",
+  },
+  body_too_large: {
+    status: 413,
+    title: "The body is too large",
+    detail: "The body is larger than 65536 bytes",
+    remedy: "Send at most 64 KiB.",
+  },
+  unsupported_media_type: {
+    status: 415,
+    title: "Not this content type",
+    detail: "Send the body as application/json",
+    remedy: "Set the header Content-Type: application/json. Only signing in takes a form as well.",
+  },
+  invalid_request: {
+    status: 422,
+    title: "The request does not fit",
+    detail: "The request does not fit the schema",
+    remedy:
+      "Each entry of `errors` points to one thing (JSON Pointer, RFC 6901) and says what is wrong with it.",
+  },
+  internal: {
+    status: 500,
+    title: "Something broke on our side",
+    detail: "An unexpected error occurred",
+    remedy:
+      "Try again later. Whoever runs the service finds the cause in its log, by the request id.",
+  },
+  database_unavailable: {
+    status: 503,
+    title: "The database is away",
+    detail: "The database cannot be reached",
+    remedy: "Nothing was changed. Try again after the seconds that Retry-After names.",
+  },
+} as const satisfies Record<
+  string,
+  { status: number; title: string; detail: string; remedy: string }
+>;
+
+export type ProblemCode = keyof typeof problems;
+
+/** What can be wrong with one field of a request. */
+export const fieldProblems = {
+  required: "is missing",
+  unknown_field: "has a field that is not known here",
+  not_writable: "cannot be changed here",
+  wrong_type: "has the wrong type",
+  wrong_format: "has the wrong format",
+  too_short: "is too short",
+  too_long: "is too long",
+  out_of_range: "is out of range",
+  not_allowed: "is not one of the allowed values",
+  reserved: "is reserved",
+  password_too_common: "is among the most common passwords",
+  password_too_personal: "is made of your own e-mail address, username or name",
+} as const;
+export type FieldProblemCode = keyof typeof fieldProblems;
+
+/** `pointer` is a JSON Pointer into the body, or `/name` of a query or path parameter. */
+export interface FieldProblem {
+  pointer: string;
+  code: FieldProblemCode;
+  detail: string;
+}
+
+export const fieldProblem = (
+  pointer: string,
+  code: FieldProblemCode,
+  detail: string = fieldProblems[code],
+): FieldProblem => ({ pointer, code, detail });
+
+/** A refusal, thrown anywhere and answered once, by http/problems. */
+export class Problem extends Error {
+  readonly code: ProblemCode;
+  readonly errors: FieldProblem[] | undefined;
+  constructor(code: ProblemCode, more: { detail?: string; errors?: FieldProblem[] } = {}) {
+    super(more.detail ?? problems[code].detail);
+    this.code = code;
+    this.errors = more.errors;
+  }
+}
+
+const isFieldProblem = (value: unknown): value is FieldProblem =>
+  typeof value === "object" && value !== null && "pointer" in value;
+
+/**
+ * Takes what the readers of single fields answered: a value, or what is wrong with the field. Throws `invalid_request`
+ * with all that is wrong at once, or answers the values.
+ */
+export function accept<T extends Record<string, unknown>>(
+  fields: T,
+): { [K in keyof T]: Exclude<T[K], FieldProblem> } {
+  const errors = Object.values(fields).filter(isFieldProblem);
+  if (errors.length > 0) throw new Problem("invalid_request", { errors });
+  return fields as { [K in keyof T]: Exclude<T[K], FieldProblem> };
+}

@@ -1,0 +1,41 @@
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+export const SECRET_MIN_BYTES = 32;
+
+/** Keys that stand in tutorials and templates: whoever reads those can sign with them. */
+const wellKnown = [
+  /change.?me|change.?this|replace.?(me|this)|your.?secret|my.?secret|super.?secret|secret.?key|example|insecure|password/i,
+  /^09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7$/,
+  /^(0123456789abcdef)+$|^(1234567890)+|^(deadbeef)+$/i,
+];
+const LETTERS_MIN = 10;
+
+/** What makes a signing key guessable, or undefined. */
+export function weaknessOf(secret: string): string | undefined {
+  if (Buffer.byteLength(secret) < SECRET_MIN_BYTES)
+    return `needs at least ${SECRET_MIN_BYTES} bytes`;
+  if (wellKnown.some((pattern) => pattern.test(secret))) return "is a well-known example";
+  if (new Set(secret).size < LETTERS_MIN) return "is too regular to be random";
+  return undefined;
+}
+
+/** The key that this installation made for itself: made once, even where several processes start together. */
+export function keptSecret(dataDir: string): string {
+  const file = join(dataDir, "secret_key");
+  if (existsSync(file)) return readFileSync(file, "utf8").trim();
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const draft = `${file}.${process.pid}`;
+  writeFileSync(draft, Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex"), {
+    mode: 0o600,
+    flush: true,
+  });
+  try {
+    linkSync(draft, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  return readFileSync(file, "utf8").trim();
+}

@@ -1,0 +1,74 @@
+import { readFileSync } from "node:fs";
+import { weaknessOf } from "./secret.ts";
+
+/** What the defaults of other settings depend on. */
+export interface Base {
+  isProduction: boolean;
+  port: number;
+}
+
+/** One setting: where it is read, what it means, and what it may be. `parse` throws an Error that names no value. */
+export interface Setting<T> {
+  name: string;
+  doc: string;
+  /** The default in words, where it is not one fixed text. */
+  shown?: string;
+  isSecret?: true;
+  parse: (text: string) => T;
+  fallback: (base: Base) => T;
+}
+export const setting = <T>(it: Setting<T>) => it;
+
+export function text(value: string): string {
+  return value;
+}
+
+export function integer(min: number, max: number) {
+  return (value: string): number => {
+    const number = Number(value);
+    if (!/^\d+$/.test(value) || number < min || number > max)
+      throw new Error(`must be a whole number from ${min} to ${max}`);
+    return number;
+  };
+}
+
+export function oneOf<const T extends readonly string[]>(allowed: T) {
+  return (value: string): T[number] => {
+    if (!allowed.includes(value)) throw new Error(`must be ${allowed.join(" or ")}`);
+    return value;
+  };
+}
+
+export function httpUrl(value: string): string {
+  const url = URL.parse(value);
+  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.search || url.hash)
+    throw new Error("must be a URL such as https://accounts.example.com");
+  return value.replace(/\/+$/, "");
+}
+
+export const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"] as const;
+
+export function postgresUrl(value: string): string {
+  const url = URL.parse(value);
+  if (!url || !/^postgres(ql)?:$/.test(url.protocol))
+    throw new Error("must be a URL such as postgres://user:password@host:5432/name");
+  const mode = url.searchParams.get("sslmode");
+  if (mode !== null && !sslModes.some((known) => known === mode))
+    throw new Error(`has an sslmode that is not one of ${sslModes.join(", ")}`);
+  return value;
+}
+
+export function readableFile(value: string): string {
+  try {
+    readFileSync(value);
+    return value;
+  } catch (error) {
+    throw new Error(`names a file that cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
+}
+
+export function secretKey(value: string): string {
+  const weakness = weaknessOf(value);
+  if (weakness) throw new Error(`${weakness}; make one: openssl rand -hex 32`);
+  return value;
+}

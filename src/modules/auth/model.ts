@@ -1,0 +1,72 @@
+import { t } from "elysia";
+import { profile } from "../users/model.ts";
+
+const email = t.String({
+  minLength: 3,
+  maxLength: 320,
+  description: "An address that mail can be sent to.",
+});
+
+export const Registration = t.Object(
+  {
+    email,
+    password: t.String({
+      minLength: 1,
+      maxLength: 512,
+      description:
+        "8 to 128 characters (or as the service is configured), of any kind; not among the most common, not made of your own names.",
+    }),
+    username: t.Optional(profile.username),
+    full_name: t.Optional(profile.full_name),
+    locale: t.Optional(profile.locale),
+  },
+  {
+    additionalProperties: false,
+    description: "A username that is left out is made from the address.",
+    examples: [
+      {
+        email: "ada@example.com",
+        password: "correct horse battery staple",
+        full_name: "Ada Lovelace",
+      },
+    ],
+  },
+);
+
+export const Login = t.Object(
+  {
+    username: t.String({
+      minLength: 1,
+      maxLength: 320,
+      description: "E-mail address or username.",
+    }),
+    password: t.String({ minLength: 1, maxLength: 512 }),
+    grant_type: t.Optional(
+      t.Union([t.Literal("password"), t.Literal("")], {
+        description: "As OAuth2's password form sends it.",
+      }),
+    ),
+    scope: t.Optional(t.Literal("", { description: "There are no scopes yet." })),
+    client_id: t.Optional(t.Union([t.Literal("bunker"), t.Literal("")])),
+    client_secret: t.Optional(t.Literal("")),
+  },
+  {
+    additionalProperties: false,
+    description: "OAuth2's password form (RFC 6749, section 4.3.2), or the same as JSON.",
+    examples: [{ username: "ada@example.com", password: "correct horse battery staple" }],
+  },
+);
+
+export const TokenView = t.Object(
+  {
+    access_token: t.String({
+      description: "A JWT (RFC 9068). Send it as `Authorization: Bearer <token>`.",
+    }),
+    token_type: t.Literal("bearer"),
+    expires_in: t.Integer({ description: "Seconds." }),
+  },
+  {
+    description: "An access token.",
+    examples: [{ access_token: "eyJhbGciOi…", token_type: "bearer", expires_in: 900 }],
+  },
+);

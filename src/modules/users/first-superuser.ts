@@ -1,0 +1,37 @@
+import { sql } from "drizzle-orm";
+import type { Actor, Ctx, User } from "../../ctx.ts";
+import { users } from "../../db/schema.ts";
+import { createUser, findCredentials, setPassword, updateUser } from "./users.ts";
+
+const FIRST_SUPERUSER_LOCK = 0x62756e6b6573;
+
+/**
+ * Makes the superuser that the configuration names, while there is none; of several instances that start together, one
+ * does. Somebody may have registered the address before: then the account gets the configured password too, or a
+ * stranger would be made superuser.
+ */
+export async function createFirstSuperuser(
+  ctx: Pick<Ctx, "config" | "db" | "now">,
+  actor: Actor,
+  input: { email: string; password: string },
+): Promise<User | undefined> {
+  return ctx.db.transaction(async (tx) => {
+    await tx.execute(sql`select pg_advisory_xact_lock(${FIRST_SUPERUSER_LOCK})`);
+    const inTransaction = inTransaction;
+    if (await hasSuperuser(inTransaction)) return undefined;
+    const known = await findCredentials(inTransaction, input.email);
+    if (!known) return createUser(inTransaction, actor, { ...input, isSuperuser: true });
+    await setPassword(inTransaction, actor, { user: known, password: input.password });
+    return updateUser(inTransaction, actor, {
+      id: known.id,
+      isSuperuser: true,
+      isActive: true,
+    });
+  });
+}
+
+export async function hasSuperuser(ctx: Pick<Ctx, "db">): Promise<boolean> {
+  const isOne = sql`${users.isSuperuser}`;
+  const found = await ctx.db.select({ id: users.id }).from(users).where(isOne).limit(1);
+  return found.length > 0;
+}

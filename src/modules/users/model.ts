@@ -1,0 +1,115 @@
+import { t } from "elysia";
+import type { User } from "../../ctx.ts";
+
+const example = {
+  id: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",
+  email: "ada@example.com",
+  username: "ada",
+  full_name: "Ada Lovelace",
+  is_active: true,
+  is_superuser: false,
+  email_verified: false,
+  locale: "en",
+  created_at: "2026-11-22T09:30:00.000Z",
+  updated_at: "2026-11-22T09:30:00.000Z",
+};
+
+export const UserView = t.Object(
+  {
+    id: t.String({ format: "uuid", description: "UUIDv7: newer users have greater ids." }),
+    email: t.String({ description: "As its owner wrote it; compared without case." }),
+    username: t.String({ description: "Compared without case; never contains an @." }),
+    full_name: t.Nullable(t.String()),
+    is_active: t.Boolean({ description: "False: no sign-in, and access tokens are refused." }),
+    is_superuser: t.Boolean(),
+    email_verified: t.Boolean({ description: "Whether the address has been proven." }),
+    locale: t.Nullable(t.String({ description: "Language tag (BCP 47)." })),
+    created_at: t.String({ format: "date-time" }),
+    updated_at: t.String({ format: "date-time" }),
+  },
+  { description: "An account.", examples: [example] },
+);
+
+/** A user as callers see one; never a hash. */
+export const userView = (user: User) => ({
+  id: user.id,
+  email: user.email,
+  username: user.username,
+  full_name: user.fullName,
+  is_active: user.isActive,
+  is_superuser: user.isSuperuser,
+  email_verified: user.emailVerified,
+  locale: user.locale,
+  created_at: user.createdAt.toISOString(),
+  updated_at: user.updatedAt.toISOString(),
+});
+
+/** What a person may write about herself; lengths in UTF-16 units, the exact rules are the domain's. */
+export const profile = {
+  username: t.String({
+    minLength: 3,
+    maxLength: 32,
+    description: "3 to 32 ASCII letters, digits, dots, hyphens or underscores.",
+  }),
+  full_name: t.Nullable(t.String({ minLength: 1, maxLength: 200 })),
+  locale: t.Nullable(
+    t.String({ minLength: 2, maxLength: 35, description: "Language tag (BCP 47)." }),
+  ),
+};
+
+export const ProfileChanges = t.Partial(t.Object(profile), {
+  minProperties: 1,
+  additionalProperties: false,
+  description: "A field left out stays as it is; null clears it.",
+  examples: [{ full_name: "Ada King", locale: "en-GB" }],
+});
+
+export const UserChanges = t.Partial(
+  t.Object({ ...profile, is_active: t.Boolean(), is_superuser: t.Boolean() }),
+  {
+    minProperties: 1,
+    additionalProperties: false,
+    description: "A field left out stays as it is; null clears it.",
+    examples: [{ is_active: false }],
+  },
+);
+
+/** From the wire's names to ours; what was not sent stays unsaid. */
+export const changesOf = (body: typeof UserChanges.static) => ({
+  ...(body.username === undefined ? {} : { username: body.username }),
+  ...(body.full_name === undefined ? {} : { fullName: body.full_name }),
+  ...(body.locale === undefined ? {} : { locale: body.locale }),
+  ...(body.is_active === undefined ? {} : { isActive: body.is_active }),
+  ...(body.is_superuser === undefined ? {} : { isSuperuser: body.is_superuser }),
+});
+
+export const ById = t.Object({ id: t.String({ format: "uuid" }) });
+
+export const Page = t.Object({
+  skip: t.Optional(
+    t.Integer({
+      minimum: 0,
+      maximum: 10_000,
+      default: 0,
+      description: "How many users to leave out. For more, follow the cursor.",
+    }),
+  ),
+  limit: t.Optional(
+    t.Integer({
+      minimum: 1,
+      maximum: 200,
+      default: 100,
+      description: "How many users to answer at most.",
+    }),
+  ),
+  cursor: t.Optional(
+    t.String({
+      minLength: 1,
+      maxLength: 100,
+      description: "From the Link header of the page before; instead of `skip`.",
+    }),
+  ),
+  total: t.Optional(
+    t.Boolean({ description: "True: count all users into the header X-Total-Count." }),
+  ),
+});

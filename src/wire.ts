@@ -1,0 +1,115 @@
+import { statfs } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Config } from "./config.ts";
+import type { Ctx, Readiness } from "./ctx.ts";
+import { causeOf, type Database, isOutage, openDatabase, type Place } from "./db/db.ts";
+import { openEmbedded } from "./db/embedded/embedded.ts";
+import { migrationStatus } from "./db/migrate.ts";
+import { Exit } from "./kit/exit.ts";
+import { openLog } from "./kit/log.ts";
+import { keptSecret } from "./kit/secret.ts";
+import { accessTokens } from "./kit/token.ts";
+
+export interface Wired {
+  ctx: Ctx;
+  database: Database;
+  /** Where the data is, in words for a person. */
+  whereabouts: string;
+  close: () => Promise<void>;
+}
+
+/** Connections of the embedded database beyond the server's own pool: for commands beside it, and PostgreSQL's reserve. */
+const SPARE_CONNECTIONS = 20;
+const READINESS_MAX_MS = 1_000;
+const DISK_MIN_BYTES = 64 << 20;
+
+/** Opens everything that `config` names, for one command. Throws an Exit that says what is not there. */
+export async function wire(config: Config, command: string): Promise<Wired> {
+  const log = openLog(config.logLevel);
+  const embedded = config.databaseUrl
+    ? undefined
+    : await openEmbedded({
+        dataDir: config.dataDir,
+        holder: { command, url: config.publicUrl },
+        maxConnections: config.databasePoolSize + SPARE_CONNECTIONS,
+        warn: (sentence) => log.warn({}, sentence),
+      });
+  const place: Place = embedded ?? { url: config.databaseUrl ?? "", caFile: config.databaseCaFile };
+  const database = openDatabase({
+    place,
+    poolSize: config.databasePoolSize,
+    connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
+    statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
+  });
+  const close = async () => {
+    await database.close();
+    await embedded?.close();
+  };
+  try {
+    await refuseUnreachable(database, config);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const ctx: Ctx = {
+    config,
+    db: database.db,
+    log,
+    now: () => new Date(),
+    tokens: accessTokens({
+      secret: config.secretKey ?? keptSecret(config.dataDir),
+      issuer: config.publicUrl,
+      audience: config.audience ?? config.publicUrl,
+      lifetimeSeconds: config.accessTokenExpireMinutes * 60,
+    }),
+    readiness: () => readiness(database, embedded ? config.dataDir : undefined),
+  };
+  const whereabouts = embedded
+    ? `embedded PostgreSQL in ${config.dataDir}`
+    : `PostgreSQL at ${hostOf(config.databaseUrl ?? "")}`;
+  return { ctx, database, whereabouts, close };
+}
+
+const hostOf = (url: string) => {
+  const { host, pathname } = new URL(url);
+  return `${host}${pathname}`;
+};
+
+async function refuseUnreachable({ sql }: Database, config: Config): Promise<void> {
+  try {
+    await sql`select 1`;
+  } catch (error) {
+    const { code } = causeOf(error);
+    const isWrongSetting = !isOutage(error);
+    const hint = isWrongSetting
+      ? "Check user, password, database name and sslmode in"
+      : "Is it running? Check";
+    throw new Exit(
+      "unavailable",
+      config.databaseUrl
+        ? `The database at ${hostOf(config.databaseUrl)} does not answer (${code ?? "no code"}). ${hint} DATABASE_URL.`
+        : `The embedded database in ${config.dataDir} does not answer (${code ?? "no code"}); see ${config.dataDir}/postgres.log.`,
+    );
+  }
+}
+
+/** Each check is bounded: a database that hangs is one that has failed. */
+async function readiness({ sql }: Database, dataDir: string | undefined): Promise<Readiness> {
+  const within = async (check: Promise<boolean>) => {
+    const late = sleep(READINESS_MAX_MS, false, { ref: false });
+    return (await Promise.race([check.catch(() => false), late])) ? "ok" : "failed";
+  };
+  const status = migrationStatus(sql);
+  const [database, migrations, disk] = await Promise.all([
+    within(status.then(() => true)),
+    within(status.then(({ pending }) => pending.length === 0)),
+    within(hasRoom(dataDir)),
+  ]);
+  return { database, migrations, disk };
+}
+
+async function hasRoom(dataDir: string | undefined): Promise<boolean> {
+  if (dataDir === undefined) return true;
+  const { bavail, bsize } = await statfs(dataDir);
+  return bavail * bsize > DISK_MIN_BYTES;
+}
