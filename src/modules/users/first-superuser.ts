@@ -17,7 +17,7 @@ export async function createFirstSuperuser(
 ): Promise<User | undefined> {
   return ctx.db.transaction(async (tx) => {
     await tx.execute(sql`select pg_advisory_xact_lock(${FIRST_SUPERUSER_LOCK})`);
-    const inTransaction = inTransaction;
+    const inTransaction = { ...ctx, db: tx };
     if (await hasSuperuser(inTransaction)) return undefined;
     const known = await findCredentials(inTransaction, input.email);
     if (!known) return createUser(inTransaction, actor, { ...input, isSuperuser: true });
