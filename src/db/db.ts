@@ -10,7 +10,9 @@ export type Db = PgDatabase<PostgresJsQueryResultHKT>;
 export type Sql = postgres.Sql;
 
 /** Where the database is: a server's URL, or the socket of the embedded one. */
-export type Place = { url: string; caFile: string | undefined } | { socketPath: string };
+export type Place =
+  | { url: string; caFile: string | undefined }
+  | { socketPath: string; database?: string };
 
 export interface DatabaseOptions {
   place: Place;
@@ -56,7 +58,7 @@ export function connect(place: Place, options: postgres.Options<Record<string, n
       ...common,
       path: place.socketPath,
       user: "bunker",
-      database: "bunker",
+      database: place.database ?? "bunker",
       ssl: false,
     });
   const { url, ssl } = tlsOf(place.url, place.caFile);

@@ -84,32 +84,3 @@ export const changesOf = (body: typeof UserChanges.static) => ({
 });
 
 export const ById = t.Object({ id: t.String({ format: "uuid" }) });
-
-export const Page = t.Object({
-  skip: t.Optional(
-    t.Integer({
-      minimum: 0,
-      maximum: 10_000,
-      default: 0,
-      description: "How many users to leave out. For more, follow the cursor.",
-    }),
-  ),
-  limit: t.Optional(
-    t.Integer({
-      minimum: 1,
-      maximum: 200,
-      default: 100,
-      description: "How many users to answer at most.",
-    }),
-  ),
-  cursor: t.Optional(
-    t.String({
-      minLength: 1,
-      maxLength: 100,
-      description: "From the Link header of the page before; instead of `skip`.",
-    }),
-  ),
-  total: t.Optional(
-    t.Boolean({ description: "True: count all users into the header X-Total-Count." }),
-  ),
-});

@@ -60,14 +60,16 @@ export function readUsername(text: string): Name | FieldProblem {
   return reserved.has(key) ? fieldProblem("/username", "reserved") : { shown, key };
 }
 
-/** A username for somebody who chose none: the address's local part; with a `suffix` where that is taken or too short. */
-export function usernameFrom(email: Name, suffix: string | undefined): Name {
+const SUFFIXES_MAX = 5;
+
+/** Usernames for somebody who chose none: the address's local part, then the same with a suffix, for as long as it is taken. */
+export function* usernamesFrom(email: Name): Generator<Name, undefined> {
   const local = email.shown.slice(0, email.shown.lastIndexOf("@")).normalize("NFKD");
   const stem = local.replace(/[^A-Za-z0-9._-]/g, "").slice(0, 24);
-  const isUsable = stem.length >= 3 && !reserved.has(stem.toLowerCase());
-  if (suffix === undefined && isUsable) return { shown: stem, key: stem.toLowerCase() };
-  const shown = `${stem || "user"}-${suffix ?? ""}`;
-  return { shown, key: shown.toLowerCase() };
+  const named = (shown: string) => ({ shown, key: usernameKeyOf(shown) });
+  if (stem.length >= 3 && !reserved.has(stem.toLowerCase())) yield named(stem);
+  for (let tries = 0; tries < SUFFIXES_MAX; tries += 1)
+    yield named(`${stem || "user"}-${crypto.randomUUID().slice(0, 6)}`);
 }
 
 /** A BCP 47 language tag in its canonical spelling. */

@@ -1,9 +1,9 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
-import { nextLink, readCursor } from "../../http/cursor.ts";
 import { guard } from "../../http/guard.ts";
+import { nextLink, PageQuery, readPage } from "../../http/page.ts";
 import { bodyProblems, fails, tokenProblems } from "../../http/problems.ts";
-import { ById, changesOf, Page, ProfileChanges, UserChanges, UserView, userView } from "./model.ts";
+import { ById, changesOf, ProfileChanges, UserChanges, UserView, userView } from "./model.ts";
 import { countUsers, getUser, listUsers, updateUser } from "./users.ts";
 
 /** One's own account. */
@@ -62,14 +62,13 @@ export const userRoutes = (ctx: Ctx) =>
     .get(
       "",
       async ({ actor, query, set }) => {
-        const { limit = 100, skip = 0, cursor } = query;
-        const start = cursor === undefined ? { skip } : readCursor(cursor);
-        const page = await listUsers(ctx, actor, { start, limit: limit + 1 });
-        const shown = page.slice(0, limit);
+        const page = readPage(query);
+        const found = await listUsers(ctx, actor, { ...page, limit: page.limit + 1 });
+        const shown = found.slice(0, page.limit);
         const last = shown.at(-1);
-        if (last && page.length > limit)
-          set.headers["link"] = nextLink("/api/v1/users", last, query);
-        if (query.total) set.headers["x-total-count"] = String(await countUsers(ctx, actor));
+        if (last && found.length > page.limit)
+          set.headers["link"] = nextLink("/api/v1/users", last, page);
+        if (page.total) set.headers["x-total-count"] = String(await countUsers(ctx, actor));
         return shown.map(userView);
       },
       {
@@ -80,7 +79,7 @@ export const userRoutes = (ctx: Ctx) =>
           description:
             'In the order in which they registered. While there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
         },
-        query: Page,
+        query: PageQuery,
         response: {
           200: t.Array(t.Ref("User")),
           ...fails(...superuserProblems, "invalid_request"),

@@ -10,8 +10,8 @@ import {
   readEmail,
   readLocale,
   readUsername,
-  usernameFrom,
   usernameKeyOf,
+  usernamesFrom,
 } from "./names.ts";
 
 const { passwordHash, emailKey, usernameKey, ...columns } = getTableColumns(users);
@@ -76,23 +76,19 @@ async function insert(ctx: Pick<Ctx, "db" | "now">, row: NewRow, username: Name)
   );
 }
 
-const USERNAME_TRIES = 5;
-
 /** Somebody may have the name that the address gives; then another one is made, not the person refused. */
 async function insertUnnamed(
   ctx: Pick<Ctx, "db" | "now">,
   row: NewRow,
   email: Name,
 ): Promise<User> {
-  for (let tries = 0; ; tries += 1) {
-    const suffix = tries === 0 ? undefined : crypto.randomUUID().slice(0, 6);
+  for (const username of usernamesFrom(email))
     try {
-      return await insert(ctx, row, usernameFrom(email, suffix));
+      return await insert(ctx, row, username);
     } catch (error) {
-      const isTaken = error instanceof Problem && error.code === "username_taken";
-      if (!isTaken || tries >= USERNAME_TRIES) throw error;
+      if (!(error instanceof Problem) || error.code !== "username_taken") throw error;
     }
-  }
+  throw new Problem("username_taken");
 }
 
 export interface UserChanges {

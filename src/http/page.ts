@@ -1,0 +1,102 @@
+import type { TUnsafe } from "@sinclair/typebox";
+import { t } from "elysia";
+import { accept, type FieldProblem, fieldProblem } from "../kit/problem.ts";
+
+/** A place in a list ordered by time and id. On the wire it is opaque: callers pass on what they were given. */
+export interface Cursor {
+  createdAt: Date;
+  id: string;
+}
+
+export interface Page {
+  start: { skip: number } | Cursor;
+  limit: number;
+  total: boolean;
+}
+
+interface Bounds {
+  minimum: number;
+  maximum: number;
+  default: number;
+}
+const bounds = {
+  skip: { minimum: 0, maximum: 10_000, default: 0 },
+  limit: { minimum: 1, maximum: 200, default: 100 },
+};
+
+// Elysia's own reading of numbers in a query loses the name of the parameter that is wrong: described here, read below.
+const described = <T>(schema: Record<string, unknown>) =>
+  t.Optional(t.Any(schema) as unknown as TUnsafe<T>);
+
+/** The query of every list. */
+export const PageQuery = t.Object(
+  {
+    skip: described<number>({
+      type: "integer",
+      ...bounds.skip,
+      description: "How many to leave out. For more, follow the cursor.",
+    }),
+    limit: described<number>({
+      type: "integer",
+      ...bounds.limit,
+      description: "How many to answer at most.",
+    }),
+    cursor: t.Optional(
+      t.String({
+        minLength: 1,
+        maxLength: 100,
+        description: "From the Link header of the page before; instead of `skip`.",
+      }),
+    ),
+    total: described<boolean>({
+      type: "boolean",
+      default: false,
+      description: "True: count all of them into the header X-Total-Count.",
+    }),
+  },
+  { additionalProperties: false },
+);
+type Query = typeof PageQuery.static;
+
+/** Throws `invalid_request` with all that is wrong. */
+export function readPage(query: Query): Page {
+  const { skip, limit, cursor, total } = accept({
+    skip: readInteger("/skip", query.skip, bounds.skip),
+    limit: readInteger("/limit", query.limit, bounds.limit),
+    cursor: query.cursor === undefined ? undefined : readCursor(query.cursor),
+    total: readBoolean("/total", query.total),
+  });
+  return { start: cursor ?? { skip }, limit, total };
+}
+
+/** A Link header to the page behind `last` (RFC 8288), with the same limit. */
+export function nextLink(path: string, last: Cursor, { limit, total }: Page): string {
+  const query = { limit, ...(total ? { total } : {}), cursor: cursorOf(last) };
+  const pairs = Object.entries(query).map(([name, value]) => `${name}=${value}`);
+  return `<${path}?${pairs.join("&")}>; rel="next"`;
+}
+
+const cursorOf = ({ createdAt, id }: Cursor): string =>
+  Buffer.from(`${createdAt.getTime()} ${id}`).toString("base64url");
+
+const SHAPE = /^(\d{1,15}) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+
+function readCursor(text: string): Cursor | FieldProblem {
+  const [, time, id] = SHAPE.exec(Buffer.from(text, "base64url").toString("latin1")) ?? [];
+  if (time === undefined || id === undefined) return fieldProblem("/cursor", "wrong_format");
+  return { createdAt: new Date(Number(time)), id };
+}
+
+function readInteger(pointer: string, value: unknown, within: Bounds): number | FieldProblem {
+  if (value === undefined) return within.default;
+  if (!/^-?\d{1,9}$/.test(String(value))) return fieldProblem(pointer, "wrong_type");
+  const number = Number(value);
+  if (number >= within.minimum && number <= within.maximum) return number;
+  const detail = `must be from ${within.minimum} to ${within.maximum}`;
+  return fieldProblem(pointer, "out_of_range", detail);
+}
+
+function readBoolean(pointer: string, value: unknown): boolean | FieldProblem {
+  const known: Record<string, boolean> = { undefined: false, false: false, true: true };
+  return known[String(value)] ?? fieldProblem(pointer, "wrong_type");
+}

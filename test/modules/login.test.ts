@@ -1,0 +1,82 @@
+import { describe, expect, test } from "bun:test";
+import { PASSWORD, world } from "../support/world.ts";
+
+describe("login", () => {
+  test("takes OAuth2's password form and JSON, an address or a username, in any case", async () => {
+    const { anyone, person, send } = await world();
+    await person("Ada@example.com");
+    for (const username of ["ada@EXAMPLE.com", "ADA", "Ada"]) {
+      const byJson = await anyone.post("/auth/login", { username, password: PASSWORD });
+      const form = new URLSearchParams({ grant_type: "password", username, password: PASSWORD });
+      const byForm = await send("POST", "/api/v1/auth/login", { body: form });
+      for (const answer of [byJson, byForm]) {
+        expect(answer.body).toEqual({
+          access_token: expect.any(String),
+          token_type: "bearer",
+          expires_in: 900,
+        });
+        expect(answer.headers.get("cache-control")).toBe("no-store");
+      }
+    }
+  });
+
+  test("an unknown name and a wrong password are answered alike", async () => {
+    const { anyone, person } = await world();
+    await person();
+    const answers = await Promise.all(
+      ["ada@example.com", "nobody@example.com", "nobody"].map((username) =>
+        anyone.post("/auth/login", { username, password: "wrong wrong wrong" }),
+      ),
+    );
+    for (const { status, body, headers } of answers) {
+      expect({ status, ...body, request_id: "" }).toEqual({
+        type: "/problems/invalid_credentials",
+        title: "Wrong name or password",
+        status: 401,
+        detail: "Incorrect email or password",
+        code: "invalid_credentials",
+        request_id: "",
+      });
+      expect(headers.get("www-authenticate")).toBe('Bearer realm="bunker"');
+    }
+  });
+
+  test("only who knows the password learns that an account is deactivated", async () => {
+    const { anyone, person, superuser } = await world();
+    const root = await superuser();
+    const ada = await person();
+    await root.patch(`/users/${ada.id}`, { is_active: false });
+    const login = (password: string) =>
+      anyone.post("/auth/login", { username: "ada@example.com", password });
+    expect(await login("wrong wrong wrong")).toMatchObject({
+      status: 401,
+      body: { code: "invalid_credentials" },
+    });
+    expect(await login(PASSWORD)).toMatchObject({
+      status: 403,
+      body: { code: "account_inactive" },
+    });
+  });
+
+  test("two spellings of one password in Unicode are one password", async () => {
+    const { anyone } = await world();
+    const composed = "caf\u00e9 au lait tonight";
+    const decomposed = "cafe\u0301 au lait tonight";
+    await anyone.post("/auth/register", { email: "ada@example.com", password: composed });
+    const answer = await anyone.post("/auth/login", { username: "ada", password: decomposed });
+    expect(answer.status).toBe(200);
+  });
+
+  test("a form that says something twice, or asks for a scope, is refused", async () => {
+    const { send } = await world();
+    const headers = { "content-type": "application/x-www-form-urlencoded" };
+    const post = (body: string) => send("POST", "/api/v1/auth/login", { headers, body });
+    expect(await post("username=a&username=b&password=c")).toMatchObject({
+      status: 400,
+      body: { code: "malformed_request" },
+    });
+    expect((await post("username=a&password=c&scope=admin")).body.errors).toMatchObject([
+      { pointer: "/scope", code: "not_allowed" },
+    ]);
+  });
+});

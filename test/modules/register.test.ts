@@ -1,0 +1,130 @@
+import { describe, expect, test } from "bun:test";
+import { PASSWORD, world } from "../support/world.ts";
+
+describe("register", () => {
+  test("makes an account, says where it is, and never shows a hash", async () => {
+    const { anyone } = await world();
+    const answer = await anyone.post("/auth/register", {
+      email: "Ada@Example.com",
+      password: PASSWORD,
+      full_name: "Ada Lovelace",
+      locale: "en-gb",
+    });
+    expect(answer.status).toBe(201);
+    expect(answer.headers.get("location")).toBe(`/api/v1/users/${answer.body.id}`);
+    expect(answer.body).toEqual({
+      id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7/),
+      email: "Ada@Example.com",
+      username: "Ada",
+      full_name: "Ada Lovelace",
+      is_active: true,
+      is_superuser: false,
+      email_verified: false,
+      locale: "en-GB",
+      created_at: expect.stringMatching(/Z$/),
+      updated_at: answer.body.created_at,
+    });
+  });
+
+  test("an address is taken in every spelling of it", async () => {
+    const { anyone, person } = await world();
+    await person("ada@bücher.example");
+    for (const email of ["ADA@BÜCHER.EXAMPLE", " ada@xn--bcher-kva.example "])
+      expect(await anyone.post("/auth/register", { email, password: PASSWORD })).toMatchObject({
+        status: 409,
+        body: { code: "email_taken", detail: "User with this email already exists" },
+      });
+  });
+
+  test("a username is taken in every case of it", async () => {
+    const { anyone } = await world();
+    const register = (email: string, username: string) =>
+      anyone.post("/auth/register", { email, username, password: PASSWORD });
+    await register("ada@example.com", "Ada");
+    expect(await register("other@example.com", "aDA")).toMatchObject({
+      status: 409,
+      body: { code: "username_taken" },
+    });
+  });
+
+  test("whoever chooses no username gets one, even where the obvious one is taken or reserved", async () => {
+    const { anyone } = await world();
+    const nameOf = async (email: string) =>
+      (await anyone.post("/auth/register", { email, password: PASSWORD })).body.username;
+    expect(await nameOf("grace.hopper@example.com")).toBe("grace.hopper");
+    expect(await nameOf("grace.hopper@example.org")).toMatch(/^grace\.hopper-[0-9a-f]{6}$/);
+    expect(await nameOf("admin@example.com")).toMatch(/^admin-[0-9a-f]{6}$/);
+    expect(await nameOf("ü@example.com")).toMatch(/^u-[0-9a-f]{6}$/);
+    expect(await nameOf("李@example.com")).toMatch(/^user-[0-9a-f]{6}$/);
+  });
+
+  test("of fifty who register one address at once, one succeeds", async () => {
+    const { anyone } = await world();
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, at) =>
+        anyone.post("/auth/register", {
+          email: "ada@example.com",
+          username: `ada${at}`,
+          password: PASSWORD,
+        }),
+      ),
+    );
+    const statuses = answers.map(({ status }) => status).sort();
+    expect(statuses).toEqual([201, ...Array.from({ length: 49 }, () => 409)]);
+  });
+
+  test("everything that is wrong is said at once, with pointers", async () => {
+    const { anyone } = await world();
+    const answer = await anyone.post("/auth/register", {
+      email: "not an address",
+      username: "no@signs",
+      password: "password",
+      locale: "x",
+    });
+    expect(answer).toMatchObject({ status: 422, body: { code: "invalid_request" } });
+    expect(answer.body.errors.map((error: { pointer: string }) => error.pointer)).toEqual([
+      "/locale",
+    ]);
+    const second = await anyone.post("/auth/register", {
+      email: "not an address",
+      username: "no@signs",
+      password: "password",
+    });
+    expect(second.body.errors).toEqual([
+      { pointer: "/email", code: "wrong_format", detail: expect.any(String) },
+      { pointer: "/username", code: "wrong_format", detail: expect.any(String) },
+      { pointer: "/password", code: "password_too_common", detail: expect.any(String) },
+    ]);
+  });
+
+  test("what only an administrator may say is refused by its name, and the unknown without its name", async () => {
+    const { anyone } = await world();
+    const answer = await anyone.post("/auth/register", {
+      email: "ada@example.com",
+      password: PASSWORD,
+      is_superuser: true,
+      id: "1",
+      role: "admin",
+    });
+    expect(answer.status).toBe(422);
+    expect(answer.body.errors).toContainEqual(
+      expect.objectContaining({ pointer: "/is_superuser", code: "not_writable" }),
+    );
+    expect(answer.body.errors).toContainEqual(
+      expect.objectContaining({ pointer: "/id", code: "not_writable" }),
+    );
+    expect(answer.body.errors).toContainEqual(
+      expect.objectContaining({ pointer: "", code: "unknown_field" }),
+    );
+    expect(JSON.stringify(answer.body)).not.toContain("role");
+  });
+
+  test("REGISTRATION=closed lets nobody in", async () => {
+    const { anyone } = await world({ registration: "closed" });
+    const input = { email: "ada@example.com", password: PASSWORD };
+    expect(await anyone.post("/auth/register", input)).toMatchObject({
+      status: 403,
+      body: { code: "registration_closed" },
+    });
+  });
+});

@@ -1,0 +1,198 @@
+import { describe, expect, test } from "bun:test";
+import { updateUser } from "../../src/modules/users/users.ts";
+import { world } from "../support/world.ts";
+
+const MINUTE = 60_000;
+
+describe("one's own account", () => {
+  test("reads what the token belongs to", async () => {
+    const { person } = await world();
+    const ada = await person();
+    expect(await ada.get("/users/me")).toMatchObject({ status: 200, body: ada.user });
+  });
+
+  test("PUT and PATCH change what is given, null clears, the rest stays", async () => {
+    const { person, pass } = await world();
+    const ada = await person();
+    pass(MINUTE);
+    const put = await ada.put("/users/me", { full_name: "Ada King", locale: "EN-gb" });
+    expect(put.body).toMatchObject({ full_name: "Ada King", locale: "en-GB", username: "ada" });
+    expect(put.body.updated_at > ada.user.updated_at).toBe(true);
+    const patch = await ada.patch("/users/me", { full_name: null, username: "countess" });
+    expect(patch.body).toMatchObject({ full_name: null, locale: "en-GB", username: "countess" });
+  });
+
+  test("what has its own endpoint, or is not one's own to change, is refused by name and changes nothing", async () => {
+    const { person } = await world();
+    const ada = await person();
+    for (const [name, value] of Object.entries({
+      email: "x@example.com",
+      password: "a new pass phrase",
+      is_superuser: true,
+      is_active: false,
+      id: "1",
+    })) {
+      const answer = await ada.patch("/users/me", { full_name: "Changed", [name]: value });
+      expect(answer).toMatchObject({
+        status: 422,
+        body: { errors: [{ pointer: `/${name}`, code: "not_writable" }] },
+      });
+    }
+    expect((await ada.get("/users/me")).body).toEqual(ada.user);
+  });
+
+  test("a username that somebody has is refused", async () => {
+    const { person } = await world();
+    const ada = await person();
+    await person("bob@example.com");
+    expect(await ada.patch("/users/me", { username: "BOB" })).toMatchObject({
+      status: 409,
+      body: { code: "username_taken" },
+    });
+    expect((await ada.patch("/users/me", { username: "ADA" })).body.username).toBe("ADA");
+  });
+
+  test("a deactivated account is refused at once, with the token it has", async () => {
+    const { person, superuser } = await world();
+    const root = await superuser();
+    const ada = await person();
+    await root.patch(`/users/${ada.id}`, { is_active: false });
+    expect(await ada.get("/users/me")).toMatchObject({
+      status: 401,
+      body: { code: "invalid_token", detail: "Could not validate credentials" },
+    });
+    await root.patch(`/users/${ada.id}`, { is_active: true });
+    expect((await ada.get("/users/me")).status).toBe(200);
+  });
+
+  test("an access token ends after a quarter of an hour", async () => {
+    const { person, pass } = await world();
+    const ada = await person();
+    pass(15 * MINUTE - 2000);
+    expect((await ada.get("/users/me")).status).toBe(200);
+    pass(3000);
+    expect((await ada.get("/users/me")).status).toBe(401);
+  });
+});
+
+describe("everybody's accounts", () => {
+  test("are for superusers only, and nobody else learns what exists", async () => {
+    const { anyone, person } = await world();
+    const ada = await person();
+    const bob = await person("bob@example.com");
+    for (const path of [
+      "/users",
+      `/users/${bob.id}`,
+      "/users/019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",
+    ]) {
+      expect(await anyone.get(path)).toMatchObject({
+        status: 401,
+        body: { code: "not_signed_in" },
+      });
+      expect(await ada.get(path)).toMatchObject({ status: 403, body: { code: "forbidden" } });
+    }
+    expect(await ada.patch(`/users/${bob.id}`, { is_active: false })).toMatchObject({
+      status: 403,
+    });
+  });
+
+  test("are read and changed by id", async () => {
+    const { person, superuser } = await world();
+    const root = await superuser();
+    const ada = await person();
+    expect((await root.get(`/users/${ada.id}`)).body).toEqual(ada.user);
+    const changed = await root.patch(`/users/${ada.id}`, { is_superuser: true, full_name: "Ada" });
+    expect(changed.body).toMatchObject({ id: ada.id, is_superuser: true, full_name: "Ada" });
+    expect((await ada.get("/users")).status).toBe(200);
+    const nobody = "/users/019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70";
+    expect(await root.get(nobody)).toMatchObject({ status: 404, body: { code: "not_found" } });
+    expect(await root.patch(nobody, { full_name: "X" })).toMatchObject({ status: 404 });
+    expect(await root.get("/users/7")).toMatchObject({
+      status: 422,
+      body: { errors: [{ pointer: "/id", code: "wrong_format" }] },
+    });
+  });
+
+  test("the last active superuser stays one, also when two demote each other at once", async () => {
+    const { superuser, sql } = await world();
+    const root = await superuser();
+    for (const change of [{ is_superuser: false }, { is_active: false }])
+      expect(await root.patch(`/users/${root.id}`, change)).toMatchObject({
+        status: 409,
+        body: { code: "last_superuser" },
+      });
+    const other = await superuser("other@example.com");
+    for (let round = 0; round < 20; round += 1) {
+      await Promise.all([
+        root.patch(`/users/${other.id}`, { is_superuser: false }),
+        other.patch(`/users/${root.id}`, { is_active: false }),
+      ]);
+      const left = await sql`select id from users where is_superuser and is_active`;
+      expect(left.length).toBeGreaterThan(0);
+      await sql`update users set is_superuser = true, is_active = true`;
+    }
+  });
+
+  test("are listed in their order, by skip and by cursor, once each", async () => {
+    const { person, superuser, pass } = await world();
+    const root = await superuser();
+    const ids = [root.id];
+    for (const name of ["a", "b", "c", "d"]) {
+      pass(1000);
+      ids.push((await person(`${name}${name}${name}@example.com`)).id);
+    }
+    const idsOf = (body: { id: string }[]) => body.map(({ id }) => id);
+    const all = await root.get("/users?total=true");
+    expect(idsOf(all.body)).toEqual(ids);
+    expect(all.headers.get("x-total-count")).toBe("5");
+    expect(all.headers.get("link")).toBeNull();
+    expect(idsOf((await root.get("/users?skip=1&limit=2")).body)).toEqual(ids.slice(1, 3));
+
+    const seen: string[] = [];
+    let path: string | undefined = "/users?limit=2";
+    while (path) {
+      const page = await root.get(path);
+      seen.push(...idsOf(page.body));
+      path = /^<\/api\/v1([^>]+)>; rel="next"$/.exec(page.headers.get("link") ?? "")?.[1];
+    }
+    expect(seen).toEqual(ids);
+  });
+
+  test("a list refuses what is not a page", async () => {
+    const { superuser } = await world();
+    const root = await superuser();
+    const refusals = {
+      "limit=0": "/limit",
+      "limit=201": "/limit",
+      "limit=1.5": "/limit",
+      "limit=ten": "/limit",
+      "skip=-1": "/skip",
+      "skip=10001": "/skip",
+      "cursor=%27%20or%201=1": "/cursor",
+      "cursor=bm90IG9uZQ": "/cursor",
+      "total=maybe": "/total",
+      "sort=password_hash": "",
+    };
+    for (const [query, pointer] of Object.entries(refusals)) {
+      const answer = await root.get(`/users?${query}`);
+      expect([query, answer.status, answer.body.errors?.[0]?.pointer]).toEqual([
+        query,
+        422,
+        pointer,
+      ]);
+    }
+  });
+});
+
+test("updated_at moves even where a change forgets it", async () => {
+  const { ctx, person, sql } = await world();
+  const ada = await person();
+  await sql`update users set full_name = 'By hand' where id = ${ada.id}`;
+  const [row] = await sql`select updated_at > created_at as moved from users where id = ${ada.id}`;
+  expect(row?.["moved"]).toBe(true);
+  const before = await sql`select updated_at from users where id = ${ada.id}`;
+  await sql`update users set full_name = 'By hand' where id = ${ada.id}`;
+  expect(await sql`select updated_at from users where id = ${ada.id}`).toEqual(before);
+  const changed = await updateUser(ctx, { kind: "operator" }, { id: ada.id, fullName: "By verb" });
+  expect(changed.fullName).toBe("By verb");
+});

@@ -1,0 +1,59 @@
+/** Loaded once before all tests: one real PostgreSQL for the run, the embedded one or the server that TEST_DATABASE_URL names. */
+import { afterAll } from "bun:test";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect, type Place } from "../../src/db/db.ts";
+import { openEmbedded } from "../../src/db/embedded/embedded.ts";
+import { migrate } from "../../src/db/migrate.ts";
+
+const url = process.env["TEST_DATABASE_URL"];
+const folder = mkdtempSync(join(tmpdir(), "bunker-test-"));
+chmodSync(folder, 0o711);
+const embedded = url
+  ? undefined
+  : await openEmbedded({
+      dataDir: join(folder, "data"),
+      holder: { command: "serve", url: "http://localhost" },
+      maxConnections: 60,
+      warn: (sentence) => process.stderr.write(`${sentence}\n`),
+    });
+const home: Place = embedded ?? { url: url ?? "", caFile: undefined };
+const admin = connect(home, { max: 1 });
+const run = `bunker_test_${process.pid}`;
+const template = `${run}_template`;
+let made = 0;
+
+/** The same server, another database. */
+export const databaseNamed = (name: string): Place =>
+  "socketPath" in home
+    ? { ...home, database: name }
+    : { ...home, url: Object.assign(new URL(home.url), { pathname: `/${name}` }).href };
+
+await admin.unsafe(`create database ${template}`);
+const migrating = connect(databaseNamed(template), { max: 1 });
+await migrate(migrating);
+await migrating.end();
+
+/** A database of the caller's own, migrated unless it asks for an empty one. What TEST_DATABASE_URL names stays untouched. */
+export async function freshDatabase(from: "migrated" | "empty" = "migrated"): Promise<Place> {
+  made += 1;
+  const name = `${run}_${made}`;
+  await admin.unsafe(
+    `create database ${name} template ${from === "migrated" ? template : "template0"}`,
+  );
+  return databaseNamed(name);
+}
+
+const closing: (() => Promise<void>)[] = [];
+/** For what is opened once for the whole run. */
+export const atTheEnd = (close: () => Promise<void>) => void closing.push(close);
+
+afterAll(async () => {
+  for (const close of closing) await close();
+  const databases = [template, ...Array.from({ length: made }, (_, at) => `${run}_${at + 1}`)];
+  for (const name of databases) await admin.unsafe(`drop database if exists ${name} with (force)`);
+  await admin.end();
+  await embedded?.close();
+  rmSync(folder, { recursive: true, force: true });
+});

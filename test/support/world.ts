@@ -1,0 +1,93 @@
+import { afterEach, setSystemTime } from "bun:test";
+import { createApp } from "../../src/app.ts";
+import { type Config, readConfig } from "../../src/config.ts";
+import type { Ctx } from "../../src/ctx.ts";
+import { openDatabase } from "../../src/db/db.ts";
+import { accessTokens } from "../../src/kit/token.ts";
+import { updateUser } from "../../src/modules/users/users.ts";
+import { atTheEnd, freshDatabase } from "./postgres.ts";
+
+// One database for all worlds, which follow one another: each begins with no rows.
+const place = await freshDatabase();
+const database = openDatabase({
+  place,
+  poolSize: 10,
+  connectTimeoutSeconds: 5,
+  statementTimeoutSeconds: 5,
+});
+atTheEnd(database.close);
+afterEach(() => void setSystemTime());
+
+export const PASSWORD = "correct horse battery staple";
+const SECRET = "k3Jd0sLq8vXz2mNb7TyUw5RfGh1PcAe9";
+
+/** What an answer says, parsed where it is JSON. */
+export interface Answer {
+  status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: a test reads what it expects, and fails where that is not there
+  body: any;
+  headers: Headers;
+}
+
+/** A fresh, empty world: no rows, a clock to turn, people made through the API itself. */
+export async function world(settings: Partial<Config> = {}) {
+  await database.sql`truncate users cascade`;
+  const config: Config = { ...readConfig({ SECRET_KEY: SECRET }).config, ...settings };
+  const logged: { fields: object; sentence: string }[] = [];
+  const note = (fields: object, sentence: string) => void logged.push({ fields, sentence });
+  const ctx: Ctx = {
+    config,
+    db: database.db,
+    log: { debug: note, info: note, warn: note, error: note },
+    now: () => new Date(),
+    tokens: accessTokens({
+      secret: SECRET,
+      issuer: config.publicUrl,
+      audience: config.audience ?? config.publicUrl,
+      lifetimeSeconds: config.accessTokenExpireMinutes * 60,
+    }),
+    readiness: async () => ({ database: "ok", migrations: "ok", disk: "ok" }),
+  };
+  const app = createApp(ctx);
+
+  const send = async (method: string, path: string, init: RequestInit = {}): Promise<Answer> => {
+    const url = `http://localhost${path.startsWith("/") ? path : `/${path}`}`;
+    const response = await app.handle(new Request(url, { method, ...init }));
+    const text = await response.text();
+    const isJson = response.headers.get("content-type")?.includes("json");
+    return {
+      status: response.status,
+      body: isJson && text !== "" ? JSON.parse(text) : text,
+      headers: response.headers,
+    };
+  };
+  const as = (token?: string) => {
+    const call = (method: string) => (path: string, body?: unknown) => {
+      const headers = new Headers(token ? { authorization: `Bearer ${token}` } : {});
+      if (body !== undefined) headers.set("content-type", "application/json");
+      const rest = body === undefined ? {} : { body: JSON.stringify(body) };
+      return send(method, `/api/v1${path}`, { headers, ...rest });
+    };
+    return {
+      get: call("GET"),
+      post: call("POST"),
+      put: call("PUT"),
+      patch: call("PATCH"),
+      delete: call("DELETE"),
+      token: token ?? "",
+    };
+  };
+  const anyone = as();
+  const person = async (email = "ada@example.com", password = PASSWORD) => {
+    const { body: user } = await anyone.post("/auth/register", { email, password });
+    const { body: token } = await anyone.post("/auth/login", { username: email, password });
+    return { ...as(token.access_token), id: String(user.id), user };
+  };
+  const superuser = async (email = "root@example.com") => {
+    const one = await person(email);
+    await updateUser(ctx, { kind: "operator" }, { id: one.id, isSuperuser: true });
+    return one;
+  };
+  const pass = (ms: number) => void setSystemTime(new Date(Date.now() + ms));
+  return { ctx, app, sql: database.sql, send, as, anyone, person, superuser, pass, logged };
+}
