@@ -3,6 +3,7 @@ import { isCompiled } from "./kit/build.ts";
 import { Exit } from "./kit/exit.ts";
 import { type LogLevel, logLevels } from "./kit/log.ts";
 import { nearest } from "./kit/nearest.ts";
+import { readPassword } from "./kit/password.ts";
 import { SECRET_MIN_BYTES } from "./kit/secret.ts";
 import {
   type Base,
@@ -240,7 +241,20 @@ function contradictions(config: Config, read: Set<string>): string[] {
     wrong.push("FIRST_SUPERUSER_EMAIL is missing beside FIRST_SUPERUSER_PASSWORD");
   if (isUnset("firstSuperuserPassword") && config.firstSuperuserEmail)
     wrong.push("FIRST_SUPERUSER_PASSWORD is missing beside FIRST_SUPERUSER_EMAIL");
+  const weakness = weaknessOfPassword(config);
+  if (weakness) wrong.push(`FIRST_SUPERUSER_PASSWORD ${weakness}`);
   return wrong;
+}
+
+function weaknessOfPassword(config: Config): string | undefined {
+  const {
+    firstSuperuserPassword: password,
+    firstSuperuserEmail: email,
+    passwordMinLength,
+  } = config;
+  if (!password || !email) return undefined;
+  const read = readPassword("", password, { minLength: passwordMinLength ?? 8, names: [email] });
+  return typeof read === "string" ? undefined : read.detail;
 }
 
 /** Variables that look like a misspelt setting of ours. */

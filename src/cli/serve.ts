@@ -4,6 +4,7 @@ import type { Config } from "../config.ts";
 import { migrate, migrationStatus } from "../db/migrate.ts";
 import { isCompiled, version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
+import { Problem } from "../kit/problem.ts";
 import { createFirstSuperuser, hasSuperuser } from "../modules/users/first-superuser.ts";
 import { type Wired, wire } from "../wire.ts";
 
@@ -37,8 +38,16 @@ async function prepare({ ctx, database }: Wired): Promise<void> {
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
   const { firstSuperuserEmail: email, firstSuperuserPassword: password } = config;
   if (!email || !password) return;
-  const superuser = await createFirstSuperuser(ctx, { kind: "operator" }, { email, password });
-  if (superuser) log.info({ user_id: superuser.id }, "The first superuser was made.");
+  try {
+    const superuser = await createFirstSuperuser(ctx, { kind: "operator" }, { email, password });
+    if (superuser) log.info({ user_id: superuser.id }, "The first superuser was made.");
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    const fields = (error.errors ?? []).map(
+      ({ pointer, detail }) => ` ${pointer.slice(1)} ${detail}`,
+    );
+    throw new Exit("badConfiguration", `FIRST_SUPERUSER_*: ${error.message}.${fields.join(";")}`);
+  }
 }
 
 function listen({ ctx }: Wired): Server<unknown> {

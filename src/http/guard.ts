@@ -3,16 +3,23 @@ import type { Ctx, User } from "../ctx.ts";
 import { Problem } from "../kit/problem.ts";
 import { findActor } from "../modules/auth/auth.ts";
 
-type SignedIn = { kind: "user"; user: User };
+export type SignedIn = { kind: "user"; user: User };
 /** For OpenAPI: a token that one has, or one that the documentation's Authorize button gets by signing in. */
 const security: Record<string, string[]>[] = [{ bearer: [] }, { signIn: [] }];
 
-interface Arrival {
+export interface Arrival {
   request: Request;
   headers: Record<string, string | undefined>;
   body: unknown;
   bearer?: string | undefined;
 }
+
+/**
+ * What @elysiajs/bearer read, if it read it from the header: it would also take a token from the URL, where logs and
+ * histories keep it. The scheme is written in any case (RFC 9110, section 11.1), which the plugin does not know.
+ */
+const tokenOf = (authorization: string, bearer: string | undefined): string | undefined =>
+  authorization.startsWith("Bearer ") ? bearer : /^bearer +(\S+)$/i.exec(authorization)?.[1];
 
 /**
  * Says on each route who may call it: `public: true`, `signedIn: true` or `superuser: true`; the last two put `actor`
@@ -24,9 +31,9 @@ export const guard = (ctx: Ctx) => {
 
   const admit = (mayEnter: (user: User) => boolean) => ({
     transform: async ({ request, headers, bearer, body }: Arrival) => {
-      // @elysiajs/bearer would also take a token from the URL, where logs and histories keep it: the header or nothing.
-      if (!headers["authorization"] || !bearer) throw new Problem("not_signed_in");
-      const actor = await findActor(ctx, bearer);
+      const token = tokenOf(headers["authorization"] ?? "", bearer);
+      if (!token) throw new Problem("not_signed_in");
+      const actor = await findActor(ctx, token);
       if (!actor) throw new Problem("invalid_token");
       if (!mayEnter(actor.user)) throw new Problem("forbidden");
       if (body instanceof Problem) throw body;

@@ -47,7 +47,7 @@ export function accessTokens(options: TokenOptions): AccessTokens {
   const isGood = (claims: Partial<AccessClaims>, nowSeconds: number) =>
     claims.iss === issuer &&
     claims.aud === audience &&
-    isText(claims.sub) &&
+    isId(claims.sub) &&
     isText(claims.jti) &&
     isText(claims.client_id) &&
     isTime(claims.auth_time) &&
@@ -83,6 +83,8 @@ export function accessTokens(options: TokenOptions): AccessTokens {
   };
 }
 
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const isId = (value: unknown) => typeof value === "string" && ID.test(value);
 const isText = (value: unknown) => typeof value === "string" && value !== "";
 const isTime = (value: unknown): value is number => typeof value === "number" && value >= 0;
 

@@ -19,7 +19,7 @@ atTheEnd(database.close);
 afterEach(() => void setSystemTime());
 
 export const PASSWORD = "correct horse battery staple";
-const SECRET = "k3Jd0sLq8vXz2mNb7TyUw5RfGh1PcAe9";
+export const SECRET = "k3Jd0sLq8vXz2mNb7TyUw5RfGh1PcAe9";
 
 /** What an answer says, parsed where it is JSON. */
 export interface Answer {

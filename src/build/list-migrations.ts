@@ -23,4 +23,4 @@ const lines = [
   "];",
   "",
 ];
-await Bun.write(join(import.meta.dir, "migrations.ts"), lines.join("\n"));
+await Bun.write(join(root, "src/db/migrations.ts"), lines.join("\n"));

@@ -23,7 +23,7 @@ import { packTar, type TarEntry } from "modern-tar";
 
 /** initdb refuses root, and wants an account with a passwd entry: this one is everywhere. */
 const NOBODY = 65534;
-const target = join(import.meta.dir, "../../../dist/embedded");
+const target = join(import.meta.dir, "../../dist/embedded");
 const level = Number(process.argv[2] ?? 3);
 
 /** What a server needs at run time; left out are static libraries, headers and the other languages' runtimes. */

@@ -1,0 +1,69 @@
+/**
+ * A client project: it knows the API only by the declarations that `bun run build` writes. That it compiles is the test;
+ * each expected error is one that a client must get.
+ */
+import { treaty } from "@elysiajs/eden";
+import type { App } from "../../dist/eden/bunker.d.ts";
+
+const api = treaty<App>("http://localhost:3000");
+
+export async function register(email: string, password: string): Promise<string> {
+  const { data, error } = await api.api.v1.auth.register.post({ email, password });
+  if (!error) return data.id;
+  switch (error.status) {
+    case 400:
+      return error.value.code satisfies "malformed_request";
+    case 403:
+      return error.value.code satisfies "registration_closed";
+    case 409:
+      switch (error.value.code) {
+        case "email_taken":
+          return "sign in instead";
+        case "username_taken":
+          return "choose another name";
+      }
+      return error.value.code satisfies never;
+    case 413:
+      return error.value.code satisfies "body_too_large";
+    case 415:
+      return error.value.code satisfies "unsupported_media_type";
+    case 422:
+      return (error.value.errors ?? []).map(({ pointer, code }) => `${pointer} ${code}`).join();
+    case 500:
+      return error.value.code satisfies "internal";
+    case 503:
+      return error.value.code satisfies "database_unavailable";
+  }
+  return error satisfies never;
+}
+
+export async function logIn(username: string, password: string): Promise<string> {
+  const { data, error } = await api.api.v1.auth.login.post({ username, password });
+  if (!error) return data.access_token;
+  switch (error.value.code) {
+    case "invalid_credentials":
+    case "account_inactive":
+    case "invalid_request":
+    case "malformed_request":
+    case "body_too_large":
+    case "unsupported_media_type":
+    case "internal":
+    case "database_unavailable":
+      return error.value.detail;
+  }
+  return error.value satisfies never;
+}
+
+export async function wrongNames(): Promise<void> {
+  // @ts-expect-error the field is called username
+  await api.api.v1.auth.login.post({ email: "ada@example.com", password: "" });
+  // @ts-expect-error there is no such field
+  await api.api.v1.auth.register.post({ email: "", password: "", is_superuser: true });
+  const { data } = await api.api.v1.users.me.get();
+  // @ts-expect-error a user has an email, not a mail
+  void data?.mail;
+  const list = await api.api.v1.users.get({ query: { limit: 10 } });
+  // @ts-expect-error a limit is a number
+  await api.api.v1.users.get({ query: { limit: "ten" } });
+  void list.data?.[0]?.email;
+}

@@ -1,0 +1,234 @@
+import { describe, expect, test } from "bun:test";
+import { type Answer, PASSWORD, world } from "../support/world.ts";
+
+type Body = NonNullable<RequestInit["body"]>;
+
+const KIB = 1024;
+const json = { "content-type": "application/json" };
+const deep = (depth: number) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
+
+/** Every route that takes a body, as seen by somebody who may use it. */
+async function writeRoutes() {
+  const { person, superuser, send, ...rest } = await world();
+  const root = await superuser();
+  const ada = await person();
+  const routes = [
+    { method: "POST", path: "/api/v1/auth/register", token: "" },
+    { method: "POST", path: "/api/v1/auth/login", token: "" },
+    { method: "PUT", path: "/api/v1/users/me", token: ada.token },
+    { method: "PATCH", path: "/api/v1/users/me", token: ada.token },
+    { method: "PATCH", path: `/api/v1/users/${ada.id}`, token: root.token },
+  ];
+  const sendRaw = (
+    route: (typeof routes)[number],
+    body?: Body,
+    headers: Record<string, string> = json,
+  ) =>
+    send(route.method, route.path, {
+      headers: {
+        ...headers,
+        ...(route.token ? { authorization: `Bearer ${route.token}` } : {}),
+      },
+      ...(body === undefined ? {} : { body }),
+    });
+  return { routes, sendRaw, ada, root, send, ...rest };
+}
+
+const expectProblem = (answer: Answer, status: number, code: string) => {
+  expect(answer.headers.get("content-type")).toBe("application/problem+json");
+  expect({ status: answer.status, code: answer.body.code }).toEqual({ status, code });
+  expect(answer.body.request_id).toBe(answer.headers.get("x-request-id"));
+  expect(answer.body.type).toBe(`/problems/${code}`);
+};
+
+describe("every write route refuses", () => {
+  const unreadable: Record<string, Body | undefined> = {
+    "no body": undefined,
+    "an empty body": "",
+    "half a document": '{"email": "a',
+    "depth 33": `{"email":${deep(32)}}`,
+    "a NUL": '{"email":"a\\u0000b"}',
+    "a NUL in a name": '{"a\\u0000b":1}',
+    "a lone surrogate": '{"email":"\\ud800"}',
+    "bytes that are not UTF-8": new Uint8Array([0x22, 0xff, 0x22]),
+  };
+  for (const [what, body] of Object.entries(unreadable))
+    test(what, async () => {
+      const { routes, sendRaw } = await writeRoutes();
+      for (const route of routes)
+        expectProblem(await sendRaw(route, body), 400, "malformed_request");
+    });
+
+  const unfit: Record<string, [string, string]> = {
+    "{}": ["{}", ""],
+    "an array": ["[]", ""],
+    "a number": ["7", ""],
+    null: ["null", ""],
+    "depth 32, which can be read": [`{"email":${deep(31)}}`, ""],
+    "an unknown field": ['{"sentinel_name":"sentinel_value"}', ""],
+    "a privileged field": [
+      '{"is_superuser":"sentinel_value","password_hash":"sentinel_value"}',
+      "",
+    ],
+    __proto__: ['{"__proto__":{"is_superuser":true}}', ""],
+  };
+  for (const [what, [body]] of Object.entries(unfit))
+    test(`${what}, with pointers and without repeating it`, async () => {
+      const { routes, sendRaw } = await writeRoutes();
+      for (const route of routes) {
+        const answer = await sendRaw(route, body);
+        expectProblem(answer, 422, "invalid_request");
+        expect(answer.body.errors.length).toBeGreaterThan(0);
+        for (const error of answer.body.errors)
+          expect(error).toEqual({
+            pointer: expect.any(String),
+            code: expect.any(String),
+            detail: expect.any(String),
+          });
+        expect(JSON.stringify(answer.body)).not.toContain("sentinel");
+      }
+    });
+
+  test("64 KiB and one byte, also where no length is said", async () => {
+    const { routes, sendRaw } = await writeRoutes();
+    const large = JSON.stringify({ email: "a".repeat(64 * KIB - 11) });
+    expect(large.length).toBe(64 * KIB + 1);
+    const stream = () => new Blob([large]).stream();
+    for (const route of routes) {
+      expectProblem(await sendRaw(route, large), 413, "body_too_large");
+      expectProblem(await sendRaw(route, stream()), 413, "body_too_large");
+      expect((await sendRaw(route, large.replace("aa", "a"))).status).toBe(422);
+    }
+  });
+
+  test("another content type", async () => {
+    const { routes, sendRaw } = await writeRoutes();
+    for (const type of [
+      "text/plain",
+      "application/xml",
+      "multipart/form-data; boundary=x",
+      "application/jsonx",
+    ])
+      for (const route of routes)
+        expectProblem(
+          await sendRaw(route, "{}", { "content-type": type }),
+          415,
+          "unsupported_media_type",
+        );
+    const form = new URLSearchParams({ email: "a" });
+    for (const route of routes.filter(({ path }) => !path.endsWith("/login")))
+      expectProblem(await sendRaw(route, form, {}), 415, "unsupported_media_type");
+  });
+
+  test("a password of one MiB, without hashing it", async () => {
+    const { routes, sendRaw, anyone } = await writeRoutes();
+    const password = "x".repeat(1024 * KIB);
+    for (const route of routes)
+      expectProblem(await sendRaw(route, JSON.stringify({ password })), 413, "body_too_large");
+    const long = await anyone.post("/auth/register", {
+      email: "a@example.com",
+      password: "x".repeat(60_000),
+    });
+    expect(long.body.errors).toMatchObject([{ pointer: "/password", code: "too_long" }]);
+  });
+});
+
+test("a key that stands twice is no error of ours", async () => {
+  const { routes, sendRaw } = await writeRoutes();
+  for (const route of routes) {
+    const { status } = await sendRaw(route, '{"full_name":"a","full_name":"b","username":"x"}');
+    expect(status).toBeLessThan(500);
+  }
+});
+
+test("a stranger is told to sign in, whatever the body is", async () => {
+  const { routes, sendRaw } = await writeRoutes();
+  for (const route of routes.filter(({ token }) => token !== ""))
+    for (const body of ["{}", "{", '{"is_superuser":true}', "x".repeat(65 * KIB)]) {
+      const answer = await sendRaw({ ...route, token: "" }, body);
+      expectProblem(answer, 401, "not_signed_in");
+      expect(answer.headers.get("www-authenticate")).toBe('Bearer realm="bunker"');
+    }
+});
+
+test("a token in the URL or in the body is not read", async () => {
+  const { ada, send } = await writeRoutes();
+  const path = `/api/v1/users/me?access_token=${ada.token}`;
+  expectProblem(await send("GET", path), 401, "not_signed_in");
+  const headers = { authorization: "Basic YTpi" };
+  expectProblem(await send("GET", path, { headers }), 401, "not_signed_in");
+  const body = JSON.stringify({ access_token: ada.token, full_name: "x" });
+  expectProblem(
+    await send("PATCH", "/api/v1/users/me", { body, headers: json }),
+    401,
+    "not_signed_in",
+  );
+});
+
+test("names that a database or a page might trip over come back as they were, or are refused", async () => {
+  const { person } = await world();
+  const ada = await person();
+  const names = [
+    "Robert'); DROP TABLE users;--",
+    "<script>alert(1)</script>",
+    "𝓐𝓭𝓪 ❤️ 👩‍👩‍👧",
+    "ʇunpᴉpᴉɔuᴉ",
+    "%s%n%x",
+    "../../etc/passwd",
+    "\u202egnp.exe",
+  ];
+  for (const full_name of names)
+    expect((await ada.patch("/users/me", { full_name })).body.full_name).toBe(full_name);
+});
+
+describe("paths and methods", () => {
+  test("what is not there is 404, the wrong method 405 with Allow", async () => {
+    const { send } = await world();
+    expectProblem(await send("GET", "/api/v1/nothing"), 404, "not_found");
+    for (const [method, path, allow] of [
+      ["DELETE", "/api/v1/auth/login", "POST"],
+      ["TRACE", "/livez", "GET, HEAD"],
+      ["OPTIONS", "/api/v1/users/me", "GET, HEAD, PATCH, PUT"],
+      ["POST", "/api/v1/users/019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70", "GET, HEAD, PATCH"],
+    ] as const) {
+      const answer = await send(method, path);
+      expectProblem(answer, 405, "method_not_allowed");
+      expect(answer.headers.get("allow")).toBe(allow);
+    }
+  });
+
+  test("broken percent signs in a path are no error of ours", async () => {
+    const { send, root } = await writeRoutes();
+    for (const id of ["%", "%ff", "%00", "..%2f..", "a%0d%0ab"]) {
+      const answer = await send("GET", `/api/v1/users/${id}`, {
+        headers: { authorization: `Bearer ${root.token}` },
+      });
+      expect(answer.status).toBeGreaterThanOrEqual(400);
+      expect(answer.status).toBeLessThan(500);
+    }
+  });
+
+  test("every problem has a page", async () => {
+    const { send } = await world();
+    const page = await send("GET", "/problems/email_taken");
+    expect(page.headers.get("content-type")).toContain("text/html");
+    expect(page.body).toContain("That email is taken");
+    expectProblem(await send("GET", "/problems/nothing"), 404, "not_found");
+    expectProblem(await send("GET", "/problems/__proto__"), 404, "not_found");
+  });
+});
+
+test("the database's own words never reach a caller", async () => {
+  const { send, anyone, sql, logged } = await world();
+  await sql`alter table users rename to elsewhere`;
+  try {
+    const input = { email: "ada@example.com", password: PASSWORD };
+    const answer = await anyone.post("/auth/register", input);
+    expectProblem(answer, 500, "internal");
+    expect(JSON.stringify(answer.body)).not.toContain("users");
+    expect(logged.at(-1)?.fields).toMatchObject({ request_id: answer.body.request_id });
+    expect((await send("GET", "/livez")).status).toBe(200);
+  } finally {
+    await sql`alter table elsewhere rename to users`;
+  }
+});

@@ -1,0 +1,71 @@
+import { expect, test } from "bun:test";
+import { createConfig, lintFromString } from "@redocly/openapi-core";
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { type Answer, world } from "./support/world.ts";
+
+const document = async (): Promise<Answer["body"]> => {
+  const { send } = await world();
+  return (await send("GET", "/openapi.json")).body;
+};
+
+test("the document is valid OpenAPI, by its schema and by Redocly's recommended rules", async () => {
+  const it = await document();
+  expect(await new Validator().validate(it)).toMatchObject({ valid: true });
+  const config = await createConfig({ extends: ["recommended"] });
+  const found = await lintFromString({
+    source: JSON.stringify(it),
+    absoluteRef: "/openapi.json",
+    config,
+  });
+  const told = found.map(({ ruleId, location }) => `${ruleId} ${location[0]?.pointer}`);
+  // Health checks refuse nobody: the one rule that does not fit them.
+  expect(told.sort()).toEqual([
+    "operation-4xx-response #/paths/~1livez/get/responses",
+    "operation-4xx-response #/paths/~1readyz/get/responses",
+    "operation-4xx-response #/paths/~1version/get/responses",
+  ]);
+});
+
+test("every operation says who may call it, what it takes, and what can go wrong", async () => {
+  const { paths, components } = await document();
+  const operations = Object.entries<Answer["body"]>(paths).flatMap(([path, methods]) =>
+    Object.entries<Answer["body"]>(methods).map(([method, it]) => ({
+      name: `${method} ${path}`,
+      it,
+    })),
+  );
+  for (const { name, it } of operations) {
+    const statuses = Object.keys(it.responses);
+    const expected = [
+      ...(it.security.length > 0 ? ["401"] : []),
+      ...(it.requestBody ? ["400", "413", "415", "422"] : []),
+    ];
+    expect([name, typeof it.summary, typeof it.operationId]).toEqual([name, "string", "string"]);
+    expect(statuses).toEqual(expect.arrayContaining(expected));
+  }
+  const problems = operations
+    .filter(({ name }) => name !== "get /readyz")
+    .flatMap(({ it }) => Object.entries<Answer["body"]>(it.responses))
+    .filter(([status]) => Number(status) >= 400);
+  for (const [, { content }] of problems)
+    expect(Object.keys(content)).toEqual(["application/problem+json"]);
+  const login = paths["/api/v1/auth/login"].post;
+  expect(Object.keys(login.requestBody.content)).toEqual([
+    "application/json",
+    "application/x-www-form-urlencoded",
+  ]);
+  expect(components.securitySchemes.signIn.flows.password.tokenUrl).toBe("/api/v1/auth/login");
+});
+
+test("the page of the documentation loads nothing from elsewhere", async () => {
+  const { send } = await world();
+  const page = await send("GET", "/docs");
+  expect(page.body).not.toMatch(/(src|href)="https?:/);
+  expect(page.headers.get("content-security-policy")).toContain("default-src 'none'");
+  const assets = [...String(page.body).matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(
+    (match) => match[1] ?? "",
+  );
+  expect(assets.length).toBe(2);
+  for (const asset of assets) expect((await send("GET", asset)).status).toBe(200);
+  expect((await send("GET", "/docs/assets/..%2fpackage.json")).status).toBe(404);
+});
