@@ -5,7 +5,11 @@
 import { join } from "node:path";
 
 const root = join(import.meta.dir, "../..");
-const done = Bun.spawnSync([process.execPath, "x", "tsc", "-p", import.meta.dir], { cwd: root, stdout: "inherit", stderr: "inherit" });
+const done = Bun.spawnSync([process.execPath, "x", "tsc", "-p", import.meta.dir], {
+  cwd: root,
+  stdout: "inherit",
+  stderr: "inherit",
+});
 if (!done.success) process.exit(1);
 
 const declared = await Bun.file(join(root, "dist/declarations/app.d.ts")).text();

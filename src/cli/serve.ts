@@ -63,6 +63,8 @@ function listen({ ctx }: Wired): Server<unknown> {
       maxRequestBodySize: REQUEST_MAX_BYTES,
       idleTimeout: IDLE_SECONDS,
       development: false,
+      // Bun shares the port by default outside development: a second server would quietly take half of the requests.
+      reusePort: false,
     });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -5,7 +5,7 @@ export const SECRET_MIN_BYTES = 32;
 
 /** Keys that stand in tutorials and templates: whoever reads those can sign with them. */
 const wellKnown = [
-  /change.?me|change.?this|replace.?(me|this)|your.?secret|my.?secret|super.?secret|secret.?key|example|insecure|password/i,
+  /change.?me|change.?this|replace.?(me|this)|(your|my|super|jwt).{0,12}secret|secret.?key|example|insecure|password/i,
   /^09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7$/,
   /^(0123456789abcdef)+$|^(1234567890)+|^(deadbeef)+$/i,
 ];

@@ -106,12 +106,10 @@ async function untilReady(place: Place, child: ChildProcess): Promise<void> {
   }
 }
 
-const pidFile = (cluster: string) => join(cluster, "postmaster.pid");
-
 /** The status line that the postmaster keeps in its pid file: "starting", "ready", "stopping". */
 export function statusOf(cluster: string): string | undefined {
   try {
-    return readFileSync(pidFile(cluster), "utf8").split("\n")[7]?.trim();
+    return readFileSync(join(cluster, "postmaster.pid"), "utf8").split("\n")[7]?.trim();
   } catch {
     return undefined;
   }
@@ -121,7 +119,7 @@ const lastLines = (file: string) =>
   readFileSync(file, "utf8").trimEnd().split("\n").slice(-8).join("\n");
 
 /**
- * Ends what a killed server may have left running on this cluster, and removes a pid file that would block the start.
+ * Ends what a killed server may have left running on this cluster, and removes the lock files that would block the start.
  * Sound only under the lock on the data directory: whatever runs here then belongs to nobody.
  */
 async function clearLeftovers(cluster: string): Promise<void> {
@@ -133,7 +131,8 @@ async function clearLeftovers(cluster: string): Promise<void> {
     const giveUpAt = performance.now() + waitMs;
     while (processesOn(cluster).length > 0 && performance.now() < giveUpAt) await sleep(10);
   }
-  rmSync(pidFile(cluster), { force: true });
+  for (const name of ["postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"])
+    rmSync(join(cluster, name), { force: true });
 }
 
 /** A pid in a file proves nothing, since pids are used again: a postgres of this cluster is one that stands in it. */

@@ -1,0 +1,116 @@
+import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readConfig } from "../src/config.ts";
+import { Exit } from "../src/kit/exit.ts";
+
+const SECRET = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+const refusal = (env: Record<string, string>): string => {
+  try {
+    readConfig(env);
+    return "accepted";
+  } catch (error) {
+    if (!(error instanceof Exit) || error.status !== 78) throw error;
+    return error.message;
+  }
+};
+
+describe("the configuration", () => {
+  test("needs nothing", () => {
+    const { config, origins, warnings } = readConfig({});
+    expect(config).toMatchObject({ environment: "development", host: "127.0.0.1", port: 3000 });
+    expect(new Set(Object.values(origins))).toEqual(new Set(["default"]));
+    expect(warnings).toEqual([]);
+  });
+
+  test("says everything that is wrong in one message, and prints no value", () => {
+    const message = refusal({
+      PORT: "sentinel",
+      PUBLIC_URL: "sentinel",
+      DATABASE_URL: "mysql://sentinel",
+      SECRET_KEY: "sentinel",
+      ALGORITHM: "none-sentinel",
+      ACCESS_TOKEN_EXPIRE_MINUTES: "1441",
+      REGISTRATION: "sentinel",
+      DATABASE_CA_FILE: "/sentinel",
+      PASSWORD_MIN_LENGTH: "7",
+    });
+    for (const name of [
+      "PORT",
+      "PUBLIC_URL",
+      "DATABASE_URL",
+      "SECRET_KEY",
+      "ALGORITHM",
+      "ACCESS_TOKEN_EXPIRE_MINUTES",
+      "REGISTRATION",
+      "DATABASE_CA_FILE",
+      "PASSWORD_MIN_LENGTH",
+    ])
+      expect(message).toContain(`- ${name} `);
+    expect(message).not.toContain("sentinel");
+  });
+
+  test("in production on a server, asks for what must not be guessed", () => {
+    const server = { BUNKER_ENV: "production", DATABASE_URL: "postgres://localhost/bunker" };
+    const message = refusal(server);
+    expect(message).toContain("SECRET_KEY is required");
+    expect(message).toContain("PUBLIC_URL is required");
+    expect(
+      refusal({ ...server, SECRET_KEY: SECRET, PUBLIC_URL: "https://accounts.example.com" }),
+    ).toBe("accepted");
+    expect(refusal({ BUNKER_ENV: "production" })).toBe("accepted");
+  });
+
+  test("refuses half a first superuser, and one with a weak password", () => {
+    expect(refusal({ FIRST_SUPERUSER_EMAIL: "ada@example.com" })).toContain(
+      "FIRST_SUPERUSER_PASSWORD is missing",
+    );
+    expect(refusal({ FIRST_SUPERUSER_PASSWORD: "a long pass phrase" })).toContain(
+      "FIRST_SUPERUSER_EMAIL is missing",
+    );
+    expect(
+      refusal({ FIRST_SUPERUSER_EMAIL: "ada@example.com", FIRST_SUPERUSER_PASSWORD: "password" }),
+    ).toContain("FIRST_SUPERUSER_PASSWORD is among the most common");
+  });
+
+  test("reads a secret from a file, but not from two places", () => {
+    const folder = mkdtempSync(join(tmpdir(), "bunker-config-"));
+    const file = join(folder, "key");
+    try {
+      writeFileSync(file, `${SECRET}\n`);
+      const { config, origins } = readConfig({ SECRET_KEY_FILE: file });
+      expect([config.secretKey, origins.secretKey]).toEqual([SECRET, "SECRET_KEY_FILE"]);
+      expect(refusal({ SECRET_KEY_FILE: file, SECRET_KEY: SECRET })).toContain(
+        "SECRET_KEY is set twice",
+      );
+      expect(refusal({ SECRET_KEY_FILE: join(folder, "none") })).toContain(
+        "SECRET_KEY_FILE (ENOENT)",
+      );
+      writeFileSync(file, "");
+      expect(refusal({ SECRET_KEY_FILE: file })).toContain("the file is empty");
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test("takes an empty variable for none, and wonders at what looks misspelt", () => {
+    const { config, warnings } = readConfig({
+      PORT: "",
+      DATABASE_ULR: "x",
+      BUNKER_MODE: "x",
+      HOME: "/",
+    });
+    expect(config.port).toBe(3000);
+    expect(warnings).toEqual([
+      "DATABASE_ULR is not a setting: did you mean DATABASE_URL?",
+      "BUNKER_MODE is not a setting",
+    ]);
+  });
+
+  test("knows every sslmode that there is, and no other", () => {
+    for (const mode of ["disable", "prefer", "require", "verify-ca", "verify-full"])
+      expect(refusal({ DATABASE_URL: `postgres://localhost/a?sslmode=${mode}` })).toBe("accepted");
+    expect(refusal({ DATABASE_URL: "postgres://localhost/a?sslmode=verify" })).toContain("sslmode");
+  });
+});

@@ -1,0 +1,199 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { version } from "../../src/kit/build.ts";
+import { client, command, emptyFolder, freePort, serve } from "../support/program.ts";
+
+setDefaultTimeout(60_000);
+const PASSWORD = "correct horse battery staple";
+
+describe("a command", () => {
+  test("that is right ends with 0", async () => {
+    const cwd = emptyFolder();
+    expect((await command(["--help"])).out).toContain("bunker users promote");
+    expect(await command(["version"])).toEqual({ code: 0, out: `bunker ${version}\n`, err: "" });
+    expect(JSON.parse((await command(["version", "--json"])).out)).toEqual({ version });
+    expect(JSON.parse((await command(["openapi"])).out).openapi).toBe("3.1.0");
+    expect((await command(["migrate", "status"], { cwd })).out).toStartWith("pending  0000");
+    expect((await command(["migrate"], { cwd })).out).toContain("(now)");
+    expect((await command(["migrate", "status"], { cwd })).out).not.toContain("pending");
+  });
+
+  test("that is mistyped ends with 2 and says how it goes", async () => {
+    for (const args of [
+      ["nothing"],
+      ["users", "nobody"],
+      ["serve", "now"],
+      ["version", "--jsn"],
+      ["users", "promote"],
+      ["migrate", "up"],
+    ]) {
+      const { code, err, out } = await command(args);
+      expect([args, code, out]).toEqual([args, 2, ""]);
+      expect(err).toMatch(/Usage|--help/);
+    }
+  });
+
+  test("takes no password as an argument", async () => {
+    const { code, err } = await command([
+      "users",
+      "create",
+      "a@example.com",
+      "--password",
+      "sentinel pass phrase",
+    ]);
+    expect(code).toBe(2);
+    expect(err).toContain("never typed as an argument");
+    expect(err).not.toContain("sentinel");
+  });
+
+  test("on a database that is not there ends with 69", async () => {
+    const env = { DATABASE_URL: `postgres://nobody:sentinel@127.0.0.1:${await freePort()}/x` };
+    for (const args of [["serve"], ["migrate"], ["users", "list"]]) {
+      const { code, err } = await command(args, {
+        env: { ...env, BUNKER_ENV: "development" },
+        cwd: emptyFolder(),
+      });
+      expect([args, code]).toEqual([args, 69]);
+      expect(err).toContain("does not answer (ECONNREFUSED)");
+      expect(err).not.toContain("sentinel");
+    }
+  });
+
+  test("with a wrong configuration ends with 78, within a second, and says everything", async () => {
+    const started = performance.now();
+    const { code, err } = await command(["serve"], { env: { PORT: "0", SECRET_KEY: "sentinel" } });
+    expect(performance.now() - started).toBeLessThan(1000);
+    expect(code).toBe(78);
+    expect(err).toContain("PORT must be");
+    expect(err).toContain("SECRET_KEY needs");
+    expect(err).not.toContain("sentinel");
+    const file = join(emptyFolder(), "file");
+    writeFileSync(file, "");
+    expect((await command(["serve"], { env: { DATA_DIR: join(file, "data") } })).code).toBe(78);
+  });
+
+  test("on a port that is taken ends with 1", async () => {
+    const server = await serve({ cwd: emptyFolder() });
+    const PORT = new URL(server.url).port;
+    const { code, err } = await command(["serve"], {
+      env: { PORT, HOST: "127.0.0.1" },
+      cwd: emptyFolder(),
+    });
+    expect(code).toBe(1);
+    expect(err).toContain("EADDRINUSE");
+  });
+});
+
+describe("beside a running server", () => {
+  test("a second one is refused with 75, which names the first", async () => {
+    const cwd = emptyFolder();
+    const server = await serve({ cwd });
+    const { code, err } = await command(["serve"], {
+      cwd,
+      env: { PORT: String(await freePort()) },
+    });
+    expect(code).toBe(75);
+    expect(err).toContain(`pid ${server.pid}`);
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
+  });
+
+  test("the commands use its database", async () => {
+    const cwd = emptyFolder();
+    const server = await serve({ cwd });
+    const env = { PORT: new URL(server.url).port, HOST: "127.0.0.1" };
+    const { logIn, get } = client(server.url);
+    const run = (args: string[], input = "") => command(args, { cwd, env, input });
+
+    expect(
+      (await run(["users", "create", "ada@example.com", "--superuser"], `${PASSWORD}\n`)).code,
+    ).toBe(0);
+    const token = await logIn("ada", PASSWORD);
+    expect((await get("/users", token)).status).toBe(200);
+
+    const weak = await run(["users", "create", "bob@example.com"], "password\n");
+    expect([weak.code, weak.err]).toEqual([
+      1,
+      expect.stringContaining("password is among the most common"),
+    ]);
+    const file = join(cwd, "password");
+    writeFileSync(file, PASSWORD);
+    expect((await run(["users", "create", "bob@example.com", "--password-file", file])).code).toBe(
+      0,
+    );
+    expect(
+      (await run(["users", "create", "bob@example.com", "--password-file", file])).err,
+    ).toContain("already exists");
+
+    const listed = (await run(["users", "list", "--json"])).out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(listed.map(({ email }) => email)).toEqual(["ada@example.com", "bob@example.com"]);
+    expect(JSON.stringify(listed)).not.toContain("argon2");
+
+    expect((await run(["users", "set-password", "BOB"], "another long pass phrase")).code).toBe(0);
+    expect(await logIn("bob", "another long pass phrase")).toStartWith("ey");
+    expect((await run(["users", "deactivate", "bob@example.com"])).code).toBe(0);
+    expect(await logIn("bob", "another long pass phrase")).toBe("account_inactive");
+    expect((await run(["users", "deactivate", "ada"])).err).toContain("last active superuser");
+    expect((await run(["users", "promote", "nobody-here"])).err).toContain("Nobody has");
+    expect((await run(["healthcheck"])).code).toBe(0);
+    expect((await command(["healthcheck"], { env: { PORT: String(await freePort()) } })).code).toBe(
+      1,
+    );
+  });
+});
+
+test("config shows every setting and its origin, and no secret", async () => {
+  const secret = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+  const env = {
+    SECRET_KEY: secret,
+    PORT: "4000",
+    DATABASE_URL: "postgres://u:sentinel@localhost/x",
+    BUNKER_ENV: "development",
+    SECRET_KEYY: "x",
+  };
+  const { code, out } = await command(["config"], { env });
+  expect(code).toBe(0);
+  expect(out).toMatch(/SECRET_KEY +\*{8} {2}\[SECRET_KEY\]/);
+  expect(out).toMatch(/PORT +4000 {2}\[PORT\]/);
+  expect(out).toMatch(/REGISTRATION +open {2}\[default\]/);
+  expect(out).toContain("did you mean SECRET_KEY?");
+  expect(out).not.toContain("sentinel");
+  expect(out).not.toContain(secret);
+  const rows = JSON.parse((await command(["config", "--json"], { env })).out);
+  expect(rows).toContainEqual({ name: "PORT", value: "4000", origin: "PORT" });
+});
+
+test("data of another major version is refused, with words that help, and left as it is", async () => {
+  const dataDir = join(emptyFolder(), "data");
+  mkdirSync(join(dataDir, "cluster"), { recursive: true });
+  writeFileSync(join(dataDir, "cluster/PG_VERSION"), "19\n");
+  const newer = await command(["serve"], { env: { DATA_DIR: dataDir } });
+  expect(newer.code).toBe(78);
+  expect(newer.err).toContain("made by PostgreSQL 19");
+  expect(newer.err).toContain("newer bunker");
+  writeFileSync(join(dataDir, "cluster/PG_VERSION"), "17\n");
+  expect((await command(["serve"], { env: { DATA_DIR: dataDir } })).err).toContain(
+    "set DATABASE_URL",
+  );
+});
+
+test("the first superuser of the configuration is made once, and a stranger with that address is not made one", async () => {
+  const cwd = emptyFolder();
+  const open = await serve({ cwd });
+  await client(open.url).register("root@example.com", "the stranger's pass phrase");
+  await open.end("SIGTERM");
+  const env = { FIRST_SUPERUSER_EMAIL: "root@example.com", FIRST_SUPERUSER_PASSWORD: PASSWORD };
+  const server = await serve({ cwd, env });
+  const { logIn, get } = client(server.url);
+  expect(await logIn("root@example.com", "the stranger's pass phrase")).toBe("invalid_credentials");
+  expect((await get("/users", await logIn("root@example.com", PASSWORD))).status).toBe(200);
+  await server.end("SIGTERM");
+  const again = await serve({
+    cwd,
+    env: { ...env, FIRST_SUPERUSER_PASSWORD: "some other pass phrase" },
+  });
+  expect(await client(again.url).logIn("root@example.com", PASSWORD)).toStartWith("ey");
+});

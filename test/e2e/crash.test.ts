@@ -1,0 +1,146 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  client,
+  command,
+  emptyFolder,
+  freePort,
+  postgresIn,
+  rounds,
+  type Serving,
+  serve,
+} from "../support/program.ts";
+
+setDefaultTimeout(600_000);
+const PASSWORD = "correct horse battery staple";
+
+/** Registers people, four at a time, until the server is gone, and answers the addresses that it acknowledged. */
+async function registerUntilGone(url: string, prefix: string): Promise<string[]> {
+  const acknowledged: string[] = [];
+  let isGone = false;
+  const write = async (lane: number) => {
+    for (let at = 0; !isGone; at += 1) {
+      const email = `${prefix}-${lane}-${at}@example.com`;
+      try {
+        const answer = await client(url).register(email, PASSWORD);
+        if (answer.status === 201) acknowledged.push(email);
+      } catch {
+        isGone = true;
+      }
+    }
+  };
+  await Promise.all([0, 1, 2, 3].map(write));
+  return acknowledged;
+}
+
+const listed = async (cwd: string) => (await command(["users", "list"], { cwd })).out;
+const killAll = (pids: number[]) => {
+  for (const pid of pids) process.kill(pid, "SIGKILL");
+};
+const moment = () => sleep(150 + 500 * Math.random());
+
+describe("no acknowledged registration is lost", () => {
+  const ways: Record<string, (server: Serving, cwd: string) => Promise<unknown>> = {
+    "kill -9 of the server": (server) => server.end("SIGKILL"),
+    "kill -9 of the whole tree": async (server, cwd) => {
+      process.kill(server.pid, "SIGSTOP");
+      killAll(postgresIn(cwd));
+      return server.end("SIGKILL");
+    },
+  };
+  for (const [way, kill] of Object.entries(ways))
+    test(`by ${way}, ${rounds} rounds`, async () => {
+      const cwd = emptyFolder();
+      const acknowledged: string[] = [];
+      for (let round = 0; round < rounds; round += 1) {
+        const server = await serve({ cwd });
+        const writing = registerUntilGone(server.url, `r${round}`);
+        await moment();
+        await kill(server, cwd);
+        acknowledged.push(...(await writing));
+      }
+      const kept = await listed(cwd);
+      expect(acknowledged.length).toBeGreaterThan(rounds);
+      expect(acknowledged.filter((email) => !kept.includes(email))).toEqual([]);
+      expect(postgresIn(cwd)).toEqual([]);
+      process.stdout.write(
+        `${way}: ${rounds} rounds, ${acknowledged.length} acknowledged, 0 lost\n`,
+      );
+    });
+
+  test(`by kill -9 of PostgreSQL, ${rounds} rounds, and the server comes back by itself`, async () => {
+    const cwd = emptyFolder();
+    const server = await serve({ cwd });
+    const acknowledged: string[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      const emails = [0, 1, 2, 3, 4].map((at) => `r${round}-${at}@example.com`);
+      for (const [at, email] of emails.entries()) {
+        if (at === 3) killAll(postgresIn(cwd).slice(0, 1));
+        if (await isRegistered(server.url, email)) acknowledged.push(email);
+      }
+      await untilReady(server.url);
+    }
+    const kept = await listed(cwd);
+    expect(acknowledged.length).toBeGreaterThanOrEqual(3 * rounds);
+    expect(acknowledged.filter((email) => !kept.includes(email))).toEqual([]);
+    expect(await server.end("SIGTERM")).toBe(0);
+    expect(postgresIn(cwd)).toEqual([]);
+  });
+});
+
+/** Acknowledged, or told to come back later: there is no third answer. */
+async function isRegistered(url: string, email: string): Promise<boolean> {
+  const answer = await client(url).register(email, PASSWORD);
+  if (answer.status !== 201)
+    expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "2"]);
+  return answer.status === 201;
+}
+
+async function untilReady(url: string): Promise<void> {
+  const backBy = performance.now() + 10_000;
+  while (!(await fetch(`${url}/readyz`)).ok) {
+    if (performance.now() > backBy) throw new Error("the database did not come back");
+    await sleep(20);
+  }
+}
+
+test(`kill -9 during the first start leaves nothing that blocks the next, ${rounds} rounds`, async () => {
+  for (let round = 0; round < rounds; round += 1) {
+    const cwd = emptyFolder();
+    const env = { PORT: String(await freePort()) };
+    const starting = serve({ cwd, env }).catch(() => undefined);
+    await sleep(80 + 900 * Math.random());
+    const holder = readHolder(cwd);
+    if (holder) process.kill(holder, "SIGKILL");
+    await starting;
+    const server = await serve({ cwd, env });
+    expect((await client(server.url).register("ada@example.com", PASSWORD)).status).toBe(201);
+    expect(await server.end("SIGTERM")).toBe(0);
+  }
+});
+
+function readHolder(cwd: string): number | undefined {
+  try {
+    return JSON.parse(readFileSync(join(cwd, "data/bunker.lock"), "utf8")).pid;
+  } catch {
+    return undefined;
+  }
+}
+
+test("the database frozen is 503 soon, and the server lives on", async () => {
+  const cwd = emptyFolder();
+  const server = await serve({ cwd });
+  const { register } = client(server.url);
+  await register("ada@example.com", PASSWORD);
+  const frozen = postgresIn(cwd);
+  for (const pid of frozen) process.kill(pid, "SIGSTOP");
+  try {
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(503);
+    expect((await fetch(`${server.url}/livez`)).status).toBe(200);
+  } finally {
+    for (const pid of frozen) process.kill(pid, "SIGCONT");
+  }
+  expect((await register("bob@example.com", PASSWORD)).status).toBe(201);
+});

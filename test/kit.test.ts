@@ -1,0 +1,90 @@
+import { describe, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { nearest } from "../src/kit/nearest.ts";
+import { hashPassword, readPassword, verifyPassword } from "../src/kit/password.ts";
+import { keptSecret, weaknessOf } from "../src/kit/secret.ts";
+
+const read = (password: string, names: string[] = [], minLength = 8) => {
+  const found = readPassword("/password", password, { minLength, names });
+  return typeof found === "string" ? "good" : found.code;
+};
+
+describe("passwords", () => {
+  test("are counted in characters, from 8 to 128, of any kind", () => {
+    expect(read("abcdefg")).toBe("too_short");
+    expect(read("🦊".repeat(7))).toBe("too_short");
+    expect(read("🦊🐻🐼🐨🐯🦁🐮🐷")).toBe("good");
+    expect(read("🦊🐻".repeat(64))).toBe("good");
+    expect(read("x".repeat(129))).toBe("too_long");
+    expect(read("only lower case and spaces")).toBe("good");
+    expect(read("fourteen chars", [], 15)).toBe("too_short");
+  });
+
+  test("are refused when everybody tries them first, in any case", () => {
+    for (const common of ["password", "PassWord1", "qwertyuiop", "123456789", "iloveyou"])
+      expect(read(common)).toBe("password_too_common");
+  });
+
+  test("are refused when they are made of their owner's names", () => {
+    const names = ["ada.lovelace@example.com", "countess", "Ada Lovelace"];
+    for (const own of [
+      "ada.lovelace",
+      "LOVELACE1815",
+      "countess!!",
+      "ada.lovelace@example.com",
+      "AdaLovelace1",
+    ])
+      expect(read(own, names)).toBe("password_too_personal");
+    expect(read("countess of the engine", names)).toBe("good");
+  });
+
+  test("are hashed with argon2id at 19 MiB and two passes", async () => {
+    const hash = await hashPassword("correct horse");
+    expect(hash).toStartWith("$argon2id$v=19$m=19456,t=2,p=1$");
+    expect(await verifyPassword("correct horse", hash)).toBe(true);
+    expect(await verifyPassword("Correct horse", hash)).toBe(false);
+    expect(await verifyPassword("", hash)).toBe(false);
+    expect(await verifyPassword("correct horse", undefined)).toBe(false);
+  });
+});
+
+describe("secrets", () => {
+  test("that are short, regular or well known are refused", () => {
+    const weak = [
+      "short",
+      "a".repeat(64),
+      "0123456789abcdef0123456789abcdef",
+      "change-me-change-me-change-me-change-me",
+      "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+      "your-256-bit-secret-your-256-bit-secret",
+    ];
+    for (const secret of weak)
+      expect([secret, typeof weaknessOf(secret)]).toEqual([secret, "string"]);
+    expect(
+      weaknessOf("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+    ).toBeUndefined();
+  });
+
+  test("that Bunker makes are made once, and are its owner's alone", () => {
+    const folder = mkdtempSync(join(tmpdir(), "bunker-secret-"));
+    try {
+      const secret = keptSecret(folder);
+      expect(weaknessOf(secret)).toBeUndefined();
+      expect(keptSecret(folder)).toBe(secret);
+      expect(statSync(join(folder, "secret_key")).mode & 0o777).toBe(0o600);
+      expect(readdirSync(folder)).toEqual(["secret_key"]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+test("a misspelt name finds the one that was meant, and no other", () => {
+  const known = ["DATABASE_URL", "SECRET_KEY", "PORT", "HOST"];
+  expect(nearest("DATABSE_URL", known)).toBe("DATABASE_URL");
+  expect(nearest("SECRETKEY", known)).toBe("SECRET_KEY");
+  expect(nearest("HOME", known)).toBeUndefined();
+  expect(nearest("HOSTNAME", known)).toBeUndefined();
+});

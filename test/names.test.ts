@@ -1,0 +1,72 @@
+import { describe, expect, test } from "bun:test";
+import { emailKeyOf, readEmail, readLocale, readUsername } from "../src/modules/users/names.ts";
+
+describe("an e-mail address", () => {
+  const same: [string, string][] = [
+    ["Ada@Example.COM", "ada@example.com"],
+    ["  ada@example.com ", "ada@example.com"],
+    ["ada@BÜCHER.example", "ada@xn--bcher-kva.example"],
+    ["STRASSE@example.com", "strasse@example.com"],
+    ["ÄDA@example.com", "äda@example.com"],
+    ["a\u0308da@example.com", "äda@example.com"],
+  ];
+  for (const [one, other] of same)
+    test(`${JSON.stringify(one)} is ${other}`, () =>
+      expect(emailKeyOf(one)).toBe(emailKeyOf(other)));
+
+  test("keeps its tag, and what its owner wrote", () => {
+    expect(readEmail(" Ada+Lists@Example.com")).toEqual({
+      shown: "Ada+Lists@Example.com",
+      key: "ada+lists@example.com",
+    });
+    expect(emailKeyOf("ada+a@example.com")).not.toBe(emailKeyOf("ada@example.com"));
+  });
+
+  const refused = [
+    "ada",
+    "ada@",
+    "@example.com",
+    "ada@localhost",
+    "ada@example",
+    "ada@127.0.0.1",
+    "ada@[127.0.0.1]",
+    "ada@exa mple.com",
+    "ada@example.com\r\nBcc: eve@example.com",
+    "Ada <ada@example.com>",
+    '"a b"@example.com',
+    "ada@@example.com",
+    "ada@eve@example.com",
+    "a..b@example.com",
+    ".ada@example.com",
+    "ada.@example.com",
+    "ada@-example.com",
+    "ada@example..com",
+    "ａｄａ@example.com",
+    `${"a".repeat(65)}@example.com`,
+    `ada@${"a".repeat(64)}.com`,
+    `ada@${"abcdefghi.".repeat(25)}com`,
+    "ada,eve@example.com",
+    "ada\u200b@example.com",
+  ];
+  for (const address of refused)
+    test(`${JSON.stringify(address)} is refused`, () =>
+      expect(readEmail(address)).toHaveProperty("pointer", "/email"));
+});
+
+test("a username has 3 to 32 plain characters, and is not one of ours", () => {
+  for (const name of ["ada", "Ada.Lovelace", "a-_.1", "x".repeat(32)])
+    expect(readUsername(name)).toEqual({ shown: name, key: name.toLowerCase() });
+  for (const name of ["ab", "x".repeat(33), "a da", "ada@x", "аda", "ada\n", "a/b"].filter(
+    (one) => one.trim() === one,
+  ))
+    expect(readUsername(name)).toMatchObject({ code: "wrong_format" });
+  for (const name of ["root", "Admin", "nobody"])
+    expect(readUsername(name)).toMatchObject({ code: "reserved" });
+});
+
+test("a locale is a language tag, in its canonical spelling", () => {
+  expect(readLocale("EN-gb")).toBe("en-GB");
+  expect(readLocale("zh-hant-tw")).toBe("zh-Hant-TW");
+  for (const tag of ["", "e", "en_GB!", "x".repeat(40)])
+    expect(readLocale(tag)).toMatchObject({ pointer: "/locale" });
+});

@@ -1,0 +1,179 @@
+/** Bunker as its users have it: a program. The binary that the variable BUNKER names, or from source. */
+import { afterAll, afterEach } from "bun:test";
+import { type ChildProcess, spawn } from "node:child_process";
+import {
+  chmodSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const binary = process.env["BUNKER"];
+export const isBinary = binary !== undefined;
+const [program = "", ...source] = binary
+  ? [resolve(binary)]
+  : [process.execPath, join(import.meta.dir, "../../src/main.ts")];
+
+/** How often a test that looks for a race does it again: a few times while developing, often in CI. */
+export const rounds = Number(process.env["ROUNDS"] ?? 3);
+const START_MAX_MS = 30_000;
+
+export interface Result {
+  code: number | null;
+  out: string;
+  err: string;
+}
+export interface Run {
+  env?: Record<string, string>;
+  input?: string;
+  uid?: number;
+  cwd?: string;
+}
+
+// Nothing of this process's environment but what finds programs; a machine may have settings of its own.
+const environment = (env: Record<string, string> = {}) => ({
+  PATH: process.env["PATH"] ?? "",
+  ...env,
+});
+
+function launch(args: string[], { env, uid, cwd }: Run): ChildProcess {
+  const account = uid === undefined ? {} : { uid, gid: uid };
+  return spawn(program, [...source, ...args], {
+    cwd: cwd ?? tmpdir(),
+    env: environment(env),
+    ...account,
+  });
+}
+
+function collect(child: ChildProcess) {
+  const said = { out: "", err: "" };
+  child.stdout?.on("data", (chunk) => {
+    said.out += chunk;
+  });
+  child.stderr?.on("data", (chunk) => {
+    said.err += chunk;
+  });
+  return said;
+}
+
+/** Runs one command to its end. */
+export async function command(args: string[], run: Run = {}): Promise<Result> {
+  const child = launch(args, run);
+  const said = collect(child);
+  child.stdin?.end(run.input ?? "");
+  const code = await new Promise<number | null>((done) => child.once("close", done));
+  return { code, ...said };
+}
+
+const folders: string[] = [];
+/** An empty folder that other accounts may enter, gone after the tests. */
+export function emptyFolder(): string {
+  const folder = mkdtempSync(join(realpathSync(tmpdir()), "bunker-e2e-"));
+  chmodSync(folder, 0o777);
+  folders.push(folder);
+  return folder;
+}
+
+export const freePort = (): Promise<number> =>
+  new Promise((done) => {
+    const server = createServer();
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => done(typeof address === "object" && address ? address.port : 0));
+    });
+  });
+
+export interface Serving {
+  url: string;
+  pid: number;
+  said: { out: string; err: string };
+  /** Sends a signal and waits for the end. */
+  end: (signal: NodeJS.Signals) => Promise<number | null>;
+}
+
+const running = new Set<ChildProcess>();
+
+/** Starts a server and waits until it is ready. */
+export async function serve(run: Run = {}): Promise<Serving> {
+  const port = run.env?.["PORT"] ?? String(await freePort());
+  const child = launch(["serve"], { ...run, env: { HOST: "127.0.0.1", ...run.env, PORT: port } });
+  running.add(child);
+  const said = collect(child);
+  const ended = new Promise<number | null>((done) =>
+    child.once("close", (code) => {
+      running.delete(child);
+      done(code);
+    }),
+  );
+  const url = `http://127.0.0.1:${port}`;
+  const giveUpAt = performance.now() + START_MAX_MS;
+  while (!(await isReady(url))) {
+    if (!running.has(child)) throw new Error(`the server ended:\n${said.err}${said.out}`);
+    if (performance.now() > giveUpAt) throw new Error(`the server is not ready:\n${said.err}`);
+    await sleep(10);
+  }
+  const end = (signal: NodeJS.Signals) => {
+    child.kill(signal);
+    return ended;
+  };
+  return { url, pid: child.pid ?? 0, said, end };
+}
+
+const isReady = (url: string) =>
+  fetch(`${url}/readyz`).then(
+    (answer) => answer.ok,
+    () => false,
+  );
+
+afterEach(() => {
+  for (const child of running) child.kill("SIGKILL");
+});
+afterAll(async () => {
+  for (const folder of folders) {
+    while (postgresIn(folder).length > 0) await sleep(20);
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+/** The processes of PostgreSQL that stand in a data directory below `folder`; the postmaster is the first. */
+export function postgresIn(folder: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return (
+          readlinkSync(`/proc/${pid}/cwd`).startsWith(folder) &&
+          readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("postgres")
+        );
+      } catch {
+        return false;
+      }
+    })
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
+const json = { "content-type": "application/json" };
+
+/** The few calls of the tour. */
+export const client = (url: string) => {
+  const post = (path: string, body: object) =>
+    fetch(`${url}/api/v1${path}`, { method: "POST", headers: json, body: JSON.stringify(body) });
+  return {
+    register: (email: string, password: string) => post("/auth/register", { email, password }),
+    logIn: async (username: string, password: string): Promise<string> => {
+      const answer = await post("/auth/login", { username, password });
+      const body = (await answer.json()) as { access_token?: string; code?: string };
+      return body.access_token ?? body.code ?? "";
+    },
+    get: (path: string, token: string) =>
+      fetch(`${url}/api/v1${path}`, { headers: { authorization: `Bearer ${token}` } }),
+  };
+};
