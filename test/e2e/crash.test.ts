@@ -39,7 +39,7 @@ const listed = async (cwd: string) => (await command(["users", "list"], { cwd })
 const killAll = (pids: number[]) => {
   for (const pid of pids) process.kill(pid, "SIGKILL");
 };
-const moment = () => sleep(150 + 500 * Math.random());
+const moment = () => sleep(200 + 800 * Math.random());
 
 describe("no acknowledged registration is lost", () => {
   const ways: Record<string, (server: Serving, cwd: string) => Promise<unknown>> = {

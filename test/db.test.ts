@@ -1,0 +1,85 @@
+import { describe, expect, test } from "bun:test";
+import { type Database, isOutage, openDatabase, type Place } from "../src/db/db.ts";
+import { migrate, migrationStatus } from "../src/db/migrate.ts";
+import { migrations } from "../src/db/migrations.ts";
+import { freshDatabase } from "./support/postgres.ts";
+
+const tags = migrations.map(({ tag }) => tag);
+
+async function withDatabase<T>(place: Place, use: (database: Database) => Promise<T>): Promise<T> {
+  const database = openDatabase({
+    place,
+    poolSize: 2,
+    connectTimeoutSeconds: 5,
+    statementTimeoutSeconds: 1,
+  });
+  try {
+    return await use(database);
+  } finally {
+    await database.close();
+  }
+}
+
+describe("migrations", () => {
+  test("of four instances that start together on an empty database, one migrates and none fails", async () => {
+    const place = await freshDatabase("empty");
+    const applied = await Promise.all(
+      [1, 2, 3, 4].map(() => withDatabase(place, ({ sql }) => migrate(sql))),
+    );
+    expect(applied.filter((one) => one.length > 0)).toEqual([tags]);
+    await withDatabase(place, async ({ sql }) =>
+      expect(await migrationStatus(sql)).toEqual({ applied: tags, pending: [], unknown: [] }),
+    );
+  });
+
+  test("that are missing are found, wherever in the order they are", async () => {
+    await withDatabase(await freshDatabase(), async ({ sql }) => {
+      await sql`delete from bunker_migrations where tag = ${tags[0] ?? ""}`;
+      await sql`insert into bunker_migrations (tag) values ('9999_from_the_future')`;
+      expect(await migrationStatus(sql)).toMatchObject({
+        pending: [tags[0] ?? ""],
+        unknown: ["9999_from_the_future"],
+      });
+    });
+  });
+
+  test("that fail leave the schema as it was", async () => {
+    await withDatabase(await freshDatabase("empty"), async ({ sql }) => {
+      await sql`create function touch_updated_at() returns trigger language plpgsql as 'begin return new; end'`;
+      await expect(migrate(sql)).rejects.toThrow("already exists");
+      expect((await migrationStatus(sql)).applied).toEqual(tags.slice(0, 1));
+      await sql`drop function touch_updated_at`;
+      expect(await migrate(sql)).toEqual(tags.slice(1));
+    });
+  });
+});
+
+test("a statement that takes too long is an outage, not a failure of ours", async () => {
+  await withDatabase(await freshDatabase(), async ({ sql }) => {
+    const error = await sql`select pg_sleep(5)`.catch((reason: unknown) => reason);
+    expect(isOutage(error)).toBe(true);
+    expect(isOutage(await sql`select 1 / 0`.catch((reason: unknown) => reason))).toBe(false);
+  });
+});
+
+test("each query that is asked has an index that answers it", async () => {
+  const queries = {
+    users_pkey: "select * from users where id = '019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70'",
+    users_email_key: "select * from users where email_key = 'ada@example.com'",
+    users_username_key: "select * from users where username_key = 'ada'",
+    users_superusers:
+      "select id from users where is_superuser and is_active order by id for update",
+    users_created_at_id:
+      "select * from users where (created_at, id) > (now(), '019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70') order by created_at, id limit 100",
+  };
+  await withDatabase(await freshDatabase(), async ({ sql }) => {
+    for (const [index, query] of Object.entries(queries)) {
+      const plan = await sql.begin(async (tx) => {
+        await tx`set local enable_seqscan = off`;
+        await tx`set local enable_sort = off`;
+        return tx.unsafe(`explain ${query}`);
+      });
+      expect(JSON.stringify(plan)).toContain(index);
+    }
+  });
+});

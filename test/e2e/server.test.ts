@@ -1,0 +1,194 @@
+/** On a PostgreSQL server: the one that E2E_DATABASE_URL names, where each test has a database of its own. */
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { spawn, spawnSync } from "node:child_process";
+import { chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "../../src/db/db.ts";
+import { client, command, emptyFolder, freePort, serve } from "../support/program.ts";
+
+setDefaultTimeout(60_000);
+const PASSWORD = "correct horse battery staple";
+const SECRET_KEY = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+const home = process.env["E2E_DATABASE_URL"];
+const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
+const made: string[] = [];
+
+afterAll(async () => {
+  for (const name of made) await admin?.unsafe(`drop database if exists ${name} with (force)`);
+  await admin?.end();
+});
+
+/** The environment of a server on an empty database. */
+async function onServer(): Promise<Record<string, string>> {
+  const name = `bunker_e2e_${process.pid}_${made.length}`;
+  made.push(name);
+  await admin?.unsafe(`create database ${name}`);
+  const url = Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href;
+  return {
+    DATABASE_URL: url,
+    SECRET_KEY,
+    PUBLIC_URL: "https://accounts.example.com",
+    BUNKER_ENV: "production",
+  };
+}
+
+describe.if(home !== undefined)("on a server", () => {
+  test("the tour works, and nothing is written to the disk", async () => {
+    const cwd = emptyFolder();
+    const env = await onServer();
+    const server = await serve({ env, cwd });
+    const { register, logIn, get } = client(server.url);
+    expect((await register("ada@example.com", PASSWORD)).status).toBe(201);
+    const token = await logIn("ada", PASSWORD);
+    expect((await get("/users", token)).status).toBe(403);
+    expect((await command(["users", "promote", "ada"], { env, cwd })).code).toBe(0);
+    expect((await get("/users", token)).status).toBe(200);
+    expect(await server.end("SIGTERM")).toBe(0);
+    expect(readdirSync(cwd)).toEqual([]);
+    const again = await serve({ env, cwd });
+    expect((await client(again.url).get("/users/me", token)).status).toBe(200);
+  });
+
+  test("four instances that start together on an empty database all come up", async () => {
+    const env = await onServer();
+    const servers = await Promise.all([1, 2, 3, 4].map(() => serve({ env, cwd: emptyFolder() })));
+    const [first, , , last] = servers;
+    expect((await client(first?.url ?? "").register("ada@example.com", PASSWORD)).status).toBe(201);
+    expect(await client(last?.url ?? "").logIn("ada", PASSWORD)).toStartWith("ey");
+    const migrated = servers.filter(({ said }) => said.err.includes("brought up to date"));
+    expect(migrated.length).toBe(1);
+  });
+
+  test("its sessions may end at any moment: the next request is served", async () => {
+    const env = await onServer();
+    const server = await serve({ env, cwd: emptyFolder() });
+    const { register, logIn, get } = client(server.url);
+    await register("ada@example.com", PASSWORD);
+    const token = await logIn("ada", PASSWORD);
+    const name = new URL(env["DATABASE_URL"] ?? "").pathname.slice(1);
+    for (let round = 0; round < 5; round += 1) {
+      await admin?.unsafe(
+        `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`,
+      );
+      const status = (await get("/users/me", token)).status;
+      expect([200, 503]).toContain(status);
+      await sleep(300);
+      expect((await get("/users/me", token)).status).toBe(200);
+    }
+  });
+
+  test("commands refuse a schema that is not up to date", async () => {
+    const env = await onServer();
+    const { code, err } = await command(["users", "list"], { env });
+    expect([code, err]).toEqual([1, expect.stringContaining("bunker migrate")]);
+    expect((await command(["migrate"], { env })).code).toBe(0);
+    expect((await command(["users", "list"], { env })).code).toBe(0);
+  });
+});
+
+const programs = ["/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/15/bin"].find((path) =>
+  existsSync(join(path, "initdb")),
+);
+const isRoot = process.getuid?.() === 0;
+const NOBODY = 65_534;
+
+describe.if(programs !== undefined && isRoot)("over TLS", () => {
+  /** A server with a certificate for localhost, signed by an authority of the test's own. */
+  async function tlsServer() {
+    const folder = emptyFolder();
+    const openssl = (...args: string[]) => {
+      const done = spawnSync("openssl", args, { cwd: folder });
+      if (done.status !== 0) throw new Error(String(done.stderr));
+    };
+    const key = ["-newkey", "rsa:2048", "-nodes"];
+    openssl(
+      "req",
+      "-x509",
+      ...key,
+      "-keyout",
+      "ca.key",
+      "-out",
+      "ca.pem",
+      "-subj",
+      "/CN=Test CA",
+      "-days",
+      "2",
+    );
+    openssl("req", ...key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost");
+    writeFileSync(join(folder, "names"), "subjectAltName=DNS:localhost");
+    openssl(
+      "x509",
+      "-req",
+      "-in",
+      "server.csr",
+      "-CA",
+      "ca.pem",
+      "-CAkey",
+      "ca.key",
+      "-CAcreateserial",
+      "-out",
+      "server.pem",
+      "-days",
+      "2",
+      "-extfile",
+      "names",
+    );
+    const data = join(folder, "data");
+    mkdirSync(data);
+    for (const path of [data, join(folder, "server.key"), join(folder, "server.pem")])
+      chownSync(path, NOBODY, NOBODY);
+    const account = { uid: NOBODY, gid: NOBODY, cwd: folder };
+    const made = spawnSync(
+      join(programs ?? "", "initdb"),
+      ["-D", data, "-U", "bunker", "--auth=trust", "--no-sync"],
+      account,
+    );
+    if (made.status !== 0) throw new Error(String(made.stderr));
+    writeFileSync(join(data, "pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n");
+    const port = await freePort();
+    const settings = [
+      `port=${port}`,
+      "ssl=on",
+      `ssl_cert_file=${folder}/server.pem`,
+      `ssl_key_file=${folder}/server.key`,
+      `unix_socket_directories=${data}`,
+      "listen_addresses=127.0.0.1",
+    ];
+    const server = spawn(
+      join(programs ?? "", "postgres"),
+      ["-D", data, ...settings.flatMap((one) => ["-c", one])],
+      account,
+    );
+    for (let tries = 0; tries < 100 && !existsSync(join(data, `.s.PGSQL.${port}`)); tries += 1)
+      await sleep(50);
+    const stop = () => new Promise((done) => server.once("exit", done) && server.kill("SIGINT"));
+    return { port, ca: join(folder, "ca.pem"), stop };
+  }
+
+  test("sslmode says what is checked of the server", async () => {
+    const { port, ca, stop } = await tlsServer();
+    const tryIt = async (host: string, mode: string, withCa: boolean) => {
+      const url = `postgres://bunker@${host}:${port}/postgres?sslmode=${mode}`;
+      const env = {
+        DATABASE_URL: url,
+        BUNKER_ENV: "development",
+        SECRET_KEY,
+        ...(withCa ? { DATABASE_CA_FILE: ca } : {}),
+      };
+      return (await command(["migrate"], { env })).code;
+    };
+    try {
+      expect(await tryIt("localhost", "verify-full", true)).toBe(0);
+      expect(await tryIt("127.0.0.1", "verify-ca", true)).toBe(0);
+      expect(await tryIt("127.0.0.1", "require", false)).toBe(0);
+      expect(await tryIt("127.0.0.1", "prefer", false)).toBe(0);
+      expect(await tryIt("127.0.0.1", "verify-full", true)).toBe(69);
+      expect(await tryIt("localhost", "verify-full", false)).toBe(69);
+      expect(await tryIt("localhost", "verify-ca", false)).toBe(69);
+      expect(await tryIt("localhost", "disable", false)).toBe(69);
+    } finally {
+      await stop();
+    }
+  });
+});
