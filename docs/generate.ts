@@ -22,7 +22,7 @@ const envExample = () =>
   [
     "# Every setting of Bunker, with its default. Printed from src/config.ts by `bun run docs`.",
     "# Each secret may also be read from a file: DATABASE_URL_FILE=/run/secrets/database_url",
-    "# docker-compose.yml reads three more names from here: see its head.",
+    "# docker-compose.yml also wants POSTGRES_PASSWORD here: see its head.",
     ...listed.flatMap(({ name, doc, byDefault }) => [
       "",
       `# ${doc}`,

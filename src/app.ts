@@ -33,5 +33,8 @@ export const createApp = (ctx: Ctx) => {
   return app;
 };
 
-/** For Eden: `treaty<App>("https://accounts.example.com")`. */
+/**
+ * For Eden: `treaty<App>("https://accounts.example.com")`.
+ * @public
+ */
 export type App = ReturnType<typeof createApp>;

@@ -188,7 +188,7 @@ export function readConfig(env: Environment): {
     }
   }
   const config = Object.freeze(found) as Config;
-  wrong.push(...contradictions(config, new Set(Object.keys(found))));
+  wrong.push(...contradictions(config, origins as Partial<Origins>));
   if (wrong.length > 0)
     throw new Exit(
       "badConfiguration",
@@ -222,18 +222,15 @@ function textOf(
 }
 
 /** What no setting can see alone. Speaks only of settings that were read without fault. */
-function contradictions(config: Config, read: Set<string>): string[] {
+function contradictions(config: Config, origins: Partial<Origins>): string[] {
   const wrong: string[] = [];
-  const isUnset = (key: keyof Config) => read.has(key) && config[key] === undefined;
+  const isUnset = (key: keyof Config) => origins[key] === "default";
   const isServer = config.environment === "production" && config.databaseUrl !== undefined;
   if (isServer && isUnset("secretKey"))
     wrong.push(
       "SECRET_KEY is required in production with DATABASE_URL; make one: openssl rand -hex 32",
     );
-  if (
-    isServer &&
-    config.publicUrl === settings.publicUrl.fallback({ isProduction: true, port: config.port })
-  )
+  if (isServer && isUnset("publicUrl"))
     wrong.push(
       "PUBLIC_URL is required in production with DATABASE_URL, such as https://accounts.example.com",
     );

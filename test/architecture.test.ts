@@ -73,7 +73,7 @@ const textOf = (file: string) => Bun.file(join(src, file)).text();
 test("only wire opens what is outside, only main ends the process, only http hooks into Elysia", async () => {
   const allowed: [RegExp, RegExp][] = [
     [/openDatabase\(|openEmbedded\(/, /^(wire\.ts|db\/)/],
-    [/process\.exit\(/, /^main\.ts/],
+    [/process\.exit\(/, /^(main\.ts|build\/)/],
     [/process\.env/, /^(cli\/|build\/)/],
     [
       /\.(onRequest|onParse|onTransform|onBeforeHandle|onAfterHandle|onError|derive|resolve|mapResponse)\(/,
