@@ -69,3 +69,11 @@ test("the page of the documentation loads nothing from elsewhere", async () => {
   for (const asset of assets) expect((await send("GET", asset)).status).toBe(200);
   expect((await send("GET", "/docs/assets/..%2fpackage.json")).status).toBe(404);
 });
+
+test("answers are kept by nobody, but for what never changes", async () => {
+  const { send } = await world();
+  const kept = async (path: string) => (await send("GET", path)).headers.get("cache-control");
+  expect(await kept("/docs/assets/swagger-ui.css")).toBe("public, max-age=3600");
+  for (const path of ["/api/v1/users/me", "/nothing", "/livez", "/docs", "/problems/internal"])
+    expect([path, await kept(path)]).toEqual([path, "no-store"]);
+});

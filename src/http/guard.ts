@@ -4,8 +4,8 @@ import { Problem } from "../kit/problem.ts";
 import { findActor } from "../modules/auth/auth.ts";
 
 export type SignedIn = { kind: "user"; user: User };
-/** For OpenAPI: a token that one has, or one that the documentation's Authorize button gets by signing in. */
-const security: Record<string, string[]>[] = [{ bearer: [] }, { signIn: [] }];
+/** For OpenAPI: a token that the documentation's Authorize button gets by signing in, or one that one has. */
+const security: Record<string, string[]>[] = [{ signIn: [] }, { bearer: [] }];
 
 export interface Arrival {
   request: Request;

@@ -27,16 +27,16 @@ const documentation = {
   ],
   components: {
     securitySchemes: {
+      signIn: {
+        type: "oauth2",
+        description: "Signs in with e-mail address or username, and password.",
+        flows: { password: { tokenUrl: "/api/v1/auth/login", scopes: {} } },
+      },
       bearer: {
         type: "http",
         scheme: "bearer",
         bearerFormat: "JWT",
         description: "An access token from POST /api/v1/auth/login.",
-      },
-      signIn: {
-        type: "oauth2",
-        description: "Signs in with e-mail address or username, and password.",
-        flows: { password: { tokenUrl: "/api/v1/auth/login", scopes: {} } },
       },
     },
   },

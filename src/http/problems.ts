@@ -136,7 +136,6 @@ export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>
       set.status = status;
       Object.assign(set.headers, headersOf(problem.code), {
         "content-type": "application/problem+json",
-        "cache-control": "no-store",
       });
       return new Response(JSON.stringify(body), { status });
     });

@@ -3,6 +3,8 @@ import { Elysia } from "elysia";
 /** Gives every request its id, and every answer the headers that a browser should find on an API. */
 export const requestPlugin = new Elysia({ name: "request" })
   .headers({
+    // Tokens and people: nothing that stands between keeps a copy. What may be kept says so itself.
+    "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",

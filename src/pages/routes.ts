@@ -2,7 +2,7 @@ import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { guard } from "../http/guard.ts";
 import { Problem, type ProblemCode, problems } from "../kit/problem.ts";
-import { pageHeaders } from "./page.ts";
+import { icon, pageHeaders } from "./page.ts";
 import { problemPage } from "./problem.ts";
 
 const isCode = (text: string): text is ProblemCode => Object.hasOwn(problems, text);
@@ -15,6 +15,14 @@ export const pageRoutes = (ctx: Ctx) =>
       response: t.Any(),
       detail: { hide: true },
     })
+    .get(
+      "/favicon.ico",
+      () =>
+        new Response(icon, {
+          headers: { "content-type": "image/svg+xml", "cache-control": "public, max-age=86400" },
+        }),
+      { public: true, response: t.Any(), detail: { hide: true } },
+    )
     .get(
       "/problems/:code",
       ({ params }) => {

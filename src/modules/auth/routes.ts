@@ -38,24 +38,17 @@ export const authRoutes = (ctx: Ctx) =>
         },
       },
     )
-    .post(
-      "/login",
-      async ({ body, set }) => {
-        set.headers["cache-control"] = "no-store";
-        return logIn(ctx, body);
+    .post("/login", ({ body }) => logIn(ctx, body), {
+      public: true,
+      detail: {
+        operationId: "login",
+        summary: "Sign in",
+        description:
+          "By e-mail address or username. Takes OAuth2's password form or JSON. An unknown name and a wrong password get the same answer after the same time.",
       },
-      {
-        public: true,
-        detail: {
-          operationId: "login",
-          summary: "Sign in",
-          description:
-            "By e-mail address or username. Takes OAuth2's password form or JSON. An unknown name and a wrong password get the same answer after the same time.",
-        },
-        body: Login,
-        response: {
-          200: "Token",
-          ...fails(...bodyProblems, ...serverProblems, "invalid_credentials", "account_inactive"),
-        },
+      body: Login,
+      response: {
+        200: "Token",
+        ...fails(...bodyProblems, ...serverProblems, "invalid_credentials", "account_inactive"),
       },
-    );
+    });

@@ -1,0 +1,74 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { type Browser, chromium } from "playwright-core";
+import { client, emptyFolder, serve } from "../support/program.ts";
+
+setDefaultTimeout(60_000);
+const PASSWORD = "correct horse battery staple";
+const browserPath = ["chromium", "google-chrome", "chromium-browser"]
+  .map((name) => Bun.which(name))
+  .find((path) => path !== null);
+
+describe.if(browserPath !== undefined)("the page of the documentation, in a browser", () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await chromium.launch({
+      executablePath: browserPath ?? "",
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    });
+  });
+  afterAll(() => browser?.close());
+
+  test("signs in by its Authorize button, calls the API, and asks nobody else for anything", async () => {
+    const server = await serve({ cwd: emptyFolder() });
+    await client(server.url).register("ada@example.com", PASSWORD);
+    const page = await browser.newPage({ viewport: { width: 1200, height: 1600 } });
+    const elsewhere: string[] = [];
+    const complaints: string[] = [];
+    page.on("request", (request) => {
+      if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(server.url))
+        elsewhere.push(request.url());
+    });
+    page.on("console", (message) => {
+      if (message.type() === "error") complaints.push(message.text());
+    });
+
+    await page.goto(`${server.url}/docs`);
+    await page.click(".btn.authorize");
+    const form = page.locator(".auth-container", { has: page.locator("#oauth_username") });
+    await form.locator("#oauth_username").fill("ada@example.com");
+    await form.locator("#oauth_password").fill(PASSWORD);
+    await form.locator(".auth-btn-wrapper .authorize").click();
+    await page.getByText("Logout").waitFor();
+    if (process.env["SCREENSHOTS"])
+      await page.screenshot({ path: `${process.env["SCREENSHOTS"]}/authorize.png` });
+    await page.click(".btn-done");
+
+    const me = page.locator("#operations-users-getMe");
+    await me.locator(".opblock-summary-control").click();
+    await me.locator(".try-out__btn").click();
+    await me.locator(".execute").click();
+    await me.locator(".live-responses-table .response-col_status", { hasText: "200" }).waitFor();
+    expect(await me.locator(".live-responses-table").textContent()).toContain("ada@example.com");
+    if (process.env["SCREENSHOTS"])
+      await page.screenshot({ path: `${process.env["SCREENSHOTS"]}/docs.png` });
+    expect(elsewhere).toEqual([]);
+    expect(complaints).toEqual([]);
+  });
+
+  test("a problem's page says what to do, without a script", async () => {
+    const server = await serve({ cwd: emptyFolder() });
+    const page = await browser.newPage({ javaScriptEnabled: false });
+    await page.goto(`${server.url}/problems/email_taken`);
+    expect(await page.locator("h1").textContent()).toBe("That email is taken");
+    if (process.env["SCREENSHOTS"])
+      await page.screenshot({ path: `${process.env["SCREENSHOTS"]}/problem.png` });
+    await page.click("a");
+    expect(page.url()).toBe(`${server.url}/docs`);
+  });
+});
