@@ -1,0 +1,42 @@
+import type { Server } from "./servers.ts";
+
+const PASSWORD = "correct horse battery staple";
+const USERS = 110;
+const AT_ONCE = 4;
+
+/** Makes this superuser at Bunker's first start. */
+export const superuser = { email: "root@bench.example.org", password: PASSWORD };
+export const user = { email: "user-0@bench.example.org", password: PASSWORD };
+
+/** Registers enough people for a full page of the list. */
+export async function registerPeople(bunker: Server): Promise<void> {
+  const waiting = Array.from({ length: USERS }, (_, number) => `user-${number}@bench.example.org`);
+  const work = async () => {
+    for (let email = waiting.pop(); email; email = waiting.pop())
+      await post(bunker, "auth/register", { email, password: PASSWORD, full_name: "Ada Lovelace" });
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+}
+
+export const signInBody = ({ email, password }: typeof user) =>
+  JSON.stringify({ username: email, password });
+
+/** An access token. */
+export async function signIn(bunker: Server, who: typeof user): Promise<string> {
+  const answer = await post(bunker, "auth/login", JSON.parse(signInBody(who)));
+  return String(answer["access_token"]);
+}
+
+async function post(
+  { port }: Server,
+  path: string,
+  body: Record<string, string>,
+): Promise<Record<string, unknown>> {
+  const response = await fetch(`http://127.0.0.1:${port}/api/v1/${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  if (!response.ok) throw new Error(`${path} answered ${response.status} ${await response.text()}`);
+  return (await response.json()) as Record<string, unknown>;
+}

@@ -1,0 +1,38 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { measureFootprint } from "./footprint.ts";
+import { type Effort, measureRequests } from "./requests.ts";
+import { compileAll } from "./servers.ts";
+import { openStage } from "./stage.ts";
+import { measureStarts } from "./starts.ts";
+import { printTable } from "./table.ts";
+
+/** `bun bench/run.ts [--quick]`. Exit codes: 0 measured, whatever came out; 1 failed; 2 there is no binary. */
+const binary = join(import.meta.dir, "../dist/bunker");
+const isQuick = Bun.argv.includes("--quick");
+const effort: Effort = isQuick ? { rounds: 5, share: 0.4 } : { rounds: 15, share: 1 };
+const starts = isQuick ? 3 : 20;
+
+if (!existsSync(binary)) {
+  console.error("dist/bunker is missing. Build it first: bun run build");
+  process.exit(2);
+}
+const stage = openStage();
+const say = (what: string) => console.error(`${what} …`);
+try {
+  say("Compiling the rivals");
+  const binaries = await compileAll(stage, binary);
+  say("Measuring size and memory");
+  const footprint = await measureFootprint(stage, binaries);
+  say(`Measuring ${starts} starts of each kind`);
+  const coldStarts = await measureStarts(stage, binaries, starts);
+  say("Measuring requests");
+  const requests = await measureRequests(stage, binaries, effort);
+  console.log(printTable([...requests, ...coldStarts, ...footprint]));
+} catch (error) {
+  if (!stage.isInterrupted()) console.error(error);
+  process.exitCode = 1;
+} finally {
+  await stage.close();
+}
+process.exit();
