@@ -16,9 +16,16 @@ function distance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
+const EDITS_MAX = 2;
+
+/** Few get the first letter wrong, and comparing the whole environment with every setting would slow the start down. */
+const isWorthComparing = (name: string, candidate: string) =>
+  name[0] === candidate[0] && Math.abs(candidate.length - name.length) <= EDITS_MAX;
+
 /** The known name that somebody who wrote `name` probably meant, if any: at most two letters off. */
 export const nearest = (name: string, known: string[]): string | undefined =>
   known
+    .filter((candidate) => isWorthComparing(name, candidate))
     .map((candidate) => ({ candidate, far: distance(name, candidate) }))
-    .filter(({ candidate, far }) => far <= 2 && candidate.length >= 4 * far)
+    .filter(({ candidate, far }) => far <= EDITS_MAX && candidate.length >= 4 * far)
     .sort((a, b) => a.far - b.far)[0]?.candidate;
