@@ -1,4 +1,6 @@
 import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { Writable } from "node:stream";
 import type { Config } from "../config.ts";
 import type { Ctx, User } from "../ctx.ts";
 import { migrate, migrationStatus } from "../db/migrate.ts";
@@ -107,8 +109,21 @@ async function readNewPassword(file: string | boolean | undefined): Promise<stri
     }
   }
   if (!process.stdin.isTTY) return withoutNewline(await Bun.stdin.text());
-  const { isCancel, password } = await import("@clack/prompts");
-  const answer = await password({ message: "New password" });
-  if (isCancel(answer)) throw new Exit("failed", "Nothing was changed.");
-  return answer;
+  return ask("New password: ");
+}
+
+/** Asks on the terminal without showing what is typed. */
+async function ask(question: string): Promise<string> {
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true });
+  process.stderr.write(question);
+  try {
+    return await new Promise((resolve, reject) => {
+      terminal.question("", resolve);
+      terminal.once("close", () => reject(new Exit("failed", "Nothing was changed.")));
+    });
+  } finally {
+    terminal.close();
+    process.stderr.write("\n");
+  }
 }
