@@ -4,11 +4,9 @@
  */
 import { join } from "node:path";
 import { getTableConfig, type PgTable } from "drizzle-orm/pg-core";
-import { createApp } from "../src/app.ts";
+import { openapiText } from "../src/cli/openapi.ts";
 import { readConfig, settings } from "../src/config.ts";
-import type { Ctx } from "../src/ctx.ts";
 import * as schema from "../src/db/schema.ts";
-import { openLog } from "../src/kit/log.ts";
 
 const base = { isProduction: true, port: 3000 };
 const listed = Object.values(settings).map(({ name, doc, shown, isSecret, fallback }) => ({
@@ -103,18 +101,12 @@ const database = () =>
     "",
   ].join("\n");
 
-async function openapi(): Promise<string> {
-  const app = createApp({ config: readConfig({}).config, log: openLog("silent") } as Ctx);
-  const answer = await app.handle(new Request("http://localhost/openapi.json"));
-  return `${JSON.stringify(await answer.json(), null, 2)}\n`;
-}
-
 /** Path from the repository's root, and what belongs there. */
 export const documents = async (): Promise<Record<string, string>> => ({
   ".env.example": envExample(),
   "docs/configuration.md": configuration(),
   "docs/database.md": database(),
-  "docs/openapi.json": await openapi(),
+  "docs/openapi.json": `${await openapiText(readConfig({}).config)}\n`,
 });
 
 if (import.meta.main)

@@ -57,7 +57,7 @@ export const settings = {
   }),
   databaseUrl: setting<string | undefined>({
     name: "DATABASE_URL",
-    doc: "A PostgreSQL server, 15 or newer: `postgres://user:password@host:5432/name?sslmode=verify-full`. Empty: the embedded database.",
+    doc: "A PostgreSQL server, 15 or newer: `postgres://user:password@host:5432/name?sslmode=verify-full`. Without `sslmode`: `prefer`, which checks nothing. Empty: the embedded database.",
     shown: "the embedded database",
     isSecret: true,
     parse: postgresUrl,
@@ -98,7 +98,7 @@ export const settings = {
   }),
   algorithm: setting({
     name: "ALGORITHM",
-    doc: "How access tokens are signed. Only `HS256` so far.",
+    doc: "How access tokens are signed: `HS256`, the only one so far.",
     parse: oneOf(["HS256"]),
     fallback: () => "HS256",
   }),
@@ -144,7 +144,7 @@ export const settings = {
   }),
   rateLimit: setting({
     name: "RATE_LIMIT",
-    doc: "`off` switches every request limit off: for tests and benches only.",
+    doc: "`off` will switch the limits on requests off, for tests and benches only. There are none yet.",
     parse: oneOf(["on", "off"]),
     fallback: () => "on",
   }),
@@ -194,7 +194,7 @@ export function readConfig(env: Environment): {
       "badConfiguration",
       `The configuration is not usable:\n${wrong.map((line) => `  - ${line}\n`).join("")}`,
     );
-  return { config, origins: origins as Origins, warnings: strangers(env) };
+  return { config, origins: origins as Origins, warnings: misspelt(env) };
 }
 
 /** The defaults that others depend on have none of their own. */
@@ -222,7 +222,7 @@ function textOf(
 }
 
 /** What no setting can see alone. Speaks only of settings that were read without fault. */
-function contradictions(config: Config, origins: Partial<Origins>): string[] {
+function contradictions(config: Partial<Config>, origins: Partial<Origins>): string[] {
   const wrong: string[] = [];
   const isUnset = (key: keyof Config) => origins[key] === "default";
   const isServer = config.environment === "production" && config.databaseUrl !== undefined;
@@ -234,6 +234,11 @@ function contradictions(config: Config, origins: Partial<Origins>): string[] {
     wrong.push(
       "PUBLIC_URL is required in production with DATABASE_URL, such as https://accounts.example.com",
     );
+  const { searchParams } = new URL(config.databaseUrl ?? "postgres://none");
+  if (config.databaseCaFile && !searchParams.get("sslmode")?.startsWith("verify-"))
+    wrong.push(
+      "DATABASE_CA_FILE checks nothing without sslmode=verify-full (or verify-ca) in DATABASE_URL",
+    );
   if (isUnset("firstSuperuserEmail") && config.firstSuperuserPassword)
     wrong.push("FIRST_SUPERUSER_EMAIL is missing beside FIRST_SUPERUSER_PASSWORD");
   if (isUnset("firstSuperuserPassword") && config.firstSuperuserEmail)
@@ -243,7 +248,7 @@ function contradictions(config: Config, origins: Partial<Origins>): string[] {
   return wrong;
 }
 
-function weaknessOfPassword(config: Config): string | undefined {
+function weaknessOfPassword(config: Partial<Config>): string | undefined {
   const {
     firstSuperuserPassword: password,
     firstSuperuserEmail: email,
@@ -255,8 +260,10 @@ function weaknessOfPassword(config: Config): string | undefined {
 }
 
 /** Variables that look like a misspelt setting of ours. */
-function strangers(env: Environment): string[] {
-  const known = Object.values(settings).flatMap(({ name }) => [name, `${name}_FILE`]);
+function misspelt(env: Environment): string[] {
+  const known = (Object.values(settings) as Setting<unknown>[]).flatMap(({ name, isSecret }) =>
+    isSecret ? [name, `${name}_FILE`] : [name],
+  );
   return Object.keys(env)
     .filter((name) => !known.includes(name))
     .flatMap((name) => {

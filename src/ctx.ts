@@ -21,4 +21,8 @@ export interface Ctx {
 export type Readiness = Record<"database" | "migrations" | "disk", "ok" | "failed">;
 
 /** Who is asking: nobody known, somebody with an access token, or whoever types commands on the machine. */
-export type Actor = { kind: "stranger" } | { kind: "user"; user: User } | { kind: "operator" };
+export type Actor = { kind: "stranger" } | SignedIn | { kind: "operator" };
+export interface SignedIn {
+  kind: "user";
+  user: User;
+}

@@ -9,8 +9,11 @@ try {
   await run(process.argv.slice(2));
   process.exit(exitCodes.ok);
 } catch (error) {
-  process.stderr.write(
-    error instanceof Exit ? `${error.message.trimEnd()}\n` : `${(error as Error).stack}\n`,
-  );
-  process.exit(error instanceof Exit ? error.status : exitCodes.failed);
+  if (error instanceof Exit) {
+    process.stderr.write(`${error.message.trimEnd()}\n`);
+    process.exit(error.status);
+  }
+  const { describeError } = await import("./kit/log.ts");
+  process.stderr.write(`Something broke: ${JSON.stringify(describeError(error), null, 2)}\n`);
+  process.exit(exitCodes.failed);
 }

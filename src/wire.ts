@@ -6,15 +6,13 @@ import { causeOf, type Database, isOutage, openDatabase, type Place } from "./db
 import { openEmbedded } from "./db/embedded/embedded.ts";
 import { migrationStatus } from "./db/migrate.ts";
 import { Exit } from "./kit/exit.ts";
-import { openLog } from "./kit/log.ts";
+import { type Log, openLog } from "./kit/log.ts";
 import { keptSecret } from "./kit/secret.ts";
 import { accessTokens } from "./kit/token.ts";
 
 export interface Wired {
   ctx: Ctx;
   database: Database;
-  /** Where the data is, in words for a person. */
-  whereabouts: string;
   close: () => Promise<void>;
 }
 
@@ -24,7 +22,7 @@ const READINESS_MAX_MS = 1_000;
 const DISK_MIN_BYTES = 64 << 20;
 
 /** Opens everything that `config` names, for one command. Throws an Exit that says what is not there. */
-export async function wire(config: Config, command: string): Promise<Wired> {
+export async function wire(config: Config, command: "serve" | "migrate" | "users"): Promise<Wired> {
   const log = openLog(config.logLevel);
   const embedded = config.databaseUrl
     ? undefined
@@ -47,28 +45,47 @@ export async function wire(config: Config, command: string): Promise<Wired> {
   };
   try {
     await refuseUnreachable(database, config);
+    const ctx: Ctx = {
+      config,
+      db: database.db,
+      log,
+      now: () => new Date(),
+      tokens: tokensOf(config),
+      readiness: () => readiness({ database, log, dataDir: embedded && config.dataDir }),
+    };
+    return { ctx, database, close };
   } catch (error) {
     await close();
     throw error;
   }
-  const ctx: Ctx = {
-    config,
-    db: database.db,
-    log,
-    now: () => new Date(),
-    tokens: accessTokens({
-      secret: config.secretKey ?? keptSecret(config.dataDir),
-      issuer: config.publicUrl,
-      audience: config.audience ?? config.publicUrl,
-      lifetimeSeconds: config.accessTokenExpireMinutes * 60,
-    }),
-    readiness: () => readiness(database, embedded ? config.dataDir : undefined),
-  };
-  const whereabouts = embedded
-    ? `embedded PostgreSQL in ${config.dataDir}`
-    : `PostgreSQL at ${hostOf(config.databaseUrl ?? "")}`;
-  return { ctx, database, whereabouts, close };
 }
+
+function tokensOf(config: Config) {
+  return accessTokens({
+    secret: config.secretKey ?? makeOrReadSecret(config.dataDir),
+    issuer: config.publicUrl,
+    audience: config.audience ?? config.publicUrl,
+    lifetimeSeconds: config.accessTokenExpireMinutes * 60,
+  });
+}
+
+function makeOrReadSecret(dataDir: string): string {
+  try {
+    return keptSecret(dataDir);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Exit(
+      "badConfiguration",
+      `DATA_DIR: cannot keep a secret key in ${dataDir} (${code}). Set SECRET_KEY, or another DATA_DIR.`,
+    );
+  }
+}
+
+/** Where the data is, in words for a person. */
+export const placeOf = (config: Config): string =>
+  config.databaseUrl
+    ? `PostgreSQL at ${hostOf(config.databaseUrl)}`
+    : `embedded PostgreSQL in ${config.dataDir}`;
 
 const hostOf = (url: string) => {
   const { host, pathname } = new URL(url);
@@ -93,19 +110,29 @@ async function refuseUnreachable({ sql }: Database, config: Config): Promise<voi
   }
 }
 
+interface Dependencies {
+  database: Database;
+  log: Log;
+  dataDir: string | undefined;
+}
+
 /** Each check is bounded: a database that hangs is one that has failed. */
-async function readiness({ sql }: Database, dataDir: string | undefined): Promise<Readiness> {
+async function readiness({ database, log, dataDir }: Dependencies): Promise<Readiness> {
   const within = async (check: Promise<boolean>) => {
+    const failed = (error: unknown) => {
+      log.warn({ err: error }, "A check of readiness failed.");
+      return false;
+    };
     const late = sleep(READINESS_MAX_MS, false, { ref: false });
-    return (await Promise.race([check.catch(() => false), late])) ? "ok" : "failed";
+    return (await Promise.race([check.catch(failed), late])) ? "ok" : "failed";
   };
-  const status = migrationStatus(sql);
-  const [database, migrations, disk] = await Promise.all([
+  const status = migrationStatus(database.sql);
+  const [connected, migrations, disk] = await Promise.all([
     within(status.then(() => true)),
     within(status.then(({ pending }) => pending.length === 0)),
     within(hasRoom(dataDir)),
   ]);
-  return { database, migrations, disk };
+  return { database: connected, migrations, disk };
 }
 
 async function hasRoom(dataDir: string | undefined): Promise<boolean> {

@@ -108,6 +108,13 @@ describe("the configuration", () => {
     ]);
   });
 
+  test("does not let a certificate authority be set for nothing", () => {
+    const DATABASE_CA_FILE = "/etc/hostname";
+    expect(refusal({ DATABASE_CA_FILE })).toContain("DATABASE_CA_FILE checks nothing");
+    const DATABASE_URL = "postgres://localhost/a?sslmode=verify-full";
+    expect(refusal({ DATABASE_CA_FILE, DATABASE_URL })).toBe("accepted");
+  });
+
   test("knows every sslmode that there is, and no other", () => {
     for (const mode of ["disable", "prefer", "require", "verify-ca", "verify-full"])
       expect(refusal({ DATABASE_URL: `postgres://localhost/a?sslmode=${mode}` })).toBe("accepted");

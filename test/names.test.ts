@@ -24,6 +24,8 @@ describe("an e-mail address", () => {
 
   const refused = [
     "ada",
+    "example.com",
+    "adaexample.com",
     "ada@",
     "@example.com",
     "ada@localhost",

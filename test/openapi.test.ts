@@ -67,7 +67,8 @@ test("the page of the documentation loads nothing from elsewhere", async () => {
   );
   expect(assets.length).toBe(2);
   for (const asset of assets) expect((await send("GET", asset)).status).toBe(200);
-  expect((await send("GET", "/docs/assets/..%2fpackage.json")).status).toBe(404);
+  for (const name of ["..%2fpackage.json", "constructor", "__proto__"])
+    expect((await send("GET", `/docs/assets/${name}`)).status).toBe(404);
 });
 
 test("answers are kept by nobody, but for what never changes", async () => {

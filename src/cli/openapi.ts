@@ -4,9 +4,11 @@ import type { Ctx } from "../ctx.ts";
 import { openLog } from "../kit/log.ts";
 import { print } from "./terminal.ts";
 
-/** Prints the document that the server answers at /openapi.json. Needs no database: no route but that one is called. */
-export async function printOpenapi(config: Config): Promise<void> {
-  const app = createApp({ config, log: openLog(config.logLevel) } as Ctx);
+/** The document that the server has at /openapi.json, as text. Needs no database: no other route is called. */
+export async function openapiText(config: Config): Promise<string> {
+  const app = createApp({ config, log: openLog("error") } as Ctx);
   const answer = await app.handle(new Request("http://localhost/openapi.json"));
-  print(JSON.stringify(await answer.json(), null, 2));
+  return JSON.stringify(await answer.json(), null, 2);
 }
+
+export const printOpenapi = async (config: Config) => print(await openapiText(config));

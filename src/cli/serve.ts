@@ -4,9 +4,10 @@ import type { Config } from "../config.ts";
 import { migrate, migrationStatus } from "../db/migrate.ts";
 import { isCompiled, version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
-import { Problem } from "../kit/problem.ts";
+import { Problem, wordsOf } from "../kit/problem.ts";
 import { createFirstSuperuser, hasSuperuser } from "../modules/users/first-superuser.ts";
-import { type Wired, wire } from "../wire.ts";
+import { placeOf, type Wired, wire } from "../wire.ts";
+import { print } from "./terminal.ts";
 
 /** What the server takes in before it hangs up; http/body answers 413 from 64 KiB on, with a problem. */
 const REQUEST_MAX_BYTES = 16 << 20;
@@ -15,12 +16,12 @@ const DRAIN_MAX_MS = 25_000;
 
 /** Serves until SIGTERM or SIGINT, lets the requests in flight finish, and closes everything that it opened. */
 export async function serve(config: Config): Promise<void> {
-  const stopped = untilStopped();
   const wired = await wire(config, "serve");
   try {
     await prepare(wired);
     const server = listen(wired);
-    process.stdout.write(await banner(wired, server));
+    const stopped = untilStopped();
+    print(await banner(wired, server));
     await stopped;
     await drain(server);
   } finally {
@@ -43,10 +44,7 @@ async function prepare({ ctx, database }: Wired): Promise<void> {
     if (superuser) log.info({ user_id: superuser.id }, "The first superuser was made.");
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    const fields = (error.errors ?? []).map(
-      ({ pointer, detail }) => ` ${pointer.slice(1)} ${detail}`,
-    );
-    throw new Exit("badConfiguration", `FIRST_SUPERUSER_*: ${error.message}.${fields.join(";")}`);
+    throw new Exit("badConfiguration", `FIRST_SUPERUSER_EMAIL or _PASSWORD: ${wordsOf(error)}`);
   }
 }
 
@@ -75,10 +73,19 @@ function listen({ ctx }: Wired): Server<unknown> {
   }
 }
 
-/** A second signal does not wait any longer. */
+const STOP_SIGNALS = ["SIGTERM", "SIGINT"] as const;
+
+/**
+ * The first signal asks to finish; from then on, and before the server listens, a signal ends the process at once: the
+ * kernel stops the embedded database with it.
+ */
 function untilStopped(): Promise<void> {
   return new Promise((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => resolve());
+    const stop = () => {
+      for (const signal of STOP_SIGNALS) process.off(signal, stop);
+      resolve();
+    };
+    for (const signal of STOP_SIGNALS) process.on(signal, stop);
   });
 }
 
@@ -91,18 +98,18 @@ async function drain(server: Server<unknown>): Promise<void> {
 /** How to call a command of this very program. */
 const self = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run start";
 
-async function banner({ ctx, whereabouts }: Wired, server: Server<unknown>): Promise<string> {
+async function banner({ ctx }: Wired, server: Server<unknown>): Promise<string> {
   const { publicUrl } = ctx.config;
   const example = JSON.stringify({ email: "you@example.com", password: "a long pass phrase" });
   const lines = [
     `Bunker ${version}`,
     `  API        ${publicUrl}  (listening on ${server.hostname}:${server.port})`,
     `  Docs       ${publicUrl}/docs`,
-    `  Database   ${whereabouts}`,
+    `  Database   ${placeOf(ctx.config)}`,
     ...((await hasSuperuser(ctx))
       ? []
       : [`  Superuser  none yet: register, then  ${self} users promote you@example.com`]),
     `  Try        curl ${publicUrl}/api/v1/auth/register -H 'content-type: application/json' -d '${example}'`,
   ];
-  return `${lines.join("\n")}\n`;
+  return lines.join("\n");
 }

@@ -5,7 +5,8 @@ import type { Config } from "../config.ts";
 import type { Ctx, User } from "../ctx.ts";
 import { migrate, migrationStatus } from "../db/migrate.ts";
 import { Exit } from "../kit/exit.ts";
-import { Problem } from "../kit/problem.ts";
+import { isId } from "../kit/id.ts";
+import { Problem, wordsOf } from "../kit/problem.ts";
 import { userView } from "../modules/users/model.ts";
 import {
   createUser,
@@ -74,19 +75,14 @@ async function withUsers(config: Config, work: (ctx: Ctx) => Promise<void>): Pro
     await work(ctx);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    const fields = (error.errors ?? []).map(
-      ({ pointer, detail }) => `  ${pointer.slice(1)} ${detail}`,
-    );
-    throw new Exit("failed", [`${error.message}.`, ...fields].join("\n"));
+    throw new Exit("failed", wordsOf(error));
   } finally {
     await close();
   }
 }
 
-const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-
 async function getNamed(ctx: Ctx, name: string): Promise<User> {
-  const user = ID.test(name) ? await findUser(ctx, name) : await findCredentials(ctx, name);
+  const user = isId(name) ? await findUser(ctx, name) : await findCredentials(ctx, name);
   if (!user) throw new Exit("failed", "Nobody has that e-mail address, username or id.");
   return user;
 }

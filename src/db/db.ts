@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
+import { DrizzleQueryError } from "drizzle-orm/errors";
 import type { PgDatabase } from "drizzle-orm/pg-core";
 import { drizzle, type PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import { Problem, type ProblemCode } from "../kit/problem.ts";
+import type { SslMode } from "../kit/setting.ts";
 
 /** A pool of connections, or one transaction on one of them: a verb does not care which. */
 export type Db = PgDatabase<PostgresJsQueryResultHKT>;
@@ -62,23 +64,23 @@ export function connect(place: Place, options: postgres.Options<Record<string, n
       ssl: false,
     });
   const { url, ssl } = tlsOf(place.url, place.caFile);
-  return postgres(url, { ...common, ...(ssl === undefined ? {} : { ssl }) });
+  return postgres(url, { ...common, ssl });
 }
 
-/** The meaning of `sslmode`, as libpq has it: what is checked of the server's certificate. */
+/** The meaning of `sslmode`, as libpq has it: what is checked of the server's certificate. The default is `prefer`. */
 function tlsOf(text: string, caFile: string | undefined) {
   const url = new URL(text);
-  const mode = url.searchParams.get("sslmode");
+  const mode = (url.searchParams.get("sslmode") ?? "prefer") as SslMode;
   url.searchParams.delete("sslmode");
   const ca = caFile === undefined ? {} : { ca: readFileSync(caFile, "utf8") };
-  const modes: Record<string, postgres.Options<Record<string, never>>["ssl"]> = {
+  const modes = {
     disable: false,
     prefer: "prefer",
     require: { rejectUnauthorized: false },
     "verify-ca": { ...ca, rejectUnauthorized: true, checkServerIdentity: () => undefined },
     "verify-full": { ...ca, rejectUnauthorized: true, servername: url.hostname },
-  };
-  return { url: url.href, ssl: mode === null ? undefined : modes[mode] };
+  } as const satisfies Record<SslMode, unknown>;
+  return { url: url.href, ssl: modes[mode] };
 }
 
 /** Builds a statement once for each database, so that a hot path pays neither for building nor for planning it. */
@@ -115,7 +117,7 @@ export async function transact<T>(db: Db, change: (tx: Db) => Promise<T>): Promi
 
 /** What the driver said, beneath what drizzle wraps around it. */
 export function causeOf(error: unknown): { code?: string; constraint_name?: string } {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const cause = error instanceof DrizzleQueryError ? error.cause : error;
   return typeof cause === "object" && cause !== null ? cause : {};
 }
 
@@ -125,3 +127,14 @@ const outages =
 
 /** True where the database is away, stopping, starting, full or too slow: the statement may well succeed later. */
 export const isOutage = (error: unknown): boolean => outages.test(causeOf(error).code ?? "");
+
+/** The same of whatever a request threw: a file that is missing is no database that is away. */
+export function isDatabaseOutage(error: unknown): boolean {
+  const { name, code = "", syscall } = error as Partial<NodeJS.ErrnoException>;
+  const isOfDatabase =
+    error instanceof DrizzleQueryError ||
+    name === "PostgresError" ||
+    syscall === "connect" ||
+    code.startsWith("CONNECT");
+  return isOfDatabase && isOutage(error);
+}

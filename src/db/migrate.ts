@@ -51,23 +51,22 @@ export async function migrate(sql: Sql): Promise<string[]> {
       await apply(connection, migration);
     return pending;
   } finally {
-    await connection`select pg_advisory_unlock_all()`;
-    await connection`reset statement_timeout`;
+    await tidyUp(connection`rollback`);
+    await tidyUp(connection`select pg_advisory_unlock_all()`);
+    await tidyUp(connection`reset statement_timeout`);
     connection.release();
   }
 }
 
 async function apply(connection: Sql, { tag, sql }: Migration): Promise<void> {
   await connection`begin`;
-  try {
-    await connection.unsafe(sql);
-    await connection`insert into public.bunker_migrations (tag) values (${tag})`;
-    await connection`commit`;
-  } catch (error) {
-    await connection`rollback`;
-    throw error;
-  }
+  await connection.unsafe(sql);
+  await connection`insert into public.bunker_migrations (tag) values (${tag})`;
+  await connection`commit`;
 }
+
+/** Where a connection is gone there is nothing to tidy up, and the failure to tell is the one that came first. */
+const tidyUp = (work: Promise<unknown>): Promise<unknown> => work.catch(() => undefined);
 
 async function refuseOldServer(sql: Sql): Promise<void> {
   const [row] = await sql<{ number: number; words: string }[]>`

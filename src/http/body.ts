@@ -13,7 +13,8 @@ const FORM_TYPE = "application/x-www-form-urlencoded";
 export const bodyReader = ({ formPaths }: { formPaths: string[] }) =>
   new Elysia({ name: "body" }).onParse({ as: "global" }, async ({ request, path, contentType }) => {
     try {
-      const isForm = contentType.toLowerCase() === FORM_TYPE && formPaths.includes(path);
+      const isForm =
+        contentType.toLowerCase() === FORM_TYPE && formPaths.includes(path.replace(/\/$/, ""));
       const isEmpty = request.body === null;
       if (!isForm && !isEmpty && !JSON_TYPES.includes(contentType.toLowerCase()))
         return new Problem("unsupported_media_type");

@@ -1,12 +1,12 @@
 import { Elysia } from "elysia";
-import type { Ctx, User } from "../ctx.ts";
+import type { Ctx, SignedIn, User } from "../ctx.ts";
 import { Problem } from "../kit/problem.ts";
 import { findActor } from "../modules/auth/auth.ts";
 
-export type SignedIn = { kind: "user"; user: User };
 /** For OpenAPI: a token that the documentation's Authorize button gets by signing in, or one that one has. */
 const security: Record<string, string[]>[] = [{ signIn: [] }, { bearer: [] }];
 
+/** Exported because the declarations for Eden name it. */
 export interface Arrival {
   request: Request;
   headers: Record<string, string | undefined>;

@@ -7,10 +7,10 @@ import { Problem } from "../kit/problem.ts";
 import { corrected, type Document } from "./openapi-correction.ts";
 
 /** The page's script and style come with us: the page works with the network cut, and runs nobody else's code. */
-const assets: Record<string, { file: string; type: string }> = {
-  "swagger-ui-bundle.js": { file: bundle, type: "text/javascript; charset=utf-8" },
-  "swagger-ui.css": { file: styles, type: "text/css; charset=utf-8" },
-};
+const assets = new Map([
+  ["swagger-ui-bundle.js", { file: bundle, type: "text/javascript; charset=utf-8" }],
+  ["swagger-ui.css", { file: styles, type: "text/css; charset=utf-8" }],
+]);
 
 const documentation = {
   info: {
@@ -72,7 +72,7 @@ export const openapiPlugin = (options: { formPaths: string[] }) => {
 export const openapiAssets = new Elysia({ name: "openapi-assets" }).get(
   "/docs/assets/:name",
   ({ params }) => {
-    const asset = assets[params.name];
+    const asset = assets.get(params.name);
     if (!asset) throw new Problem("not_found");
     return new Response(Bun.file(asset.file), {
       headers: { "content-type": asset.type, "cache-control": "public, max-age=3600" },

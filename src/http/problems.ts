@@ -1,5 +1,5 @@
 import { Elysia, t, ValidationError } from "elysia";
-import { isOutage } from "../db/db.ts";
+import { isDatabaseOutage } from "../db/db.ts";
 import type { Log } from "../kit/log.ts";
 import {
   type FieldProblemCode,
@@ -108,7 +108,7 @@ function problemOf(error: unknown, code: string | number): Problem {
     return new Problem("invalid_request", { errors: fieldProblemsOf(error) });
   if (code === "PARSE") return new Problem("malformed_request");
   if (code === "NOT_FOUND") return new Problem("not_found");
-  return new Problem(isOutage(error) ? "database_unavailable" : "internal");
+  return new Problem(isDatabaseOutage(error) ? "database_unavailable" : "internal");
 }
 
 /** The one place where refusals become answers: application/problem+json (RFC 9457). */

@@ -1,4 +1,5 @@
 import commonPasswords from "./common-passwords.txt" with { type: "text" };
+import { fold } from "./fold.ts";
 import { type FieldProblem, fieldProblem } from "./problem.ts";
 
 /** OWASP's second recommendation for Argon2id: 19 MiB, two passes, one lane. */
@@ -11,7 +12,6 @@ export const PASSWORD_MAX_LENGTH = 128;
 
 /** Unicode has several spellings of one text; keyboards differ in which they send (RFC 8265, section 4). */
 const normalised = (password: string) => password.normalize("NFC");
-const folded = (text: string) => text.normalize("NFKC").toLowerCase();
 
 export const hashPassword = (password: string): Promise<string> =>
   Bun.password.hash(normalised(password), cost);
@@ -26,17 +26,17 @@ export async function verifyPassword(password: string, hash: string | undefined)
 let common: Set<string> | undefined;
 const isCommon = (password: string) => {
   common ??= new Set(commonPasswords.split("\n"));
-  return common.has(folded(password));
+  return common.has(fold(password));
 };
 
 /** How much of a password must be left when the owner's own names are taken out of it. */
 const OWN_LENGTH_MIN = 5;
 const isPersonal = (password: string, names: string[]) => {
-  const words = names.flatMap((name) => [name, ...name.split(/[\s@]+/)]).map(folded);
+  const words = names.flatMap((name) => [name, ...name.split(/[\s@]+/)]).map(fold);
   const parts = words.filter((word) => word.length >= 3).sort((a, b) => b.length - a.length);
-  let left = folded(password);
+  let left = fold(password);
   for (const part of parts) left = left.replaceAll(part, "");
-  return left.length < OWN_LENGTH_MIN && left !== folded(password);
+  return left.length < OWN_LENGTH_MIN && left !== fold(password);
 };
 
 /** Bounds in code points; `names` are the owner's e-mail address, username and name. */

@@ -111,7 +111,8 @@ export const problems = {
     status: 503,
     title: "The database is away",
     detail: "The database cannot be reached",
-    remedy: "Nothing was changed. Try again after the seconds that Retry-After names.",
+    remedy:
+      "Try again after the seconds that Retry-After names. What was being changed may or may not have been done: look first.",
   },
 } as const satisfies Record<
   string,
@@ -160,6 +161,12 @@ export class Problem extends Error {
     this.errors = more.errors;
   }
 }
+
+/** A refusal in words for a terminal, a line for each field. */
+export const wordsOf = ({ message, errors = [] }: Problem): string =>
+  [`${message}.`, ...errors.map(({ pointer, detail }) => `  ${pointer.slice(1)} ${detail}`)].join(
+    "\n",
+  );
 
 const isFieldProblem = (value: unknown): value is FieldProblem =>
   typeof value === "object" && value !== null && "pointer" in value;

@@ -47,6 +47,7 @@ export function httpUrl(value: string): string {
 }
 
 export const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"] as const;
+export type SslMode = (typeof sslModes)[number];
 
 export function postgresUrl(value: string): string {
   const url = URL.parse(value);

@@ -1,5 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 import { jwt } from "@elysiajs/jwt";
+import { isId } from "./id.ts";
 
 /** The claims of an access token (RFC 9068, section 2.2); times in seconds since 1970. */
 export interface AccessClaims {
@@ -47,6 +48,7 @@ export function accessTokens(options: TokenOptions): AccessTokens {
   const isGood = (claims: Partial<AccessClaims>, nowSeconds: number) =>
     claims.iss === issuer &&
     claims.aud === audience &&
+    isText(claims.sub) &&
     isId(claims.sub) &&
     isText(claims.jti) &&
     isText(claims.client_id) &&
@@ -83,9 +85,7 @@ export function accessTokens(options: TokenOptions): AccessTokens {
   };
 }
 
-const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-const isId = (value: unknown) => typeof value === "string" && ID.test(value);
-const isText = (value: unknown) => typeof value === "string" && value !== "";
+const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
 const isTime = (value: unknown): value is number => typeof value === "number" && value >= 0;
 
 function isSame(a: string, b: string): boolean {

@@ -16,7 +16,7 @@ export const pageHeaders = {
 /** Browsers ask for one wherever they are. */
 export const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1b1f24"/><path d="M6 23v-6a10 10 0 0 1 20 0v6h-5v-5h-10v5z" fill="#fff"/></svg>`;
 
-const escaped = (text: string) =>
+export const escaped = (text: string) =>
   text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
 
 /** A page of ours around `body`, which is HTML already; `title` is text. */

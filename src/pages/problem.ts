@@ -1,11 +1,11 @@
 import { type ProblemCode, problems } from "../kit/problem.ts";
-import { page } from "./page.ts";
+import { escaped, page } from "./page.ts";
 
 /** What a problem's `type` leads to: what the code means and what to do. */
 export const problemPage = (code: ProblemCode): string => {
   const { status, title, detail, remedy } = problems[code];
   return page(
     title,
-    `<p class="code">${status} <code>${code}</code></p><h1>${title}</h1><p>${detail}.</p><p>${remedy}</p>`,
+    `<p class="code">${status} <code>${code}</code></p><h1>${escaped(title)}</h1><p>${escaped(detail)}.</p><p>${escaped(remedy)}</p>`,
   );
 };

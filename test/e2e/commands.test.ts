@@ -2,7 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { version } from "../../src/kit/build.ts";
-import { client, command, emptyFolder, freePort, serve } from "../support/program.ts";
+import { client, command, emptyFolder, freePort, serve, shell } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
@@ -17,6 +17,13 @@ describe("a command", () => {
     expect((await command(["migrate", "status"], { cwd })).out).toStartWith("pending  0000");
     expect((await command(["migrate"], { cwd })).out).toContain("(now)");
     expect((await command(["migrate", "status"], { cwd })).out).not.toContain("pending");
+  });
+
+  test("gives a slow reader all that it has to say, and a reader who leaves no stack trace", async () => {
+    const slow = await shell("openapi | (sleep 1; wc -c)");
+    expect(Number(slow)).toBeGreaterThan(70_000);
+    expect(await shell("openapi 2>&1 >/dev/null | head -c 100")).toBe("");
+    expect(await shell("openapi 2>/dev/null | head -n 1")).toBe("{\n");
   });
 
   test("that is mistyped ends with 2 and says how it goes", async () => {

@@ -73,7 +73,7 @@ describe("register", () => {
     expect(statuses).toEqual([201, ...Array.from({ length: 49 }, () => 409)]);
   });
 
-  test("everything that is wrong is said at once, with pointers", async () => {
+  test("what is wrong is said with pointers, all that a schema sees and then all that the domain sees", async () => {
     const { anyone } = await world();
     const answer = await anyone.post("/auth/register", {
       email: "not an address",

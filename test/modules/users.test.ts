@@ -171,6 +171,8 @@ describe("everybody's accounts", () => {
       "cursor=%27%20or%201=1": "/cursor",
       "cursor=bm90IG9uZQ": "/cursor",
       "total=maybe": "/total",
+      "total=constructor": "/total",
+      [`cursor=${btoa("999999999999999 019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70")}`]: "/cursor",
       "sort=password_hash": "",
     };
     for (const [query, pointer] of Object.entries(refusals)) {

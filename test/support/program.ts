@@ -72,6 +72,15 @@ export async function command(args: string[], run: Run = {}): Promise<Result> {
   return { code, ...said };
 }
 
+/** What a shell prints for a pipeline that begins with a command of Bunker's. */
+export async function shell(pipeline: string): Promise<string> {
+  const line = `${[program, ...source].map((word) => `'${word}'`).join(" ")} ${pipeline}`;
+  const child = spawn("sh", ["-c", line], { cwd: tmpdir(), env: environment() });
+  const said = collect(child);
+  await new Promise((done) => child.once("close", done));
+  return said.out;
+}
+
 const folders: string[] = [];
 /** An empty folder that other accounts may enter, gone after the tests. */
 export function emptyFolder(): string {

@@ -1,4 +1,3 @@
-import type { ChildProcess } from "node:child_process";
 import {
   accessSync,
   chmodSync,
@@ -20,7 +19,7 @@ import { Exit } from "../../kit/exit.ts";
 import { type Account, chooseAccount, giveTo } from "./account.ts";
 import { syncFileSystem } from "./libc.ts";
 import { findHolder, type Holder, tryHold } from "./lock.ts";
-import { type Place, startPostmaster, statusOf, stopPostmaster } from "./postmaster.ts";
+import { type Installation, startPostmaster, statusOf, stopPostmaster } from "./postmaster.ts";
 
 /** A database of this process's own, or a place beside the server that holds the data directory. */
 export interface Embedded {
@@ -37,6 +36,7 @@ export interface EmbeddedOptions {
 }
 
 const WAIT_FOR_HOLDER_MS = 30_000;
+const RESTART_MIN_DELAY_MS = 50;
 const RESTART_MAX_DELAY_MS = 5_000;
 /** What fits into a sockaddr_un. */
 const SOCKET_PATH_MAX_BYTES = 107;
@@ -97,7 +97,7 @@ function socketOf(cluster: string): string {
   return `/proc/self/fd/${openSync(cluster, "r")}/.s.PGSQL.5432`;
 }
 
-async function prepare(dataDir: string, options: EmbeddedOptions): Promise<Place> {
+async function prepare(dataDir: string, options: EmbeddedOptions): Promise<Installation> {
   const { archive, version } = await import("./payload.ts");
   const cluster = join(dataDir, "cluster");
   const programs = join(dataDir, `postgres-${version}`);
@@ -175,29 +175,36 @@ function settleOwner(cluster: string, account: Account) {
 }
 
 /** Keeps PostgreSQL running until `close` is called, whoever kills it. */
-async function supervise(place: Place, warn: EmbeddedOptions["warn"]) {
+async function supervise(place: Installation, warn: EmbeddedOptions["warn"]) {
   let closing = false;
-  let child: ChildProcess = await startPostmaster(place);
-  const restart = async (delayMs: number): Promise<void> => {
-    await sleep(delayMs);
-    if (closing) return;
-    try {
-      child = await startPostmaster(place);
-      watch();
-    } catch (error) {
-      warn(`The embedded database does not come back: ${(error as Error).message}`);
-      await restart(Math.min(delayMs * 2, RESTART_MAX_DELAY_MS));
+  let current = await startPostmaster(place);
+  let restarting: Promise<void> | undefined;
+  const restart = async () => {
+    for (
+      let delayMs = RESTART_MIN_DELAY_MS;
+      !closing;
+      delayMs = Math.min(delayMs * 2, RESTART_MAX_DELAY_MS)
+    ) {
+      await sleep(delayMs);
+      try {
+        current = await startPostmaster(place);
+        return watch();
+      } catch (error) {
+        warn(`The embedded database does not come back: ${(error as Error).message}`);
+      }
     }
   };
-  const watch = () =>
-    child.once("exit", (code, signal) => {
+  const watch = () => {
+    current.once("exit", (code, signal) => {
       if (closing) return;
       warn(`The embedded database ended (${signal ?? `exit code ${code}`}); starting it again.`);
-      void restart(50);
+      restarting = restart();
     });
+  };
   watch();
   return async () => {
     closing = true;
-    await stopPostmaster(child);
+    await restarting;
+    await stopPostmaster(current);
   };
 }

@@ -15,7 +15,8 @@ import { isCompiled } from "../../kit/build.ts";
 import { type Account, prefixOf } from "./account.ts";
 import { becomeUser, dieWithParent, leaveTerminal, replaceProcess } from "./libc.ts";
 
-export interface Place {
+/** What is started: whose programs, on which cluster, as whom. */
+export interface Installation {
   programs: string;
   cluster: string;
   logFile: string;
@@ -27,7 +28,7 @@ const LOG_FILE_MAX_BYTES = 1 << 20;
 const START_MAX_MS = 300_000;
 const SHUTDOWN_MAX_MS = 20_000;
 
-const settings = (place: Place): Record<string, string | number> => ({
+const settings = (place: Installation): Record<string, string | number> => ({
   listen_addresses: "",
   // Relative to the cluster, which is 0700: nobody else reaches the socket, and a long path does not break it.
   unix_socket_directories: ".",
@@ -50,7 +51,7 @@ const settings = (place: Place): Record<string, string | number> => ({
  * Starts PostgreSQL on its cluster and waits until it answers. It dies with this process, however that dies, and
  * does not hear the terminal's Ctrl-C: the one who started it stops it, after the last request.
  */
-export async function startPostmaster(place: Place): Promise<ChildProcess> {
+export async function startPostmaster(place: Installation): Promise<ChildProcess> {
   await clearLeftovers(place.cluster);
   const flags = Object.entries(settings(place)).flatMap(([name, value]) => [
     "-c",
@@ -88,10 +89,9 @@ export async function stopPostmaster(child: ChildProcess): Promise<void> {
   clearTimeout(hurry);
 }
 
-export const hasExited = (child: ChildProcess) =>
-  child.exitCode !== null || child.signalCode !== null;
+const hasExited = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null;
 
-async function untilReady(place: Place, child: ChildProcess): Promise<void> {
+async function untilReady(place: Installation, child: ChildProcess): Promise<void> {
   let failure: Error | undefined;
   child.once("error", (error) => {
     failure = error;

@@ -1,4 +1,4 @@
-import type { Actor, Ctx, User } from "../../ctx.ts";
+import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
 import { verifyPassword } from "../../kit/password.ts";
 import { Problem } from "../../kit/problem.ts";
 import { createUser, findCredentials, findUser, type NewUser } from "../users/users.ts";
@@ -43,7 +43,7 @@ export async function logIn(
 export async function findActor(
   ctx: Pick<Ctx, "db" | "now" | "tokens">,
   token: string,
-): Promise<{ kind: "user"; user: User } | undefined> {
+): Promise<SignedIn | undefined> {
   const claims = ctx.tokens.verify(token, ctx.now());
   const user = claims && (await findUser(ctx, claims.sub));
   return user?.isActive ? { kind: "user", user } : undefined;

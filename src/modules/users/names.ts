@@ -1,4 +1,5 @@
 import { domainToASCII } from "node:url";
+import { fold } from "../../kit/fold.ts";
 import { type FieldProblem, fieldProblem } from "../../kit/problem.ts";
 
 /** A name as its owner wrote it, and the key by which two spellings of it are one. */
@@ -18,30 +19,31 @@ const reserved = new Set(
   ),
 );
 
-/** Case and compatibility forms folded in our code, so that the answer does not depend on a database's locale. */
-const fold = (text: string) => text.normalize("NFKC").toLowerCase();
-
-/** The key that `email` is compared by. Total: for what is not an address, a key that nobody has. */
-export function emailKeyOf(email: string): string {
+function split(email: string): { local: string; domain: string } | undefined {
   const at = email.lastIndexOf("@");
-  return `${fold(email.slice(0, at).trimStart())}@${domainToASCII(email.slice(at + 1).trim())}`;
+  return at < 0 ? undefined : { local: email.slice(0, at), domain: email.slice(at + 1) };
+}
+
+/** The key that an address is compared by; undefined for what cannot be one. */
+export function emailKeyOf(email: string): string | undefined {
+  const parts = split(email.trim());
+  return parts && `${fold(parts.local)}@${domainToASCII(parts.domain)}`;
 }
 export const usernameKeyOf = (username: string): string => username.trim().toLowerCase();
+
+const LOCAL_PART = /^(?!\.)(?!.*\.\.)(?!.*\.$)[^\s"(),:;<>@[\\\]\p{C}]+$/u;
+const DOMAIN = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+(?!\d+$)[a-z0-9-]{2,63}$/;
 
 /** An address to write to (RFC 5321, with RFC 6531's letters): no display name, no quotes, no comments, no address literal. */
 export function readEmail(text: string): Name | FieldProblem {
   const shown = text.trim();
-  const key = emailKeyOf(shown);
-  const [local = "", domain = ""] = [
-    shown.slice(0, shown.lastIndexOf("@")),
-    key.slice(key.lastIndexOf("@") + 1),
-  ];
+  const key = emailKeyOf(shown) ?? "";
+  const local = split(shown)?.local ?? "";
   const isAddress =
-    /^[^\s"(),:;<>@[\\\]\p{C}]+$/u.test(local) &&
-    !/^\.|\.\.|\.$/.test(local) &&
+    LOCAL_PART.test(local) &&
     local.normalize("NFKC") === local.normalize("NFC") &&
     Buffer.byteLength(local) <= LOCAL_PART_MAX_BYTES &&
-    /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+(?!\d+$)[a-z0-9-]{2,63}$/.test(domain);
+    DOMAIN.test(split(key)?.domain ?? "");
   if (!isAddress) return fieldProblem("/email", "wrong_format", "is not an e-mail address");
   if (shown.length > EMAIL_MAX_LENGTH || key.length > EMAIL_MAX_LENGTH)
     return fieldProblem("/email", "too_long", `may have at most ${EMAIL_MAX_LENGTH} characters`);
@@ -64,7 +66,7 @@ const SUFFIXES_MAX = 5;
 
 /** Usernames for somebody who chose none: the address's local part, then the same with a suffix, for as long as it is taken. */
 export function* usernamesFrom(email: Name): Generator<Name, undefined> {
-  const local = email.shown.slice(0, email.shown.lastIndexOf("@")).normalize("NFKD");
+  const local = (split(email.shown)?.local ?? "").normalize("NFKD");
   const stem = local.replace(/[^A-Za-z0-9._-]/g, "").slice(0, 24);
   const named = (shown: string) => ({ shown, key: usernameKeyOf(shown) });
   if (stem.length >= 3 && !reserved.has(stem.toLowerCase())) yield named(stem);
@@ -81,4 +83,19 @@ export function readLocale(text: string): string | FieldProblem {
     // Intl says "no" by throwing a RangeError, and the refusal below says it to the caller.
   }
   return fieldProblem("/locale", "wrong_format", "is not a language tag such as en or pt-BR");
+}
+
+const FULL_NAME_MAX_LENGTH = 200;
+
+/** Whatever somebody calls herself, trimmed; only its length has a bound. */
+export function readFullName(text: string): string | FieldProblem {
+  const name = text.trim();
+  const { length } = [...name];
+  if (length === 0) return fieldProblem("/full_name", "too_short", "needs at least 1 character");
+  if (length <= FULL_NAME_MAX_LENGTH) return name;
+  return fieldProblem(
+    "/full_name",
+    "too_long",
+    `may have at most ${FULL_NAME_MAX_LENGTH} characters`,
+  );
 }

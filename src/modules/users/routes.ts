@@ -1,7 +1,7 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
 import { guard } from "../../http/guard.ts";
-import { nextLink, PageQuery, readPage } from "../../http/page.ts";
+import { PageQuery, readPage, readRows } from "../../http/pagination.ts";
 import { bodyProblems, fails, tokenProblems } from "../../http/problems.ts";
 import { ById, changesOf, ProfileChanges, UserChanges, UserView, userView } from "./model.ts";
 import { countUsers, getUser, listUsers, updateUser } from "./users.ts";
@@ -63,13 +63,13 @@ export const userRoutes = (ctx: Ctx) =>
       "",
       async ({ actor, query, set }) => {
         const page = readPage(query);
-        const found = await listUsers(ctx, actor, { ...page, limit: page.limit + 1 });
-        const shown = found.slice(0, page.limit);
-        const last = shown.at(-1);
-        if (last && found.length > page.limit)
-          set.headers["link"] = nextLink("/api/v1/users", last, page);
-        if (page.total) set.headers["x-total-count"] = String(await countUsers(ctx, actor));
-        return shown.map(userView);
+        const { rows, headers } = await readRows(page, {
+          path: "/api/v1/users",
+          list: (limit) => listUsers(ctx, actor, { start: page.start, limit }),
+          count: () => countUsers(ctx, actor),
+        });
+        Object.assign(set.headers, headers);
+        return rows.map(userView);
       },
       {
         superuser: true,

@@ -8,6 +8,7 @@ import {
   emailKeyOf,
   type Name,
   readEmail,
+  readFullName,
   readLocale,
   readUsername,
   usernameKeyOf,
@@ -38,16 +39,17 @@ export async function createUser(
     minLength: ctx.config.passwordMinLength,
     names: [input.email, input.username ?? "", input.fullName ?? ""],
   };
-  const { email, username, locale, password } = accept({
+  const { email, username, fullName, locale, password } = accept({
     email: readEmail(input.email),
     username: input.username === undefined ? undefined : readUsername(input.username),
-    locale: input.locale ? readLocale(input.locale) : null,
+    fullName: optional(input.fullName, readFullName) ?? null,
+    locale: optional(input.locale, readLocale) ?? null,
     password: readPassword("/password", input.password, rules),
   });
   const row = {
     email: email.shown,
     emailKey: email.key,
-    fullName: input.fullName ?? null,
+    fullName,
     locale,
     isSuperuser: input.isSuperuser ?? false,
     passwordHash: await hashPassword(password),
@@ -91,6 +93,10 @@ async function insertUnnamed(
   throw new Problem("username_taken");
 }
 
+/** Reads what was given; undefined leaves a field as it is, null clears it. */
+const optional = <T>(text: string | null | undefined, read: (text: string) => T) =>
+  typeof text === "string" ? read(text) : text;
+
 export interface UserChanges {
   username?: string;
   fullName?: string | null;
@@ -108,11 +114,12 @@ export async function updateUser(
   _actor: Actor,
   { id, ...changes }: { id: string } & UserChanges,
 ): Promise<User> {
-  const { username, locale } = accept({
+  const { username, fullName, locale } = accept({
     username: changes.username === undefined ? undefined : readUsername(changes.username),
-    locale: changes.locale ? readLocale(changes.locale) : changes.locale,
+    fullName: optional(changes.fullName, readFullName),
+    locale: optional(changes.locale, readLocale),
   });
-  const { fullName, isActive, isSuperuser } = changes;
+  const { isActive, isSuperuser } = changes;
   const set = {
     fullName,
     isActive,
@@ -202,7 +209,7 @@ export async function findCredentials(
   name: string,
 ): Promise<(User & { passwordHash: string }) | undefined> {
   const [found] = name.includes("@")
-    ? await byEmail(ctx.db).execute({ key: emailKeyOf(name) })
+    ? await byEmail(ctx.db).execute({ key: emailKeyOf(name) ?? "" })
     : await byUsername(ctx.db).execute({ key: usernameKeyOf(name) });
   return found;
 }

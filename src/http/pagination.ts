@@ -1,5 +1,6 @@
 import type { TUnsafe } from "@sinclair/typebox";
 import { t } from "elysia";
+import { isId } from "../kit/id.ts";
 import { accept, type FieldProblem, fieldProblem } from "../kit/problem.ts";
 
 /** A place in a list ordered by time and id. On the wire it is opaque: callers pass on what they were given. */
@@ -69,8 +70,26 @@ export function readPage(query: Query): Page {
   return { start: cursor ?? { skip }, limit, total };
 }
 
-/** A Link header to the page behind `last` (RFC 8288), with the same limit. */
-export function nextLink(path: string, last: Cursor, { limit, total }: Page): string {
+/** A list as the database has it: rows from the start of a page on, and how many there are in all. */
+interface Source<Row> {
+  path: string;
+  list: (limit: number) => Promise<Row[]>;
+  count: () => Promise<number>;
+}
+
+/** One page of `source`, with its headers: Link to the next page (RFC 8288), X-Total-Count where it was asked for. */
+export async function readRows<Row extends Cursor>(page: Page, source: Source<Row>) {
+  // One more than the page holds: if it comes, there is a next page.
+  const found = await source.list(page.limit + 1);
+  const rows = found.slice(0, page.limit);
+  const last = rows.at(-1);
+  const headers: Record<string, string> = {};
+  if (last && found.length > page.limit) headers["link"] = nextLink(source.path, last, page);
+  if (page.total) headers["x-total-count"] = String(await source.count());
+  return { rows, headers };
+}
+
+function nextLink(path: string, last: Cursor, { limit, total }: Page): string {
   const query = { limit, ...(total ? { total } : {}), cursor: cursorOf(last) };
   const pairs = Object.entries(query).map(([name, value]) => `${name}=${value}`);
   return `<${path}?${pairs.join("&")}>; rel="next"`;
@@ -79,11 +98,16 @@ export function nextLink(path: string, last: Cursor, { limit, total }: Page): st
 const cursorOf = ({ createdAt, id }: Cursor): string =>
   Buffer.from(`${createdAt.getTime()} ${id}`).toString("base64url");
 
-const SHAPE = /^(\d{1,15}) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+/** The end of the year 9999, behind which a time has another spelling. */
+const TIME_MAX = 253_402_300_799_999;
 
 function readCursor(text: string): Cursor | FieldProblem {
-  const [, time, id] = SHAPE.exec(Buffer.from(text, "base64url").toString("latin1")) ?? [];
-  if (time === undefined || id === undefined) return fieldProblem("/cursor", "wrong_format");
+  const [time = "", id = "", ...more] = Buffer.from(text, "base64url")
+    .toString("latin1")
+    .split(" ");
+  const isOurs =
+    /^\d{1,15}$/.test(time) && Number(time) <= TIME_MAX && isId(id) && more.length === 0;
+  if (!isOurs) return fieldProblem("/cursor", "wrong_format");
   return { createdAt: new Date(Number(time)), id };
 }
 
@@ -96,7 +120,11 @@ function readInteger(pointer: string, value: unknown, within: Bounds): number | 
   return fieldProblem(pointer, "out_of_range", detail);
 }
 
-function readBoolean(pointer: string, value: unknown): boolean | FieldProblem {
-  const known: Record<string, boolean> = { undefined: false, false: false, true: true };
-  return known[String(value)] ?? fieldProblem(pointer, "wrong_type");
-}
+const booleans = new Map<unknown, boolean>([
+  [false, false], // The default, as Elysia fills it in.
+  ["false", false],
+  ["true", true],
+]);
+
+const readBoolean = (pointer: string, value: unknown): boolean | FieldProblem =>
+  booleans.get(value) ?? fieldProblem(pointer, "wrong_type");

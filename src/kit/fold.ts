@@ -1,0 +1,2 @@
+/** Case and compatibility forms folded in our code, so that the answer does not depend on a database's locale. */
+export const fold = (text: string): string => text.normalize("NFKC").toLowerCase();

@@ -1,0 +1,34 @@
+import { expect, test } from "bun:test";
+import { openDatabase } from "../src/db/db.ts";
+import { describeError } from "../src/kit/log.ts";
+import { createUser } from "../src/modules/users/users.ts";
+import { freshDatabase } from "./support/postgres.ts";
+import { PASSWORD, world } from "./support/world.ts";
+
+const told = (error: unknown) => JSON.stringify(describeError(error));
+
+test("what is told of a failed statement is its code and its place, not what was in it", async () => {
+  const { ctx } = await world();
+  const input = { email: "sentinel@example.com", password: PASSWORD, fullName: "Sentinel" };
+  const database = openDatabase({
+    place: await freshDatabase("empty"),
+    poolSize: 1,
+    connectTimeoutSeconds: 5,
+    statementTimeoutSeconds: 5,
+  });
+  try {
+    const creating = createUser({ ...ctx, db: database.db }, { kind: "operator" }, input);
+    const error = await creating.catch((reason: unknown) => reason);
+    expect(String(error)).toContain("sentinel");
+    expect(told(error)).toContain('"code":"42P01"');
+    expect(told(error)).not.toMatch(/sentinel|argon2|insert/i);
+  } finally {
+    await database.close();
+  }
+});
+
+test("a mistake of ours is told with its message", () => {
+  expect(told(new TypeError("x is not a function"))).toContain("x is not a function");
+  expect(told(Object.assign(new Error("secret"), { code: "E" }))).not.toContain("secret");
+  expect(told("secret")).not.toContain("secret");
+});
