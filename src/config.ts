@@ -20,7 +20,7 @@ import {
 
 const environments = ["development", "production"] as const;
 
-/** Every setting of Bunker. `.env.example` and docs/configuration.md are printed from this list. */
+/** Every setting of Bunker; those that others depend on come first. `.env.example` and docs/configuration.md are printed from this list. */
 export const settings = {
   environment: setting({
     name: "BUNKER_ENV",

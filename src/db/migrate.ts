@@ -1,9 +1,8 @@
 import { Exit } from "../kit/exit.ts";
 import type { Sql } from "./db.ts";
+import { advisoryLocks } from "./locks.ts";
 import { type Migration, migrations } from "./migrations.ts";
 
-/** "bunker" in ASCII: one lock for every instance on this database. */
-const LOCK = 0x62756e6b6572;
 const SERVER_VERSION_MIN = 150_000;
 
 /** Tags of migrations. `unknown` ones were applied by a newer Bunker. */
@@ -43,7 +42,7 @@ export async function migrate(sql: Sql): Promise<string[]> {
   const connection = await sql.reserve();
   try {
     await connection`set statement_timeout = 0`;
-    await connection`select pg_advisory_lock(${LOCK})`;
+    await connection`select pg_advisory_lock(${advisoryLocks.migrations})`;
     await connection`create table if not exists public.bunker_migrations (
       tag text primary key, applied_at timestamptz not null default now())`;
     const { pending } = await migrationStatus(connection);

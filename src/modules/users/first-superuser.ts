@@ -1,9 +1,8 @@
 import { sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
+import { advisoryLocks } from "../../db/locks.ts";
 import { users } from "../../db/schema.ts";
 import { createUser, findCredentials, setPassword, updateUser } from "./users.ts";
-
-const FIRST_SUPERUSER_LOCK = 0x62756e6b6573;
 
 /**
  * Makes the superuser that the configuration names, while there is none; of several instances that start together, one
@@ -16,7 +15,7 @@ export async function createFirstSuperuser(
   input: { email: string; password: string },
 ): Promise<User | undefined> {
   return ctx.db.transaction(async (tx) => {
-    await tx.execute(sql`select pg_advisory_xact_lock(${FIRST_SUPERUSER_LOCK})`);
+    await tx.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.firstSuperuser})`);
     const inTransaction = { ...ctx, db: tx };
     if (await hasSuperuser(inTransaction)) return undefined;
     const known = await findCredentials(inTransaction, input.email);
