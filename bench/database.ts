@@ -1,7 +1,7 @@
 import postgres from "postgres";
 import type { Stage } from "./stage.ts";
 
-const SERVER = "postgres://postgres@127.0.0.1:5432/postgres";
+const SERVER = "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable";
 
 /** Makes an empty database on the server that BENCH_DATABASE_URL names; it is dropped with the stage. Answers its URL. */
 export async function createDatabase(stage: Stage): Promise<string> {

@@ -33,8 +33,5 @@ export const createApp = (ctx: Ctx) => {
   return app;
 };
 
-/**
- * For Eden: `treaty<App>("https://accounts.example.com")`.
- * @public
- */
+/** For Eden: `treaty<App>("https://accounts.example.com")`. */
 export type App = ReturnType<typeof createApp>;

@@ -13,6 +13,8 @@ import { accessTokens } from "./kit/token.ts";
 export interface Wired {
   ctx: Ctx;
   database: Database;
+  /** Resolves when the database answers; throws an Exit that says what to do where it does not. */
+  answers: () => Promise<void>;
   close: () => Promise<void>;
 }
 
@@ -21,7 +23,7 @@ const SPARE_CONNECTIONS = 20;
 const READINESS_MAX_MS = 1_000;
 const DISK_MIN_BYTES = 64 << 20;
 
-/** Opens everything that `config` names, for one command. Throws an Exit that says what is not there. */
+/** Opens what `config` names, for one command. Throws an Exit that says what is not there. */
 export async function wire(config: Config, command: "serve" | "migrate" | "users"): Promise<Wired> {
   const log = openLog(config.logLevel);
   const embedded = config.databaseUrl
@@ -44,7 +46,6 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     await embedded?.close();
   };
   try {
-    await refuseUnreachable(database, config);
     const ctx: Ctx = {
       config,
       db: database.db,
@@ -53,7 +54,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       tokens: tokensOf(config),
       readiness: () => readiness({ database, log, dataDir: embedded && config.dataDir }),
     };
-    return { ctx, database, close };
+    return { ctx, database, answers: () => refuseUnreachable(database, config), close };
   } catch (error) {
     await close();
     throw error;

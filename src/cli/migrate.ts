@@ -8,8 +8,9 @@ export async function migrateCommand(config: Config, { words, flags }: Typed): P
   const [word] = words;
   if (word !== undefined && word !== "status")
     throw new Exit("usage", "Usage: bunker migrate [status]");
-  const { database, close } = await wire(config, "migrate");
+  const { database, answers, close } = await wire(config, "migrate");
   try {
+    await answers();
     const applied = word === "status" ? [] : await migrate(database.sql);
     const status = await migrationStatus(database.sql);
     if (flags["json"]) return print(JSON.stringify({ ...status, applied_now: applied }));

@@ -1,6 +1,7 @@
 import type { Server } from "bun";
-import { createApp } from "../app.ts";
+import { type App, createApp } from "../app.ts";
 import type { Config } from "../config.ts";
+import type { Ctx } from "../ctx.ts";
 import { migrate, migrationStatus } from "../db/migrate.ts";
 import { isCompiled, version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
@@ -18,8 +19,12 @@ const DRAIN_MAX_MS = 25_000;
 export async function serve(config: Config): Promise<void> {
   const wired = await wire(config, "serve");
   try {
+    // The app is put together while the database is being reached: each takes about as long.
+    const answering = wired.answers();
+    const app = createApp(wired.ctx);
+    await answering;
     await prepare(wired);
-    const server = listen(wired);
+    const server = listen(wired.ctx, app);
     const stopped = untilStopped();
     print(await banner(wired, server));
     await stopped;
@@ -48,7 +53,7 @@ async function prepare({ ctx, database }: Wired): Promise<void> {
   }
 }
 
-function listen({ ctx }: Wired): Server<unknown> {
+function listen(ctx: Ctx, app: App): Server<unknown> {
   const { host, port } = ctx.config;
   process.on("unhandledRejection", (error) =>
     ctx.log.error({ err: error }, "A promise was rejected unheard."),
@@ -57,7 +62,7 @@ function listen({ ctx }: Wired): Server<unknown> {
     return Bun.serve({
       hostname: host,
       port,
-      fetch: createApp(ctx).fetch,
+      fetch: app.fetch,
       maxRequestBodySize: REQUEST_MAX_BYTES,
       idleTimeout: IDLE_SECONDS,
       development: false,

@@ -67,8 +67,9 @@ export const changePassword = (config: Config, { words: [name = ""], flags }: Ty
 
 /** Opens the database for one command; a refusal of the domain becomes a sentence for whoever typed it. */
 async function withUsers(config: Config, work: (ctx: Ctx) => Promise<void>): Promise<void> {
-  const { ctx, database, close } = await wire(config, "users");
+  const { ctx, database, answers, close } = await wire(config, "users");
   try {
+    await answers();
     if (config.databaseUrl === undefined) await migrate(database.sql);
     else if ((await migrationStatus(database.sql)).pending.length > 0)
       throw new Exit("failed", "The database schema is not up to date. Run: bunker migrate");
