@@ -80,7 +80,7 @@ export const settings = {
     name: "DATABASE_CONNECT_TIMEOUT_SECONDS",
     doc: "How long to wait for a new connection to the database.",
     parse: integer(1, 60),
-    fallback: () => 5,
+    fallback: () => 3,
   }),
   databaseStatementTimeoutSeconds: setting({
     name: "DATABASE_STATEMENT_TIMEOUT_SECONDS",
@@ -192,7 +192,7 @@ export function readConfig(env: Environment): {
   if (wrong.length > 0)
     throw new Exit(
       "badConfiguration",
-      `The configuration is not usable:\n${wrong.map((line) => `  - ${line}\n`).join("")}`,
+      `The configuration is not usable:\n${[...wrong, ...misspelt(env)].map((line) => `  - ${line}\n`).join("")}`,
     );
   return { config, origins: origins as Origins, warnings: misspelt(env) };
 }

@@ -7,7 +7,7 @@ import { openEmbedded } from "./db/embedded/embedded.ts";
 import { migrationStatus } from "./db/migrate.ts";
 import { Exit } from "./kit/exit.ts";
 import { type Log, openLog } from "./kit/log.ts";
-import { keptSecret } from "./kit/secret.ts";
+import { keptSecret, weaknessOf } from "./kit/secret.ts";
 import { accessTokens } from "./kit/token.ts";
 
 export interface Wired {
@@ -72,8 +72,16 @@ function tokensOf(config: Config) {
 
 function makeOrReadSecret(dataDir: string): string {
   try {
-    return keptSecret(dataDir);
+    const secret = keptSecret(dataDir);
+    const weakness = weaknessOf(secret);
+    if (weakness)
+      throw new Exit(
+        "badConfiguration",
+        `The key in ${dataDir}/secret_key ${weakness}. Remove it, and a new one is made.`,
+      );
+    return secret;
   } catch (error) {
+    if (error instanceof Exit) throw error;
     const { code } = error as NodeJS.ErrnoException;
     throw new Exit(
       "badConfiguration",
@@ -88,9 +96,9 @@ export const placeOf = (config: Config): string =>
     ? `PostgreSQL at ${hostOf(config.databaseUrl)}`
     : `embedded PostgreSQL in ${config.dataDir}`;
 
-const hostOf = (url: string) => {
-  const { host, pathname } = new URL(url);
-  return `${host}${pathname}`;
+const hostOf = (text: string) => {
+  const url = new URL(text);
+  return `${url.host || url.searchParams.get("host")}${url.pathname}`;
 };
 
 async function refuseUnreachable({ sql }: Database, config: Config): Promise<void> {

@@ -115,6 +115,33 @@ describe("the configuration", () => {
     expect(refusal({ DATABASE_CA_FILE, DATABASE_URL })).toBe("accepted");
   });
 
+  test("takes a database's URL only where it says what it seems to say", () => {
+    for (const url of [
+      "postgres://pw:p@ss/w%rd@localhost/a",
+      "postgres://pw:100%@localhost/a",
+      "postgres:///a",
+      "postgres://a:b@localhost/a?x=@",
+    ])
+      expect([url, refusal({ DATABASE_URL: url })]).toEqual([
+        url,
+        expect.stringContaining("DATABASE_URL"),
+      ]);
+    for (const url of [
+      "postgres://pw:p%40ss@localhost/a",
+      "postgres:///a?host=/var/run/postgresql",
+    ])
+      expect(refusal({ DATABASE_URL: url })).toBe("accepted");
+  });
+
+  test("tells a misspelt name beside what is missing", () => {
+    const env = {
+      BUNKER_ENV: "production",
+      DATABASE_URL: "postgres://localhost/a",
+      SECERT_KEY: SECRET,
+    };
+    expect(refusal(env)).toContain("did you mean SECRET_KEY?");
+  });
+
   test("knows every sslmode that there is, and no other", () => {
     for (const mode of ["disable", "prefer", "require", "verify-ca", "verify-full"])
       expect(refusal({ DATABASE_URL: `postgres://localhost/a?sslmode=${mode}` })).toBe("accepted");

@@ -20,6 +20,8 @@ describe("passwords", () => {
     expect(read("x".repeat(129))).toBe("too_long");
     expect(read("only lower case and spaces")).toBe("good");
     expect(read("fourteen chars", [], 15)).toBe("too_short");
+    expect(read("a NUL \0 in the middle")).toBe("wrong_format");
+    expect(read("a lone \ud800 surrogate")).toBe("wrong_format");
   });
 
   test("are refused when everybody tries them first, in any case", () => {

@@ -9,6 +9,8 @@ describe("an e-mail address", () => {
     ["STRASSE@example.com", "strasse@example.com"],
     ["ÄDA@example.com", "äda@example.com"],
     ["a\u0308da@example.com", "äda@example.com"],
+    ["ΣΑΣ@example.com", "σασ@example.com"],
+    ["J\u030c0@example.com", "\u01f00@example.com"],
   ];
   for (const [one, other] of same)
     test(`${JSON.stringify(one)} is ${other}`, () =>
@@ -49,6 +51,14 @@ describe("an e-mail address", () => {
     `ada@${"abcdefghi.".repeat(25)}com`,
     "ada,eve@example.com",
     "ada\u200b@example.com",
+    "ada@exa\tmple.com",
+    "ada@exa\r\nmple.com",
+    "ada@%65xample.com",
+    "ada@example.com/x",
+    "ada@example.com?x",
+    "ada@exa\u00admple.com",
+    "ada@a.-b",
+    "ada@example.c1-",
   ];
   for (const address of refused)
     test(`${JSON.stringify(address)} is refused`, () =>

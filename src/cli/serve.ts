@@ -10,8 +10,8 @@ import { createFirstSuperuser, hasSuperuser } from "../modules/users/first-super
 import { placeOf, type Wired, wire } from "../wire.ts";
 import { print } from "./terminal.ts";
 
-/** What the server takes in before it hangs up; http/body answers 413 from 64 KiB on, with a problem. */
-const REQUEST_MAX_BYTES = 16 << 20;
+/** Beyond this Bun refuses without a body of ours; http/body reads 64 KiB at most, and answers 413 with a problem. */
+const REQUEST_MAX_BYTES = 1 << 30;
 const IDLE_SECONDS = 30;
 const DRAIN_MAX_MS = 25_000;
 
@@ -49,7 +49,8 @@ async function prepare({ ctx, database }: Wired): Promise<void> {
     if (superuser) log.info({ user_id: superuser.id }, "The first superuser was made.");
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    throw new Exit("badConfiguration", `FIRST_SUPERUSER_EMAIL or _PASSWORD: ${wordsOf(error)}`);
+    const hint = error.code === "email_taken" ? " If it is yours: bunker users promote." : "";
+    throw new Exit("badConfiguration", `FIRST_SUPERUSER_EMAIL: ${wordsOf(error)}${hint}`);
   }
 }
 

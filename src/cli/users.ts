@@ -23,8 +23,7 @@ const operator = { kind: "operator" } as const;
 const PAGE = 500;
 
 export const create = (config: Config, { words: [email = ""], flags }: Typed) =>
-  withUsers(config, async (ctx) => {
-    const password = await readNewPassword(flags["password-file"]);
+  withPassword(config, flags, async (ctx, password) => {
     const username = flags["username"] as string | undefined;
     const fullName = flags["full-name"] as string | undefined;
     const input = { email, password, username, fullName, isSuperuser: flags["superuser"] === true };
@@ -56,14 +55,21 @@ export const deactivate = (config: Config, { words: [name = ""] }: Typed) =>
   });
 
 export const changePassword = (config: Config, { words: [name = ""], flags }: Typed) =>
-  withUsers(config, async (ctx) => {
+  withPassword(config, flags, async (ctx, password) => {
     const user = await getNamed(ctx, name);
-    await setPassword(ctx, operator, {
-      user,
-      password: await readNewPassword(flags["password-file"]),
-    });
+    await setPassword(ctx, operator, { user, password });
     print(`Set a new password for ${describe(user)}.`);
   });
+
+/** Reads the password before it opens anything: a person who is thinking keeps nobody else waiting. */
+async function withPassword(
+  config: Config,
+  flags: Typed["flags"],
+  work: (ctx: Ctx, password: string) => Promise<void>,
+): Promise<void> {
+  const password = await readNewPassword(flags["password-file"]);
+  return withUsers(config, (ctx) => work(ctx, password));
+}
 
 /** Opens the database for one command; a refusal of the domain becomes a sentence for whoever typed it. */
 async function withUsers(config: Config, work: (ctx: Ctx) => Promise<void>): Promise<void> {

@@ -40,6 +40,9 @@ export function openDatabase(options: DatabaseOptions): Database {
     connect_timeout: options.connectTimeoutSeconds,
     connection: {
       application_name: "bunker",
+      // A database may have settings of its own, and the driver reads times in one spelling only.
+      DateStyle: "ISO",
+      TimeZone: "UTC",
       statement_timeout: options.statementTimeoutSeconds * 1000,
       idle_in_transaction_session_timeout: options.statementTimeoutSeconds * 2000,
     },
@@ -64,7 +67,11 @@ export function connect(place: Place, options: postgres.Options<Record<string, n
       ssl: false,
     });
   const { url, ssl } = tlsOf(place.url, place.caFile);
-  return postgres(url, { ...common, ssl });
+  const directory = url.hostname === "" ? url.searchParams.get("host") : null;
+  if (directory === null) return postgres(url.href, { ...common, ssl });
+  const socket = `${directory}/.s.PGSQL.${url.port || url.searchParams.get("port") || "5432"}`;
+  for (const name of ["host", "port"]) url.searchParams.delete(name);
+  return postgres(url.href, { ...common, ssl: false, path: socket });
 }
 
 /** The meaning of `sslmode`, as libpq has it: what is checked of the server's certificate. The default is `prefer`. */
@@ -78,9 +85,9 @@ function tlsOf(text: string, caFile: string | undefined) {
     prefer: "prefer",
     require: { rejectUnauthorized: false },
     "verify-ca": { ...ca, rejectUnauthorized: true, checkServerIdentity: () => undefined },
-    "verify-full": { ...ca, rejectUnauthorized: true, servername: url.hostname },
+    "verify-full": { ...ca, rejectUnauthorized: true },
   } as const satisfies Record<SslMode, unknown>;
-  return { url: url.href, ssl: modes[mode] };
+  return { url, ssl: modes[mode] };
 }
 
 /** Builds a statement once for each database, so that a hot path pays neither for building nor for planning it. */
@@ -123,7 +130,7 @@ export function causeOf(error: unknown): { code?: string; constraint_name?: stri
 
 /** Codes of the driver, of sockets, and of PostgreSQL (appendix A) that mean: not now, perhaps later. */
 const outages =
-  /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH|EAI_AGAIN|08|53|57|25P03|55P03)/;
+  /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH|EAI_AGAIN|08|53|57|25006|25P03|55P03)/;
 
 /** True where the database is away, stopping, starting, full or too slow: the statement may well succeed later. */
 export const isOutage = (error: unknown): boolean => outages.test(causeOf(error).code ?? "");

@@ -49,12 +49,23 @@ function decode(bytes: Uint8Array): string {
 }
 
 function parseForm(text: string): Record<string, string> {
-  const fields = [...new URLSearchParams(text)];
-  const form = Object.fromEntries(fields);
+  const pairs = text.split("&").filter((pair) => pair !== "");
+  const form = Object.fromEntries(pairs.map(parsePair));
   // RFC 6749, section 3.2: a parameter must not be sent more than once.
-  if (Object.keys(form).length < fields.length) throw new Problem("malformed_request");
+  if (Object.keys(form).length < pairs.length) throw new Problem("malformed_request");
   refuseBadText(form);
   return form;
+}
+
+/** URLSearchParams would turn bytes that are not UTF-8 into one same letter, and two passwords into one. */
+function parsePair(pair: string): [name: string, value: string] {
+  const at = pair.includes("=") ? pair.indexOf("=") : pair.length;
+  const decoded = (part: string) => decodeURIComponent(part.replaceAll("+", " "));
+  try {
+    return [decoded(pair.slice(0, at)), decoded(pair.slice(at + 1))];
+  } catch {
+    throw new Problem("malformed_request");
+  }
 }
 
 function parseJson(text: string): unknown {
@@ -69,14 +80,18 @@ function parseJson(text: string): unknown {
   return value;
 }
 
-const STRINGS = /"(?:[^"\\]|\\.)*"/g;
+const STRUCTURE = /["\\[\]{}]/g;
 
-/** Counts brackets outside of strings, before anything is built. */
+/** Counts brackets outside of strings, before anything is built; one pass, whatever the text is. */
 function refuseDepth(text: string): void {
   let depth = 0;
-  for (const letter of text.replace(STRINGS, "")) {
-    if (letter === "{" || letter === "[") depth += 1;
-    else if (letter === "}" || letter === "]") depth -= 1;
+  let isString = false;
+  let escapedAt = -1;
+  for (const { 0: letter, index } of text.matchAll(STRUCTURE)) {
+    if (index === escapedAt) continue;
+    if (letter === "\\") escapedAt = index + 1;
+    else if (letter === '"') isString = !isString;
+    else if (!isString) depth += letter === "{" || letter === "[" ? 1 : -1;
     if (depth > DEPTH_MAX) throw new Problem("malformed_request");
   }
 }

@@ -51,7 +51,7 @@ export const openapiPlugin = (options: { formPaths: string[] }) => {
   };
   return new Elysia({ name: "openapi" })
     .onAfterHandle(({ path, responseValue }) => {
-      if (path === "/openapi.json") return document(responseValue as Document);
+      if (path.startsWith("/openapi.json")) return document(responseValue as Document);
       // The plugin's page is a static response, which Elysia hands to this hook uncalled.
       return localPage((responseValue as () => Response)());
     })

@@ -25,5 +25,6 @@ export function routeTable(): RouteTable {
 
 const patternOf = (path: string) => {
   const literal = path.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  return new RegExp(`^${literal.replace(/:[^/]+/g, "[^/]+").replace("\\*", ".*")}/?$`);
+  const end = path === "/" ? "$" : "/?$";
+  return new RegExp(`^${literal.replace(/:[^/]+/g, "[^/]+").replace("\\*", ".*")}${end}`);
 };

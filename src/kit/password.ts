@@ -51,6 +51,8 @@ export function readPassword(
   password: string,
   { minLength, names }: PasswordRules,
 ): string | FieldProblem {
+  if (password.includes("\0") || !password.isWellFormed())
+    return fieldProblem(pointer, "wrong_format", "is not well-formed text");
   const { length } = [...normalised(password)];
   if (length < minLength)
     return fieldProblem(pointer, "too_short", `needs at least ${minLength} characters`);

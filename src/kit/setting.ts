@@ -53,10 +53,24 @@ export function postgresUrl(value: string): string {
   const url = URL.parse(value);
   if (!url || !/^postgres(ql)?:$/.test(url.protocol))
     throw new Error("must be a URL such as postgres://user:password@host:5432/name");
+  const isDecodable = [url.username, url.password, url.pathname].every(canDecode);
+  if (!isDecodable || /@/.test(url.pathname + url.search))
+    throw new Error("has a password whose special characters are not percent-encoded (@ is %40)");
+  if (!url.hostname && !url.searchParams.get("host")?.startsWith("/"))
+    throw new Error("names no host; a socket's directory is named by ?host=/var/run/postgresql");
   const mode = url.searchParams.get("sslmode");
   if (mode !== null && !sslModes.some((known) => known === mode))
     throw new Error(`has an sslmode that is not one of ${sslModes.join(", ")}`);
   return value;
+}
+
+function canDecode(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export function readableFile(value: string): string {

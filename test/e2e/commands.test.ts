@@ -67,10 +67,8 @@ describe("a command", () => {
     }
   });
 
-  test("with a wrong configuration ends with 78, within a second, and says everything", async () => {
-    const started = performance.now();
+  test("with a wrong configuration ends with 78 and says everything", async () => {
     const { code, err } = await command(["serve"], { env: { PORT: "0", SECRET_KEY: "sentinel" } });
-    expect(performance.now() - started).toBeLessThan(1000);
     expect(code).toBe(78);
     expect(err).toContain("PORT must be");
     expect(err).toContain("SECRET_KEY needs");
@@ -187,20 +185,42 @@ test("data of another major version is refused, with words that help, and left a
   );
 });
 
-test("the first superuser of the configuration is made once, and a stranger with that address is not made one", async () => {
+test("the first superuser of the configuration is made once", async () => {
+  const cwd = emptyFolder();
+  const env = { FIRST_SUPERUSER_EMAIL: "root@example.com", FIRST_SUPERUSER_PASSWORD: PASSWORD };
+  const server = await serve({ cwd, env });
+  const { logIn, get } = client(server.url);
+  expect((await get("/users", await logIn("root@example.com", PASSWORD))).status).toBe(200);
+  await server.end("SIGTERM");
+  const again = await serve({
+    cwd,
+    env: { ...env, FIRST_SUPERUSER_PASSWORD: "some other phrase" },
+  });
+  expect(await client(again.url).logIn("root@example.com", PASSWORD)).toStartWith("ey");
+});
+
+test("whoever registered the first superuser's address before does not become one", async () => {
   const cwd = emptyFolder();
   const open = await serve({ cwd });
   await client(open.url).register("root@example.com", "the stranger's pass phrase");
   await open.end("SIGTERM");
   const env = { FIRST_SUPERUSER_EMAIL: "root@example.com", FIRST_SUPERUSER_PASSWORD: PASSWORD };
-  const server = await serve({ cwd, env });
-  const { logIn, get } = client(server.url);
-  expect(await logIn("root@example.com", "the stranger's pass phrase")).toBe("invalid_credentials");
-  expect((await get("/users", await logIn("root@example.com", PASSWORD))).status).toBe(200);
-  await server.end("SIGTERM");
-  const again = await serve({
+  const refused = await command(["serve"], {
     cwd,
-    env: { ...env, FIRST_SUPERUSER_PASSWORD: "some other pass phrase" },
+    env: { ...env, PORT: String(await freePort()) },
   });
-  expect(await client(again.url).logIn("root@example.com", PASSWORD)).toStartWith("ey");
+  expect(refused.code).toBe(78);
+  expect(refused.err).toContain("bunker users promote");
+  expect((await command(["users", "promote", "root@example.com"], { cwd })).code).toBe(0);
+  const server = await serve({ cwd, env });
+  expect(await client(server.url).logIn("root@example.com", PASSWORD)).toBe("invalid_credentials");
+});
+
+test("a key that somebody weakened is refused", async () => {
+  const cwd = emptyFolder();
+  const server = await serve({ cwd });
+  await server.end("SIGTERM");
+  writeFileSync(join(cwd, "data/secret_key"), "x");
+  const { code, err } = await command(["serve"], { cwd, env: { PORT: String(await freePort()) } });
+  expect([code, err]).toEqual([78, expect.stringContaining("secret_key needs at least")]);
 });

@@ -181,10 +181,53 @@ test("names that a database or a page might trip over come back as they were, or
     expect((await ada.patch("/users/me", { full_name })).body.full_name).toBe(full_name);
 });
 
+test("a string that never ends is refused, whatever is escaped in it", async () => {
+  const { routes, sendRaw } = await writeRoutes();
+  for (const route of routes)
+    expectProblem(await sendRaw(route, `{"${'\\"'.repeat(32_000)}`), 400, "malformed_request");
+});
+
+test("brackets in strings do not count, escaped quotes do not end one", async () => {
+  const { anyone } = await world();
+  const full_name = `\\"${"[{".repeat(40)}\\\\`;
+  const answer = await anyone.post("/auth/register", {
+    email: "a@example.com",
+    password: PASSWORD,
+    full_name,
+  });
+  expect(answer.body.full_name).toBe(full_name);
+});
+
+test("bytes in a form that are not UTF-8 are refused", async () => {
+  const { send } = await world();
+  const headers = { "content-type": "application/x-www-form-urlencoded" };
+  for (const body of [
+    "username=a&password=%FF%FEabc",
+    "username=a&password=%",
+    "username=%00&password=b",
+  ])
+    expectProblem(
+      await send("POST", "/api/v1/auth/login", { headers, body }),
+      400,
+      "malformed_request",
+    );
+});
+
+test("a name on one line stays on one line", async () => {
+  const { person } = await world();
+  const ada = await person();
+  for (const full_name of ["a\r\nb", "\u001b[2J", "\u0007"])
+    expect((await ada.patch("/users/me", { full_name })).body.errors).toMatchObject([
+      { pointer: "/full_name" },
+    ]);
+});
+
 describe("paths and methods", () => {
   test("what is not there is 404, the wrong method 405 with Allow", async () => {
     const { send } = await world();
-    expectProblem(await send("GET", "/api/v1/nothing"), 404, "not_found");
+    for (const path of ["/api/v1/nothing", "//", "/problems/nothing"])
+      expectProblem(await send("GET", path), 404, "not_found");
+    expect((await send("GET", "/openapi.json/")).status).toBe(200);
     for (const [method, path, allow] of [
       ["DELETE", "/api/v1/auth/login", "POST"],
       ["TRACE", "/livez", "GET, HEAD"],
@@ -199,7 +242,7 @@ describe("paths and methods", () => {
 
   test("broken percent signs in a path are no error of ours", async () => {
     const { send, root } = await writeRoutes();
-    for (const id of ["%", "%ff", "%00", "..%2f..", "a%0d%0ab"]) {
+    for (const id of ["%", "%ff", "%00", "..%2f..", "a%0d%0ab", `urn:uuid:${Bun.randomUUIDv7()}`]) {
       const answer = await send("GET", `/api/v1/users/${id}`, {
         headers: { authorization: `Bearer ${root.token}` },
       });

@@ -38,6 +38,7 @@ export interface EmbeddedOptions {
 const WAIT_FOR_HOLDER_MS = 30_000;
 const RESTART_MIN_DELAY_MS = 50;
 const RESTART_MAX_DELAY_MS = 5_000;
+const UNPACKED_MB = 120;
 /** What fits into a sockaddr_un. */
 const SOCKET_PATH_MAX_BYTES = 107;
 
@@ -156,7 +157,15 @@ async function unpack(
   if (packed.length === 0)
     throw new Exit("badConfiguration", "This build carries no database: set DATABASE_URL.");
   const glob = what.missing.map(({ entry }) => `${entry}/**`);
-  await new Bun.Archive(await Bun.zstdDecompress(packed)).extract(staging, { glob });
+  try {
+    await new Bun.Archive(await Bun.zstdDecompress(packed)).extract(staging, { glob });
+  } catch {
+    rmSync(staging, { recursive: true, force: true });
+    throw new Exit(
+      "failed",
+      `DATA_DIR: PostgreSQL cannot be unpacked into ${dataDir}. It needs about ${UNPACKED_MB} MB, and the right to write there.`,
+    );
+  }
   for (const { entry, at } of what.missing) {
     chmodSync(join(staging, entry), entry === "cluster" ? 0o700 : 0o755);
     const directory = openSync(staging, "r");

@@ -1,4 +1,4 @@
-import { constants, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { tryLock } from "./libc.ts";
 
@@ -18,7 +18,10 @@ const lockFile = (dataDir: string) => join(dataDir, "bunker.lock");
  */
 export function tryHold(dataDir: string, holder: Holder): boolean {
   const fd = openSync(lockFile(dataDir), constants.O_RDWR | constants.O_CREAT, 0o600);
-  if (!tryLock(fd)) return false;
+  if (!tryLock(fd)) {
+    closeSync(fd);
+    return false;
+  }
   ftruncateSync(fd);
   writeSync(fd, JSON.stringify(holder));
   return true;

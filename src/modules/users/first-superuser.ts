@@ -2,12 +2,11 @@ import { sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { advisoryLocks } from "../../db/locks.ts";
 import { users } from "../../db/schema.ts";
-import { createUser, findCredentials, setPassword, updateUser } from "./users.ts";
+import { createUser } from "./users.ts";
 
 /**
  * Makes the superuser that the configuration names, while there is none; of several instances that start together, one
- * does. Somebody may have registered the address before: then the account gets the configured password too, or a
- * stranger would be made superuser.
+ * does. Throws `email_taken` where somebody registered that address before: a stranger must not become superuser by it.
  */
 export async function createFirstSuperuser(
   ctx: Pick<Ctx, "config" | "db" | "now">,
@@ -18,14 +17,7 @@ export async function createFirstSuperuser(
     await tx.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.firstSuperuser})`);
     const inTransaction = { ...ctx, db: tx };
     if (await hasSuperuser(inTransaction)) return undefined;
-    const known = await findCredentials(inTransaction, input.email);
-    if (!known) return createUser(inTransaction, actor, { ...input, isSuperuser: true });
-    await setPassword(inTransaction, actor, { user: known, password: input.password });
-    return updateUser(inTransaction, actor, {
-      id: known.id,
-      isSuperuser: true,
-      isActive: true,
-    });
+    return createUser(inTransaction, actor, { ...input, isSuperuser: true });
   });
 }
 

@@ -83,4 +83,7 @@ export const changesOf = (body: typeof UserChanges.static) => ({
   ...(body.is_superuser === undefined ? {} : { isSuperuser: body.is_superuser }),
 });
 
-export const ById = t.Object({ id: t.String({ format: "uuid" }) });
+// A pattern, because the format "uuid" also lets `urn:uuid:…` pass, which PostgreSQL does not.
+export const ById = t.Object({
+  id: t.String({ pattern: "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" }),
+});

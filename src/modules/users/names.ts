@@ -32,7 +32,10 @@ export function emailKeyOf(email: string): string | undefined {
 export const usernameKeyOf = (username: string): string => username.trim().toLowerCase();
 
 const LOCAL_PART = /^(?!\.)(?!.*\.\.)(?!.*\.$)[^\s"(),:;<>@[\\\]\p{C}]+$/u;
-const DOMAIN = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+(?!\d+$)[a-z0-9-]{2,63}$/;
+// What a URL's parser drops, decodes or cuts off would otherwise pass as part of a domain, line breaks included.
+const NOT_OF_DOMAIN = /[\s\p{C}%/?#\\:@]/u;
+const DOMAIN =
+  /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+(xn--[a-z0-9-]{1,59}|[a-z][a-z0-9-]{0,61}[a-z0-9])$/;
 
 /** An address to write to (RFC 5321, with RFC 6531's letters): no display name, no quotes, no comments, no address literal. */
 export function readEmail(text: string): Name | FieldProblem {
@@ -42,6 +45,7 @@ export function readEmail(text: string): Name | FieldProblem {
   const isAddress =
     LOCAL_PART.test(local) &&
     local.normalize("NFKC") === local.normalize("NFC") &&
+    !NOT_OF_DOMAIN.test(split(shown)?.domain ?? "") &&
     Buffer.byteLength(local) <= LOCAL_PART_MAX_BYTES &&
     DOMAIN.test(split(key)?.domain ?? "");
   if (!isAddress) return fieldProblem("/email", "wrong_format", "is not an e-mail address");
@@ -87,10 +91,12 @@ export function readLocale(text: string): string | FieldProblem {
 
 const FULL_NAME_MAX_LENGTH = 200;
 
-/** Whatever somebody calls herself, trimmed; only its length has a bound. */
+/** Whatever somebody calls herself, trimmed, on one line. */
 export function readFullName(text: string): string | FieldProblem {
   const name = text.trim();
   const { length } = [...name];
+  if (/\p{Cc}/u.test(name))
+    return fieldProblem("/full_name", "wrong_format", "has control characters");
   if (length === 0) return fieldProblem("/full_name", "too_short", "needs at least 1 character");
   if (length <= FULL_NAME_MAX_LENGTH) return name;
   return fieldProblem(

@@ -73,9 +73,12 @@ async function insert(ctx: Pick<Ctx, "db" | "now">, row: NewRow, username: Name)
     createdAt: now,
     updatedAt: now,
   };
-  return transact(ctx.db, async (tx) =>
-    only(await tx.insert(users).values(values).returning(columns)),
-  );
+  return transact(ctx.db, async (tx) => {
+    const [user] = await tx.insert(users).values(values).onConflictDoNothing().returning(columns);
+    if (user) return user;
+    const other = await tx.select({ id: users.id }).from(users).where(eq(emailKey, row.emailKey));
+    throw new Problem(other.length > 0 ? "email_taken" : "username_taken");
+  });
 }
 
 /** Somebody may have the name that the address gives; then another one is made, not the person refused. */
