@@ -61,8 +61,8 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
     if (performance.now() > giveUpAt) throw new Exit("taken", takenBy(holder, dataDir));
     await sleep(20);
   }
-  const place = await prepare(dataDir, options);
-  const close = await supervise(place, options.warn);
+  const installation = await prepare(dataDir, options);
+  const close = await supervise(installation, options.warn);
   return { socketPath: socketOf(cluster), close };
 }
 
@@ -184,9 +184,9 @@ function settleOwner(cluster: string, account: Account) {
 }
 
 /** Keeps PostgreSQL running until `close` is called, whoever kills it. */
-async function supervise(place: Installation, warn: EmbeddedOptions["warn"]) {
+async function supervise(installation: Installation, warn: EmbeddedOptions["warn"]) {
   let closing = false;
-  let current = await startPostmaster(place);
+  let current = await startPostmaster(installation);
   let restarting: Promise<void> | undefined;
   const restart = async () => {
     for (
@@ -196,7 +196,7 @@ async function supervise(place: Installation, warn: EmbeddedOptions["warn"]) {
     ) {
       await sleep(delayMs);
       try {
-        current = await startPostmaster(place);
+        current = await startPostmaster(installation);
         return watch();
       } catch (error) {
         warn(`The embedded database does not come back: ${(error as Error).message}`);

@@ -28,12 +28,12 @@ const LOG_FILE_MAX_BYTES = 1 << 20;
 const START_MAX_MS = 300_000;
 const SHUTDOWN_MAX_MS = 20_000;
 
-const settings = (place: Installation): Record<string, string | number> => ({
+const settings = (installation: Installation): Record<string, string | number> => ({
   listen_addresses: "",
   // Relative to the cluster, which is 0700: nobody else reaches the socket, and a long path does not break it.
   unix_socket_directories: ".",
   unix_socket_permissions: "0700",
-  max_connections: place.maxConnections,
+  max_connections: installation.maxConnections,
   shared_buffers: "32MB",
   max_wal_size: "256MB",
   min_wal_size: "32MB",
@@ -51,31 +51,32 @@ const settings = (place: Installation): Record<string, string | number> => ({
  * Starts PostgreSQL on its cluster and waits until it answers. It dies with this process, however that dies, and
  * does not hear the terminal's Ctrl-C: the one who started it stops it, after the last request.
  */
-export async function startPostmaster(place: Installation): Promise<ChildProcess> {
-  await clearLeftovers(place.cluster);
-  const flags = Object.entries(settings(place)).flatMap(([name, value]) => [
+export async function startPostmaster(installation: Installation): Promise<ChildProcess> {
+  await clearLeftovers(installation.cluster);
+  const flags = Object.entries(settings(installation)).flatMap(([name, value]) => [
     "-c",
     `${name}=${value}`,
   ]);
   const handOver: HandOver = {
     parent: process.pid,
-    uid: place.account.kind === "other" ? place.account.uid : undefined,
-    command: [join(place.programs, "bin/postgres"), "-D", place.cluster, ...flags],
+    uid: installation.account.kind === "other" ? installation.account.uid : undefined,
+    command: [join(installation.programs, "bin/postgres"), "-D", installation.cluster, ...flags],
   };
   const self = isCompiled
     ? [process.execPath]
     : [process.execPath, join(import.meta.dir, "../../main.ts")];
   const [program = "", ...rest] = [
-    ...prefixOf(place.account),
+    ...prefixOf(installation.account),
     ...self,
     HAND_OVER,
     JSON.stringify(handOver),
   ];
-  const tooLong = existsSync(place.logFile) && statSync(place.logFile).size > LOG_FILE_MAX_BYTES;
-  const log = openSync(place.logFile, tooLong ? "w" : "a", 0o600);
+  const tooLong =
+    existsSync(installation.logFile) && statSync(installation.logFile).size > LOG_FILE_MAX_BYTES;
+  const log = openSync(installation.logFile, tooLong ? "w" : "a", 0o600);
   const child = spawn(program, rest, { stdio: ["ignore", log, log], cwd: "/" });
   closeSync(log);
-  await untilReady(place, child);
+  await untilReady(installation, child);
   return child;
 }
 
@@ -91,15 +92,16 @@ export async function stopPostmaster(child: ChildProcess): Promise<void> {
 
 const hasExited = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null;
 
-async function untilReady(place: Installation, child: ChildProcess): Promise<void> {
+async function untilReady(installation: Installation, child: ChildProcess): Promise<void> {
   let failure: Error | undefined;
   child.once("error", (error) => {
     failure = error;
   });
   const giveUpAt = performance.now() + START_MAX_MS;
-  while (statusOf(place.cluster) !== "ready") {
+  while (statusOf(installation.cluster) !== "ready") {
     if (failure) throw failure;
-    if (hasExited(child)) throw new Error(`PostgreSQL did not start:\n${lastLines(place.logFile)}`);
+    if (hasExited(child))
+      throw new Error(`PostgreSQL did not start:\n${lastLines(installation.logFile)}`);
     if (performance.now() > giveUpAt)
       throw new Error("PostgreSQL did not become ready in 5 minutes");
     await sleep(5);
