@@ -30,8 +30,9 @@ export function chooseAccount(dataDir: string): Account {
 export const prefixOf = (account: Account): string[] =>
   account.kind === "namespace" ? ["unshare", "-U", "--map-user=1000", "--map-group=1000"] : [];
 
+/** The folder itself comes last, so that its owner tells whether all of it was given. */
 export function giveTo(uid: number, path: string): void {
-  lchownSync(path, uid, uid);
   if (lstatSync(path).isDirectory())
     for (const name of readdirSync(path)) giveTo(uid, join(path, name));
+  lchownSync(path, uid, uid);
 }

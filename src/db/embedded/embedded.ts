@@ -111,8 +111,8 @@ async function prepare(dataDir: string, options: EmbeddedOptions): Promise<Insta
     )
       rmSync(join(dataDir, name), { recursive: true, force: true });
   const missing = [
-    { archive: archives.postgres, at: programs, mode: 0o755 },
-    { archive: archives.cluster, at: cluster, mode: 0o700 },
+    { archive: archives.postgres, at: programs, mode: 0o755, uid: undefined },
+    { archive: archives.cluster, at: cluster, mode: 0o700, uid: uidOf(account) },
   ].filter(({ at }) => !existsSync(at));
   await unpack(dataDir, missing);
   settleOwner(cluster, account);
@@ -150,6 +150,8 @@ interface Part {
   archive: string;
   at: string;
   mode: number;
+  /** Its owner, where that is not the account that unpacks it. */
+  uid: number | undefined;
 }
 
 /** Unpacks beside the destinations and renames, so that a crash leaves all of a part or nothing. */
@@ -167,13 +169,14 @@ async function unpack(dataDir: string, parts: Part[]): Promise<void> {
       `DATA_DIR: PostgreSQL cannot be unpacked into ${dataDir}. It needs about ${UNPACKED_MB} MB, and the right to write there.`,
     );
   }
+  for (const part of parts) {
+    chmodSync(stagingOf(part), part.mode);
+    if (part.uid !== undefined) giveTo(part.uid, stagingOf(part));
+  }
   const directory = openSync(dataDir, "r");
   syncFileSystem(directory);
   closeSync(directory);
-  for (const part of parts) {
-    chmodSync(stagingOf(part), part.mode);
-    renameSync(stagingOf(part), part.at);
-  }
+  for (const part of parts) renameSync(stagingOf(part), part.at);
   rmSync(staging, { recursive: true, force: true });
 }
 
@@ -184,11 +187,17 @@ async function extract(archive: string, into: string): Promise<void> {
   await new Bun.Archive(await Bun.zstdDecompress(packed)).extract(into);
 }
 
-/** PostgreSQL insists that its cluster belongs to the account it runs as. */
+const ROOT = 0;
+
+function uidOf(account: Account): number | undefined {
+  if (account.kind === "own") return undefined;
+  return account.kind === "other" ? account.uid : ROOT;
+}
+
+/** PostgreSQL insists that its cluster belongs to the account it runs as, also where the data directory was moved. */
 function settleOwner(cluster: string, account: Account) {
-  if (account.kind === "own") return;
-  const uid = account.kind === "other" ? account.uid : 0;
-  if (statSync(cluster).uid !== uid) giveTo(uid, cluster);
+  const uid = uidOf(account);
+  if (uid !== undefined && statSync(cluster).uid !== uid) giveTo(uid, cluster);
 }
 
 /** Keeps PostgreSQL running until `close` is called, whoever kills it. */
