@@ -3,8 +3,8 @@ import { Elysia } from "elysia";
 import type { Ctx } from "./ctx.ts";
 import { bodyReader } from "./http/body.ts";
 import { healthRoutes } from "./http/health.ts";
-import { openapiAssets, openapiPlugin } from "./http/openapi.ts";
-import { problemPlugin } from "./http/problems.ts";
+import { openapiAssets, openapiRoutes } from "./http/openapi.ts";
+import { ProblemView, problemPlugin } from "./http/problems.ts";
 import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
 import { authRoutes } from "./modules/auth/routes.ts";
@@ -13,6 +13,14 @@ import { pageRoutes } from "./pages/routes.ts";
 
 /** Where a body may be a form: OAuth's own endpoints. Everywhere else it is JSON. */
 const formPaths = ["/api/v1/auth/login"];
+
+/** What there is to call, and the shape of every refusal. */
+const rooms = (ctx: Ctx) =>
+  new Elysia({ normalize: false })
+    .model({ Problem: ProblemView })
+    .use(healthRoutes(ctx))
+    .use(pageRoutes(ctx))
+    .group("/api/v1", (v1) => v1.use(authRoutes(ctx)).use(meRoutes(ctx)).use(userRoutes(ctx)));
 
 /** The whole service as one Elysia app. Builds without I/O. */
 export const createApp = (ctx: Ctx) => {
@@ -24,11 +32,9 @@ export const createApp = (ctx: Ctx) => {
     .use(problemPlugin(ctx, routes))
     .use(bodyReader({ formPaths }))
     .use(bearer())
-    .use(openapiPlugin({ formPaths }))
+    .use(openapiRoutes({ formPaths, rooms: () => rooms(ctx) }))
     .use(openapiAssets)
-    .use(healthRoutes(ctx))
-    .use(pageRoutes(ctx))
-    .group("/api/v1", (v1) => v1.use(authRoutes(ctx)).use(meRoutes(ctx)).use(userRoutes(ctx)));
+    .use(rooms(ctx));
   routes.learn(app.routes);
   return app;
 };

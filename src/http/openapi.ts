@@ -1,5 +1,4 @@
-import { swagger } from "@elysiajs/swagger";
-import { Elysia } from "elysia";
+import { type AnyElysia, Elysia } from "elysia";
 import styles from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import { version } from "../kit/build.ts";
@@ -42,32 +41,46 @@ const documentation = {
   },
 } as const;
 
-/** `/openapi.json` and `/docs`, by @elysiajs/swagger; what it answers is put right on its way out. */
-export const openapiPlugin = (options: { formPaths: string[] }) => {
-  let known: Document | undefined;
-  const document = (raw: Document) => {
-    known ??= corrected(raw, options);
+interface Documented {
+  document: Document;
+  page: Response;
+}
+
+/**
+ * `/openapi.json` and `/docs`, by @elysiajs/swagger; what it answers is put right on its way out. The plugin is loaded when
+ * somebody asks: it would take a tenth of every start. It describes the `rooms`, in an app that serves nobody.
+ */
+export const openapiRoutes = (options: { formPaths: string[]; rooms: () => AnyElysia }) => {
+  let known: Promise<Documented> | undefined;
+  const documented = () => {
+    known ??= describe(options);
     return known;
   };
   return new Elysia({ name: "openapi" })
-    .onAfterHandle(({ path, responseValue }) => {
-      if (path.startsWith("/openapi.json")) return document(responseValue as Document);
-      // The plugin's page is a static response, which Elysia hands to this hook uncalled.
-      return localPage((responseValue as () => Response)());
+    .get("/openapi.json", async (): Promise<object> => (await documented()).document, {
+      detail: { hide: true },
     })
-    .use(
-      swagger({
-        provider: "swagger-ui",
-        path: "/docs",
-        specPath: "/openapi.json",
-        theme: "/docs/assets/swagger-ui.css",
-        autoDarkMode: false,
-        excludeStaticFile: false,
-        documentation: documentation as never,
-        swaggerOptions: { persistAuthorization: true, deepLinking: true },
-      }),
-    );
+    .get("/docs", async () => (await documented()).page.clone(), { detail: { hide: true } });
 };
+
+async function describe(options: Parameters<typeof openapiRoutes>[0]): Promise<Documented> {
+  const { swagger } = await import("@elysiajs/swagger");
+  const app = new Elysia({ normalize: false }).use(options.rooms()).use(
+    swagger({
+      provider: "swagger-ui",
+      path: "/docs",
+      specPath: "/openapi.json",
+      theme: "/docs/assets/swagger-ui.css",
+      autoDarkMode: false,
+      excludeStaticFile: false,
+      documentation: documentation as never,
+      swaggerOptions: { persistAuthorization: true, deepLinking: true },
+    }),
+  );
+  const get = (path: string) => app.handle(new Request(`http://localhost${path}`));
+  const raw = (await (await get("/openapi.json")).json()) as Document;
+  return { document: corrected(raw, options), page: await localPage(await get("/docs")) };
+}
 
 export const openapiAssets = new Elysia({ name: "openapi-assets" }).get(
   "/docs/assets/:name",

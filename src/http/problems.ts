@@ -88,7 +88,8 @@ export const tokenProblems = [
   ...serverProblems,
 ] as const satisfies ProblemCode[];
 
-const allCodes = Object.keys(problems) as ProblemCode[];
+/** Any refusal, whatever its code. */
+export const ProblemView = problemBody(Object.keys(problems) as ProblemCode[]);
 const RETRY_AFTER_SECONDS = 2;
 
 /** What a status owes its caller beside the body: RFC 6750 (section 3), RFC 9110 (15.6.4). */
@@ -113,9 +114,9 @@ function problemOf(error: unknown, code: string | number): Problem {
 
 /** The one place where refusals become answers: application/problem+json (RFC 9457). */
 export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>
-  new Elysia({ name: "problems" })
-    .model({ Problem: problemBody(allCodes) })
-    .onError({ as: "global" }, ({ error, code, set, path, route }) => {
+  new Elysia({ name: "problems" }).onError(
+    { as: "global" },
+    ({ error, code, set, path, route }) => {
       const allowed = code === "NOT_FOUND" ? routes.methodsOf(path) : [];
       const problem =
         allowed.length > 0 ? new Problem("method_not_allowed") : problemOf(error, code);
@@ -138,4 +139,5 @@ export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>
         "content-type": "application/problem+json",
       });
       return new Response(JSON.stringify(body), { status });
-    });
+    },
+  );
