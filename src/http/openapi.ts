@@ -48,7 +48,7 @@ interface Documented {
 
 /**
  * `/openapi.json` and `/docs`, by @elysiajs/swagger; what it answers is put right on its way out. The plugin is loaded when
- * somebody asks: it would take a tenth of every start. It describes the `rooms`, in an app that serves nobody.
+ * somebody asks: a start does not need it. It describes the `rooms`, in an app that serves nobody.
  */
 export const openapiRoutes = (options: { formPaths: string[]; rooms: () => AnyElysia }) => {
   let known: Promise<Documented> | undefined;
