@@ -4,7 +4,7 @@ import type { Ctx } from "./ctx.ts";
 import { bodyReader } from "./http/body.ts";
 import { healthRoutes } from "./http/health.ts";
 import { openapiAssets, openapiRoutes } from "./http/openapi.ts";
-import { ProblemView, problemPlugin } from "./http/problems.ts";
+import { problemPlugin } from "./http/problems.ts";
 import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
 import { authRoutes } from "./modules/auth/routes.ts";
@@ -17,7 +17,6 @@ const formPaths = ["/api/v1/auth/login"];
 /** What there is to call, and the shape of every refusal. */
 const rooms = (ctx: Ctx) =>
   new Elysia({ normalize: false })
-    .model({ Problem: ProblemView })
     .use(healthRoutes(ctx))
     .use(pageRoutes(ctx))
     .group("/api/v1", (v1) => v1.use(authRoutes(ctx)).use(meRoutes(ctx)).use(userRoutes(ctx)));

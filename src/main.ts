@@ -1,8 +1,8 @@
-import { HAND_OVER, handOver } from "./db/embedded/postmaster.ts";
+import { HAND_OVER, handOver } from "./db/embedded/hand-over.ts";
 import { Exit, exitCodes } from "./kit/exit.ts";
 
 const [first, second = ""] = process.argv.slice(2);
-if (first === HAND_OVER) handOver(second);
+if (first === HAND_OVER) await handOver(second);
 
 try {
   const { run } = await import("./cli/commands.ts");

@@ -3,8 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
 import type { Ctx, Readiness } from "./ctx.ts";
 import { causeOf, type Database, isOutage, openDatabase, type Place } from "./db/db.ts";
-import { openEmbedded } from "./db/embedded/embedded.ts";
-import { migrationStatus } from "./db/migrate.ts";
+import { type MigrationStatus, migrationStatus } from "./db/migrate.ts";
 import { Exit } from "./kit/exit.ts";
 import { type Log, openLog } from "./kit/log.ts";
 import { keptSecret, weaknessOf } from "./kit/secret.ts";
@@ -13,8 +12,8 @@ import { accessTokens } from "./kit/token.ts";
 export interface Wired {
   ctx: Ctx;
   database: Database;
-  /** Resolves when the database answers; throws an Exit that says what to do where it does not. */
-  answers: () => Promise<void>;
+  /** What the database says of its schema; throws an Exit that says what to do where it does not answer. */
+  answers: () => Promise<MigrationStatus>;
   close: () => Promise<void>;
 }
 
@@ -26,14 +25,7 @@ const DISK_MIN_BYTES = 64 << 20;
 /** Opens what `config` names, for one command. Throws an Exit that says what is not there. */
 export async function wire(config: Config, command: "serve" | "migrate" | "users"): Promise<Wired> {
   const log = openLog(config.logLevel);
-  const embedded = config.databaseUrl
-    ? undefined
-    : await openEmbedded({
-        dataDir: config.dataDir,
-        holder: { command, url: config.publicUrl },
-        maxConnections: config.databasePoolSize + SPARE_CONNECTIONS,
-        warn: (sentence) => log.warn({}, sentence),
-      });
+  const embedded = config.databaseUrl ? undefined : await embeddedOf(config, command, log);
   const place: Place = embedded ?? { url: config.databaseUrl ?? "", caFile: config.databaseCaFile };
   const database = openDatabase({
     place,
@@ -54,11 +46,22 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       tokens: tokensOf(config),
       readiness: () => readiness({ database, log, dataDir: embedded && config.dataDir }),
     };
-    return { ctx, database, answers: () => refuseUnreachable(database, config), close };
+    return { ctx, database, answers: () => ask(database, config), close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** Imported only where it is wanted: with a database elsewhere nothing of it is touched. */
+async function embeddedOf(config: Config, command: string, log: Log) {
+  const { openEmbedded } = await import("./db/embedded/embedded.ts");
+  return openEmbedded({
+    dataDir: config.dataDir,
+    holder: { command, url: config.publicUrl },
+    maxConnections: config.databasePoolSize + SPARE_CONNECTIONS,
+    warn: (sentence) => log.warn({}, sentence),
+  });
 }
 
 function tokensOf(config: Config) {
@@ -101,10 +104,11 @@ const hostOf = (text: string) => {
   return `${url.host || url.searchParams.get("host")}${url.pathname}`;
 };
 
-async function refuseUnreachable({ sql }: Database, config: Config): Promise<void> {
+async function ask({ sql }: Database, config: Config): Promise<MigrationStatus> {
   try {
-    await sql`select 1`;
+    return await migrationStatus(sql);
   } catch (error) {
+    if (error instanceof Exit) throw error;
     const { code } = causeOf(error);
     const isWrongSetting = !isOutage(error);
     const hint = isWrongSetting

@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "bun";
 import { type App, createApp } from "../app.ts";
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
-import { migrate, migrationStatus } from "../db/migrate.ts";
+import { type MigrationStatus, migrate } from "../db/migrate.ts";
 import { isCompiled, version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
@@ -12,6 +13,7 @@ import { print } from "./terminal.ts";
 
 /** Beyond this Bun refuses without a body of ours; http/body reads 64 KiB at most, and answers 413 with a problem. */
 const REQUEST_MAX_BYTES = 1 << 30;
+const TURN_MS = 1;
 const IDLE_SECONDS = 30;
 const DRAIN_MAX_MS = 25_000;
 
@@ -19,11 +21,10 @@ const DRAIN_MAX_MS = 25_000;
 export async function serve(config: Config): Promise<void> {
   const wired = await wire(config, "serve");
   try {
-    // The app is put together while the database is being reached: each takes about as long.
+    // The app is put together, and its first request answered, while the database is being reached.
     const answering = wired.answers();
-    const app = createApp(wired.ctx);
-    await answering;
-    await prepare(wired);
+    const [app, schema] = await Promise.all([warmApp(wired.ctx), answering]);
+    await prepare(wired, schema);
     const server = listen(wired.ctx, app);
     const stopped = untilStopped();
     print(await banner(wired, server));
@@ -34,13 +35,27 @@ export async function serve(config: Config): Promise<void> {
   }
 }
 
-async function prepare({ ctx, database }: Wired): Promise<void> {
+/**
+ * An app that has answered once: Elysia compiles its way through the hooks at the first request. Each part is synchronous,
+ * so the database's connection gets its turn before each.
+ */
+async function warmApp(ctx: Ctx): Promise<App> {
+  await sleep(TURN_MS);
+  const app = createApp(ctx);
+  await sleep(TURN_MS);
+  await app.handle(new Request("http://localhost/livez"));
+  return app;
+}
+
+async function prepare(
+  { ctx, database }: Wired,
+  { pending, unknown }: MigrationStatus,
+): Promise<void> {
   const { config, log } = ctx;
   if (config.rateLimit === "off")
     log.warn({}, "RATE_LIMIT=off: nothing limits how often anybody tries.");
-  const applied = await migrate(database.sql);
+  const applied = pending.length > 0 ? await migrate(database.sql) : [];
   if (applied.length > 0) log.info({ applied }, "The database schema was brought up to date.");
-  const { unknown } = await migrationStatus(database.sql);
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
   const { firstSuperuserEmail: email, firstSuperuserPassword: password } = config;
   if (!email || !password) return;

@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
 import type { Config } from "../config.ts";
 import type { Ctx, User } from "../ctx.ts";
-import { migrate, migrationStatus } from "../db/migrate.ts";
+import { migrate } from "../db/migrate.ts";
 import { Exit } from "../kit/exit.ts";
 import { isId } from "../kit/id.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
@@ -75,9 +75,9 @@ async function withPassword(
 async function withUsers(config: Config, work: (ctx: Ctx) => Promise<void>): Promise<void> {
   const { ctx, database, answers, close } = await wire(config, "users");
   try {
-    await answers();
+    const { pending } = await answers();
     if (config.databaseUrl === undefined) await migrate(database.sql);
-    else if ((await migrationStatus(database.sql)).pending.length > 0)
+    else if (pending.length > 0)
       throw new Exit("failed", "The database schema is not up to date. Run: bunker migrate");
     await work(ctx);
   } catch (error) {

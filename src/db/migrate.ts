@@ -12,6 +12,7 @@ export interface MigrationStatus {
   unknown: string[];
 }
 
+/** Asks the server what it holds. Throws an Exit where it is older than Bunker can work with. */
 export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
   const applied = await appliedTags(sql);
   const known = migrations.map(({ tag }) => tag);
@@ -23,10 +24,15 @@ export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
 }
 
 async function appliedTags(sql: Sql): Promise<string[]> {
-  const [row] = await sql<
-    { there: boolean }[]
-  >`select to_regclass('public.bunker_migrations') is not null as there`;
-  if (!row?.there) return [];
+  const [server] = await sql<{ version: number; words: string; isMigrated: boolean }[]>`
+    select current_setting('server_version_num')::int as version, current_setting('server_version') as words,
+      to_regclass('public.bunker_migrations') is not null as "isMigrated"`;
+  if (server && server.version < SERVER_VERSION_MIN)
+    throw new Exit(
+      "unavailable",
+      `The database server is PostgreSQL ${server.words}; Bunker needs 15 or newer.`,
+    );
+  if (!server?.isMigrated) return [];
   return (await sql<{ tag: string }[]>`select tag from public.bunker_migrations order by tag`).map(
     ({ tag }) => tag,
   );
@@ -37,7 +43,6 @@ async function appliedTags(sql: Sql): Promise<string[]> {
  * a crash leaves the old schema or the new one. Instances that start together wait for the first, by an advisory lock.
  */
 export async function migrate(sql: Sql): Promise<string[]> {
-  await refuseOldServer(sql);
   if ((await migrationStatus(sql)).pending.length === 0) return [];
   const connection = await sql.reserve();
   try {
@@ -66,13 +71,3 @@ async function apply(connection: Sql, { tag, sql }: Migration): Promise<void> {
 
 /** Where a connection is gone there is nothing to tidy up, and the failure to tell is the one that came first. */
 const tidyUp = (work: Promise<unknown>): Promise<unknown> => work.catch(() => undefined);
-
-async function refuseOldServer(sql: Sql): Promise<void> {
-  const [row] = await sql<{ number: number; words: string }[]>`
-    select current_setting('server_version_num')::int as number, current_setting('server_version') as words`;
-  if (row && row.number < SERVER_VERSION_MIN)
-    throw new Exit(
-      "unavailable",
-      `The database server is PostgreSQL ${row.words}; Bunker needs 15 or newer.`,
-    );
-}

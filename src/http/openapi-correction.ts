@@ -1,6 +1,8 @@
 import { type ProblemCode, problems } from "../kit/problem.ts";
+import { PROBLEM_CODES } from "./problems.ts";
 
 interface Schema {
+  [PROBLEM_CODES]?: ProblemCode[];
   type?: string;
   const?: string;
   enum?: string[];
@@ -43,8 +45,7 @@ export function corrected(raw: Document, { formPaths }: { formPaths: string[] })
 
 function responseOf(status: number, response: Body): Body {
   const schema = schemaOf(response);
-  const { const: only, enum: several } = schema.properties?.["code"] ?? {};
-  const codes = (only === undefined ? several : [only]) as ProblemCode[] | undefined;
+  const codes = schema[PROBLEM_CODES];
   if (!codes)
     return {
       description: response.description ?? "Done.",

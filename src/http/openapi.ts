@@ -4,6 +4,7 @@ import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import { version } from "../kit/build.ts";
 import { Problem } from "../kit/problem.ts";
 import { corrected, type Document } from "./openapi-correction.ts";
+import { problemView } from "./problems.ts";
 
 /** The page's script and style come with us: the page works with the network cut, and runs nobody else's code. */
 const assets = new Map([
@@ -11,7 +12,7 @@ const assets = new Map([
   ["swagger-ui.css", { file: styles, type: "text/css; charset=utf-8" }],
 ]);
 
-const documentation = {
+const documentation = () => ({
   info: {
     title: "Bunker",
     version,
@@ -25,6 +26,7 @@ const documentation = {
     { name: "operation", description: "For whoever runs this." },
   ],
   components: {
+    schemas: { Problem: problemView() },
     securitySchemes: {
       signIn: {
         type: "oauth2",
@@ -39,7 +41,7 @@ const documentation = {
       },
     },
   },
-} as const;
+});
 
 interface Documented {
   document: Document;
@@ -73,7 +75,7 @@ async function describe(options: Parameters<typeof openapiRoutes>[0]): Promise<D
       theme: "/docs/assets/swagger-ui.css",
       autoDarkMode: false,
       excludeStaticFile: false,
-      documentation: documentation as never,
+      documentation: documentation() as never,
       swaggerOptions: { persistAuthorization: true, deepLinking: true },
     }),
   );

@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isCompiled } from "../../kit/build.ts";
 import { type Account, prefixOf } from "./account.ts";
-import { becomeUser, dieWithParent, leaveTerminal, replaceProcess } from "./libc.ts";
+import { HAND_OVER, type HandOver } from "./hand-over.ts";
 
 /** What is started: whose programs, on which cluster, as whom. */
 export interface Installation {
@@ -160,21 +160,4 @@ function kill(pid: number, signal: NodeJS.Signals): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
-}
-
-/** A hidden command of the binary: the process between Bunker and PostgreSQL, which becomes the latter. */
-export const HAND_OVER = "__postgres";
-interface HandOver {
-  parent: number;
-  uid: number | undefined;
-  command: string[];
-}
-
-export function handOver(text: string): never {
-  const { parent, uid, command }: HandOver = JSON.parse(text);
-  leaveTerminal();
-  if (uid !== undefined) becomeUser(uid);
-  dieWithParent("SIGINT");
-  if (process.ppid !== parent) throw new Error("the server that asked for a database is gone");
-  replaceProcess(command, { LANG: "C", TZ: "UTC" });
 }

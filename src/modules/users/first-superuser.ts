@@ -22,7 +22,9 @@ export async function createFirstSuperuser(
 }
 
 export async function hasSuperuser(ctx: Pick<Ctx, "db">): Promise<boolean> {
-  const isOne = sql`${users.isSuperuser}`;
-  const found = await ctx.db.select({ id: users.id }).from(users).where(isOne).limit(1);
+  // By hand, because each start waits for it: drizzle's first statement costs a start a tenth of its time.
+  const found = await ctx.db.execute(
+    sql`select 1 from ${users} where ${users.isSuperuser} limit 1`,
+  );
   return found.length > 0;
 }

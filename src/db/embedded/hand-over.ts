@@ -1,0 +1,19 @@
+/** A hidden command of the binary: the process between Bunker and PostgreSQL, which becomes the latter. */
+export const HAND_OVER = "__postgres";
+
+export interface HandOver {
+  parent: number;
+  uid: number | undefined;
+  command: string[];
+}
+
+/** Loads the C library only when it is called: every start of Bunker reads this file. */
+export async function handOver(text: string): Promise<never> {
+  const { becomeUser, dieWithParent, leaveTerminal, replaceProcess } = await import("./libc.ts");
+  const { parent, uid, command }: HandOver = JSON.parse(text);
+  leaveTerminal();
+  if (uid !== undefined) becomeUser(uid);
+  dieWithParent("SIGINT");
+  if (process.ppid !== parent) throw new Error("the server that asked for a database is gone");
+  return replaceProcess(command, { LANG: "C", TZ: "UTC" });
+}
