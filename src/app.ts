@@ -7,8 +7,10 @@ import { openapiAssets, openapiRoutes } from "./http/openapi.ts";
 import { problemPlugin } from "./http/problems.ts";
 import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
-import { authRoutes } from "./modules/auth/routes.ts";
-import { meRoutes, userRoutes } from "./modules/users/routes.ts";
+import { authRoutes, continuationRoutes } from "./modules/auth/routes.ts";
+import { myEventRoutes } from "./modules/events/routes.ts";
+import { sessionRoutes } from "./modules/sessions/routes.ts";
+import { meRoutes, ownAccountRoutes, userByIdRoutes, userRoutes } from "./modules/users/routes.ts";
 import { pageRoutes } from "./pages/routes.ts";
 
 /** Where a body may be a form: OAuth's own endpoints. Everywhere else it is JSON. */
@@ -19,7 +21,17 @@ const rooms = (ctx: Ctx) =>
   new Elysia({ normalize: false })
     .use(healthRoutes(ctx))
     .use(pageRoutes(ctx))
-    .group("/api/v1", (v1) => v1.use(authRoutes(ctx)).use(meRoutes(ctx)).use(userRoutes(ctx)));
+    .group("/api/v1", (v1) =>
+      v1
+        .use(authRoutes(ctx))
+        .use(continuationRoutes(ctx))
+        .use(meRoutes(ctx))
+        .use(ownAccountRoutes(ctx))
+        .use(sessionRoutes(ctx))
+        .use(myEventRoutes(ctx))
+        .use(userRoutes(ctx))
+        .use(userByIdRoutes(ctx)),
+    );
 
 /** The whole service as one Elysia app. Builds without I/O. */
 export const createApp = (ctx: Ctx) => {

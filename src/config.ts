@@ -108,6 +108,24 @@ export const settings = {
     parse: integer(1, 1440),
     fallback: () => 15,
   }),
+  refreshGraceSeconds: setting({
+    name: "REFRESH_GRACE_SECONDS",
+    doc: "For how long a refresh token that was just spent is answered again, with the same successor: a lost answer or a second tab signs nobody out.",
+    parse: integer(0, 300),
+    fallback: () => 10,
+  }),
+  sessionIdleDays: setting({
+    name: "SESSION_IDLE_DAYS",
+    doc: "After how many days without a refresh a session ends.",
+    parse: integer(1, 365),
+    fallback: () => 30,
+  }),
+  sessionMaxDays: setting({
+    name: "SESSION_MAX_DAYS",
+    doc: "After how many days a session ends in any case.",
+    parse: integer(1, 3650),
+    fallback: () => 90,
+  }),
   audience: setting<string | undefined>({
     name: "AUDIENCE",
     doc: "The audience of the access tokens (`aud`).",

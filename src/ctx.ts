@@ -21,8 +21,22 @@ export interface Ctx {
 export type Readiness = Record<"database" | "migrations" | "disk", "ok" | "failed">;
 
 /** Who is asking: nobody known, somebody with an access token, or whoever types commands on the machine. */
-export type Actor = { kind: "stranger" } | SignedIn | { kind: "operator" };
+export type Actor = Stranger | SignedIn | { kind: "operator" };
+export interface Stranger {
+  kind: "stranger";
+  origin?: Origin;
+}
 export interface SignedIn {
   kind: "user";
   user: User;
+  session: { id: string; createdAt: Date };
+  origin?: Origin;
+}
+
+/** Where a request came from, as far as it can be told. */
+export interface Origin {
+  address: string | null;
+  /** As the client calls itself; at most 512 UTF-16 units. */
+  userAgent: string | null;
+  requestId: string | null;
 }

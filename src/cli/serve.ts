@@ -4,6 +4,7 @@ import { type App, createApp } from "../app.ts";
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
 import { type MigrationStatus, migrate } from "../db/migrate.ts";
+import { startJobs } from "../jobs.ts";
 import { isCompiled, version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
@@ -28,7 +29,9 @@ export async function serve(config: Config): Promise<void> {
     const server = listen(wired.ctx, app);
     const stopped = untilStopped();
     print(await banner(wired, server));
+    const stopJobs = startJobs(wired.ctx);
     await stopped;
+    stopJobs();
     await drain(server);
   } finally {
     await wired.close();
@@ -75,7 +78,7 @@ function listen(ctx: Ctx, app: App): Server<unknown> {
     ctx.log.error({ err: error }, "A promise was rejected unheard."),
   );
   try {
-    return Bun.serve({
+    const server = Bun.serve({
       hostname: host,
       port,
       fetch: app.fetch,
@@ -85,6 +88,9 @@ function listen(ctx: Ctx, app: App): Server<unknown> {
       // Bun shares the port by default outside development: a second server would quietly take half of the requests.
       reusePort: false,
     });
+    // By it the app learns the address of whoever asks.
+    app.server = server;
+    return server;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new Exit(

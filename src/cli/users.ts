@@ -7,15 +7,10 @@ import { migrate } from "../db/migrate.ts";
 import { Exit } from "../kit/exit.ts";
 import { isId } from "../kit/id.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
+import { listUsers } from "../modules/users/directory.ts";
 import { userView } from "../modules/users/model.ts";
-import {
-  createUser,
-  findCredentials,
-  findUser,
-  listUsers,
-  setPassword,
-  updateUser,
-} from "../modules/users/users.ts";
+import { setPassword } from "../modules/users/passwords.ts";
+import { createUser, findCredentials, findUser, updateUser } from "../modules/users/users.ts";
 import { wire } from "../wire.ts";
 import { print, type Typed } from "./terminal.ts";
 

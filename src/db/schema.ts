@@ -1,8 +1,26 @@
 import { sql } from "drizzle-orm";
-import { boolean, check, index, pgTable, text, timestamp, unique, uuid } from "drizzle-orm/pg-core";
+import {
+  bigint,
+  boolean,
+  check,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  text,
+  timestamp,
+  unique,
+  uuid,
+} from "drizzle-orm/pg-core";
 
 /** Every table on one page. Keys are UUIDv7, made by us; times are UTC with milliseconds. */
 const at = (name: string) => timestamp(name, { withTimezone: true, precision: 3 }).notNull();
+
+/** SHA-256 and the like: bytes, never text. */
+const bytes = customType<{ data: Buffer }>({ dataType: () => "bytea" });
+/** A transaction's id that never wraps around. */
+const transactionId = customType<{ data: string }>({ dataType: () => "xid8" });
 
 export const users = pgTable(
   "users",
@@ -34,5 +52,72 @@ export const users = pgTable(
     check("users_username_shape", sql`${table.username} ~ '^[A-Za-z0-9._-]{3,32}$'`),
     check("users_full_name_length", sql`length(${table.fullName}) <= 200`),
     check("users_locale_length", sql`length(${table.locale}) <= 35`),
+  ],
+);
+
+/** One row for each sign-in; it is gone when the session has ended. */
+export const sessions = pgTable(
+  "sessions",
+  {
+    id: uuid("id").primaryKey(),
+    userId: uuid("user_id")
+      .notNull()
+      .references(() => users.id, { onDelete: "cascade" }),
+    /** Where the sign-in came from, and what it called itself. */
+    address: text("address"),
+    userAgent: text("user_agent"),
+    /** When its owner proved who they are (`auth_time`): a refresh does not move it. */
+    createdAt: at("created_at"),
+    lastUsedAt: at("last_used_at"),
+    /** Of the refresh token that is good now, and of the one that was spent for it (`kit/refresh-token`). */
+    currentHash: bytes("current_hash").notNull(),
+    previousHash: bytes("previous_hash"),
+    /** From the previous token and this, and from neither alone, the current token is made. */
+    nonce: bytes("nonce"),
+    /** Of the seed that marks each token of this session as one that we issued. */
+    seedHash: bytes("seed_hash").notNull(),
+    /** How often the token was rotated, and when: the last few times, the latest first. */
+    generation: integer("generation").notNull().default(0),
+    rotations: timestamp("rotations", { withTimezone: true, precision: 3 })
+      .array()
+      .notNull()
+      .default(sql`'{}'`),
+  },
+  (table) => [
+    index("sessions_user_id").on(table.userId, table.createdAt, table.id),
+    index("sessions_last_used_at").on(table.lastUsedAt),
+    index("sessions_created_at").on(table.createdAt),
+    check("sessions_user_agent_length", sql`length(${table.userAgent}) <= 512`),
+  ],
+);
+
+/** Everything that changed, written in the transaction that changed it; it outlives what it tells of. */
+export const events = pgTable(
+  "events",
+  {
+    id: uuid("id").primaryKey(),
+    /**
+     * Where a reader is: transactions commit out of order, so whoever pages by `(transaction_id, position)` and stops below
+     * `pg_snapshot_xmin(pg_current_snapshot())` misses nothing.
+     */
+    position: bigint("position", { mode: "bigint" }).generatedAlwaysAsIdentity(),
+    transactionId: transactionId("transaction_id").notNull().default(sql`pg_current_xact_id()`),
+    type: text("type").notNull(),
+    occurredAt: at("occurred_at"),
+    /** Who did it: `stranger`, `user` (then `actor_id`) or `operator`. */
+    actorKind: text("actor_kind").notNull(),
+    actorId: uuid("actor_id"),
+    /** The account that it is about. */
+    subjectId: uuid("subject_id").notNull(),
+    address: text("address"),
+    userAgent: text("user_agent"),
+    requestId: text("request_id"),
+    data: jsonb("data").notNull(),
+  },
+  (table) => [
+    index("events_position").on(table.transactionId, table.position),
+    index("events_subject").on(table.subjectId, table.occurredAt, table.id),
+    check("events_actor_kind", sql`${table.actorKind} in ('stranger', 'user', 'operator')`),
+    check("events_user_agent_length", sql`length(${table.userAgent}) <= 512`),
   ],
 );

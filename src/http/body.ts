@@ -12,11 +12,11 @@ const FORM_TYPE = "application/x-www-form-urlencoded";
  */
 export const bodyReader = ({ formPaths }: { formPaths: string[] }) =>
   new Elysia({ name: "body" }).onParse({ as: "global" }, async ({ request, path, contentType }) => {
+    if (request.body === null) return undefined;
     try {
       const isForm =
         contentType.toLowerCase() === FORM_TYPE && formPaths.includes(path.replace(/\/$/, ""));
-      const isEmpty = request.body === null;
-      if (!isForm && !isEmpty && !JSON_TYPES.includes(contentType.toLowerCase()))
+      if (!isForm && !JSON_TYPES.includes(contentType.toLowerCase()))
         return new Problem("unsupported_media_type");
       const text = decode(await readBytes(request));
       return isForm ? parseForm(text) : parseJson(text);

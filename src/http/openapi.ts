@@ -22,6 +22,8 @@ const documentation = () => ({
   servers: [{ url: "/", description: "This server" }],
   tags: [
     { name: "auth", description: "Register and sign in." },
+    { name: "sessions", description: "Where one is signed in." },
+    { name: "events", description: "What happened." },
     { name: "users", description: "Accounts: one's own, and for superusers everybody's." },
     { name: "operation", description: "For whoever runs this." },
   ],

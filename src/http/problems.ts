@@ -10,6 +10,7 @@ import {
 } from "../kit/problem.ts";
 import { fieldProblemsOf } from "./fields.ts";
 import type { RouteTable } from "./route-table.ts";
+import { literals } from "./schemas.ts";
 
 type StatusOf<C extends ProblemCode> = (typeof problems)[C]["status"];
 type CodeOf<C extends ProblemCode, S> = C extends ProblemCode
@@ -17,9 +18,6 @@ type CodeOf<C extends ProblemCode, S> = C extends ProblemCode
     ? C
     : never
   : never;
-
-const literals = <C extends string>(codes: C[]) =>
-  t.Unsafe<C>(t.Union(codes.map((code) => t.Literal(code))));
 
 const fieldProblemView = () =>
   t.Object({
@@ -104,6 +102,11 @@ const RETRY_AFTER_SECONDS = 2;
 const headersOf = (code: ProblemCode): Record<string, string> => {
   if (code === "invalid_token")
     return { "www-authenticate": 'Bearer realm="bunker", error="invalid_token"' };
+  if (code === "reauthentication_required")
+    return {
+      "www-authenticate":
+        'Bearer realm="bunker", error="insufficient_user_authentication", max_age=600',
+    };
   if (problems[code].status === 401) return { "www-authenticate": 'Bearer realm="bunker"' };
   if (problems[code].status === 503) return { "retry-after": String(RETRY_AFTER_SECONDS) };
   return {};

@@ -29,7 +29,21 @@ export const problems = {
     title: "The access token is not valid",
     detail: "Could not validate credentials",
     remedy:
-      "The token is expired, forged, for another service, or its account is not active. Sign in again.",
+      "The token is expired, forged, for another service, its session has ended, or its account is not active. Sign in again.",
+  },
+  invalid_refresh_token: {
+    status: 401,
+    title: "The refresh token is not valid",
+    detail: "Could not refresh the session",
+    remedy:
+      "The token was made up, spent, or its session has ended. Sign in again. Each refresh token is good once: keep the one that came with the last answer.",
+  },
+  reauthentication_required: {
+    status: 401,
+    title: "Prove again who you are",
+    detail: "Send current_password, or sign in again",
+    remedy:
+      "This needs a sign-in that is less than 10 minutes old, or the account's password in current_password (RFC 9470).",
   },
   account_inactive: {
     status: 403,

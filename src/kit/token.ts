@@ -12,6 +12,15 @@ export interface AccessClaims {
   iat: number;
   exp: number;
   auth_time: number;
+  /** The session that it was given out in: when that ends, so does the token. */
+  sid: string;
+}
+
+/** Who a token is for: an account, in a session that began at `authenticatedAt`. */
+export interface TokenSubject {
+  userId: string;
+  sessionId: string;
+  authenticatedAt: Date;
 }
 
 export interface TokenOptions {
@@ -23,8 +32,7 @@ export interface TokenOptions {
 
 export interface AccessTokens {
   lifetimeSeconds: number;
-  /** Signs a token for `userId`, whose sign-in was at `now`. */
-  sign: (userId: string, now: Date) => Promise<string>;
+  sign: (subject: TokenSubject, now: Date) => Promise<string>;
   /** The claims of a token that we signed and that is good at `now`; undefined for everything else. Never throws. */
   verify: (token: string, now: Date) => AccessClaims | undefined;
 }
@@ -52,6 +60,8 @@ export function accessTokens(options: TokenOptions): AccessTokens {
     isId(claims.sub) &&
     isText(claims.jti) &&
     isText(claims.client_id) &&
+    isText(claims.sid) &&
+    isId(claims.sid) &&
     isTime(claims.auth_time) &&
     isTime(claims.iat) &&
     claims.iat <= nowSeconds + CLOCK_SKEW_SECONDS &&
@@ -60,7 +70,7 @@ export function accessTokens(options: TokenOptions): AccessTokens {
 
   return {
     lifetimeSeconds,
-    sign: (userId, now) => {
+    sign: ({ userId, sessionId, authenticatedAt }, now) => {
       const seconds = Math.floor(now.getTime() / 1000);
       return signer.sign({
         iss: issuer,
@@ -68,7 +78,8 @@ export function accessTokens(options: TokenOptions): AccessTokens {
         sub: userId,
         client_id: CLIENT,
         jti: Bun.randomUUIDv7(),
-        auth_time: seconds,
+        auth_time: Math.floor(authenticatedAt.getTime() / 1000),
+        sid: sessionId,
         exp: seconds + lifetimeSeconds,
       });
     },

@@ -54,6 +54,13 @@ export async function logIn(username: string, password: string): Promise<string>
   return error.value satisfies never;
 }
 
+export async function continueSession(refreshToken: string): Promise<string> {
+  const { data, error } = await api.api.v1.auth.refresh.post({ refresh_token: refreshToken });
+  if (!error) return data.refresh_token;
+  if (error.status === 401) return error.value.code satisfies "invalid_refresh_token";
+  return error.value.detail;
+}
+
 export async function wrongNames(): Promise<void> {
   // @ts-expect-error the field is called username
   await api.api.v1.auth.login.post({ email: "ada@example.com", password: "" });

@@ -15,6 +15,8 @@ async function writeRoutes() {
   const routes = [
     { method: "POST", path: "/api/v1/auth/register", token: "" },
     { method: "POST", path: "/api/v1/auth/login", token: "" },
+    { method: "POST", path: "/api/v1/auth/refresh", token: "" },
+    { method: "PUT", path: "/api/v1/users/me/password", token: ada.token },
     { method: "PUT", path: "/api/v1/users/me", token: ada.token },
     { method: "PATCH", path: "/api/v1/users/me", token: ada.token },
     { method: "PATCH", path: `/api/v1/users/${ada.id}`, token: root.token },
@@ -42,8 +44,7 @@ const expectProblem = (answer: Answer, status: number, code: string) => {
 };
 
 describe("every write route refuses", () => {
-  const unreadable: Record<string, Body | undefined> = {
-    "no body": undefined,
+  const unreadable: Record<string, Body> = {
     "an empty body": "",
     "half a document": '{"email": "a',
     "depth 33": `{"email":${deep(32)}}`,
@@ -58,6 +59,11 @@ describe("every write route refuses", () => {
       for (const route of routes)
         expectProblem(await sendRaw(route, body), 400, "malformed_request");
     });
+
+  test("no body", async () => {
+    const { routes, sendRaw } = await writeRoutes();
+    for (const route of routes) expectProblem(await sendRaw(route), 422, "invalid_request");
+  });
 
   const unfit: Record<string, [string, string]> = {
     "{}": ["{}", ""],
@@ -231,8 +237,8 @@ describe("paths and methods", () => {
     for (const [method, path, allow] of [
       ["DELETE", "/api/v1/auth/login", "POST"],
       ["TRACE", "/livez", "GET, HEAD"],
-      ["OPTIONS", "/api/v1/users/me", "GET, HEAD, PATCH, PUT"],
-      ["POST", "/api/v1/users/019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70", "GET, HEAD, PATCH"],
+      ["OPTIONS", "/api/v1/users/me", "DELETE, GET, HEAD, PATCH, PUT"],
+      ["POST", "/api/v1/users/019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70", "DELETE, GET, HEAD, PATCH"],
     ] as const) {
       const answer = await send(method, path);
       expectProblem(answer, 405, "method_not_allowed");

@@ -28,6 +28,7 @@ test("an access token says what RFC 9068 asks for, and no more", async () => {
     iat: expect.any(Number),
     exp: claims.iat + 900,
     auth_time: claims.iat,
+    sid: expect.any(String),
   });
   expect(Math.abs(claims.iat - now)).toBeLessThan(3);
 });
@@ -35,9 +36,11 @@ test("an access token says what RFC 9068 asks for, and no more", async () => {
 test("a forged, odd or broken token gets 401 and a challenge, never 500", async () => {
   const { person, send } = await world();
   const ada = await person();
+  const bob = await person("bob@example.com");
+  const other = JSON.parse(Buffer.from(bob.token.split(".")[1] ?? "", "base64url").toString());
   const [header = "", payload = "", signature = ""] = ada.token.split(".");
   const good = JSON.parse(Buffer.from(payload, "base64url").toString());
-  const { iss, aud, sub, jti, iat, exp, client_id, auth_time, ...none } = good;
+  const { iss, aud, sub, jti, iat, exp, client_id, auth_time, sid, ...none } = good;
   expect(none).toEqual({});
   const seconds = Math.floor(Date.now() / 1000);
   const flipped = `${signature.slice(0, -1)}${signature.endsWith("A") ? "B" : "A"}`;
@@ -57,6 +60,11 @@ test("a forged, odd or broken token gets 401 and a challenge, never 500", async 
     "a jwk": sign({ ...HEADER, jwk: { kty: "oct", k: "" } }, good),
     crit: sign({ ...HEADER, crit: ["b64"], b64: false }, good),
     "the header's members in another order": sign({ typ: "at+jwt", alg: "HS256" }, good),
+    "no session": sign(HEADER, { ...good, sid: undefined }),
+    "a session that never was": sign(HEADER, { ...good, sid: crypto.randomUUID() }),
+    "somebody else's session": sign(HEADER, { ...good, sid: other.sid }),
+    "a session that is no id": sign(HEADER, { ...good, sid: "../../1" }),
+    "a refresh token": ada.refreshToken,
     "no issuer": sign(HEADER, { ...good, iss: undefined }),
     "another issuer": sign(HEADER, { ...good, iss: "https://example.com" }),
     "no audience": sign(HEADER, { ...good, aud: undefined }),

@@ -14,6 +14,7 @@ describe("login", () => {
           access_token: expect.any(String),
           token_type: "bearer",
           expires_in: 900,
+          refresh_token: expect.stringMatching(/^rt_/),
         });
         expect(answer.headers.get("cache-control")).toBe("no-store");
       }

@@ -52,8 +52,8 @@ describe("one's own account", () => {
     expect((await ada.patch("/users/me", { username: "ADA" })).body.username).toBe("ADA");
   });
 
-  test("a deactivated account is refused at once, with the token it has", async () => {
-    const { person, superuser } = await world();
+  test("a deactivated account is refused at once, and its old tokens also when it is switched on again", async () => {
+    const { person, superuser, signIn, as } = await world();
     const root = await superuser();
     const ada = await person();
     await root.patch(`/users/${ada.id}`, { is_active: false });
@@ -62,7 +62,9 @@ describe("one's own account", () => {
       body: { code: "invalid_token", detail: "Could not validate credentials" },
     });
     await root.patch(`/users/${ada.id}`, { is_active: true });
-    expect((await ada.get("/users/me")).status).toBe(200);
+    expect((await ada.get("/users/me")).status).toBe(401);
+    const again = await signIn("ada@example.com");
+    expect((await as(again.access_token).get("/users/me")).status).toBe(200);
   });
 
   test("an access token ends after a quarter of an hour", async () => {

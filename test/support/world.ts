@@ -31,7 +31,7 @@ export interface Answer {
 
 /** A fresh, empty world: no rows, a clock to turn, people made through the API itself. */
 export async function world(settings: Partial<Config> = {}) {
-  await database.sql`truncate users cascade`;
+  await database.sql`truncate users, events cascade`;
   const config: Config = { ...readConfig({ SECRET_KEY: SECRET }).config, ...settings };
   const logged: { fields: object; sentence: string }[] = [];
   const note = (fields: object, sentence: string) => void logged.push({ fields, sentence });
@@ -81,13 +81,25 @@ export async function world(settings: Partial<Config> = {}) {
   const person = async (email = "ada@example.com", password = PASSWORD) => {
     const { body: user } = await anyone.post("/auth/register", { email, password });
     const { body: token } = await anyone.post("/auth/login", { username: email, password });
-    return { ...as(token.access_token), id: String(user.id), user };
+    const refreshToken = String(token.refresh_token);
+    return { ...as(token.access_token), id: String(user.id), user, refreshToken };
   };
+  const signIn = async (username: string, headers: Record<string, string> = {}) => {
+    const answer = await send("POST", "/api/v1/auth/login", {
+      headers: { ...headers, "content-type": "application/json" },
+      body: JSON.stringify({ username, password: PASSWORD }),
+    });
+    return answer.body as { access_token: string; refresh_token: string };
+  };
+  const refresh = (token: string) => anyone.post("/auth/refresh", { refresh_token: token });
   const superuser = async (email = "root@example.com") => {
     const one = await person(email);
     await updateUser(ctx, { kind: "operator" }, { id: one.id, isSuperuser: true });
     return one;
   };
   const pass = (ms: number) => void setSystemTime(new Date(Date.now() + ms));
-  return { ctx, app, sql: database.sql, send, as, anyone, person, superuser, pass, logged };
+  return {
+    ...{ ctx, app, sql: database.sql, send, as, anyone, pass, logged },
+    ...{ person, superuser, signIn, refresh },
+  };
 }

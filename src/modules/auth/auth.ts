@@ -1,13 +1,24 @@
-import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
+import { and, eq, sql } from "drizzle-orm";
+import type { Actor, Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
+import { prepared } from "../../db/db.ts";
+import { sessions, users } from "../../db/schema.ts";
 import { verifyPassword } from "../../kit/password.ts";
 import { Problem } from "../../kit/problem.ts";
-import { createUser, findCredentials, findUser, type NewUser } from "../users/users.ts";
+import { looksLikeRefreshToken } from "../../kit/refresh-token.ts";
+import {
+  type Continuation,
+  findSession,
+  rotateSession,
+  startSession,
+} from "../sessions/sessions.ts";
+import { createUser, findCredentials, type NewUser, userColumns } from "../users/users.ts";
 
 /** The answer to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */
 export interface Token {
   access_token: string;
   token_type: "bearer";
   expires_in: number;
+  refresh_token: string;
 }
 
 /** Makes an account for whoever comes. Throws `registration_closed`, and what `createUser` throws. */
@@ -26,25 +37,75 @@ export async function register(
  */
 export async function logIn(
   ctx: Pick<Ctx, "db" | "now" | "tokens">,
+  actor: Stranger,
   input: { username: string; password: string },
 ): Promise<Token> {
   const found = await findCredentials(ctx, input.username);
   if (!(await verifyPassword(input.password, found?.passwordHash)) || !found)
     throw new Problem("invalid_credentials");
   if (!found.isActive) throw new Problem("account_inactive");
+  const started = await ctx.db.transaction((tx) =>
+    startSession({ ...ctx, db: tx }, actor, found.id),
+  );
+  return tokenFor(ctx, started);
+}
+
+/** Continues a session. Throws `invalid_refresh_token`; see `rotateSession`. */
+export async function refresh(
+  ctx: Pick<Ctx, "config" | "db" | "now" | "tokens">,
+  actor: Stranger,
+  refreshToken: string,
+): Promise<Token> {
+  return tokenFor(ctx, await rotateSession(ctx, actor, refreshToken));
+}
+
+async function tokenFor(
+  { tokens, now }: Pick<Ctx, "now" | "tokens">,
+  { userId, session, refreshToken }: Continuation,
+): Promise<Token> {
+  const subject = { userId, sessionId: session.id, authenticatedAt: session.createdAt };
   return {
-    access_token: await ctx.tokens.sign(found.id, ctx.now()),
+    access_token: await tokens.sign(subject, now()),
     token_type: "bearer",
-    expires_in: ctx.tokens.lifetimeSeconds,
+    expires_in: tokens.lifetimeSeconds,
+    refresh_token: refreshToken,
   };
 }
 
-/** Who holds this access token: an active account, as it is at this moment. */
+const bySession = prepared((db) =>
+  db
+    .select({ user: userColumns, session: { id: sessions.id, createdAt: sessions.createdAt } })
+    .from(sessions)
+    .innerJoin(users, eq(users.id, sessions.userId))
+    .where(
+      and(
+        eq(sessions.id, sql.placeholder("sid")),
+        eq(users.id, sql.placeholder("sub")),
+        users.isActive,
+      ),
+    )
+    .prepare("user_by_session"),
+);
+
+/** Who holds this access token: an active account in a session that goes on, as both are at this moment. */
 export async function findActor(
   ctx: Pick<Ctx, "db" | "now" | "tokens">,
   token: string,
 ): Promise<SignedIn | undefined> {
   const claims = ctx.tokens.verify(token, ctx.now());
-  const user = claims && (await findUser(ctx, claims.sub));
-  return user?.isActive ? { kind: "user", user } : undefined;
+  if (!claims) return undefined;
+  const [found] = await bySession(ctx.db).execute({ sid: claims.sid, sub: claims.sub });
+  return found && { kind: "user", ...found };
+}
+
+/** The same for the refresh token of a session, which is not spent by it; or for an access token. */
+export async function findHolder(
+  ctx: Pick<Ctx, "config" | "db" | "now" | "tokens">,
+  token: string,
+): Promise<SignedIn | undefined> {
+  if (!looksLikeRefreshToken(token)) return findActor(ctx, token);
+  const found = await findSession(ctx, token);
+  if (!found) return undefined;
+  const [holder] = await bySession(ctx.db).execute({ sid: found.id, sub: found.userId });
+  return holder && { kind: "user", ...holder };
 }

@@ -1,4 +1,6 @@
 import { t } from "elysia";
+import { literals } from "../../http/schemas.ts";
+import { logOutScopes } from "../sessions/sessions.ts";
 import { profile } from "../users/model.ts";
 
 const email = t.String({
@@ -57,6 +59,22 @@ export const Login = t.Object(
   },
 );
 
+export const Refresh = t.Object(
+  { refresh_token: t.String({ minLength: 1, maxLength: 512 }) },
+  { additionalProperties: false, examples: [{ refresh_token: "rt_AZqsMFwbfU6dP2orjE4fcA…" }] },
+);
+
+export const LogOut = t.Optional(
+  t.Object(
+    { scope: t.Optional(literals(logOutScopes)) },
+    {
+      additionalProperties: false,
+      description: "Without a scope: `current`.",
+      examples: [{ scope: "all" }],
+    },
+  ),
+);
+
 export const TokenView = t.Object(
   {
     access_token: t.String({
@@ -64,9 +82,19 @@ export const TokenView = t.Object(
     }),
     token_type: t.Literal("bearer"),
     expires_in: t.Integer({ description: "Seconds." }),
+    refresh_token: t.String({
+      description: "Good once, for POST /api/v1/auth/refresh: keep the one that came last.",
+    }),
   },
   {
-    description: "An access token.",
-    examples: [{ access_token: "eyJhbGciOi…", token_type: "bearer", expires_in: 900 }],
+    description: "An access token, and what continues the session when it has run out.",
+    examples: [
+      {
+        access_token: "eyJhbGciOi…",
+        token_type: "bearer",
+        expires_in: 900,
+        refresh_token: "rt_AZqsMFwbfU6dP2orjE4fcA…",
+      },
+    ],
   },
 );

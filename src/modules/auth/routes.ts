@@ -1,10 +1,11 @@
-import { Elysia } from "elysia";
+import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
 import { guard } from "../../http/guard.ts";
-import { bodyProblems, fails, serverProblems } from "../../http/problems.ts";
+import { bodyProblems, fails, serverProblems, tokenProblems } from "../../http/problems.ts";
+import { logOut } from "../sessions/sessions.ts";
 import { UserView, userView } from "../users/model.ts";
-import { logIn, register } from "./auth.ts";
-import { Login, Registration, TokenView } from "./model.ts";
+import { logIn, refresh, register } from "./auth.ts";
+import { Login, LogOut, Refresh, Registration, TokenView } from "./model.ts";
 
 export const authRoutes = (ctx: Ctx) =>
   new Elysia({ name: "auth", prefix: "/auth", tags: ["auth"] })
@@ -12,9 +13,9 @@ export const authRoutes = (ctx: Ctx) =>
     .model({ User: UserView, Token: TokenView })
     .post(
       "/register",
-      async ({ body, set, status }) => {
+      async ({ actor, body, set, status }) => {
         const { full_name: fullName, ...rest } = body;
-        const user = await register(ctx, { kind: "stranger" }, { ...rest, fullName });
+        const user = await register(ctx, actor, { ...rest, fullName });
         set.headers["location"] = `/api/v1/users/${user.id}`;
         return status(201, userView(user));
       },
@@ -38,7 +39,7 @@ export const authRoutes = (ctx: Ctx) =>
         },
       },
     )
-    .post("/login", ({ body }) => logIn(ctx, body), {
+    .post("/login", ({ actor, body }) => logIn(ctx, actor, body), {
       public: true,
       detail: {
         operationId: "login",
@@ -52,3 +53,41 @@ export const authRoutes = (ctx: Ctx) =>
         ...fails(...bodyProblems, ...serverProblems, "invalid_credentials", "account_inactive"),
       },
     });
+
+/** To go on with a session, and to end it. */
+export const continuationRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "continuation", prefix: "/auth", tags: ["auth"] })
+    .use(guard(ctx))
+    .model({ Token: TokenView })
+    .post("/refresh", ({ actor, body }) => refresh(ctx, actor, body.refresh_token), {
+      public: true,
+      detail: {
+        operationId: "refresh",
+        summary: "Continue a session",
+        description:
+          "Spends the refresh token and answers the next one. A retry within ten seconds gets the same one again; a token that was spent long before ends the session, because somebody has a copy.",
+      },
+      body: Refresh,
+      response: {
+        200: "Token",
+        ...fails(...bodyProblems, ...serverProblems, "invalid_refresh_token"),
+      },
+    })
+    .post(
+      "/logout",
+      async ({ actor, body, status }) => {
+        await logOut(ctx, actor, body?.scope ?? "current");
+        return status(204, undefined);
+      },
+      {
+        holder: true,
+        detail: {
+          operationId: "logout",
+          summary: "Sign out",
+          description:
+            "Ends this session, the others, or all of them, and their access tokens with them. The refresh token may stand in place of the access token.",
+        },
+        body: LogOut,
+        response: { 204: t.Void(), ...fails(...tokenProblems, ...bodyProblems) },
+      },
+    );

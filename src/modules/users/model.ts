@@ -83,7 +83,35 @@ export const changesOf = (body: typeof UserChanges.static) => ({
   ...(body.is_superuser === undefined ? {} : { isSuperuser: body.is_superuser }),
 });
 
-// A pattern, because the format "uuid" also lets `urn:uuid:…` pass, which PostgreSQL does not.
-export const ById = t.Object({
-  id: t.String({ pattern: "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" }),
-});
+const currentPassword = t.String({ minLength: 1, maxLength: 512 });
+
+export const PasswordChange = t.Object(
+  {
+    current_password: currentPassword,
+    new_password: t.String({
+      minLength: 1,
+      maxLength: 512,
+      description: "The rules of registration hold here too.",
+    }),
+  },
+  {
+    additionalProperties: false,
+    examples: [
+      {
+        current_password: "correct horse battery staple",
+        new_password: "a stable full of correct horses",
+      },
+    ],
+  },
+);
+
+export const Confirmation = t.Optional(
+  t.Object(
+    { current_password: t.Optional(currentPassword) },
+    {
+      additionalProperties: false,
+      description: "Not needed within ten minutes of the sign-in.",
+      examples: [{ current_password: "correct horse battery staple" }],
+    },
+  ),
+);

@@ -3,8 +3,19 @@ import type { Ctx } from "../../ctx.ts";
 import { guard } from "../../http/guard.ts";
 import { PageQuery, readPage, readRows } from "../../http/pagination.ts";
 import { bodyProblems, fails, tokenProblems } from "../../http/problems.ts";
-import { ById, changesOf, ProfileChanges, UserChanges, UserView, userView } from "./model.ts";
-import { countUsers, getUser, listUsers, updateUser } from "./users.ts";
+import { ById } from "../../http/schemas.ts";
+import { countUsers, listUsers } from "./directory.ts";
+import {
+  Confirmation,
+  changesOf,
+  PasswordChange,
+  ProfileChanges,
+  UserChanges,
+  UserView,
+  userView,
+} from "./model.ts";
+import { changePassword, confirm } from "./passwords.ts";
+import { deleteUser, getUser, updateUser } from "./users.ts";
 
 /** One's own account. */
 export const meRoutes = (ctx: Ctx) =>
@@ -52,6 +63,60 @@ export const meRoutes = (ctx: Ctx) =>
       },
     );
 
+/** What one does with one's account only after proving who one is. */
+export const ownAccountRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "own-account", prefix: "/users/me", tags: ["users"] })
+    .use(guard(ctx))
+    .put(
+      "/password",
+      async ({ actor, body, status }) => {
+        const { current_password: currentPassword, new_password: newPassword } = body;
+        await changePassword(ctx, actor, { currentPassword, newPassword });
+        return status(204, undefined);
+      },
+      {
+        signedIn: true,
+        detail: {
+          operationId: "changePassword",
+          summary: "Change your password",
+          description: "Ends your other sessions, and their access tokens with them.",
+        },
+        body: PasswordChange,
+        response: {
+          204: t.Void(),
+          ...fails(...tokenProblems, ...bodyProblems, "invalid_credentials"),
+        },
+      },
+    )
+    .delete(
+      "",
+      async ({ actor, body, status }) => {
+        await confirm(ctx, actor, body?.current_password);
+        await deleteUser(ctx, actor, actor.user.id);
+        return status(204, undefined);
+      },
+      {
+        signedIn: true,
+        detail: {
+          operationId: "deleteMe",
+          summary: "Delete your account",
+          description:
+            "For good, with all of its sessions. Needs your password, or a sign-in that is less than ten minutes old.",
+        },
+        body: Confirmation,
+        response: {
+          204: t.Void(),
+          ...fails(
+            ...tokenProblems,
+            ...bodyProblems,
+            "invalid_credentials",
+            "reauthentication_required",
+            "last_superuser",
+          ),
+        },
+      },
+    );
+
 const superuserProblems = [...tokenProblems, "forbidden"] as const;
 
 /** Everybody's accounts, for superusers. */
@@ -85,7 +150,13 @@ export const userRoutes = (ctx: Ctx) =>
           ...fails(...superuserProblems, "invalid_request"),
         },
       },
-    )
+    );
+
+/** One account, for superusers. */
+export const userByIdRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "user-by-id", prefix: "/users", tags: ["users"] })
+    .use(guard(ctx))
+    .model({ User: UserView })
     .get("/:id", async ({ actor, params }) => userView(await getUser(ctx, actor, params.id)), {
       superuser: true,
       detail: {
@@ -119,6 +190,26 @@ export const userRoutes = (ctx: Ctx) =>
             "username_taken",
             "last_superuser",
           ),
+        },
+      },
+    )
+    .delete(
+      "/:id",
+      async ({ actor, params, status }) => {
+        await deleteUser(ctx, actor, params.id);
+        return status(204, undefined);
+      },
+      {
+        superuser: true,
+        detail: {
+          operationId: "deleteUser",
+          summary: "Delete a user",
+          description: "For good, with all sessions. The last active superuser cannot be deleted.",
+        },
+        params: ById,
+        response: {
+          204: t.Void(),
+          ...fails(...superuserProblems, "not_found", "invalid_request", "last_superuser"),
         },
       },
     );

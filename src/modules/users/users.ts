@@ -1,9 +1,11 @@
-import { asc, count, eq, getTableColumns, gt, sql } from "drizzle-orm";
+import { eq, getTableColumns, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
 import { hashPassword, readPassword } from "../../kit/password.ts";
 import { accept, Problem } from "../../kit/problem.ts";
+import { record } from "../events/events.ts";
+import { endSessionsOf } from "../sessions/sessions.ts";
 import {
   emailKeyOf,
   type Name,
@@ -16,6 +18,8 @@ import {
 } from "./names.ts";
 
 const { passwordHash, emailKey, usernameKey, ...columns } = getTableColumns(users);
+/** What everyone may handle of an account. */
+export const userColumns = columns;
 
 export interface NewUser {
   email: string;
@@ -32,7 +36,7 @@ export interface NewUser {
  */
 export async function createUser(
   ctx: Pick<Ctx, "config" | "db" | "now">,
-  _actor: Actor,
+  actor: Actor,
   input: NewUser,
 ): Promise<User> {
   const rules = {
@@ -54,8 +58,16 @@ export async function createUser(
     isSuperuser: input.isSuperuser ?? false,
     passwordHash: await hashPassword(password),
   };
-  if (username) return insert(ctx, row, username);
-  return insertUnnamed(ctx, row, email);
+  const insert = (name: Name) => insertAs(ctx, actor, { row, username: name });
+  if (username) return insert(username);
+  for (const name of usernamesFrom(email))
+    try {
+      return await insert(name);
+    } catch (error) {
+      // Somebody has the name that the address gives: another one is made, and the person not refused.
+      if (!(error instanceof Problem) || error.code !== "username_taken") throw error;
+    }
+  throw new Problem("username_taken");
 }
 
 type NewRow = Omit<
@@ -63,7 +75,11 @@ type NewRow = Omit<
   "id" | "username" | "usernameKey" | "createdAt" | "updatedAt"
 >;
 
-async function insert(ctx: Pick<Ctx, "db" | "now">, row: NewRow, username: Name): Promise<User> {
+async function insertAs(
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
+  { row, username }: { row: NewRow; username: Name },
+): Promise<User> {
   const now = ctx.now();
   const values = {
     ...row,
@@ -75,25 +91,17 @@ async function insert(ctx: Pick<Ctx, "db" | "now">, row: NewRow, username: Name)
   };
   return transact(ctx.db, async (tx) => {
     const [user] = await tx.insert(users).values(values).onConflictDoNothing().returning(columns);
-    if (user) return user;
+    if (user) {
+      await record({ ...ctx, db: tx }, actor, {
+        type: "user.created",
+        subjectId: user.id,
+        data: {},
+      });
+      return user;
+    }
     const other = await tx.select({ id: users.id }).from(users).where(eq(emailKey, row.emailKey));
     throw new Problem(other.length > 0 ? "email_taken" : "username_taken");
   });
-}
-
-/** Somebody may have the name that the address gives; then another one is made, not the person refused. */
-async function insertUnnamed(
-  ctx: Pick<Ctx, "db" | "now">,
-  row: NewRow,
-  email: Name,
-): Promise<User> {
-  for (const username of usernamesFrom(email))
-    try {
-      return await insert(ctx, row, username);
-    } catch (error) {
-      if (!(error instanceof Problem) || error.code !== "username_taken") throw error;
-    }
-  throw new Problem("username_taken");
 }
 
 /** Reads what was given; undefined leaves a field as it is, null clears it. */
@@ -108,13 +116,21 @@ export interface UserChanges {
   isSuperuser?: boolean;
 }
 
+const wireNames = {
+  username: "username",
+  fullName: "full_name",
+  locale: "locale",
+  isActive: "is_active",
+  isSuperuser: "is_superuser",
+} as const;
+
 /**
- * Changes what is given and leaves the rest. Throws `not_found`, `invalid_request`, `username_taken`, and
+ * Changes what is given and leaves the rest; deactivating ends every session. Throws `not_found`, `invalid_request`, `username_taken`, and
  * `last_superuser` where nobody would be left to administer the service.
  */
 export async function updateUser(
   ctx: Pick<Ctx, "db" | "now">,
-  _actor: Actor,
+  actor: Actor,
   { id, ...changes }: { id: string } & UserChanges,
 ): Promise<User> {
   const { username, fullName, locale } = accept({
@@ -136,7 +152,29 @@ export async function updateUser(
     if (isActive === false || isSuperuser === false) await refuseLastSuperuser(tx, id);
     const [user] = await tx.update(users).set(set).where(eq(users.id, id)).returning(columns);
     if (!user) throw new Problem("not_found");
+    const within = { ...ctx, db: tx };
+    const fields = Object.entries(wireNames)
+      .filter(([key]) => changes[key as keyof UserChanges] !== undefined)
+      .map(([, name]) => name);
+    await record(within, actor, { type: "user.updated", subjectId: id, data: { fields } });
+    if (isActive === false) await endSessionsOf(within, actor, { userId: id });
     return user;
+  });
+}
+
+/** Removes an account and its sessions; what happened to it stays known. Throws `not_found`, `last_superuser`. */
+export async function deleteUser(
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
+  id: string,
+): Promise<void> {
+  await ctx.db.transaction(async (tx) => {
+    await refuseLastSuperuser(tx, id);
+    const within = { ...ctx, db: tx };
+    await endSessionsOf(within, actor, { userId: id });
+    const deleted = await tx.delete(users).where(eq(users.id, id)).returning({ id: users.id });
+    if (deleted.length === 0) throw new Problem("not_found");
+    await record(within, actor, { type: "user.deleted", subjectId: id, data: {} });
   });
 }
 
@@ -149,27 +187,6 @@ async function refuseLastSuperuser(tx: Db, id: string): Promise<void> {
     .orderBy(users.id)
     .for("update");
   if (active.length === 1 && active[0]?.id === id) throw new Problem("last_superuser");
-}
-
-/** Sets a new password. Throws `not_found`, `invalid_request`. */
-export async function setPassword(
-  ctx: Pick<Ctx, "config" | "db" | "now">,
-  _actor: Actor,
-  input: { user: User; password: string },
-): Promise<void> {
-  const { id, email, username, fullName } = input.user;
-  const rules = {
-    minLength: ctx.config.passwordMinLength,
-    names: [email, username, fullName ?? ""],
-  };
-  const { password } = accept({ password: readPassword("/password", input.password, rules) });
-  const set = { passwordHash: await hashPassword(password), updatedAt: ctx.now() };
-  const changed = await ctx.db
-    .update(users)
-    .set(set)
-    .where(eq(users.id, id))
-    .returning({ id: users.id });
-  if (changed.length === 0) throw new Problem("not_found");
 }
 
 const byId = prepared((db) =>
@@ -215,55 +232,4 @@ export async function findCredentials(
     ? await byEmail(ctx.db).execute({ key: emailKeyOf(name) ?? "" })
     : await byUsername(ctx.db).execute({ key: usernameKeyOf(name) });
   return found;
-}
-
-/** Where a page begins: `skip` users from the first, or behind the user that a cursor names. */
-export type PageStart = { skip: number } | { createdAt: Date; id: string };
-
-const order = [asc(users.createdAt), asc(users.id)];
-const limit = sql.placeholder("limit");
-const pageFrom = prepared((db) =>
-  db
-    .select(columns)
-    .from(users)
-    .orderBy(...order)
-    .limit(limit)
-    .offset(sql.placeholder("skip"))
-    .prepare("users_from"),
-);
-const pageBehind = prepared((db) =>
-  db
-    .select(columns)
-    .from(users)
-    .where(
-      gt(
-        sql`(${users.createdAt}, ${users.id})`,
-        sql`(${sql.placeholder("createdAt")}::timestamptz, ${sql.placeholder("id")}::uuid)`,
-      ),
-    )
-    .orderBy(...order)
-    .limit(limit)
-    .prepare("users_behind"),
-);
-
-/** Users in the order in which they came, at most `limit`. */
-export function listUsers(
-  ctx: Pick<Ctx, "db">,
-  _actor: Actor,
-  page: { start: PageStart; limit: number },
-): Promise<User[]> {
-  const { start } = page;
-  if ("skip" in start) return pageFrom(ctx.db).execute({ limit: page.limit, skip: start.skip });
-  const { createdAt, id } = start;
-  return pageBehind(ctx.db).execute({ limit: page.limit, createdAt: createdAt.toISOString(), id });
-}
-
-export async function countUsers(ctx: Pick<Ctx, "db">, _actor: Actor): Promise<number> {
-  return only(await ctx.db.select({ number: count() }).from(users)).number;
-}
-
-function only<T>(rows: T[]): T {
-  const [row] = rows;
-  if (row === undefined) throw new Error("the database answered no row where one must be");
-  return row;
 }

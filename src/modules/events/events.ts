@@ -1,0 +1,95 @@
+import { and, desc, eq, sql } from "drizzle-orm";
+import type { Actor, Ctx, SignedIn } from "../../ctx.ts";
+import type { Db } from "../../db/db.ts";
+import { events } from "../../db/schema.ts";
+
+/** Everything that can have happened, and what is told of it. */
+export interface EventData {
+  "user.created": Record<string, never>;
+  /** The names of the fields, on the wire, that were written. */
+  "user.updated": { fields: string[] };
+  "user.deleted": Record<string, never>;
+  "password.changed": Record<string, never>;
+  "session.started": { session_id: string };
+  "session.ended": { session_id: string };
+  /** A refresh token that had been spent long before came again: somebody has a copy, and the session was ended. */
+  "session.reuse_detected": { session_id: string };
+}
+export type EventType = keyof EventData;
+export const eventTypes = [
+  "user.created",
+  "user.updated",
+  "user.deleted",
+  "password.changed",
+  "session.started",
+  "session.ended",
+  "session.reuse_detected",
+] as const satisfies EventType[];
+
+export type Event = Omit<typeof events.$inferSelect, "position" | "transactionId" | "type"> & {
+  type: EventType;
+};
+
+export interface Happening<T extends EventType> {
+  type: T;
+  /** The account that it is about. */
+  subjectId: string;
+  data: EventData[T];
+}
+
+/** Writes down what happened, in the transaction that makes it happen: `ctx.db` is that transaction. */
+export async function record<T extends EventType>(
+  ctx: { db: Db; now: () => Date },
+  actor: Actor,
+  happening: Happening<T> | Happening<T>[],
+): Promise<void> {
+  const list = [happening].flat();
+  if (list.length === 0) return;
+  const now = ctx.now();
+  const origin = actor.kind === "operator" ? undefined : actor.origin;
+  await ctx.db.insert(events).values(
+    list.map((one) => ({
+      ...one,
+      id: Bun.randomUUIDv7("hex", now),
+      occurredAt: now,
+      actorKind: actor.kind,
+      actorId: actor.kind === "user" ? actor.user.id : null,
+      address: origin?.address ?? null,
+      userAgent: origin?.userAgent ?? null,
+      requestId: origin?.requestId ?? null,
+    })),
+  );
+}
+
+const { id, type, occurredAt, actorKind, actorId, subjectId, address, userAgent, requestId, data } =
+  events;
+const columns = {
+  ...{ id, type, occurredAt, actorKind, actorId, subjectId },
+  ...{ address, userAgent, requestId, data },
+};
+
+/** Where a page begins: `skip` events from the latest, or behind the one that a cursor names. */
+type PageStart = { skip: number } | { createdAt: Date; id: string };
+
+/** What happened to one's own account, the latest first. */
+export async function listOwnEvents(
+  ctx: Pick<Ctx, "db">,
+  actor: SignedIn,
+  { start, limit }: { start: PageStart; limit: number },
+): Promise<(Event & { createdAt: Date })[]> {
+  const isBehind =
+    "skip" in start
+      ? undefined
+      : sql`(${occurredAt}, ${id}) < (${start.createdAt.toISOString()}::timestamptz, ${start.id}::uuid)`;
+  const rows = await ctx.db
+    .select(columns)
+    .from(events)
+    .where(and(eq(subjectId, actor.user.id), isBehind))
+    .orderBy(desc(occurredAt), desc(id))
+    .limit(limit)
+    .offset("skip" in start ? start.skip : 0);
+  return rows.map((row) => ({ ...row, type: row.type as EventType, createdAt: row.occurredAt }));
+}
+
+export const countOwnEvents = (ctx: Pick<Ctx, "db">, actor: SignedIn): Promise<number> =>
+  ctx.db.$count(events, eq(subjectId, actor.user.id));

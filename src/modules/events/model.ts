@@ -1,0 +1,38 @@
+import { t } from "elysia";
+import { literals } from "../../http/schemas.ts";
+import { type Event, eventTypes } from "./events.ts";
+
+const Id = t.String({ format: "uuid" });
+
+export const EventView = t.Object(
+  {
+    id: Id,
+    type: literals(eventTypes),
+    occurred_at: t.String({ format: "date-time" }),
+    actor: t.Object(
+      {
+        kind: t.String({ description: "`stranger`, `user`, or `operator` on the machine itself." }),
+        id: t.Nullable(Id),
+      },
+      { description: "Who did it." },
+    ),
+    subject_id: t.String({ format: "uuid", description: "The account that it is about." }),
+    address: t.Nullable(t.String()),
+    user_agent: t.Nullable(t.String()),
+    request_id: t.Nullable(t.String({ description: "The X-Request-Id of the answer." })),
+    data: t.Record(t.String(), t.Unknown()),
+  },
+  { description: "Something that happened." },
+);
+
+export const eventView = (event: Event) => ({
+  id: event.id,
+  type: event.type,
+  occurred_at: event.occurredAt.toISOString(),
+  actor: { kind: event.actorKind, id: event.actorId },
+  subject_id: event.subjectId,
+  address: event.address,
+  user_agent: event.userAgent,
+  request_id: event.requestId,
+  data: event.data as Record<string, unknown>,
+});

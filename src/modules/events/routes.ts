@@ -1,0 +1,37 @@
+import { Elysia, t } from "elysia";
+import type { Ctx } from "../../ctx.ts";
+import { guard } from "../../http/guard.ts";
+import { PageQuery, readPage, readRows } from "../../http/pagination.ts";
+import { fails, tokenProblems } from "../../http/problems.ts";
+import { countOwnEvents, listOwnEvents } from "./events.ts";
+import { EventView, eventView } from "./model.ts";
+
+/** What happened to one's own account. */
+export const myEventRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "my-events", prefix: "/users/me/events", tags: ["events"] })
+    .use(guard(ctx))
+    .model({ Event: EventView })
+    .get(
+      "",
+      async ({ actor, query, set }) => {
+        const page = readPage(query);
+        const { rows, headers } = await readRows(page, {
+          path: "/api/v1/users/me/events",
+          list: (limit) => listOwnEvents(ctx, actor, { start: page.start, limit }),
+          count: () => countOwnEvents(ctx, actor),
+        });
+        Object.assign(set.headers, headers);
+        return rows.map(eventView);
+      },
+      {
+        signedIn: true,
+        detail: {
+          operationId: "listMyEvents",
+          summary: "Read what happened to your account",
+          description:
+            'Sign-ins, changes and their origin, the latest first. While there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
+        },
+        query: PageQuery,
+        response: { 200: t.Array(t.Ref("Event")), ...fails(...tokenProblems, "invalid_request") },
+      },
+    );

@@ -1,0 +1,60 @@
+import { Elysia, t } from "elysia";
+import type { Ctx } from "../../ctx.ts";
+import { guard } from "../../http/guard.ts";
+import { fails, tokenProblems } from "../../http/problems.ts";
+import { ById } from "../../http/schemas.ts";
+import { SessionView, sessionView } from "./model.ts";
+import { endSession, listSessions, logOut } from "./sessions.ts";
+
+/** Where one is signed in. */
+export const sessionRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "sessions", prefix: "/users/me/sessions", tags: ["sessions"] })
+    .use(guard(ctx))
+    .model({ Session: SessionView })
+    .get(
+      "",
+      async ({ actor }) =>
+        (await listSessions(ctx, actor)).map((session) => sessionView(session, actor.session.id)),
+      {
+        signedIn: true,
+        detail: {
+          operationId: "listSessions",
+          summary: "List your sessions",
+          description: "Where you are signed in, the oldest first; at most 200.",
+        },
+        response: { 200: t.Array(t.Ref("Session")), ...fails(...tokenProblems) },
+      },
+    )
+    .delete(
+      "",
+      async ({ actor, status }) => {
+        await logOut(ctx, actor, "others");
+        return status(204, undefined);
+      },
+      {
+        signedIn: true,
+        detail: {
+          operationId: "endOtherSessions",
+          summary: "Sign out everywhere else",
+          description: "Ends all of your sessions but this one, and their access tokens with them.",
+        },
+        response: { 204: t.Void(), ...fails(...tokenProblems) },
+      },
+    )
+    .delete(
+      "/:id",
+      async ({ actor, params, status }) => {
+        await endSession(ctx, actor, params.id);
+        return status(204, undefined);
+      },
+      {
+        signedIn: true,
+        detail: {
+          operationId: "endSession",
+          summary: "End a session",
+          description: "Signs one of your devices out; its access token ends with it.",
+        },
+        params: ById,
+        response: { 204: t.Void(), ...fails(...tokenProblems, "not_found", "invalid_request") },
+      },
+    );

@@ -1,0 +1,56 @@
+import { asc, count, gt, sql } from "drizzle-orm";
+import type { Actor, Ctx, User } from "../../ctx.ts";
+import { prepared } from "../../db/db.ts";
+import { users } from "../../db/schema.ts";
+import { userColumns } from "./users.ts";
+
+/** Where a page begins: `skip` users from the first, or behind the user that a cursor names. */
+export type PageStart = { skip: number } | { createdAt: Date; id: string };
+
+const order = [asc(users.createdAt), asc(users.id)];
+const limit = sql.placeholder("limit");
+const pageFrom = prepared((db) =>
+  db
+    .select(userColumns)
+    .from(users)
+    .orderBy(...order)
+    .limit(limit)
+    .offset(sql.placeholder("skip"))
+    .prepare("users_from"),
+);
+const pageBehind = prepared((db) =>
+  db
+    .select(userColumns)
+    .from(users)
+    .where(
+      gt(
+        sql`(${users.createdAt}, ${users.id})`,
+        sql`(${sql.placeholder("createdAt")}::timestamptz, ${sql.placeholder("id")}::uuid)`,
+      ),
+    )
+    .orderBy(...order)
+    .limit(limit)
+    .prepare("users_behind"),
+);
+
+/** Users in the order in which they came, at most `limit`. */
+export function listUsers(
+  ctx: Pick<Ctx, "db">,
+  _actor: Actor,
+  page: { start: PageStart; limit: number },
+): Promise<User[]> {
+  const { start } = page;
+  if ("skip" in start) return pageFrom(ctx.db).execute({ limit: page.limit, skip: start.skip });
+  const { createdAt, id } = start;
+  return pageBehind(ctx.db).execute({ limit: page.limit, createdAt: createdAt.toISOString(), id });
+}
+
+export async function countUsers(ctx: Pick<Ctx, "db">, _actor: Actor): Promise<number> {
+  return only(await ctx.db.select({ number: count() }).from(users)).number;
+}
+
+function only<T>(rows: T[]): T {
+  const [row] = rows;
+  if (row === undefined) throw new Error("the database answered no row where one must be");
+  return row;
+}

@@ -1,0 +1,90 @@
+import { eq } from "drizzle-orm";
+import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
+import { users } from "../../db/schema.ts";
+import { hashPassword, readPassword, verifyPassword } from "../../kit/password.ts";
+import { accept, Problem } from "../../kit/problem.ts";
+import { record } from "../events/events.ts";
+import { endSessionsOf, except } from "../sessions/sessions.ts";
+import { findCredentials } from "./users.ts";
+
+/** Sets a new password and ends every session. Throws `not_found`, `invalid_request`. */
+export async function setPassword(
+  ctx: Pick<Ctx, "config" | "db" | "now">,
+  actor: Actor,
+  input: { user: User; password: string },
+): Promise<void> {
+  const passwordHash = await newHash(ctx, "/password", input);
+  await store(ctx, actor, { userId: input.user.id, passwordHash });
+}
+
+/**
+ * Changes one's own password, and ends one's other sessions (OWASP ASVS 5.0, 6.2.3 and 7.4.3). Throws
+ * `invalid_credentials` where the present one is wrong, and `invalid_request`.
+ */
+export async function changePassword(
+  ctx: Pick<Ctx, "config" | "db" | "now">,
+  actor: SignedIn,
+  input: { currentPassword: string; newPassword: string },
+): Promise<void> {
+  await verify(ctx, actor, input.currentPassword);
+  const passwordHash = await newHash(ctx, "/new_password", {
+    user: actor.user,
+    password: input.newPassword,
+  });
+  await store(ctx, actor, { userId: actor.user.id, passwordHash });
+}
+
+/** How old a sign-in may be where it stands for the password. */
+const FRESH_MS = 10 * 60_000;
+
+/**
+ * Lets pass who proved lately who they are: by a fresh sign-in, which a refresh does not make, or by the password. Throws
+ * `reauthentication_required`, `invalid_credentials`.
+ */
+export async function confirm(
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: SignedIn,
+  currentPassword: string | undefined,
+): Promise<void> {
+  if (currentPassword !== undefined) return verify(ctx, actor, currentPassword);
+  const age = ctx.now().getTime() - actor.session.createdAt.getTime();
+  if (age > FRESH_MS) throw new Problem("reauthentication_required");
+}
+
+async function verify(ctx: Pick<Ctx, "db">, { user }: SignedIn, password: string): Promise<void> {
+  const found = await findCredentials(ctx, user.username);
+  if (!(await verifyPassword(password, found?.passwordHash)))
+    throw new Problem("invalid_credentials");
+}
+
+function newHash(
+  { config }: Pick<Ctx, "config">,
+  pointer: string,
+  { user, password }: { user: User; password: string },
+): Promise<string> {
+  const names = [user.email, user.username, user.fullName ?? ""];
+  const rules = { minLength: config.passwordMinLength, names };
+  return hashPassword(accept({ password: readPassword(pointer, password, rules) }).password);
+}
+
+/** Whoever changes her own password stays signed in where she does it; everybody else with that account is out. */
+async function store(
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
+  { userId, passwordHash }: { userId: string; passwordHash: string },
+): Promise<void> {
+  const which =
+    actor.kind === "user" && actor.user.id === userId ? except(actor.session.id) : undefined;
+  await ctx.db.transaction(async (tx) => {
+    const within = { ...ctx, db: tx };
+    const set = { passwordHash, updatedAt: ctx.now() };
+    const changed = await tx
+      .update(users)
+      .set(set)
+      .where(eq(users.id, userId))
+      .returning({ id: users.id });
+    if (changed.length === 0) throw new Problem("not_found");
+    await record(within, actor, { type: "password.changed", subjectId: userId, data: {} });
+    await endSessionsOf(within, actor, { userId, which });
+  });
+}

@@ -1,0 +1,86 @@
+import { expect, test } from "bun:test";
+import { record } from "../../src/modules/events/events.ts";
+import { world } from "../support/world.ts";
+
+const operator = { kind: "operator" } as const;
+const typesOf = (body: { type: string }[]) => body.map(({ type }) => type);
+
+test("what happens to an account is written down, with who did it and from where", async () => {
+  const { person, superuser, signIn, as } = await world();
+  const root = await superuser();
+  const ada = await person();
+  await ada.patch("/users/me", { full_name: "Ada King", locale: null });
+  await root.patch(`/users/${ada.id}`, { is_active: false });
+  await root.patch(`/users/${ada.id}`, { is_active: true });
+  const again = await signIn("ada@example.com", { "user-agent": "curl/8.5.0" });
+  const { body } = await as(again.access_token).get("/users/me/events");
+  expect(typesOf(body)).toEqual([
+    ...["session.started", "user.updated", "session.ended", "user.updated"],
+    ...["user.updated", "session.started", "user.created"],
+  ]);
+  expect(body[0]).toEqual({
+    id: expect.any(String),
+    type: "session.started",
+    occurred_at: expect.any(String),
+    actor: { kind: "stranger", id: null },
+    subject_id: ada.id,
+    address: null,
+    user_agent: "curl/8.5.0",
+    request_id: expect.any(String),
+    data: { session_id: expect.any(String) },
+  });
+  expect(body[1].actor).toEqual({ kind: "user", id: root.id });
+  expect(body[4].data).toEqual({ fields: ["full_name", "locale"] });
+  expect(typesOf((await root.get("/users/me/events")).body)).not.toContain("user.deleted");
+});
+
+test("events are paged from the latest, once each, and outlive the account", async () => {
+  const { person, send, sql } = await world();
+  const ada = await person();
+  for (let turn = 0; turn < 7; turn += 1)
+    await ada.patch("/users/me", { full_name: `Ada ${turn}` });
+  const headers = { authorization: `Bearer ${ada.token}` };
+  const seen: string[] = [];
+  let path: string | undefined = "/api/v1/users/me/events?limit=4&total=true";
+  while (path) {
+    const page: Awaited<ReturnType<typeof send>> = await send("GET", path, { headers });
+    expect(page.headers.get("x-total-count")).toBe("9");
+    seen.push(...page.body.map(({ id }: { id: string }) => id));
+    path = /<([^>]+)>/.exec(page.headers.get("link") ?? "")?.[1];
+  }
+  expect(new Set(seen).size).toBe(9);
+  expect(seen).toEqual([...seen].sort().reverse());
+  await ada.delete("/users/me");
+  const left = await sql`select type from events where subject_id = ${ada.id}`;
+  expect(left).toHaveLength(11);
+});
+
+test("what did not happen is not announced", async () => {
+  const { ctx, sql } = await world();
+  const subjectId = crypto.randomUUID();
+  const failing = ctx.db.transaction(async (tx) => {
+    await record({ ...ctx, db: tx }, operator, { type: "user.deleted", subjectId, data: {} });
+    throw new Error("the change failed");
+  });
+  await expect(failing).rejects.toThrow("the change failed");
+  expect(await sql`select 1 from events`).toHaveLength(0);
+});
+
+test("a reader below the oldest open transaction misses nothing that commits out of order", async () => {
+  const { ctx, sql } = await world();
+  const [early, late] = [crypto.randomUUID(), crypto.randomUUID()];
+  const write = (db: typeof ctx.db, subjectId: string) =>
+    record({ ...ctx, db }, operator, { type: "user.deleted", subjectId, data: {} });
+  const settled = () =>
+    sql`
+    select subject_id from events where transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+    order by transaction_id, position`.then((rows) => rows.map((row) => row["subject_id"]));
+  let whileOpen: unknown[] = [];
+  await ctx.db.transaction(async (tx) => {
+    await write(tx, early);
+    await write(ctx.db, late);
+    whileOpen = await settled();
+  });
+  expect(whileOpen).toEqual([]);
+  expect(await settled()).toEqual([early, late]);
+});

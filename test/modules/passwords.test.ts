@@ -1,0 +1,76 @@
+import { describe, expect, test } from "bun:test";
+import { setPassword } from "../../src/modules/users/passwords.ts";
+import { getUser } from "../../src/modules/users/users.ts";
+import { PASSWORD, world } from "../support/world.ts";
+
+const NEW = "a stable full of correct horses";
+const operator = { kind: "operator" } as const;
+
+describe("a new password", () => {
+  test("needs the present one, and ends the other sessions but not this", async () => {
+    const { anyone, person, signIn, as, refresh } = await world();
+    const ada = await person();
+    const other = await signIn("ada@example.com");
+    const change = (current_password: string, new_password: string) =>
+      ada.put("/users/me/password", { current_password, new_password });
+    expect((await change("wrong wrong wrong", NEW)).body.code).toBe("invalid_credentials");
+    expect((await change(PASSWORD, "short")).body.errors).toMatchObject([
+      { pointer: "/new_password", code: "too_short" },
+    ]);
+    expect((await as(other.access_token).get("/users/me")).status).toBe(200);
+    expect((await change(PASSWORD, NEW)).status).toBe(204);
+    expect((await ada.get("/users/me")).status).toBe(200);
+    expect((await as(other.access_token).get("/users/me")).status).toBe(401);
+    expect((await refresh(other.refresh_token)).status).toBe(401);
+    const login = (password: string) => anyone.post("/auth/login", { username: "ada", password });
+    expect((await login(PASSWORD)).status).toBe(401);
+    expect((await login(NEW)).status).toBe(200);
+  });
+
+  test("set by whoever runs the service ends every session", async () => {
+    const { ctx, person, refresh } = await world();
+    const ada = await person();
+    const user = await getUser(ctx, operator, ada.id);
+    await setPassword(ctx, operator, { user, password: NEW });
+    expect((await ada.get("/users/me")).status).toBe(401);
+    expect((await refresh(ada.refreshToken)).status).toBe(401);
+  });
+});
+
+describe("an account is deleted", () => {
+  test("by its owner, lately signed in or with the password, for good", async () => {
+    const { anyone, person, pass, refresh, as } = await world();
+    const [ada, bob] = [await person(), await person("bob@example.com")];
+    expect((await bob.delete("/users/me")).status).toBe(204);
+    expect((await bob.get("/users/me")).status).toBe(401);
+    pass(11 * 60_000);
+    const late = await ada.delete("/users/me");
+    expect([late.status, late.body.code]).toEqual([401, "reauthentication_required"]);
+    expect(late.headers.get("www-authenticate")).toContain("insufficient_user_authentication");
+    const { body: refreshed } = await refresh(ada.refreshToken);
+    expect((await as(refreshed.access_token).delete("/users/me")).status).toBe(401);
+    const wrong = await ada.delete("/users/me", { current_password: "wrong wrong" });
+    expect(wrong.body.code).toBe("invalid_credentials");
+    expect((await ada.delete("/users/me", { current_password: PASSWORD })).status).toBe(204);
+    for (const username of ["ada", "bob"])
+      expect((await anyone.post("/auth/login", { username, password: PASSWORD })).status).toBe(401);
+    expect((await person()).user.email).toBe("ada@example.com");
+  });
+
+  test("by a superuser, and never the last of them, also when two delete each other at once", async () => {
+    const { anyone, person, superuser } = await world();
+    const [root, ada] = [await superuser(), await person()];
+    expect((await ada.delete(`/users/${root.id}`)).status).toBe(403);
+    expect((await anyone.delete(`/users/${ada.id}`)).status).toBe(401);
+    expect((await root.delete(`/users/${ada.id}`)).status).toBe(204);
+    expect((await root.delete(`/users/${ada.id}`)).status).toBe(404);
+    expect((await ada.get("/users/me")).status).toBe(401);
+    expect((await root.delete("/users/me")).body.code).toBe("last_superuser");
+    const second = await superuser("second@example.com");
+    const both = await Promise.all([
+      root.delete(`/users/${second.id}`),
+      second.delete(`/users/${root.id}`),
+    ]);
+    expect(both.map(({ status }) => status).filter((status) => status === 204)).toHaveLength(1);
+  });
+});

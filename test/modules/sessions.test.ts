@@ -1,0 +1,251 @@
+import { describe, expect, test } from "bun:test";
+import { readRefreshToken, writeRefreshToken } from "../../src/kit/refresh-token.ts";
+import { purgeSessions } from "../../src/modules/sessions/sessions.ts";
+import { PASSWORD, world } from "../support/world.ts";
+
+const SECOND = 1000;
+const DAY = 86_400 * SECOND;
+
+describe("a refresh token", () => {
+  test("is good once, and its successor continues the same session", async () => {
+    const { person, refresh, as } = await world();
+    const ada = await person();
+    const first = await refresh(ada.refreshToken);
+    expect(first.status).toBe(200);
+    expect(first.body).toEqual({
+      access_token: expect.any(String),
+      token_type: "bearer",
+      expires_in: 900,
+      refresh_token: expect.stringMatching(/^rt_[\w-]{112}$/),
+    });
+    expect(first.headers.get("cache-control")).toBe("no-store");
+    expect((await refresh(first.body.refresh_token)).status).toBe(200);
+    expect((await as(first.body.access_token).get("/users/me/sessions")).body).toHaveLength(1);
+  });
+
+  test("that was just spent gets the same successor, as long as that is unspent", async () => {
+    const { person, refresh, pass } = await world();
+    const ada = await person();
+    const answers = await Promise.all(Array.from({ length: 20 }, () => refresh(ada.refreshToken)));
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    expect(new Set(answers.map(({ body }) => body.refresh_token)).size).toBe(1);
+    pass(9 * SECOND);
+    const again = await refresh(ada.refreshToken);
+    expect(again.body.refresh_token).toBe(answers[0]?.body.refresh_token);
+  });
+
+  test("of a slow tab, whose successor is spent already, is refused, and the session lives", async () => {
+    const { person, refresh } = await world();
+    const ada = await person();
+    let latest = ada.refreshToken;
+    for (let turn = 0; turn < 3; turn += 1) latest = (await refresh(latest)).body.refresh_token;
+    expect((await refresh(ada.refreshToken)).body.code).toBe("invalid_refresh_token");
+    expect((await refresh(latest)).status).toBe(200);
+  });
+
+  test("that comes back later ends the session, and its owner can read why", async () => {
+    const { anyone, person, refresh, pass, as } = await world();
+    for (const generations of [1, 3, 12]) {
+      const ada = await person(`ada${generations}@example.com`);
+      let latest = ada.refreshToken;
+      let access = ada.token;
+      for (let turn = 0; turn < generations; turn += 1) {
+        const { body } = await refresh(latest);
+        latest = body.refresh_token;
+        access = body.access_token;
+      }
+      pass(11 * SECOND);
+      const thief = await refresh(ada.refreshToken);
+      expect([thief.status, thief.body.code]).toEqual([401, "invalid_refresh_token"]);
+      expect((await refresh(latest)).status).toBe(401);
+      expect((await as(access).get("/users/me")).body.code).toBe("invalid_token");
+      const { body: token } = await anyone.post("/auth/login", {
+        username: ada.user.email,
+        password: PASSWORD,
+      });
+      const { body: events } = await as(token.access_token).get("/users/me/events");
+      expect(events.map(({ type }: { type: string }) => type)).toContain("session.reuse_detected");
+    }
+  });
+
+  test("that nobody issued, or whose session is over, is refused alike and ends nothing", async () => {
+    const { anyone, person, refresh, as, sql } = await world();
+    const [ada, bob] = [await person(), await person("bob@example.com")];
+    await as(bob.token).post("/auth/logout", {});
+    const real = readRefreshToken(ada.refreshToken);
+    if (!real) throw new Error("the token of a sign-in can be read");
+    const { body: next } = await refresh(ada.refreshToken);
+    const made = (parts: Partial<typeof real>) => writeRefreshToken({ ...real, ...parts });
+    const flipped = (at: number) => {
+      const letter = ada.refreshToken[at] === "A" ? "B" : "A";
+      return ada.refreshToken.slice(0, at) + letter + ada.refreshToken.slice(at + 1);
+    };
+    const stranger = Buffer.alloc(16, 7);
+    const refused: Record<string, string> = {
+      garbage: "garbage",
+      "a JWT": ada.token,
+      truncated: ada.refreshToken.slice(0, -1),
+      longer: `${ada.refreshToken}A`,
+      "another secret, tag kept": flipped(60),
+      "another session, tag kept": flipped(8),
+      "another tag": flipped(ada.refreshToken.length - 3),
+      "names a living session, never issued": made({ seed: stranger, secret: Buffer.alloc(32, 1) }),
+      "an ended session's": bob.refreshToken,
+      "a session that never was": made({ sessionId: crypto.randomUUID(), seed: stranger }),
+    };
+    for (const [what, token] of Object.entries(refused)) {
+      const { status, body, headers } = await refresh(token);
+      expect([what, status, body.code, body.detail]).toEqual([
+        what,
+        401,
+        "invalid_refresh_token",
+        "Could not refresh the session",
+      ]);
+      expect(headers.get("www-authenticate")).toBe('Bearer realm="bunker"');
+    }
+    for (const body of [
+      {},
+      { refresh_token: 1 },
+      { refresh_token: "" },
+      { refresh_token: "x".repeat(513) },
+    ])
+      expect((await anyone.post("/auth/refresh", body)).status).toBe(422);
+    expect((await refresh(next.refresh_token)).status).toBe(200);
+    const [row] =
+      await sql`select count(*)::int as n from events where type = 'session.reuse_detected'`;
+    expect(row?.["n"]).toBe(0);
+  });
+
+  test("ends after 30 days of silence, and after 90 in any case", async () => {
+    const { person, refresh, pass } = await world();
+    const [ada, bob] = [await person(), await person("bob@example.com")];
+    pass(29 * DAY);
+    let { body } = await refresh(ada.refreshToken);
+    pass(2 * DAY);
+    expect((await refresh(bob.refreshToken)).status).toBe(401);
+    for (const days of [29, 20, 20]) {
+      const answer = await refresh(body.refresh_token);
+      expect(answer.status).toBe(200);
+      body = answer.body;
+      pass(days * DAY);
+    }
+    expect((await refresh(body.refresh_token)).status).toBe(401);
+  });
+
+  test("stands nowhere in clear", async () => {
+    const { person, sql } = await world();
+    const ada = await person();
+    const token = readRefreshToken(ada.refreshToken);
+    const [row] = await sql`select * from sessions`;
+    const stored = Object.values(row ?? {}).map((value) =>
+      Buffer.isBuffer(value) ? value.toString("hex") : String(value),
+    );
+    for (const part of [token?.secret, token?.seed])
+      expect(stored.some((text) => text.includes(part?.toString("hex") ?? ""))).toBe(false);
+  });
+
+  test("of a deactivated account is refused", async () => {
+    const { person, refresh, superuser, as } = await world();
+    const [root, ada] = [await superuser(), await person()];
+    await as(root.token).patch(`/users/${ada.id}`, { is_active: false });
+    expect((await refresh(ada.refreshToken)).status).toBe(401);
+    await as(root.token).patch(`/users/${ada.id}`, { is_active: true });
+    expect((await refresh(ada.refreshToken)).status).toBe(401);
+    expect((await as(ada.token).get("/users/me")).status).toBe(401);
+  });
+});
+
+describe("sessions", () => {
+  test("are told apart by device and origin, and by whether they are this one", async () => {
+    const { person, signIn, as } = await world();
+    await person();
+    const firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    const here = await signIn("ada@example.com", { "user-agent": firefox });
+    await signIn("ada@example.com", { "user-agent": "curl/8.5.0" });
+    const { body } = await as(here.access_token).get("/users/me/sessions");
+    expect(body.map(({ device }: { device: string }) => device)).toEqual([
+      null,
+      "Firefox on Linux",
+      "curl",
+    ]);
+    expect(body.map((one: { is_current: boolean }) => one.is_current)).toEqual([
+      false,
+      true,
+      false,
+    ]);
+    expect(Object.keys(body[0])).toEqual([
+      ...["id", "device", "address", "created_at", "last_used_at", "is_current"],
+    ]);
+  });
+
+  test("are ended by their owner, with their access tokens, and by nobody else", async () => {
+    const { person, signIn, as } = await world();
+    const [ada, bob] = [await person(), await person("bob@example.com")];
+    const other = await signIn("ada@example.com");
+    const list = (await as(ada.token).get("/users/me/sessions")).body;
+    const theirs = list.find((one: { is_current: boolean }) => !one.is_current).id;
+    expect((await bob.delete(`/users/me/sessions/${theirs}`)).status).toBe(404);
+    expect((await ada.delete("/users/me/sessions/nonsense")).status).toBe(422);
+    expect((await as(other.access_token).get("/users/me")).status).toBe(200);
+    expect((await ada.delete(`/users/me/sessions/${theirs}`)).status).toBe(204);
+    expect((await as(other.access_token).get("/users/me")).status).toBe(401);
+    expect((await ada.delete(`/users/me/sessions/${theirs}`)).status).toBe(404);
+    const more = await signIn("ada@example.com");
+    expect((await ada.delete("/users/me/sessions")).status).toBe(204);
+    expect((await as(more.access_token).get("/users/me")).status).toBe(401);
+    expect((await ada.get("/users/me")).status).toBe(200);
+    expect((await bob.get("/users/me")).status).toBe(200);
+  });
+
+  test("end by logout: here, elsewhere, everywhere, also by the refresh token", async () => {
+    const { person, signIn, refresh, as, send } = await world();
+    await person();
+    const three = () => Promise.all([1, 2, 3].map(() => signIn("ada@example.com")));
+    const living = async (tokens: { access_token: string }[]) =>
+      (await Promise.all(tokens.map((token) => as(token.access_token).get("/users/me")))).map(
+        ({ status }) => status === 200,
+      );
+    const expected = {
+      current: [false, true, true],
+      others: [true, false, false],
+      all: [false, false, false],
+    };
+    for (const [scope, alive] of Object.entries(expected)) {
+      const byAccess = await three();
+      expect((await as(byAccess[0]?.access_token).post("/auth/logout", { scope })).status).toBe(
+        204,
+      );
+      expect([scope, await living(byAccess)]).toEqual([scope, alive]);
+      const byRefresh = await three();
+      expect((await as(byRefresh[0]?.refresh_token).post("/auth/logout", { scope })).status).toBe(
+        204,
+      );
+      expect([scope, await living(byRefresh)]).toEqual([scope, alive]);
+    }
+    const last = await signIn("ada@example.com");
+    const headers = { authorization: `Bearer ${last.access_token}` };
+    expect((await send("POST", "/api/v1/auth/logout", { headers })).status).toBe(204);
+    expect((await refresh(last.refresh_token)).status).toBe(401);
+    expect((await as(last.refresh_token).post("/auth/logout", {})).body.code).toBe("invalid_token");
+    expect((await as().post("/auth/logout", {})).body.code).toBe("not_signed_in");
+    expect((await as("").post("/auth/logout", { scope: "x" })).status).toBe(401);
+  });
+
+  test("a refresh token opens nothing else", async () => {
+    const { person, as } = await world();
+    const ada = await person();
+    expect((await as(ada.refreshToken).get("/users/me")).body.code).toBe("invalid_token");
+  });
+
+  test("that ran out are purged, a few at a time, and living ones are not", async () => {
+    const { ctx, person, refresh, pass, sql } = await world();
+    const [ada] = [await person(), await person("bob@example.com")];
+    pass(20 * DAY);
+    await refresh(ada.refreshToken);
+    pass(20 * DAY);
+    expect(await purgeSessions(ctx)).toBe(1);
+    expect(await purgeSessions(ctx)).toBe(0);
+    const [row] = await sql`select count(*)::int as n from sessions`;
+    expect(row?.["n"]).toBe(1);
+  });
+});
