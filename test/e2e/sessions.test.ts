@@ -1,5 +1,13 @@
 /** Sessions over four instances on one database: the server that E2E_DATABASE_URL names. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import {
+  afterAll,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
 import { connect } from "../../src/db/db.ts";
 import { command, emptyFolder, rounds, serve } from "../support/program.ts";
 
@@ -25,8 +33,8 @@ interface Answer {
 describe.if(home !== undefined)("over four instances", () => {
   let urls: string[] = [];
 
-  beforeAll(async () => {
-    await admin?.unsafe(`create database ${name}`);
+  beforeAll(async () => void (await admin?.unsafe(`create database ${name}`)));
+  beforeEach(async () => {
     const servers = await Promise.all([1, 2, 3, 4].map(() => serve({ env, cwd: emptyFolder() })));
     urls = servers.map(({ url }) => url);
   });
@@ -75,9 +83,9 @@ describe.if(home !== undefined)("over four instances", () => {
   });
 
   test("whatever takes a token's power is felt on every instance", async () => {
-    await person("root");
-    await command(["users", "promote", "root"], { env, cwd: emptyFolder() });
-    const root = (await signIn("root")).access_token;
+    await person("chief");
+    await command(["users", "promote", "chief"], { env, cwd: emptyFolder() });
+    const root = (await signIn("chief")).access_token;
     const second = await person("second");
     await command(["users", "promote", "second"], { env, cwd: emptyFolder() });
     const statuses = (token: string, path = "/users/me") =>
