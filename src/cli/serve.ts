@@ -29,6 +29,8 @@ export async function serve(config: Config): Promise<void> {
     const server = listen(wired.ctx, app);
     const stopped = untilStopped();
     print(await banner(wired, server));
+    if (config.rateLimit === "off")
+      wired.ctx.log.warn({}, "RATE_LIMIT=off: nothing limits how often anybody tries.");
     const stopJobs = startJobs(wired.ctx);
     await stopped;
     stopJobs();
@@ -55,8 +57,6 @@ async function prepare(
   { pending, unknown }: MigrationStatus,
 ): Promise<void> {
   const { config, log } = ctx;
-  if (config.rateLimit === "off")
-    log.warn({}, "RATE_LIMIT=off: nothing limits how often anybody tries.");
   const applied = pending.length > 0 ? await migrate(database.sql) : [];
   if (applied.length > 0) log.info({ applied }, "The database schema was brought up to date.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");

@@ -20,6 +20,7 @@ interface Operation {
 }
 export interface Document {
   paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, object> };
 }
 
 const JSON_TYPE = "application/json";
@@ -48,8 +49,10 @@ function responseOf(status: number, response: Body): Body {
   const codes = schema[PROBLEM_CODES];
   if (!codes)
     return {
+      // The rest of a titled schema stands beside the content: http/openapi-names brings them together.
+      ...("title" in response ? response : {}),
       description: response.description ?? "Done.",
-      content: contentOf(schema, [JSON_TYPE]),
+      ...(status === 204 ? {} : { content: contentOf(schema, [JSON_TYPE]) }),
     };
   const own = { properties: { status: { const: status }, code: { enum: codes } } };
   const problem = { allOf: [{ $ref: "#/components/schemas/Problem" }, own] };

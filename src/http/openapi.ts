@@ -4,6 +4,7 @@ import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import { version } from "../kit/build.ts";
 import { Problem } from "../kit/problem.ts";
 import { corrected, type Document } from "./openapi-correction.ts";
+import { namedByTitle } from "./openapi-names.ts";
 import { problemView } from "./problems.ts";
 
 /** The page's script and style come with us: the page works with the network cut, and runs nobody else's code. */
@@ -83,7 +84,10 @@ async function describe(options: Parameters<typeof openapiRoutes>[0]): Promise<D
   );
   const get = (path: string) => app.handle(new Request(`http://localhost${path}`));
   const raw = (await (await get("/openapi.json")).json()) as Document;
-  return { document: corrected(raw, options), page: await localPage(await get("/docs")) };
+  return {
+    document: namedByTitle(corrected(raw, options)),
+    page: await localPage(await get("/docs")),
+  };
 }
 
 export const openapiAssets = new Elysia({ name: "openapi-assets" }).get(

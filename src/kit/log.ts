@@ -1,14 +1,27 @@
-import { pino } from "pino";
-
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
 /** A log line is a sentence and fields, written once, where the failure is handled. An error goes into the field `err`. */
 export type Log = Record<Exclude<LogLevel, "silent">, (fields: object, sentence: string) => void>;
 
-/** JSON lines on standard error: standard output belongs to what a command was asked for. */
-export const openLog = (level: LogLevel): Log =>
-  pino(
+/**
+ * JSON lines on standard error: standard output belongs to what a command was asked for. pino is loaded at the first line:
+ * a start that has nothing to say does not wait for it.
+ */
+export function openLog(level: LogLevel): Log {
+  let opened: Log | undefined;
+  const write =
+    (name: keyof Log): Log[keyof Log] =>
+    (fields, sentence) => {
+      opened ??= openPino(level);
+      opened[name](fields, sentence);
+    };
+  return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
+}
+
+function openPino(level: LogLevel): Log {
+  const { pino }: typeof import("pino") = require("pino");
+  return pino(
     {
       level,
       base: null,
@@ -17,6 +30,7 @@ export const openLog = (level: LogLevel): Log =>
     },
     pino.destination(2),
   );
+}
 
 const FRAMES_MAX = 12;
 

@@ -87,6 +87,7 @@ export const TokenView = t.Object(
     }),
   },
   {
+    title: "Token",
     description: "An access token, and what continues the session when it has run out.",
     examples: [
       {

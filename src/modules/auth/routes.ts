@@ -10,7 +10,6 @@ import { Login, LogOut, Refresh, Registration, TokenView } from "./model.ts";
 export const authRoutes = (ctx: Ctx) =>
   new Elysia({ name: "auth", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
-    .model({ User: UserView, Token: TokenView })
     .post(
       "/register",
       async ({ actor, body, set, status }) => {
@@ -28,7 +27,7 @@ export const authRoutes = (ctx: Ctx) =>
         },
         body: Registration,
         response: {
-          201: "User",
+          201: UserView,
           ...fails(
             ...bodyProblems,
             ...serverProblems,
@@ -49,7 +48,7 @@ export const authRoutes = (ctx: Ctx) =>
       },
       body: Login,
       response: {
-        200: "Token",
+        200: TokenView,
         ...fails(...bodyProblems, ...serverProblems, "invalid_credentials", "account_inactive"),
       },
     });
@@ -58,7 +57,6 @@ export const authRoutes = (ctx: Ctx) =>
 export const continuationRoutes = (ctx: Ctx) =>
   new Elysia({ name: "continuation", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
-    .model({ Token: TokenView })
     .post("/refresh", ({ actor, body }) => refresh(ctx, actor, body.refresh_token), {
       public: true,
       detail: {
@@ -69,7 +67,7 @@ export const continuationRoutes = (ctx: Ctx) =>
       },
       body: Refresh,
       response: {
-        200: "Token",
+        200: TokenView,
         ...fails(...bodyProblems, ...serverProblems, "invalid_refresh_token"),
       },
     })

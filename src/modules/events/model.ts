@@ -22,7 +22,7 @@ export const EventView = t.Object(
     request_id: t.Nullable(t.String({ description: "The X-Request-Id of the answer." })),
     data: t.Record(t.String(), t.Unknown()),
   },
-  { description: "Something that happened." },
+  { title: "Event", description: "Something that happened." },
 );
 
 export const eventView = (event: Event) => ({

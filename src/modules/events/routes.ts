@@ -10,7 +10,6 @@ import { EventView, eventView } from "./model.ts";
 export const myEventRoutes = (ctx: Ctx) =>
   new Elysia({ name: "my-events", prefix: "/users/me/events", tags: ["events"] })
     .use(guard(ctx))
-    .model({ Event: EventView })
     .get(
       "",
       async ({ actor, query, set }) => {
@@ -32,6 +31,6 @@ export const myEventRoutes = (ctx: Ctx) =>
             'Sign-ins, changes and their origin, the latest first. While there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
         },
         query: PageQuery,
-        response: { 200: t.Array(t.Ref("Event")), ...fails(...tokenProblems, "invalid_request") },
+        response: { 200: t.Array(EventView), ...fails(...tokenProblems, "invalid_request") },
       },
     );

@@ -1,8 +1,8 @@
-import bowser from "bowser";
-
-/** What a person calls the device, from what its browser calls itself: "Firefox on Linux". Undefined for silence. */
-export function deviceOf(userAgent: string | null): string | null {
+/** What a person calls the device, from what its browser calls itself: "Firefox on Linux". Null for silence. */
+export async function deviceOf(userAgent: string | null): Promise<string | null> {
   if (!userAgent) return null;
+  // Loaded when somebody asks: a start does not need it.
+  const { default: bowser } = await import("bowser");
   const { browser, os, platform } = bowser.parse(userAgent);
   const place = [os.name, platform.model].find((name) => name);
   if (browser.name && place) return `${browser.name} on ${place}`;

@@ -11,12 +11,12 @@ export const SessionView = t.Object(
     last_used_at: t.String({ format: "date-time", description: "The last refresh." }),
     is_current: t.Boolean({ description: "The one in which this was asked." }),
   },
-  { description: "A sign-in that goes on." },
+  { title: "Session", description: "A sign-in that goes on." },
 );
 
-export const sessionView = (session: Session, currentId: string) => ({
+export const sessionView = async (session: Session, currentId: string) => ({
   id: session.id,
-  device: deviceOf(session.userAgent),
+  device: await deviceOf(session.userAgent),
   address: session.address,
   created_at: session.createdAt.toISOString(),
   last_used_at: session.lastUsedAt.toISOString(),

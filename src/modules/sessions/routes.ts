@@ -10,11 +10,12 @@ import { endSession, listSessions, logOut } from "./sessions.ts";
 export const sessionRoutes = (ctx: Ctx) =>
   new Elysia({ name: "sessions", prefix: "/users/me/sessions", tags: ["sessions"] })
     .use(guard(ctx))
-    .model({ Session: SessionView })
     .get(
       "",
       async ({ actor }) =>
-        (await listSessions(ctx, actor)).map((session) => sessionView(session, actor.session.id)),
+        Promise.all(
+          (await listSessions(ctx, actor)).map((session) => sessionView(session, actor.session.id)),
+        ),
       {
         signedIn: true,
         detail: {
@@ -22,7 +23,7 @@ export const sessionRoutes = (ctx: Ctx) =>
           summary: "List your sessions",
           description: "Where you are signed in, the oldest first; at most 200.",
         },
-        response: { 200: t.Array(t.Ref("Session")), ...fails(...tokenProblems) },
+        response: { 200: t.Array(SessionView), ...fails(...tokenProblems) },
       },
     )
     .delete(

@@ -27,7 +27,7 @@ export const UserView = t.Object(
     created_at: t.String({ format: "date-time" }),
     updated_at: t.String({ format: "date-time" }),
   },
-  { description: "An account.", examples: [example] },
+  { title: "User", description: "An account.", examples: [example] },
 );
 
 /** A user as callers see one; never a hash. */

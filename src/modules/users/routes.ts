@@ -21,7 +21,6 @@ import { deleteUser, getUser, updateUser } from "./users.ts";
 export const meRoutes = (ctx: Ctx) =>
   new Elysia({ name: "me", prefix: "/users/me", tags: ["users"] })
     .use(guard(ctx))
-    .model({ User: UserView })
     .get("", ({ actor }) => userView(actor.user), {
       signedIn: true,
       detail: {
@@ -29,7 +28,7 @@ export const meRoutes = (ctx: Ctx) =>
         summary: "Read yourself",
         description: "The account that the access token belongs to.",
       },
-      response: { 200: "User", ...fails(...tokenProblems) },
+      response: { 200: UserView, ...fails(...tokenProblems) },
     })
     .put(
       "",
@@ -43,7 +42,7 @@ export const meRoutes = (ctx: Ctx) =>
           description: "Does the same as PATCH: a field left out stays as it is.",
         },
         body: ProfileChanges,
-        response: { 200: "User", ...fails(...tokenProblems, ...bodyProblems, "username_taken") },
+        response: { 200: UserView, ...fails(...tokenProblems, ...bodyProblems, "username_taken") },
       },
     )
     .patch(
@@ -59,7 +58,7 @@ export const meRoutes = (ctx: Ctx) =>
             "JSON Merge Patch (RFC 7396): a field left out stays as it is, null clears it.",
         },
         body: ProfileChanges,
-        response: { 200: "User", ...fails(...tokenProblems, ...bodyProblems, "username_taken") },
+        response: { 200: UserView, ...fails(...tokenProblems, ...bodyProblems, "username_taken") },
       },
     );
 
@@ -121,42 +120,38 @@ const superuserProblems = [...tokenProblems, "forbidden"] as const;
 
 /** Everybody's accounts, for superusers. */
 export const userRoutes = (ctx: Ctx) =>
-  new Elysia({ name: "users", prefix: "/users", tags: ["users"] })
-    .use(guard(ctx))
-    .model({ User: UserView })
-    .get(
-      "",
-      async ({ actor, query, set }) => {
-        const page = readPage(query);
-        const { rows, headers } = await readRows(page, {
-          path: "/api/v1/users",
-          list: (limit) => listUsers(ctx, actor, { start: page.start, limit }),
-          count: () => countUsers(ctx, actor),
-        });
-        Object.assign(set.headers, headers);
-        return rows.map(userView);
+  new Elysia({ name: "users", prefix: "/users", tags: ["users"] }).use(guard(ctx)).get(
+    "",
+    async ({ actor, query, set }) => {
+      const page = readPage(query);
+      const { rows, headers } = await readRows(page, {
+        path: "/api/v1/users",
+        list: (limit) => listUsers(ctx, actor, { start: page.start, limit }),
+        count: () => countUsers(ctx, actor),
+      });
+      Object.assign(set.headers, headers);
+      return rows.map(userView);
+    },
+    {
+      superuser: true,
+      detail: {
+        operationId: "listUsers",
+        summary: "List users",
+        description:
+          'In the order in which they registered. While there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
       },
-      {
-        superuser: true,
-        detail: {
-          operationId: "listUsers",
-          summary: "List users",
-          description:
-            'In the order in which they registered. While there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
-        },
-        query: PageQuery,
-        response: {
-          200: t.Array(t.Ref("User")),
-          ...fails(...superuserProblems, "invalid_request"),
-        },
+      query: PageQuery,
+      response: {
+        200: t.Array(UserView),
+        ...fails(...superuserProblems, "invalid_request"),
       },
-    );
+    },
+  );
 
 /** One account, for superusers. */
 export const userByIdRoutes = (ctx: Ctx) =>
   new Elysia({ name: "user-by-id", prefix: "/users", tags: ["users"] })
     .use(guard(ctx))
-    .model({ User: UserView })
     .get("/:id", async ({ actor, params }) => userView(await getUser(ctx, actor, params.id)), {
       superuser: true,
       detail: {
@@ -165,7 +160,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
         description: "Any account, by its id.",
       },
       params: ById,
-      response: { 200: "User", ...fails(...superuserProblems, "not_found", "invalid_request") },
+      response: { 200: UserView, ...fails(...superuserProblems, "not_found", "invalid_request") },
     })
     .patch(
       "/:id",
@@ -182,7 +177,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
         params: ById,
         body: UserChanges,
         response: {
-          200: "User",
+          200: UserView,
           ...fails(
             ...superuserProblems,
             ...bodyProblems,
