@@ -1,6 +1,7 @@
 import type { Config } from "./config.ts";
 import type { Db } from "./db/db.ts";
 import type { users } from "./db/schema.ts";
+import type { HashingGate } from "./kit/hashing-gate.ts";
 import type { Log } from "./kit/log.ts";
 import type { AccessTokens } from "./kit/token.ts";
 
@@ -12,6 +13,7 @@ export interface Ctx {
   config: Config;
   db: Db;
   log: Log;
+  hashing: HashingGate;
   now: () => Date;
   tokens: AccessTokens;
   readiness: () => Promise<Readiness>;

@@ -1,10 +1,12 @@
 import { statfs } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
 import type { Ctx, Readiness } from "./ctx.ts";
 import { causeOf, type Database, isOutage, openDatabase, type Place } from "./db/db.ts";
 import { type MigrationStatus, migrationStatus } from "./db/migrate.ts";
 import { Exit } from "./kit/exit.ts";
+import { openHashingGate } from "./kit/hashing-gate.ts";
 import { type Log, openLog } from "./kit/log.ts";
 import { keptSecret, weaknessOf } from "./kit/secret.ts";
 import { accessTokens } from "./kit/token.ts";
@@ -19,6 +21,9 @@ export interface Wired {
 
 /** Connections of the embedded database beyond the server's own pool: for commands beside it, and PostgreSQL's reserve. */
 const SPARE_CONNECTIONS = 20;
+/** One core is left to those who are signed in already. A queue is as long as it can be served within the wait. */
+const atOnce = Math.max(1, availableParallelism() - 1);
+const gateBounds = { atOnce, queueMax: 64 * atOnce, waitMaxMs: 2_000 };
 const READINESS_MAX_MS = 1_000;
 const DISK_MIN_BYTES = 64 << 20;
 
@@ -42,6 +47,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       config,
       db: database.db,
       log,
+      hashing: openHashingGate(gateBounds),
       now: () => new Date(),
       tokens: tokensOf(config),
       readiness: () => readiness({ database, log, dataDir: embedded && config.dataDir }),

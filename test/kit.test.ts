@@ -2,10 +2,12 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { openHashingGate } from "../src/kit/hashing-gate.ts";
 import { nearest } from "../src/kit/nearest.ts";
 import { hashPassword, readPassword, verifyPassword } from "../src/kit/password.ts";
 import { keptSecret, weaknessOf } from "../src/kit/secret.ts";
 
+const gate = openHashingGate({ atOnce: 1, queueMax: 1, waitMaxMs: 10_000 });
 const read = (password: string, names: string[] = [], minLength = 8) => {
   const found = readPassword("/password", password, { minLength, names });
   return typeof found === "string" ? "good" : found.code;
@@ -43,12 +45,12 @@ describe("passwords", () => {
   });
 
   test("are hashed with argon2id at 19 MiB and two passes", async () => {
-    const hash = await hashPassword("correct horse");
+    const hash = await hashPassword(gate, "correct horse");
     expect(hash).toStartWith("$argon2id$v=19$m=19456,t=2,p=1$");
-    expect(await verifyPassword("correct horse", hash)).toBe(true);
-    expect(await verifyPassword("Correct horse", hash)).toBe(false);
-    expect(await verifyPassword("", hash)).toBe(false);
-    expect(await verifyPassword("correct horse", undefined)).toBe(false);
+    expect(await verifyPassword(gate, "correct horse", hash)).toBe(true);
+    expect(await verifyPassword(gate, "Correct horse", hash)).toBe(false);
+    expect(await verifyPassword(gate, "", hash)).toBe(false);
+    expect(await verifyPassword(gate, "correct horse", undefined)).toBe(false);
   });
 });
 

@@ -1,5 +1,6 @@
 import commonPasswords from "./common-passwords.txt" with { type: "text" };
 import { fold } from "./fold.ts";
+import type { HashingGate } from "./hashing-gate.ts";
 import { type FieldProblem, fieldProblem } from "./problem.ts";
 
 /** OWASP's second recommendation for Argon2id: 19 MiB, two passes, one lane. */
@@ -13,13 +14,19 @@ export const PASSWORD_MAX_LENGTH = 128;
 /** Unicode has several spellings of one text; keyboards differ in which they send (RFC 8265, section 4). */
 const normalised = (password: string) => password.normalize("NFC");
 
-export const hashPassword = (password: string): Promise<string> =>
-  Bun.password.hash(normalised(password), cost);
+export const hashPassword = (gate: HashingGate, password: string): Promise<string> =>
+  gate.pass(() => Bun.password.hash(normalised(password), cost));
 
 /** Takes the time of one hash whether or not there is one to compare with. */
-export async function verifyPassword(password: string, hash: string | undefined): Promise<boolean> {
+export async function verifyPassword(
+  gate: HashingGate,
+  password: string,
+  hash: string | undefined,
+): Promise<boolean> {
   if (password === "") return false;
-  const isRight = await Bun.password.verify(normalised(password), hash ?? nobodysHash);
+  const isRight = await gate.pass(() =>
+    Bun.password.verify(normalised(password), hash ?? nobodysHash),
+  );
   return isRight && hash !== undefined;
 }
 

@@ -121,6 +121,13 @@ export const problems = {
     remedy:
       "Try again later. Whoever runs the service finds the cause in its log, by the request id.",
   },
+  busy: {
+    status: 503,
+    title: "Too many sign-ins at once",
+    detail: "Too many passwords are being checked",
+    remedy:
+      "Nothing was done. Try again after the seconds that Retry-After names; whoever is signed in already notices nothing of it.",
+  },
   database_unavailable: {
     status: 503,
     title: "The database is away",

@@ -32,7 +32,7 @@ export async function register(email: string, password: string): Promise<string>
     case 500:
       return error.value.code satisfies "internal";
     case 503:
-      return error.value.code satisfies "database_unavailable";
+      return error.value.code satisfies "database_unavailable" | "busy";
   }
   return error satisfies never;
 }
@@ -49,6 +49,7 @@ export async function logIn(username: string, password: string): Promise<string>
     case "unsupported_media_type":
     case "internal":
     case "database_unavailable":
+    case "busy":
       return error.value.detail;
   }
   return error.value satisfies never;

@@ -3,6 +3,7 @@ import { createApp } from "../../src/app.ts";
 import { type Config, readConfig } from "../../src/config.ts";
 import type { Ctx } from "../../src/ctx.ts";
 import { openDatabase } from "../../src/db/db.ts";
+import { openHashingGate } from "../../src/kit/hashing-gate.ts";
 import { accessTokens } from "../../src/kit/token.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
 import { atTheEnd, freshDatabase } from "./postgres.ts";
@@ -39,6 +40,7 @@ export async function world(settings: Partial<Config> = {}) {
     config,
     db: database.db,
     log: { debug: note, info: note, warn: note, error: note },
+    hashing: openHashingGate({ atOnce: 2, queueMax: 200, waitMaxMs: 30_000 }),
     now: () => new Date(),
     tokens: accessTokens({
       secret: SECRET,

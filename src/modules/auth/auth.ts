@@ -23,7 +23,7 @@ export interface Token {
 
 /** Makes an account for whoever comes. Throws `registration_closed`, and what `createUser` throws. */
 export async function register(
-  ctx: Pick<Ctx, "config" | "db" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "hashing" | "now">,
   actor: Actor,
   input: Omit<NewUser, "isSuperuser">,
 ): Promise<User> {
@@ -36,12 +36,12 @@ export async function register(
  * unknown name and a wrong password; only who knows the password learns that the account is off (`account_inactive`).
  */
 export async function logIn(
-  ctx: Pick<Ctx, "db" | "now" | "tokens">,
+  ctx: Pick<Ctx, "db" | "hashing" | "now" | "tokens">,
   actor: Stranger,
   input: { username: string; password: string },
 ): Promise<Token> {
   const found = await findCredentials(ctx, input.username);
-  if (!(await verifyPassword(input.password, found?.passwordHash)) || !found)
+  if (!(await verifyPassword(ctx.hashing, input.password, found?.passwordHash)) || !found)
     throw new Problem("invalid_credentials");
   if (!found.isActive) throw new Problem("account_inactive");
   const started = await ctx.db.transaction((tx) =>

@@ -34,6 +34,7 @@ export const authRoutes = (ctx: Ctx) =>
             "registration_closed",
             "email_taken",
             "username_taken",
+            "busy",
           ),
         },
       },
@@ -49,7 +50,13 @@ export const authRoutes = (ctx: Ctx) =>
       body: Login,
       response: {
         200: TokenView,
-        ...fails(...bodyProblems, ...serverProblems, "invalid_credentials", "account_inactive"),
+        ...fails(
+          ...bodyProblems,
+          ...serverProblems,
+          "invalid_credentials",
+          "account_inactive",
+          "busy",
+        ),
       },
     });
 

@@ -7,9 +7,9 @@ import { record } from "../events/events.ts";
 import { endSessionsOf, except } from "../sessions/sessions.ts";
 import { findCredentials } from "./users.ts";
 
-/** Sets a new password and ends every session. Throws `not_found`, `invalid_request`. */
+/** Sets a new password and ends every session. Throws `not_found`, `invalid_request`, `busy`. */
 export async function setPassword(
-  ctx: Pick<Ctx, "config" | "db" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "hashing" | "now">,
   actor: Actor,
   input: { user: User; password: string },
 ): Promise<void> {
@@ -19,10 +19,10 @@ export async function setPassword(
 
 /**
  * Changes one's own password, and ends one's other sessions (OWASP ASVS 5.0, 6.2.3 and 7.4.3). Throws
- * `invalid_credentials` where the present one is wrong, and `invalid_request`.
+ * `invalid_credentials` where the present one is wrong, `invalid_request`, and `busy`.
  */
 export async function changePassword(
-  ctx: Pick<Ctx, "config" | "db" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "hashing" | "now">,
   actor: SignedIn,
   input: { currentPassword: string; newPassword: string },
 ): Promise<void> {
@@ -39,10 +39,10 @@ const FRESH_MS = 10 * 60_000;
 
 /**
  * Lets pass who proved lately who they are: by a fresh sign-in, which a refresh does not make, or by the password. Throws
- * `reauthentication_required`, `invalid_credentials`.
+ * `reauthentication_required`, `invalid_credentials`, `busy`.
  */
 export async function confirm(
-  ctx: Pick<Ctx, "db" | "now">,
+  ctx: Pick<Ctx, "db" | "hashing" | "now">,
   actor: SignedIn,
   currentPassword: string | undefined,
 ): Promise<void> {
@@ -51,20 +51,27 @@ export async function confirm(
   if (age > FRESH_MS) throw new Problem("reauthentication_required");
 }
 
-async function verify(ctx: Pick<Ctx, "db">, { user }: SignedIn, password: string): Promise<void> {
+async function verify(
+  ctx: Pick<Ctx, "db" | "hashing">,
+  { user }: SignedIn,
+  password: string,
+): Promise<void> {
   const found = await findCredentials(ctx, user.username);
-  if (!(await verifyPassword(password, found?.passwordHash)))
+  if (!(await verifyPassword(ctx.hashing, password, found?.passwordHash)))
     throw new Problem("invalid_credentials");
 }
 
 function newHash(
-  { config }: Pick<Ctx, "config">,
+  { config, hashing }: Pick<Ctx, "config" | "hashing">,
   pointer: string,
   { user, password }: { user: User; password: string },
 ): Promise<string> {
   const names = [user.email, user.username, user.fullName ?? ""];
   const rules = { minLength: config.passwordMinLength, names };
-  return hashPassword(accept({ password: readPassword(pointer, password, rules) }).password);
+  return hashPassword(
+    hashing,
+    accept({ password: readPassword(pointer, password, rules) }).password,
+  );
 }
 
 /** Whoever changes her own password stays signed in where she does it; everybody else with that account is out. */

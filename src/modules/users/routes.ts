@@ -83,7 +83,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
         body: PasswordChange,
         response: {
           204: t.Void(),
-          ...fails(...tokenProblems, ...bodyProblems, "invalid_credentials"),
+          ...fails(...tokenProblems, ...bodyProblems, "invalid_credentials", "busy"),
         },
       },
     )
@@ -111,6 +111,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
             "invalid_credentials",
             "reauthentication_required",
             "last_superuser",
+            "busy",
           ),
         },
       },

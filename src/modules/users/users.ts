@@ -32,10 +32,10 @@ export interface NewUser {
 
 /**
  * Makes an account; a username that was not given is made from the address. Throws `invalid_request` with all that is
- * wrong with its fields, `email_taken`, `username_taken`.
+ * wrong with its fields, `email_taken`, `username_taken`, `busy`.
  */
 export async function createUser(
-  ctx: Pick<Ctx, "config" | "db" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "hashing" | "now">,
   actor: Actor,
   input: NewUser,
 ): Promise<User> {
@@ -56,7 +56,7 @@ export async function createUser(
     fullName,
     locale,
     isSuperuser: input.isSuperuser ?? false,
-    passwordHash: await hashPassword(password),
+    passwordHash: await hashPassword(ctx.hashing, password),
   };
   const insert = (name: Name) => insertAs(ctx, actor, { row, username: name });
   if (username) return insert(username);

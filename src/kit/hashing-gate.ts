@@ -1,0 +1,62 @@
+import { Problem } from "./problem.ts";
+
+/** Bounds of what may hash passwords: how many at once, how many wait, and how long one waits at most. */
+export interface GateOptions {
+  atOnce: number;
+  queueMax: number;
+  waitMaxMs: number;
+}
+
+export interface HashingGate {
+  /** Does `work` when its turn comes. Throws `busy` where the queue is full, or the turn does not come in time. */
+  pass: <T>(work: () => Promise<T>) => Promise<T>;
+  /** How many hash now, and how many wait. */
+  depth: () => { running: number; waiting: number };
+}
+
+/**
+ * Keeps a flood of sign-ins from taking every core and all memory (CWE-400): each hash takes 19 MiB and some 30 ms of one
+ * core. Who comes first is served first; nobody is served who has waited so long that the client has probably gone.
+ */
+export function openHashingGate({ atOnce, queueMax, waitMaxMs }: GateOptions): HashingGate {
+  const queue: Turn[] = [];
+  let running = 0;
+
+  const turn = () =>
+    new Promise<void>((resolve, reject) => {
+      if (queue.length >= queueMax) throw new Problem("busy");
+      const leave = () => {
+        queue.splice(queue.indexOf(mine), 1);
+        reject(new Problem("busy"));
+      };
+      const mine: Turn = { take: resolve, timer: setTimeout(leave, waitMaxMs) };
+      queue.push(mine);
+    });
+
+  /** A slot is handed to the next in the queue, or given back. */
+  const leave = () => {
+    const next = queue.shift();
+    if (!next) {
+      running -= 1;
+      return;
+    }
+    clearTimeout(next.timer);
+    next.take();
+  };
+
+  const pass = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (running < atOnce) running += 1;
+    else await turn();
+    try {
+      return await work();
+    } finally {
+      leave();
+    }
+  };
+  return { pass, depth: () => ({ running, waiting: queue.length }) };
+}
+
+interface Turn {
+  take: () => void;
+  timer: ReturnType<typeof setTimeout>;
+}

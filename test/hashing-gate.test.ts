@@ -1,0 +1,56 @@
+import { expect, test } from "bun:test";
+import { openHashingGate } from "../src/kit/hashing-gate.ts";
+
+const bounds = { atOnce: 2, queueMax: 3, waitMaxMs: 10_000 };
+
+/** Work that ends when it is told to. */
+function held() {
+  const ends: (() => void)[] = [];
+  const work = () => new Promise<void>((resolve) => void ends.push(resolve));
+  const endOne = async () => {
+    ends.shift()?.();
+    await Bun.sleep(0);
+  };
+  return { work, endOne, started: () => ends.length };
+}
+
+test("at most so many hash at once, so many wait, and the rest is told to come back", async () => {
+  const gate = openHashingGate(bounds);
+  const { work, endOne, started } = held();
+  const inside = [1, 2, 3, 4, 5].map(() => gate.pass(work));
+  expect(gate.depth()).toEqual({ running: 2, waiting: 3 });
+  await expect(gate.pass(work)).rejects.toMatchObject({ code: "busy" });
+  expect(started()).toBe(2);
+  for (let left = 5; left > 0; left -= 1) await endOne();
+  await Promise.all(inside);
+  expect(gate.depth()).toEqual({ running: 0, waiting: 0 });
+});
+
+test("who came first is served first", async () => {
+  const gate = openHashingGate({ ...bounds, atOnce: 1 });
+  const order: number[] = [];
+  await Promise.all([1, 2, 3, 4].map((n) => gate.pass(async () => void order.push(n))));
+  expect(order).toEqual([1, 2, 3, 4]);
+});
+
+test("who has waited too long is told to come back, and never served", async () => {
+  const gate = openHashingGate({ atOnce: 1, queueMax: 3, waitMaxMs: 20 });
+  const { work, endOne } = held();
+  const first = gate.pass(work);
+  let served = false;
+  const late = gate.pass(async () => {
+    served = true;
+  });
+  await expect(late).rejects.toMatchObject({ code: "busy" });
+  expect(gate.depth()).toEqual({ running: 1, waiting: 0 });
+  await endOne();
+  await first;
+  expect([served, gate.depth().running]).toEqual([false, 0]);
+});
+
+test("work that fails gives its place back", async () => {
+  const gate = openHashingGate({ ...bounds, atOnce: 1 });
+  const failing = () => Promise.reject(new Error("no"));
+  await expect(gate.pass(failing)).rejects.toThrow("no");
+  expect(await gate.pass(async () => "yes")).toBe("yes");
+});
