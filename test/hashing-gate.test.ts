@@ -20,6 +20,7 @@ test("at most so many hash at once, so many wait, and the rest is told to come b
   const inside = [1, 2, 3, 4, 5].map(() => gate.pass(work));
   expect(gate.depth()).toEqual({ running: 2, waiting: 3 });
   await expect(gate.pass(work)).rejects.toMatchObject({ code: "busy" });
+  expect(gate.knock).toThrow("Too many passwords");
   expect(started()).toBe(2);
   for (let left = 5; left > 0; left -= 1) await endOne();
   await Promise.all(inside);

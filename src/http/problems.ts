@@ -134,7 +134,8 @@ export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>
       if (allowed.length > 0) set.headers["allow"] = allowed.join(", ");
       const { status, title } = problems[problem.code];
       const requestId = set.headers["x-request-id"];
-      if (status >= 500)
+      // A refusal on purpose is no failure: a flood of those would fill the log.
+      if (status >= 500 && !(error instanceof Problem))
         ctx.log.error({ err: error, request_id: requestId, route }, `Answered ${problem.code}`);
       const body = {
         type: `/problems/${problem.code}`,

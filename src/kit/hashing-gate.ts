@@ -10,6 +10,8 @@ export interface GateOptions {
 export interface HashingGate {
   /** Does `work` when its turn comes. Throws `busy` where the queue is full, or the turn does not come in time. */
   pass: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Throws `busy` where the queue is full: before a request that will hash costs the database anything. */
+  knock: () => void;
   /** How many hash now, and how many wait. */
   depth: () => { running: number; waiting: number };
 }
@@ -22,9 +24,13 @@ export function openHashingGate({ atOnce, queueMax, waitMaxMs }: GateOptions): H
   const queue: Turn[] = [];
   let running = 0;
 
+  const knock = () => {
+    if (queue.length >= queueMax) throw new Problem("busy");
+  };
+
   const turn = () =>
     new Promise<void>((resolve, reject) => {
-      if (queue.length >= queueMax) throw new Problem("busy");
+      knock();
       const leave = () => {
         queue.splice(queue.indexOf(mine), 1);
         reject(new Problem("busy"));
@@ -53,7 +59,7 @@ export function openHashingGate({ atOnce, queueMax, waitMaxMs }: GateOptions): H
       leave();
     }
   };
-  return { pass, depth: () => ({ running, waiting: queue.length }) };
+  return { pass, knock, depth: () => ({ running, waiting: queue.length }) };
 }
 
 interface Turn {

@@ -40,6 +40,7 @@ export async function logIn(
   actor: Stranger,
   input: { username: string; password: string },
 ): Promise<Token> {
+  ctx.hashing.knock();
   const found = await findCredentials(ctx, input.username);
   if (!(await verifyPassword(ctx.hashing, input.password, found?.passwordHash)) || !found)
     throw new Problem("invalid_credentials");
