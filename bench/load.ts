@@ -10,7 +10,7 @@ export interface Load {
 }
 
 /** One connection: the head that has come in so far, and how much of the body is still to come. */
-interface Exchange {
+export interface Exchange {
   head: string;
   leftBytes: number;
 }
@@ -50,7 +50,7 @@ function send(load: Load): Promise<number> {
   return promise;
 }
 
-function requestOf({ method, path, headers, body }: Load): string {
+export function requestOf({ method, path, headers, body }: Load): string {
   const all = { host: "localhost", ...headers, "content-length": String(Buffer.byteLength(body)) };
   const lines = Object.entries(all)
     .filter(([name]) => method === "POST" || name !== "content-length")
@@ -59,7 +59,7 @@ function requestOf({ method, path, headers, body }: Load): string {
 }
 
 /** Takes in a chunk; true when the answer is whole. Every answer that is measured says its Content-Length. */
-function isComplete(exchange: Exchange, chunk: Buffer): boolean {
+export function isComplete(exchange: Exchange, chunk: Buffer): boolean {
   if (exchange.leftBytes > 0) {
     exchange.leftBytes -= chunk.length;
     return exchange.leftBytes === 0;

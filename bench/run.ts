@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { measureFloods } from "./floods.ts";
 import { measureFootprint } from "./footprint.ts";
 import { type Effort, measureRequests } from "./requests.ts";
 import { compileAll } from "./servers.ts";
@@ -28,7 +29,9 @@ try {
   const coldStarts = await measureStarts(stage, binaries, starts);
   say("Measuring requests");
   const requests = await measureRequests(stage, binaries, effort);
-  console.log(printTable([...requests, ...coldStarts, ...footprint]));
+  say("Flooding");
+  const floods = await measureFloods(stage, binaries);
+  console.log(printTable([...requests, ...floods, ...coldStarts, ...footprint]));
 } catch (error) {
   if (!stage.isInterrupted()) console.error(error);
   process.exitCode = 1;

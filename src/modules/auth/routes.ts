@@ -19,7 +19,7 @@ export const authRoutes = (ctx: Ctx) =>
         return status(201, userView(user));
       },
       {
-        public: true,
+        anyone: true,
         detail: {
           operationId: "register",
           summary: "Register",
@@ -40,7 +40,7 @@ export const authRoutes = (ctx: Ctx) =>
       },
     )
     .post("/login", ({ actor, body }) => logIn(ctx, actor, body), {
-      public: true,
+      anyone: true,
       detail: {
         operationId: "login",
         summary: "Sign in",
@@ -65,7 +65,7 @@ export const continuationRoutes = (ctx: Ctx) =>
   new Elysia({ name: "continuation", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
     .post("/refresh", ({ actor, body }) => refresh(ctx, actor, body.refresh_token), {
-      public: true,
+      anyone: true,
       detail: {
         operationId: "refresh",
         summary: "Continue a session",
