@@ -12,7 +12,7 @@ export interface MigrationStatus {
   unknown: string[];
 }
 
-/** Asks the server what it holds. Throws an Exit where it is older than Bunker can work with. */
+/** Asks the server what it holds, in the simple protocol: one round trip for each question. Throws an Exit where it is older than Bunker can work with. */
 export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
   const applied = await appliedTags(sql);
   const known = migrations.map(({ tag }) => tag);
@@ -26,16 +26,15 @@ export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
 async function appliedTags(sql: Sql): Promise<string[]> {
   const [server] = await sql<{ version: number; words: string; isMigrated: boolean }[]>`
     select current_setting('server_version_num')::int as version, current_setting('server_version') as words,
-      to_regclass('public.bunker_migrations') is not null as "isMigrated"`;
+      to_regclass('public.bunker_migrations') is not null as "isMigrated"`.simple();
   if (server && server.version < SERVER_VERSION_MIN)
     throw new Exit(
       "unavailable",
       `The database server is PostgreSQL ${server.words}; Bunker needs 15 or newer.`,
     );
   if (!server?.isMigrated) return [];
-  return (await sql<{ tag: string }[]>`select tag from public.bunker_migrations order by tag`).map(
-    ({ tag }) => tag,
-  );
+  const tags = sql<{ tag: string }[]>`select tag from public.bunker_migrations order by tag`;
+  return (await tags.simple()).map(({ tag }) => tag);
 }
 
 /**

@@ -1,7 +1,7 @@
-import type { TUnsafe } from "@sinclair/typebox";
 import { t } from "elysia";
 import { isId } from "../kit/id.ts";
 import { accept, type FieldProblem, fieldProblem } from "../kit/problem.ts";
+import { described } from "./schemas.ts";
 
 /** A place in a list ordered by time and id. On the wire it is opaque: callers pass on what they were given. */
 export interface Cursor {
@@ -26,18 +26,17 @@ const bounds = {
 };
 
 // Elysia's own reading of numbers in a query loses the name of the parameter that is wrong: described here, read below.
-const described = <T>(schema: Record<string, unknown>) =>
-  t.Optional(t.Any(schema) as unknown as TUnsafe<T>);
+const optional = <T>(schema: Record<string, unknown>) => t.Optional(described<T>(schema));
 
 /** The query of every list. */
 export const PageQuery = t.Object(
   {
-    skip: described<number>({
+    skip: optional<number>({
       type: "integer",
       ...bounds.skip,
       description: "How many to leave out. For more, follow the cursor.",
     }),
-    limit: described<number>({
+    limit: optional<number>({
       type: "integer",
       ...bounds.limit,
       description: "How many to answer at most.",
@@ -49,7 +48,7 @@ export const PageQuery = t.Object(
         description: "From the Link header of the page before; instead of `skip`.",
       }),
     ),
-    total: described<boolean>({
+    total: optional<boolean>({
       type: "boolean",
       default: false,
       description: "True: count all of them into the header X-Total-Count.",
