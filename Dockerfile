@@ -3,6 +3,7 @@ WORKDIR /build
 
 # Packages change less often than sources: this layer is made again only when one of these files is another one.
 COPY package.json bun.lock bunfig.toml ./
+COPY patches patches
 RUN bun install --frozen-lockfile
 
 # .dockerignore lets in what the binary is made of, and nothing else.

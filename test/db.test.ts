@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type Database, isOutage, openDatabase, type Place } from "../src/db/db.ts";
+import { connect, type Database, isOutage, openDatabase, type Place } from "../src/db/db.ts";
 import { migrate, migrationStatus } from "../src/db/migrate.ts";
 import { migrations } from "../src/db/migrations.ts";
 import { freshDatabase } from "./support/postgres.ts";
@@ -82,4 +82,15 @@ test("each query that is asked has an index that answers it", async () => {
       expect(JSON.stringify(plan)).toContain(index);
     }
   });
+});
+
+test("a transaction has a connection of its own, however many statements wait on it", async () => {
+  const sql = connect(await freshDatabase(), { max: 2 });
+  for (const waiting of [199, 200, 201, 202]) {
+    const others = Array.from({ length: waiting }, () => sql`select 1`.execute());
+    const inside = await sql.begin(async (tx) => tx`select 'alone' as word`);
+    expect(inside[0]?.["word"]).toBe("alone");
+    await Promise.all(others);
+  }
+  await sql.end();
 });
