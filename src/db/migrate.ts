@@ -12,7 +12,10 @@ export interface MigrationStatus {
   unknown: string[];
 }
 
-/** Asks the server what it holds, in the simple protocol: one round trip for each question. Throws an Exit where it is older than Bunker can work with. */
+/**
+ * Asks the server what it holds, in the simple protocol: one round trip for each question. Throws an Exit where it is older
+ * than Bunker can work with.
+ */
 export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
   const applied = await appliedTags(sql);
   const known = migrations.map(({ tag }) => tag);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { logIn } from "../../src/modules/auth/auth.ts";
 import { setPassword } from "../../src/modules/users/passwords.ts";
-import { getUser } from "../../src/modules/users/users.ts";
+import { getUser, updateUser } from "../../src/modules/users/users.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
 const NEW = "a stable full of correct horses";
@@ -35,6 +36,30 @@ describe("a new password", () => {
     expect((await ada.get("/users/me")).status).toBe(401);
     expect((await refresh(ada.refreshToken)).status).toBe(401);
   });
+});
+
+test("a sign-in that a new password or a deactivation overtakes gets no session", async () => {
+  const { ctx, person, sql } = await world();
+  const ada = await person();
+  const user = await getUser(ctx, operator, ada.id);
+  const overtakenBy = (change: () => Promise<unknown>) => {
+    const pass: typeof ctx.hashing.pass = async (work) => {
+      const done = await ctx.hashing.pass(work);
+      await change();
+      return done;
+    };
+    const input = { username: "ada", password: PASSWORD };
+    return logIn({ ...ctx, hashing: { ...ctx.hashing, pass } }, { kind: "stranger" }, input);
+  };
+  const ways = [
+    () => updateUser(ctx, operator, { id: ada.id, isActive: false }),
+    () => setPassword(ctx, operator, { user, password: NEW }),
+  ];
+  for (const way of ways) {
+    await expect(overtakenBy(way)).rejects.toMatchObject({ code: "invalid_credentials" });
+    expect(await sql`select 1 from sessions`).toHaveLength(0);
+    await updateUser(ctx, operator, { id: ada.id, isActive: true });
+  }
 });
 
 describe("an account is deleted", () => {

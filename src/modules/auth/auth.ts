@@ -45,9 +45,19 @@ export async function logIn(
   if (!(await verifyPassword(ctx.hashing, input.password, found?.passwordHash)) || !found)
     throw new Problem("invalid_credentials");
   if (!found.isActive) throw new Problem("account_inactive");
-  const started = await ctx.db.transaction((tx) =>
-    startSession({ ...ctx, db: tx }, actor, found.id),
-  );
+  const started = await ctx.db.transaction(async (tx) => {
+    // Hashing takes a while: a password that was changed meanwhile, or an account switched off, must not get a session
+    // behind the back of what ended the others. The lock makes whoever changes it wait, and end this session too.
+    const [still] = await tx
+      .select({ id: users.id })
+      .from(users)
+      .where(
+        and(eq(users.id, found.id), eq(users.passwordHash, found.passwordHash), users.isActive),
+      )
+      .for("share");
+    if (!still) throw new Problem("invalid_credentials");
+    return startSession({ ...ctx, db: tx }, actor, found.id);
+  });
   return tokenFor(ctx, started);
 }
 
