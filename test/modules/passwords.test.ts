@@ -62,6 +62,20 @@ test("a sign-in that a new password or a deactivation overtakes gets no session"
   }
 });
 
+test("of two changes that begin with the same password, one is made", async () => {
+  const { anyone, person } = await world();
+  const ada = await person();
+  const passwords = [NEW, `${NEW}, and a mare`];
+  const answers = await Promise.all(
+    passwords.map((new_password) =>
+      ada.put("/users/me/password", { current_password: PASSWORD, new_password }),
+    ),
+  );
+  expect(answers.map(({ status }) => status).sort()).toEqual([204, 401]);
+  const made = passwords[answers.findIndex(({ status }) => status === 204)] ?? "";
+  expect((await anyone.post("/auth/login", { username: "ada", password: made })).status).toBe(200);
+});
+
 describe("an account is deleted", () => {
   test("by its owner, lately signed in or with the password, for good", async () => {
     const { anyone, person, pass, refresh, as } = await world();

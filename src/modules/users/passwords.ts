@@ -1,4 +1,4 @@
-import { eq } from "drizzle-orm";
+import { and, eq } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
 import { users } from "../../db/schema.ts";
 import { hashPassword, readPassword, verifyPassword } from "../../kit/password.ts";
@@ -26,12 +26,12 @@ export async function changePassword(
   actor: SignedIn,
   input: { currentPassword: string; newPassword: string },
 ): Promise<void> {
-  await verify(ctx, actor, input.currentPassword);
+  const verified = await verify(ctx, actor, input.currentPassword);
   const passwordHash = await newHash(ctx, "/new_password", {
     user: actor.user,
     password: input.newPassword,
   });
-  await store(ctx, actor, { userId: actor.user.id, passwordHash });
+  await store(ctx, actor, { userId: actor.user.id, passwordHash, verified });
 }
 
 /** How old a sign-in may be where it stands for the password. */
@@ -46,19 +46,21 @@ export async function confirm(
   actor: SignedIn,
   currentPassword: string | undefined,
 ): Promise<void> {
-  if (currentPassword !== undefined) return verify(ctx, actor, currentPassword);
+  if (currentPassword !== undefined) return void (await verify(ctx, actor, currentPassword));
   const age = ctx.now().getTime() - actor.session.createdAt.getTime();
   if (age > FRESH_MS) throw new Problem("reauthentication_required");
 }
 
+/** Answers the hash that the password was verified against. */
 async function verify(
   ctx: Pick<Ctx, "db" | "hashing">,
   { user }: SignedIn,
   password: string,
-): Promise<void> {
+): Promise<string> {
   const found = await findCredentials(ctx, user.username);
-  if (!(await verifyPassword(ctx.hashing, password, found?.passwordHash)))
+  if (!(await verifyPassword(ctx.hashing, password, found?.passwordHash)) || !found)
     throw new Problem("invalid_credentials");
+  return found.passwordHash;
 }
 
 function newHash(
@@ -74,23 +76,32 @@ function newHash(
   );
 }
 
+interface Change {
+  userId: string;
+  passwordHash: string;
+  /** The hash that must still be there: a change that another one overtook does nothing. */
+  verified?: string;
+}
+
 /** Whoever changes her own password stays signed in where she does it; everybody else with that account is out. */
 async function store(
   ctx: Pick<Ctx, "db" | "now">,
   actor: Actor,
-  { userId, passwordHash }: { userId: string; passwordHash: string },
+  { userId, passwordHash, verified }: Change,
 ): Promise<void> {
   const which =
     actor.kind === "user" && actor.user.id === userId ? except(actor.session.id) : undefined;
+  const isAsVerified = verified === undefined ? undefined : eq(users.passwordHash, verified);
   await ctx.db.transaction(async (tx) => {
     const within = { ...ctx, db: tx };
     const set = { passwordHash, updatedAt: ctx.now() };
     const changed = await tx
       .update(users)
       .set(set)
-      .where(eq(users.id, userId))
+      .where(and(eq(users.id, userId), isAsVerified))
       .returning({ id: users.id });
-    if (changed.length === 0) throw new Problem("not_found");
+    if (changed.length === 0)
+      throw new Problem(verified === undefined ? "not_found" : "invalid_credentials");
     await record(within, actor, { type: "password.changed", subjectId: userId, data: {} });
     await endSessionsOf(within, actor, { userId, which });
   });
