@@ -126,6 +126,12 @@ export const settings = {
     parse: integer(1, 3650),
     fallback: () => 90,
   }),
+  principalCacheSize: setting({
+    name: "PRINCIPAL_CACHE_SIZE",
+    doc: "How many signed-in people one process remembers, about 1 KiB each. What happens to an account is felt within a second all the same. `0`: each request reads from the database.",
+    parse: integer(0, 10_000_000),
+    fallback: () => 20_000,
+  }),
   audience: setting<string | undefined>({
     name: "AUDIENCE",
     doc: "The audience of the access tokens (`aud`).",

@@ -3,6 +3,7 @@ import type { Db } from "./db/db.ts";
 import type { users } from "./db/schema.ts";
 import type { HashingGate } from "./kit/hashing-gate.ts";
 import type { Log } from "./kit/log.ts";
+import type { PrincipalCache } from "./kit/principal-cache.ts";
 import type { AccessTokens } from "./kit/token.ts";
 
 /** An account as everyone may handle it: without its hash, and without the keys that only the database compares. */
@@ -15,6 +16,7 @@ export interface Ctx {
   log: Log;
   hashing: HashingGate;
   now: () => Date;
+  principals: PrincipalCache<Principal>;
   tokens: AccessTokens;
   readiness: () => Promise<Readiness>;
 }
@@ -28,11 +30,15 @@ export interface Stranger {
   kind: "stranger";
   origin?: Origin;
 }
-export interface SignedIn {
+export interface SignedIn extends Principal {
   kind: "user";
+  origin?: Origin;
+}
+
+/** An account, and the session in which it is signed in. */
+export interface Principal {
   user: User;
   session: { id: string; createdAt: Date };
-  origin?: Origin;
 }
 
 /** Where a request came from, as far as it can be told. */

@@ -2,12 +2,14 @@ import { statfs } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
-import type { Ctx, Readiness } from "./ctx.ts";
+import type { Ctx, Principal, Readiness } from "./ctx.ts";
 import { causeOf, type Database, isOutage, openDatabase, type Place } from "./db/db.ts";
 import { type MigrationStatus, migrationStatus } from "./db/migrate.ts";
+import { hearNews } from "./db/news.ts";
 import { Exit } from "./kit/exit.ts";
 import { openHashingGate } from "./kit/hashing-gate.ts";
 import { type Log, openLog } from "./kit/log.ts";
+import { openPrincipalCache } from "./kit/principal-cache.ts";
 import { keptSecret, weaknessOf } from "./kit/secret.ts";
 import { accessTokens } from "./kit/token.ts";
 
@@ -38,7 +40,18 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
     statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
   });
+  const principals = openPrincipalCache<Principal>({
+    size: config.principalCacheSize,
+    heard: () => news.heard(),
+  });
+  const news = hearNews({
+    place,
+    pool: database.sql,
+    log,
+    onChange: (userId) => (userId ? principals.forget(userId) : principals.forgetAll()),
+  });
   const close = async () => {
+    await news.close();
     await database.close();
     await embedded?.close();
   };
@@ -49,6 +62,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       log,
       hashing: openHashingGate(gateBounds),
       now: () => new Date(),
+      principals,
       tokens: tokensOf(config),
       readiness: () => readiness({ database, log, dataDir: embedded && config.dataDir }),
     };

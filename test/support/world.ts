@@ -1,9 +1,11 @@
 import { afterEach, setSystemTime } from "bun:test";
 import { createApp } from "../../src/app.ts";
 import { type Config, readConfig } from "../../src/config.ts";
-import type { Ctx } from "../../src/ctx.ts";
+import type { Ctx, Principal } from "../../src/ctx.ts";
 import { openDatabase } from "../../src/db/db.ts";
+import { hearNews } from "../../src/db/news.ts";
 import { openHashingGate } from "../../src/kit/hashing-gate.ts";
+import { openPrincipalCache } from "../../src/kit/principal-cache.ts";
 import { accessTokens } from "../../src/kit/token.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
 import { atTheEnd, freshDatabase } from "./postgres.ts";
@@ -16,6 +18,15 @@ const database = openDatabase({
   connectTimeoutSeconds: 5,
   statementTimeoutSeconds: 5,
 });
+const principals = openPrincipalCache<Principal>({ size: 1000, heard: () => news.heard() });
+const silence = () => {};
+const news = hearNews({
+  place,
+  pool: database.sql,
+  log: { debug: silence, info: silence, warn: silence, error: silence },
+  onChange: (userId) => (userId ? principals.forget(userId) : principals.forgetAll()),
+});
+atTheEnd(news.close);
 atTheEnd(database.close);
 afterEach(() => void setSystemTime());
 
@@ -42,6 +53,7 @@ export async function world(settings: Partial<Config> = {}) {
     log: { debug: note, info: note, warn: note, error: note },
     hashing: openHashingGate({ atOnce: 2, queueMax: 200, waitMaxMs: 30_000 }),
     now: () => new Date(),
+    principals,
     tokens: accessTokens({
       secret: SECRET,
       issuer: config.publicUrl,

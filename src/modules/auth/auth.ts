@@ -1,8 +1,9 @@
 import { and, eq, sql } from "drizzle-orm";
-import type { Actor, Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
+import type { Actor, Ctx, Principal, SignedIn, Stranger, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
 import { verifyPassword } from "../../kit/password.ts";
+import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
 import { looksLikeRefreshToken } from "../../kit/refresh-token.ts";
 import {
@@ -98,25 +99,34 @@ const bySession = prepared((db) =>
     .prepare("user_by_session"),
 );
 
-/** Who holds this access token: an active account in a session that goes on, as both are at this moment. */
+/** Who holds this access token: an active account in a session that goes on, as both were less than a second ago. */
 export async function findActor(
-  ctx: Pick<Ctx, "db" | "now" | "tokens">,
+  ctx: Pick<Ctx, "db" | "now" | "principals" | "tokens">,
   token: string,
 ): Promise<SignedIn | undefined> {
   const claims = ctx.tokens.verify(token, ctx.now());
   if (!claims) return undefined;
-  const [found] = await bySession(ctx.db).execute({ sid: claims.sid, sub: claims.sub });
-  return found && { kind: "user", ...found };
+  const key = { userId: claims.sub, sessionId: claims.sid };
+  const found = await ctx.principals.find(key, () => readPrincipal(ctx, key));
+  return found && { kind: "user", user: found.user, session: found.session };
+}
+
+async function readPrincipal(
+  { db }: Pick<Ctx, "db">,
+  { userId, sessionId }: PrincipalKey,
+): Promise<Principal | undefined> {
+  const [found] = await bySession(db).execute({ sid: sessionId, sub: userId });
+  return found;
 }
 
 /** The same for the refresh token of a session, which is not spent by it; or for an access token. */
 export async function findHolder(
-  ctx: Pick<Ctx, "config" | "db" | "now" | "tokens">,
+  ctx: Pick<Ctx, "config" | "db" | "now" | "principals" | "tokens">,
   token: string,
 ): Promise<SignedIn | undefined> {
   if (!looksLikeRefreshToken(token)) return findActor(ctx, token);
   const found = await findSession(ctx, token);
   if (!found) return undefined;
-  const [holder] = await bySession(ctx.db).execute({ sid: found.id, sub: found.userId });
+  const holder = await readPrincipal(ctx, { userId: found.userId, sessionId: found.id });
   return holder && { kind: "user", ...holder };
 }
