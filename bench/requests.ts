@@ -27,13 +27,19 @@ export async function measureRequests(
 ): Promise<Line[]> {
   const secret = { SECRET_KEY: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toHex() };
   const database = { DATABASE_URL: await createDatabase(stage) };
-  const bunker = await startServer(stage, binaries.bunker, {
+  const env = {
     ...quietSettings,
     ...secret,
     ...database,
+    PUBLIC_URL: "https://accounts.example.com",
     DATA_DIR: stage.dir,
     FIRST_SUPERUSER_EMAIL: superuser.email,
     FIRST_SUPERUSER_PASSWORD: superuser.password,
+  };
+  const bunker = await startServer(stage, binaries.bunker, env);
+  const forgetful = await startServer(stage, binaries.bunker, {
+    ...env,
+    PRINCIPAL_CACHE_SIZE: "0",
   });
   const limit = await startServer(stage, binaries.limit, { ...secret, ...database });
   await registerPeople(bunker);
@@ -49,7 +55,12 @@ export async function measureRequests(
 
   const lines = [
     lineOf("GET /livez: CPU, beside the limit", await duel(health, health)),
-    lineOf("GET /api/v1/users/me: CPU, beside the limit", await duel(me, me), 1.4),
+    lineOf("GET /api/v1/users/me, seen before: CPU, beside the limit", await duel(me, me), 0.6),
+    lineOf(
+      "GET /api/v1/users/me, not remembered: CPU, beside the limit",
+      await compare([() => cost(forgetful, me), () => cost(limit, me)], effort.rounds),
+      1.4,
+    ),
     lineOf(
       "GET /api/v1/users?limit=100: CPU, beside reading the same rows and sending them",
       await duel(page, page),
@@ -61,7 +72,7 @@ export async function measureRequests(
     ),
     ...(await measureSignIn(stage, bunker, effort)),
   ];
-  await Promise.all([stop(bunker.program), stop(limit.program)]);
+  await Promise.all([bunker, forgetful, limit].map(({ program }) => stop(program)));
   return lines;
 }
 

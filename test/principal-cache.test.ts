@@ -1,0 +1,71 @@
+import { expect, test } from "bun:test";
+import { openPrincipalCache } from "../src/kit/principal-cache.ts";
+
+const userId = "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70";
+const key = { userId, sessionId: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f71" };
+const nothingHeard = () => ({ since: Number.POSITIVE_INFINITY, upTo: 0 });
+const open = (size = 100) => openPrincipalCache<string>({ size, heard: nothingHeard });
+
+test("what is known is not read again, until something happens to the account", async () => {
+  const cache = open();
+  expect(await cache.find(key, async () => "first")).toBe("first");
+  expect(await cache.find(key, async () => "second")).toBe("first");
+  cache.forget(userId);
+  expect(await cache.find(key, async () => "second")).toBe("second");
+  cache.forgetAll();
+  expect(await cache.find(key, async () => "third")).toBe("third");
+});
+
+test("what happens during a read makes its result count no more", async () => {
+  const cache = open();
+  await cache.find(key, async () => {
+    cache.forget(userId);
+    return "as it was before";
+  });
+  expect(await cache.find(key, async () => "as it is")).toBe("as it is");
+});
+
+test("silence is not taken for health", async () => {
+  const cache = open();
+  await cache.find(key, async () => "before");
+  await Bun.sleep(850);
+  expect(await cache.find(key, async () => "after")).toBe("after");
+});
+
+test("what was read before anybody listened is not kept alive by what is heard later", async () => {
+  const heard = nothingHeard();
+  const cache = openPrincipalCache<string>({ size: 100, heard: () => heard });
+  await cache.find(key, async () => "before");
+  heard.since = performance.now();
+  await cache.find({ ...key, sessionId: "other" }, async () => "heard of");
+  await Bun.sleep(850);
+  heard.upTo = performance.now();
+  expect(await cache.find(key, async () => "after")).toBe("after");
+  const other = await cache.find({ ...key, sessionId: "other" }, async () => "read again");
+  expect(other).toBe("heard of");
+});
+
+test("nobody is remembered as somebody else, nor who is not there", async () => {
+  const cache = open();
+  expect(await cache.find(key, async () => undefined)).toBeUndefined();
+  expect(await cache.find(key, async () => "now there")).toBe("now there");
+  const stranger = { ...key, userId: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f99" };
+  expect(await cache.find(stranger, async () => undefined)).toBeUndefined();
+});
+
+test("of a million principals no more are kept than it was told", async () => {
+  const cache = open(1000);
+  let reads = 0;
+  const read = async () => {
+    reads += 1;
+    return "somebody";
+  };
+  const keyOf = (n: number) => ({ userId, sessionId: String(n) });
+  for (let n = 0; n < 1_000_000; n += 1) await cache.find(keyOf(n), read);
+  reads = 0;
+  for (let n = 999_999; n >= 998_000; n -= 1) await cache.find(keyOf(n), read);
+  expect(reads).toBeGreaterThanOrEqual(1000);
+  reads = 0;
+  await cache.find(keyOf(0), read);
+  expect(reads).toBe(1);
+});
