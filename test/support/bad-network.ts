@@ -26,11 +26,9 @@ export async function badNetwork(target: { host: string; port: number }) {
       if (!isListener) client.write(chunk);
       if (!isListener || trouble === "black-holed") return;
       held = Buffer.concat([held, chunk]);
-      while (held.length >= 5 && held.length >= 1 + held.readUInt32BE(1)) {
-        const length = 1 + held.readUInt32BE(1);
-        const isNotification = held[0] === NOTIFICATION;
-        if (!isNotification || trouble !== "silent") client.write(held.subarray(0, length));
-        held = held.subarray(length);
+      for (let message = firstOf(held); message.length > 0; message = firstOf(held)) {
+        if (trouble !== "silent" || message[0] !== NOTIFICATION) client.write(message);
+        held = held.subarray(message.length);
       }
     });
     for (const [one, other] of [
@@ -52,4 +50,10 @@ export async function badNetwork(target: { host: string; port: number }) {
     },
     close: () => server.close(),
   };
+}
+
+/** The first whole message of PostgreSQL's protocol: a letter, and the length of the rest. Empty where there is none yet. */
+function firstOf(bytes: Buffer): Buffer {
+  const length = bytes.length < 5 ? Number.POSITIVE_INFINITY : 1 + bytes.readUInt32BE(1);
+  return bytes.subarray(0, bytes.length < length ? 0 : length);
 }
