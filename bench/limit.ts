@@ -1,5 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 import postgres from "postgres";
+import { secretName } from "../src/kit/token-key.ts";
 
 /**
  * The limit: what Bun.serve and postgres.js cost alone, with no framework, no validation and no headers of ours. It
@@ -8,7 +9,9 @@ import postgres from "postgres";
 const { PORT, DATABASE_URL, SECRET_KEY } = process.env;
 const POOL_SIZE = 10;
 const PAGE_SIZE = 100;
-const HEADER = Buffer.from(JSON.stringify({ alg: "HS256", typ: "at+jwt" })).toString("base64url");
+const HEADER = Buffer.from(
+  JSON.stringify({ alg: "HS256", kid: secretName(SECRET_KEY ?? ""), typ: "at+jwt" }),
+).toString("base64url");
 
 interface UserRow {
   id: string;

@@ -41,6 +41,7 @@ export async function measureRequests(
     ...env,
     PRINCIPAL_CACHE_SIZE: "0",
   });
+  const pairs = await startServer(stage, binaries.bunker, { ...env, ALGORITHM: "EdDSA" });
   const limit = await startServer(stage, binaries.limit, { ...secret, ...database });
   await registerPeople(bunker);
   const bearer = async (who: typeof user) => ({
@@ -48,6 +49,7 @@ export async function measureRequests(
   });
   const health = get("/livez", { requests: 40_000 });
   const me = get("/api/v1/users/me", { requests: 10_000, headers: await bearer(user) });
+  const signed = { ...me, headers: { authorization: `Bearer ${await signIn(pairs, user)}` } };
   const page = get(PAGE, { requests: 1_200, headers: await bearer(superuser) });
   const cost = costIn(stage, effort);
   const duel = (ours: Request, theirs: Request) =>
@@ -56,6 +58,11 @@ export async function measureRequests(
   const lines = [
     lineOf("GET /livez: CPU, beside the limit", await duel(health, health)),
     lineOf("GET /api/v1/users/me, seen before: CPU, beside the limit", await duel(me, me), 0.6),
+    lineOf(
+      "the same under EdDSA",
+      await compare([() => cost(pairs, signed), () => cost(limit, me)], effort.rounds),
+      0.6,
+    ),
     lineOf(
       "GET /api/v1/users/me, not remembered: CPU, beside the limit",
       await compare([() => cost(forgetful, me), () => cost(limit, me)], effort.rounds),
@@ -72,7 +79,7 @@ export async function measureRequests(
     ),
     ...(await measureSignIn(stage, bunker, effort)),
   ];
-  await Promise.all([bunker, forgetful, limit].map(({ program }) => stop(program)));
+  await Promise.all([bunker, forgetful, pairs, limit].map(({ program }) => stop(program)));
   return lines;
 }
 

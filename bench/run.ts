@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { measureFloods } from "./floods.ts";
 import { measureFootprint } from "./footprint.ts";
 import { type Effort, measureRequests } from "./requests.ts";
+import { measureSameness } from "./sameness.ts";
 import { compileAll } from "./servers.ts";
 import { openStage } from "./stage.ts";
 import { measureStarts } from "./starts.ts";
@@ -29,9 +30,11 @@ try {
   const coldStarts = await measureStarts(stage, binaries, starts);
   say("Measuring requests");
   const requests = await measureRequests(stage, binaries, effort);
+  say("Telling failed sign-ins apart");
+  const sameness = await measureSameness(stage, binaries, effort);
   say("Flooding");
   const floods = await measureFloods(stage, binaries);
-  console.log(printTable([...requests, ...floods, ...coldStarts, ...footprint]));
+  console.log(printTable([...requests, ...sameness, ...floods, ...coldStarts, ...footprint]));
 } catch (error) {
   if (!stage.isInterrupted()) console.error(error);
   process.exitCode = 1;

@@ -1,12 +1,14 @@
 /**
- * Prints what is documented from the code: `.env.example`, configuration.md, database.md and openapi.json. `bun run docs`
+ * Prints what is documented from the code: `.env.example`, configuration.md, limits.md, database.md and openapi.json. `bun run docs`
  * writes them; a test compares them with what is committed.
  */
 import { join } from "node:path";
 import { getTableConfig, type PgTable } from "drizzle-orm/pg-core";
 import { openapiText } from "../src/cli/openapi.ts";
-import { readConfig, settings } from "../src/config.ts";
+import { readConfig } from "../src/config.ts";
 import * as schema from "../src/db/schema.ts";
+import { meanings, type Policy, policies } from "../src/kit/limits.ts";
+import { settings } from "../src/settings.ts";
 
 const base = { isProduction: true, port: 3000 };
 const listed = Object.values(settings).map(({ name, doc, shown, isSecret, fallback }) => ({
@@ -18,7 +20,7 @@ const listed = Object.values(settings).map(({ name, doc, shown, isSecret, fallba
 
 const envExample = () =>
   [
-    "# Every setting of Bunker, with its default. Printed from src/config.ts by `bun run docs`.",
+    "# Every setting of Bunker, with its default. Printed from src/settings.ts by `bun run docs`.",
     "# Each secret may also be read from a file: DATABASE_URL_FILE=/run/secrets/database_url",
     "# docker-compose.yml also wants POSTGRES_PASSWORD here: see its head.",
     ...listed.flatMap(({ name, doc, byDefault }) => [
@@ -37,7 +39,7 @@ const configuration = () =>
     "Every setting is an environment variable. Empty counts as unset. `bunker config` shows each value and where it came",
     "from. What is wrong stops the start with exit code 78, all of it in one message that prints no value.",
     "A setting marked with * is a secret: it may also stand in a file, named by `<NAME>_FILE`.",
-    "Printed from `src/config.ts` by `bun run docs`.",
+    "Printed from `src/settings.ts` by `bun run docs`.",
     "",
     "| name | what it means | default |",
     "|---|---|---|",
@@ -45,6 +47,53 @@ const configuration = () =>
       ({ name, doc, byDefault, isSecret }) =>
         `| \`${name}\`${isSecret ? " *" : ""} | ${doc} | ${byDefault} |`,
     ),
+    "",
+  ].join("\n");
+
+const allowed = ({ quota, refill, periodSeconds }: Policy) =>
+  quota === refill
+    ? `${quota} in ${timeOf(periodSeconds)}`
+    : `${quota} at once, then ${refill} in ${timeOf(periodSeconds)}`;
+const timeOf = (seconds: number) => {
+  const [unit, name] = (
+    [
+      [86_400, "day"],
+      [3600, "hour"],
+      [60, "minute"],
+    ] as const
+  ).find(([length]) => seconds % length === 0) ?? [1, "second"];
+  return seconds === unit ? `a ${name}`.replace("a h", "an h") : `${seconds / unit} ${name}s`;
+};
+
+const limits = () =>
+  [
+    "# Limits",
+    "",
+    "How often somebody may try, counted for all instances together. `LIMITS` sets others: `LIMITS=register=50/3600, login=10+5/60`",
+    "(50 in an hour; 10 at once, then 5 each minute, in seconds). Printed from `src/kit/limits.ts` by `bun run docs`.",
+    "",
+    "| name | what counts | allowed |",
+    "|---|---|---|",
+    ...Object.entries(policies).map(
+      ([name, policy]) =>
+        `| \`${name}\` | ${meanings[name as keyof typeof policies]} | ${allowed(policy)} |`,
+    ),
+    "",
+    "An address is an IPv4 address, or the /64 of an IPv6 address; behind a proxy it is what `TRUSTED_PROXIES` lets us believe. A",
+    "window begins with the first request that counts.",
+    "",
+    'Each answer says which limits it met (draft-ietf-httpapi-ratelimit-headers): `RateLimit-Policy: "register";q=20;w=3600`,',
+    '`RateLimit: "register";r=19;t=3600`: 19 are left, and there are more in 3600 seconds. A refusal is 429 `too_many_requests`',
+    "with `Retry-After`, and costs nothing of the other limits.",
+    "",
+    "**A known client** is never kept out by somebody else's guesses. A successful sign-in answers a device token, in the header",
+    "`Device-Token` and in the cookie `bunker_device` (HttpOnly, for the path of the sign-in only). It opens nothing. Whoever sends it",
+    "back, by either, counts by itself. Browsers on the same site do so of themselves; an app keeps the header's value.",
+    "",
+    "An OAuth client that proves itself by its secret asks as often as it likes; wrong secrets count as `requests-stranger`.",
+    "",
+    "`requests` and `requests-stranger` are counted in lumps of a twentieth, so that a request costs no statement: each further",
+    "instance may allow a twentieth more. The others are exact.",
     "",
   ].join("\n");
 
@@ -105,6 +154,7 @@ const database = () =>
 export const documents = async (): Promise<Record<string, string>> => ({
   ".env.example": envExample(),
   "docs/configuration.md": configuration(),
+  "docs/limits.md": limits(),
   "docs/database.md": database(),
   "docs/openapi.json": `${await openapiText(readConfig({}).config)}\n`,
 });

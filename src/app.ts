@@ -3,24 +3,30 @@ import { Elysia } from "elysia";
 import type { Ctx } from "./ctx.ts";
 import { bodyReader } from "./http/body.ts";
 import { healthRoutes } from "./http/health.ts";
+import { OAUTH_PATHS } from "./http/oauth-errors.ts";
 import { openapiAssets, openapiRoutes } from "./http/openapi.ts";
 import { problemPlugin } from "./http/problems.ts";
 import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
 import { authRoutes, continuationRoutes } from "./modules/auth/routes.ts";
 import { myEventRoutes } from "./modules/events/routes.ts";
+import { keyRoutes } from "./modules/keys/routes.ts";
+import { metadataRoutes, oauthRoutes } from "./modules/oauth/routes.ts";
 import { sessionRoutes } from "./modules/sessions/routes.ts";
 import { meRoutes, ownAccountRoutes, userByIdRoutes, userRoutes } from "./modules/users/routes.ts";
 import { pageRoutes } from "./pages/routes.ts";
 
 /** Where a body may be a form: OAuth's own endpoints. Everywhere else it is JSON. */
-const formPaths = ["/api/v1/auth/login"];
+const formPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
 
 /** What there is to call, and the shape of every refusal. */
 const rooms = (ctx: Ctx) =>
   new Elysia({ normalize: false })
     .use(healthRoutes(ctx))
     .use(pageRoutes(ctx))
+    .use(keyRoutes(ctx))
+    .use(metadataRoutes(ctx))
+    .use(oauthRoutes(ctx))
     .group("/api/v1", (v1) =>
       v1
         .use(authRoutes(ctx))

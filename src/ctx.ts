@@ -1,7 +1,11 @@
 import type { Config } from "./config.ts";
 import type { Db } from "./db/db.ts";
+import type { Limits } from "./db/limits/limits.ts";
 import type { users } from "./db/schema.ts";
+import type { DeviceTokens } from "./kit/device-token.ts";
 import type { HashingGate } from "./kit/hashing-gate.ts";
+import type { KeyRing } from "./kit/key-ring.ts";
+import type { Ledger } from "./kit/limits.ts";
 import type { Log } from "./kit/log.ts";
 import type { PrincipalCache } from "./kit/principal-cache.ts";
 import type { AccessTokens } from "./kit/token.ts";
@@ -13,6 +17,11 @@ export type User = Omit<typeof users.$inferSelect, "passwordHash" | "emailKey" |
 export interface Ctx {
   config: Config;
   db: Db;
+  devices: DeviceTokens;
+  /** Keyed: for what must be recognised, and never be guessed. */
+  fingerprint: (text: string) => Buffer;
+  keyRing: KeyRing;
+  limits: Limits;
   log: Log;
   hashing: HashingGate;
   now: () => Date;
@@ -42,9 +51,11 @@ export interface Principal {
 }
 
 /** Where a request came from, as far as it can be told. */
-export interface Origin {
+export interface Origin extends Ledger {
   address: string | null;
   /** As the client calls itself; at most 512 UTF-16 units. */
   userAgent: string | null;
   requestId: string | null;
+  /** What the client says it got when it signed in before; not checked yet. */
+  deviceToken: string | null;
 }

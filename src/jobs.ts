@@ -1,8 +1,13 @@
 import type { Ctx } from "./ctx.ts";
+import { purgeLimits } from "./db/limits/counts.ts";
+import { purgeIdempotency } from "./http/idempotency.ts";
+import { tendKeys } from "./modules/keys/keys.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
 
 interface Job {
   everyMs: number;
+  /** Also at the start, without anybody waiting for it. */
+  isUrgent?: true;
   /** Does a part of what is to do, and answers how much of it: 0 when nothing is left. */
   run: (ctx: Ctx) => Promise<number>;
 }
@@ -12,24 +17,38 @@ const MINUTE_MS = 60_000;
 /** What happens in the background, on every instance. */
 export const jobs: Record<string, Job> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
+  "tend keys": { everyMs: 5_000, isUrgent: true, run: tendKeys },
+  "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },
+  "purge limits": { everyMs: 10 * MINUTE_MS, run: purgeLimits },
 };
 
 /**
- * Runs each job in its time, until the answer is called. A job that fails is logged and comes again; what it does in one go
- * is small, so nobody waits behind it.
+ * Runs each job in its time, until the answer is called; never twice at once, however slow the database is. A job that fails
+ * comes again, and is logged when it begins to fail; what it does in one go is small, so nobody waits behind it.
  */
-export function startJobs(ctx: Ctx): () => void {
-  const timers = Object.entries(jobs).map(([name, job]) => {
+export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => void {
+  let isStopped = false;
+  const timers = Object.entries(table).map(([name, job]) => {
+    let isRunning = false;
+    let isFailing = false;
     const run = async () => {
+      if (isRunning) return;
+      isRunning = true;
       try {
-        while ((await job.run(ctx)) > 0);
+        while (!isStopped && (await job.run(ctx)) > 0);
+        isFailing = false;
       } catch (error) {
-        ctx.log.error({ err: error, job: name }, "A job failed; it comes again.");
+        if (!isFailing && !isStopped)
+          ctx.log.error({ err: error, job: name }, "A job failed; it comes again.");
+        isFailing = true;
       }
+      isRunning = false;
     };
+    if (job.isUrgent) void run();
     return setInterval(run, job.everyMs);
   });
   return () => {
+    isStopped = true;
     for (const timer of timers) clearInterval(timer);
   };
 }

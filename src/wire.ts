@@ -4,13 +4,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
 import type { Ctx, Principal, Readiness } from "./ctx.ts";
 import { causeOf, type Database, isOutage, openDatabase, type Place } from "./db/db.ts";
+import { openLimits } from "./db/limits/limits.ts";
 import { type MigrationStatus, migrationStatus } from "./db/migrate.ts";
 import { hearNews } from "./db/news.ts";
+import { deviceTokens } from "./kit/device-token.ts";
 import { Exit } from "./kit/exit.ts";
 import { openHashingGate } from "./kit/hashing-gate.ts";
+import { type KeyRing, openKeyRing } from "./kit/key-ring.ts";
 import { type Log, openLog } from "./kit/log.ts";
 import { openPrincipalCache } from "./kit/principal-cache.ts";
-import { keptSecret, weaknessOf } from "./kit/secret.ts";
+import { derivedKey, fingerprints, keptSecret, weaknessOf } from "./kit/secret.ts";
 import { accessTokens } from "./kit/token.ts";
 
 export interface Wired {
@@ -56,14 +59,29 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     await embedded?.close();
   };
   try {
+    const secret = config.secretKey ?? makeOrReadSecret(config.dataDir);
+    const secrets = [secret, ...config.secretKeys] as const;
+    const [deviceKey, ...olderKeys] = secrets.map((one) => derivedKey(one, "device tokens"));
+    const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
+    const now = () => new Date();
     const ctx: Ctx = {
       config,
       db: database.db,
+      devices: deviceTokens([deviceKey as Buffer, ...olderKeys]),
+      fingerprint: fingerprints(secret),
+      keyRing,
+      limits: openLimits({
+        isOn: config.rateLimit === "on",
+        policies: config.limits,
+        database,
+        key: derivedKey(secret, "limits"),
+        now,
+      }),
       log,
-      hashing: openHashingGate(gateBounds),
-      now: () => new Date(),
+      hashing: openHashingGate({ ...gateBounds, cost: config.passwordHash }),
+      now,
       principals,
-      tokens: tokensOf(config),
+      tokens: tokensOf(config, keyRing),
       readiness: () => readiness({ database, log, dataDir: embedded && config.dataDir }),
     };
     return { ctx, database, answers: () => ask(database, config), close };
@@ -84,12 +102,13 @@ async function embeddedOf(config: Config, command: string, log: Log) {
   });
 }
 
-function tokensOf(config: Config) {
+function tokensOf(config: Config, keys: KeyRing) {
   return accessTokens({
-    secret: config.secretKey ?? makeOrReadSecret(config.dataDir),
+    keys,
     issuer: config.publicUrl,
     audience: config.audience ?? config.publicUrl,
     lifetimeSeconds: config.accessTokenExpireMinutes * 60,
+    remembered: config.principalCacheSize,
   });
 }
 

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import { openHashingGate } from "../src/kit/hashing-gate.ts";
+import { usualCost } from "../src/kit/password.ts";
 
-const bounds = { atOnce: 2, queueMax: 3, waitMaxMs: 10_000 };
+const bounds = { atOnce: 2, queueMax: 3, waitMaxMs: 10_000, cost: usualCost };
 
 /** Work that ends when it is told to. */
 function held() {
@@ -35,7 +36,7 @@ test("who came first is served first", async () => {
 });
 
 test("who has waited too long is told to come back, and never served", async () => {
-  const gate = openHashingGate({ atOnce: 1, queueMax: 3, waitMaxMs: 20 });
+  const gate = openHashingGate({ ...bounds, atOnce: 1, queueMax: 3, waitMaxMs: 20 });
   const { work, endOne } = held();
   const first = gate.pass(work);
   let served = false;

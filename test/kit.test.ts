@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openHashingGate } from "../src/kit/hashing-gate.ts";
 import { nearest } from "../src/kit/nearest.ts";
-import { hashPassword, readPassword, verifyPassword } from "../src/kit/password.ts";
+import { hashPassword, readPassword, usualCost, verifyPassword } from "../src/kit/password.ts";
 import { keptSecret, weaknessOf } from "../src/kit/secret.ts";
 
-const gate = openHashingGate({ atOnce: 1, queueMax: 1, waitMaxMs: 10_000 });
+const gate = openHashingGate({ atOnce: 1, queueMax: 1, waitMaxMs: 10_000, cost: usualCost });
 const read = (password: string, names: string[] = [], minLength = 8) => {
   const found = readPassword("/password", password, { minLength, names });
   return typeof found === "string" ? "good" : found.code;

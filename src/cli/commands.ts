@@ -32,13 +32,15 @@ const commands: Record<string, Command> = {
   },
   "users create": {
     usage:
-      "users create EMAIL [--username NAME] [--full-name NAME] [--superuser] [--password-file FILE]",
-    summary: "Make an account. The password is asked for, or read from standard input or a file.",
+      "users create EMAIL [--username NAME] [--full-name NAME] [--superuser] [--password-file FILE] [--password-hash]",
+    summary:
+      "Make an account. The password is asked for, or read from standard input or a file; with --password-hash it is a hash from elsewhere.",
     options: {
       username: { type: "string" },
       "full-name": { type: "string" },
       superuser: { type: "boolean" },
       "password-file": passwordFile,
+      "password-hash": { type: "boolean" },
     },
     words: [1, 1],
     run: async (typed) => (await import("./users.ts")).create(config(), typed),
@@ -67,6 +69,55 @@ const commands: Record<string, Command> = {
     options: { "password-file": passwordFile },
     words: [1, 1],
     run: async (typed) => (await import("./users.ts")).changePassword(config(), typed),
+  },
+  "password calibrate": {
+    usage: "password calibrate [--milliseconds N] [--json]",
+    summary: "Measure this machine, and propose what one hash should cost (PASSWORD_HASH).",
+    options: { json, milliseconds: { type: "string" } },
+    run: async (typed) => (await import("./password.ts")).calibrate(typed),
+  },
+  "keys list": {
+    usage: "keys list [--json]",
+    summary: "List the key pairs that sign and verify access tokens.",
+    options: { json },
+    run: async (typed) => (await import("./keys.ts")).list(config(), typed),
+  },
+  "keys rotate": {
+    usage: "keys rotate",
+    summary: "Let the next key sign from now on. Nobody is signed out.",
+    run: async (typed) => (await import("./keys.ts")).rotate(config(), typed),
+  },
+  "keys retire": {
+    usage: "keys retire KID",
+    summary: "Refuse what a key has signed: one that signs no more, or has leaked.",
+    words: [1, 1],
+    run: async (typed) => (await import("./keys.ts")).retire(config(), typed),
+  },
+  "clients create": {
+    usage: "clients create NAME [--json]",
+    summary: "Make a confidential OAuth client; its secret is shown once.",
+    options: { json },
+    words: [1, 1],
+    run: async (typed) => (await import("./clients.ts")).create(config(), typed),
+  },
+  "clients list": {
+    usage: "clients list [--json]",
+    summary: "List the OAuth clients.",
+    options: { json },
+    run: async (typed) => (await import("./clients.ts")).list(config(), typed),
+  },
+  "clients rotate": {
+    usage: "clients rotate ID [--finish]",
+    summary: "Give a client another secret; both are good until --finish.",
+    options: { finish: { type: "boolean" } },
+    words: [1, 1],
+    run: async (typed) => (await import("./clients.ts")).rotate(config(), typed),
+  },
+  "clients delete": {
+    usage: "clients delete ID",
+    summary: "End a client and its secrets.",
+    words: [1, 1],
+    run: async (typed) => (await import("./clients.ts")).remove(config(), typed),
   },
   config: {
     usage: "config [--json]",
@@ -124,7 +175,11 @@ function parse(argv: string[], { options = {}, usage: form }: Command): Typed {
     return { words: positionals, flags: values as Typed["flags"] };
   } catch (error) {
     const isPassword = argv.some(
-      (word) => word.startsWith("--password") && !word.startsWith("--password-file"),
+      (word) =>
+        word.startsWith("--password") &&
+        !["--password-file", "--password-hash"].some(
+          (flag) => word === flag || word.startsWith("--password-file="),
+        ),
     );
     if (isPassword)
       throw usage(

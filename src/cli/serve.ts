@@ -8,6 +8,7 @@ import { startJobs } from "../jobs.ts";
 import { isCompiled, version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
+import { prepareKeys } from "../modules/keys/keys.ts";
 import { createFirstSuperuser, hasSuperuser } from "../modules/users/first-superuser.ts";
 import { placeOf, type Wired, wire } from "../wire.ts";
 import { print } from "./terminal.ts";
@@ -60,6 +61,8 @@ async function prepare(
   const applied = pending.length > 0 ? await migrate(database.sql) : [];
   if (applied.length > 0) log.info({ applied }, "The database schema was brought up to date.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
+  // Under HS256 the job that tends them takes in what is left of key pairs: the start need not wait.
+  if (config.algorithm !== "HS256") await prepareKeys(ctx);
   const { firstSuperuserEmail: email, firstSuperuserPassword: password } = config;
   if (!email || !password) return;
   try {

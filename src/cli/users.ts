@@ -3,16 +3,14 @@ import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
 import type { Config } from "../config.ts";
 import type { Ctx, User } from "../ctx.ts";
-import { migrate } from "../db/migrate.ts";
 import { Exit } from "../kit/exit.ts";
 import { isId } from "../kit/id.ts";
-import { Problem, wordsOf } from "../kit/problem.ts";
 import { listUsers } from "../modules/users/directory.ts";
 import { userView } from "../modules/users/model.ts";
 import { setPassword } from "../modules/users/passwords.ts";
 import { createUser, findCredentials, findUser, updateUser } from "../modules/users/users.ts";
-import { wire } from "../wire.ts";
 import { print, type Typed } from "./terminal.ts";
+import { withDatabase } from "./with-database.ts";
 
 const operator = { kind: "operator" } as const;
 const PAGE = 500;
@@ -21,13 +19,20 @@ export const create = (config: Config, { words: [email = ""], flags }: Typed) =>
   withPassword(config, flags, async (ctx, password) => {
     const username = flags["username"] as string | undefined;
     const fullName = flags["full-name"] as string | undefined;
-    const input = { email, password, username, fullName, isSuperuser: flags["superuser"] === true };
+    const isHash = flags["password-hash"] === true;
+    const input = {
+      email,
+      password: isHash ? { hash: password.trim() } : password,
+      username,
+      fullName,
+      isSuperuser: flags["superuser"] === true,
+    };
     const user = await createUser(ctx, operator, input);
     print(`Made ${describe(user)}.`);
   });
 
 export const list = (config: Config, { flags }: Typed) =>
-  withUsers(config, async (ctx) => {
+  withDatabase(config, async (ctx) => {
     let page = await listUsers(ctx, operator, { start: { skip: 0 }, limit: PAGE });
     while (page.length > 0) {
       for (const user of page)
@@ -38,13 +43,13 @@ export const list = (config: Config, { flags }: Typed) =>
   });
 
 export const promote = (config: Config, { words: [name = ""] }: Typed) =>
-  withUsers(config, async (ctx) => {
+  withDatabase(config, async (ctx) => {
     const { id } = await getNamed(ctx, name);
     print(`Promoted ${describe(await updateUser(ctx, operator, { id, isSuperuser: true }))}.`);
   });
 
 export const deactivate = (config: Config, { words: [name = ""] }: Typed) =>
-  withUsers(config, async (ctx) => {
+  withDatabase(config, async (ctx) => {
     const { id } = await getNamed(ctx, name);
     print(`Deactivated ${describe(await updateUser(ctx, operator, { id, isActive: false }))}.`);
   });
@@ -63,24 +68,7 @@ async function withPassword(
   work: (ctx: Ctx, password: string) => Promise<void>,
 ): Promise<void> {
   const password = await readNewPassword(flags["password-file"]);
-  return withUsers(config, (ctx) => work(ctx, password));
-}
-
-/** Opens the database for one command; a refusal of the domain becomes a sentence for whoever typed it. */
-async function withUsers(config: Config, work: (ctx: Ctx) => Promise<void>): Promise<void> {
-  const { ctx, database, answers, close } = await wire(config, "users");
-  try {
-    const { pending } = await answers();
-    if (config.databaseUrl === undefined) await migrate(database.sql);
-    else if (pending.length > 0)
-      throw new Exit("failed", "The database schema is not up to date. Run: bunker migrate");
-    await work(ctx);
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    throw new Exit("failed", wordsOf(error));
-  } finally {
-    await close();
-  }
+  return withDatabase(config, (ctx) => work(ctx, password));
 }
 
 async function getNamed(ctx: Ctx, name: string): Promise<User> {

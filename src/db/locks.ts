@@ -5,4 +5,5 @@
 export const advisoryLocks = {
   migrations: 0x62756e6b6572,
   firstSuperuser: 0x62756e6b6573,
+  signingKeys: 0x62756e6b6574,
 } as const;

@@ -3,6 +3,11 @@ import sql0000 from "../../drizzle/0000_users.sql" with { type: "text" };
 import sql0001 from "../../drizzle/0001_updated_at.sql" with { type: "text" };
 import sql0002 from "../../drizzle/0002_sessions.sql" with { type: "text" };
 import sql0003 from "../../drizzle/0003_principal_changes.sql" with { type: "text" };
+import sql0004 from "../../drizzle/0004_limits.sql" with { type: "text" };
+import sql0005 from "../../drizzle/0005_signing_keys.sql" with { type: "text" };
+import sql0006 from "../../drizzle/0006_clients.sql" with { type: "text" };
+import sql0007 from "../../drizzle/0007_versions.sql" with { type: "text" };
+import sql0008 from "../../drizzle/0008_idempotency.sql" with { type: "text" };
 
 export interface Migration {
   tag: string;
@@ -14,4 +19,9 @@ export const migrations: Migration[] = [
   { tag: "0001_updated_at", sql: sql0001 },
   { tag: "0002_sessions", sql: sql0002 },
   { tag: "0003_principal_changes", sql: sql0003 },
+  { tag: "0004_limits", sql: sql0004 },
+  { tag: "0005_signing_keys", sql: sql0005 },
+  { tag: "0006_clients", sql: sql0006 },
+  { tag: "0007_versions", sql: sql0007 },
+  { tag: "0008_idempotency", sql: sql0008 },
 ];

@@ -13,6 +13,7 @@ import {
   unique,
   uuid,
 } from "drizzle-orm/pg-core";
+import type { Jwk, PairAlgorithm, StoredKey } from "../kit/key-ring.ts";
 
 /** Every table on one page. Keys are UUIDv7, made by us; times are UTC with milliseconds. */
 const at = (name: string) => timestamp(name, { withTimezone: true, precision: 3 }).notNull();
@@ -120,4 +121,75 @@ export const events = pgTable(
     check("events_actor_kind", sql`${table.actorKind} in ('stranger', 'user', 'operator')`),
     check("events_user_agent_length", sql`length(${table.userAgent}) <= 512`),
   ],
+);
+
+/**
+ * What was spent of each limit (`db/limits`). Unlogged: it is written often, and a database that crashed begins to count
+ * anew. Keys are fingerprints, because people write passwords into the wrong field.
+ */
+export const limits = pgTable(
+  "limits",
+  {
+    key: bytes("key").primaryKey(),
+    spent: integer("spent").notNull(),
+    /** What the last request got of what it wanted. */
+    granted: integer("granted").notNull(),
+    /** From when on the periods are counted. */
+    since: at("since"),
+    /** From then on nothing is spent any more. */
+    endsAt: at("ends_at"),
+  },
+  (table) => [index("limits_ends_at").on(table.endsAt)],
+);
+
+/** Key pairs that sign access tokens; the private parts are wrapped (`kit/key-ring`). */
+export const signingKeys = pgTable(
+  "signing_keys",
+  {
+    kid: text("kid").primaryKey(),
+    algorithm: text("algorithm").$type<PairAlgorithm>().notNull(),
+    /** `next` signs nothing yet, `retired` nothing any more. */
+    state: text("state").$type<StoredKey["state"]>().notNull(),
+    publicJwk: jsonb("public_jwk").$type<Jwk>().notNull(),
+    wrapped: bytes("wrapped").notNull(),
+    wrappedBy: text("wrapped_by").notNull(),
+    createdAt: at("created_at"),
+    /** Since when it has been in its state. */
+    changedAt: at("changed_at"),
+  },
+  (table) => [
+    check("signing_keys_algorithm", sql`${table.algorithm} in ('EdDSA', 'ES256')`),
+    check("signing_keys_state", sql`${table.state} in ('next', 'current', 'retired')`),
+  ],
+);
+
+/** Programs with a secret of their own: confidential clients (RFC 6749, section 2.1). */
+export const clients = pgTable(
+  "clients",
+  {
+    id: uuid("id").primaryKey(),
+    name: text("name").notNull(),
+    /** SHA-256 of 256 random bits. */
+    secretHash: bytes("secret_hash").notNull(),
+    /** Of the secret before it, while one is rotated. */
+    previousSecretHash: bytes("previous_secret_hash"),
+    createdAt: at("created_at"),
+    rotatedAt: at("rotated_at"),
+  },
+  (table) => [check("clients_name_length", sql`length(${table.name}) between 1 and 100`)],
+);
+
+/** What was answered to requests that carried an Idempotency-Key (`http/idempotency`). */
+export const idempotency = pgTable(
+  "idempotency",
+  {
+    /** Keyed fingerprints: of who asks, where, and by which key; and of the body. */
+    key: bytes("key").primaryKey(),
+    body: bytes("body").notNull(),
+    /** Missing while it is being worked out. */
+    outcome: jsonb("outcome"),
+    claimedAt: at("claimed_at"),
+    expiresAt: at("expires_at"),
+  },
+  (table) => [index("idempotency_expires_at").on(table.expiresAt)],
 );

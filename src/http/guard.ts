@@ -1,31 +1,19 @@
-import type { Server } from "bun";
 import { Elysia } from "elysia";
-import type { Ctx, Origin, SignedIn, Stranger, User } from "../ctx.ts";
+import type { Ctx, SignedIn, Stranger, User } from "../ctx.ts";
+import type { LimitName } from "../kit/limits.ts";
+import { subscriberOf } from "../kit/network.ts";
 import { Problem } from "../kit/problem.ts";
 import { findActor, findHolder } from "../modules/auth/auth.ts";
+import { ledgerOf, openOrigins, type Visit } from "./visit.ts";
 
 /** For OpenAPI: a token that the documentation's Authorize button gets by signing in, or one that one has. */
 const security: Record<string, string[]>[] = [{ signIn: [] }, { bearer: [] }];
 
-/** Where a request came from. Both are exported because the declarations for Eden name them. */
-export interface Visit {
-  request: Request;
-  headers: Record<string, string | undefined>;
-  set: { headers: Record<string, string | number | string[] | undefined> };
-  server: Server<unknown> | null;
-}
+/** A visit with a body and perhaps a token; exported because the declarations for Eden name it. */
 export interface Arrival extends Visit {
   body: unknown;
   bearer?: string | undefined;
 }
-
-const USER_AGENT_MAX = 512;
-
-const originOf = ({ request, headers, set, server }: Visit): Origin => ({
-  address: server?.requestIP(request)?.address ?? null,
-  userAgent: headers["user-agent"]?.slice(0, USER_AGENT_MAX) ?? null,
-  requestId: String(set.headers["x-request-id"]),
-});
 
 /**
  * What @elysiajs/bearer read, if it read it from the header: it would also take a token from the URL, where logs and
@@ -34,34 +22,65 @@ const originOf = ({ request, headers, set, server }: Visit): Origin => ({
 const tokenOf = (authorization: string, bearer: string | undefined): string | undefined =>
   authorization.startsWith("Bearer ") ? bearer : /^bearer +(\S+)$/i.exec(authorization)?.[1];
 
-/** Most requests change nothing, and nobody asks where they came from: it is found out when somebody does. */
-const from = <A extends Stranger | SignedIn>(visit: Visit, actor: A): A =>
-  Object.defineProperty(actor, "origin", { get: () => originOf(visit), enumerable: true });
-
 /** Throws what http/body could not read. */
 const passBody = ({ body }: { body: unknown }) => {
   if (body instanceof Problem) throw body;
 };
 
+interface Admission {
+  find?: typeof findHolder;
+  limits?: readonly LimitName[];
+}
+
+/** Every request of somebody who is signed in counts against the first, every one without a good token against the second. */
+const general: readonly LimitName[] = ["requests", "requests-stranger"];
+
 /**
- * Says on each route who may call it: `public: true`, `anyone: true`, `signedIn: true`, `holder: true` or
- * `superuser: true`; all but the first put `actor` into the handler's hands. All of them stand before validation, so that a
- * stranger is told to sign in and not how the body should look; a body that could not be read (http/body) is refused right
- * after.
+ * Says on each route who may call it: `public: true`, `anyone: [limits]`, `signedIn: true` (or more limits), `holder: true`
+ * or `superuser: true`; all but the first put `actor` into the handler's hands, and say which limits a request counts
+ * against. All of them stand before validation, so that a stranger is told to sign in and not how the body should look; a
+ * body that could not be read (http/body) is refused right after.
  */
 export const guard = (ctx: Ctx) => {
   const admitted = new WeakMap<Request, SignedIn>();
+  const originOf = openOrigins(ctx);
 
-  const admit = (mayEnter: (user: User) => boolean, find: typeof findHolder = findActor) => ({
+  /** Most requests change nothing, and nobody asks where they came from: it is found out when somebody does. */
+  const from = <A extends Stranger | SignedIn>(
+    visit: Visit,
+    actor: A,
+    limits: readonly LimitName[],
+  ): A => ({
+    ...actor,
+    get origin() {
+      return originOf(visit, limits);
+    },
+  });
+
+  const refuse = async (visit: Visit, code: "not_signed_in" | "invalid_token"): Promise<never> => {
+    const origin = originOf(visit, general);
+    const who = subscriberOf(origin.address ?? "");
+    if (who) await ctx.limits.spend(origin, [{ limit: "requests-stranger", who }]);
+    throw new Problem(code);
+  };
+
+  const admit = (
+    mayEnter: (user: User) => boolean,
+    { find = findActor, limits = general }: Admission = {},
+  ) => ({
+    detail: { security, "x-rate-limits": limits },
     // Field by field: whoever hands Elysia's context on makes it prepare all of it for each request.
     transform: async ({ request, headers, bearer, body, set, server }: Arrival) => {
+      const visit = { request, headers, set, server };
       const token = tokenOf(headers["authorization"] ?? "", bearer);
-      if (!token) throw new Problem("not_signed_in");
-      const actor = await find(ctx, token);
-      if (!actor) throw new Problem("invalid_token");
-      if (!mayEnter(actor.user)) throw new Problem("forbidden");
+      if (!token) return refuse(visit, "not_signed_in");
+      const found = await find(ctx, token);
+      if (!found) return refuse(visit, "invalid_token");
+      const actor = from(visit, found, limits);
+      await ctx.limits.spend(ledgerOf(visit, limits), [{ limit: "requests", who: found.user.id }]);
+      if (!mayEnter(found.user)) throw new Problem("forbidden");
       passBody({ body });
-      admitted.set(request, from({ request, headers, set, server }, actor));
+      admitted.set(request, actor);
     },
     resolve: ({ request }: { request: Request }) => {
       const actor = admitted.get(request);
@@ -78,17 +97,18 @@ export const guard = (ctx: Ctx) => {
 
   return new Elysia({ name: "guard" }).macro({
     public: { detail: { security: [] }, transform: passBody },
-    /** As public, for a route that does something: `actor` is a stranger from somewhere. */
-    anyone: {
-      detail: { security: [] },
+    /** As public, for a route that does something: `actor` is a stranger from somewhere, whom these limits hold. */
+    anyone: (limits: readonly LimitName[]) => ({
+      detail: { security: [], "x-rate-limits": limits },
       transform: passBody,
       resolve: ({ request, headers, set, server }: Visit): { actor: Stranger } => ({
-        actor: from({ request, headers, set, server }, { kind: "stranger" }),
+        actor: from({ request, headers, set, server }, { kind: "stranger" }, limits),
       }),
-    },
-    signedIn: { detail: { security }, ...admit(() => true) },
+    }),
+    signedIn: (limits: true | readonly LimitName[]) =>
+      admit(() => true, { limits: limits === true ? general : [...general, ...limits] }),
     /** Also with the refresh token of a session in place of the access token. */
-    holder: { detail: { security }, ...admit(() => true, findHolder) },
-    superuser: { detail: { security }, ...admit((user) => user.isSuperuser) },
+    holder: admit(() => true, { find: findHolder }),
+    superuser: admit((user) => user.isSuperuser),
   });
 };

@@ -23,6 +23,7 @@ const documentation = () => ({
   servers: [{ url: "/", description: "This server" }],
   tags: [
     { name: "auth", description: "Register and sign in." },
+    { name: "oauth", description: "For clients that speak OAuth 2." },
     { name: "sessions", description: "Where one is signed in." },
     { name: "events", description: "What happened." },
     { name: "users", description: "Accounts: one's own, and for superusers everybody's." },

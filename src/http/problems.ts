@@ -9,6 +9,7 @@ import {
   problems,
 } from "../kit/problem.ts";
 import { fieldProblemsOf } from "./fields.ts";
+import { OAUTH_PATHS, oauthErrorOf } from "./oauth-errors.ts";
 import type { RouteTable } from "./route-table.ts";
 import { literals } from "./schemas.ts";
 
@@ -93,6 +94,7 @@ export const serverProblems = ["internal", "database_unavailable"] as const sati
 export const tokenProblems = [
   "not_signed_in",
   "invalid_token",
+  "too_many_requests",
   ...serverProblems,
 ] as const satisfies ProblemCode[];
 
@@ -107,6 +109,7 @@ const headersOf = (code: ProblemCode): Record<string, string> => {
       "www-authenticate":
         'Bearer realm="bunker", error="insufficient_user_authentication", max_age=600',
     };
+  if (code === "invalid_client") return { "www-authenticate": 'Basic realm="bunker"' };
   if (problems[code].status === 401) return { "www-authenticate": 'Bearer realm="bunker"' };
   if (problems[code].status === 503) return { "retry-after": String(RETRY_AFTER_SECONDS) };
   return {};
@@ -123,7 +126,33 @@ function problemOf(error: unknown, code: string | number): Problem {
   return new Problem(isDatabaseOutage(error) ? "database_unavailable" : "internal");
 }
 
-/** The one place where refusals become answers: application/problem+json (RFC 9457). */
+interface Answer {
+  status: number;
+  headers: Record<string, string>;
+  body: object;
+}
+
+/** As problem details (RFC 9457). */
+const problemAnswer = ({ code, message, errors }: Problem, requestId: unknown): Answer => {
+  const { status, title } = problems[code];
+  const body = { type: `/problems/${code}`, title, status, detail: message, code };
+  return {
+    status,
+    headers: { "content-type": "application/problem+json", ...headersOf(code) },
+    body: { ...body, request_id: requestId, errors },
+  };
+};
+
+/** As OAuth's own endpoints have it. */
+const oauthAnswer = (problem: Problem): Answer | undefined => {
+  const known = oauthErrorOf(problem);
+  if (!known) return undefined;
+  const { "www-authenticate": challenge, ...rest } = headersOf(problem.code);
+  const challenged = known.status === 401 && challenge ? { "www-authenticate": challenge } : {};
+  return { ...known, headers: { "content-type": "application/json", ...rest, ...challenged } };
+};
+
+/** The one place where refusals become answers: application/problem+json (RFC 9457), or OAuth's errors. */
 export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>
   new Elysia({ name: "problems" }).onError(
     { as: "global" },
@@ -132,24 +161,14 @@ export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>
       const problem =
         allowed.length > 0 ? new Problem("method_not_allowed") : problemOf(error, code);
       if (allowed.length > 0) set.headers["allow"] = allowed.join(", ");
-      const { status, title } = problems[problem.code];
       const requestId = set.headers["x-request-id"];
+      const answer =
+        (OAUTH_PATHS.includes(path) && oauthAnswer(problem)) || problemAnswer(problem, requestId);
       // A refusal on purpose is no failure: a flood of those would fill the log.
-      if (status >= 500 && !(error instanceof Problem))
+      if (answer.status >= 500 && !(error instanceof Problem))
         ctx.log.error({ err: error, request_id: requestId, route }, `Answered ${problem.code}`);
-      const body = {
-        type: `/problems/${problem.code}`,
-        title,
-        status,
-        detail: problem.message,
-        code: problem.code,
-        request_id: requestId,
-        errors: problem.errors,
-      };
-      set.status = status;
-      Object.assign(set.headers, headersOf(problem.code), {
-        "content-type": "application/problem+json",
-      });
-      return new Response(JSON.stringify(body), { status });
+      set.status = answer.status;
+      Object.assign(set.headers, answer.headers);
+      return new Response(JSON.stringify(answer.body), { status: answer.status });
     },
   );

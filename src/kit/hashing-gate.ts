@@ -1,13 +1,17 @@
 import { Problem } from "./problem.ts";
+import type { HashCost } from "./stored-hash.ts";
 
 /** Bounds of what may hash passwords: how many at once, how many wait, and how long one waits at most. */
 export interface GateOptions {
   atOnce: number;
   queueMax: number;
   waitMaxMs: number;
+  cost: HashCost;
 }
 
 export interface HashingGate {
+  /** What new hashes cost. */
+  cost: HashCost;
   /** Does `work` when its turn comes. Throws `busy` where the queue is full, or the turn does not come in time. */
   pass: <T>(work: () => Promise<T>) => Promise<T>;
   /** Throws `busy` where the queue is full: before a request that will hash costs the database anything. */
@@ -20,7 +24,7 @@ export interface HashingGate {
  * Keeps a flood of sign-ins from taking every core and all memory (CWE-400): each hash takes 19 MiB and some 30 ms of one
  * core. Who comes first is served first; nobody is served who has waited so long that the client has probably gone.
  */
-export function openHashingGate({ atOnce, queueMax, waitMaxMs }: GateOptions): HashingGate {
+export function openHashingGate({ atOnce, queueMax, waitMaxMs, cost }: GateOptions): HashingGate {
   const queue: Turn[] = [];
   let running = 0;
 
@@ -59,7 +63,7 @@ export function openHashingGate({ atOnce, queueMax, waitMaxMs }: GateOptions): H
       leave();
     }
   };
-  return { pass, knock, depth: () => ({ running, waiting: queue.length }) };
+  return { cost, pass, knock, depth: () => ({ running, waiting: queue.length }) };
 }
 
 interface Turn {

@@ -2,33 +2,52 @@ import commonPasswords from "./common-passwords.txt" with { type: "text" };
 import { fold } from "./fold.ts";
 import type { HashingGate } from "./hashing-gate.ts";
 import { type FieldProblem, fieldProblem } from "./problem.ts";
+import { type HashCost, isOutdated, readStoredHash } from "./stored-hash.ts";
 
 /** OWASP's second recommendation for Argon2id: 19 MiB, two passes, one lane. */
-const cost = { algorithm: "argon2id", memoryCost: 19_456, timeCost: 2 } as const;
+export const usualCost: HashCost = { kibibytes: 19_456, passes: 2 };
 
 /** Nobody's hash, at the same cost: what is verified where nobody has the name, so that both take as long. */
-const nobodysHash = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=1$${"A".repeat(43)}$${"A".repeat(43)}`;
+const nobodysHash = ({ kibibytes, passes }: HashCost) =>
+  `$argon2id$v=19$m=${kibibytes},t=${passes},p=1$${"A".repeat(43)}$${"A".repeat(43)}`;
 
 export const PASSWORD_MAX_LENGTH = 128;
 
 /** Unicode has several spellings of one text; keyboards differ in which they send (RFC 8265, section 4). */
 const normalised = (password: string) => password.normalize("NFC");
 
-export const hashPassword = (gate: HashingGate, password: string): Promise<string> =>
-  gate.pass(() => Bun.password.hash(normalised(password), cost));
+export const hashPassword = (gate: HashingGate, password: string): Promise<string> => {
+  const { kibibytes: memoryCost, passes: timeCost } = gate.cost;
+  return gate.pass(() =>
+    Bun.password.hash(normalised(password), { algorithm: "argon2id", memoryCost, timeCost }),
+  );
+};
 
-/** Takes the time of one hash whether or not there is one to compare with. */
+/**
+ * Takes the time of one hash whether or not there is one to compare with. The hash may come from elsewhere (kit/stored-hash);
+ * one that we do not know is nobody's.
+ */
 export async function verifyPassword(
   gate: HashingGate,
   password: string,
   hash: string | undefined,
 ): Promise<boolean> {
   if (password === "") return false;
-  const isRight = await gate.pass(() =>
-    Bun.password.verify(normalised(password), hash ?? nobodysHash),
-  );
-  return isRight && hash !== undefined;
+  const check = hash === undefined ? undefined : readStoredHash(hash);
+  const isRight = await gate.pass(() => {
+    const text = Buffer.from(normalised(password));
+    return check ? check(text) : Bun.password.verify(text, nobodysHash(gate.cost));
+  });
+  return isRight && check !== undefined;
 }
+
+/** The same password as our hashes are made today, where `hash` is of another kind or of a lower cost. Throws `busy`. */
+export const rehashed = async (
+  gate: HashingGate,
+  password: string,
+  hash: string,
+): Promise<string | undefined> =>
+  isOutdated(hash, gate.cost) ? hashPassword(gate, password) : undefined;
 
 let common: Set<string> | undefined;
 const isCommon = (password: string) => {

@@ -101,6 +101,18 @@ export const problems = {
     detail: "The body is larger than 65536 bytes",
     remedy: "Send at most 64 KiB.",
   },
+  stale: {
+    status: 412,
+    title: "Somebody has changed it meanwhile",
+    detail: "It has changed since you read it",
+    remedy: "If-Match names a version (ETag) that is no more. Read it again, and decide again.",
+  },
+  request_in_progress: {
+    status: 409,
+    title: "The same request is being worked on",
+    detail: "A request with this Idempotency-Key is being worked on",
+    remedy: "Send it again in a moment, with the same key: then it gets the answer of the first.",
+  },
   unsupported_media_type: {
     status: 415,
     title: "Not this content type",
@@ -120,6 +132,59 @@ export const problems = {
     detail: "An unexpected error occurred",
     remedy:
       "Try again later. Whoever runs the service finds the cause in its log, by the request id.",
+  },
+  invalid_client: {
+    status: 401,
+    title: "The client is not known",
+    detail: "Client authentication failed",
+    remedy:
+      "Send client_id and client_secret by HTTP Basic or in the form, not both. `bunker clients list` shows the clients; `bunker clients rotate` gives one another secret.",
+  },
+  unauthorized_client: {
+    status: 400,
+    title: "The client may not use this grant",
+    detail: "This client may not use this grant type",
+    remedy:
+      "Sessions belong to the public client: send no client_secret. A confidential client uses client_credentials.",
+  },
+  unsupported_grant_type: {
+    status: 400,
+    title: "There is no such grant",
+    detail: "This grant type is not supported",
+    remedy:
+      "/.well-known/oauth-authorization-server lists the grants. The password grant is off unless OAUTH_PASSWORD_GRANT=on.",
+  },
+  unsupported_token_type: {
+    status: 400,
+    title: "Such a token cannot be revoked",
+    detail: "A client's own access token cannot be revoked",
+    remedy: "It ends by itself within minutes. To keep a client out: bunker clients delete.",
+  },
+  invalid_scope: {
+    status: 400,
+    title: "There is no such scope",
+    detail: "The scope is unknown",
+    remedy: "Leave scope out: there are no scopes yet.",
+  },
+  idempotency_key_reused: {
+    status: 422,
+    title: "The Idempotency-Key stands for another request",
+    detail: "This Idempotency-Key was used with another body",
+    remedy: "Make a new key for each request, and send the same one only with the same body.",
+  },
+  key_in_use: {
+    status: 409,
+    title: "The key is in use",
+    detail: "This key is the current one of its algorithm",
+    remedy:
+      "Rotate first: bunker keys rotate, with the ALGORITHM of this key. Then retire this one.",
+  },
+  too_many_requests: {
+    status: 429,
+    title: "Too many requests",
+    detail: "Too many requests",
+    remedy:
+      "A limit is met: the header RateLimit says which one. Nothing was done. Try again after the seconds that Retry-After names. Where sign-ins are limited because somebody guesses at the account, a client that has signed in before still may: it sends the device token that it got then.",
   },
   busy: {
     status: 503,

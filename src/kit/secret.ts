@@ -1,3 +1,4 @@
+import { createHmac, hkdfSync } from "node:crypto";
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -39,3 +40,15 @@ export function keptSecret(dataDir: string): string {
   }
   return readFileSync(file, "utf8").trim();
 }
+
+/** A key for one purpose, which tells nothing of the secret or of another purpose's key (HKDF, RFC 5869). */
+export const derivedKey = (
+  secret: string,
+  purpose: "device tokens" | "fingerprints" | "key names" | "limits" | "signing keys",
+): Buffer => Buffer.from(hkdfSync("sha256", secret, "", `bunker ${purpose}`, 32));
+
+/** Names a text so that nobody without the secret can try texts until one fits. */
+export const fingerprints = (secret: string) => {
+  const key = derivedKey(secret, "fingerprints");
+  return (text: string): Buffer => createHmac("sha256", key).update(text).digest();
+};

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { weaknessOf } from "./secret.ts";
+import type { HashCost } from "./stored-hash.ts";
 
 /** What the defaults of other settings depend on. */
 export interface Base {
@@ -86,4 +87,31 @@ export function secretKey(value: string): string {
   const weakness = weaknessOf(value);
   if (weakness) throw new Error(`${weakness}; make one: openssl rand -hex 32`);
   return value;
+}
+
+/** What OWASP's cheat sheet on the storage of passwords takes for equally strong, in KiB and passes. */
+const leastCosts: HashCost[] = [
+  { kibibytes: 47_104, passes: 1 },
+  { kibibytes: 19_456, passes: 2 },
+  { kibibytes: 12_288, passes: 3 },
+  { kibibytes: 9_216, passes: 4 },
+  { kibibytes: 7_168, passes: 5 },
+];
+const KIBIBYTES_MAX = 262_144;
+const PASSES_MAX = 10;
+
+export function hashCost(value: string): HashCost {
+  const [, m, t] = /^m=(\d{1,7}),t=(\d{1,3})$/.exec(value) ?? [];
+  const cost = { kibibytes: Number(m ?? 0), passes: Number(t ?? 0) };
+  if (cost.kibibytes > KIBIBYTES_MAX || cost.passes > PASSES_MAX)
+    throw new Error(`may ask for at most m=${KIBIBYTES_MAX},t=${PASSES_MAX}`);
+  if (
+    !leastCosts.some(
+      ({ kibibytes, passes }) => cost.kibibytes >= kibibytes && cost.passes >= passes,
+    )
+  )
+    throw new Error(
+      "must be such as m=19456,t=2, and no weaker than that (m=12288,t=3 or m=47104,t=1 also do)",
+    );
+  return cost;
 }

@@ -1,6 +1,6 @@
-import { timingSafeEqual } from "node:crypto";
-import { jwt } from "@elysiajs/jwt";
+import QuickLRU from "quick-lru";
 import { isId } from "./id.ts";
+import type { KeyRing } from "./key-ring.ts";
 
 /** The claims of an access token (RFC 9068, section 2.2); times in seconds since 1970. */
 export interface AccessClaims {
@@ -16,6 +16,9 @@ export interface AccessClaims {
   sid: string;
 }
 
+/** The claims of a client's own token: it is its own subject, and has no session. */
+export type ClientClaims = Omit<AccessClaims, "auth_time" | "sid">;
+
 /** Who a token is for: an account, in a session that began at `authenticatedAt`. */
 export interface TokenSubject {
   userId: string;
@@ -24,14 +27,20 @@ export interface TokenSubject {
 }
 
 export interface TokenOptions {
-  secret: string;
+  keys: Pick<KeyRing, "find" | "signing" | "version">;
   issuer: string;
   audience: string;
   lifetimeSeconds: number;
+  /** How many tokens that were found good are remembered at most; 0 remembers none. */
+  remembered: number;
 }
 
 export interface AccessTokens {
+  issuer: string;
   lifetimeSeconds: number;
+  /** For a confidential client itself (RFC 6749, section 4.4). */
+  signForClient: (clientId: string, now: Date) => Promise<string>;
+  verifyClient: (token: string, now: Date) => ClientClaims | undefined;
   sign: (subject: TokenSubject, now: Date) => Promise<string>;
   /** The claims of a token that we signed and that is good at `now`; undefined for everything else. Never throws. */
   verify: (token: string, now: Date) => AccessClaims | undefined;
@@ -40,69 +49,102 @@ export interface AccessTokens {
 const TOKEN_MAX_LENGTH = 4096;
 const CLOCK_SKEW_SECONDS = 60;
 const CLIENT = "bunker";
-const HEADER = Buffer.from(JSON.stringify({ alg: "HS256", typ: "at+jwt" })).toString("base64url");
 
 /**
- * Access tokens as JWTs signed with HMAC-SHA-256. They are signed by @elysiajs/jwt. They are verified here and
- * synchronously, because its verification waits for the threads that hash passwords.
+ * Access tokens as JWTs. They are signed by @elysiajs/jwt. They are verified here and synchronously, because its
+ * verification waits for the threads that hash passwords. The claims of a token that was found good are remembered by its
+ * SHA-256, so that no table holds what could be presented, until a key comes or goes; its times are checked each time.
  */
 export function accessTokens(options: TokenOptions): AccessTokens {
-  const { issuer, audience, lifetimeSeconds } = options;
-  const signer = jwt({ secret: options.secret, alg: "HS256", typ: "at+jwt" }).decorator.jwt;
-  const key = new TextEncoder().encode(options.secret);
-  const mac = (text: string) =>
-    new Bun.CryptoHasher("sha256", key).update(text).digest("base64url");
+  const { keys, issuer, audience, lifetimeSeconds } = options;
+  const read = openReader(options);
+  const verify = (token: string, now: Date): Claims | undefined => {
+    if (token.length > TOKEN_MAX_LENGTH) return undefined;
+    const claims = read(token);
+    return claims && isTimely(claims, now.getTime() / 1000) ? claims : undefined;
+  };
+  const common = (now: Date) => ({
+    iss: issuer,
+    aud: audience,
+    jti: Bun.randomUUIDv7(),
+    exp: Math.floor(now.getTime() / 1000) + lifetimeSeconds,
+  });
 
-  const isGood = (claims: Partial<AccessClaims>, nowSeconds: number) =>
+  return {
+    issuer,
+    lifetimeSeconds,
+    sign: ({ userId, sessionId, authenticatedAt }, now) =>
+      keys.signing().sign({
+        ...common(now),
+        sub: userId,
+        client_id: CLIENT,
+        auth_time: Math.floor(authenticatedAt.getTime() / 1000),
+        sid: sessionId,
+      }),
+    verify: (token, now) => {
+      const claims = verify(token, now);
+      return claims && isOfUser(claims) ? claims : undefined;
+    },
+    signForClient: (clientId, now) =>
+      keys.signing().sign({ ...common(now), sub: clientId, client_id: clientId }),
+    verifyClient: (token, now) => {
+      const claims = verify(token, now);
+      return claims && isOfClient(claims) ? claims : undefined;
+    },
+  };
+}
+
+/** Answers the claims of a token that we signed, whatever the time. */
+function openReader({ keys, issuer, audience, remembered }: TokenOptions) {
+  // It keeps up to twice what it is asked to.
+  const good = new QuickLRU<string, Claims>({
+    maxSize: Math.ceil(remembered / 2) || 1,
+  });
+
+  const isOurs = (claims: Partial<AccessClaims>): claims is Claims =>
     claims.iss === issuer &&
     claims.aud === audience &&
     isText(claims.sub) &&
     isId(claims.sub) &&
     isText(claims.jti) &&
     isText(claims.client_id) &&
-    isText(claims.sid) &&
-    isId(claims.sid) &&
-    isTime(claims.auth_time) &&
     isTime(claims.iat) &&
-    claims.iat <= nowSeconds + CLOCK_SKEW_SECONDS &&
     isTime(claims.exp) &&
-    claims.exp > nowSeconds;
+    (isOfUser(claims as Claims) || isOfClient(claims as Claims));
 
-  return {
-    lifetimeSeconds,
-    sign: ({ userId, sessionId, authenticatedAt }, now) => {
-      const seconds = Math.floor(now.getTime() / 1000);
-      return signer.sign({
-        iss: issuer,
-        aud: audience,
-        sub: userId,
-        client_id: CLIENT,
-        jti: Bun.randomUUIDv7(),
-        auth_time: Math.floor(authenticatedAt.getTime() / 1000),
-        sid: sessionId,
-        exp: seconds + lifetimeSeconds,
-      });
-    },
-    verify: (token, now) => {
-      if (token.length > TOKEN_MAX_LENGTH) return undefined;
-      const [header, payload, signature, ...more] = token.split(".");
-      // Our own header, letter for letter: no other algorithm, type or key is ever considered (RFC 8725, section 3.1).
-      if (header !== HEADER || !payload || !signature || more.length > 0) return undefined;
-      // Comparing the text of the signature, not its bytes, leaves no second spelling of the same token.
-      if (!isSame(mac(`${header}.${payload}`), signature)) return undefined;
-      const claims = parse(payload);
-      return claims && isGood(claims, now.getTime() / 1000) ? (claims as AccessClaims) : undefined;
-    },
+  const read = (token: string): Claims | undefined => {
+    const [header, payload, signature, ...more] = token.split(".");
+    // Our own headers, letter for letter: no other algorithm, type or key is ever considered (RFC 8725, section 3.1).
+    const key = keys.find(header ?? "");
+    if (!key || !payload || !signature || more.length > 0) return undefined;
+    if (!key.isSignature(`${header}.${payload}`, signature)) return undefined;
+    const claims = parse(payload);
+    return claims && isOurs(claims) ? claims : undefined;
   };
+  let version = keys.version();
+  const recall = (token: string): Claims | undefined => {
+    if (version !== keys.version()) good.clear();
+    version = keys.version();
+    const digest = Bun.SHA256.hash(token, "base64");
+    const known = good.get(digest);
+    if (known) return known;
+    const claims = read(token);
+    if (claims) good.set(digest, claims);
+    return claims;
+  };
+  return remembered > 0 ? recall : read;
 }
+
+type Claims = ClientClaims & Partial<AccessClaims>;
+const isOfUser = (claims: Claims): claims is AccessClaims =>
+  isText(claims.sid) && isId(claims.sid) && isTime(claims.auth_time);
+const isOfClient = ({ sub, client_id: client, sid, auth_time: at }: Claims): boolean =>
+  sub === client && sid === undefined && at === undefined;
 
 const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
+const isTimely = ({ iat, exp }: ClientClaims, nowSeconds: number) =>
+  iat <= nowSeconds + CLOCK_SKEW_SECONDS && exp > nowSeconds;
 const isTime = (value: unknown): value is number => typeof value === "number" && value >= 0;
-
-function isSame(a: string, b: string): boolean {
-  const [left, right] = [Buffer.from(a), Buffer.from(b)];
-  return left.length === right.length && timingSafeEqual(left, right);
-}
 
 function parse(payload: string): Partial<AccessClaims> | undefined {
   try {

@@ -28,6 +28,7 @@ const env = {
   SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
   PUBLIC_URL: "https://accounts.example.com",
   BUNKER_ENV: "production",
+  RATE_LIMIT: "off",
 };
 
 interface Answer {

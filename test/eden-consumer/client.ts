@@ -21,6 +21,8 @@ export async function register(email: string, password: string): Promise<string>
           return "sign in instead";
         case "username_taken":
           return "choose another name";
+        case "request_in_progress":
+          return "send it again";
       }
       return error.value.code satisfies never;
     case 413:
@@ -29,6 +31,8 @@ export async function register(email: string, password: string): Promise<string>
       return error.value.code satisfies "unsupported_media_type";
     case 422:
       return (error.value.errors ?? []).map(({ pointer, code }) => `${pointer} ${code}`).join();
+    case 429:
+      return error.value.code satisfies "too_many_requests";
     case 500:
       return error.value.code satisfies "internal";
     case 503:
@@ -47,6 +51,7 @@ export async function logIn(username: string, password: string): Promise<string>
     case "malformed_request":
     case "body_too_large":
     case "unsupported_media_type":
+    case "too_many_requests":
     case "internal":
     case "database_unavailable":
     case "busy":

@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
+import { secretName } from "../../src/kit/token-key.ts";
 import { SECRET, world } from "../support/world.ts";
 
 const encode = (value: unknown) =>
   Buffer.from(typeof value === "string" ? value : JSON.stringify(value)).toString("base64url");
-const HEADER = { alg: "HS256", typ: "at+jwt" };
+const HEADER = { alg: "HS256", kid: secretName(SECRET), typ: "at+jwt" };
 const sign = (header: unknown, claims: unknown, { key = SECRET, hash = "sha256" } = {}) => {
   const input = `${encode(header)}.${encode(claims)}`;
   return `${input}.${createHmac(hash, key).update(input).digest("base64url")}`;

@@ -175,6 +175,8 @@ const json = { "content-type": "application/json" };
 export const client = (url: string) => {
   const post = (path: string, body: object) =>
     fetch(`${url}/api/v1${path}`, { method: "POST", headers: json, body: JSON.stringify(body) });
+  const get = (path: string, token: string) =>
+    fetch(`${url}/api/v1${path}`, { headers: { authorization: `Bearer ${token}` } });
   return {
     register: (email: string, password: string) => post("/auth/register", { email, password }),
     logIn: async (username: string, password: string): Promise<string> => {
@@ -182,7 +184,16 @@ export const client = (url: string) => {
       const body = (await answer.json()) as { access_token?: string; code?: string };
       return body.access_token ?? body.code ?? "";
     },
-    get: (path: string, token: string) =>
-      fetch(`${url}/api/v1${path}`, { headers: { authorization: `Bearer ${token}` } }),
+    get,
+    /** What a command has allowed is felt within a second: asks until it is no longer forbidden. */
+    getAllowed: async (path: string, token: string): Promise<Response> => {
+      const giveUpAt = performance.now() + FELT_MAX_MS;
+      for (;;) {
+        const answer = await get(path, token);
+        if (answer.status !== 403 || performance.now() > giveUpAt) return answer;
+        await sleep(20);
+      }
+    },
   };
 };
+const FELT_MAX_MS = 1_000;

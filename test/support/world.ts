@@ -3,10 +3,15 @@ import { createApp } from "../../src/app.ts";
 import { type Config, readConfig } from "../../src/config.ts";
 import type { Ctx, Principal } from "../../src/ctx.ts";
 import { openDatabase } from "../../src/db/db.ts";
+import { openLimits } from "../../src/db/limits/limits.ts";
 import { hearNews } from "../../src/db/news.ts";
+import { deviceTokens } from "../../src/kit/device-token.ts";
 import { openHashingGate } from "../../src/kit/hashing-gate.ts";
+import { openKeyRing } from "../../src/kit/key-ring.ts";
 import { openPrincipalCache } from "../../src/kit/principal-cache.ts";
+import { derivedKey, fingerprints } from "../../src/kit/secret.ts";
 import { accessTokens } from "../../src/kit/token.ts";
+import { prepareKeys } from "../../src/modules/keys/keys.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
 import { atTheEnd, freshDatabase } from "./postgres.ts";
 
@@ -43,26 +48,47 @@ export interface Answer {
 
 /** A fresh, empty world: no rows, a clock to turn, people made through the API itself. */
 export async function world(settings: Partial<Config> = {}) {
-  await database.sql`truncate users, events cascade`;
+  await database.sql`truncate users, events, limits, signing_keys, clients, idempotency cascade`;
   const config: Config = { ...readConfig({ SECRET_KEY: SECRET }).config, ...settings };
   const logged: { fields: object; sentence: string }[] = [];
   const note = (fields: object, sentence: string) => void logged.push({ fields, sentence });
+  const keyRing = openKeyRing({ algorithm: config.algorithm, secrets: [SECRET] });
   const ctx: Ctx = {
     config,
     db: database.db,
+    devices: deviceTokens([derivedKey(SECRET, "device tokens")]),
+    fingerprint: fingerprints(SECRET),
+    keyRing,
+    limits: openLimits({
+      isOn: config.rateLimit === "on",
+      policies: config.limits,
+      database,
+      key: derivedKey(SECRET, "limits"),
+      now: () => new Date(),
+    }),
     log: { debug: note, info: note, warn: note, error: note },
-    hashing: openHashingGate({ atOnce: 2, queueMax: 200, waitMaxMs: 30_000 }),
+    hashing: openHashingGate({
+      atOnce: 2,
+      queueMax: 200,
+      waitMaxMs: 30_000,
+      cost: config.passwordHash,
+    }),
     now: () => new Date(),
     principals,
     tokens: accessTokens({
-      secret: SECRET,
+      keys: keyRing,
       issuer: config.publicUrl,
       audience: config.audience ?? config.publicUrl,
       lifetimeSeconds: config.accessTokenExpireMinutes * 60,
+      remembered: config.principalCacheSize,
     }),
     readiness: async () => ({ database: "ok", migrations: "ok", disk: "ok" }),
   };
+  await prepareKeys(ctx);
   const app = createApp(ctx);
+  // What a proxy on this machine forwards: without a socket, only X-Forwarded-For says where a request comes from.
+  if (config.trustedProxies.length > 0)
+    app.server = { requestIP: () => ({ address: "127.0.0.1" }) } as unknown as typeof app.server;
 
   const send = async (method: string, path: string, init: RequestInit = {}): Promise<Answer> => {
     const url = `http://localhost${path.startsWith("/") ? path : `/${path}`}`;

@@ -1,11 +1,13 @@
 import { and, eq, sql } from "drizzle-orm";
-import type { Actor, Ctx, Principal, SignedIn, Stranger, User } from "../../ctx.ts";
+import type { Ctx, Principal, SignedIn, Stranger, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
-import { verifyPassword } from "../../kit/password.ts";
+import type { Spending } from "../../kit/limits.ts";
+import { subscriberOf } from "../../kit/network.ts";
+import { rehashed, verifyPassword } from "../../kit/password.ts";
 import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
-import { looksLikeRefreshToken } from "../../kit/refresh-token.ts";
+import { looksLikeRefreshToken, readRefreshToken } from "../../kit/refresh-token.ts";
 import {
   type Continuation,
   findSession,
@@ -13,6 +15,7 @@ import {
   startSession,
 } from "../sessions/sessions.ts";
 import { createUser, findCredentials, type NewUser, userColumns } from "../users/users.ts";
+import { attemptOf, succeed, withdraw } from "./attempt.ts";
 
 /** The answer to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */
 export interface Token {
@@ -24,10 +27,12 @@ export interface Token {
 
 /** Makes an account for whoever comes. Throws `registration_closed`, and what `createUser` throws. */
 export async function register(
-  ctx: Pick<Ctx, "config" | "db" | "hashing" | "now">,
-  actor: Actor,
+  ctx: Pick<Ctx, "config" | "db" | "hashing" | "limits" | "now">,
+  actor: Stranger,
   input: Omit<NewUser, "isSuperuser">,
 ): Promise<User> {
+  const who = subscriberOf(actor.origin?.address ?? "");
+  if (who) await ctx.limits.spend(actor.origin, [{ limit: "register", who }]);
   if (ctx.config.registration === "closed") throw new Problem("registration_closed");
   return createUser(ctx, actor, input);
 }
@@ -35,16 +40,24 @@ export async function register(
 /**
  * Signs somebody in by e-mail address or username. Throws `invalid_credentials`, alike and after the same time for an
  * unknown name and a wrong password; only who knows the password learns that the account is off (`account_inactive`).
+ * Throws `too_many_requests` as `attemptOf` says. Answers the token, and by what the client is known from now on.
  */
 export async function logIn(
-  ctx: Pick<Ctx, "db" | "hashing" | "now" | "tokens">,
+  ctx: Pick<Ctx, "db" | "devices" | "hashing" | "limits" | "now" | "tokens">,
   actor: Stranger,
   input: { username: string; password: string },
-): Promise<Token> {
+): Promise<{ token: Token; deviceToken: string }> {
   ctx.hashing.knock();
   const found = await findCredentials(ctx, input.username);
-  if (!(await verifyPassword(ctx.hashing, input.password, found?.passwordHash)) || !found)
-    throw new Problem("invalid_credentials");
+  // Spent before the password is checked, and given back after: of many tries at once no more get through.
+  const attempt = attemptOf(ctx, actor, { name: input.username, found });
+  await ctx.limits.spend(actor.origin, attempt.spendings);
+  const upgraded = await judge(ctx, input.password, found).catch(async (error) => {
+    const isJudged = error instanceof Problem && error.code === "invalid_credentials";
+    if (!isJudged) await withdraw(ctx, attempt);
+    throw error;
+  });
+  if (!found) throw new Problem("invalid_credentials");
   if (!found.isActive) throw new Problem("account_inactive");
   const started = await ctx.db.transaction(async (tx) => {
     // Hashing takes a while: a password that was changed meanwhile, or an account switched off, must not get a session
@@ -55,20 +68,55 @@ export async function logIn(
       .where(
         and(eq(users.id, found.id), eq(users.passwordHash, found.passwordHash), users.isActive),
       )
-      .for("share");
+      .for(upgraded ? "update" : "share");
     if (!still) throw new Problem("invalid_credentials");
+    if (upgraded)
+      await tx.update(users).set({ passwordHash: upgraded }).where(eq(users.id, found.id));
+    await succeed({ ...ctx, db: tx }, found.id, attempt);
     return startSession({ ...ctx, db: tx }, actor, found.id);
   });
-  return tokenFor(ctx, started);
+  return {
+    token: await tokenFor(ctx, started),
+    deviceToken: attempt.deviceToken ?? ctx.devices.sign(found.id),
+  };
 }
 
-/** Continues a session. Throws `invalid_refresh_token`; see `rotateSession`. */
+/** Throws `invalid_credentials`; else answers the hash to keep from now on, where it is time for another one. */
+async function judge(
+  { hashing }: Pick<Ctx, "hashing">,
+  password: string,
+  found: { passwordHash: string } | undefined,
+): Promise<string | undefined> {
+  if (!(await verifyPassword(hashing, password, found?.passwordHash)) || !found)
+    throw new Problem("invalid_credentials");
+  return rehashed(hashing, password, found.passwordHash);
+}
+
+/** Continues a session. Throws `too_many_requests` and `invalid_refresh_token`; see `rotateSession`. */
 export async function refresh(
-  ctx: Pick<Ctx, "config" | "db" | "now" | "tokens">,
+  ctx: Pick<Ctx, "config" | "db" | "limits" | "now" | "tokens">,
   actor: Stranger,
   refreshToken: string,
 ): Promise<Token> {
+  await ctx.limits.spend(actor.origin, refreshSpendings(actor, refreshToken));
   return tokenFor(ctx, await rotateSession(ctx, actor, refreshToken));
+}
+
+/** A session counts together with its seed: whoever merely knows its id uses nothing of it up. */
+function refreshSpendings({ origin }: Stranger, refreshToken: string): Spending[] {
+  const who = subscriberOf(origin?.address ?? "");
+  const token = readRefreshToken(refreshToken);
+  return [
+    ...(who ? [{ limit: "refresh-address" as const, who }] : []),
+    ...(token
+      ? [
+          {
+            limit: "refresh-session" as const,
+            who: `${token.sessionId} ${token.seed.toString("hex")}`,
+          },
+        ]
+      : []),
+  ];
 }
 
 async function tokenFor(

@@ -1,29 +1,36 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
 import { guard } from "../../http/guard.ts";
+import { once } from "../../http/idempotency.ts";
 import { bodyProblems, fails, serverProblems, tokenProblems } from "../../http/problems.ts";
+import { rememberDevice } from "../../http/visit.ts";
 import { logOut } from "../sessions/sessions.ts";
 import { UserView, userView } from "../users/model.ts";
 import { logIn, refresh, register } from "./auth.ts";
 import { Login, LogOut, Refresh, Registration, TokenView } from "./model.ts";
 
-export const authRoutes = (ctx: Ctx) =>
-  new Elysia({ name: "auth", prefix: "/auth", tags: ["auth"] })
+export const authRoutes = (ctx: Ctx) => {
+  const isSecure = ctx.config.publicUrl.startsWith("https:");
+  return new Elysia({ name: "auth", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
     .post(
       "/register",
-      async ({ actor, body, set, status }) => {
-        const { full_name: fullName, ...rest } = body;
-        const user = await register(ctx, actor, { ...rest, fullName });
+      async ({ actor, body, headers, set, status }) => {
+        const retryable = { actor, body, headers, set, route: "register" };
+        const user = await once(ctx, retryable, async () => {
+          const { full_name: fullName, ...rest } = body;
+          return userView(await register(ctx, actor, { ...rest, fullName }));
+        });
         set.headers["location"] = `/api/v1/users/${user.id}`;
-        return status(201, userView(user));
+        return status(201, user);
       },
       {
-        anyone: true,
+        anyone: ["register"],
         detail: {
           operationId: "register",
           summary: "Register",
-          description: "Makes an account for whoever comes, unless registration is closed.",
+          description:
+            "Makes an account for whoever comes, unless registration is closed. With an `Idempotency-Key`, a retry within a day gets the answer of the first.",
         },
         body: Registration,
         response: {
@@ -34,38 +41,51 @@ export const authRoutes = (ctx: Ctx) =>
             "registration_closed",
             "email_taken",
             "username_taken",
+            "request_in_progress",
+            "idempotency_key_reused",
+            "too_many_requests",
             "busy",
           ),
         },
       },
     )
-    .post("/login", ({ actor, body }) => logIn(ctx, actor, body), {
-      anyone: true,
-      detail: {
-        operationId: "login",
-        summary: "Sign in",
-        description:
-          "By e-mail address or username. Takes OAuth2's password form or JSON. An unknown name and a wrong password get the same answer after the same time.",
+    .post(
+      "/login",
+      async ({ actor, body, set }) => {
+        const { token, deviceToken } = await logIn(ctx, actor, body);
+        rememberDevice(set, { token: deviceToken, isSecure });
+        return token;
       },
-      body: Login,
-      response: {
-        200: TokenView,
-        ...fails(
-          ...bodyProblems,
-          ...serverProblems,
-          "invalid_credentials",
-          "account_inactive",
-          "busy",
-        ),
+      {
+        anyone: ["login", "login-account", "login-streak", "login-address"],
+        detail: {
+          operationId: "login",
+          summary: "Sign in",
+          description:
+            "By e-mail address or username. Takes OAuth2's password form or JSON. An unknown name and a wrong password get the same answer after the same time.",
+        },
+        body: Login,
+        response: {
+          200: TokenView,
+          ...fails(
+            ...bodyProblems,
+            ...serverProblems,
+            "invalid_credentials",
+            "account_inactive",
+            "too_many_requests",
+            "busy",
+          ),
+        },
       },
-    });
+    );
+};
 
 /** To go on with a session, and to end it. */
 export const continuationRoutes = (ctx: Ctx) =>
   new Elysia({ name: "continuation", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
     .post("/refresh", ({ actor, body }) => refresh(ctx, actor, body.refresh_token), {
-      anyone: true,
+      anyone: ["refresh-address", "refresh-session"],
       detail: {
         operationId: "refresh",
         summary: "Continue a session",
@@ -75,7 +95,7 @@ export const continuationRoutes = (ctx: Ctx) =>
       body: Refresh,
       response: {
         200: TokenView,
-        ...fails(...bodyProblems, ...serverProblems, "invalid_refresh_token"),
+        ...fails(...bodyProblems, ...serverProblems, "invalid_refresh_token", "too_many_requests"),
       },
     })
     .post(

@@ -1,5 +1,6 @@
 import { and, eq } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
+import { ALL } from "../../db/limits/limits.ts";
 import { users } from "../../db/schema.ts";
 import { hashPassword, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, Problem } from "../../kit/problem.ts";
@@ -9,7 +10,7 @@ import { findCredentials } from "./users.ts";
 
 /** Sets a new password and ends every session. Throws `not_found`, `invalid_request`, `busy`. */
 export async function setPassword(
-  ctx: Pick<Ctx, "config" | "db" | "hashing" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "hashing" | "limits" | "now">,
   actor: Actor,
   input: { user: User; password: string },
 ): Promise<void> {
@@ -22,7 +23,7 @@ export async function setPassword(
  * `invalid_credentials` where the present one is wrong, `invalid_request`, and `busy`.
  */
 export async function changePassword(
-  ctx: Pick<Ctx, "config" | "db" | "hashing" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "hashing" | "limits" | "now">,
   actor: SignedIn,
   input: { currentPassword: string; newPassword: string },
 ): Promise<void> {
@@ -42,7 +43,7 @@ const FRESH_MS = 10 * 60_000;
  * `reauthentication_required`, `invalid_credentials`, `busy`.
  */
 export async function confirm(
-  ctx: Pick<Ctx, "db" | "hashing" | "now">,
+  ctx: Pick<Ctx, "db" | "hashing" | "limits" | "now">,
   actor: SignedIn,
   currentPassword: string | undefined,
 ): Promise<void> {
@@ -53,10 +54,12 @@ export async function confirm(
 
 /** Answers the hash that the password was verified against. */
 async function verify(
-  ctx: Pick<Ctx, "db" | "hashing">,
-  { user }: SignedIn,
+  ctx: Pick<Ctx, "db" | "hashing" | "limits">,
+  { user, session, origin }: SignedIn,
   password: string,
 ): Promise<string> {
+  // Whoever holds somebody's access token guesses no faster than who comes to the front door.
+  await ctx.limits.spend(origin, [{ limit: "login", who: `${user.id} ${session.id}` }]);
   const found = await findCredentials(ctx, user.username);
   if (!(await verifyPassword(ctx.hashing, password, found?.passwordHash)) || !found)
     throw new Problem("invalid_credentials");
@@ -85,7 +88,7 @@ interface Change {
 
 /** Whoever changes her own password stays signed in where she does it; everybody else with that account is out. */
 async function store(
-  ctx: Pick<Ctx, "db" | "now">,
+  ctx: Pick<Ctx, "db" | "limits" | "now">,
   actor: Actor,
   { userId, passwordHash, verified }: Change,
 ): Promise<void> {
@@ -104,5 +107,10 @@ async function store(
       throw new Problem(verified === undefined ? "not_found" : "invalid_credentials");
     await record(within, actor, { type: "password.changed", subjectId: userId, data: {} });
     await endSessionsOf(within, actor, { userId, which });
+    // Who guessed at the old one keeps nobody away from the new one.
+    await ctx.limits.giveBack(tx, [
+      { limit: "login-account", who: userId, count: ALL },
+      { limit: "login-streak", who: userId, count: ALL },
+    ]);
   });
 }

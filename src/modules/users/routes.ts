@@ -1,5 +1,6 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
+import { isKnown, tagged, versionsOf } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
 import { PageQuery, readPage, readRows } from "../../http/pagination.ts";
 import { bodyProblems, fails, tokenProblems } from "../../http/problems.ts";
@@ -21,19 +22,28 @@ import { deleteUser, getUser, updateUser } from "./users.ts";
 export const meRoutes = (ctx: Ctx) =>
   new Elysia({ name: "me", prefix: "/users/me", tags: ["users"] })
     .use(guard(ctx))
-    .get("", ({ actor }) => userView(actor.user), {
-      signedIn: true,
-      detail: {
-        operationId: "getMe",
-        summary: "Read yourself",
-        description: "The account that the access token belongs to.",
+    .get(
+      "",
+      ({ actor, headers, set, status }) =>
+        isKnown({ headers, set }, actor.user) ? status(304, undefined) : userView(actor.user),
+      {
+        signedIn: true,
+        detail: {
+          operationId: "getMe",
+          summary: "Read yourself",
+          description: "The account that the access token belongs to.",
+        },
+        response: { 200: UserView, 304: t.Void(), ...fails(...tokenProblems) },
       },
-      response: { 200: UserView, ...fails(...tokenProblems) },
-    })
+    )
     .put(
       "",
-      async ({ actor, body }) =>
-        userView(await updateUser(ctx, actor, { id: actor.user.id, ...changesOf(body) })),
+      async ({ actor, body, headers, set }) => {
+        const target = { id: actor.user.id, versions: versionsOf({ headers }) };
+        return userView(
+          tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })),
+        );
+      },
       {
         signedIn: true,
         detail: {
@@ -42,13 +52,20 @@ export const meRoutes = (ctx: Ctx) =>
           description: "Does the same as PATCH: a field left out stays as it is.",
         },
         body: ProfileChanges,
-        response: { 200: UserView, ...fails(...tokenProblems, ...bodyProblems, "username_taken") },
+        response: {
+          200: UserView,
+          ...fails(...tokenProblems, ...bodyProblems, "username_taken", "stale"),
+        },
       },
     )
     .patch(
       "",
-      async ({ actor, body }) =>
-        userView(await updateUser(ctx, actor, { id: actor.user.id, ...changesOf(body) })),
+      async ({ actor, body, headers, set }) => {
+        const target = { id: actor.user.id, versions: versionsOf({ headers }) };
+        return userView(
+          tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })),
+        );
+      },
       {
         signedIn: true,
         detail: {
@@ -58,7 +75,10 @@ export const meRoutes = (ctx: Ctx) =>
             "JSON Merge Patch (RFC 7396): a field left out stays as it is, null clears it.",
         },
         body: ProfileChanges,
-        response: { 200: UserView, ...fails(...tokenProblems, ...bodyProblems, "username_taken") },
+        response: {
+          200: UserView,
+          ...fails(...tokenProblems, ...bodyProblems, "username_taken", "stale"),
+        },
       },
     );
 
@@ -74,7 +94,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        signedIn: true,
+        signedIn: ["login"],
         detail: {
           operationId: "changePassword",
           summary: "Change your password",
@@ -89,13 +109,13 @@ export const ownAccountRoutes = (ctx: Ctx) =>
     )
     .delete(
       "",
-      async ({ actor, body, status }) => {
+      async ({ actor, body, headers, status }) => {
         await confirm(ctx, actor, body?.current_password);
-        await deleteUser(ctx, actor, actor.user.id);
+        await deleteUser(ctx, actor, { id: actor.user.id, versions: versionsOf({ headers }) });
         return status(204, undefined);
       },
       {
-        signedIn: true,
+        signedIn: ["login"],
         detail: {
           operationId: "deleteMe",
           summary: "Delete your account",
@@ -111,6 +131,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
             "invalid_credentials",
             "reauthentication_required",
             "last_superuser",
+            "stale",
             "busy",
           ),
         },
@@ -153,20 +174,35 @@ export const userRoutes = (ctx: Ctx) =>
 export const userByIdRoutes = (ctx: Ctx) =>
   new Elysia({ name: "user-by-id", prefix: "/users", tags: ["users"] })
     .use(guard(ctx))
-    .get("/:id", async ({ actor, params }) => userView(await getUser(ctx, actor, params.id)), {
-      superuser: true,
-      detail: {
-        operationId: "getUser",
-        summary: "Read a user",
-        description: "Any account, by its id.",
+    .get(
+      "/:id",
+      async ({ actor, params, headers, set, status }) => {
+        const user = await getUser(ctx, actor, params.id);
+        return isKnown({ headers, set }, user) ? status(304, undefined) : userView(user);
       },
-      params: ById,
-      response: { 200: UserView, ...fails(...superuserProblems, "not_found", "invalid_request") },
-    })
+      {
+        superuser: true,
+        detail: {
+          operationId: "getUser",
+          summary: "Read a user",
+          description: "Any account, by its id.",
+        },
+        params: ById,
+        response: {
+          200: UserView,
+          304: t.Void(),
+          ...fails(...superuserProblems, "not_found", "invalid_request"),
+        },
+      },
+    )
     .patch(
       "/:id",
-      async ({ actor, params, body }) =>
-        userView(await updateUser(ctx, actor, { id: params.id, ...changesOf(body) })),
+      async ({ actor, params, body, headers, set }) => {
+        const target = { id: params.id, versions: versionsOf({ headers }) };
+        return userView(
+          tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })),
+        );
+      },
       {
         superuser: true,
         detail: {
@@ -185,14 +221,15 @@ export const userByIdRoutes = (ctx: Ctx) =>
             "not_found",
             "username_taken",
             "last_superuser",
+            "stale",
           ),
         },
       },
     )
     .delete(
       "/:id",
-      async ({ actor, params, status }) => {
-        await deleteUser(ctx, actor, params.id);
+      async ({ actor, params, headers, status }) => {
+        await deleteUser(ctx, actor, { id: params.id, versions: versionsOf({ headers }) });
         return status(204, undefined);
       },
       {
@@ -205,7 +242,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
         params: ById,
         response: {
           204: t.Void(),
-          ...fails(...superuserProblems, "not_found", "invalid_request", "last_superuser"),
+          ...fails(...superuserProblems, "not_found", "invalid_request", "last_superuser", "stale"),
         },
       },
     );

@@ -1,9 +1,10 @@
-import { eq, getTableColumns, sql } from "drizzle-orm";
+import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
-import { hashPassword, readPassword } from "../../kit/password.ts";
-import { accept, Problem } from "../../kit/problem.ts";
+import { hashPassword, type PasswordRules, readPassword } from "../../kit/password.ts";
+import { accept, type FieldProblem, fieldProblem, Problem } from "../../kit/problem.ts";
+import { readStoredHash } from "../../kit/stored-hash.ts";
 import { record } from "../events/events.ts";
 import { endSessionsOf } from "../sessions/sessions.ts";
 import {
@@ -23,7 +24,8 @@ export const userColumns = columns;
 
 export interface NewUser {
   email: string;
-  password: string;
+  /** Or a hash from elsewhere, of a kind that `kit/stored-hash` knows. */
+  password: string | { hash: string };
   username?: string | undefined;
   fullName?: string | null | undefined;
   locale?: string | null | undefined;
@@ -48,7 +50,7 @@ export async function createUser(
     username: input.username === undefined ? undefined : readUsername(input.username),
     fullName: optional(input.fullName, readFullName) ?? null,
     locale: optional(input.locale, readLocale) ?? null,
-    password: readPassword("/password", input.password, rules),
+    password: readSecret(input.password, rules),
   });
   const row = {
     email: email.shown,
@@ -56,7 +58,7 @@ export async function createUser(
     fullName,
     locale,
     isSuperuser: input.isSuperuser ?? false,
-    passwordHash: await hashPassword(ctx.hashing, password),
+    passwordHash: password.hash ?? (await hashPassword(ctx.hashing, password.clear)),
   };
   const insert = (name: Name) => insertAs(ctx, actor, { row, username: name });
   if (username) return insert(username);
@@ -69,6 +71,20 @@ export async function createUser(
     }
   throw new Problem("username_taken");
 }
+
+type Secret = { clear: string; hash?: never } | { hash: string };
+
+/** Reads a password, or takes a hash for what it is. */
+function readSecret(password: NewUser["password"], rules: PasswordRules): Secret | FieldProblem {
+  if (typeof password !== "string")
+    return readStoredHash(password.hash)
+      ? password
+      : fieldProblem("/password", "wrong_format", UNKNOWN_HASH);
+  const clear = readPassword("/password", password, rules);
+  return typeof clear === "string" ? { clear } : clear;
+}
+const UNKNOWN_HASH =
+  "is not a hash of a kind that Bunker knows (argon2, bcrypt, scrypt, PBKDF2), or demands too much of each sign-in";
 
 type NewRow = Omit<
   typeof users.$inferInsert,
@@ -126,12 +142,12 @@ const wireNames = {
 
 /**
  * Changes what is given and leaves the rest; deactivating ends every session. Throws `not_found`, `invalid_request`, `username_taken`, and
- * `last_superuser` where nobody would be left to administer the service.
+ * `last_superuser` where nobody would be left to administer the service, `stale` where it is at none of `versions`.
  */
 export async function updateUser(
   ctx: Pick<Ctx, "db" | "now">,
   actor: Actor,
-  { id, ...changes }: { id: string } & UserChanges,
+  { id, versions, ...changes }: Target & UserChanges,
 ): Promise<User> {
   const { username, fullName, locale } = accept({
     username: changes.username === undefined ? undefined : readUsername(changes.username),
@@ -150,8 +166,8 @@ export async function updateUser(
   };
   return transact(ctx.db, async (tx) => {
     if (isActive === false || isSuperuser === false) await refuseLastSuperuser(tx, id);
-    const [user] = await tx.update(users).set(set).where(eq(users.id, id)).returning(columns);
-    if (!user) throw new Problem("not_found");
+    const [user] = await tx.update(users).set(set).where(isAt(id, versions)).returning(columns);
+    if (!user) throw await missing(tx, id);
     const within = { ...ctx, db: tx };
     const fields = Object.entries(wireNames)
       .filter(([key]) => changes[key as keyof UserChanges] !== undefined)
@@ -162,18 +178,31 @@ export async function updateUser(
   });
 }
 
-/** Removes an account and its sessions; what happened to it stays known. Throws `not_found`, `last_superuser`. */
+/** An account; where `versions` are given, only while it was last changed at one of them. */
+interface Target {
+  id: string;
+  versions?: Date[] | undefined;
+}
+const isAt = (id: string, versions: Date[] | undefined) =>
+  and(eq(users.id, id), versions && inArray(users.updatedAt, versions));
+
+/** Why there was nothing to change. */
+async function missing(db: Db, id: string): Promise<Problem> {
+  return new Problem((await findUser({ db }, id)) ? "stale" : "not_found");
+}
+
+/** Removes an account and its sessions; what happened to it stays known. Throws `not_found`, `stale`, `last_superuser`. */
 export async function deleteUser(
   ctx: Pick<Ctx, "db" | "now">,
   actor: Actor,
-  id: string,
+  { id, versions }: Target,
 ): Promise<void> {
   await ctx.db.transaction(async (tx) => {
     await refuseLastSuperuser(tx, id);
     const within = { ...ctx, db: tx };
     await endSessionsOf(within, actor, { userId: id });
-    const deleted = await tx.delete(users).where(eq(users.id, id)).returning({ id: users.id });
-    if (deleted.length === 0) throw new Problem("not_found");
+    const deleted = await tx.delete(users).where(isAt(id, versions)).returning({ id: users.id });
+    if (deleted.length === 0) throw await missing(tx, id);
     await record(within, actor, { type: "user.deleted", subjectId: id, data: {} });
   });
 }
@@ -223,13 +252,17 @@ const byUsername = prepared((db) =>
     .prepare("user_by_username"),
 );
 
+/** One key for all spellings of an e-mail address or a username. */
+export const identifierKeyOf = (name: string): string =>
+  name.includes("@") ? (emailKeyOf(name) ?? "") : usernameKeyOf(name);
+
 /** Finds whom an e-mail address or a username names; a username has no `@`, so none is ever both. */
 export async function findCredentials(
   ctx: Pick<Ctx, "db">,
   name: string,
 ): Promise<(User & { passwordHash: string }) | undefined> {
   const [found] = name.includes("@")
-    ? await byEmail(ctx.db).execute({ key: emailKeyOf(name) ?? "" })
-    : await byUsername(ctx.db).execute({ key: usernameKeyOf(name) });
+    ? await byEmail(ctx.db).execute({ key: identifierKeyOf(name) })
+    : await byUsername(ctx.db).execute({ key: identifierKeyOf(name) });
   return found;
 }

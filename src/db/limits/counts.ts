@@ -1,0 +1,85 @@
+import { sql as query } from "drizzle-orm";
+import type { Policy } from "../../kit/limits.ts";
+import type { Db, Sql } from "../db.ts";
+
+/** What was spent, by one key, as the database has counted it; `granted` is what the last request got. */
+export interface Count {
+  spent: number;
+  granted: number;
+  refillInSeconds: number;
+}
+
+export interface Want extends Policy {
+  key: string;
+  count: number;
+}
+
+/**
+ * A row that runs out, or that a clock which was wrong has put into the future, begins anew. Rows are locked in the order of
+ * their keys, here and where they are given back: two requests never wait for one another.
+ */
+const TAKE = `
+  with wanted as (
+    select decode(key, 'hex') as key, count, quota, refill, "periodSeconds" as period, $2::timestamptz as now
+    from json_to_recordset($1::json)
+      as w(key text, count int, quota int, refill int, "periodSeconds" int)
+  )
+  insert into limits as had (key, spent, granted, since, ends_at)
+  select key, least(count, quota), least(count, quota), now,
+    now + make_interval(secs => ceil(least(count, quota)::float8 / refill) * period)
+  from wanted order by key
+  on conflict (key) do update set (spent, granted, since, ends_at) = (
+    select still + got, got, start,
+      start + make_interval(secs => ceil((still + got)::float8 / refill) * period)
+    from wanted,
+      lateral (select floor(extract(epoch from now - had.since) / period)::bigint as periods) as p,
+      lateral (select greatest(0, had.spent - greatest(0, periods) * refill)::int as left_over) as l,
+      lateral (select case when had.since > now + make_interval(secs => period) then 0 else left_over end as still) as s,
+      lateral (select greatest(0, least(count, quota - still)) as got,
+        case when still = 0 then now else had.since + make_interval(secs => greatest(0, periods) * period::float8) end as start) as g
+    where wanted.key = had.key
+  )
+  returning encode(key, 'hex') as key, spent, granted,
+    (select greatest(1, ceil(extract(epoch from had.since - now) + period))::int from wanted where wanted.key = had.key)
+      as "refillInSeconds"`;
+
+/** Takes what is wanted, or as much as is there; answers by key. */
+export async function take(pool: Sql, wants: Want[], now: Date): Promise<Map<string, Count>> {
+  const rows = await pool.unsafe<(Count & { key: string })[]>(
+    TAKE,
+    [JSON.stringify(wants), now.toISOString()],
+    { prepare: true },
+  );
+  return new Map(rows.map((row) => [row.key, row]));
+}
+
+/** What to give back to one key. */
+export interface Back {
+  key: string;
+  count: number;
+}
+
+/** Gives back, in the caller's transaction. */
+export async function giveBack(db: Db, backs: Back[]): Promise<void> {
+  await db.execute(query`
+    with given as (
+      select decode(key, 'hex') as key, count
+      from json_to_recordset(${JSON.stringify(backs)}::json) as g(key text, count int)
+    ), held as (
+      select key from limits where key in (select key from given) order by key for update
+    )
+    update limits set spent = greatest(0, spent - count)
+    from given where limits.key = given.key and limits.key in (select key from held)`);
+}
+
+const PURGED_AT_ONCE = 500;
+
+/** Removes what counts no more, a few rows at a time, past rows that somebody else holds. Answers how many. */
+export async function purgeLimits({ db, now }: { db: Db; now: () => Date }): Promise<number> {
+  const purged = await db.execute(query`
+    delete from limits where key in (
+      select key from limits where ends_at < ${now().toISOString()}::timestamptz
+      limit ${PURGED_AT_ONCE} for update skip locked
+    ) returning 1`);
+  return purged.length;
+}

@@ -1,0 +1,39 @@
+import type { User } from "../ctx.ts";
+import type { Visit } from "./visit.ts";
+
+type Exchange = Pick<Visit, "headers" | "set">;
+
+/** The version of an account: the time of its last change, which never repeats (RFC 9110, section 8.8.3). */
+const tagOf = ({ updatedAt }: User): string => `"${updatedAt.getTime().toString(36)}"`;
+
+/** Says which version an answer shows. */
+export function tagged(set: Exchange["set"], user: User): User {
+  set.headers["etag"] = tagOf(user);
+  return user;
+}
+
+/** True where the caller has this version already (If-None-Match): it is not sent again. */
+export function isKnown({ headers, set }: Exchange, user: User): boolean {
+  const known = headers["if-none-match"];
+  tagged(set, user);
+  if (known === undefined) return false;
+  // Compared weakly (RFC 9110, section 13.1.2): a proxy that compresses may have weakened it.
+  return (
+    known.trim() === "*" || tagsIn(known).some((tag) => tag.replace(/^W\//, "") === tagOf(user))
+  );
+}
+
+/** Which versions the caller lets be changed (If-Match); undefined: whichever there is. Weak tags match nothing. */
+export function versionsOf({ headers }: Pick<Exchange, "headers">): Date[] | undefined {
+  const allowed = headers["if-match"];
+  if (allowed === undefined || allowed.trim() === "*") return undefined;
+  return tagsIn(allowed).flatMap((tag) => {
+    const [, version = ""] = /^"([0-9a-z]{1,9})"$/.exec(tag) ?? [];
+    const date = new Date(Number.parseInt(version, 36));
+    return Number.isNaN(date.getTime()) ? [] : [date];
+  });
+}
+
+const TAGS_MAX = 20;
+const tagsIn = (header: string): string[] =>
+  (header.match(/(?:W\/)?"[^"]*"/g) ?? []).slice(0, TAGS_MAX);

@@ -1,0 +1,57 @@
+import { t } from "elysia";
+import type { Problem, ProblemCode } from "../kit/problem.ts";
+
+export const OAUTH_PATHS = ["/oauth/token", "/oauth/revoke", "/oauth/introspect"];
+
+/** What a refusal is called at OAuth's own endpoints (RFC 6749, section 5.2; RFC 7009, section 2.2.1), and its status there. */
+const errors: Partial<Record<ProblemCode, [error: string, status: number]>> = {
+  malformed_request: ["invalid_request", 400],
+  invalid_request: ["invalid_request", 400],
+  unsupported_media_type: ["invalid_request", 415],
+  body_too_large: ["invalid_request", 413],
+  invalid_client: ["invalid_client", 401],
+  invalid_credentials: ["invalid_grant", 400],
+  invalid_refresh_token: ["invalid_grant", 400],
+  account_inactive: ["invalid_grant", 400],
+  unauthorized_client: ["unauthorized_client", 400],
+  unsupported_grant_type: ["unsupported_grant_type", 400],
+  unsupported_token_type: ["unsupported_token_type", 400],
+  invalid_scope: ["invalid_scope", 400],
+  too_many_requests: ["temporarily_unavailable", 429],
+  busy: ["temporarily_unavailable", 503],
+  database_unavailable: ["temporarily_unavailable", 503],
+  internal: ["server_error", 500],
+};
+
+/** The answer to a refusal at one of OAuth's endpoints; undefined for a refusal that OAuth does not know. */
+export function oauthErrorOf(
+  problem: Problem,
+): { status: number; body: { error: string; error_description: string } } | undefined {
+  const known = errors[problem.code];
+  if (!known) return undefined;
+  const [error, status] = known;
+  const [field] = problem.errors ?? [];
+  const words = field ? `${field.pointer.slice(1)} ${field.detail}` : problem.message;
+  // RFC 6749 leaves out quotation marks and backslashes.
+  return { status, body: { error, error_description: words.replaceAll(/["\\]/g, "'").trim() } };
+}
+
+const OAuthError = t.Object(
+  { error: t.String(), error_description: t.String() },
+  {
+    title: "OAuthError",
+    description: "A refusal (RFC 6749, section 5.2).",
+    examples: [{ error: "invalid_grant", error_description: "Could not refresh the session" }],
+  },
+);
+
+/** Spread into the `response` of OAuth's own endpoints. */
+export const oauthFails = {
+  400: OAuthError,
+  401: OAuthError,
+  413: OAuthError,
+  415: OAuthError,
+  429: OAuthError,
+  500: OAuthError,
+  503: OAuthError,
+};

@@ -1,0 +1,79 @@
+import type { Server } from "bun";
+import type { Ctx, Origin } from "../ctx.ts";
+import type { Balance, Ledger, LimitName } from "../kit/limits.ts";
+import type { Log } from "../kit/log.ts";
+import { isPrivate, openProxyChain } from "../kit/network.ts";
+
+/** What a request says of where it came from; exported because the declarations for Eden name it. */
+export interface Visit {
+  request: Request;
+  headers: Record<string, string | undefined>;
+  set: { headers: Record<string, string | number | string[] | undefined> };
+  server: Server<unknown> | null;
+}
+
+const USER_AGENT_MAX = 512;
+const DEVICE_HEADER = "device-token";
+const DEVICE_COOKIE = "bunker_device";
+const DEVICE_SECONDS = 400 * 86_400;
+
+const UNTRUSTED =
+  "Requests come through a proxy on a private address that TRUSTED_PROXIES does not name: for the limits, all people behind it count as one.";
+const said = new WeakSet<Log>();
+
+/** Finds out where requests came from, behind the proxies that are trusted; says once where one seems to be forgotten. */
+export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
+  const { trustedProxies } = config;
+  const clientOf = openProxyChain(trustedProxies);
+  const warn = (socket: string) => {
+    if (trustedProxies.length > 0 || said.has(log) || !isPrivate(socket)) return;
+    said.add(log);
+    log.warn({}, UNTRUSTED);
+  };
+  return ({ request, headers, set, server }: Visit, limits: readonly LimitName[]): Origin => {
+    const socket = server?.requestIP(request)?.address;
+    if (socket && headers["x-forwarded-for"]) warn(socket);
+    return {
+      address: socket ? clientOf(socket, headers["x-forwarded-for"] ?? null) : null,
+      userAgent: headers["user-agent"]?.slice(0, USER_AGENT_MAX) ?? null,
+      requestId: String(set.headers["x-request-id"]),
+      deviceToken: headers[DEVICE_HEADER] ?? cookieOf(headers["cookie"]) ?? null,
+      ...ledgerOf({ set }, limits),
+    };
+  };
+}
+
+export const ledgerOf = ({ set }: Pick<Visit, "set">, limits: readonly LimitName[]): Ledger => ({
+  limits,
+  tell: (balances) => tell(set.headers, balances),
+});
+
+const cookieOf = (header = ""): string | undefined =>
+  new RegExp(`(?:^|;\\s*)${DEVICE_COOKIE}=([^;\\s]+)`).exec(header)?.[1];
+
+/** Lets a client be known the next time: a browser by a cookie, which opens nothing, everybody else by a header. */
+export function rememberDevice(
+  { headers }: Visit["set"],
+  { token, isSecure }: { token: string; isSecure: boolean },
+): void {
+  headers[DEVICE_HEADER] = token;
+  headers["set-cookie"] =
+    `${DEVICE_COOKIE}=${token}; Path=/api/v1/auth/login; Max-Age=${DEVICE_SECONDS}; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
+}
+
+/** RateLimit and RateLimit-Policy as draft-ietf-httpapi-ratelimit-headers has them: `q` in `w` seconds, `r` left, more in `t`. */
+function tell(headers: Visit["set"]["headers"], balances: Balance[]): void {
+  headers["ratelimit-policy"] = balances
+    .map(({ limit, policy }) => {
+      const seconds = Math.ceil(policy.quota / policy.refill) * policy.periodSeconds;
+      return `"${limit}";q=${policy.quota};w=${seconds}`;
+    })
+    .join(", ");
+  headers["ratelimit"] = balances
+    .map(({ limit, left, refillInSeconds }) => `"${limit}";r=${left};t=${refillInSeconds}`)
+    .join(", ");
+  const waits = balances.flatMap(({ isGranted, refillInSeconds }) =>
+    isGranted ? [] : [refillInSeconds],
+  );
+  if (waits.length > 0) headers["retry-after"] = String(Math.max(...waits));
+}

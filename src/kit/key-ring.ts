@@ -1,0 +1,155 @@
+import {
+  createCipheriv,
+  createDecipheriv,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type JsonWebKeyInput,
+  type KeyObject,
+  randomBytes,
+} from "node:crypto";
+import { derivedKey } from "./secret.ts";
+import { type Algorithm, pairKeyOf, secretKeyOf, secretName, type TokenKey } from "./token-key.ts";
+
+/** A JSON Web Key (RFC 7517). */
+export type Jwk = JsonWebKeyInput["key"];
+export type PairAlgorithm = Exclude<Algorithm, "HS256">;
+
+/** A key pair as the database keeps it. `next` signs nothing yet, `retired` nothing any more; all of them verify. */
+export interface StoredKey {
+  kid: string;
+  algorithm: PairAlgorithm;
+  state: "next" | "current" | "retired";
+  publicJwk: Jwk;
+  /** The private part as PKCS #8: 12 bytes of nonce, the ciphertext of AES-256-GCM, 16 bytes of tag. */
+  wrapped: Buffer;
+  /** The name of the secret under which it is wrapped. */
+  wrappedBy: string;
+}
+
+export interface KeyRing {
+  algorithm: Algorithm;
+  signing: () => TokenKey;
+  /** By the first part of a token, letter for letter. */
+  find: (header: string) => TokenKey | undefined;
+  /** Another number whenever a key came or went. */
+  version: () => number;
+  /** Takes in what the database keeps. Answers false where that has changed, and its current key cannot be opened. */
+  learn: (stored: StoredKey[]) => boolean;
+  /** The public keys, for whoever verifies our tokens (RFC 7517). */
+  published: () => Jwk[];
+  make: (algorithm: PairAlgorithm, state: "next" | "current") => StoredKey;
+  /** True where we can sign with it. */
+  isOpen: (stored: StoredKey) => boolean;
+  /** The same key, wrapped under today's secret; undefined where it is already, or cannot be opened. */
+  rewrapped: (stored: StoredKey) => StoredKey | undefined;
+}
+
+const KID_BYTES = 16;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+
+/** The keys of this process: the secrets that it was given, the first of which signs and wraps, and the pairs in the database. */
+export function openKeyRing({
+  algorithm,
+  secrets,
+}: {
+  algorithm: Algorithm;
+  secrets: readonly [string, ...string[]];
+}): KeyRing {
+  const shared = secrets.map(secretKeyOf);
+  const wrappers = new Map(
+    secrets.map((secret) => [secretName(secret), derivedKey(secret, "signing keys")]),
+  );
+  const newest = secretName(secrets[0]);
+  // What was opened once stays open: another instance may have wrapped it under a secret that only it was given.
+  const opened = new Map<string, KeyObject>();
+  let keys = new Map(shared.map((key) => [key.header, key]));
+  let known: StoredKey[] = [];
+  let signing = algorithm === "HS256" ? shared[0] : undefined;
+  let version = 0;
+
+  const open = (stored: StoredKey): KeyObject | undefined => {
+    const wrapper = wrappers.get(stored.wrappedBy);
+    const key = opened.get(stored.kid) ?? (wrapper && unwrap(stored, wrapper));
+    if (key) opened.set(stored.kid, key);
+    return key;
+  };
+  const seal = (kid: string, privateKey: KeyObject): Pick<StoredKey, "wrapped" | "wrappedBy"> => ({
+    wrapped: wrap(kid, privateKey, wrappers.get(newest) as Buffer),
+    wrappedBy: newest,
+  });
+
+  return {
+    algorithm,
+    signing: () => {
+      if (!signing) throw new Error(`keys: there is none yet to sign with by ${algorithm}`);
+      return signing;
+    },
+    find: (header) => keys.get(header),
+    version: () => version,
+    learn: (stored) => {
+      if (JSON.stringify(stored) === JSON.stringify(known)) return true;
+      known = stored;
+      version += 1;
+      const pairs = stored.map((one) => ({ one, key: tokenKeyOf(one, open(one)) }));
+      keys = new Map([...shared, ...pairs.map(({ key }) => key)].map((key) => [key.header, key]));
+      if (algorithm === "HS256") return true;
+      const able = pairs.filter(({ one }) => one.algorithm === algorithm && opened.has(one.kid));
+      const current = able.find(({ one }) => one.state === "current");
+      // Somebody with another secret has put a key in its place. One that is retired still verifies everywhere: going on with
+      // it for a day is better than signing nobody in.
+      const before = able.find(({ key }) => key.kid === signing?.kid);
+      signing = (current ?? before ?? able.at(-1))?.key;
+      return current !== undefined;
+    },
+    published: () =>
+      known.map(({ kid, algorithm: alg, publicJwk }) => ({ ...publicJwk, kid, alg, use: "sig" })),
+    make: (pairAlgorithm, state) => {
+      const kid = randomBytes(KID_BYTES).toString("base64url");
+      const { publicKey, privateKey } = pairOf(pairAlgorithm);
+      opened.set(kid, privateKey);
+      const publicJwk = publicKey.export({ format: "jwk" });
+      return { kid, algorithm: pairAlgorithm, state, publicJwk, ...seal(kid, privateKey) };
+    },
+    isOpen: (stored) => open(stored) !== undefined,
+    rewrapped: (stored) => {
+      const key = stored.wrappedBy === newest ? undefined : open(stored);
+      return key && { ...stored, ...seal(stored.kid, key) };
+    },
+  };
+}
+
+const pairOf = (algorithm: PairAlgorithm) =>
+  algorithm === "EdDSA"
+    ? generateKeyPairSync("ed25519")
+    : generateKeyPairSync("ec", { namedCurve: "P-256" });
+
+const tokenKeyOf = (
+  { kid, algorithm, publicJwk }: StoredKey,
+  privateKey: KeyObject | undefined,
+): TokenKey => {
+  const publicKey = createPublicKey({ key: publicJwk, format: "jwk" });
+  return pairKeyOf({ kid, algorithm, publicKey, privateKey });
+};
+
+/** The key's name is bound in: no row can be given another row's private part. */
+function wrap(kid: string, privateKey: KeyObject, wrapper: Buffer): Buffer {
+  const nonce = randomBytes(NONCE_BYTES);
+  const cipher = createCipheriv("aes-256-gcm", wrapper, nonce).setAAD(Buffer.from(kid));
+  const clear = privateKey.export({ format: "der", type: "pkcs8" });
+  return Buffer.concat([nonce, cipher.update(clear), cipher.final(), cipher.getAuthTag()]);
+}
+
+/** Undefined where the bytes were tampered with. */
+function unwrap({ kid, wrapped }: StoredKey, wrapper: Buffer): KeyObject | undefined {
+  try {
+    const nonce = wrapped.subarray(0, NONCE_BYTES);
+    const cipher = createDecipheriv("aes-256-gcm", wrapper, nonce).setAAD(Buffer.from(kid));
+    cipher.setAuthTag(wrapped.subarray(-TAG_BYTES));
+    const clear = [cipher.update(wrapped.subarray(NONCE_BYTES, -TAG_BYTES)), cipher.final()];
+    return createPrivateKey({ key: Buffer.concat(clear), format: "der", type: "pkcs8" });
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,89 @@
+/** How much is allowed: `quota` at once; `refill` of them come back each `periodSeconds`, counted from the first. */
+export interface Policy {
+  quota: number;
+  refill: number;
+  periodSeconds: number;
+}
+
+const window = (quota: number, periodSeconds: number): Policy => ({
+  quota,
+  refill: quota,
+  periodSeconds,
+});
+const MINUTE = 60;
+const QUARTER = 15 * MINUTE;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/**
+ * Every limit, by the name that the RateLimit headers give it; docs/limits.md is printed from it. A client is known that has
+ * signed in to the account before.
+ */
+export const policies = {
+  login: { quota: 10, refill: 5, periodSeconds: MINUTE },
+  "login-account": window(30, QUARTER),
+  "login-streak": window(100, 90 * DAY),
+  "login-address": window(100, QUARTER),
+  register: window(20, HOUR),
+  "refresh-session": window(30, MINUTE),
+  "refresh-address": window(600, MINUTE),
+  requests: window(600, MINUTE),
+  "requests-stranger": window(1200, MINUTE),
+} as const satisfies Record<string, Policy>;
+
+/** What counts against each limit. */
+export const meanings: Record<LimitName, string> = {
+  login:
+    "Tries to sign in to one account, from one address or by one known client. Also `current_password` in one session.",
+  "login-account": "Failed tries of one account by unknown clients, from all addresses.",
+  "login-streak":
+    "The same without a success in between. Then only known clients sign in by password, until one does or the password is set anew (NIST SP 800-63B).",
+  "login-address": "Tries of unknown clients at one address, whatever the account.",
+  register: "Registrations from one address.",
+  "refresh-session": "Refreshes of one session.",
+  "refresh-address": "Refreshes from one address.",
+  requests: "Everything else that one account asks for, signed in.",
+  "requests-stranger": "Requests from one address whose access token is missing or not valid.",
+};
+
+export type LimitName = keyof typeof policies;
+export type Policies = Record<LimitName, Policy>;
+
+/** One request, counted against one limit of one account, address, session … */
+export interface Spending {
+  limit: LimitName;
+  who: string;
+}
+
+/** What is left of a limit after a request, and in how many seconds there is more. */
+export interface Balance {
+  limit: LimitName;
+  policy: Policy;
+  left: number;
+  refillInSeconds: number;
+  isGranted: boolean;
+}
+
+/** Where a request's balances go: the limits that its route declares, and how whoever asked is told. */
+export interface Ledger {
+  limits: readonly LimitName[];
+  tell: (balances: Balance[]) => void;
+}
+
+/** Other limits than the usual, written `name=quota/seconds` or `name=quota+refill/seconds`, with commas or blanks between. */
+export function readPolicies(text: string): Policies {
+  const found: Policies = { ...policies };
+  for (const part of text.split(/[\s,]+/).filter((one) => one !== "")) {
+    const [, name = "", quota = "", refill = quota, seconds = ""] =
+      /^([a-z-]+)=(\d{1,7})(?:\+(\d{1,7}))?\/(\d{1,8})$/.exec(part) ?? [];
+    if (!(name in policies))
+      throw new Error(
+        `must be a list such as register=50/3600, login=10+5/60; the names are ${Object.keys(policies).join(", ")}`,
+      );
+    const policy = { quota: Number(quota), refill: Number(refill), periodSeconds: Number(seconds) };
+    if (Object.values(policy).includes(0))
+      throw new Error("must not have a 0: nothing would ever pass");
+    found[name as LimitName] = policy;
+  }
+  return found;
+}

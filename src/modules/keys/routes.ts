@@ -1,0 +1,33 @@
+import { Elysia, t } from "elysia";
+import type { Ctx } from "../../ctx.ts";
+import { guard } from "../../http/guard.ts";
+
+const PUBLISHED_SECONDS = 300;
+
+/** What others verify our tokens with. */
+export const keyRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "keys", tags: ["auth"] }).use(guard(ctx)).get(
+    "/.well-known/jwks.json",
+    ({ set }) => {
+      set.headers["cache-control"] = `public, max-age=${PUBLISHED_SECONDS}`;
+      return { keys: ctx.keyRing.published() as Record<string, string>[] };
+    },
+    {
+      public: true,
+      detail: {
+        operationId: "getKeys",
+        summary: "The keys that verify access tokens",
+        description:
+          "A JWK Set (RFC 7517): the present key, the next and retired ones. Empty under HS256.",
+      },
+      response: {
+        200: t.Object({
+          keys: t.Array(t.Record(t.String(), t.String()), {
+            examples: [
+              [{ kty: "OKP", crv: "Ed25519", x: "…", kid: "…", alg: "EdDSA", use: "sig" }],
+            ],
+          }),
+        }),
+      },
+    },
+  );

@@ -1,0 +1,76 @@
+import { t } from "elysia";
+
+const client = {
+  client_id: t.Optional(
+    t.String({ maxLength: 200, description: "Left out: the public client `bunker`." }),
+  ),
+  client_secret: t.Optional(t.String({ maxLength: 200, description: "Or by HTTP Basic." })),
+};
+const token = t.String({ minLength: 1, maxLength: 4096 });
+const hint = t.Optional(
+  t.String({ maxLength: 100, description: "Not needed: a token says what it is." }),
+);
+
+// RFC 6749, section 3.2: parameters that are not known are ignored.
+export const TokenForm = t.Object(
+  {
+    grant_type: t.String({ minLength: 1, maxLength: 200 }),
+    scope: t.Optional(t.String({ maxLength: 1000 })),
+    refresh_token: t.Optional(t.String({ maxLength: 512 })),
+    username: t.Optional(t.String({ maxLength: 320 })),
+    password: t.Optional(t.String({ maxLength: 512 })),
+    ...client,
+  },
+  {
+    additionalProperties: true,
+    examples: [{ grant_type: "refresh_token", refresh_token: "rt_AZqsMFwbfU6dP2orjE4fcA…" }],
+  },
+);
+
+export const SingleTokenForm = t.Object(
+  { token, token_type_hint: hint, ...client },
+  { additionalProperties: true, examples: [{ token: "rt_AZqsMFwbfU6dP2orjE4fcA…" }] },
+);
+
+export const GrantView = t.Object({
+  access_token: t.String(),
+  token_type: t.Literal("bearer"),
+  expires_in: t.Integer({ description: "Seconds." }),
+  refresh_token: t.Optional(t.String({ description: "Not for a client's own token." })),
+});
+
+export const IntrospectionView = t.Object(
+  {
+    active: t.Boolean(),
+    token_type: t.Optional(t.Literal("Bearer")),
+    username: t.Optional(t.String()),
+    iss: t.Optional(t.String()),
+    aud: t.Optional(t.String()),
+    sub: t.Optional(t.String()),
+    client_id: t.Optional(t.String()),
+    jti: t.Optional(t.String()),
+    sid: t.Optional(t.String()),
+    iat: t.Optional(t.Integer()),
+    exp: t.Optional(t.Integer()),
+    auth_time: t.Optional(t.Integer()),
+  },
+  { description: "Of a token that is not good: only `active: false` (RFC 7662)." },
+);
+
+export const MetadataView = t.Object(
+  {
+    issuer: t.String(),
+    token_endpoint: t.String(),
+    revocation_endpoint: t.String(),
+    introspection_endpoint: t.String(),
+    jwks_uri: t.String(),
+    response_types_supported: t.Array(t.String()),
+    grant_types_supported: t.Array(t.String()),
+    scopes_supported: t.Array(t.String()),
+    token_endpoint_auth_methods_supported: t.Array(t.String()),
+    revocation_endpoint_auth_methods_supported: t.Array(t.String()),
+    introspection_endpoint_auth_methods_supported: t.Array(t.String()),
+    service_documentation: t.String(),
+  },
+  { description: "Authorization server metadata (RFC 8414)." },
+);

@@ -1,0 +1,168 @@
+import { eq } from "drizzle-orm";
+import type { Ctx, Stranger } from "../../ctx.ts";
+import { sessions } from "../../db/schema.ts";
+import type { ClientCredentials } from "../../kit/client-credentials.ts";
+import { subscriberOf } from "../../kit/network.ts";
+import { Problem } from "../../kit/problem.ts";
+import { looksLikeRefreshToken } from "../../kit/refresh-token.ts";
+import { findActor, logIn, refresh, type Token } from "../auth/auth.ts";
+import { endSessionsOf, findSession } from "../sessions/sessions.ts";
+import { type Client, findAuthenticated, findClient } from "./clients.ts";
+
+/** The grants that there are; `password` only where the configuration says so (RFC 9700, section 2.4, forbids it). */
+export const grantTypes = ["refresh_token", "client_credentials", "password"] as const;
+export const grantsOn = ({ config }: Pick<Ctx, "config">): string[] =>
+  grantTypes.filter((grant) => grant !== "password" || config.oauthPasswordGrant === "on");
+
+export interface TokenRequest {
+  grant_type: string;
+  scope?: string | undefined;
+  refresh_token?: string | undefined;
+  username?: string | undefined;
+  password?: string | undefined;
+}
+export type Grant = Omit<Token, "refresh_token"> & { refresh_token?: string };
+
+type Answering = Pick<
+  Ctx,
+  "config" | "db" | "devices" | "hashing" | "limits" | "now" | "principals" | "tokens"
+>;
+
+/**
+ * The token endpoint (RFC 6749, section 3.2). Sessions belong to the public client; a confidential one gets tokens for itself
+ * only. Throws `invalid_client`, `unauthorized_client`, `unsupported_grant_type`, `invalid_scope`, `invalid_request`, and
+ * what `refresh` and `logIn` throw.
+ */
+export async function grantToken(
+  ctx: Answering,
+  actor: Stranger,
+  { credentials, request }: { credentials: ClientCredentials | undefined; request: TokenRequest },
+): Promise<Grant> {
+  const client = await identify(ctx, actor, credentials);
+  const {
+    grant_type: grant,
+    scope = "",
+    refresh_token: token = "",
+    username = "",
+    password = "",
+  } = request;
+  if (!grantsOn(ctx).includes(grant)) throw new Problem("unsupported_grant_type");
+  if (scope.trim() !== "") throw new Problem("invalid_scope");
+  if ((grant === "client_credentials") !== (client !== undefined))
+    throw new Problem(client ? "unauthorized_client" : "invalid_client");
+  if (client) return tokenOfClient(ctx, client.id);
+  if (grant === "refresh_token") {
+    if (token === "") throw new Problem("invalid_request", { detail: "refresh_token is missing" });
+    return refresh(ctx, actor, token);
+  }
+  if (username === "" || password === "")
+    throw new Problem("invalid_request", { detail: "username or password is missing" });
+  return (await logIn(ctx, actor, { username, password })).token;
+}
+
+async function tokenOfClient(
+  { tokens, now }: Pick<Ctx, "now" | "tokens">,
+  clientId: string,
+): Promise<Grant> {
+  return {
+    access_token: await tokens.signForClient(clientId, now()),
+    token_type: "bearer",
+    expires_in: tokens.lifetimeSeconds,
+  };
+}
+
+/** A client that proves who it is may ask as often as it likes; whoever does not counts as a stranger. */
+async function identify(
+  ctx: Pick<Ctx, "db" | "limits">,
+  actor: Stranger,
+  credentials?: ClientCredentials,
+): Promise<Client | undefined> {
+  const client = credentials && (await findAuthenticated(ctx, credentials));
+  if (client || !credentials) return client;
+  const who = subscriberOf(actor.origin?.address ?? "");
+  if (who) await ctx.limits.spend(actor.origin, [{ limit: "requests-stranger", who }]);
+  throw new Problem("invalid_client");
+}
+
+/**
+ * Ends the session that a token belongs to, and with it all of its tokens (RFC 7009). A token that is none, or good no more,
+ * is no failure. Throws `invalid_client`; `unsupported_token_type` for a client's own token, which ends by itself.
+ */
+export async function revokeToken(
+  ctx: Answering,
+  actor: Stranger,
+  { credentials, token }: { credentials: ClientCredentials | undefined; token: string },
+): Promise<void> {
+  const client = await identify(ctx, actor, credentials);
+  if (ctx.tokens.verifyClient(token, ctx.now())) throw new Problem("unsupported_token_type");
+  // Sessions were given to the public client: nobody ends what was given to another one.
+  if (client) return;
+  const session = await sessionOf(ctx, token);
+  if (!session) return;
+  await ctx.db.transaction((tx) =>
+    endSessionsOf({ ...ctx, db: tx }, actor, {
+      userId: session.userId,
+      which: eq(sessions.id, session.id),
+    }),
+  );
+  ctx.principals.forget(session.userId);
+}
+
+async function sessionOf(
+  ctx: Answering,
+  token: string,
+): Promise<{ id: string; userId: string } | undefined> {
+  if (looksLikeRefreshToken(token)) return findSession(ctx, token);
+  const found = await findActor(ctx, token);
+  return found && { id: found.session.id, userId: found.user.id };
+}
+
+/** What a token is and whose (RFC 7662, section 2.2); times in seconds since 1970. */
+export interface Introspection {
+  active: boolean;
+  [claim: string]: string | number | boolean;
+}
+const inactive: Introspection = { active: false };
+
+/** Tells a confidential client of any token. Of one that is not good, only that. Throws `invalid_client`. */
+export async function introspectToken(
+  ctx: Answering,
+  actor: Stranger,
+  { credentials, token }: { credentials: ClientCredentials | undefined; token: string },
+): Promise<Introspection> {
+  if (!credentials) throw new Problem("invalid_client");
+  await identify(ctx, actor, credentials);
+  if (looksLikeRefreshToken(token)) return introspectRefreshToken(ctx, token);
+  const ofClient = ctx.tokens.verifyClient(token, ctx.now());
+  if (ofClient)
+    return (await findClient(ctx, ofClient.sub))
+      ? { active: true, token_type: "Bearer", ...ofClient }
+      : inactive;
+  const claims = ctx.tokens.verify(token, ctx.now());
+  const found = claims && (await findActor(ctx, token));
+  if (!found) return inactive;
+  return { active: true, token_type: "Bearer", username: found.user.username, ...claims };
+}
+
+const DAY_SECONDS = 86_400;
+
+async function introspectRefreshToken(ctx: Answering, token: string): Promise<Introspection> {
+  const found = await findSession(ctx, token);
+  if (!found) return inactive;
+  const { config, tokens } = ctx;
+  const [usedAt, bornAt] = [found.lastUsedAt, found.createdAt].map((at) =>
+    Math.floor(at.getTime() / 1000),
+  ) as [number, number];
+  return {
+    active: true,
+    iss: tokens.issuer,
+    sub: found.userId,
+    sid: found.id,
+    client_id: "bunker",
+    iat: usedAt,
+    exp: Math.min(
+      usedAt + config.sessionIdleDays * DAY_SECONDS,
+      bornAt + config.sessionMaxDays * DAY_SECONDS,
+    ),
+  };
+}

@@ -1,0 +1,112 @@
+import { Elysia, t } from "elysia";
+import type { Ctx } from "../../ctx.ts";
+import { guard } from "../../http/guard.ts";
+import { oauthFails } from "../../http/oauth-errors.ts";
+import { readClientCredentials } from "../../kit/client-credentials.ts";
+import { GrantView, IntrospectionView, MetadataView, SingleTokenForm, TokenForm } from "./model.ts";
+import { grantsOn, grantToken, introspectToken, revokeToken } from "./oauth.ts";
+
+/** Standard OAuth, for clients that speak it; the first-party way is /api/v1/auth. */
+export const oauthRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "oauth", prefix: "/oauth", tags: ["oauth"] })
+    .use(guard(ctx))
+    .post(
+      "/token",
+      ({ actor, body, headers, set }) => {
+        set.headers["pragma"] = "no-cache";
+        const credentials = readClientCredentials(headers["authorization"], body);
+        return grantToken(ctx, actor, { credentials, request: body });
+      },
+      {
+        anyone: [
+          "refresh-address",
+          "refresh-session",
+          "login",
+          "login-account",
+          "login-streak",
+          "login-address",
+          "requests-stranger",
+        ],
+        detail: {
+          operationId: "grantToken",
+          summary: "Get a token",
+          description:
+            "RFC 6749: `refresh_token` for a session, `client_credentials` for a confidential client.",
+        },
+        body: TokenForm,
+        response: { 200: GrantView, ...oauthFails },
+      },
+    )
+    .post(
+      "/revoke",
+      async ({ actor, body, headers }) => {
+        const credentials = readClientCredentials(headers["authorization"], body);
+        await revokeToken(ctx, actor, { credentials, token: body.token });
+        return {};
+      },
+      {
+        anyone: ["requests-stranger"],
+        detail: {
+          operationId: "revokeToken",
+          summary: "Revoke a token",
+          description:
+            "RFC 7009: ends the session that the token belongs to. A token that is none is no failure.",
+        },
+        body: SingleTokenForm,
+        response: { 200: t.Object({}), ...oauthFails },
+      },
+    )
+    .post(
+      "/introspect",
+      ({ actor, body, headers }) => {
+        const credentials = readClientCredentials(headers["authorization"], body);
+        return introspectToken(ctx, actor, { credentials, token: body.token }) as Promise<
+          typeof IntrospectionView.static
+        >;
+      },
+      {
+        anyone: ["requests-stranger"],
+        detail: {
+          operationId: "introspectToken",
+          summary: "Ask what a token is",
+          description: "RFC 7662, for confidential clients.",
+        },
+        body: SingleTokenForm,
+        response: { 200: IntrospectionView, ...oauthFails },
+      },
+    );
+
+const CACHED_SECONDS = 300;
+const confidential = ["client_secret_basic", "client_secret_post"];
+
+export const metadataRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "oauth metadata", tags: ["oauth"] }).use(guard(ctx)).get(
+    "/.well-known/oauth-authorization-server",
+    ({ set }) => {
+      set.headers["cache-control"] = `public, max-age=${CACHED_SECONDS}`;
+      const { publicUrl } = ctx.config;
+      return {
+        issuer: publicUrl,
+        token_endpoint: `${publicUrl}/oauth/token`,
+        revocation_endpoint: `${publicUrl}/oauth/revoke`,
+        introspection_endpoint: `${publicUrl}/oauth/introspect`,
+        jwks_uri: `${publicUrl}/.well-known/jwks.json`,
+        response_types_supported: [],
+        grant_types_supported: grantsOn(ctx),
+        scopes_supported: [],
+        token_endpoint_auth_methods_supported: ["none", ...confidential],
+        revocation_endpoint_auth_methods_supported: ["none", ...confidential],
+        introspection_endpoint_auth_methods_supported: confidential,
+        service_documentation: `${publicUrl}/docs`,
+      };
+    },
+    {
+      public: true,
+      detail: {
+        operationId: "getMetadata",
+        summary: "What this authorization server can do",
+        description: "RFC 8414.",
+      },
+      response: { 200: MetadataView },
+    },
+  );

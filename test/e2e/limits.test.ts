@@ -1,0 +1,84 @@
+/** Limits over four instances on one database: the server that E2E_DATABASE_URL names. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { connect } from "../../src/db/db.ts";
+import { emptyFolder, serve } from "../support/program.ts";
+
+setDefaultTimeout(120_000);
+const PASSWORD = "correct horse battery staple";
+const home = process.env["E2E_DATABASE_URL"];
+const name = `bunker_e2e_limits_${process.pid}`;
+const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
+const env = {
+  DATABASE_URL: home ? Object.assign(new URL(home), { pathname: `/${name}` }).href : "",
+  SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+  PUBLIC_URL: "https://accounts.example.com",
+  BUNKER_ENV: "production",
+  TRUSTED_PROXIES: "127.0.0.1",
+};
+
+describe.if(home !== undefined)("limits over four instances", () => {
+  beforeAll(async () => void (await admin?.unsafe(`create database ${name}`)));
+  afterAll(async () => {
+    await admin?.unsafe(`drop database if exists ${name} with (force)`);
+    await admin?.end();
+  });
+
+  test("what all allow together is the limit, and the owner's client still signs in", async () => {
+    const servers = await Promise.all([1, 2, 3, 4].map(() => serve({ env, cwd: emptyFolder() })));
+    const post = (instance: number, path: string, { from = "", device = "", ...body }) =>
+      fetch(`${servers[instance % 4]?.url}/api/v1/auth/${path}`, {
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          "x-forwarded-for": from,
+          ...(device === "" ? {} : { cookie: `other=1; bunker_device=${device}` }),
+        },
+        body: JSON.stringify(body),
+      });
+    const countOf = (answers: Response[], status: number) =>
+      answers.filter((answer) => answer.status === status).length;
+
+    const registrations = await Promise.all(
+      Array.from({ length: 60 }, (_, n) =>
+        post(n, "register", {
+          from: "198.51.100.1",
+          email: `p${n}@example.com`,
+          password: PASSWORD,
+        }),
+      ),
+    );
+    expect([countOf(registrations, 201), countOf(registrations, 429)]).toEqual([20, 40]);
+
+    await post(0, "register", {
+      from: "198.51.100.2",
+      email: "ada@example.com",
+      password: PASSWORD,
+    });
+    const logIn = (n: number, from: string, more: { password?: string; device?: string } = {}) =>
+      post(n, "login", { from, username: "ada@example.com", password: PASSWORD, ...more });
+    const cookie = (await logIn(0, "203.0.113.7")).headers.get("set-cookie") ?? "";
+    expect(cookie).toContain("; HttpOnly; SameSite=Lax; Secure");
+    const device = /^bunker_device=([^;]+)/.exec(cookie)?.[1] ?? "";
+    const guesses = await Promise.all(
+      Array.from({ length: 200 }, (_, n) =>
+        logIn(n, `192.0.2.${n}`, { password: "not the password at all" }),
+      ),
+    );
+    expect([countOf(guesses, 401), countOf(guesses, 429)]).toEqual([30, 170]);
+    expect((await logIn(1, "203.0.113.8")).status).toBe(429);
+    const known = await logIn(2, "203.0.113.8", { device });
+    expect(known.status).toBe(200);
+
+    const { access_token: token } = (await known.json()) as { access_token: string };
+    const me = await Promise.all(
+      Array.from({ length: 1_600 }, (_, n) =>
+        fetch(`${servers[n % 4]?.url}/api/v1/users/me`, {
+          headers: { authorization: `Bearer ${token}` },
+        }),
+      ),
+    );
+    // The first lump of each instance is free of counting.
+    expect(countOf(me, 200)).toBeGreaterThanOrEqual(600);
+    expect(countOf(me, 200)).toBeLessThanOrEqual(690);
+  });
+});

@@ -1,0 +1,77 @@
+import { expect, setSystemTime, test } from "bun:test";
+import { purgeIdempotency } from "../../src/http/idempotency.ts";
+import { PASSWORD, world } from "../support/world.ts";
+
+async function office() {
+  const here = await world({ trustedProxies: ["127.0.0.1"], rateLimit: "off" });
+  const register = (key: string, email: string, more: { from?: string; password?: string } = {}) =>
+    here.send("POST", "/api/v1/auth/register", {
+      headers: {
+        "content-type": "application/json",
+        "idempotency-key": key,
+        "x-forwarded-for": more.from ?? "198.51.100.1",
+      },
+      body: JSON.stringify({ email, password: more.password ?? PASSWORD }),
+    });
+  return { ...here, register };
+}
+
+test("of fifty registrations with one key one is made, and every retry gets its answer", async () => {
+  const { register, sql } = await office();
+  for (let round = 0; round < 4; round += 1) {
+    const email = `person-${round}@example.com`;
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, () => register(`key-${round}`, email)),
+    );
+    const codes = new Set(answers.map(({ status, body }) => (status === 201 ? "201" : body.code)));
+    expect([...codes].filter((code) => !["201", "request_in_progress"].includes(code))).toEqual([]);
+    const retry = await register(`key-${round}`, email);
+    expect([retry.status, retry.headers.get("idempotency-replayed")]).toEqual([201, "true"]);
+    expect(retry.headers.get("location")).toBe(`/api/v1/users/${retry.body.id}`);
+    for (const { status, body } of answers) if (status === 201) expect(body).toEqual(retry.body);
+  }
+  expect((await sql`select 1 from users`).length).toBe(4);
+});
+
+test("the same key with another body is refused, and does nothing", async () => {
+  const { register, sql } = await office();
+  expect((await register("k", "ada@example.com")).status).toBe(201);
+  for (const answer of [
+    await register("k", "eve@example.com"),
+    await register("k", "ada@example.com", { password: "another stable of horses" }),
+  ])
+    expect([answer.status, answer.body.code]).toEqual([422, "idempotency_key_reused"]);
+  // Somebody else's key is another key.
+  expect((await register("k", "bob@example.com", { from: "203.0.113.5" })).status).toBe(201);
+  expect((await sql`select 1 from users`).length).toBe(2);
+});
+
+test("a refusal is answered again as well; what did not reach the work may be sent again, corrected", async () => {
+  const { register } = await office();
+  await register("first", "ada@example.com");
+  const taken = await register("second", "ada@example.com");
+  const again = await register("second", "ada@example.com");
+  for (const answer of [taken, again])
+    expect([answer.status, answer.body.code]).toEqual([409, "email_taken"]);
+  expect(again.headers.get("idempotency-replayed")).toBe("true");
+  const short = await register("third", "bob@example.com", { password: "short" });
+  expect((await register("third", "bob@example.com", { password: "short" })).body.errors).toEqual(
+    short.body.errors,
+  );
+  for (const key of ["with blank", "ü", "x".repeat(256)])
+    expect((await register(key, "carl@example.com")).status).toBe(422);
+});
+
+test("nothing that is kept tells a password, and after a day nothing is kept", async () => {
+  const { register, sql, ctx } = await office();
+  await register("k", "ada@example.com");
+  const kept = JSON.stringify(
+    await sql`select encode(key, 'escape'), encode(body, 'escape'), outcome from idempotency`,
+  );
+  expect(kept).not.toContain("horse");
+  expect(await purgeIdempotency(ctx)).toBe(0);
+  setSystemTime(Date.now() + 86_401_000);
+  expect((await register("k", "bob@example.com")).status).toBe(201);
+  setSystemTime(Date.now() + 86_402_000);
+  expect(await purgeIdempotency(ctx)).toBe(1);
+});

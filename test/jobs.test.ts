@@ -1,0 +1,30 @@
+import { expect, test } from "bun:test";
+import { startJobs } from "../src/jobs.ts";
+import { world } from "./support/world.ts";
+
+test("a job never runs twice at once, and is told of once while it fails", async () => {
+  const { ctx, logged } = await world();
+  let running = 0;
+  let most = 0;
+  let failures = 0;
+  const slow = async () => {
+    running += 1;
+    most = Math.max(most, running);
+    await Bun.sleep(40);
+    running -= 1;
+    return 0;
+  };
+  const failing = async () => {
+    failures += 1;
+    throw new Error("the database is away");
+  };
+  const stop = startJobs(ctx, {
+    slow: { everyMs: 5, isUrgent: true, run: slow },
+    failing: { everyMs: 5, isUrgent: true, run: failing },
+  });
+  while (failures < 4) await Bun.sleep(5);
+  await Bun.sleep(60);
+  stop();
+  expect(most).toBe(1);
+  expect(logged.map(({ sentence }) => sentence)).toEqual(["A job failed; it comes again."]);
+});

@@ -1,0 +1,200 @@
+import { describe, expect, setSystemTime, test } from "bun:test";
+import {
+  createPublicKey,
+  generateKeyPairSync,
+  type JsonWebKeyInput,
+  sign,
+  verify,
+} from "node:crypto";
+import { deviceTokens } from "../../src/kit/device-token.ts";
+import { openKeyRing, type PairAlgorithm } from "../../src/kit/key-ring.ts";
+import { derivedKey } from "../../src/kit/secret.ts";
+import { secretName } from "../../src/kit/token-key.ts";
+import {
+  listKeys,
+  prepareKeys,
+  retireKey,
+  rotateKeys,
+  tendKeys,
+} from "../../src/modules/keys/keys.ts";
+import { SECRET, world } from "../support/world.ts";
+
+const OTHER = "pQ8mZr3vTn6Kx1Ls9Yw4Hb7Jd2Fg5Ca0";
+const pairAlgorithms: PairAlgorithm[] = ["EdDSA", "ES256"];
+const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
+const decode = (part = "") => JSON.parse(Buffer.from(part, "base64url").toString());
+const statesOf = async (ctx: Parameters<typeof listKeys>[0]) =>
+  (await listKeys(ctx)).map(({ state }) => state).sort();
+
+describe.each(pairAlgorithms)("under %s", (algorithm) => {
+  const digest = algorithm === "ES256" ? "sha256" : null;
+
+  test("whoever has the published keys verifies a token without us", async () => {
+    const { person, send } = await world({ algorithm });
+    const { token } = await person();
+    const [header, payload, signature] = token.split(".");
+    const { keys } = (await send("GET", "/.well-known/jwks.json")).body;
+    const { alg, kid, typ } = decode(header);
+    expect([alg, typ, keys.length]).toEqual([algorithm, "at+jwt", 2]);
+    const jwk = keys.find((key: { kid: string }) => key.kid === kid);
+    expect(Object.keys(jwk)).not.toContain("d");
+    const key = createPublicKey({ key: jwk, format: "jwk" } as JsonWebKeyInput);
+    const isRight = verify(
+      digest,
+      Buffer.from(`${header}.${payload}`),
+      { key, dsaEncoding: "ieee-p1363" },
+      Buffer.from(signature ?? "", "base64url"),
+    );
+    expect(isRight).toBe(true);
+  });
+
+  test("rotation signs nobody out, and a key that is retired takes its tokens with it", async () => {
+    const { ctx, person, anyone, send } = await world({ algorithm });
+    const ada = await person();
+    const before = (await send("GET", "/.well-known/jwks.json")).body.keys;
+    await rotateKeys(ctx);
+    const bob = await person("bob@example.com");
+    const [old, young] = [ada, bob].map(({ token }) => decode(token.split(".")[0]).kid);
+    expect(young).not.toBe(old);
+    // What signs now was published before it signed.
+    expect(before.map((key: { kid: string }) => key.kid)).toContain(young);
+    expect(await statesOf(ctx)).toEqual(["current", "next", "retired"]);
+    for (const one of [ada, bob]) expect((await one.get("/users/me")).status).toBe(200);
+    expect(retireKey(ctx, young)).rejects.toMatchObject({ code: "key_in_use" });
+    await retireKey(ctx, old);
+    expect((await ada.get("/users/me")).status).toBe(401);
+    expect((await bob.get("/users/me")).status).toBe(200);
+    const again = await anyone.post("/auth/refresh", { refresh_token: ada.refreshToken });
+    expect(again.status).toBe(200);
+  });
+
+  test("a token that another key has signed, or this one otherwise, is 401", async () => {
+    const { person, as, ctx } = await world({ algorithm });
+    const ada = await person();
+    const [header = "", payload = "", signature = ""] = ada.token.split(".");
+    const { kid } = decode(header);
+    const { privateKey, publicKey } =
+      algorithm === "EdDSA"
+        ? generateKeyPairSync("ed25519")
+        : generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const input = `${header}.${payload}`;
+    const mine = sign(digest, Buffer.from(input), { key: privateKey, dsaEncoding: "ieee-p1363" });
+    const published = JSON.stringify((await listKeys(ctx))[0]?.publicJwk);
+    const hmac = (secret: string, text: string) =>
+      new Bun.CryptoHasher("sha256", secret).update(text).digest("base64url");
+    const confused = `${encode({ alg: "HS256", kid, typ: "at+jwt" })}.${payload}`;
+    const embedded = `${encode({ alg: algorithm, kid, typ: "at+jwt", jwk: publicKey.export({ format: "jwk" }) })}.${payload}`;
+    const forged = {
+      "another key": `${input}.${mine.toString("base64url")}`,
+      "no signature": `${input}.`,
+      "a signature of zeros": `${input}.${Buffer.alloc(64).toString("base64url")}`,
+      "a short signature": `${input}.${signature.slice(0, 40)}`,
+      "a padded signature": `${input}.${signature}==`,
+      "a signature with other last bits": `${input}.${signature.slice(0, -1)}${signature.endsWith("A") ? "B" : "A"}`,
+      "a DER signature": `${input}.${sign(digest, Buffer.from(input), privateKey).toString("base64url")}`,
+      "HS256 with the public key": `${confused}.${hmac(published, confused)}`,
+      "HS256 with an empty key": `${confused}.${hmac("", confused)}`,
+      "a key in the header": `${embedded}.${sign(digest, Buffer.from(embedded), { key: privateKey, dsaEncoding: "ieee-p1363" }).toString("base64url")}`,
+      "alg none": `${encode({ alg: "none", kid, typ: "at+jwt" })}.${payload}.`,
+      "the other algorithm": `${encode({ alg: algorithm === "EdDSA" ? "ES256" : "EdDSA", kid, typ: "at+jwt" })}.${payload}.${signature}`,
+      "no kid": `${encode({ alg: algorithm, typ: "at+jwt" })}.${payload}.${signature}`,
+      "a kid that leads out": `${encode({ alg: algorithm, kid: "../../etc/passwd", typ: "at+jwt" })}.${payload}.${signature}`,
+      "a kid of SQL": `${encode({ alg: algorithm, kid: "' or 1=1 --", typ: "at+jwt" })}.${payload}.${signature}`,
+      "another payload": `${header}.${encode({ ...decode(payload), sub: crypto.randomUUID() })}.${signature}`,
+    };
+    for (const [kind, token] of Object.entries(forged)) {
+      const answer = await as(token).get("/users/me");
+      expect([kind, answer.status]).toEqual([kind, 401]);
+      expect(answer.headers.get("www-authenticate")).toContain("Bearer");
+    }
+    expect((await ada.get("/users/me")).status).toBe(200);
+  });
+});
+
+test("a token of HS256 is good while its secret is listed, whatever signs now", async () => {
+  const { ctx, person, as } = await world();
+  const { token } = await person();
+  expect(decode(token.split(".")[0])).toEqual({
+    alg: "HS256",
+    kid: secretName(SECRET),
+    typ: "at+jwt",
+  });
+  const ring = (first: string, ...others: string[]) =>
+    openKeyRing({ algorithm: "HS256", secrets: [first, ...others] });
+  const header = token.split(".")[0] ?? "";
+  expect(ring(OTHER, SECRET).find(header)).toBeDefined();
+  expect(ring(OTHER).find(header)).toBeUndefined();
+  expect(ring(OTHER, SECRET).signing().kid).toBe(secretName(OTHER));
+  expect((await as(token).get("/users/me")).status).toBe(200);
+  expect(rotateKeys(ctx)).rejects.toMatchObject({ code: "not_found" });
+  const device = deviceTokens([derivedKey(SECRET, "device tokens")]).sign(crypto.randomUUID());
+  const keys = [OTHER, SECRET].map((secret) => derivedKey(secret, "device tokens")) as [
+    Buffer,
+    Buffer,
+  ];
+  expect(deviceTokens(keys).read(device)).toBeDefined();
+  expect(deviceTokens([keys[0]]).read(device)).toBeUndefined();
+});
+
+test("a new SECRET_KEY wraps the key pairs anew, so that the one before may be dropped; without it, a new pair signs", async () => {
+  const { ctx } = await world({ algorithm: "EdDSA" });
+  const under = (first: string, ...others: string[]) => ({
+    ...ctx,
+    keyRing: openKeyRing({ algorithm: "EdDSA" as const, secrets: [first, ...others] }),
+  });
+  const kid = ctx.keyRing.signing().kid;
+  const [stored] = await listKeys(ctx);
+  expect(stored?.wrapped.includes(Buffer.from("302e020100300506032b6570", "hex"))).toBe(false);
+  await prepareKeys(under(OTHER, SECRET));
+  const alone = under(OTHER);
+  await prepareKeys(alone);
+  expect(alone.keyRing.signing().kid).toBe(kid);
+  const lost = under("zX5cVb8nMa2sDf6gHj0kLq3wEr7tYu1i");
+  await prepareKeys(lost);
+  expect(lost.keyRing.signing().kid).not.toBe(kid);
+  // What it had signed still verifies, by its public part.
+  expect((await listKeys(ctx)).find((key) => key.kid === kid)?.state).toBe("retired");
+});
+
+test("an instance that was given another secret keeps nobody else from signing people in", async () => {
+  const { ctx, person, logged } = await world({ algorithm: "EdDSA" });
+  const kid = ctx.keyRing.signing().kid;
+  const stranger = { ...ctx, keyRing: openKeyRing({ algorithm: "EdDSA", secrets: [OTHER] }) };
+  await prepareKeys(stranger);
+  await tendKeys(ctx);
+  await tendKeys(ctx);
+  expect(logged.map(({ sentence }) => sentence)).toEqual([
+    expect.stringContaining("another SECRET_KEY"),
+  ]);
+  expect(stranger.keyRing.signing().kid).not.toBe(kid);
+  const ada = await person();
+  expect(decode(ada.token.split(".")[0]).kid).toBe(kid);
+  expect((await ada.get("/users/me")).status).toBe(200);
+  expect(stranger.tokens.verify(ada.token, new Date())).toBeDefined();
+});
+
+test("a private part that was damaged is no crash: another pair signs", async () => {
+  const { ctx, sql } = await world({ algorithm: "ES256" });
+  const kid = ctx.keyRing.signing().kid;
+  await sql`update signing_keys set wrapped = ${"\\x00"}::bytea`;
+  const again = {
+    ...ctx,
+    keyRing: openKeyRing({ algorithm: "ES256" as const, secrets: [SECRET] }),
+  };
+  await prepareKeys(again);
+  expect(again.keyRing.signing().kid).not.toBe(kid);
+});
+
+test("several that start or rotate at once leave one current key; retired ones go when no token of theirs can be good", async () => {
+  const { ctx } = await world({ algorithm: "ES256" });
+  await Promise.all([1, 2, 3, 4].map(() => prepareKeys(ctx)));
+  expect(await statesOf(ctx)).toEqual(["current", "next"]);
+  await Promise.all([1, 2, 3].map(() => rotateKeys(ctx)));
+  expect(await statesOf(ctx)).toEqual(["current", "next", "retired", "retired", "retired"]);
+  setSystemTime(Date.now() + 24 * 3_600_000);
+  await tendKeys(ctx);
+  expect((await statesOf(ctx)).length).toBe(5);
+  setSystemTime(Date.now() + 2 * 3_600_000);
+  await tendKeys(ctx);
+  expect(await statesOf(ctx)).toEqual(["current", "next"]);
+});
