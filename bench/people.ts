@@ -21,11 +21,19 @@ export async function registerPeople(bunker: Server): Promise<void> {
 export const signInBody = ({ email, password }: typeof user) =>
   JSON.stringify({ username: email, password });
 
-/** An access token. */
-export async function signIn(bunker: Server, who: typeof user): Promise<string> {
+/** The tokens of a new session. */
+export async function openSession(
+  bunker: Server,
+  who: typeof user,
+): Promise<{ access_token: string; refresh_token: string }> {
   const answer = await post(bunker, "auth/login", JSON.parse(signInBody(who)));
-  return String(answer["access_token"]);
+  const { access_token = "", refresh_token = "" } = answer as Record<string, string>;
+  return { access_token, refresh_token };
 }
+
+/** An access token. */
+export const signIn = async (bunker: Server, who: typeof user): Promise<string> =>
+  (await openSession(bunker, who)).access_token;
 
 async function post(
   { port }: Server,

@@ -119,7 +119,7 @@ interface Comparison {
 }
 
 /** In turns, because a machine has fast and slow moments: each round's ratio is of neighbours. The first is for warmth. */
-async function compare(
+export async function compare(
   [ours, theirs]: [() => Promise<number>, () => Promise<number>],
   rounds: number,
 ): Promise<Comparison> {

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { measureFloods } from "./floods.ts";
 import { measureFootprint } from "./footprint.ts";
+import { measureRefreshes } from "./refreshes.ts";
 import { type Effort, measureRequests } from "./requests.ts";
 import { measureSameness } from "./sameness.ts";
 import { compileAll } from "./servers.ts";
@@ -30,11 +31,15 @@ try {
   const coldStarts = await measureStarts(stage, binaries, starts);
   say("Measuring requests");
   const requests = await measureRequests(stage, binaries, effort);
+  say("Measuring refreshes");
+  const refreshes = await measureRefreshes(stage, binaries, effort);
   say("Telling failed sign-ins apart");
   const sameness = await measureSameness(stage, binaries, effort);
   say("Flooding");
   const floods = await measureFloods(stage, binaries);
-  console.log(printTable([...requests, ...sameness, ...floods, ...coldStarts, ...footprint]));
+  console.log(
+    printTable([...requests, ...refreshes, ...sameness, ...floods, ...coldStarts, ...footprint]),
+  );
 } catch (error) {
   if (!stage.isInterrupted()) console.error(error);
   process.exitCode = 1;

@@ -110,6 +110,8 @@ function openReader({ keys, issuer, audience, remembered }: TokenOptions) {
     isText(claims.client_id) &&
     isTime(claims.iat) &&
     isTime(claims.exp) &&
+    // We say `iat` instead: a token that is good only later is none of ours.
+    !("nbf" in claims) &&
     (isOfUser(claims as Claims) || isOfClient(claims as Claims));
 
   const read = (token: string): Claims | undefined => {
@@ -144,7 +146,8 @@ const isOfClient = ({ sub, client_id: client, sid, auth_time: at }: Claims): boo
 const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
 const isTimely = ({ iat, exp }: ClientClaims, nowSeconds: number) =>
   iat <= nowSeconds + CLOCK_SKEW_SECONDS && exp > nowSeconds;
-const isTime = (value: unknown): value is number => typeof value === "number" && value >= 0;
+const isTime = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && Number(value) >= 0;
 
 function parse(payload: string): Partial<AccessClaims> | undefined {
   try {

@@ -35,89 +35,203 @@ test("an access token says what RFC 9068 asks for, and no more", async () => {
 });
 
 test("a forged, odd or broken token gets 401 and a challenge, never 500", async () => {
-  const { person, send } = await world();
+  const { ctx, person, send } = await world();
   const ada = await person();
   const bob = await person("bob@example.com");
-  const other = JSON.parse(Buffer.from(bob.token.split(".")[1] ?? "", "base64url").toString());
-  const [header = "", payload = "", signature = ""] = ada.token.split(".");
-  const good = JSON.parse(Buffer.from(payload, "base64url").toString());
-  const { iss, aud, sub, jti, iat, exp, client_id, auth_time, sid, ...none } = good;
-  expect(none).toEqual({});
-  const seconds = Math.floor(Date.now() / 1000);
-  const flipped = `${signature.slice(0, -1)}${signature.endsWith("A") ? "B" : "A"}`;
-  const forged: Record<string, string> = {
-    "alg none": `${encode({ alg: "none" })}.${payload}.`,
-    "alg none, with our type": `${encode({ ...HEADER, alg: "none" })}.${payload}.`,
-    "alg NoNe": `${encode({ ...HEADER, alg: "NoNe" })}.${payload}.${signature}`,
-    HS384: sign({ ...HEADER, alg: "HS384" }, good, { hash: "sha384" }),
-    HS512: sign({ ...HEADER, alg: "HS512" }, good, { hash: "sha512" }),
-    "HS256 that says RS256": sign({ ...HEADER, alg: "RS256" }, good),
-    "another key": sign(HEADER, good, { key: "another key that is long enough!" }),
-    "an empty key": sign(HEADER, good, { key: "" }),
-    "type JWT": sign({ ...HEADER, typ: "JWT" }, good),
-    "no type": sign({ alg: "HS256" }, good),
-    "a kid": sign({ ...HEADER, kid: "../../dev/null" }, good),
-    "a jku": sign({ ...HEADER, jku: "https://example.com/jwks.json" }, good),
-    "a jwk": sign({ ...HEADER, jwk: { kty: "oct", k: "" } }, good),
-    crit: sign({ ...HEADER, crit: ["b64"], b64: false }, good),
-    "the header's members in another order": sign({ typ: "at+jwt", alg: "HS256" }, good),
-    "no session": sign(HEADER, { ...good, sid: undefined }),
-    "a session that never was": sign(HEADER, { ...good, sid: crypto.randomUUID() }),
-    "somebody else's session": sign(HEADER, { ...good, sid: other.sid }),
-    "a session that is no id": sign(HEADER, { ...good, sid: "../../1" }),
-    "a refresh token": ada.refreshToken,
-    "no issuer": sign(HEADER, { ...good, iss: undefined }),
-    "another issuer": sign(HEADER, { ...good, iss: "https://example.com" }),
-    "no audience": sign(HEADER, { ...good, aud: undefined }),
-    "another audience": sign(HEADER, { ...good, aud: "https://example.com" }),
-    "a list of audiences": sign(HEADER, { ...good, aud: [good.aud] }),
-    "no subject": sign(HEADER, { ...good, sub: undefined }),
-    "a subject that is no id": sign(HEADER, { ...good, sub: "' or 1=1" }),
-    "a subject that nobody is": sign(HEADER, {
-      ...good,
-      sub: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",
-    }),
-    "a subject that is a number": sign(HEADER, { ...good, sub: 7 }),
-    "no jti": sign(HEADER, { ...good, jti: undefined }),
-    "no iat": sign(HEADER, { ...good, iat: undefined }),
-    "issued in two minutes": sign(HEADER, { ...good, iat: seconds + 120 }),
-    "no exp": sign(HEADER, { ...good, exp: undefined }),
-    "exp null": sign(HEADER, { ...good, exp: null }),
-    "exp as text": sign(HEADER, { ...good, exp: String(good.exp) }),
-    "expired a second ago": sign(HEADER, { ...good, exp: seconds - 1 }),
-    "claims that are a list": sign(HEADER, []),
-    "claims that are null": sign(HEADER, null),
-    "claims that are no JSON": sign(HEADER, "{"),
-    "two parts": `${header}.${payload}`,
-    "four parts": `${ada.token}.x`,
-    "five parts": `${ada.token}.x.y`,
-    "no signature": `${header}.${payload}.`,
-    "a changed signature": `${header}.${payload}.${flipped}`,
-    "a padded signature": `${ada.token}=`,
-    "a signature with its unused bits set": `${header}.${payload}.${looseEnd(signature)}`,
-    "a payload in base64 with padding": `${header}.${payload}==.${signature}`,
-    "a space behind": `${ada.token} x`,
-    "nothing but dots": "..",
-    huge: `${header}.${"A".repeat(5000)}.${signature}`,
-    "letters beyond ASCII": `${header}.${payload}.é`,
-  };
-  expect(
-    (
-      await send("GET", "/api/v1/users/me", {
-        headers: { authorization: `Bearer ${sign(HEADER, good)}` },
-      })
-    ).status,
-  ).toBe(200);
+  const forged = forgeries({
+    ada,
+    bob,
+    clientToken: await ctx.tokens.signForClient(crypto.randomUUID(), new Date()),
+  });
+  expect(Object.keys(forged).length).toBeGreaterThanOrEqual(60);
+  const me = (token: string) =>
+    send("GET", "/api/v1/users/me", { headers: { authorization: `Bearer ${token}` } });
+  // What the forgeries are made from is good, as is our own signature under the header.
+  expect((await me(ada.token)).status).toBe(200);
+  expect((await me(sign(HEADER, claimsOf(ada.token)))).status).toBe(200);
   for (const [what, token] of Object.entries(forged)) {
-    const answer = await send("GET", "/api/v1/users/me", {
-      headers: { authorization: `Bearer ${token}` },
-    });
+    const answer = await me(token);
     expect([what, answer.status, answer.body.code]).toEqual([what, 401, "invalid_token"]);
     expect(answer.headers.get("www-authenticate")).toBe(
       'Bearer realm="bunker", error="invalid_token"',
     );
   }
 });
+
+const claimsOf = (token: string) =>
+  JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
+
+interface Person {
+  token: string;
+  refreshToken: string;
+}
+
+function forgeries({
+  ada,
+  bob,
+  clientToken,
+}: {
+  ada: Person;
+  bob: Person;
+  clientToken: string;
+}): Record<string, string> {
+  const good = claimsOf(ada.token);
+  return {
+    ...inTheHeader(ada.token, good),
+    ...inTheClaims(good, claimsOf(bob.token)),
+    ...inTheSpelling(ada.token, bob.token),
+    "a refresh token": ada.refreshToken,
+    "a client's own token": clientToken,
+  };
+}
+
+/** Signed with our key, except where that is the point; never under our header. */
+function inTheHeader(token: string, good: object): Record<string, string> {
+  const [, payload = "", signature = ""] = token.split(".");
+  const unsigned = (header: object) => `${encode(header)}.${payload}.`;
+  const kids = {
+    "that leads to an empty file": "../../dev/null",
+    "that leads out of the folder": "../../../etc/passwd",
+    "of SQL": "' union select 'key' --",
+    "of a shell": "$(id)|/bin/sh",
+    "of a URL": "https://example.com/key.pem",
+    "with a NUL": "\0",
+    "of nobody": secretName("another key that is long enough!"),
+    "that is empty": "",
+    "that is null": null,
+    "that is a number": 7,
+    "that is a list": [HEADER.kid],
+    "of a property that every object has": "__proto__",
+  };
+  return {
+    ...Object.fromEntries(
+      ["none", "None", "NONE", "nOnE", "", "none "].flatMap((alg) => [
+        [`alg "${alg}", unsigned`, unsigned({ ...HEADER, alg })],
+        [`alg "${alg}", signed`, sign({ ...HEADER, alg }, good)],
+      ]),
+    ),
+    ...Object.fromEntries(
+      Object.entries(kids).map(([kind, kid]) => [`a kid ${kind}`, sign({ ...HEADER, kid }, good)]),
+    ),
+    "alg none and nothing else": unsigned({ alg: "none" }),
+    "alg none with a signature": `${encode({ ...HEADER, alg: "none" })}.${payload}.${signature}`,
+    "no alg": sign({ kid: HEADER.kid, typ: HEADER.typ }, good),
+    "alg null": sign({ ...HEADER, alg: null }, good),
+    "alg in small letters": sign({ ...HEADER, alg: "hs256" }, good),
+    HS384: sign({ ...HEADER, alg: "HS384" }, good, { hash: "sha384" }),
+    HS512: sign({ ...HEADER, alg: "HS512" }, good, { hash: "sha512" }),
+    "HS256 that says RS256": sign({ ...HEADER, alg: "RS256" }, good),
+    "HS256 that says EdDSA": sign({ ...HEADER, alg: "EdDSA" }, good),
+    "HS256 that says ES256": sign({ ...HEADER, alg: "ES256" }, good),
+    "another key": sign(HEADER, good, { key: "another key that is long enough!" }),
+    "the key's name as the key": sign(HEADER, good, { key: HEADER.kid }),
+    "an empty key": sign(HEADER, good, { key: "" }),
+    "type JWT": sign({ ...HEADER, typ: "JWT" }, good),
+    "type application/at+jwt": sign({ ...HEADER, typ: "application/at+jwt" }, good),
+    "type logout+jwt": sign({ ...HEADER, typ: "logout+jwt" }, good),
+    "no type": sign({ alg: "HS256", kid: HEADER.kid }, good),
+    "no kid": sign({ alg: "HS256", typ: HEADER.typ }, good),
+    "a jku": sign({ ...HEADER, jku: "https://example.com/jwks.json" }, good),
+    "a jwk": sign({ ...HEADER, jwk: { kty: "oct", k: "" } }, good),
+    "an x5u": sign({ ...HEADER, x5u: "https://example.com/cert.pem" }, good),
+    "an x5c": sign({ ...HEADER, x5c: ["MIIB"] }, good),
+    crit: sign({ ...HEADER, crit: ["b64"], b64: false }, good),
+    "crit of nothing": sign({ ...HEADER, crit: [] }, good),
+    "b64 without crit": sign({ ...HEADER, b64: false }, good),
+    zip: sign({ ...HEADER, zip: "DEF" }, good),
+    "a header in another order": sign({ typ: HEADER.typ, alg: "HS256", kid: HEADER.kid }, good),
+    "a header with blanks": sign(JSON.stringify(HEADER, null, 1), good),
+    "a header that says alg twice": sign(
+      JSON.stringify(HEADER).replace("{", '{"alg":"none",'),
+      good,
+    ),
+    "a header with an escape": sign(JSON.stringify(HEADER).replace("alg", "\\u0061lg"), good),
+    "a header that is no object": sign("HS256", good),
+    "a header that is no JSON": sign("{", good),
+  };
+}
+
+/** Signed as ours are: only what is said in it is wrong. */
+function inTheClaims(good: Record<string, unknown>, other: typeof good): Record<string, string> {
+  const seconds = Math.floor(Date.now() / 1000);
+  const changes: Record<string, object> = {
+    "no session": { sid: undefined },
+    "a session that never was": { sid: crypto.randomUUID() },
+    "somebody else's session": { sid: other["sid"] },
+    "a session that is no id": { sid: "../../1" },
+    "a session that is a list": { sid: [good["sid"]] },
+    "no issuer": { iss: undefined },
+    "another issuer": { iss: "https://example.com" },
+    "an issuer with a slash more": { iss: `${good["iss"]}/` },
+    "no audience": { aud: undefined },
+    "another audience": { aud: "https://example.com" },
+    "a list of audiences": { aud: [good["aud"]] },
+    "no subject": { sub: undefined },
+    "a subject that is no id": { sub: "' or 1=1" },
+    "a subject that nobody is": { sub: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70" },
+    "somebody else as the subject": { sub: other["sub"] },
+    "a subject that is a number": { sub: 7 },
+    "no client": { client_id: undefined },
+    "no jti": { jti: undefined },
+    "an empty jti": { jti: "" },
+    "no auth_time": { auth_time: undefined },
+    "auth_time as text": { auth_time: "0" },
+    "no iat": { iat: undefined },
+    "issued in two minutes": { iat: seconds + 120 },
+    "iat as text": { iat: String(good["iat"]) },
+    "not valid before tomorrow": { nbf: seconds + 86_400 },
+    "not valid before some text": { nbf: "yesterday" },
+    "no exp": { exp: undefined },
+    "exp null": { exp: null },
+    "exp true": { exp: true },
+    "exp as text": { exp: String(good["exp"]) },
+    "exp negative": { exp: -1 },
+    "exp now": { exp: seconds },
+    "expired a second ago": { exp: seconds - 1 },
+  };
+  const forever = JSON.stringify(good).replace(/"exp":\d+/, '"exp":1e999');
+  return {
+    ...Object.fromEntries(
+      Object.entries(changes).map(([what, change]) => [what, sign(HEADER, { ...good, ...change })]),
+    ),
+    "an exp without end": sign(HEADER, forever),
+    "claims that are a list": sign(HEADER, []),
+    "claims that are null": sign(HEADER, null),
+    "claims that are text": sign(HEADER, '"claims"'),
+    "claims that are no JSON": sign(HEADER, "{"),
+    "no claims": sign(HEADER, ""),
+  };
+}
+
+/** Of a token that was good: one letter more, less, or other. */
+function inTheSpelling(token: string, others: string): Record<string, string> {
+  const [header = "", payload = "", signature = ""] = token.split(".");
+  const [, otherPayload = "", otherSignature = ""] = others.split(".");
+  const flipped = `${signature.slice(0, -1)}${signature.endsWith("A") ? "B" : "A"}`;
+  const flattened = JSON.stringify({ protected: header, payload, signature });
+  return {
+    "two parts": `${header}.${payload}`,
+    "four parts": `${token}.x`,
+    "five parts": `${token}.x.y`,
+    "no signature": `${header}.${payload}.`,
+    "no payload": `${header}..${signature}`,
+    "no header": `.${payload}.${signature}`,
+    "nothing but dots": "..",
+    "a changed signature": `${header}.${payload}.${flipped}`,
+    "half a signature": `${header}.${payload}.${signature.slice(0, 20)}`,
+    "a padded signature": `${token}=`,
+    "a signature with its unused bits set": `${header}.${payload}.${looseEnd(signature)}`,
+    "a signature in hexadecimal": `${header}.${payload}.${Buffer.from(signature, "base64url").toString("hex")}`,
+    "another token's signature": `${header}.${payload}.${otherSignature}`,
+    "another token's payload": `${header}.${otherPayload}.${signature}`,
+    "a payload in base64 with padding": `${header}.${payload}==.${signature}`,
+    "a payload with a percent sign": `${header}.${payload}%0a.${signature}`,
+    "all of it in one JSON text": flattened,
+    "a space behind": `${token} x`,
+    huge: `${header}.${"A".repeat(5000)}.${signature}`,
+    "letters beyond ASCII": `${header}.${payload}.é`,
+  };
+}
 
 /** Another spelling of the same bytes: the last letter of 32 bytes in base64url has two bits to spare. */
 function looseEnd(signature: string): string {

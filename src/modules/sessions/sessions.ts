@@ -71,7 +71,7 @@ const ifCurrent = (value: SQL, column: SQL | typeof sessions.nonce | object) =>
  * One statement decides: a token that is good now is spent, and its successor takes its place; the token just spent gets
  * that same successor once more. Of two that come together the second sees what the first has written.
  */
-const rotation = prepared((db) =>
+export const rotation = prepared((db) =>
   db
     .update(sessions)
     .set({

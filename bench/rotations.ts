@@ -1,0 +1,60 @@
+/**
+ * What a refresh costs the database, and nothing else: postgres.js runs the statements of Bunker, as it does. `bun
+ * bench/rotations.ts '{"url":"postgres://…","tokens":["rt_…"],"refreshes":1000}'` prints how long that took, as JSON.
+ */
+import { randomBytes } from "node:crypto";
+import { fillPlaceholders } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/postgres-js";
+import postgres from "postgres";
+import { take } from "../src/db/limits/counts.ts";
+import { readRefreshToken } from "../src/kit/refresh-token.ts";
+import { rotation } from "../src/modules/sessions/sessions.ts";
+
+export interface RotationLoad {
+  url: string;
+  tokens: string[];
+  refreshes: number;
+}
+
+const POOL_SIZE = 10;
+const HASH_BYTES = 32;
+const often = { count: 1, quota: 9_999_999, refill: 9_999_999, periodSeconds: 60 };
+const { url, tokens, refreshes }: RotationLoad = JSON.parse(Bun.argv[2] ?? "{}");
+const sql = postgres(url, { max: POOL_SIZE, fetch_types: false });
+// It also lets the driver send JSON and times as they are, as Bunker's does.
+const query = rotation(drizzle(sql)).getQuery();
+
+let begun = 0;
+async function rotate(token: string): Promise<void> {
+  const id = readRefreshToken(token)?.sessionId ?? "";
+  const keys = [randomBytes(16).toString("hex"), randomBytes(16).toString("hex")];
+  let hash = randomBytes(HASH_BYTES);
+  await sql`update sessions set current_hash = ${hash} where id = ${id}`;
+  while (begun < refreshes) {
+    begun += 1;
+    const now = new Date();
+    const dayAgo = new Date(now.getTime() - 86_400_000).toISOString();
+    await take(
+      sql,
+      keys.map((key) => ({ ...often, key })),
+      now,
+    );
+    const successorHash = randomBytes(HASH_BYTES);
+    const bounds = {
+      now: now.toISOString(),
+      graceFrom: dayAgo,
+      usedFrom: dayAgo,
+      bornFrom: dayAgo,
+    };
+    const values = { ...bounds, id, hash, successorHash, nonce: randomBytes(HASH_BYTES) };
+    const params = fillPlaceholders(query.params, values) as string[];
+    const rows = await sql.unsafe(query.sql, params, { prepare: true });
+    if (rows.length !== 1) throw new Error("a rotation found nothing to rotate");
+    hash = successorHash;
+  }
+}
+
+const startedAt = performance.now();
+await Promise.all(tokens.map(rotate));
+console.log(JSON.stringify({ seconds: (performance.now() - startedAt) / 1000 }));
+process.exit(0);
