@@ -8,7 +8,7 @@ import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import { take } from "../src/db/limits/counts.ts";
 import { readRefreshToken } from "../src/kit/refresh-token.ts";
-import { rotation } from "../src/modules/sessions/sessions.ts";
+import { rotation } from "../src/modules/sessions/rotation.ts";
 
 export interface RotationLoad {
   url: string;

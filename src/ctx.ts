@@ -53,6 +53,8 @@ export interface Principal {
 /** Where a request came from, as far as it can be told. */
 export interface Origin extends Ledger {
   address: string | null;
+  /** Who is counted as one by its address: see `subscriberOf`. Null where nobody is: the app was asked without a socket. */
+  subscriber: string | null;
   /** As the client calls itself; at most 512 UTF-16 units. */
   userAgent: string | null;
   requestId: string | null;

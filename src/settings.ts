@@ -134,6 +134,12 @@ export const settings = {
     parse: integer(1, 3650),
     fallback: () => 90,
   }),
+  sessionsPerAccount: setting({
+    name: "SESSIONS_PER_ACCOUNT",
+    doc: "How many sessions one account has at most: a sign-in beyond ends the one that was unused for longest.",
+    parse: integer(1, 10_000),
+    fallback: () => 100,
+  }),
   principalCacheSize: setting({
     name: "PRINCIPAL_CACHE_SIZE",
     doc: "How many signed-in people one process remembers, about 1 KiB each. What happens to an account is felt within a second all the same. `0`: each request reads from the database.",

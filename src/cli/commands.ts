@@ -83,8 +83,10 @@ const commands: Record<string, Command> = {
     run: async (typed) => (await import("./keys.ts")).list(config(), typed),
   },
   "keys rotate": {
-    usage: "keys rotate",
-    summary: "Let the next key sign from now on. Nobody is signed out.",
+    usage: "keys rotate [--now]",
+    summary:
+      "Let the next key sign from now on. Nobody is signed out. With --now also where it was published just now.",
+    options: { now: { type: "boolean" } },
     run: async (typed) => (await import("./keys.ts")).rotate(config(), typed),
   },
   "keys retire": {

@@ -1,6 +1,5 @@
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
-import { Exit } from "../kit/exit.ts";
 import { listKeys, retireKey, rotateKeys } from "../modules/keys/keys.ts";
 import { print, type Typed } from "./terminal.ts";
 import { withDatabase } from "./with-database.ts";
@@ -11,10 +10,9 @@ export const list = (config: Config, { flags }: Typed) =>
     await show(ctx, flags["json"] === true);
   });
 
-export const rotate = (config: Config, _typed: Typed) =>
+export const rotate = (config: Config, { flags }: Typed) =>
   withDatabase(config, async (ctx) => {
-    await refuseOtherSecret(ctx);
-    await rotateKeys(ctx);
+    await rotateKeys(ctx, { isUrgent: flags["now"] === true });
     await show(ctx, false);
     print("Running servers take this in within five seconds.");
   });
@@ -24,18 +22,6 @@ export const retire = (config: Config, { words: [kid = ""] }: Typed) =>
     await retireKey(ctx, kid);
     print(`Retired ${kid}: what it signed is refused within five seconds.`);
   });
-
-/** A key made under a secret that the servers do not have is one that none of them can sign with. */
-async function refuseOtherSecret(ctx: Ctx): Promise<void> {
-  const { algorithm, isOpen } = ctx.keyRing;
-  const keys = await listKeys(ctx);
-  if (keys.every((key) => key.algorithm !== algorithm || key.state === "retired" || isOpen(key)))
-    return;
-  throw new Exit(
-    "failed",
-    "The keys were made under another SECRET_KEY than this one. Run this with the servers' SECRET_KEY and SECRET_KEYS.",
-  );
-}
 
 async function show(ctx: Ctx, isJson: boolean): Promise<void> {
   const keys = (await listKeys(ctx)).map(({ kid, algorithm, state, createdAt, changedAt }) => ({

@@ -61,8 +61,10 @@ async function prepare(
   const applied = pending.length > 0 ? await migrate(database.sql) : [];
   if (applied.length > 0) log.info({ applied }, "The database schema was brought up to date.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
-  // Under HS256 the job that tends them takes in what is left of key pairs: the start need not wait.
-  if (config.algorithm !== "HS256") await prepareKeys(ctx);
+  // Under HS256 there may be key pairs left of another algorithm, for which the start need not wait.
+  if (config.algorithm === "HS256")
+    void prepareKeys(ctx).catch((error) => log.error({ err: error }, "Key pairs cannot be read."));
+  else await prepareKeys(ctx);
   const { firstSuperuserEmail: email, firstSuperuserPassword: password } = config;
   if (!email || !password) return;
   try {

@@ -141,7 +141,7 @@ export function isDatabaseOutage(error: unknown): boolean {
   const isOfDatabase =
     error instanceof DrizzleQueryError ||
     name === "PostgresError" ||
-    syscall === "connect" ||
+    /^(connect|read|write)$/.test(syscall ?? "") ||
     code.startsWith("CONNECT");
   return isOfDatabase && isOutage(error);
 }

@@ -8,6 +8,7 @@ import sql0005 from "../../drizzle/0005_signing_keys.sql" with { type: "text" };
 import sql0006 from "../../drizzle/0006_clients.sql" with { type: "text" };
 import sql0007 from "../../drizzle/0007_versions.sql" with { type: "text" };
 import sql0008 from "../../drizzle/0008_idempotency.sql" with { type: "text" };
+import sql0009 from "../../drizzle/0009_one_key_in_each_state.sql" with { type: "text" };
 
 export interface Migration {
   tag: string;
@@ -24,4 +25,5 @@ export const migrations: Migration[] = [
   { tag: "0006_clients", sql: sql0006 },
   { tag: "0007_versions", sql: sql0007 },
   { tag: "0008_idempotency", sql: sql0008 },
+  { tag: "0009_one_key_in_each_state", sql: sql0009 },
 ];

@@ -11,6 +11,7 @@ import {
   text,
   timestamp,
   unique,
+  uniqueIndex,
   uuid,
 } from "drizzle-orm/pg-core";
 import type { Jwk, PairAlgorithm, StoredKey } from "../kit/key-ring.ts";
@@ -158,6 +159,9 @@ export const signingKeys = pgTable(
     changedAt: at("changed_at"),
   },
   (table) => [
+    uniqueIndex("signing_keys_one_in_each_state")
+      .on(table.algorithm, table.state)
+      .where(sql`${table.state} <> 'retired'`),
     check("signing_keys_algorithm", sql`${table.algorithm} in ('EdDSA', 'ES256')`),
     check("signing_keys_state", sql`${table.state} in ('next', 'current', 'retired')`),
   ],

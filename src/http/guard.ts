@@ -1,7 +1,6 @@
 import { Elysia } from "elysia";
-import type { Ctx, SignedIn, Stranger, User } from "../ctx.ts";
-import type { LimitName } from "../kit/limits.ts";
-import { subscriberOf } from "../kit/network.ts";
+import type { Ctx, Origin, SignedIn, Stranger, User } from "../ctx.ts";
+import { type LimitName, spendingsOf } from "../kit/limits.ts";
 import { Problem } from "../kit/problem.ts";
 import { findActor, findHolder } from "../modules/auth/auth.ts";
 import { ledgerOf, openOrigins, type Visit } from "./visit.ts";
@@ -50,17 +49,20 @@ export const guard = (ctx: Ctx) => {
     visit: Visit,
     actor: A,
     limits: readonly LimitName[],
-  ): A => ({
-    ...actor,
-    get origin() {
-      return originOf(visit, limits);
-    },
-  });
+  ): A => {
+    let origin: Origin | undefined;
+    return {
+      ...actor,
+      get origin() {
+        origin ??= originOf(visit, limits);
+        return origin;
+      },
+    };
+  };
 
   const refuse = async (visit: Visit, code: "not_signed_in" | "invalid_token"): Promise<never> => {
     const origin = originOf(visit, general);
-    const who = subscriberOf(origin.address ?? "");
-    if (who) await ctx.limits.spend(origin, [{ limit: "requests-stranger", who }]);
+    await ctx.limits.spend(origin, spendingsOf("requests-stranger", origin));
     throw new Problem(code);
   };
 

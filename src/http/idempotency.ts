@@ -1,11 +1,11 @@
 import { and, eq, inArray, isNull, lt, sql } from "drizzle-orm";
 import type { Actor, Ctx } from "../ctx.ts";
 import { idempotency } from "../db/schema.ts";
-import { subscriberOf } from "../kit/network.ts";
+import { spendingsOf } from "../kit/limits.ts";
 import { type FieldProblem, fieldProblem, Problem, type ProblemCode } from "../kit/problem.ts";
 import type { Visit } from "./visit.ts";
 
-type Keeper = Pick<Ctx, "db" | "fingerprint" | "now">;
+type Keeper = Pick<Ctx, "db" | "fingerprint" | "limits" | "log" | "now">;
 type Outcome<T> =
   | { value: T }
   | { code: ProblemCode; detail: string; errors: FieldProblem[] | null };
@@ -18,8 +18,8 @@ export interface Retryable extends Pick<Visit, "headers" | "set"> {
 }
 
 const KEEP_MS = 86_400_000;
-/** Work that has not ended by then was cut off: whoever comes next does it. */
-const CLAIM_MS = 60_000;
+/** Work that has not ended by then was cut off: whoever comes next does it. No request takes so long. */
+const CLAIM_MS = 20_000;
 const SHAPE = /^[\x21-\x7e]{1,255}$/;
 /** What says nothing of the request itself: the next one may fare otherwise. */
 const passing = new Set<ProblemCode>([
@@ -41,35 +41,59 @@ export async function once<T>(ctx: Keeper, request: Retryable, work: () => Promi
     throw new Problem("invalid_request", {
       errors: [fieldProblem("/idempotency-key", "wrong_format")],
     });
-  const key = ctx.fingerprint(
-    JSON.stringify(["key", scopeOf(request.actor), request.route, given]),
-  );
-  const body = ctx.fingerprint(JSON.stringify(["body", request.body]));
-  if (!(await claim(ctx, key, body))) return replay<T>(ctx, { key, body, set: request.set });
-  try {
-    const value = await work();
-    await keep<T>(ctx, key, { value });
-    return value;
-  } catch (error) {
-    if (!(error instanceof Problem) || passing.has(error.code))
-      await ctx.db.delete(idempotency).where(eq(idempotency.key, key));
-    else
-      await keep<T>(ctx, key, {
-        code: error.code,
-        detail: error.message,
-        errors: error.errors ?? null,
-      });
+  const { actor, route } = request;
+  // A retry spends nothing of what its work is limited by, but costs the database something.
+  if (actor.kind === "stranger")
+    await ctx.limits.spend(actor.origin, spendingsOf("requests-stranger", actor.origin));
+  const mine: Claim = {
+    key: ctx.fingerprint(JSON.stringify(["key", scopeOf(actor), route, given])),
+    body: ctx.fingerprint(JSON.stringify(["body", request.body])),
+    claimedAt: ctx.now(),
+  };
+  if (!(await claim(ctx, mine))) return replay<T>(ctx, mine, request.set);
+  const value = await work().catch(async (error) => {
+    await settle(ctx, mine, error);
     throw error;
-  }
+  });
+  await keep<T>(ctx, mine, { value });
+  return value;
 }
 
-const scopeOf = (actor: Actor): string =>
-  actor.kind === "user" ? actor.user.id : actor.kind + subscriberOf(addressOf(actor) ?? "");
-const addressOf = (actor: Actor) => (actor.kind === "stranger" ? actor.origin?.address : undefined);
+const scopeOf = (actor: Actor): string => {
+  if (actor.kind === "user") return actor.user.id;
+  return `${actor.kind} ${actor.kind === "stranger" ? actor.origin?.subscriber : ""}`;
+};
+
+interface Claim {
+  key: Buffer;
+  body: Buffer;
+  claimedAt: Date;
+}
+
+/** A refusal is an answer as well; after every other failure the work may be done again. */
+async function settle(ctx: Keeper, mine: Claim, error: unknown): Promise<void> {
+  if (!(error instanceof Problem) || passing.has(error.code))
+    return unlessAway(ctx, ctx.db.delete(idempotency).where(isMine(mine)));
+  const { code, message: detail, errors = null } = error;
+  await keep(ctx, mine, { code, detail, errors });
+}
+
+const keep = <T>(ctx: Keeper, mine: Claim, outcome: Outcome<T>): Promise<void> =>
+  unlessAway(ctx, ctx.db.update(idempotency).set({ outcome }).where(isMine(mine)));
+
+/** Whoever was so slow that somebody else has done it meanwhile touches nothing of theirs. */
+const isMine = ({ key, claimedAt }: Claim) =>
+  and(eq(idempotency.key, key), eq(idempotency.claimedAt, claimedAt));
+
+/** What was done is done, and answered, also where the database is gone before the answer could be kept. */
+async function unlessAway({ log }: Keeper, writing: Promise<unknown>): Promise<void> {
+  const [written] = await Promise.allSettled([writing]);
+  if (written.status === "rejected")
+    log.warn({ err: written.reason }, "The answer to an Idempotency-Key could not be kept.");
+}
 
 /** The database decides who does it. */
-async function claim({ db, now }: Keeper, key: Buffer, body: Buffer): Promise<boolean> {
-  const time = now();
+async function claim({ db }: Keeper, { key, body, claimedAt: time }: Claim): Promise<boolean> {
   const values = { key, body, claimedAt: time, expiresAt: new Date(time.getTime() + KEEP_MS) };
   const cutOff = new Date(time.getTime() - CLAIM_MS);
   const claimed = await db
@@ -85,14 +109,7 @@ async function claim({ db, now }: Keeper, key: Buffer, body: Buffer): Promise<bo
   return claimed.length > 0;
 }
 
-async function keep<T>({ db }: Keeper, key: Buffer, outcome: Outcome<T>): Promise<void> {
-  await db.update(idempotency).set({ outcome }).where(eq(idempotency.key, key));
-}
-
-async function replay<T>(
-  { db }: Keeper,
-  { key, body, set }: { key: Buffer; body: Buffer; set: Visit["set"] },
-): Promise<T> {
+async function replay<T>({ db }: Keeper, { key, body }: Claim, set: Visit["set"]): Promise<T> {
   const [found] = await db.select().from(idempotency).where(eq(idempotency.key, key));
   if (!found) throw new Problem("request_in_progress");
   if (!found.body.equals(body)) throw new Problem("idempotency_key_reused");
@@ -116,7 +133,7 @@ export async function purgeIdempotency({ db, now }: Pick<Ctx, "db" | "now">): Pr
     .for("update", { skipLocked: true });
   const purged = await db
     .delete(idempotency)
-    .where(and(inArray(idempotency.key, old)))
+    .where(inArray(idempotency.key, old))
     .returning({ key: idempotency.key });
   return purged.length;
 }

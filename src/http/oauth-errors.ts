@@ -3,6 +3,9 @@ import type { Problem, ProblemCode } from "../kit/problem.ts";
 
 export const OAUTH_PATHS = ["/oauth/token", "/oauth/revoke", "/oauth/introspect"];
 
+/** A slash at the end leads to the same route. */
+export const isOAuthPath = (path: string): boolean => OAUTH_PATHS.includes(path.replace(/\/$/, ""));
+
 /** What a refusal is called at OAuth's own endpoints (RFC 6749, section 5.2; RFC 7009, section 2.2.1), and its status there. */
 const errors: Partial<Record<ProblemCode, [error: string, status: number]>> = {
   malformed_request: ["invalid_request", 400],

@@ -9,7 +9,7 @@ import {
   problems,
 } from "../kit/problem.ts";
 import { fieldProblemsOf } from "./fields.ts";
-import { OAUTH_PATHS, oauthErrorOf } from "./oauth-errors.ts";
+import { isOAuthPath, oauthErrorOf } from "./oauth-errors.ts";
 import type { RouteTable } from "./route-table.ts";
 import { literals } from "./schemas.ts";
 
@@ -163,7 +163,7 @@ export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>
       if (allowed.length > 0) set.headers["allow"] = allowed.join(", ");
       const requestId = set.headers["x-request-id"];
       const answer =
-        (OAUTH_PATHS.includes(path) && oauthAnswer(problem)) || problemAnswer(problem, requestId);
+        (isOAuthPath(path) && oauthAnswer(problem)) || problemAnswer(problem, requestId);
       // A refusal on purpose is no failure: a flood of those would fill the log.
       if (answer.status >= 500 && !(error instanceof Problem))
         ctx.log.error({ err: error, request_id: requestId, route }, `Answered ${problem.code}`);

@@ -1,4 +1,5 @@
 import { Elysia } from "elysia";
+import { notePeer } from "./visit.ts";
 
 /** Gives every request its id, and every answer the headers that a browser should find on an API. */
 export const requestPlugin = new Elysia({ name: "request" })
@@ -9,6 +10,7 @@ export const requestPlugin = new Elysia({ name: "request" })
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
   })
-  .onRequest(({ set }) => {
+  .onRequest(({ request, server, set }) => {
     set.headers["x-request-id"] = Bun.randomUUIDv7();
+    notePeer({ request, server });
   });

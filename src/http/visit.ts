@@ -1,8 +1,8 @@
 import type { Server } from "bun";
 import type { Ctx, Origin } from "../ctx.ts";
-import type { Balance, Ledger, LimitName } from "../kit/limits.ts";
+import { type Balance, type Ledger, type LimitName, quiet } from "../kit/limits.ts";
 import type { Log } from "../kit/log.ts";
-import { isPrivate, openProxyChain } from "../kit/network.ts";
+import { isPrivate, openProxyChain, subscriberOf } from "../kit/network.ts";
 
 /** What a request says of where it came from; exported because the declarations for Eden name it. */
 export interface Visit {
@@ -13,9 +13,24 @@ export interface Visit {
 }
 
 const USER_AGENT_MAX = 512;
-const DEVICE_HEADER = "device-token";
+export const DEVICE_HEADER = "device-token";
 const DEVICE_COOKIE = "bunker_device";
 const DEVICE_SECONDS = 400 * 86_400;
+
+const peers = new WeakMap<Request, string>();
+
+/**
+ * Notes who is at the other end while that can be told: of a client that has hung up it cannot, and whoever hangs up at once
+ * would be counted by no address. A request that changes nothing is spared the look.
+ */
+export function notePeer({ request, server }: Pick<Visit, "request" | "server">): void {
+  if (request.method === "GET") return;
+  const address = server?.requestIP(request)?.address;
+  if (address) peers.set(request, address);
+}
+
+/** All who have hung up before anybody asked who they were count as one. */
+const GONE = "gone";
 
 const UNTRUSTED =
   "Requests come through a proxy on a private address that TRUSTED_PROXIES does not name: for the limits, all people behind it count as one.";
@@ -31,13 +46,15 @@ export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
     log.warn({}, UNTRUSTED);
   };
   return ({ request, headers, set, server }: Visit, limits: readonly LimitName[]): Origin => {
-    const socket = server?.requestIP(request)?.address;
+    const socket = peers.get(request) ?? server?.requestIP(request)?.address;
     if (socket && headers["x-forwarded-for"]) warn(socket);
+    const address = socket ? clientOf(socket, headers["x-forwarded-for"] ?? null) : null;
     return {
-      address: socket ? clientOf(socket, headers["x-forwarded-for"] ?? null) : null,
+      address,
+      subscriber: address ? subscriberOf(address) : server && GONE,
       userAgent: headers["user-agent"]?.slice(0, USER_AGENT_MAX) ?? null,
       requestId: String(set.headers["x-request-id"]),
-      deviceToken: headers[DEVICE_HEADER] ?? cookieOf(headers["cookie"]) ?? null,
+      deviceToken: headers[DEVICE_HEADER] || cookieOf(headers["cookie"]) || null,
       ...ledgerOf({ set }, limits),
     };
   };
@@ -45,7 +62,11 @@ export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
 
 export const ledgerOf = ({ set }: Pick<Visit, "set">, limits: readonly LimitName[]): Ledger => ({
   limits,
-  tell: (balances) => tell(set.headers, balances),
+  tell: (balances) =>
+    tell(
+      set.headers,
+      balances.filter(({ limit, isGranted }) => !isGranted || !quiet.has(limit)),
+    ),
 });
 
 const cookieOf = (header = ""): string | undefined =>

@@ -18,8 +18,9 @@ export const hashOfSecret = (secret: string): Buffer =>
   Buffer.from(new Bun.CryptoHasher("sha256").update(secret).digest());
 
 /**
- * Reads `client_secret_basic`, or `client_secret_post` where the header is not there. Undefined where there is no secret:
- * then it is the public client. Throws `invalid_client` for a header that cannot be read, and where a client does both.
+ * Reads `client_secret_basic`, or `client_secret_post` where the header is not there. Undefined where there is no secret, or
+ * an empty one beside the name of the public client: then it is that. Throws `invalid_client` for a header that cannot be
+ * read, a secret without a name, and where a client does both.
  */
 export function readClientCredentials(
   authorization: string | undefined,
@@ -28,18 +29,22 @@ export function readClientCredentials(
     client_secret: secret = "",
   }: { client_id?: string | undefined; client_secret?: string | undefined },
 ): ClientCredentials | undefined {
-  if (authorization === undefined)
-    return id === "" || secret === "" ? withoutSecret(id) : { id, secret };
+  if (authorization === undefined) return secret === "" ? withoutSecret(id) : named({ id, secret });
   const basic = /^basic +([A-Za-z0-9+/]+={0,2})$/i.exec(authorization)?.[1];
   const pair = Buffer.from(basic ?? "", "base64").toString();
   const at = pair.indexOf(":");
   if (secret !== "" || at < 1) throw new Problem("invalid_client");
   const found = { id: decoded(pair.slice(0, at)), secret: decoded(pair.slice(at + 1)) };
   if (id !== "" && id !== found.id) throw new Problem("invalid_client");
-  return found;
+  return found.secret === "" ? withoutSecret(found.id) : found;
 }
 
 const PUBLIC_CLIENT = "bunker";
+
+function named(credentials: ClientCredentials): ClientCredentials {
+  if (credentials.id === "") throw new Problem("invalid_client");
+  return credentials;
+}
 
 function withoutSecret(id: string): undefined {
   if (id !== "" && id !== PUBLIC_CLIENT) throw new Problem("invalid_client");

@@ -9,7 +9,15 @@ import {
   randomBytes,
 } from "node:crypto";
 import { derivedKey } from "./secret.ts";
-import { type Algorithm, pairKeyOf, secretKeyOf, secretName, type TokenKey } from "./token-key.ts";
+import {
+  type Algorithm,
+  looksLikeHeader,
+  newKid,
+  pairKeyOf,
+  secretKeyOf,
+  secretName,
+  type TokenKey,
+} from "./token-key.ts";
 
 /** A JSON Web Key (RFC 7517). */
 export type Jwk = JsonWebKeyInput["key"];
@@ -30,8 +38,12 @@ export interface StoredKey {
 export interface KeyRing {
   algorithm: Algorithm;
   signing: () => TokenKey;
+  /** The name of the key that signs, where there is one. */
+  signingKid: () => string | undefined;
   /** By the first part of a token, letter for letter. */
   find: (header: string) => TokenKey | undefined;
+  /** True for a token that names a key pair which we have not met, and which may be one of ours. */
+  mayCome: (token: string) => boolean;
   /** Another number whenever a key came or went. */
   version: () => number;
   /** Takes in what the database keeps. Answers false where that has changed, and its current key cannot be opened. */
@@ -45,7 +57,6 @@ export interface KeyRing {
   rewrapped: (stored: StoredKey) => StoredKey | undefined;
 }
 
-const KID_BYTES = 16;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
@@ -86,7 +97,12 @@ export function openKeyRing({
       if (!signing) throw new Error(`keys: there is none yet to sign with by ${algorithm}`);
       return signing;
     },
+    signingKid: () => signing?.kid,
     find: (header) => keys.get(header),
+    mayCome: (token) => {
+      const header = token.slice(0, token.indexOf("."));
+      return looksLikeHeader(header) && !keys.has(header);
+    },
     version: () => version,
     learn: (stored) => {
       if (JSON.stringify(stored) === JSON.stringify(known)) return true;
@@ -106,7 +122,7 @@ export function openKeyRing({
     published: () =>
       known.map(({ kid, algorithm: alg, publicJwk }) => ({ ...publicJwk, kid, alg, use: "sig" })),
     make: (pairAlgorithm, state) => {
-      const kid = randomBytes(KID_BYTES).toString("base64url");
+      const kid = newKid();
       const { publicKey, privateKey } = pairOf(pairAlgorithm);
       opened.set(kid, privateKey);
       const publicJwk = publicKey.export({ format: "jwk" });

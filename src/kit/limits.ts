@@ -13,7 +13,7 @@ const window = (quota: number, periodSeconds: number): Policy => ({
 const MINUTE = 60;
 const QUARTER = 15 * MINUTE;
 const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
+export const DAY = 24 * HOUR;
 
 /**
  * Every limit, by the name that the RateLimit headers give it; docs/limits.md is printed from it. A client is known that has
@@ -31,10 +31,16 @@ export const policies = {
   "requests-stranger": window(1200, MINUTE),
 } as const satisfies Record<string, Policy>;
 
+/**
+ * What an answer tells only when it refuses: these count by account, whichever of its names was typed, and are given back
+ * when its owner signs in, so that what is left of them would tell which names are accounts, and whose.
+ */
+export const quiet: ReadonlySet<LimitName> = new Set(["login-account", "login-streak"]);
+
 /** What counts against each limit. */
 export const meanings: Record<LimitName, string> = {
   login:
-    "Tries to sign in to one account, from one address or by one known client. Also `current_password` in one session.",
+    "Tries to sign in by one name from one address, or to one account by one known client. Also `current_password` in one session.",
   "login-account": "Failed tries of one account by unknown clients, from all addresses.",
   "login-streak":
     "The same without a success in between. Then only known clients sign in by password, until one does or the password is set anew (NIST SP 800-63B).",
@@ -53,7 +59,15 @@ export type Policies = Record<LimitName, Policy>;
 export interface Spending {
   limit: LimitName;
   who: string;
+  /** Forgotten after so long, where the limit's own period is longer. */
+  keptSeconds?: number;
 }
+
+/** What counts by address alone. */
+export const spendingsOf = (
+  limit: LimitName,
+  origin: { subscriber: string | null } | undefined,
+): Spending[] => (origin?.subscriber ? [{ limit, who: origin.subscriber }] : []);
 
 /** What is left of a limit after a request, and in how many seconds there is more. */
 export interface Balance {

@@ -29,8 +29,7 @@ export const hashPassword = (gate: HashingGate, password: string): Promise<strin
  */
 export async function verifyPassword(
   gate: HashingGate,
-  password: string,
-  hash: string | undefined,
+  { password, hash }: { password: string; hash: string | undefined },
 ): Promise<boolean> {
   if (password === "") return false;
   const check = hash === undefined ? undefined : readStoredHash(hash);
@@ -44,8 +43,7 @@ export async function verifyPassword(
 /** The same password as our hashes are made today, where `hash` is of another kind or of a lower cost. Throws `busy`. */
 export const rehashed = async (
   gate: HashingGate,
-  password: string,
-  hash: string,
+  { password, hash }: { password: string; hash: string },
 ): Promise<string | undefined> =>
   isOutdated(hash, gate.cost) ? hashPassword(gate, password) : undefined;
 

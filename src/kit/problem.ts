@@ -172,6 +172,19 @@ export const problems = {
     detail: "This Idempotency-Key was used with another body",
     remedy: "Make a new key for each request, and send the same one only with the same body.",
   },
+  next_key_too_new: {
+    status: 409,
+    title: "The next key is too new",
+    detail:
+      "The next key was published less than ten minutes ago: whoever verifies tokens may not know it yet",
+    remedy: "Wait ten minutes; or, because a key has leaked: bunker keys rotate --now.",
+  },
+  other_secret_key: {
+    status: 409,
+    title: "The keys were made under another SECRET_KEY",
+    detail: "The keys were made under another SECRET_KEY than this one",
+    remedy: "Run this with the servers' SECRET_KEY and SECRET_KEYS.",
+  },
   key_in_use: {
     status: 409,
     title: "The key is in use",

@@ -22,18 +22,24 @@ const bounds = {
   scryptBytes: 67_108_864,
   scryptLanes: 16,
   pbkdf2Iterations: 2_000_000,
+  pbkdf2KeyBytes: 64,
   hashLength: 512,
 };
 const BCRYPT_MAX_BYTES = 72;
 const HASH_MIN_BYTES = 16;
 
+// The last letter of 16 and of 23 bytes has bits to spare: another spelling of them makes Bun throw.
+const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]$/;
 const ARGON2 =
-  /^\$argon2(?:id|i|d)\$v=19\$m=(\d{1,7}),t=(\d{1,4}),p=(\d{1,3})\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{22,}$/;
-const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/;
+  /^\$argon2(?:id|i|d)\$v=19\$m=(\d{1,7}),t=(\d{1,4}),p=(\d{1,3})\$([A-Za-z0-9+/]{11,})\$([A-Za-z0-9+/]{22,})$/;
+const isCanonical = (text: string) =>
+  Buffer.from(text, "base64").toString("base64").replace(/=+$/, "") === text;
 
 function argon2(hash: string): Check | undefined {
-  const [m = 0, t = 0, lanes = 0] = ARGON2.exec(hash)?.slice(1).map(Number) ?? [];
+  const [, ...found] = ARGON2.exec(hash) ?? [];
+  const [m = 0, t = 0, lanes = 0] = found.slice(0, 3).map(Number);
   const fits =
+    found.slice(3).every(isCanonical) &&
     m >= 8 * lanes &&
     m <= bounds.argon2Kibibytes &&
     m * t <= bounds.argon2Work &&
@@ -71,8 +77,9 @@ function scryptOf({ salt, key }: Derived, [n, r, p]: [n: number, r: number, p: n
 }
 
 function pbkdf2Of({ salt, key }: Derived, digest: string, iterations: number) {
-  if (iterations < 1 || iterations > bounds.pbkdf2Iterations || key.length < HASH_MIN_BYTES)
-    return undefined;
+  // Each further block of the key costs all iterations again.
+  if (iterations < 1 || iterations > bounds.pbkdf2Iterations) return undefined;
+  if (key.length < HASH_MIN_BYTES || key.length > bounds.pbkdf2KeyBytes) return undefined;
   return async (password: Buffer) =>
     timingSafeEqual(await runPbkdf2(password, salt, iterations, key.length, digest), key);
 }

@@ -1,24 +1,40 @@
-import { type KeyObject, timingSafeEqual, verify } from "node:crypto";
+import { type KeyObject, randomBytes, timingSafeEqual, verify } from "node:crypto";
 import { jwt } from "@elysiajs/jwt";
 import { derivedKey } from "./secret.ts";
 
 export const algorithms = ["HS256", "EdDSA", "ES256"] as const;
 export type Algorithm = (typeof algorithms)[number];
-export type Claims = Record<string, string | number>;
+export type Payload = Record<string, string | number>;
 
 /** One key for access tokens, with the one algorithm that it is for (RFC 8725, section 3.1). */
 export interface TokenKey {
   kid: string;
   /** The first part of its tokens, letter for letter: by that text a token finds its key, and by nothing else. */
   header: string;
-  sign: (claims: Claims) => Promise<string>;
-  /** Whether `signature`, in its one spelling, was made by this key for `text`. Synchronous, and never throws. */
+  sign: (claims: Payload) => Promise<string>;
+  /**
+   * Whether `signature`, in its one spelling as base64url, was made by this key for `text`. Synchronous, and never throws.
+   * (Whoever has one signature of ES256 can make one other of it: a token is told from another by its `jti`.)
+   */
   isSignature: (text: string, signature: string) => boolean;
 }
 
 const TYPE = "at+jwt";
 const headerOf = (alg: Algorithm, kid: string) =>
   Buffer.from(JSON.stringify({ alg, kid, typ: TYPE })).toString("base64url");
+
+const KID_BYTES = 16;
+export const newKid = (): string => randomBytes(KID_BYTES).toString("base64url");
+
+/** How the headers of all key pairs begin, and their length: what comes between is the key's name. */
+const samples = (["EdDSA", "ES256"] as const).map((alg) => headerOf(alg, newKid()));
+const ALIKE_LENGTH = 28;
+export const looksLikeHeader = (header: string): boolean =>
+  samples.some(
+    (sample) =>
+      sample.length === header.length &&
+      sample.slice(0, ALIKE_LENGTH) === header.slice(0, ALIKE_LENGTH),
+  );
 
 /** Names a secret without telling anything of it: 72 bits out of HKDF. */
 export const secretName = (secret: string): string =>

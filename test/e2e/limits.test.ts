@@ -1,5 +1,7 @@
 /** Limits over four instances on one database: the server that E2E_DATABASE_URL names. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { createConnection } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
 import { emptyFolder, serve } from "../support/program.ts";
 
@@ -16,11 +18,42 @@ const env = {
   TRUSTED_PROXIES: "127.0.0.1",
 };
 
-describe.if(home !== undefined)("limits over four instances", () => {
+/** Sends a sign-in whose sender has hung up before anybody could answer. */
+function hangUp(url: string, username: string): Promise<void> {
+  const { hostname, port } = new URL(url);
+  const body = JSON.stringify({ username, password: "not the password at all" });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const socket = createConnection({ host: hostname, port: Number(port) }, () => {
+    const head = `POST /api/v1/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
+    socket.write(`${head}\r\n\r\n${body}`, () => socket.destroy());
+  });
+  socket.on("error", () => {}).on("close", () => resolve());
+  return promise;
+}
+
+describe.if(home !== undefined)("limits over several instances", () => {
   beforeAll(async () => void (await admin?.unsafe(`create database ${name}`)));
   afterAll(async () => {
     await admin?.unsafe(`drop database if exists ${name} with (force)`);
     await admin?.end();
+  });
+
+  test("whoever hangs up at once is counted as everybody else is", async () => {
+    const { url } = await serve({
+      env: { ...env, TRUSTED_PROXIES: "", LIMITS: "login-address=20/900" },
+      cwd: emptyFolder(),
+    });
+    for (let at = 0; at < 40; at += 1) await hangUp(url, `nobody-${at}@example.com`);
+    await sleep(2_500);
+    const answer = await fetch(`${url}/api/v1/auth/login`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ username: "somebody@example.com", password: PASSWORD }),
+    });
+    expect([answer.status, await answer.json()]).toEqual([
+      429,
+      expect.objectContaining({ detail: expect.stringContaining("login-address") }),
+    ]);
   });
 
   test("what all allow together is the limit, and the owner's client still signs in", async () => {

@@ -54,11 +54,12 @@ describe.if(home !== undefined)("over four instances", () => {
   const call = async (
     instance: number,
     request: string,
-    { token, body }: { token?: string; body?: object } = {},
+    { token, body, key }: { token?: string; body?: object; key?: string } = {},
   ): Promise<Answer> => {
     const [method = "", path = ""] = request.split(" ");
     const headers = new Headers({ "content-type": "application/json" });
     if (token) headers.set("authorization", `Bearer ${token}`);
+    if (key) headers.set("idempotency-key", key);
     const url = `${urls[instance % urls.length]}/api/v1${path}`;
     const init = { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) };
     const response = await fetch(url, init);
@@ -88,6 +89,23 @@ describe.if(home !== undefined)("over four instances", () => {
       const access = answers.at(-1)?.body.access_token;
       expect((await call(round, "GET /users/me", { token: access })).status).toBe(200);
     }
+  });
+
+  test("of fifty registrations with one Idempotency-Key one is made, and every retry gets its answer", async () => {
+    const made = new Set<string>();
+    for (let round = 0; round < rounds; round += 1) {
+      const body = { email: `retried-${round}@example.com`, password: PASSWORD };
+      const register = (instance: number) =>
+        call(instance, "POST /auth/register", { body, key: `key-${round}` });
+      const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => register(n)));
+      answers.push(await register(round));
+      const [first, ...others] = answers.filter(({ status }) => status === 201);
+      for (const other of others) expect(other.body).toEqual(first?.body);
+      const waiting = answers.filter(({ status }) => status !== 201);
+      for (const each of waiting) expect(each.body.code).toBe("request_in_progress");
+      made.add(first?.body.id);
+    }
+    expect(made.size).toBe(rounds);
   });
 
   const statuses = (token: string, path = "/users/me") =>

@@ -1,5 +1,5 @@
 import { expect, setSystemTime, test } from "bun:test";
-import { purgeIdempotency } from "../../src/http/idempotency.ts";
+import { once, purgeIdempotency } from "../../src/http/idempotency.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
 async function office() {
@@ -60,6 +60,48 @@ test("a refusal is answered again as well; what did not reach the work may be se
   );
   for (const key of ["with blank", "ü", "x".repeat(256)])
     expect((await register(key, "carl@example.com")).status).toBe(422);
+});
+
+test("what was done is answered, also where the answer cannot be kept; what could not be done may be done again", async () => {
+  const { ctx, sql, logged } = await office();
+  const request = (key: string) => ({
+    ...{ actor: { kind: "operator" as const }, route: "test", body: {} },
+    ...{ headers: { "idempotency-key": key }, set: { headers: {} } },
+  });
+  // Work that takes the table away behind it: as if the database were gone by then.
+  const done = await once(ctx, request("kept"), async () => {
+    await sql`alter table idempotency rename to away`;
+    return "done";
+  });
+  await sql`alter table away rename to idempotency`;
+  expect(done).toBe("done");
+  expect(logged.map(({ sentence }) => sentence)).toEqual([
+    "The answer to an Idempotency-Key could not be kept.",
+  ]);
+  const failing = () => Promise.reject(new Error("no luck"));
+  expect(once(ctx, request("again"), failing)).rejects.toThrow("no luck");
+  await Bun.sleep(50);
+  expect(await once(ctx, request("again"), async () => "luck")).toBe("luck");
+});
+
+test("who was cut off is overtaken after a while, and then changes nothing of what the other one kept", async () => {
+  const { ctx } = await office();
+  const request = {
+    ...{ actor: { kind: "operator" as const }, route: "test", body: {} },
+    ...{ headers: { "idempotency-key": "k" }, set: { headers: {} } },
+  };
+  const slow = Promise.withResolvers<string>();
+  const first = once(ctx, request, () => slow.promise);
+  await Bun.sleep(50);
+  expect(once(ctx, request, async () => "second")).rejects.toMatchObject({
+    code: "request_in_progress",
+  });
+  await Bun.sleep(50);
+  setSystemTime(Date.now() + 21_000);
+  expect(await once(ctx, request, async () => "second")).toBe("second");
+  slow.resolve("first");
+  expect(await first).toBe("first");
+  expect(await once(ctx, request, async () => "third")).toBe("second");
 });
 
 test("nothing that is kept tells a password, and after a day nothing is kept", async () => {

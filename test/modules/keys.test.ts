@@ -9,7 +9,9 @@ import {
 import { deviceTokens } from "../../src/kit/device-token.ts";
 import { openKeyRing, type PairAlgorithm } from "../../src/kit/key-ring.ts";
 import { derivedKey } from "../../src/kit/secret.ts";
+import { accessTokens } from "../../src/kit/token.ts";
 import { secretName } from "../../src/kit/token-key.ts";
+import { findActor } from "../../src/modules/auth/auth.ts";
 import {
   listKeys,
   prepareKeys,
@@ -19,6 +21,7 @@ import {
 } from "../../src/modules/keys/keys.ts";
 import { SECRET, world } from "../support/world.ts";
 
+const MINUTE = 60_000;
 const OTHER = "pQ8mZr3vTn6Kx1Ls9Yw4Hb7Jd2Fg5Ca0";
 const pairAlgorithms: PairAlgorithm[] = ["EdDSA", "ES256"];
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -49,9 +52,11 @@ describe.each(pairAlgorithms)("under %s", (algorithm) => {
   });
 
   test("rotation signs nobody out, and a key that is retired takes its tokens with it", async () => {
-    const { ctx, person, anyone, send } = await world({ algorithm });
+    const { ctx, person, anyone, send, pass } = await world({ algorithm });
     const ada = await person();
     const before = (await send("GET", "/.well-known/jwks.json")).body.keys;
+    await expect(rotateKeys(ctx)).rejects.toMatchObject({ code: "next_key_too_new" });
+    pass(10 * MINUTE);
     await rotateKeys(ctx);
     const bob = await person("bob@example.com");
     const [old, young] = [ada, bob].map(({ token }) => decode(token.split(".")[0]).kid);
@@ -173,6 +178,79 @@ test("an instance that was given another secret keeps nobody else from signing p
   expect(stranger.tokens.verify(ada.token, new Date())).toBeDefined();
 });
 
+test("what another instance has just begun to sign with is known here at once", async () => {
+  const { ctx, person, send } = await world({ algorithm: "ES256" });
+  const { token } = await person();
+  const open = (algorithm: "HS256" | "ES256") => {
+    const keyRing = openKeyRing({ algorithm, secrets: [SECRET] });
+    const { publicUrl } = ctx.config;
+    const tokens = accessTokens({
+      ...{ keys: keyRing, issuer: publicUrl, audience: publicUrl },
+      ...{ lifetimeSeconds: 900, remembered: 10 },
+    });
+    return { ...ctx, keyRing, tokens };
+  };
+  // They have read no key yet, as between two looks at the database.
+  for (const other of [open("HS256"), open("ES256")]) {
+    const found = await Promise.all([1, 2, 3].map(() => findActor(other, token)));
+    expect(found.map((one) => one?.user.username)).toEqual(["ada", "ada", "ada"]);
+    const [header = "", ...rest] = token.split(".");
+    const nobodys = encode({ ...decode(header), kid: "A".repeat(22) });
+    expect(await findActor(other, [nobodys, ...rest].join("."))).toBeUndefined();
+  }
+  expect((await send("GET", "/.well-known/jwks.json")).body.keys).toHaveLength(2);
+});
+
+test("with another secret nothing is rotated or retired, and nothing changes", async () => {
+  const { ctx } = await world({ algorithm: "EdDSA" });
+  const before = await listKeys(ctx);
+  const next = before.find(({ state }) => state === "next")?.kid ?? "";
+  for (const algorithm of ["EdDSA", "HS256", "ES256"] as const) {
+    const stranger = { ...ctx, keyRing: openKeyRing({ algorithm, secrets: [OTHER] }) };
+    const refusal = { code: "other_secret_key" };
+    await expect(retireKey(stranger, next)).rejects.toMatchObject(refusal);
+    if (algorithm === "HS256") continue;
+    const rotating = rotateKeys(stranger, { isUrgent: true });
+    await expect(rotating).rejects.toMatchObject(refusal);
+  }
+  expect(await listKeys(ctx)).toEqual(before);
+});
+
+test("what an instance with other settings has taken over is taken back, before anybody is left without a key", async () => {
+  const { ctx, person } = await world({ algorithm: "EdDSA" });
+  const kid = ctx.keyRing.signing().kid;
+  await prepareKeys({ ...ctx, keyRing: openKeyRing({ algorithm: "EdDSA", secrets: [OTHER] }) });
+  for (const hours of [0, 6, 11]) {
+    setSystemTime(Date.now() + hours * 60 * MINUTE);
+    await tendKeys(ctx);
+    if (hours < 12) setSystemTime(Date.now() - hours * 60 * MINUTE);
+    expect(ctx.keyRing.signing().kid).toBe(kid);
+  }
+  setSystemTime(Date.now() + 13 * 60 * MINUTE);
+  await tendKeys(ctx);
+  expect(ctx.keyRing.signing().kid).not.toBe(kid);
+  setSystemTime(Date.now() + 26 * 60 * MINUTE);
+  await tendKeys(ctx);
+  const ada = await person();
+  expect((await ada.get("/users/me")).status).toBe(200);
+  expect(await statesOf(ctx)).toEqual(["current", "next"]);
+});
+
+test("the pairs of an algorithm that is not used any more verify for a day, and are gone", async () => {
+  const { ctx, person, as } = await world({ algorithm: "ES256" });
+  const { token } = await person();
+  const keyRing = openKeyRing({ algorithm: "HS256", secrets: [SECRET] });
+  const since = { ...ctx, keyRing };
+  await prepareKeys(since);
+  expect(await statesOf(ctx)).toEqual(["retired", "retired"]);
+  expect(keyRing.published()).toHaveLength(2);
+  await tendKeys(ctx);
+  expect((await as(token).get("/users/me")).status).toBe(200);
+  setSystemTime(Date.now() + 26 * 60 * MINUTE);
+  await tendKeys(since);
+  expect(keyRing.published()).toEqual([]);
+});
+
 test("a private part that was damaged is no crash: another pair signs", async () => {
   const { ctx, sql } = await world({ algorithm: "ES256" });
   const kid = ctx.keyRing.signing().kid;
@@ -189,7 +267,11 @@ test("several that start or rotate at once leave one current key; retired ones g
   const { ctx } = await world({ algorithm: "ES256" });
   await Promise.all([1, 2, 3, 4].map(() => prepareKeys(ctx)));
   expect(await statesOf(ctx)).toEqual(["current", "next"]);
-  await Promise.all([1, 2, 3].map(() => rotateKeys(ctx)));
+  setSystemTime(Date.now() + 10 * MINUTE);
+  const rotations = await Promise.allSettled([1, 2, 3].map(() => rotateKeys(ctx)));
+  expect(rotations.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  // One has leaked: whoever verifies gets no time to learn of the next.
+  await Promise.all([1, 2].map(() => rotateKeys(ctx, { isUrgent: true })));
   expect(await statesOf(ctx)).toEqual(["current", "next", "retired", "retired", "retired"]);
   setSystemTime(Date.now() + 24 * 3_600_000);
   await tendKeys(ctx);

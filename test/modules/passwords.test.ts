@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { logIn } from "../../src/modules/auth/auth.ts";
-import { setPassword } from "../../src/modules/users/passwords.ts";
-import { getUser, updateUser } from "../../src/modules/users/users.ts";
+import { confirm, setPassword } from "../../src/modules/users/passwords.ts";
+import { findUser, getUser, updateUser } from "../../src/modules/users/users.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
 const NEW = "a stable full of correct horses";
@@ -76,7 +76,36 @@ test("of two changes that begin with the same password, one is made", async () =
   expect((await anyone.post("/auth/login", { username: "ada", password: made })).status).toBe(200);
 });
 
+test("whose password confirms is told by id: a name may have gone to somebody else", async () => {
+  const { ctx, person } = await world();
+  const [ada, eve] = [await person(), await person("eve@example.com", NEW)];
+  const stale = await getUser(ctx, operator, ada.id);
+  await updateUser(ctx, operator, { id: ada.id, username: "ada-before" });
+  await updateUser(ctx, operator, { id: eve.id, username: "ada" });
+  const actor = {
+    ...{ kind: "user" as const, user: stale },
+    session: { id: crypto.randomUUID(), createdAt: new Date(0) },
+  };
+  await expect(confirm(ctx, actor, NEW)).rejects.toMatchObject({ code: "invalid_credentials" });
+  await confirm(ctx, actor, PASSWORD);
+});
+
 describe("an account is deleted", () => {
+  test("also while it is switched off: whichever comes first, no one waits in a circle", async () => {
+    const { ctx, person, superuser } = await world({ rateLimit: "off" });
+    const root = await superuser();
+    for (let round = 0; round < 12; round += 1) {
+      const one = await person(`one-${round}@example.com`);
+      const answers = await Promise.all([
+        root.delete(`/users/${one.id}`),
+        root.patch(`/users/${one.id}`, { is_active: false }),
+        root.delete(`/users/${one.id}`),
+      ]);
+      for (const { status } of answers) expect([200, 204, 404]).toContain(status);
+      expect(await findUser(ctx, one.id)).toBeUndefined();
+    }
+  });
+
   test("by its owner, lately signed in or with the password, for good", async () => {
     const { anyone, person, pass, refresh, as } = await world();
     const [ada, bob] = [await person(), await person("bob@example.com")];

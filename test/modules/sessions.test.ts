@@ -164,9 +164,9 @@ describe("sessions", () => {
     await signIn("ada@example.com", { "user-agent": "curl/8.5.0" });
     const { body } = await as(here.access_token).get("/users/me/sessions");
     expect(body.map(({ device }: { device: string }) => device)).toEqual([
-      null,
-      "Firefox on Linux",
       "curl",
+      "Firefox on Linux",
+      null,
     ]);
     expect(body.map((one: { is_current: boolean }) => one.is_current)).toEqual([
       false,
@@ -235,6 +235,38 @@ describe("sessions", () => {
     const { person, as } = await world();
     const ada = await person();
     expect((await as(ada.refreshToken).get("/users/me")).body.code).toBe("invalid_token");
+  });
+
+  test("of one account are so many and no more: the longest unused gives way", async () => {
+    const { person, signIn, refresh, as, pass } = await world({ sessionsPerAccount: 3 });
+    const [ada, bob] = [await person(), await person("bob@example.com")];
+    pass(SECOND);
+    const second = await signIn("ada@example.com");
+    pass(SECOND);
+    await refresh(ada.refreshToken);
+    await signIn("ada@example.com");
+    const last = await signIn("ada@example.com");
+    expect((await refresh(second.refresh_token)).status).toBe(401);
+    expect((await as(second.access_token).get("/users/me")).status).toBe(401);
+    expect((await ada.get("/users/me")).status).toBe(200);
+    expect((await bob.get("/users/me")).status).toBe(200);
+    expect((await as(last.access_token).get("/users/me/sessions")).body).toHaveLength(3);
+    const { body: events } = await ada.get("/users/me/events?limit=3");
+    expect(events.map(({ type }: { type: string }) => type).sort()).toEqual([
+      "session.ended",
+      "session.started",
+      "session.started",
+    ]);
+  });
+
+  test("end however many they are, each with its event", async () => {
+    const { person, sql } = await world();
+    const ada = await person();
+    await sql`insert into sessions (id, user_id, created_at, last_used_at, current_hash, seed_hash)
+      select gen_random_uuid(), ${ada.id}, now(), now(), '', '' from generate_series(1, 7000)`;
+    expect((await ada.post("/auth/logout", { scope: "all" })).status).toBe(204);
+    expect(await sql`select 1 from sessions`).toHaveLength(0);
+    expect(await sql`select 1 from events where type = 'session.ended'`).toHaveLength(7001);
   });
 
   test("that ran out are purged, a few at a time, and living ones are not", async () => {

@@ -15,8 +15,9 @@ export interface Want extends Policy {
 }
 
 /**
- * A row that runs out, or that a clock which was wrong has put into the future, begins anew. Rows are locked in the order of
- * their keys, here and where they are given back: two requests never wait for one another.
+ * One row for each key. `since` moves on by whole periods (p), each of which brings `refill` back (l); a row that a clock which
+ * was wrong has put into the future begins anew (s); what is wanted is granted as far as it is there (g). Rows are locked in the
+ * order of their keys, here and where they are given back: no two requests wait for one another in a circle.
  */
 const TAKE = `
   with wanted as (
@@ -59,7 +60,7 @@ export interface Back {
   count: number;
 }
 
-/** Gives back, in the caller's transaction. */
+/** Gives back, in the caller's transaction; a row that then counts nothing may be purged. */
 export async function giveBack(db: Db, backs: Back[]): Promise<void> {
   await db.execute(query`
     with given as (
@@ -68,7 +69,8 @@ export async function giveBack(db: Db, backs: Back[]): Promise<void> {
     ), held as (
       select key from limits where key in (select key from given) order by key for update
     )
-    update limits set spent = greatest(0, spent - count)
+    update limits set spent = greatest(0, spent - count),
+      ends_at = case when spent > count then ends_at else since end
     from given where limits.key = given.key and limits.key in (select key from held)`);
 }
 

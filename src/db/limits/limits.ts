@@ -1,7 +1,15 @@
 import { createHmac } from "node:crypto";
 import QuickLRU from "quick-lru";
-import type { Balance, Ledger, LimitName, Policies, Spending } from "../../kit/limits.ts";
-import { Problem } from "../../kit/problem.ts";
+import {
+  type Balance,
+  DAY,
+  type Ledger,
+  type LimitName,
+  type Policies,
+  type Policy,
+  type Spending,
+} from "../../kit/limits.ts";
+import { Problem, type ProblemCode } from "../../kit/problem.ts";
 import type { Database, Db } from "../db.ts";
 import { type Count, giveBack, take } from "./counts.ts";
 import { openLumps } from "./lumps.ts";
@@ -22,16 +30,47 @@ export interface Limits {
    * then nothing is taken from the others.
    */
   spend: (ledger: Ledger | undefined, spendings: Spending[]) => Promise<void>;
+  /**
+   * The same, and then the work that it is spent for. Spent before the work is done: of many tries at once no more get
+   * through. Where the work could not be done, because the service was busy or the database away, it counts nowhere.
+   */
+  attempt: <T>(
+    ledger: Ledger | undefined,
+    spendings: Spending[],
+    work: () => Promise<T>,
+  ) => Promise<T>;
   /** Gives back what was spent and should not count, in the caller's transaction: so many, or `ALL`. */
   giveBack: (db: Db, spendings: (Spending & { count: number })[]) => Promise<void>;
 }
 export const ALL = 2 ** 31 - 1;
+
+/** A refusal that says nothing of what was asked: the same may pass the next time. */
+const unjudged = new Set<ProblemCode>(["busy", "database_unavailable", "internal"]);
+const isJudged = (error: unknown) => error instanceof Problem && !unjudged.has(error.code);
 
 const inLumps = new Set<LimitName>(["requests", "requests-stranger"]);
 const REMEMBERED = 20_000;
 /** For how long an instance refuses by what it remembers, before it asks again. */
 const REFUSED_MS = 1_000;
 const FINGERPRINT_BYTES = 16;
+
+interface Account {
+  limit: LimitName;
+  /** As it is told; `want` may be shorter. */
+  policy: Policy;
+  key: string;
+  want: Policy;
+}
+
+const accountsBy =
+  (policies: Policies, secret: Buffer) =>
+  ({ limit, who, keptSeconds }: Spending): Account => {
+    const mac = createHmac("sha256", secret).update(`${limit} ${who}`).digest();
+    const key = mac.subarray(0, FINGERPRINT_BYTES).toString("hex");
+    const policy = policies[limit];
+    const periodSeconds = Math.min(policy.periodSeconds, keptSeconds ?? policy.periodSeconds);
+    return { limit, policy, key, want: { ...policy, periodSeconds } };
+  };
 
 /** Counts in PostgreSQL, for all instances together: all limits of a request in one statement, which also decides who was first. */
 export function openLimits({ isOn, policies, database, key, now }: LimitsOptions): Limits {
@@ -40,20 +79,15 @@ export function openLimits({ isOn, policies, database, key, now }: LimitsOptions
   });
   const spendOfLump = openLumps({
     take: async (spending, count) => {
-      const { policy, key: fingerprint } = accountOf(spending);
-      const counts = await take(database.sql, [{ ...policy, key: fingerprint, count }], now());
+      const { want, key: fingerprint } = accountOf(spending);
+      const counts = await take(database.sql, [{ ...want, key: fingerprint, count }], now());
       return counts.get(fingerprint) ?? nothing;
     },
     now,
     size: REMEMBERED,
   });
 
-  const accountOf = ({ limit, who }: Spending) => {
-    const mac = createHmac("sha256", key).update(`${limit} ${who}`).digest();
-    const fingerprint = mac.subarray(0, FINGERPRINT_BYTES).toString("hex");
-    return { limit, policy: policies[limit], key: fingerprint };
-  };
-  type Account = ReturnType<typeof accountOf>;
+  const accountOf = accountsBy(policies, key);
 
   const refusalsOf = (accounts: Account[]): Balance[] =>
     accounts.flatMap((account) => {
@@ -65,7 +99,7 @@ export function openLimits({ isOn, policies, database, key, now }: LimitsOptions
   const spendExactly = async (accounts: Account[]): Promise<Balance[]> => {
     const known = refusalsOf(accounts);
     if (known.length > 0) return known;
-    const wants = accounts.map((account) => ({ ...account.policy, key: account.key, count: 1 }));
+    const wants = accounts.map((account) => ({ ...account.want, key: account.key, count: 1 }));
     const counts = await take(database.sql, wants, now());
     const balances = accounts.map((account) => balanceOf(account, counts.get(account.key)));
     if (balances.every(({ isGranted }) => isGranted)) return balances;
@@ -78,29 +112,45 @@ export function openLimits({ isOn, policies, database, key, now }: LimitsOptions
     const at = now().getTime();
     for (const [index, balance] of balances.entries())
       if (!balance.isGranted) refusals.set(accounts[index]?.key ?? "", { balance, at });
-    return balances;
+    return balances.map((each) => (each.isGranted ? { ...each, left: each.left + 1 } : each));
   };
 
-  return {
-    spend: async (ledger, spendings) => {
-      const [first] = spendings;
-      if (!isOn || !ledger || !first) return;
-      const stray = spendings.find(({ limit }) => !ledger.limits.includes(limit));
-      if (stray) throw new Error(`limits: the route does not declare ${stray.limit}`);
-      const balances = inLumps.has(first.limit)
-        ? [await spendOfLump({ ...first, policy: policies[first.limit] })]
-        : await spendExactly(spendings.map(accountOf));
-      ledger.tell(balances);
-      refuseBy(balances);
-    },
-    giveBack: async (tx, spendings) => {
-      if (!isOn) return;
-      const backs = spendings.map((each) => ({ key: accountOf(each).key, count: each.count }));
-      for (const back of backs) refusals.delete(back.key);
-      await giveBack(tx, backs);
-    },
+  const spend: Limits["spend"] = async (ledger, spendings) => {
+    const [first] = spendings;
+    if (!isOn || !ledger || !first) return;
+    const stray = spendings.find(({ limit }) => !ledger.limits.includes(limit));
+    if (stray) throw new Error(`limits: the route does not declare ${stray.limit}`);
+    const balances = inLumps.has(first.limit)
+      ? [await spendOfLump({ ...first, policy: policies[first.limit] })]
+      : await spendExactly(spendings.map(accountOf));
+    ledger.tell(balances);
+    refuseBy(balances);
   };
+
+  const giveBackTo: Limits["giveBack"] = async (tx, spendings) => {
+    if (!isOn) return;
+    const backs = spendings.map((each) => ({ key: accountOf(each).key, count: each.count }));
+    for (const back of backs) refusals.delete(back.key);
+    await giveBack(tx, backs);
+  };
+
+  const both = { spend, giveBack: giveBackTo };
+  return { ...both, attempt: openAttempts(both, database.db) };
 }
+
+const openAttempts =
+  ({ spend, giveBack: giveBackTo }: Omit<Limits, "attempt">, db: Db): Limits["attempt"] =>
+  async (ledger, spendings, work) => {
+    await spend(ledger, spendings);
+    try {
+      return await work();
+    } catch (error) {
+      const backs = spendings.map((each) => ({ ...each, count: 1 }));
+      // Where the database is away this fails as the work did: the work's failure is the one to tell.
+      if (!isJudged(error)) await Promise.allSettled([giveBackTo(db, backs)]);
+      throw error;
+    }
+  };
 
 const nothing: Count = { spent: 0, granted: 0, refillInSeconds: 1 };
 
@@ -108,7 +158,14 @@ function balanceOf(
   { limit, policy }: Pick<Balance, "limit" | "policy">,
   { spent, granted, refillInSeconds }: Count = nothing,
 ): Balance {
-  return { limit, policy, left: policy.quota - spent, refillInSeconds, isGranted: granted > 0 };
+  return {
+    limit,
+    policy,
+    left: Math.max(0, policy.quota - spent),
+    // Names that nobody has are forgotten after a day, and no answer may tell them apart from those of accounts.
+    refillInSeconds: Math.min(refillInSeconds, DAY),
+    isGranted: granted > 0,
+  };
 }
 
 function refuseBy(balances: Balance[]): void {

@@ -77,7 +77,9 @@ export function openLumps({ take, now, size }: LumpOptions) {
   };
 }
 
-const sizeOf = ({ quota }: Policy) => Math.max(1, Math.floor(quota / LUMPS));
+/** A free lump comes anew each period: where little comes back in one, it is the smaller. */
+const sizeOf = ({ quota, refill }: Policy) =>
+  Math.max(1, Math.floor(Math.min(quota, refill) / LUMPS));
 
 const freeLump = (policy: Policy, time: number): Lump => ({
   left: sizeOf(policy),

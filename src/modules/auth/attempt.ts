@@ -1,7 +1,6 @@
 import type { Ctx, Stranger, User } from "../../ctx.ts";
 import { ALL } from "../../db/limits/limits.ts";
-import type { Spending } from "../../kit/limits.ts";
-import { subscriberOf } from "../../kit/network.ts";
+import { DAY, type Spending, spendingsOf } from "../../kit/limits.ts";
 import { identifierKeyOf } from "../users/users.ts";
 
 /** One try to sign in: what it counts against, and by which device token its client is known, if it is. */
@@ -12,41 +11,35 @@ export interface Attempt {
 
 /**
  * A client that has signed in to the account before counts by itself, so nobody else's guesses keep it out. Everybody else
- * counts by account and address, by account, and by address; names that nobody has are counted as if somebody had them.
+ * counts by name and address, by account, and by address; names that nobody has are counted as if somebody had them, but
+ * for a day at most: there is no end of such names.
  */
 export function attemptOf(
   { devices }: Pick<Ctx, "devices">,
   { origin }: Stranger,
   { name, found }: { name: string; found: User | undefined },
 ): Attempt {
-  const account = found?.id ?? identifierKeyOf(name);
   const device = devices.read(origin?.deviceToken ?? "");
   if (origin?.deviceToken && device && device.userId === found?.id)
     return {
       deviceToken: origin.deviceToken,
-      spendings: [{ limit: "login", who: `${account} ${device.id}` }],
+      spendings: [{ limit: "login", who: `${found.id} ${device.id}` }],
     };
-  const address = subscriberOf(origin?.address ?? "");
-  const byAddress: Spending[] = address
-    ? [
-        { limit: "login", who: `${account} ${address}` },
-        { limit: "login-address", who: address },
-      ]
-    : [];
-  return { deviceToken: undefined, spendings: [...byAddress, ...failuresOf(account)] };
+  const typed = identifierKeyOf(name);
+  const byAddress = spendingsOf("login-address", origin).flatMap(({ limit, who }): Spending[] => [
+    { limit: "login", who: `${typed} ${who}` },
+    { limit, who },
+  ]);
+  const failures = found
+    ? failuresOf(found.id)
+    : failuresOf(typed).map((each) => ({ ...each, keptSeconds: DAY }));
+  return { deviceToken: undefined, spendings: [...byAddress, ...failures] };
 }
 
 const failuresOf = (account: string): Spending[] => [
   { limit: "login-account", who: account },
   { limit: "login-streak", who: account },
 ];
-
-/** A try that was not judged, because too many were being judged, does not count. */
-export const withdraw = ({ db, limits }: Pick<Ctx, "db" | "limits">, { spendings }: Attempt) =>
-  limits.giveBack(
-    db,
-    spendings.map((each) => ({ ...each, count: 1 })),
-  );
 
 /** A success is no failure, and ends the row of them; of a known client, it makes all of them forgotten. */
 export const succeed = (

@@ -2,12 +2,12 @@ import { and, eq, sql } from "drizzle-orm";
 import type { Ctx, Principal, SignedIn, Stranger, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
-import type { Spending } from "../../kit/limits.ts";
-import { subscriberOf } from "../../kit/network.ts";
+import { type Spending, spendingsOf } from "../../kit/limits.ts";
 import { rehashed, verifyPassword } from "../../kit/password.ts";
 import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
 import { looksLikeRefreshToken, readRefreshToken } from "../../kit/refresh-token.ts";
+import { lookForKey } from "../keys/keys.ts";
 import {
   type Continuation,
   findSession,
@@ -15,7 +15,7 @@ import {
   startSession,
 } from "../sessions/sessions.ts";
 import { createUser, findCredentials, type NewUser, userColumns } from "../users/users.ts";
-import { attemptOf, succeed, withdraw } from "./attempt.ts";
+import { type Attempt, attemptOf, succeed } from "./attempt.ts";
 
 /** The answer to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */
 export interface Token {
@@ -25,16 +25,16 @@ export interface Token {
   refresh_token: string;
 }
 
-/** Makes an account for whoever comes. Throws `registration_closed`, and what `createUser` throws. */
+/** Makes an account for whoever comes. Throws `registration_closed`, `too_many_requests`, and what `createUser` throws. */
 export async function register(
   ctx: Pick<Ctx, "config" | "db" | "hashing" | "limits" | "now">,
   actor: Stranger,
   input: Omit<NewUser, "isSuperuser">,
 ): Promise<User> {
-  const who = subscriberOf(actor.origin?.address ?? "");
-  if (who) await ctx.limits.spend(actor.origin, [{ limit: "register", who }]);
   if (ctx.config.registration === "closed") throw new Problem("registration_closed");
-  return createUser(ctx, actor, input);
+  ctx.hashing.knock();
+  const spendings = spendingsOf("register", actor.origin);
+  return ctx.limits.attempt(actor.origin, spendings, () => createUser(ctx, actor, input));
 }
 
 /**
@@ -43,23 +43,39 @@ export async function register(
  * Throws `too_many_requests` as `attemptOf` says. Answers the token, and by what the client is known from now on.
  */
 export async function logIn(
-  ctx: Pick<Ctx, "db" | "devices" | "hashing" | "limits" | "now" | "tokens">,
+  ctx: Pick<Ctx, "config" | "db" | "devices" | "hashing" | "limits" | "now" | "tokens">,
   actor: Stranger,
   input: { username: string; password: string },
 ): Promise<{ token: Token; deviceToken: string }> {
   ctx.hashing.knock();
   const found = await findCredentials(ctx, input.username);
-  // Spent before the password is checked, and given back after: of many tries at once no more get through.
   const attempt = attemptOf(ctx, actor, { name: input.username, found });
-  await ctx.limits.spend(actor.origin, attempt.spendings);
-  const upgraded = await judge(ctx, input.password, found).catch(async (error) => {
-    const isJudged = error instanceof Problem && error.code === "invalid_credentials";
-    if (!isJudged) await withdraw(ctx, attempt);
-    throw error;
+  const started = await ctx.limits.attempt(actor.origin, attempt.spendings, async () => {
+    const upgraded = await judge(ctx, input.password, found);
+    if (!found) throw new Problem("invalid_credentials");
+    if (!found.isActive) throw new Problem("account_inactive");
+    return start(ctx, actor, { found, upgraded, attempt });
   });
-  if (!found) throw new Problem("invalid_credentials");
-  if (!found.isActive) throw new Problem("account_inactive");
-  const started = await ctx.db.transaction(async (tx) => {
+  return {
+    token: await tokenFor(ctx, started),
+    deviceToken: attempt.deviceToken ?? ctx.devices.sign(started.userId),
+  };
+}
+
+/** What was verified, the hash to keep from now on where it is time for another, and what the try counted against. */
+interface Verified {
+  found: User & { passwordHash: string };
+  upgraded: string | undefined;
+  attempt: Attempt;
+}
+
+/** Throws `invalid_credentials` where the account is not any more what was verified. */
+function start(
+  ctx: Pick<Ctx, "config" | "db" | "limits" | "now">,
+  actor: Stranger,
+  { found, upgraded, attempt }: Verified,
+): Promise<Continuation> {
+  return ctx.db.transaction(async (tx) => {
     // Hashing takes a while: a password that was changed meanwhile, or an account switched off, must not get a session
     // behind the back of what ended the others. The lock makes whoever changes it wait, and end this session too.
     const [still] = await tx
@@ -75,10 +91,6 @@ export async function logIn(
     await succeed({ ...ctx, db: tx }, found.id, attempt);
     return startSession({ ...ctx, db: tx }, actor, found.id);
   });
-  return {
-    token: await tokenFor(ctx, started),
-    deviceToken: attempt.deviceToken ?? ctx.devices.sign(found.id),
-  };
 }
 
 /** Throws `invalid_credentials`; else answers the hash to keep from now on, where it is time for another one. */
@@ -87,9 +99,10 @@ async function judge(
   password: string,
   found: { passwordHash: string } | undefined,
 ): Promise<string | undefined> {
-  if (!(await verifyPassword(hashing, password, found?.passwordHash)) || !found)
+  const hash = found?.passwordHash;
+  if (!(await verifyPassword(hashing, { password, hash })) || hash === undefined)
     throw new Problem("invalid_credentials");
-  return rehashed(hashing, password, found.passwordHash);
+  return rehashed(hashing, { password, hash });
 }
 
 /** Continues a session. Throws `too_many_requests` and `invalid_refresh_token`; see `rotateSession`. */
@@ -104,19 +117,11 @@ export async function refresh(
 
 /** A session counts together with its seed: whoever merely knows its id uses nothing of it up. */
 function refreshSpendings({ origin }: Stranger, refreshToken: string): Spending[] {
-  const who = subscriberOf(origin?.address ?? "");
+  const byAddress = spendingsOf("refresh-address", origin);
   const token = readRefreshToken(refreshToken);
-  return [
-    ...(who ? [{ limit: "refresh-address" as const, who }] : []),
-    ...(token
-      ? [
-          {
-            limit: "refresh-session" as const,
-            who: `${token.sessionId} ${token.seed.toString("hex")}`,
-          },
-        ]
-      : []),
-  ];
+  if (!token) return byAddress;
+  const who = `${token.sessionId} ${token.seed.toString("hex")}`;
+  return [...byAddress, { limit: "refresh-session", who }];
 }
 
 async function tokenFor(
@@ -149,11 +154,11 @@ const bySession = prepared((db) =>
 
 /** Who holds this access token: an active account in a session that goes on, as both were less than a second ago. */
 export async function findActor(
-  ctx: Pick<Ctx, "db" | "now" | "principals" | "tokens">,
+  ctx: Pick<Ctx, "db" | "keyRing" | "log" | "now" | "principals" | "tokens">,
   token: string,
 ): Promise<SignedIn | undefined> {
   const claims = ctx.tokens.verify(token, ctx.now());
-  if (!claims) return undefined;
+  if (!claims) return (await lookForKey(ctx, token)) ? findActor(ctx, token) : undefined;
   const key = { userId: claims.sub, sessionId: claims.sid };
   const found = await ctx.principals.find(key, () => readPrincipal(ctx, key));
   return found && { kind: "user", user: found.user, session: found.session };
@@ -169,7 +174,7 @@ async function readPrincipal(
 
 /** The same for the refresh token of a session, which is not spent by it; or for an access token. */
 export async function findHolder(
-  ctx: Pick<Ctx, "config" | "db" | "now" | "principals" | "tokens">,
+  ctx: Pick<Ctx, "config" | "db" | "keyRing" | "log" | "now" | "principals" | "tokens">,
   token: string,
 ): Promise<SignedIn | undefined> {
   if (!looksLikeRefreshToken(token)) return findActor(ctx, token);

@@ -16,16 +16,15 @@ export const authRoutes = (ctx: Ctx) => {
     .post(
       "/register",
       async ({ actor, body, headers, set, status }) => {
-        const retryable = { actor, body, headers, set, route: "register" };
-        const user = await once(ctx, retryable, async () => {
-          const { full_name: fullName, ...rest } = body;
-          return userView(await register(ctx, actor, { ...rest, fullName }));
-        });
+        const { full_name: fullName, ...rest } = body;
+        const user = await once(ctx, { actor, body, headers, set, route: "register" }, async () =>
+          userView(await register(ctx, actor, { ...rest, fullName })),
+        );
         set.headers["location"] = `/api/v1/users/${user.id}`;
         return status(201, user);
       },
       {
-        anyone: ["register"],
+        anyone: ["register", "requests-stranger"],
         detail: {
           operationId: "register",
           summary: "Register",

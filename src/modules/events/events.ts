@@ -44,22 +44,23 @@ export async function record<T extends EventType>(
   happening: Happening<T> | Happening<T>[],
 ): Promise<void> {
   const list = [happening].flat();
-  if (list.length === 0) return;
   const now = ctx.now();
   const origin = actor.kind === "operator" ? undefined : actor.origin;
-  await ctx.db.insert(events).values(
-    list.map((one) => ({
-      ...one,
-      id: Bun.randomUUIDv7("hex", now),
-      occurredAt: now,
-      actorKind: actor.kind,
-      actorId: actor.kind === "user" ? actor.user.id : null,
-      address: origin?.address ?? null,
-      userAgent: origin?.userAgent ?? null,
-      requestId: origin?.requestId ?? null,
-    })),
-  );
+  const rows = list.map((one) => ({
+    ...one,
+    id: Bun.randomUUIDv7("hex", now),
+    occurredAt: now,
+    actorKind: actor.kind,
+    actorId: actor.kind === "user" ? actor.user.id : null,
+    address: origin?.address ?? null,
+    userAgent: origin?.userAgent ?? null,
+    requestId: origin?.requestId ?? null,
+  }));
+  for (let from = 0; from < rows.length; from += WRITTEN_AT_ONCE)
+    await ctx.db.insert(events).values(rows.slice(from, from + WRITTEN_AT_ONCE));
 }
+/** A statement takes 65,535 parameters at most. */
+const WRITTEN_AT_ONCE = 1_000;
 
 const { id, type, occurredAt, actorKind, actorId, subjectId, address, userAgent, requestId, data } =
   events;

@@ -1,9 +1,10 @@
-import { and, asc, eq, inArray, lt, sql } from "drizzle-orm";
+import { setTimeout as sleep } from "node:timers/promises";
+import { and, asc, eq, lt, sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import type { Db } from "../../db/db.ts";
 import { advisoryLocks } from "../../db/locks.ts";
 import { signingKeys } from "../../db/schema.ts";
-import type { StoredKey } from "../../kit/key-ring.ts";
+import type { KeyRing, StoredKey } from "../../kit/key-ring.ts";
 import { Problem } from "../../kit/problem.ts";
 
 type Keeper = Pick<Ctx, "db" | "keyRing" | "log" | "now">;
@@ -14,6 +15,8 @@ export interface SigningKey extends StoredKey {
   changedAt: Date;
 }
 
+/** How long those who verify our tokens may keep the keys that they have read. */
+export const PUBLISHED_SECONDS = 300;
 /** As long as the longest token may be good: until then a key that signs no more still verifies. */
 const RETIRED_MS = 25 * 3_600_000;
 
@@ -25,16 +28,17 @@ export const listKeys = ({ db }: Pick<Ctx, "db">): Promise<SigningKey[]> =>
     .orderBy(asc(signingKeys.createdAt), asc(signingKeys.kid)) as Promise<SigningKey[]>;
 
 /** Takes in what other instances, and commands, have done to the keys. */
-export async function readKeys(ctx: Keeper): Promise<void> {
+async function readKeys(ctx: Keeper): Promise<void> {
   if (!ctx.keyRing.learn(await listKeys(ctx))) ctx.log.error({}, FOREIGN);
 }
 
 const FOREIGN =
-  "The current signing key was made under another SECRET_KEY: an older key goes on signing, for a day at most. Give all instances the same SECRET_KEY, and list the other one in SECRET_KEYS.";
+  "The current signing key is not one that can be used here, because it was made under another SECRET_KEY or for another ALGORITHM: an older key goes on signing for some hours, then a new one is made. Give all instances the same settings, and list the other key in SECRET_KEYS.";
 
 /**
  * Makes sure that there is a key to sign with and a next one, and that all of them are wrapped under today's secret: the
- * one before may then be dropped. A current key that cannot be opened is retired, and still verifies.
+ * one before may then be dropped. A current key that cannot be opened is retired, and so are those of an algorithm that is
+ * not used any more; they still verify.
  */
 export async function prepareKeys(ctx: Keeper): Promise<void> {
   await alone(ctx, async (within) => {
@@ -42,26 +46,35 @@ export async function prepareKeys(ctx: Keeper): Promise<void> {
     for (const key of keys) {
       const again = ctx.keyRing.rewrapped(key);
       if (again) await change(within, again);
+      if (key.algorithm !== ctx.keyRing.algorithm && key.state !== "retired")
+        await change(within, { ...key, ...again, state: "retired" });
     }
-    if (ctx.keyRing.algorithm !== "HS256") await fill(within, keys);
+    await fill(within, keys);
   });
   await readKeys(ctx);
 }
 
+/** How long a key is published before it signs: those who verify may keep what they have read for half of it. */
+const PUBLISHED_MS = 2 * PUBLISHED_SECONDS * 1000;
+
 /**
  * Lets the next key sign, and makes another next one. Everybody who verifies has seen it for long: nobody is signed out.
- * Throws `not_found` under HS256, where SECRET_KEY signs.
+ * Throws `next_key_too_new` where that is not so yet, unless `isUrgent`, because a key has leaked. Throws `not_found` under
+ * HS256, where SECRET_KEY signs, and `other_secret_key`.
  */
-export async function rotateKeys(ctx: Keeper): Promise<void> {
+export async function rotateKeys(ctx: Keeper, { isUrgent = false } = {}): Promise<void> {
   const { algorithm } = ctx.keyRing;
   if (algorithm === "HS256") throw new Problem("not_found", { detail: HS256 });
   await alone(ctx, async (within) => {
+    refuseForeign(within, await listKeys(within));
     await fill(within, await listKeys(within));
     const keys = (await listKeys(within)).filter((key) => key.algorithm === algorithm);
-    for (const key of keys) {
-      if (key.state === "current") await change(within, { ...key, state: "retired" });
-      if (key.state === "next") await change(within, { ...key, state: "current" });
-    }
+    const current = keys.find(({ state }) => state === "current");
+    const next = keys.find(({ state }) => state === "next");
+    const age = ctx.now().getTime() - (next?.changedAt.getTime() ?? 0);
+    if (!isUrgent && age < PUBLISHED_MS) throw new Problem("next_key_too_new");
+    if (current) await change(within, { ...current, state: "retired" });
+    if (next) await change(within, { ...next, state: "current" });
     await add(within, "next");
   });
   await readKeys(ctx);
@@ -69,10 +82,15 @@ export async function rotateKeys(ctx: Keeper): Promise<void> {
 const HS256 =
   "Under ALGORITHM=HS256 there is no key pair: SECRET_KEY signs. To change it, see docs/keys.md";
 
-/** Refuses from now on what this key has signed. Throws `not_found`, and `key_in_use` for the one that signs. */
+/**
+ * Refuses from now on what this key has signed. Throws `not_found`, `other_secret_key`, and `key_in_use` for the one that
+ * signs.
+ */
 export async function retireKey(ctx: Keeper, kid: string): Promise<void> {
   await alone(ctx, async (within) => {
-    const key = (await listKeys(within)).find((one) => one.kid === kid);
+    const keys = await listKeys(within);
+    refuseForeign(within, keys);
+    const key = keys.find((one) => one.kid === kid);
     if (!key) throw new Problem("not_found", { detail: "There is no such key" });
     // Whatever algorithm the command was given: the servers may have been given another.
     if (key.state === "current") throw new Problem("key_in_use");
@@ -82,14 +100,56 @@ export async function retireKey(ctx: Keeper, kid: string): Promise<void> {
   await readKeys(ctx);
 }
 
-/** Removes keys of which no token can be good any more, and takes in what has changed. Answers 0: there is no more to do. */
+/** A key made under a secret that the servers do not have is one that none of them can sign with. */
+function refuseForeign({ keyRing }: Keeper, keys: SigningKey[]): void {
+  const isForeign = (key: SigningKey) => key.state !== "retired" && !keyRing.isOpen(key);
+  if (keys.some(isForeign)) throw new Problem("other_secret_key");
+}
+
+/** For so long an instance goes on with a key that somebody else has retired, before it makes another. */
+const ADRIFT_MS = 12 * 3_600_000;
+
+/**
+ * Removes keys of which no token can be good any more, takes in what has changed, and mends what an instance with other
+ * settings has broken: nobody is left without a key to sign with. Answers 0: there is no more to do.
+ */
 export async function tendKeys(ctx: Keeper): Promise<number> {
-  const before = new Date(ctx.now().getTime() - RETIRED_MS);
+  const now = ctx.now().getTime();
   await ctx.db
     .delete(signingKeys)
-    .where(and(eq(signingKeys.state, "retired"), lt(signingKeys.changedAt, before)));
+    .where(
+      and(eq(signingKeys.state, "retired"), lt(signingKeys.changedAt, new Date(now - RETIRED_MS))),
+    );
   await readKeys(ctx);
+  if (ctx.keyRing.algorithm === "HS256") return 0;
+  const keys = (await listKeys(ctx)).filter((key) => key.algorithm === ctx.keyRing.algorithm);
+  const signing = keys.find(({ kid }) => kid === ctx.keyRing.signingKid());
+  const hasNext = keys.some(({ state }) => state === "next");
+  const isWell =
+    signing?.state === "retired" ? now - signing.changedAt.getTime() < ADRIFT_MS : hasNext;
+  if (!signing || !isWell) await prepareKeys(ctx);
   return 0;
+}
+
+/** Looks that have not begun yet, so that many who wait share one. */
+const looks = new WeakMap<KeyRing, Promise<void>>();
+const LOOK_EVERY_MS = 200;
+
+/**
+ * Where a key pair signed a token that we have not met, another instance may just have made it: then we look, five times a
+ * second at most. Answers whether that found the key.
+ */
+export async function lookForKey(ctx: Keeper, token: string): Promise<boolean> {
+  if (!ctx.keyRing.mayCome(token)) return false;
+  const look =
+    looks.get(ctx.keyRing) ??
+    sleep(LOOK_EVERY_MS).then(() => {
+      looks.delete(ctx.keyRing);
+      return readKeys(ctx);
+    });
+  looks.set(ctx.keyRing, look);
+  await look;
+  return !ctx.keyRing.mayCome(token);
 }
 
 /** One of many instances and commands at a time. */
@@ -101,15 +161,15 @@ const alone = (ctx: Keeper, work: (within: Keeper) => Promise<void>): Promise<vo
 
 async function fill(ctx: Keeper, keys: SigningKey[]): Promise<void> {
   const { algorithm, isOpen } = ctx.keyRing;
+  if (algorithm === "HS256") return;
   const ours = keys.filter((key) => key.algorithm === algorithm && key.state !== "retired");
-  const lost = ours.filter((key) => !isOpen(key)).map(({ kid }) => kid);
-  if (lost.length > 0)
-    await ctx.db
-      .update(signingKeys)
-      .set({ state: "retired", changedAt: ctx.now() })
-      .where(inArray(signingKeys.kid, lost));
-  for (const state of ["current", "next"] as const)
-    if (!ours.some((key) => key.state === state && !lost.includes(key.kid))) await add(ctx, state);
+  for (const key of ours) if (!isOpen(key)) await change(ctx, { ...key, state: "retired" });
+  const [current, next] = (["current", "next"] as const).map((state) =>
+    ours.find((key) => key.state === state && isOpen(key)),
+  );
+  if (!current && next) await change(ctx, { ...next, state: "current" });
+  if (!current && !next) await add(ctx, "current");
+  if (!current || !next) await add(ctx, "next");
 }
 
 async function add(ctx: Keeper, state: "current" | "next"): Promise<void> {

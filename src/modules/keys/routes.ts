@@ -1,8 +1,7 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
 import { guard } from "../../http/guard.ts";
-
-const PUBLISHED_SECONDS = 300;
+import { PUBLISHED_SECONDS } from "./keys.ts";
 
 /** What others verify our tokens with. */
 export const keyRoutes = (ctx: Ctx) =>
@@ -18,7 +17,7 @@ export const keyRoutes = (ctx: Ctx) =>
         operationId: "getKeys",
         summary: "The keys that verify access tokens",
         description:
-          "A JWK Set (RFC 7517): the present key, the next and retired ones. Empty under HS256.",
+          "A JWK Set (RFC 7517): the present key, the next and retired ones. Empty under HS256, a day after a change to it.",
       },
       response: {
         200: t.Object({

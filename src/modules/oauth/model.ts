@@ -6,7 +6,8 @@ const client = {
   ),
   client_secret: t.Optional(t.String({ maxLength: 200, description: "Or by HTTP Basic." })),
 };
-const token = t.String({ minLength: 1, maxLength: 4096 });
+/** As long as a body may be: a token that cannot be one of ours is no mistake of the form. */
+const token = t.String({ minLength: 1, maxLength: 65_536 });
 const hint = t.Optional(
   t.String({ maxLength: 100, description: "Not needed: a token says what it is." }),
 );
@@ -16,7 +17,7 @@ export const TokenForm = t.Object(
   {
     grant_type: t.String({ minLength: 1, maxLength: 200 }),
     scope: t.Optional(t.String({ maxLength: 1000 })),
-    refresh_token: t.Optional(t.String({ maxLength: 512 })),
+    refresh_token: t.Optional(t.String({ maxLength: 65_536 })),
     username: t.Optional(t.String({ maxLength: 320 })),
     password: t.Optional(t.String({ maxLength: 512 })),
     ...client,
@@ -66,7 +67,6 @@ export const MetadataView = t.Object(
     jwks_uri: t.String(),
     response_types_supported: t.Array(t.String()),
     grant_types_supported: t.Array(t.String()),
-    scopes_supported: t.Array(t.String()),
     token_endpoint_auth_methods_supported: t.Array(t.String()),
     revocation_endpoint_auth_methods_supported: t.Array(t.String()),
     introspection_endpoint_auth_methods_supported: t.Array(t.String()),

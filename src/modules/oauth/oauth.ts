@@ -2,10 +2,12 @@ import { eq } from "drizzle-orm";
 import type { Ctx, Stranger } from "../../ctx.ts";
 import { sessions } from "../../db/schema.ts";
 import type { ClientCredentials } from "../../kit/client-credentials.ts";
-import { subscriberOf } from "../../kit/network.ts";
+import { spendingsOf } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
 import { looksLikeRefreshToken } from "../../kit/refresh-token.ts";
+import type { AccessClaims } from "../../kit/token.ts";
 import { findActor, logIn, refresh, type Token } from "../auth/auth.ts";
+import { lookForKey } from "../keys/keys.ts";
 import { endSessionsOf, findSession } from "../sessions/sessions.ts";
 import { type Client, findAuthenticated, findClient } from "./clients.ts";
 
@@ -25,7 +27,16 @@ export type Grant = Omit<Token, "refresh_token"> & { refresh_token?: string };
 
 type Answering = Pick<
   Ctx,
-  "config" | "db" | "devices" | "hashing" | "limits" | "now" | "principals" | "tokens"
+  | "config"
+  | "db"
+  | "devices"
+  | "hashing"
+  | "keyRing"
+  | "limits"
+  | "log"
+  | "now"
+  | "principals"
+  | "tokens"
 >;
 
 /**
@@ -37,27 +48,28 @@ export async function grantToken(
   ctx: Answering,
   actor: Stranger,
   { credentials, request }: { credentials: ClientCredentials | undefined; request: TokenRequest },
-): Promise<Grant> {
+): Promise<{ grant: Grant; deviceToken?: string }> {
   const client = await identify(ctx, actor, credentials);
   const {
-    grant_type: grant,
+    grant_type: type,
     scope = "",
     refresh_token: token = "",
     username = "",
     password = "",
   } = request;
-  if (!grantsOn(ctx).includes(grant)) throw new Problem("unsupported_grant_type");
+  if (!grantsOn(ctx).includes(type)) throw new Problem("unsupported_grant_type");
   if (scope.trim() !== "") throw new Problem("invalid_scope");
-  if ((grant === "client_credentials") !== (client !== undefined))
+  if ((type === "client_credentials") !== (client !== undefined))
     throw new Problem(client ? "unauthorized_client" : "invalid_client");
-  if (client) return tokenOfClient(ctx, client.id);
-  if (grant === "refresh_token") {
+  if (client) return { grant: await tokenOfClient(ctx, client.id) };
+  if (type === "refresh_token") {
     if (token === "") throw new Problem("invalid_request", { detail: "refresh_token is missing" });
-    return refresh(ctx, actor, token);
+    return { grant: await refresh(ctx, actor, token) };
   }
   if (username === "" || password === "")
     throw new Problem("invalid_request", { detail: "username or password is missing" });
-  return (await logIn(ctx, actor, { username, password })).token;
+  const { token: grant, deviceToken } = await logIn(ctx, actor, { username, password });
+  return { grant, deviceToken };
 }
 
 async function tokenOfClient(
@@ -79,26 +91,31 @@ async function identify(
 ): Promise<Client | undefined> {
   const client = credentials && (await findAuthenticated(ctx, credentials));
   if (client || !credentials) return client;
-  const who = subscriberOf(actor.origin?.address ?? "");
-  if (who) await ctx.limits.spend(actor.origin, [{ limit: "requests-stranger", who }]);
+  await countStranger(ctx, actor);
   throw new Problem("invalid_client");
 }
 
+const countStranger = ({ limits }: Pick<Ctx, "limits">, { origin }: Stranger) =>
+  limits.spend(origin, spendingsOf("requests-stranger", origin));
+
 /**
  * Ends the session that a token belongs to, and with it all of its tokens (RFC 7009). A token that is none, or good no more,
- * is no failure. Throws `invalid_client`; `unsupported_token_type` for a client's own token, which ends by itself.
+ * is no failure. Throws `invalid_client`; `unauthorized_client` for what was given to another client, and
+ * `unsupported_token_type` for a client's own token, which ends by itself.
  */
 export async function revokeToken(
   ctx: Answering,
   actor: Stranger,
   { credentials, token }: { credentials: ClientCredentials | undefined; token: string },
 ): Promise<void> {
+  if (!credentials) await countStranger(ctx, actor);
   const client = await identify(ctx, actor, credentials);
+  await lookForKey(ctx, token);
   if (ctx.tokens.verifyClient(token, ctx.now())) throw new Problem("unsupported_token_type");
-  // Sessions were given to the public client: nobody ends what was given to another one.
-  if (client) return;
   const session = await sessionOf(ctx, token);
   if (!session) return;
+  // Sessions were given to the public client: whoever asks as another one is told that nothing was ended.
+  if (client) throw new Problem("unauthorized_client");
   await ctx.db.transaction((tx) =>
     endSessionsOf({ ...ctx, db: tx }, actor, {
       userId: session.userId,
@@ -118,9 +135,10 @@ async function sessionOf(
 }
 
 /** What a token is and whose (RFC 7662, section 2.2); times in seconds since 1970. */
-export interface Introspection {
+export interface Introspection extends Partial<AccessClaims> {
   active: boolean;
-  [claim: string]: string | number | boolean;
+  token_type?: "Bearer";
+  username?: string;
 }
 const inactive: Introspection = { active: false };
 
@@ -133,6 +151,7 @@ export async function introspectToken(
   if (!credentials) throw new Problem("invalid_client");
   await identify(ctx, actor, credentials);
   if (looksLikeRefreshToken(token)) return introspectRefreshToken(ctx, token);
+  await lookForKey(ctx, token);
   const ofClient = ctx.tokens.verifyClient(token, ctx.now());
   if (ofClient)
     return (await findClient(ctx, ofClient.sub))

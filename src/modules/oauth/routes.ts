@@ -2,9 +2,15 @@ import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
 import { guard } from "../../http/guard.ts";
 import { oauthFails } from "../../http/oauth-errors.ts";
+import { DEVICE_HEADER, type Visit } from "../../http/visit.ts";
 import { readClientCredentials } from "../../kit/client-credentials.ts";
 import { GrantView, IntrospectionView, MetadataView, SingleTokenForm, TokenForm } from "./model.ts";
 import { grantsOn, grantToken, introspectToken, revokeToken } from "./oauth.ts";
+
+const credentialsIn = (
+  headers: Visit["headers"],
+  form: { client_id?: string; client_secret?: string },
+) => readClientCredentials(headers["authorization"], form);
 
 /** Standard OAuth, for clients that speak it; the first-party way is /api/v1/auth. */
 export const oauthRoutes = (ctx: Ctx) =>
@@ -12,10 +18,12 @@ export const oauthRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .post(
       "/token",
-      ({ actor, body, headers, set }) => {
+      async ({ actor, body, headers, set }) => {
         set.headers["pragma"] = "no-cache";
-        const credentials = readClientCredentials(headers["authorization"], body);
-        return grantToken(ctx, actor, { credentials, request: body });
+        const asked = { credentials: credentialsIn(headers, body), request: body };
+        const { grant, deviceToken } = await grantToken(ctx, actor, asked);
+        if (deviceToken) set.headers[DEVICE_HEADER] = deviceToken;
+        return grant;
       },
       {
         anyone: [
@@ -40,7 +48,7 @@ export const oauthRoutes = (ctx: Ctx) =>
     .post(
       "/revoke",
       async ({ actor, body, headers }) => {
-        const credentials = readClientCredentials(headers["authorization"], body);
+        const credentials = credentialsIn(headers, body);
         await revokeToken(ctx, actor, { credentials, token: body.token });
         return {};
       },
@@ -58,12 +66,11 @@ export const oauthRoutes = (ctx: Ctx) =>
     )
     .post(
       "/introspect",
-      ({ actor, body, headers }) => {
-        const credentials = readClientCredentials(headers["authorization"], body);
-        return introspectToken(ctx, actor, { credentials, token: body.token }) as Promise<
-          typeof IntrospectionView.static
-        >;
-      },
+      ({ actor, body, headers }) =>
+        introspectToken(ctx, actor, {
+          credentials: credentialsIn(headers, body),
+          token: body.token,
+        }),
       {
         anyone: ["requests-stranger"],
         detail: {
@@ -93,7 +100,6 @@ export const metadataRoutes = (ctx: Ctx) =>
         jwks_uri: `${publicUrl}/.well-known/jwks.json`,
         response_types_supported: [],
         grant_types_supported: grantsOn(ctx),
-        scopes_supported: [],
         token_endpoint_auth_methods_supported: ["none", ...confidential],
         revocation_endpoint_auth_methods_supported: ["none", ...confidential],
         introspection_endpoint_auth_methods_supported: confidential,

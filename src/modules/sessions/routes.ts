@@ -21,7 +21,7 @@ export const sessionRoutes = (ctx: Ctx) =>
         detail: {
           operationId: "listSessions",
           summary: "List your sessions",
-          description: "Where you are signed in, the oldest first; at most 200.",
+          description: "Where you are signed in, the latest used first.",
         },
         response: { 200: t.Array(SessionView), ...fails(...tokenProblems) },
       },

@@ -1,6 +1,6 @@
-import { and, asc, eq, gt, inArray, lt, ne, or, type SQL, sql } from "drizzle-orm";
+import { and, desc, eq, inArray, lt, ne, or, type SQL, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
-import { type Db, prepared } from "../../db/db.ts";
+import type { Db } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
 import { Problem } from "../../kit/problem.ts";
 import {
@@ -13,6 +13,7 @@ import {
   writeRefreshToken,
 } from "../../kit/refresh-token.ts";
 import { record } from "../events/events.ts";
+import { boundsOf, isAlive, rotation } from "./rotation.ts";
 
 /** A sign-in that goes on. */
 export interface Session {
@@ -31,9 +32,12 @@ export interface Continuation {
   refreshToken: string;
 }
 
-type Transaction = Pick<Ctx, "now"> & { db: Db };
+type Transaction = Pick<Ctx, "config" | "now"> & { db: Db };
 
-/** Starts a session for somebody who has just proved who they are, in the caller's transaction. */
+/**
+ * Starts a session for somebody who has just proved who they are, in the caller's transaction. Where that makes more of them
+ * than an account may have, the longest unused end.
+ */
 export async function startSession(
   ctx: Transaction,
   actor: Stranger,
@@ -42,6 +46,10 @@ export async function startSession(
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
   const [seed, secret] = [newSeed(), newSecret()];
+  await endSessionsOf(ctx, actor, {
+    userId,
+    which: inArray(sessions.id, beyond(ctx, userId, ctx.config.sessionsPerAccount - 1)),
+  });
   await ctx.db.insert(sessions).values({
     id,
     userId,
@@ -61,50 +69,13 @@ export async function startSession(
   return { userId, session: { id, createdAt: now }, refreshToken };
 }
 
-const text = (name: string) => sql.placeholder(name);
-const isCurrent = sql`${sessions.currentHash} = ${text("hash")}::bytea`;
-const isRetry = sql`(${sessions.previousHash} = ${text("hash")}::bytea and ${sessions.rotations}[1] > ${text("graceFrom")}::timestamptz)`;
-const ifCurrent = (value: SQL, column: SQL | typeof sessions.nonce | object) =>
-  sql`case when ${isCurrent} then ${value} else ${column as SQL} end`;
-
-/**
- * One statement decides: a token that is good now is spent, and its successor takes its place; the token just spent gets
- * that same successor once more. Of two that come together the second sees what the first has written.
- */
-export const rotation = prepared((db) =>
+const beyond = ({ db }: Transaction, owner: string, kept: number) =>
   db
-    .update(sessions)
-    .set({
-      previousHash: ifCurrent(sql`${text("hash")}::bytea`, sessions.previousHash),
-      nonce: ifCurrent(sql`${text("nonce")}::bytea`, sessions.nonce),
-      generation: ifCurrent(sql`${sessions.generation} + 1`, sessions.generation),
-      rotations: ifCurrent(
-        sql`(array_prepend(${text("now")}::timestamptz, ${sessions.rotations}))[1:${sql.raw(String(ROTATIONS_KEPT))}]`,
-        sessions.rotations,
-      ),
-      lastUsedAt: sql`${text("now")}::timestamptz`,
-      currentHash: ifCurrent(sql`${text("successorHash")}::bytea`, sessions.currentHash),
-    })
-    .from(users)
-    .where(
-      and(
-        eq(sessions.id, text("id")),
-        eq(sessions.userId, users.id),
-        users.isActive,
-        isAlive,
-        or(isCurrent, isRetry),
-      ),
-    )
-    .returning({
-      userId: sessions.userId,
-      createdAt: sessions.createdAt,
-      generation: sessions.generation,
-      nonce: sessions.nonce,
-    })
-    .prepare("rotate_session"),
-);
-const ROTATIONS_KEPT = 8;
-const isAlive = sql`${sessions.lastUsedAt} > ${text("usedFrom")}::timestamptz and ${sessions.createdAt} > ${text("bornFrom")}::timestamptz`;
+    .select({ id: sessions.id })
+    .from(sessions)
+    .where(eq(sessions.userId, owner))
+    .orderBy(desc(sessions.lastUsedAt))
+    .offset(kept);
 
 /**
  * Spends a refresh token and answers its successor (RFC 9700, section 4.14.2). Throws `invalid_refresh_token` for
@@ -139,21 +110,6 @@ export async function rotateSession(
   };
 }
 
-const SECOND_MS = 1000;
-const DAY_MS = 86_400 * SECOND_MS;
-
-/** Times that decide, as text: since when a session must have been used and born, and since when a retry is one. */
-function boundsOf({ config, now }: Pick<Ctx, "config" | "now">) {
-  const time = now().getTime();
-  const before = (ms: number) => new Date(time - ms).toISOString();
-  return {
-    now: before(0),
-    graceFrom: before(config.refreshGraceSeconds * SECOND_MS),
-    usedFrom: before(config.sessionIdleDays * DAY_MS),
-    bornFrom: before(config.sessionMaxDays * DAY_MS),
-  };
-}
-
 async function endIfReused(
   ctx: Pick<Ctx, "config" | "db" | "now">,
   actor: Stranger,
@@ -182,7 +138,7 @@ async function endIfReused(
 const { id, userId, address, userAgent, createdAt, lastUsedAt } = sessions;
 const columns = { id, userId, address, userAgent, createdAt, lastUsedAt };
 
-/** The session whose refresh token this is now, or was until a moment ago. */
+/** The session of an active account whose refresh token this is now, or was until a moment ago. */
 export async function findSession(
   ctx: Pick<Ctx, "config" | "db" | "now">,
   refreshToken: string,
@@ -194,6 +150,7 @@ export async function findSession(
   const [found] = await ctx.db
     .select(columns)
     .from(sessions)
+    .innerJoin(users, and(eq(users.id, userId), users.isActive))
     .where(
       and(
         eq(id, token.sessionId),
@@ -204,16 +161,13 @@ export async function findSession(
             sql`${sessions.rotations}[1] > ${bounds.graceFrom}::timestamptz`,
           ),
         ),
-        isLive(bounds),
+        isAlive(bounds),
       ),
     );
   return found;
 }
 
-const isLive = ({ usedFrom, bornFrom }: ReturnType<typeof boundsOf>) =>
-  and(gt(lastUsedAt, new Date(usedFrom)), gt(createdAt, new Date(bornFrom)));
-
-/** One's own sessions, the oldest first; at most `SESSIONS_LISTED`. */
+/** One's own sessions, the latest used first. */
 export function listSessions(
   ctx: Pick<Ctx, "config" | "db" | "now">,
   actor: SignedIn,
@@ -222,11 +176,10 @@ export function listSessions(
   return ctx.db
     .select(columns)
     .from(sessions)
-    .where(and(eq(userId, actor.user.id), isLive(bounds)))
-    .orderBy(asc(createdAt), asc(id))
-    .limit(SESSIONS_LISTED);
+    .where(and(eq(userId, actor.user.id), isAlive(bounds)))
+    .orderBy(desc(lastUsedAt), desc(id))
+    .limit(ctx.config.sessionsPerAccount);
 }
-export const SESSIONS_LISTED = 200;
 
 /** Ends one of one's own sessions. Throws `not_found`, also for somebody else's. */
 export async function endSession(
@@ -261,7 +214,7 @@ export async function logOut(
 
 /** Ends sessions of an account in the caller's transaction, and answers how many: all of them, or `which`. */
 export async function endSessionsOf(
-  ctx: Transaction,
+  ctx: Pick<Transaction, "db" | "now">,
   actor: Actor,
   { userId: owner, which }: { userId: string; which?: SQL | undefined },
 ): Promise<number> {

@@ -2,11 +2,12 @@ import { and, eq } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
 import { ALL } from "../../db/limits/limits.ts";
 import { users } from "../../db/schema.ts";
+import type { Spending } from "../../kit/limits.ts";
 import { hashPassword, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
 import { endSessionsOf, except } from "../sessions/sessions.ts";
-import { findCredentials } from "./users.ts";
+import { findPasswordHash } from "./users.ts";
 
 /** Sets a new password and ends every session. Throws `not_found`, `invalid_request`, `busy`. */
 export async function setPassword(
@@ -58,12 +59,16 @@ async function verify(
   { user, session, origin }: SignedIn,
   password: string,
 ): Promise<string> {
+  ctx.hashing.knock();
   // Whoever holds somebody's access token guesses no faster than who comes to the front door.
-  await ctx.limits.spend(origin, [{ limit: "login", who: `${user.id} ${session.id}` }]);
-  const found = await findCredentials(ctx, user.username);
-  if (!(await verifyPassword(ctx.hashing, password, found?.passwordHash)) || !found)
-    throw new Problem("invalid_credentials");
-  return found.passwordHash;
+  const spendings: Spending[] = [{ limit: "login", who: `${user.id} ${session.id}` }];
+  return ctx.limits.attempt(origin, spendings, async () => {
+    // By id: a name may have become somebody else's since the account was read.
+    const hash = await findPasswordHash(ctx, user.id);
+    if (!(await verifyPassword(ctx.hashing, { password, hash })) || !hash)
+      throw new Problem("invalid_credentials");
+    return hash;
+  });
 }
 
 function newHash(

@@ -1,10 +1,11 @@
 import { Elysia, t } from "elysia";
-import type { Ctx } from "../../ctx.ts";
+import type { Ctx, SignedIn } from "../../ctx.ts";
 import { isKnown, tagged, versionsOf } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
 import { PageQuery, readPage, readRows } from "../../http/pagination.ts";
 import { bodyProblems, fails, tokenProblems } from "../../http/problems.ts";
 import { ById } from "../../http/schemas.ts";
+import type { Visit } from "../../http/visit.ts";
 import { countUsers, listUsers } from "./directory.ts";
 import {
   Confirmation,
@@ -17,6 +18,13 @@ import {
 } from "./model.ts";
 import { changePassword, confirm } from "./passwords.ts";
 import { deleteUser, getUser, updateUser } from "./users.ts";
+
+type Change = Pick<Visit, "headers" | "set"> & { id: string; body: typeof UserChanges.static };
+
+const change = async (ctx: Ctx, actor: SignedIn, { id, body, headers, set }: Change) => {
+  const target = { id, versions: versionsOf({ headers }) };
+  return userView(tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })));
+};
 
 /** One's own account. */
 export const meRoutes = (ctx: Ctx) =>
@@ -38,12 +46,8 @@ export const meRoutes = (ctx: Ctx) =>
     )
     .put(
       "",
-      async ({ actor, body, headers, set }) => {
-        const target = { id: actor.user.id, versions: versionsOf({ headers }) };
-        return userView(
-          tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })),
-        );
-      },
+      ({ actor, body, headers, set }) =>
+        change(ctx, actor, { id: actor.user.id, body, headers, set }),
       {
         signedIn: true,
         detail: {
@@ -60,12 +64,8 @@ export const meRoutes = (ctx: Ctx) =>
     )
     .patch(
       "",
-      async ({ actor, body, headers, set }) => {
-        const target = { id: actor.user.id, versions: versionsOf({ headers }) };
-        return userView(
-          tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })),
-        );
-      },
+      ({ actor, body, headers, set }) =>
+        change(ctx, actor, { id: actor.user.id, body, headers, set }),
       {
         signedIn: true,
         detail: {
@@ -197,12 +197,8 @@ export const userByIdRoutes = (ctx: Ctx) =>
     )
     .patch(
       "/:id",
-      async ({ actor, params, body, headers, set }) => {
-        const target = { id: params.id, versions: versionsOf({ headers }) };
-        return userView(
-          tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })),
-        );
-      },
+      ({ actor, params, body, headers, set }) =>
+        change(ctx, actor, { id: params.id, body, headers, set }),
       {
         superuser: true,
         detail: {

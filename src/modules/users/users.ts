@@ -200,9 +200,12 @@ export async function deleteUser(
   await ctx.db.transaction(async (tx) => {
     await refuseLastSuperuser(tx, id);
     const within = { ...ctx, db: tx };
+    // The account before its sessions, as whoever changes it does: two at once wait for one another, and not in a circle.
+    const isThere = isAt(id, versions);
+    const locked = await tx.select({ id: users.id }).from(users).where(isThere).for("update");
+    if (locked.length === 0) throw await missing(tx, id);
     await endSessionsOf(within, actor, { userId: id });
-    const deleted = await tx.delete(users).where(isAt(id, versions)).returning({ id: users.id });
-    if (deleted.length === 0) throw await missing(tx, id);
+    await tx.delete(users).where(eq(users.id, id));
     await record(within, actor, { type: "user.deleted", subjectId: id, data: {} });
   });
 }
@@ -251,6 +254,14 @@ const byUsername = prepared((db) =>
     .where(eq(usernameKey, sql.placeholder("key")))
     .prepare("user_by_username"),
 );
+
+export async function findPasswordHash(
+  { db }: Pick<Ctx, "db">,
+  id: string,
+): Promise<string | undefined> {
+  const [found] = await db.select({ passwordHash }).from(users).where(eq(users.id, id));
+  return found?.passwordHash;
+}
 
 /** One key for all spellings of an e-mail address or a username. */
 export const identifierKeyOf = (name: string): string =>

@@ -1,0 +1,1 @@
+CREATE UNIQUE INDEX "signing_keys_one_in_each_state" ON "signing_keys" USING btree ("algorithm","state") WHERE "signing_keys"."state" <> 'retired';

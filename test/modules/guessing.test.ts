@@ -1,0 +1,116 @@
+import { describe, expect, setSystemTime, test } from "bun:test";
+import { setPassword } from "../../src/modules/users/passwords.ts";
+import { findCredentials } from "../../src/modules/users/users.ts";
+import { addressOf, countOf, few, street, wrong } from "../support/street.ts";
+import { PASSWORD } from "../support/world.ts";
+
+describe("guessing", () => {
+  test("from 200 addresses at one account gets 30 tries, and keeps its owner's client out of nothing", async () => {
+    const { logIn } = await street();
+    const device = (await logIn("203.0.113.7")).headers.get("device-token") ?? "";
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, (_, number) => logIn(addressOf(number), wrong)),
+    );
+    expect([countOf(answers, 401), countOf(answers, 429)]).toEqual([30, 170]);
+    expect((await logIn("203.0.113.7")).status).toBe(429);
+    expect((await logIn("203.0.113.7", PASSWORD, device)).status).toBe(200);
+    // Who is known has shown that the account is in its owner's hands: nobody is kept waiting for the guesses of others.
+    expect((await logIn("203.0.113.8")).status).toBe(200);
+  });
+
+  test("at a name that nobody has looks the same", async () => {
+    const { post } = await street({ "login-account": few });
+    const guess = (number: number) =>
+      post("login", addressOf(number), { username: "nobody@example.com", password: wrong });
+    const answers = await Promise.all([1, 2, 3, 4, 5].map(guess));
+    expect([countOf(answers, 401), countOf(answers, 429)]).toEqual([3, 2]);
+  });
+
+  test("tells nothing of what is left to an account, which would tell whose it is", async () => {
+    const { post, logIn } = await street();
+    const device = (await logIn("203.0.113.7")).headers.get("device-token") ?? "";
+    const told = async (username: string, from: string) =>
+      (await post("login", from, { username, password: wrong })).headers.get("ratelimit");
+    const answersTo = async (names: string[], from: string) => {
+      const answers = [];
+      for (const name of names) answers.push(await told(name, from));
+      await logIn(addressOf(1), PASSWORD, device);
+      answers.push(await told(names[0] ?? "", from));
+      return answers;
+    };
+    const hers = await answersTo(["ada@example.com", "ada"], "198.51.100.1");
+    const nobodys = await answersTo(["nobody@example.com", "nobody"], "198.51.100.2");
+    expect(hers).toEqual(nobodys);
+  });
+
+  test("at one account under two names is counted once", async () => {
+    const { post } = await street({ "login-account": few });
+    const names = ["ada", "ADA@example.com", "ada@example.com", "Ada"];
+    const statuses = [];
+    for (const [number, username] of names.entries())
+      statuses.push((await post("login", addressOf(number), { username, password: wrong })).status);
+    expect(statuses).toEqual([401, 401, 401, 429]);
+  });
+
+  test("at many accounts from one address ends too, also from all over its /64, and a spoofed header does not help", async () => {
+    const { post } = await street({ "login-address": few });
+    const guess = (number: number, from: string) =>
+      post("login", from, { username: `user-${number}@example.com`, password: wrong });
+    const same = await Promise.all(
+      [1, 2, 3, 4, 5].map((number) => guess(number, `203.0.113.${number}, 198.51.100.1`)),
+    );
+    expect([countOf(same, 401), countOf(same, 429)]).toEqual([3, 2]);
+    const near = await Promise.all(
+      [1, 2, 3, 4].map((number) => guess(number, `2001:db8:1:2:${number}::${number}`)),
+    );
+    expect([countOf(near, 401), countOf(near, 429)]).toEqual([3, 1]);
+    expect((await guess(1, "2001:db8:1:3::1")).status).toBe(401);
+  });
+
+  test("a success in between begins the row of failures anew; too long a row leaves only known clients, until a reset", async () => {
+    const { ctx, logIn } = await street({ "login-streak": few });
+    const device = (await logIn(addressOf(0))).headers.get("device-token") ?? "";
+    for (const password of [wrong, wrong, PASSWORD, wrong, wrong, wrong])
+      expect((await logIn(addressOf(1), password)).status).toBe(password === wrong ? 401 : 200);
+    const refused = await logIn(addressOf(2));
+    expect([refused.status, refused.body.code]).toEqual([429, "too_many_requests"]);
+    expect(refused.body.detail).toContain("login-streak");
+    // The token of another account, or a forged one, makes nobody known.
+    const forged = `${device.slice(0, -4)}AAAA`;
+    expect((await logIn(addressOf(2), PASSWORD, forged)).status).toBe(429);
+    expect(
+      (await logIn(addressOf(2), PASSWORD, ctx.devices.sign(crypto.randomUUID()))).status,
+    ).toBe(429);
+    const user = await findCredentials(ctx, "ada@example.com");
+    if (!user) throw new Error("ada is gone");
+    await setPassword(ctx, { kind: "operator" }, { user, password: "another stable of horses" });
+    expect((await logIn(addressOf(2), "another stable of horses")).status).toBe(200);
+  });
+
+  test("a known client has its own ten tries, then five a minute, wherever it is", async () => {
+    const { logIn } = await street();
+    const device = (await logIn(addressOf(0))).headers.get("device-token") ?? "";
+    const guess = async (times: number) => {
+      const statuses = [];
+      for (let at = 0; at < times; at += 1)
+        statuses.push((await logIn(addressOf(at), wrong, device)).status);
+      return statuses.filter((status) => status === 401).length;
+    };
+    expect(await guess(12)).toBe(10);
+    setSystemTime(Date.now() + 61_000);
+    expect(await guess(7)).toBe(5);
+  });
+
+  test("at current_password with somebody's access token ends too", async () => {
+    const { person } = await street({ login: few });
+    const bob = await person("bob@example.com");
+    const change = () =>
+      bob.put("/users/me/password", {
+        current_password: wrong,
+        new_password: "a new stable of horses",
+      });
+    const statuses = [];
+    for (let at = 0; at < 4; at += 1) statuses.push((await change()).status);
+    expect(statuses).toEqual([401, 401, 401, 429]);
+  });
+});
