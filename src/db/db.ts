@@ -130,7 +130,7 @@ export function causeOf(error: unknown): { code?: string; constraint_name?: stri
 
 /** Codes of the driver, of sockets, and of PostgreSQL (appendix A) that mean: not now, perhaps later. */
 const outages =
-  /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH|EAI_AGAIN|08|53|57|25006|25P03|55P03)/;
+  /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH|EAI_AGAIN|08|40001|40P01|53|57|25006|25P03|55P03)/;
 
 /** True where the database is away, stopping, starting, full or too slow: the statement may well succeed later. */
 export const isOutage = (error: unknown): boolean => outages.test(causeOf(error).code ?? "");

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { readRefreshToken, writeRefreshToken } from "../../src/kit/refresh-token.ts";
+import { logIn } from "../../src/modules/auth/auth.ts";
 import { purgeSessions } from "../../src/modules/sessions/sessions.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
@@ -257,6 +258,19 @@ describe("sessions", () => {
       "session.started",
       "session.started",
     ]);
+  });
+
+  test("are no more than so many also where many sign in at once, and each of those is in", async () => {
+    const { ctx, person, sql } = await world({ sessionsPerAccount: 5, rateLimit: "off" });
+    await person();
+    // Nobody waits for a hash: all of them come to the database at the same moment.
+    const hashing = { ...ctx.hashing, pass: async <T>() => true as T };
+    const input = { username: "ada", password: PASSWORD };
+    for (let round = 0; round < 20; round += 1)
+      await Promise.all(
+        Array.from({ length: 20 }, () => logIn({ ...ctx, hashing }, { kind: "stranger" }, input)),
+      );
+    expect(await sql`select 1 from sessions`).toHaveLength(5);
   });
 
   test("end however many they are, each with its event", async () => {
