@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createDatabase } from "./database.ts";
 import type { FloodLoad, FloodResult } from "./flood.ts";
-import { registerPeople, signIn, signInBody, user } from "./people.ts";
+import { other, registerPeople, signIn, signInBody, user } from "./people.ts";
 import { type Binaries, quietSettings, startServer } from "./servers.ts";
 import type { Stage } from "./stage.ts";
 import type { Line } from "./table.ts";
@@ -25,7 +25,7 @@ export async function measureFloods(stage: Stage, binaries: Binaries): Promise<L
     return JSON.parse(await stage.run([process.execPath, join(import.meta.dir, "flood.ts"), spec]));
   };
   const signingIn = {
-    ...{ method: "POST" as const, path: "/api/v1/auth/login", body: signInBody(user), pauseMs: 0 },
+    ...{ method: "POST" as const, path: "/api/v1/auth/login", body: signInBody(other), pauseMs: 0 },
     ...{ headers: { "content-type": "application/json" }, connections: CONNECTIONS, requests: 0 },
   } as const;
   const reading = {

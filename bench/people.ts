@@ -7,6 +7,8 @@ const AT_ONCE = 4;
 /** Makes this superuser at Bunker's first start. */
 export const superuser = { email: "root@bench.example.org", password: PASSWORD };
 export const user = { email: "user-0@bench.example.org", password: PASSWORD };
+/** Somebody else, for what would end the sessions of whoever is looked at. */
+export const other = { email: "user-1@bench.example.org", password: PASSWORD };
 
 /** Registers enough people for a full page of the list. */
 export async function registerPeople(bunker: Server): Promise<void> {

@@ -1,5 +1,5 @@
 import { createDatabase } from "./database.ts";
-import { registerPeople, signIn, superuser, user } from "./people.ts";
+import { other, registerPeople, signIn, superuser, user } from "./people.ts";
 import type { Effort } from "./requests.ts";
 import { type Binaries, quietSettings, type Server, startServer } from "./servers.ts";
 import { type Stage, stop } from "./stage.ts";
@@ -7,7 +7,6 @@ import { type Line, median } from "./table.ts";
 
 const SAMPLES = 300;
 const APART_MOST = 0.05;
-const INACTIVE = "user-1@bench.example.org";
 
 /** Three kinds of failed sign-in, in turns: whoever measures their answers must not tell them apart. */
 export async function measureSameness(
@@ -23,8 +22,8 @@ export async function measureSameness(
     FIRST_SUPERUSER_PASSWORD: superuser.password,
   });
   await registerPeople(bunker);
-  await deactivate(bunker, INACTIVE);
-  const names = { wrong: user.email, unknown: "nobody@bench.example.org", inactive: INACTIVE };
+  await deactivate(bunker, other.email);
+  const names = { wrong: user.email, unknown: "nobody@bench.example.org", inactive: other.email };
   const times: Record<keyof typeof names, number[]> = { wrong: [], unknown: [], inactive: [] };
   const answers = new Set<string>();
   for (let sample = 0; sample < Math.ceil(SAMPLES * share); sample += 1)
