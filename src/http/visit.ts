@@ -17,7 +17,9 @@ export const DEVICE_HEADER = "device-token";
 const DEVICE_COOKIE = "bunker_device";
 const DEVICE_SECONDS = 400 * 86_400;
 
-const peers = new WeakMap<Request, string>();
+/** Kept on the request itself: a map of a thousand requests that nobody holds any more makes each collection of garbage slow. */
+const PEER = Symbol("peer");
+const peerOf = (request: Request & { [PEER]?: string }) => request[PEER];
 
 /**
  * Notes who is at the other end while that can be told: of a client that has hung up it cannot, and whoever hangs up at once
@@ -26,7 +28,7 @@ const peers = new WeakMap<Request, string>();
 export function notePeer({ request, server }: Pick<Visit, "request" | "server">): void {
   if (request.method === "GET") return;
   const address = server?.requestIP(request)?.address;
-  if (address) peers.set(request, address);
+  if (address) Object.assign(request, { [PEER]: address });
 }
 
 /** All who have hung up before anybody asked who they were count as one. */
@@ -46,7 +48,7 @@ export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
     log.warn({}, UNTRUSTED);
   };
   return ({ request, headers, set, server }: Visit, limits: readonly LimitName[]): Origin => {
-    const socket = peers.get(request) ?? server?.requestIP(request)?.address;
+    const socket = peerOf(request) ?? server?.requestIP(request)?.address;
     if (socket && headers["x-forwarded-for"]) warn(socket);
     const address = socket ? clientOf(socket, headers["x-forwarded-for"] ?? null) : null;
     return {

@@ -77,15 +77,14 @@ function start(
 ): Promise<Continuation> {
   return ctx.db.transaction(async (tx) => {
     // Hashing takes a while: a password that was changed meanwhile, or an account switched off, must not get a session
-    // behind the back of what ended the others. The lock makes whoever changes it wait, and end this session too; and of
-    // two sign-ins one comes after the other, so that both together end no more of the oldest sessions than they must.
+    // behind the back of what ended the others. The lock makes whoever changes it wait, and end this session too.
     const [still] = await tx
       .select({ id: users.id })
       .from(users)
       .where(
         and(eq(users.id, found.id), eq(users.passwordHash, found.passwordHash), users.isActive),
       )
-      .for("no key update");
+      .for(upgraded ? "update" : "share");
     if (!still) throw new Problem("invalid_credentials");
     if (upgraded)
       await tx.update(users).set({ passwordHash: upgraded }).where(eq(users.id, found.id));

@@ -35,7 +35,7 @@ export interface Continuation {
 type Transaction = Pick<Ctx, "config" | "now"> & { db: Db };
 
 /**
- * Starts a session for somebody who has just proved who they are, in the caller's transaction. Where that makes more of them
+ * Starts a session for somebody who has just proved who they are, in the caller's transaction. Where there are more of them
  * than an account may have, the longest unused end.
  */
 export async function startSession(
@@ -69,13 +69,20 @@ export async function startSession(
   return { userId, session: { id, createdAt: now }, refreshToken };
 }
 
-const beyond = ({ db }: Transaction, owner: string, kept: number) =>
-  db
+/** Past rows that somebody else is just ending: of many sign-ins at once none waits for another. */
+function beyond({ db }: Transaction, owner: string, kept: number) {
+  const unused = db
     .select({ id: sessions.id })
     .from(sessions)
     .where(eq(sessions.userId, owner))
     .orderBy(desc(sessions.lastUsedAt))
     .offset(kept);
+  return db
+    .select({ id: sessions.id })
+    .from(sessions)
+    .where(inArray(sessions.id, unused))
+    .for("update", { skipLocked: true });
+}
 
 /**
  * Spends a refresh token and answers its successor (RFC 9700, section 4.14.2). Throws `invalid_refresh_token` for
