@@ -7,6 +7,7 @@ import { type MigrationStatus, migrate } from "../db/migrate.ts";
 import { startJobs } from "../jobs.ts";
 import { isCompiled, version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
+import { tendMemory } from "../kit/memory.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
 import { prepareKeys } from "../modules/keys/keys.ts";
 import { createFirstSuperuser, hasSuperuser } from "../modules/users/first-superuser.ts";
@@ -32,9 +33,9 @@ export async function serve(config: Config): Promise<void> {
     print(await banner(wired, server));
     if (config.rateLimit === "off")
       wired.ctx.log.warn({}, "RATE_LIMIT=off: nothing limits how often anybody tries.");
-    const stopJobs = startJobs(wired.ctx);
+    const stops = [startJobs(wired.ctx), tendMemory()];
     await stopped;
-    stopJobs();
+    for (const stop of stops) stop();
     await drain(server);
   } finally {
     await wired.close();
