@@ -240,6 +240,23 @@ function looseEnd(signature: string): string {
   return `${signature.slice(0, -1)}${letters[last + 1]}`;
 }
 
+test("a token runs out to the second, also of somebody who is remembered", async () => {
+  const { person, pass } = await world();
+  const ada = await person();
+  const { iat, exp } = claimsOf(ada.token);
+  const until = (seconds: number) => pass(seconds * 1000 - Date.now());
+  for (const [seconds, status] of [
+    [iat, 200],
+    [exp - 1, 200],
+    [exp, 401],
+    [exp - 1, 200],
+    [exp + 1, 401],
+  ]) {
+    until(seconds ?? 0);
+    expect([seconds, (await ada.get("/users/me")).status]).toEqual([seconds, status]);
+  }
+});
+
 test("no credentials get a challenge without an error", async () => {
   const { send } = await world();
   for (const authorization of ["", "Basic YTpi", "Bearer", "Bearer ", "Token x"]) {
