@@ -1,12 +1,14 @@
 import { timingSafeEqual } from "node:crypto";
-import postgres from "postgres";
+import mended from "postgres";
+import published from "postgres-published";
 import { secretName } from "../src/kit/token-key.ts";
 
 /**
  * The limit: what Bun.serve and postgres.js cost alone, with no framework, no validation and no headers of ours. It
- * checks the same tokens and reads the same rows as Bunker. Settings: PORT, DATABASE_URL, SECRET_KEY.
+ * checks the same tokens and reads the same rows as Bunker. Settings: PORT, DATABASE_URL, SECRET_KEY, and DRIVER:
+ * `published` (postgres.js as npm has it) or `mended` (with the patch that Bunker has).
  */
-const { PORT, DATABASE_URL, SECRET_KEY } = process.env;
+const { PORT, DATABASE_URL, SECRET_KEY, DRIVER } = process.env;
 const POOL_SIZE = 10;
 const PAGE_SIZE = 100;
 const HEADER = Buffer.from(
@@ -18,6 +20,7 @@ interface UserRow {
   is_active: boolean;
 }
 
+const postgres = (DRIVER === "mended" ? mended : published) as typeof published;
 const sql = postgres(DATABASE_URL ?? "", { max: POOL_SIZE, fetch_types: false });
 const key = new TextEncoder().encode(SECRET_KEY);
 

@@ -30,11 +30,12 @@ const familyOf = (address: string) => (isIPv4(address) ? "ipv4" : "ipv6");
 
 const PRIVATE =
   "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 ::1/128 fc00::/7";
-const privateList = listOf(PRIVATE.split(" "));
+let privateList: BlockList | undefined;
 
 /** True for an address that no stranger comes from: of this machine, or of a private network. */
 export function isPrivate(text: string): boolean {
   const address = plain(text);
+  privateList ??= listOf(PRIVATE.split(" "));
   return address !== undefined && privateList.check(address, familyOf(address));
 }
 
