@@ -1,5 +1,5 @@
-import { expect, test } from "bun:test";
 import { heapStats } from "bun:jsc";
+import { expect, test } from "bun:test";
 import { join } from "node:path";
 
 test("the driver's queue takes no more room for having never been empty", async () => {
