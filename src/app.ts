@@ -14,7 +14,7 @@ import { keyRoutes } from "./modules/keys/routes.ts";
 import { metadataRoutes, oauthRoutes } from "./modules/oauth/routes.ts";
 import { sessionRoutes } from "./modules/sessions/routes.ts";
 import { meRoutes, ownAccountRoutes, userByIdRoutes, userRoutes } from "./modules/users/routes.ts";
-import { pageRoutes } from "./pages/routes.ts";
+import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 
 /** Where a body may be a form: OAuth's own endpoints. Everywhere else it is JSON. */
 const formPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
@@ -24,6 +24,7 @@ const rooms = (ctx: Ctx) =>
   new Elysia({ normalize: false })
     .use(healthRoutes(ctx))
     .use(pageRoutes(ctx))
+    .use(mailboxRoutes(ctx))
     .use(keyRoutes(ctx))
     .use(metadataRoutes(ctx))
     .use(oauthRoutes(ctx))

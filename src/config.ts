@@ -88,6 +88,10 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
     wrong.push(
       "DATABASE_CA_FILE checks nothing without sslmode=verify-full (or verify-ca) in DATABASE_URL",
     );
+  if (config.mailUrl?.startsWith("mailbox:") && config.environment === "production")
+    wrong.push(
+      "MAIL_URL=mailbox: shows mails to whoever is on this machine: only with BUNKER_ENV=development",
+    );
   if (isUnset("firstSuperuserEmail") && config.firstSuperuserPassword)
     wrong.push("FIRST_SUPERUSER_EMAIL is missing beside FIRST_SUPERUSER_PASSWORD");
   if (isUnset("firstSuperuserPassword") && config.firstSuperuserEmail)

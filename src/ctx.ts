@@ -7,7 +7,9 @@ import type { HashingGate } from "./kit/hashing-gate.ts";
 import type { KeyRing } from "./kit/key-ring.ts";
 import type { Ledger } from "./kit/limits.ts";
 import type { Log } from "./kit/log.ts";
+import type { Post } from "./kit/mail.ts";
 import type { PrincipalCache } from "./kit/principal-cache.ts";
+import type { Envelope } from "./kit/sealed.ts";
 import type { AccessTokens } from "./kit/token.ts";
 
 /** An account as everyone may handle it: without its hash, and without the keys that only the database compares. */
@@ -23,6 +25,9 @@ export interface Ctx {
   keyRing: KeyRing;
   limits: Limits;
   log: Log;
+  /** Missing where no setting says how mails go out: then they wait. */
+  mail: Post | undefined;
+  envelope: Envelope;
   hashing: HashingGate;
   now: () => Date;
   principals: PrincipalCache<Principal>;

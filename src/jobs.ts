@@ -2,6 +2,7 @@ import type { Ctx } from "./ctx.ts";
 import { purgeLimits } from "./db/limits/counts.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
 import { tendKeys } from "./modules/keys/keys.ts";
+import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
 
 interface Job {
@@ -18,6 +19,8 @@ const MINUTE_MS = 60_000;
 export const jobs: Record<string, Job> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
   "tend keys": { everyMs: 5_000, isUrgent: true, run: tendKeys },
+  "deliver mails": { everyMs: 1_000, isUrgent: true, run: deliverMails },
+  "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },
   "purge limits": { everyMs: 10 * MINUTE_MS, run: purgeLimits },
 };

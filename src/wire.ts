@@ -12,8 +12,10 @@ import { Exit } from "./kit/exit.ts";
 import { openHashingGate } from "./kit/hashing-gate.ts";
 import { type KeyRing, openKeyRing } from "./kit/key-ring.ts";
 import { type Log, openLog } from "./kit/log.ts";
+import type { MailAddress, Post } from "./kit/mail.ts";
 import { openPrincipalCache } from "./kit/principal-cache.ts";
-import { derivedKey, fingerprints, keptSecret, weaknessOf } from "./kit/secret.ts";
+import { envelopes } from "./kit/sealed.ts";
+import { derivedKey, derivedKeys, fingerprints, keptSecret, weaknessOf } from "./kit/secret.ts";
 import { accessTokens } from "./kit/token.ts";
 
 export interface Wired {
@@ -43,6 +45,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
     statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
   });
+  const mail = await postOf(config);
   const principals = openPrincipalCache<Principal>({
     size: config.principalCacheSize,
     heard: () => news.heard(),
@@ -54,6 +57,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     onChange: (userId) => (userId ? principals.forget(userId) : principals.forgetAll()),
   });
   const close = async () => {
+    mail?.close();
     await news.close();
     await database.close();
     await embedded?.close();
@@ -61,13 +65,13 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
   try {
     const secret = config.secretKey ?? makeOrReadSecret(config.dataDir);
     const secrets = [secret, ...config.secretKeys] as const;
-    const [deviceKey, ...olderKeys] = secrets.map((one) => derivedKey(one, "device tokens"));
     const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
     const now = () => new Date();
     const ctx: Ctx = {
       config,
       db: database.db,
-      devices: deviceTokens([deviceKey as Buffer, ...olderKeys]),
+      devices: deviceTokens(derivedKeys(secrets, "device tokens")),
+      envelope: envelopes(derivedKeys(secrets, "mails")),
       fingerprint: fingerprints(secret),
       keyRing,
       limits: openLimits({
@@ -78,6 +82,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
         now,
       }),
       log,
+      mail,
       hashing: openHashingGate({ ...gateBounds, cost: config.passwordHash }),
       now,
       principals,
@@ -100,6 +105,29 @@ async function embeddedOf(config: Config, command: string, log: Log) {
     maxConnections: config.databasePoolSize + SPARE_CONNECTIONS,
     warn: (sentence) => log.warn({}, sentence),
   });
+}
+
+/** Loaded where there is a way for mails to go; nothing is connected yet. */
+async function postOf(config: Config): Promise<Post | undefined> {
+  if (config.mailUrl === undefined) return undefined;
+  const { openMail } = await import("./adapters/mail.ts");
+  const { openRenderer } = await import("./modules/mail/render.ts");
+  const host = new URL(config.publicUrl).hostname;
+  const from = config.mailFrom ?? { name: config.brandName, address: `no-reply@${host}` };
+  const brand = { name: config.brandName, colour: config.brandColour, logo: config.brandLogo };
+  const transport = await openMail(config.mailUrl, {
+    dkim: dkimOf(config, from),
+    caFile: config.mailCaFile,
+  });
+  return { ...transport, from, render: openRenderer(brand, config.mailTemplates) };
+}
+
+function dkimOf(
+  { mailDkimKey: privateKey, mailDkimSelector: keySelector }: Config,
+  { address }: MailAddress,
+) {
+  const [, domainName = ""] = address.split("@");
+  return privateKey === undefined ? undefined : { domainName, keySelector, privateKey };
 }
 
 function tokensOf(config: Config, keys: KeyRing) {

@@ -121,6 +121,24 @@ const commands: Record<string, Command> = {
     words: [1, 1],
     run: async (typed) => (await import("./clients.ts")).remove(config(), typed),
   },
+  "mail list": {
+    usage: "mail list [--json]",
+    summary: "List the latest mails: which wait, were sent, or cannot be delivered, and why.",
+    options: { json },
+    run: async (typed) => (await import("./mail.ts")).list(config(), typed),
+  },
+  "mail retry": {
+    usage: "mail retry [ID]",
+    summary: "Try a mail again now that waits or could not be delivered; or all of them.",
+    words: [0, 1],
+    run: async (typed) => (await import("./mail.ts")).retry(config(), typed),
+  },
+  "mail test": {
+    usage: "mail test ADDRESS",
+    summary: "Send a mail at once, and say what the server answers.",
+    words: [1, 1],
+    run: async (typed) => (await import("./mail.ts")).test(config(), typed),
+  },
   config: {
     usage: "config [--json]",
     summary: "Show every setting, its value and where it came from; secrets are masked.",

@@ -131,6 +131,12 @@ async function drain(server: Server<unknown>): Promise<void> {
 /** How to call a command of this very program. */
 const self = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run start";
 
+const mailOf = ({ config, mail }: Ctx) => {
+  if (!mail) return "MAIL_URL is not set: mails wait";
+  if (mail.isMailbox) return `${config.publicUrl}/dev/mailbox`;
+  return `from ${mail.from.address} by ${new URL(config.mailUrl ?? "").host}`;
+};
+
 async function banner({ ctx }: Wired, server: Server<unknown>): Promise<string> {
   const { publicUrl } = ctx.config;
   const example = JSON.stringify({ email: "you@example.com", password: "a long pass phrase" });
@@ -139,6 +145,7 @@ async function banner({ ctx }: Wired, server: Server<unknown>): Promise<string> 
     `  API        ${publicUrl}  (listening on ${server.hostname}:${server.port})`,
     `  Docs       ${publicUrl}/docs`,
     `  Database   ${placeOf(ctx.config)}`,
+    `  Mail       ${mailOf(ctx)}`,
     ...((await hasSuperuser(ctx))
       ? []
       : [`  Superuser  none yet: register, then  ${self} users promote you@example.com`]),

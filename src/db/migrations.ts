@@ -9,6 +9,7 @@ import sql0006 from "../../drizzle/0006_clients.sql" with { type: "text" };
 import sql0007 from "../../drizzle/0007_versions.sql" with { type: "text" };
 import sql0008 from "../../drizzle/0008_idempotency.sql" with { type: "text" };
 import sql0009 from "../../drizzle/0009_one_key_in_each_state.sql" with { type: "text" };
+import sql0010 from "../../drizzle/0010_mails.sql" with { type: "text" };
 
 export interface Migration {
   tag: string;
@@ -26,4 +27,5 @@ export const migrations: Migration[] = [
   { tag: "0007_versions", sql: sql0007 },
   { tag: "0008_idempotency", sql: sql0008 },
   { tag: "0009_one_key_in_each_state", sql: sql0009 },
+  { tag: "0010_mails", sql: sql0010 },
 ];

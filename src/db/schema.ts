@@ -183,6 +183,34 @@ export const clients = pgTable(
   (table) => [check("clients_name_length", sql`length(${table.name}) between 1 and 100`)],
 );
 
+/** Mails that are to be sent, were sent, or cannot be. */
+export const mails = pgTable(
+  "mails",
+  {
+    /** Also the first half of its Message-ID, the same at each try. */
+    id: uuid("id").primaryKey(),
+    kind: text("kind").notNull(),
+    recipient: text("recipient").notNull(),
+    /** A BCP 47 language tag: what the recipient reads, if we have it. */
+    locale: text("locale"),
+    /** What is said in it, links and codes too, so nobody reads it in a copy of the database; gone when it was sent. */
+    sealed: bytes("sealed"),
+    state: text("state").notNull().default("waiting"),
+    tries: integer("tries").notNull().default(0),
+    /** When to try, or to try again if whoever tries now does not come back. */
+    dueAt: at("due_at"),
+    createdAt: at("created_at"),
+    endedAt: timestamp("ended_at", { withTimezone: true, precision: 3 }),
+    /** What the server said last. */
+    answer: text("answer"),
+  },
+  (table) => [
+    index("mails_due").on(table.dueAt).where(sql`${table.state} = 'waiting'`),
+    index("mails_ended_at").on(table.endedAt),
+    check("mails_state", sql`${table.state} in ('waiting', 'sent', 'dead')`),
+  ],
+);
+
 /** What was answered to requests that carried an Idempotency-Key (`http/idempotency`). */
 export const idempotency = pgTable(
   "idempotency",

@@ -1,13 +1,11 @@
 import {
-  createCipheriv,
-  createDecipheriv,
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
   type JsonWebKeyInput,
   type KeyObject,
-  randomBytes,
 } from "node:crypto";
+import { seal, unseal } from "./sealed.ts";
 import { derivedKey } from "./secret.ts";
 import {
   type Algorithm,
@@ -29,7 +27,7 @@ export interface StoredKey {
   algorithm: PairAlgorithm;
   state: "next" | "current" | "retired";
   publicJwk: Jwk;
-  /** The private part as PKCS #8: 12 bytes of nonce, the ciphertext of AES-256-GCM, 16 bytes of tag. */
+  /** The private part as PKCS #8, sealed (`kit/sealed`) under a name that is the key's. */
   wrapped: Buffer;
   /** The name of the secret under which it is wrapped. */
   wrappedBy: string;
@@ -57,9 +55,6 @@ export interface KeyRing {
   rewrapped: (stored: StoredKey) => StoredKey | undefined;
 }
 
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
-
 /** The keys of this process: the secrets that it was given, the first of which signs and wraps, and the pairs in the database. */
 export function openKeyRing({
   algorithm,
@@ -86,8 +81,8 @@ export function openKeyRing({
     if (key) opened.set(stored.kid, key);
     return key;
   };
-  const seal = (kid: string, privateKey: KeyObject): Pick<StoredKey, "wrapped" | "wrappedBy"> => ({
-    wrapped: wrap(kid, privateKey, wrappers.get(newest) as Buffer),
+  const sealed = (kid: string, key: KeyObject) => ({
+    wrapped: wrap(kid, key, wrappers.get(newest) as Buffer),
     wrappedBy: newest,
   });
 
@@ -126,12 +121,12 @@ export function openKeyRing({
       const { publicKey, privateKey } = pairOf(pairAlgorithm);
       opened.set(kid, privateKey);
       const publicJwk = publicKey.export({ format: "jwk" });
-      return { kid, algorithm: pairAlgorithm, state, publicJwk, ...seal(kid, privateKey) };
+      return { kid, algorithm: pairAlgorithm, state, publicJwk, ...sealed(kid, privateKey) };
     },
     isOpen: (stored) => open(stored) !== undefined,
     rewrapped: (stored) => {
       const key = stored.wrappedBy === newest ? undefined : open(stored);
-      return key && { ...stored, ...seal(stored.kid, key) };
+      return key && { ...stored, ...sealed(stored.kid, key) };
     },
   };
 }
@@ -149,23 +144,11 @@ const tokenKeyOf = (
   return pairKeyOf({ kid, algorithm, publicKey, privateKey });
 };
 
-/** The key's name is bound in: no row can be given another row's private part. */
-function wrap(kid: string, privateKey: KeyObject, wrapper: Buffer): Buffer {
-  const nonce = randomBytes(NONCE_BYTES);
-  const cipher = createCipheriv("aes-256-gcm", wrapper, nonce).setAAD(Buffer.from(kid));
-  const clear = privateKey.export({ format: "der", type: "pkcs8" });
-  return Buffer.concat([nonce, cipher.update(clear), cipher.final(), cipher.getAuthTag()]);
-}
+const wrap = (kid: string, privateKey: KeyObject, wrapper: Buffer): Buffer =>
+  seal(privateKey.export({ format: "der", type: "pkcs8" }), { key: wrapper, name: kid });
 
 /** Undefined where the bytes were tampered with. */
 function unwrap({ kid, wrapped }: StoredKey, wrapper: Buffer): KeyObject | undefined {
-  try {
-    const nonce = wrapped.subarray(0, NONCE_BYTES);
-    const cipher = createDecipheriv("aes-256-gcm", wrapper, nonce).setAAD(Buffer.from(kid));
-    cipher.setAuthTag(wrapped.subarray(-TAG_BYTES));
-    const clear = [cipher.update(wrapped.subarray(NONCE_BYTES, -TAG_BYTES)), cipher.final()];
-    return createPrivateKey({ key: Buffer.concat(clear), format: "der", type: "pkcs8" });
-  } catch {
-    return undefined;
-  }
+  const clear = unseal(wrapped, { key: wrapper, name: kid });
+  return clear && createPrivateKey({ key: clear, format: "der", type: "pkcs8" });
 }

@@ -39,6 +39,10 @@ export function isPrivate(text: string): boolean {
   return address !== undefined && privateList.check(address, familyOf(address));
 }
 
+/** True for an address of this machine itself. */
+export const isLoopback = (text: string): boolean =>
+  /^127\./.test(plain(text) ?? "") || plain(text) === "::1";
+
 /**
  * Finds who is at the far end of a chain of proxies: walks `X-Forwarded-For` from the right, where the nearest proxy has
  * written, for as long as it meets proxies that are trusted. What a client wrote there itself stands further left.

@@ -44,8 +44,17 @@ export function keptSecret(dataDir: string): string {
 /** A key for one purpose, which tells nothing of the secret or of another purpose's key (HKDF, RFC 5869). */
 export const derivedKey = (
   secret: string,
-  purpose: "device tokens" | "fingerprints" | "key names" | "limits" | "signing keys",
+  purpose: "device tokens" | "fingerprints" | "key names" | "limits" | "mails" | "signing keys",
 ): Buffer => Buffer.from(hkdfSync("sha256", secret, "", `bunker ${purpose}`, 32));
+
+/** The same of several secrets, the present one first. */
+export const derivedKeys = (
+  [secret, ...older]: readonly [string, ...string[]],
+  purpose: Parameters<typeof derivedKey>[1],
+): [Buffer, ...Buffer[]] => [
+  derivedKey(secret, purpose),
+  ...older.map((one) => derivedKey(one, purpose)),
+];
 
 /** Names a text so that nobody without the secret can try texts until one fits. */
 export const fingerprints = (secret: string) => {

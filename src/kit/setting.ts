@@ -1,4 +1,6 @@
-import { readFileSync } from "node:fs";
+import { createPrivateKey } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import type { MailAddress } from "./mail.ts";
 import { weaknessOf } from "./secret.ts";
 import type { HashCost } from "./stored-hash.ts";
 
@@ -45,6 +47,55 @@ export function httpUrl(value: string): string {
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.search || url.hash)
     throw new Error("must be a URL such as https://accounts.example.com");
   return value.replace(/\/+$/, "");
+}
+
+export function mailUrl(value: string): string {
+  const url = URL.parse(value);
+  if (url?.protocol === "mailbox:") return value;
+  if (!url || !/^smtps?:$/.test(url.protocol) || url.hostname === "")
+    throw new Error("must be a URL such as smtp://user:password@mail.example.com:587, or mailbox:");
+  if (![url.username, url.password].every(canDecode))
+    throw new Error("has a password whose special characters are not percent-encoded (@ is %40)");
+  const tls = url.searchParams.get("tls") ?? "off";
+  if (!["off", "required"].includes(tls))
+    throw new Error("has a ?tls that is neither off nor required");
+  return value;
+}
+
+/** `Name <address>`, or an address. */
+export function mailAddress(value: string): MailAddress {
+  const [, name = "", address = value] = /^"?([^"<>]*?)"?\s*<([^<>]+)>$/.exec(value) ?? [];
+  // A line break would begin another header.
+  if (!/^[^\s@<>]+@[^\s@<>]+$/.test(address) || /\p{Cc}/u.test(value))
+    throw new Error("must be such as: Example <no-reply@example.com>");
+  return { name: name.trim(), address };
+}
+
+export function privateKeyPem(value: string): string {
+  // Where it comes from a file of variables it has no line breaks.
+  const pem = value.replaceAll("\\n", "\n");
+  try {
+    createPrivateKey(pem);
+    return pem;
+  } catch {
+    throw new Error("must be a private key in PEM");
+  }
+}
+
+export function colour(value: string): string {
+  if (!/^#[0-9a-f]{6}$/i.test(value)) throw new Error("must be such as #1b1f24");
+  return value;
+}
+
+export function readableFolder(value: string): string {
+  try {
+    readdirSync(value);
+    return value;
+  } catch (error) {
+    throw new Error(
+      `names a folder that cannot be read (${(error as NodeJS.ErrnoException).code})`,
+    );
+  }
 }
 
 export const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"] as const;

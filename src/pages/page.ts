@@ -3,6 +3,7 @@ const style = `:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#
 body{margin:0;background:var(--paper);color:var(--ink);font:1rem/1.6 system-ui,sans-serif}
 main{max-width:38rem;margin:12vh auto;padding:0 1.5rem}
 h1{font-size:1.6rem;line-height:1.25;margin:.25rem 0 1rem}
+ul{padding-left:1.1rem}li{margin:.5rem 0}pre{white-space:pre-wrap;overflow-wrap:anywhere}
 .code,footer{color:var(--soft)}code{font-family:ui-monospace,monospace}a{color:inherit}`;
 
 /** Lets exactly our own style in, and nothing else from anywhere. */

@@ -1,7 +1,10 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { guard } from "../http/guard.ts";
+import type { Visit } from "../http/visit.ts";
 import { Problem, type ProblemCode, problems } from "../kit/problem.ts";
+import { listMails, readMail } from "../modules/mail/mail.ts";
+import { isAtThisMachine, mailboxPage, mailHeaders, mailPage, sourceOf } from "./mailbox.ts";
 import { icon, pageHeaders } from "./page.ts";
 import { problemPage } from "./problem.ts";
 
@@ -36,3 +39,52 @@ export const pageRoutes = (ctx: Ctx) =>
         detail: { hide: true },
       },
     );
+
+const ById = t.Object({ id: t.String({ maxLength: 64 }) });
+const hidden = { public: true as const, response: t.Any(), detail: { hide: true } };
+
+/** The mails of a Bunker in development, for whoever sits at the machine; for everybody else there is nothing here. */
+export const mailboxRoutes = (ctx: Ctx) => {
+  const isOpen = ctx.config.environment === "development" && ctx.mail?.isMailbox === true;
+  const passMachine = ({ request, headers, server }: Visit) => {
+    const peer = server?.requestIP(request)?.address;
+    if (!isOpen || !isAtThisMachine(peer, headers)) throw new Problem("not_found");
+  };
+  return new Elysia({ name: "mailbox", prefix: "/dev/mailbox" })
+    .use(guard(ctx))
+    .get(
+      "",
+      async ({ request, headers, set, server }) => {
+        passMachine({ request, headers, set, server });
+        return new Response(mailboxPage(await listMails(ctx)), { headers: pageHeaders });
+      },
+      hidden,
+    )
+    .get(
+      "/:id",
+      async ({ request, headers, set, server, params }) => {
+        passMachine({ request, headers, set, server });
+        const { letter, rendered } = await readMail(ctx, params.id);
+        return new Response(mailPage(letter, rendered), { headers: pageHeaders });
+      },
+      { ...hidden, params: ById },
+    )
+    .get(
+      "/:id/:part",
+      async ({ request, headers, set, server, params }) => {
+        passMachine({ request, headers, set, server });
+        const { letter, rendered } = await readMail(ctx, params.id);
+        if (params.part === "html") return new Response(rendered.html, { headers: mailHeaders });
+        return new Response(sourceOf(letter, rendered), {
+          headers: { "content-type": "text/plain; charset=utf-8" },
+        });
+      },
+      {
+        ...hidden,
+        params: t.Object({
+          ...ById.properties,
+          part: t.Union([t.Literal("html"), t.Literal("source")]),
+        }),
+      },
+    );
+};

@@ -9,9 +9,11 @@ import { deviceTokens } from "../../src/kit/device-token.ts";
 import { openHashingGate } from "../../src/kit/hashing-gate.ts";
 import { openKeyRing } from "../../src/kit/key-ring.ts";
 import { openPrincipalCache } from "../../src/kit/principal-cache.ts";
+import { envelopes } from "../../src/kit/sealed.ts";
 import { derivedKey, fingerprints } from "../../src/kit/secret.ts";
 import { accessTokens } from "../../src/kit/token.ts";
 import { prepareKeys } from "../../src/modules/keys/keys.ts";
+import { openRenderer } from "../../src/modules/mail/render.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
 import { atTheEnd, freshDatabase } from "./postgres.ts";
 
@@ -48,7 +50,7 @@ export interface Answer {
 
 /** A fresh, empty world: no rows, a clock to turn, people made through the API itself. */
 export async function world(settings: Partial<Config> = {}) {
-  await database.sql`truncate users, events, limits, signing_keys, clients, idempotency cascade`;
+  await database.sql`truncate users, events, limits, mails, signing_keys, clients, idempotency cascade`;
   const config: Config = { ...readConfig({ SECRET_KEY: SECRET }).config, ...settings };
   const logged: { fields: object; sentence: string }[] = [];
   const note = (fields: object, sentence: string) => void logged.push({ fields, sentence });
@@ -67,6 +69,12 @@ export async function world(settings: Partial<Config> = {}) {
       now: () => new Date(),
     }),
     log: { debug: note, info: note, warn: note, error: note },
+    mail: {
+      ...{ isMailbox: true, send: async () => "kept", close: () => {} },
+      from: { name: "Bunker", address: "no-reply@localhost" },
+      render: openRenderer({ name: "Bunker", colour: "#1b1f24", logo: undefined }, undefined),
+    },
+    envelope: envelopes([derivedKey(SECRET, "mails")]),
     hashing: openHashingGate({
       atOnce: 2,
       queueMax: 200,

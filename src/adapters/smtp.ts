@@ -1,0 +1,74 @@
+import { readFileSync } from "node:fs";
+import { createTransport } from "nodemailer";
+import { MailFailure, type MailTransport } from "../kit/mail.ts";
+import type { MailOptions } from "./mail.ts";
+
+const CONNECTIONS_MAX = 5;
+const CONNECT_MAX_MS = 5_000;
+const GREETING_MAX_MS = 10_000;
+const SILENCE_MAX_MS = 30_000;
+const ANSWER_MAX_LENGTH = 200;
+
+/**
+ * Mail by SMTP (RFC 5321), over a few connections that stay open. `smtps:` speaks TLS from the first byte, `smtp:` by STARTTLS
+ * where the server offers it; with a password, or `?tls=required`, it must. Certificates are verified.
+ */
+export function openSmtp(url: URL, { dkim, caFile }: MailOptions): MailTransport {
+  const hasPassword = url.username !== "";
+  const isPlain = url.searchParams.get("tls") === "off";
+  const transport = createTransport({
+    pool: true,
+    host: url.hostname.replace(/^\[|\]$/g, ""),
+    port: Number(url.port || (url.protocol === "smtps:" ? 465 : 587)),
+    secure: url.protocol === "smtps:",
+    ignoreTLS: isPlain,
+    requireTLS: !isPlain && (hasPassword || url.searchParams.get("tls") === "required"),
+    ...(hasPassword
+      ? { auth: { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) } }
+      : {}),
+    ...(dkim ? { dkim } : {}),
+    ...(caFile ? { tls: { ca: readFileSync(caFile, "utf8") } } : {}),
+    maxConnections: CONNECTIONS_MAX,
+    // Our own queue tries again.
+    maxRequeues: 0,
+    connectionTimeout: CONNECT_MAX_MS,
+    greetingTimeout: GREETING_MAX_MS,
+    socketTimeout: SILENCE_MAX_MS,
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
+  return {
+    isMailbox: false,
+    send: async ({ messageId, ...mail }) => {
+      try {
+        const { response } = await transport.sendMail({ ...mail, messageId: `<${messageId}>` });
+        return shown(response);
+      } catch (error) {
+        throw failureOf(error as SmtpError);
+      }
+    },
+    close: () => transport.close(),
+  };
+}
+
+interface SmtpError extends Error {
+  code?: string;
+  command?: string;
+  responseCode?: number;
+}
+
+/** Where it was not the mail that the server refused, but us or the connection, the next one fares no better. */
+function failureOf({ code = "", command = "", responseCode = 0, message }: SmtpError): MailFailure {
+  const answer = shown(`${code} ${message}`);
+  const isAboutMail = ["MAIL FROM", "RCPT TO", "DATA"].some((one) => command.startsWith(one));
+  if (!isAboutMail && code !== "EENVELOPE" && code !== "EMESSAGE")
+    return new MailFailure("away", answer);
+  return new MailFailure(responseCode >= 500 ? "refused" : "later", answer);
+}
+
+/** On one line, and without addresses: what a server answers is shown to whoever runs Bunker, and kept. */
+const shown = (text: string) =>
+  text
+    .replaceAll(/[^\s<>"]+@[^\s<>"]+/g, "…")
+    .replaceAll(/\s+/g, " ")
+    .slice(0, ANSWER_MAX_LENGTH);

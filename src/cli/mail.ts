@@ -1,0 +1,63 @@
+import type { Config } from "../config.ts";
+import type { Ctx } from "../ctx.ts";
+import { Exit } from "../kit/exit.ts";
+import { MailFailure, type Post } from "../kit/mail.ts";
+import { type Letter, listMails, retryMails } from "../modules/mail/mail.ts";
+import { readEmail } from "../modules/users/names.ts";
+import { print, type Typed } from "./terminal.ts";
+import { withDatabase } from "./with-database.ts";
+
+export const list = (config: Config, { flags }: Typed) =>
+  withDatabase(config, async (ctx) => {
+    const mails = await listMails(ctx);
+    if (flags["json"]) return print(JSON.stringify(mails.map(viewOf)));
+    if (mails.length === 0) print("There is no mail.");
+    for (const { id, createdAt, state, kind, recipient, answer } of mails)
+      print(
+        `${id}  ${createdAt.toISOString()}  ${state.padEnd(7)}  ${kind}  ${recipient}${answer ? `  ${answer}` : ""}`,
+      );
+  });
+
+export const retry = (config: Config, { words: [id] }: Typed) =>
+  withDatabase(config, async (ctx) => {
+    const retried = await retryMails(ctx, id);
+    print(`${retried} ${retried === 1 ? "mail is" : "mails are"} tried again by the server.`);
+  });
+
+/** Sends one at once, past the queue, and says what the server answered. */
+export const test = (config: Config, { words: [address = ""] }: Typed) =>
+  withDatabase(config, async (ctx) => {
+    const email = readEmail(address);
+    if (!("shown" in email)) throw new Exit("usage", `${address} ${email.detail}.`);
+    print(`${email.shown}: ${await sendTest(postOf(ctx), email.shown, config.publicUrl)}`);
+  });
+
+function postOf({ mail }: Ctx): Post {
+  if (mail) return mail;
+  throw new Exit("badConfiguration", "MAIL_URL is not set: mails wait until it is.");
+}
+
+async function sendTest(post: Post, to: string, link: string): Promise<string> {
+  const messageId = `${Bun.randomUUIDv7()}@${post.from.address.split("@")[1]}`;
+  try {
+    return await post.send({
+      ...post.render("test", null, { link }),
+      messageId,
+      from: post.from,
+      to,
+    });
+  } catch (error) {
+    if (!(error instanceof MailFailure)) throw error;
+    throw new Exit(
+      error.kind === "away" ? "unavailable" : "failed",
+      `The mail server did not take it: ${error.message}`,
+    );
+  }
+}
+
+const viewOf = ({ id, kind, recipient, state, tries, answer, ...times }: Letter) => ({
+  ...{ id, kind, recipient, state, tries, answer },
+  created_at: times.createdAt.toISOString(),
+  due_at: state === "waiting" ? times.dueAt.toISOString() : null,
+  ended_at: times.endedAt?.toISOString() ?? null,
+});

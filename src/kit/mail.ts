@@ -1,0 +1,52 @@
+/** A mailbox, and the name that stands before it. */
+export interface MailAddress {
+  name: string;
+  address: string;
+}
+
+/** What is said in a mail beside the words of its kind. */
+export interface MailContent {
+  link?: string | undefined;
+}
+
+export interface RenderedMail {
+  subject: string;
+  text: string;
+  html: string;
+}
+
+/** A mail as it goes out. Headers are text: whoever sends it encodes them (RFC 5322, RFC 2047). */
+export interface Mail extends RenderedMail {
+  /** Message-ID without its angle brackets: the same at each try, so that a server can tell a second one. */
+  messageId: string;
+  from: MailAddress;
+  to: string;
+}
+
+export interface MailTransport {
+  /** True where what was sent stays to be read here: the mailbox of a developer. */
+  isMailbox: boolean;
+  /** Hands a mail over, and answers what the server said. Throws a MailFailure. */
+  send: (mail: Mail) => Promise<string>;
+  close: () => void;
+}
+
+/** What sends mails, in whose name, and how it writes them. */
+export interface Post extends MailTransport {
+  from: MailAddress;
+  render: (kind: string, locale: string | null, content: MailContent) => RenderedMail;
+}
+
+/**
+ * Why a mail did not go out. `refused`: the server will not take this one (RFC 5321, 5yz); `later`: it may take it another time
+ * (4yz); `away`: the server is not there, and no other mail needs to be tried now.
+ */
+export class MailFailure extends Error {
+  readonly kind: "refused" | "later" | "away";
+
+  constructor(kind: "refused" | "later" | "away", answer: string) {
+    super(answer);
+    this.name = "MailFailure";
+    this.kind = kind;
+  }
+}

@@ -1,0 +1,163 @@
+import { and, desc, eq, getTableColumns, inArray, lt, lte, ne, sql } from "drizzle-orm";
+import type { Ctx } from "../../ctx.ts";
+import { mails } from "../../db/schema.ts";
+import { isId } from "../../kit/id.ts";
+import { type MailContent, MailFailure, type RenderedMail } from "../../kit/mail.ts";
+import { Problem } from "../../kit/problem.ts";
+import type { MailKind } from "./render.ts";
+
+type Row = typeof mails.$inferSelect;
+/** A mail without what it says. */
+export type Letter = Omit<Row, "sealed">;
+
+export interface NewMail extends MailContent {
+  kind: MailKind;
+  to: { email: string; locale: string | null };
+}
+
+/** Lets a mail go out when the caller's transaction has happened, and not otherwise: `ctx.db` is that transaction. */
+export async function enqueueMail(
+  ctx: Pick<Ctx, "db" | "envelope" | "now">,
+  { kind, to, ...content }: NewMail,
+): Promise<string> {
+  const now = ctx.now();
+  const id = Bun.randomUUIDv7("hex", now);
+  await ctx.db.insert(mails).values({
+    id,
+    kind,
+    recipient: to.email,
+    locale: to.locale,
+    sealed: ctx.envelope.seal(id, content),
+    dueAt: now,
+    createdAt: now,
+  });
+  return id;
+}
+
+type Postman = Pick<Ctx, "db" | "envelope" | "log" | "mail" | "now">;
+type Outcome = "sent" | MailFailure["kind"];
+
+const TAKEN_AT_ONCE = 20;
+
+/** Tries what is due, a few at a time. Answers how many; 0 where there is nothing to do, or nobody to send it. */
+export async function deliverMails(ctx: Postman): Promise<number> {
+  if (!ctx.mail) return 0;
+  const taken = await take(ctx);
+  const outcomes = await Promise.all(taken.map((row) => deliver(ctx, row)));
+  return outcomes.includes("away") ? 0 : taken.length;
+}
+
+const SECOND_MS = 1_000;
+const DAY_MS = 86_400 * SECOND_MS;
+/** Longer than the longest try: by then whoever took it has died, and it is tried again. */
+const LEASE_MS = 120 * SECOND_MS;
+
+/** One of several instances takes each. */
+async function take({ db, now }: Postman): Promise<Row[]> {
+  const time = now();
+  const due = db
+    .select({ id: mails.id })
+    .from(mails)
+    .where(and(eq(mails.state, "waiting"), lte(mails.dueAt, time)))
+    .orderBy(mails.dueAt)
+    .limit(TAKEN_AT_ONCE)
+    .for("update", { skipLocked: true });
+  return db
+    .update(mails)
+    .set({ tries: sql`${mails.tries} + 1`, dueAt: new Date(time.getTime() + LEASE_MS) })
+    .where(inArray(mails.id, due))
+    .returning();
+}
+
+/** After some three days a mail is dead: it is kept, and can be tried again by hand. */
+const TRIES_MAX = 84;
+const WAIT_MIN_MS = 2 * SECOND_MS;
+const WAIT_MAX_MS = 3_600 * SECOND_MS;
+
+async function deliver(ctx: Postman, row: Row): Promise<Outcome> {
+  const sent = await send(ctx, row);
+  const now = ctx.now();
+  const isSent = sent.outcome === "sent";
+  const isDead = sent.outcome === "refused" || (!isSent && row.tries >= TRIES_MAX);
+  const waitMs = Math.min(WAIT_MIN_MS * 2 ** (row.tries - 1), WAIT_MAX_MS);
+  const ended = { state: isDead ? "dead" : "sent", endedAt: now };
+  await ctx.db
+    .update(mails)
+    .set({
+      answer: sent.answer,
+      ...(isSent && !ctx.mail?.isMailbox ? { sealed: null } : {}),
+      ...(isDead || isSent ? ended : { dueAt: new Date(now.getTime() + waitMs) }),
+    })
+    .where(and(eq(mails.id, row.id), eq(mails.state, "waiting")));
+  if (isDead) ctx.log.warn({ mail_id: row.id, answer: sent.answer }, "A mail cannot be delivered.");
+  return sent.outcome;
+}
+
+async function send(
+  { envelope, mail }: Postman,
+  row: Row,
+): Promise<{ outcome: Outcome; answer: string }> {
+  const content = contentOf(envelope, row);
+  if (!mail || !content) return { outcome: "refused", answer: UNREADABLE };
+  try {
+    const letter = mail.render(row.kind, row.locale, content);
+    const messageId = `${row.id}@${mail.from.address.split("@")[1]}`;
+    const answer = await mail.send({ ...letter, messageId, from: mail.from, to: row.recipient });
+    return { outcome: "sent", answer };
+  } catch (error) {
+    if (!(error instanceof MailFailure)) throw error;
+    return { outcome: error.kind, answer: error.message };
+  }
+}
+
+const contentOf = (envelope: Ctx["envelope"], { id, sealed }: Row): MailContent | undefined =>
+  sealed ? (envelope.open(id, sealed) as MailContent | undefined) : undefined;
+const UNREADABLE = "It was sealed under another SECRET_KEY, which SECRET_KEYS does not list";
+
+const LISTED_MAX = 200;
+const { sealed, ...columns } = getTableColumns(mails);
+
+/** The latest mails, newest first. */
+export const listMails = ({ db }: Pick<Ctx, "db">): Promise<Letter[]> =>
+  db.select(columns).from(mails).orderBy(desc(mails.createdAt), desc(mails.id)).limit(LISTED_MAX);
+
+/** What a mail says, for the mailbox. Throws `not_found`, also where it is not kept any more. */
+export async function readMail(
+  ctx: Pick<Ctx, "db" | "envelope" | "mail">,
+  id: string,
+): Promise<{ letter: Letter; rendered: RenderedMail }> {
+  const [row] = isId(id) ? await ctx.db.select().from(mails).where(eq(mails.id, id)) : [];
+  const content = row && contentOf(ctx.envelope, row);
+  if (!row || !content || !ctx.mail) throw new Problem("not_found");
+  return { letter: row, rendered: ctx.mail.render(row.kind, row.locale, content) };
+}
+
+/** Tries a mail again now: one that is dead, or waits. Throws `not_found` where it was sent. Without an id: all of them. */
+export async function retryMails(
+  { db, now }: Pick<Ctx, "db" | "now">,
+  id: string | undefined,
+): Promise<number> {
+  if (id !== undefined && !isId(id)) throw new Problem("not_found");
+  const retried = await db
+    .update(mails)
+    .set({ state: "waiting", tries: 0, dueAt: now(), endedAt: null })
+    .where(and(ne(mails.state, "sent"), id === undefined ? undefined : eq(mails.id, id)))
+    .returning({ id: mails.id });
+  if (id !== undefined && retried.length === 0) throw new Problem("not_found");
+  return retried.length;
+}
+
+const KEPT_MS = 30 * DAY_MS;
+const PURGED_AT_ONCE = 500;
+
+/** Removes what was sent, or is dead, for a month, a few rows at a time, past rows that somebody else holds. Answers how many. */
+export async function purgeMails({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> {
+  const old = db
+    .select({ id: mails.id })
+    .from(mails)
+    .where(lt(mails.endedAt, new Date(now().getTime() - KEPT_MS)))
+    .limit(PURGED_AT_ONCE)
+    .for("update", { skipLocked: true });
+  const purged = await db.delete(mails).where(inArray(mails.id, old)).returning({ id: mails.id });
+  return purged.length;
+}

@@ -1,0 +1,99 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Post } from "../../kit/mail.ts";
+import { frame } from "./frame.ts";
+import german from "./words/de.json" with { type: "json" };
+import english from "./words/en.json" with { type: "json" };
+
+export type MailKind = keyof typeof english;
+export const mailKinds = Object.keys(english) as MailKind[];
+
+/** What one mail says. `{brand}` stands for the name of the service. */
+interface Words {
+  subject: string;
+  lines: string[];
+  /** What stands on the link, for kinds that have one. */
+  button?: string;
+  after: string[];
+}
+type Language = Record<MailKind, Words>;
+
+export interface Brand {
+  name: string;
+  colour: string;
+  logo: string | undefined;
+}
+
+/**
+ * Renders mails in the language of whoever reads them, or in English. A folder may hold other words (`en.json`, `de.json`, or
+ * another language), all of them or some, and another `frame.html`: see docs/mail.md.
+ */
+export function openRenderer(brand: Brand, folder: string | undefined): Post["render"] {
+  const languages = new Map<string, Language>();
+  const languageOf = (locale: string | null): [string, Language] => {
+    const name = /^[a-z]{2,3}/.exec(locale?.toLowerCase() ?? "")?.[0] ?? "en";
+    const known = languages.get(name) ?? readLanguage(name, folder);
+    if (!known) return languageOf("en");
+    languages.set(name, known);
+    return [name, known];
+  };
+  const shell = fileIn(folder, "frame.html") ?? frame;
+  const fill = (text: string) => text.replaceAll("{brand}", brand.name);
+
+  return (kind, locale, { link }) => {
+    const [lang, language] = languageOf(locale);
+    const { subject, lines, button, after } = language[kind as MailKind];
+    const above = lines.map(fill);
+    const below = after.map(fill);
+    const label = link && button ? fill(button) : undefined;
+    const content = [
+      ...above.map(paragraph),
+      ...(link && label ? [buttonOf(link, label, brand.colour)] : []),
+      ...below.map(quiet),
+    ].join("\n");
+    const parts = { lang, subject: escaped(fill(subject)), head: headOf(brand), content };
+    return {
+      subject: fill(subject),
+      text: `${[...above, ...(link ? [link] : []), ...below].join("\n\n")}\n`,
+      html: shell.replaceAll(
+        /\{(lang|subject|head|content)\}/g,
+        (_, name: keyof typeof parts) => parts[name],
+      ),
+    };
+  };
+}
+
+const own: Record<string, Language> = { en: english, de: german };
+
+/** Our words with those of the folder laid over them; a language that only the folder has may leave out what English then says. */
+function readLanguage(name: string, folder: string | undefined): Language | undefined {
+  const text = fileIn(folder, `${name}.json`);
+  if (text === undefined) return own[name];
+  const theirs: Partial<Record<MailKind, Partial<Words>>> = JSON.parse(text);
+  const base = own[name] ?? english;
+  const laid = mailKinds.map((kind) => [kind, { ...base[kind], ...theirs[kind] }]);
+  return Object.fromEntries(laid);
+}
+
+function fileIn(folder: string | undefined, name: string): string | undefined {
+  if (folder === undefined) return undefined;
+  try {
+    return readFileSync(join(folder, name), "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+const escaped = (text: string) =>
+  text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
+const paragraph = (text: string) => `<p style="margin:0 0 16px">${escaped(text)}</p>`;
+const quiet = (text: string) =>
+  `<p style="margin:0 0 8px;font-size:14px;opacity:.75">${escaped(text)}</p>`;
+const headOf = ({ name, logo }: Brand) =>
+  logo
+    ? `<img src="${escaped(logo)}" alt="${escaped(name)}" height="36" style="border:0">`
+    : escaped(name);
+const buttonOf = (link: string, label: string, colour: string) =>
+  `<p style="margin:24px 0"><a href="${escaped(link)}" style="display:inline-block;padding:12px 20px;border-radius:8px;background:${colour};color:#fff;text-decoration:none;font-weight:600">${escaped(label)}</a></p>
+<p style="margin:0 0 24px;font-size:13px;opacity:.75;word-break:break-all">${escaped(link)}</p>`;

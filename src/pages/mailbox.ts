@@ -1,0 +1,53 @@
+import type { RenderedMail } from "../kit/mail.ts";
+import { isLoopback } from "../kit/network.ts";
+import type { Letter } from "../modules/mail/mail.ts";
+import { escaped, page } from "./page.ts";
+
+const FORWARDED = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+
+/** True for somebody at this very machine, and not for a proxy on it that passes somebody else on. */
+export const isAtThisMachine = (
+  peer: string | undefined,
+  headers: Record<string, string | undefined>,
+): boolean =>
+  peer !== undefined && isLoopback(peer) && FORWARDED.every((name) => headers[name] === undefined);
+
+const rowOf = ({ id, recipient, kind, createdAt, state }: Letter) =>
+  `<li><a href="/dev/mailbox/${id}">${escaped(kind.replaceAll("_", " "))}</a> to ${escaped(recipient)}<br><span class="code">${createdAt.toISOString()} · ${escaped(state)}</span></li>`;
+
+export const mailboxPage = (mails: Letter[]): string =>
+  page(
+    "Mailbox",
+    `<h1>Mailbox</h1><p>Mails of this Bunker, which is in development: nothing leaves this machine.</p>${
+      mails.length === 0 ? "<p>There is none yet.</p>" : `<ul>${mails.map(rowOf).join("")}</ul>`
+    }`,
+  );
+
+const linked = (text: string) =>
+  escaped(text).replaceAll(
+    /https?:&#47;&#47;\S+|https?:\/\/\S+/g,
+    (url) => `<a href="${url}">${url}</a>`,
+  );
+
+export const mailPage = (
+  { id, recipient, createdAt, state, answer }: Letter,
+  { subject, text }: RenderedMail,
+): string =>
+  page(
+    subject,
+    `<p class="code"><a href="/dev/mailbox">Mailbox</a> · ${createdAt.toISOString()} · ${escaped(state)}${answer ? ` · ${escaped(answer)}` : ""}</p>
+<h1>${escaped(subject)}</h1><p>To ${escaped(recipient)}</p><pre>${linked(text)}</pre>
+<p><a href="/dev/mailbox/${id}/html">As HTML</a> · <a href="/dev/mailbox/${id}/source">Source</a></p>`,
+  );
+
+/** A mail's own HTML brings its styles in place, and pictures from elsewhere. */
+export const mailHeaders = {
+  "content-type": "text/html; charset=utf-8",
+  "content-security-policy":
+    "default-src 'none'; img-src https: data:; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+};
+
+export const sourceOf = (
+  { id, recipient }: Letter,
+  { subject, text, html }: RenderedMail,
+): string => `Message-ID: <${id}@…>\nTo: ${recipient}\nSubject: ${subject}\n\n${text}\n\n${html}`;

@@ -1,0 +1,190 @@
+import { afterEach, expect, setSystemTime, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openMail } from "../../src/adapters/mail.ts";
+import type { Post } from "../../src/kit/mail.ts";
+import {
+  deliverMails,
+  enqueueMail,
+  listMails,
+  purgeMails,
+  retryMails,
+} from "../../src/modules/mail/mail.ts";
+import { mailKinds, openRenderer } from "../../src/modules/mail/render.ts";
+import { type MailServer, mailServer, SECRET_WORD, USER } from "../support/smtp.ts";
+import { world } from "../support/world.ts";
+
+const closing: { close: () => unknown }[] = [];
+afterEach(async () => {
+  for (const one of closing.splice(0)) await one.close();
+});
+
+const LINK = "https://accounts.example.com/reset-password?token=ot_secret";
+const ada = { email: "ada@example.com", locale: null };
+
+/** A world whose mails go to a real server. */
+async function office(settings: { port?: number; caFile?: string } = {}) {
+  const here = await world();
+  const server = await mailServer(settings.port);
+  closing.push(server);
+  const ctx = { ...here.ctx, mail: await postTo(server, here.ctx.mail as Post) };
+  const enqueue = (more: Partial<Parameters<typeof enqueueMail>[1]> = {}) =>
+    enqueueMail(ctx, { kind: "reset_password", to: ada, link: LINK, ...more });
+  const states = async () => (await listMails(ctx)).map(({ state }) => state);
+  return { ...here, ctx, server, enqueue, states };
+}
+
+async function postTo(
+  { port, caFile }: Pick<MailServer, "port" | "caFile">,
+  post: Post,
+  secret = SECRET_WORD,
+): Promise<Post> {
+  const url = `smtp://${USER}:${encodeURIComponent(secret)}@localhost:${port}`;
+  const transport = await openMail(url, { caFile });
+  closing.unshift(transport);
+  return { ...post, ...transport };
+}
+
+test("a mail goes out by STARTTLS and with a password, in the reader's language, and then nothing keeps what it said", async () => {
+  const { ctx, server, enqueue, states, sql } = await office();
+  const id = await enqueue();
+  await enqueue({ to: { email: "bert@example.com", locale: "de-AT" } });
+  await enqueue({ to: { email: "carla@example.com", locale: "pt-BR" } });
+  const kept = JSON.stringify(await sql`select encode(sealed, 'escape') from mails`);
+  expect(kept).not.toContain("ot_secret");
+  expect(await deliverMails(ctx)).toBe(3);
+  expect(await deliverMails(ctx)).toBe(0);
+  const sources = new Map(server.received.map(({ to, source }) => [to[0], source]));
+  expect(sources.get("ada@example.com")).toContain(`Message-ID: <${id}@localhost>`);
+  expect(sources.get("ada@example.com")).toContain("Subject: Choose a new password");
+  expect(sources.get("ada@example.com")).toContain(`From: Bunker <no-reply@localhost>`);
+  expect(sources.get("bert@example.com")).toMatch(
+    /Subject: =\?UTF-8\?Q\?W=C3=A4hle_ein_neues|W.*hle/,
+  );
+  expect(sources.get("carla@example.com")).toContain("Subject: Choose a new password");
+  expect(await states()).toEqual(["sent", "sent", "sent"]);
+  expect(await sql`select 1 from mails where sealed is not null`).toHaveLength(0);
+});
+
+test("while the server is away mails wait, and each goes out once when it is back, whoever of several sends it", async () => {
+  const { ctx, server, enqueue, states } = await office();
+  const { port } = server;
+  await server.close();
+  for (let n = 0; n < 30; n += 1) await enqueue({ to: { ...ada, email: `p${n}@example.com` } });
+  expect(await deliverMails(ctx)).toBe(0);
+  expect(new Set(await states())).toEqual(new Set(["waiting"]));
+  const back = await mailServer(port);
+  closing.push(back);
+  const post = await postTo(back, ctx.mail);
+  setSystemTime(Date.now() + 10_000);
+  const instances = [1, 2, 3, 4].map(() => ({ ...ctx, mail: post }));
+  for (let turn = 0; turn < 3; turn += 1) await Promise.all(instances.map(deliverMails));
+  expect(back.received.map(({ to }) => to[0]).sort()).toEqual(
+    Array.from({ length: 30 }, (_, n) => `p${n}@example.com`).sort(),
+  );
+  expect(new Set(await states())).toEqual(new Set(["sent"]));
+});
+
+test("a mail that the server will not take is dead, with its answer, until somebody tries it again", async () => {
+  const { ctx, server, enqueue, states, logged } = await office();
+  const id = await enqueue();
+  server.refuse(550);
+  await deliverMails(ctx);
+  const [dead] = await listMails(ctx);
+  expect([dead?.state, dead?.answer]).toEqual(["dead", expect.stringContaining("550")]);
+  expect(JSON.stringify([dead?.answer, logged])).not.toContain("ada@example.com");
+  server.refuse(undefined);
+  expect(await deliverMails(ctx)).toBe(0);
+  expect(await retryMails(ctx, id)).toBe(1);
+  expect(await deliverMails(ctx)).toBe(1);
+  expect(await states()).toEqual(["sent"]);
+  expect(retryMails(ctx, id)).rejects.toMatchObject({ code: "not_found" });
+});
+
+test("a mail that the server does not take now is tried again, ever later, and at last no more", async () => {
+  const { ctx, server, enqueue, sql, states } = await office();
+  await enqueue();
+  server.refuse(451);
+  for (const seconds of [2, 4, 8]) {
+    await deliverMails(ctx);
+    const [{ wait } = { wait: 0 }] =
+      await sql`select round(extract(epoch from due_at - ${new Date().toISOString()}::timestamptz))::int as wait from mails`;
+    expect(wait).toBe(seconds);
+    expect(await deliverMails(ctx)).toBe(0);
+    setSystemTime(Date.now() + seconds * 1_000 + 500);
+  }
+  await sql`update mails set tries = 83`;
+  await deliverMails(ctx);
+  expect(await states()).toEqual(["dead"]);
+});
+
+test("who dies between sending and writing it down is followed by another after a while, with the same Message-ID", async () => {
+  const { ctx, server, enqueue } = await office();
+  const id = await enqueue();
+  const dying = {
+    ...ctx.mail,
+    send: async (mail: Parameters<Post["send"]>[0]) => {
+      await ctx.mail.send(mail);
+      throw new Error("killed");
+    },
+  };
+  expect(deliverMails({ ...ctx, mail: dying })).rejects.toThrow("killed");
+  await Bun.sleep(100);
+  expect(await deliverMails(ctx)).toBe(0);
+  setSystemTime(Date.now() + 121_000);
+  expect(await deliverMails(ctx)).toBe(1);
+  expect(server.received.map(({ source }) => source.includes(`<${id}@localhost>`))).toEqual([
+    true,
+    true,
+  ]);
+});
+
+test("a server that is not who it says, or wants another password, gets nothing, and mails wait", async () => {
+  const { ctx, server, enqueue, states } = await office();
+  await enqueue();
+  const other = await mailServer();
+  closing.push(other);
+  for (const post of [
+    await postTo({ port: server.port, caFile: other.caFile }, ctx.mail),
+    await postTo(server, ctx.mail, "wrong"),
+  ]) {
+    await deliverMails({ ...ctx, mail: post });
+    setSystemTime(Date.now() + 60_000);
+  }
+  expect([server.received, await states()]).toEqual([[], ["waiting"]]);
+});
+
+test("every language says everything, and a folder says it otherwise", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "bunker-words-"));
+  closing.push({ close: () => rmSync(folder, { recursive: true }) });
+  writeFileSync(join(folder, "fr.json"), '{"test":{"subject":"Un courriel de {brand}"}}');
+  writeFileSync(join(folder, "frame.html"), "<p>{subject}</p>{content}");
+  const brand = { name: "Cats & <Dogs>", colour: "#123456", logo: undefined };
+  const [plain, themed] = [undefined, folder].map((where) => openRenderer(brand, where));
+  for (const locale of ["en", "de", "fr", "xx", null])
+    for (const kind of mailKinds)
+      for (const render of [plain, themed]) {
+        const { subject, text, html } = render?.(kind, locale, { link: LINK }) ?? {};
+        expect(`${subject}${text}${html}`).not.toMatch(/undefined|\{[a-z]+\}/);
+        expect(html).not.toContain("<Dogs>");
+      }
+  const german = plain?.("test", "de-AT", {});
+  expect(german?.subject).toBe("Eine E-Mail von Cats & <Dogs>");
+  const french = themed?.("test", "fr-CA", { link: LINK });
+  expect([french?.subject, french?.html]).toEqual([
+    "Un courriel de Cats & <Dogs>",
+    expect.stringMatching(/^<p>Un courriel de Cats &#38; &#60;Dogs&#62;<\/p>/),
+  ]);
+  expect(Object.keys(german ?? {})).toEqual(["subject", "text", "html"]);
+});
+
+test("sent mails are kept for a month", async () => {
+  const { ctx, enqueue } = await office();
+  await enqueue();
+  await deliverMails(ctx);
+  setSystemTime(Date.now() + 29 * 86_400_000);
+  expect(await purgeMails(ctx)).toBe(0);
+  setSystemTime(Date.now() + 2 * 86_400_000);
+  expect(await purgeMails(ctx)).toBe(1);
+});

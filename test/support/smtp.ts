@@ -1,0 +1,69 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { SMTPServer } from "smtp-server";
+
+/** A mail as a server has received it. */
+export interface Received {
+  to: string[];
+  source: string;
+}
+
+export interface MailServer {
+  port: number;
+  received: Received[];
+  caFile: string;
+  /** What it answers from now on to whom a mail is for; undefined: it takes all. */
+  refuse: (code: number | undefined) => void;
+  close: () => Promise<void>;
+}
+
+export const USER = "bunker";
+export const SECRET_WORD = "p@ss word";
+
+/** A real mail server on this machine, with STARTTLS by a certificate of its own, which wants a password. */
+export async function mailServer(port = 0): Promise<MailServer> {
+  const folder = mkdtempSync(join(tmpdir(), "bunker-smtp-"));
+  const [keyFile, caFile] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  execFileSync(
+    "openssl",
+    [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+      ...["-keyout", keyFile, "-out", caFile, "-days", "2", "-subj", "/CN=localhost"],
+      ...["-addext", "subjectAltName=DNS:localhost"],
+    ],
+    { stdio: "ignore" },
+  );
+  const received: Received[] = [];
+  let refusal: number | undefined;
+  const server = new SMTPServer({
+    ...{ key: readFileSync(keyFile), cert: readFileSync(caFile), authMethods: ["PLAIN"] },
+    onAuth: ({ username, password }, _, done) =>
+      username === USER && password === SECRET_WORD
+        ? done(null, { user: username })
+        : done(new Error("no")),
+    onRcptTo: (_, __, done) =>
+      refusal === undefined
+        ? done()
+        : done(Object.assign(new Error("not here"), { responseCode: refusal })),
+    onData: async (stream, { envelope }, done) => {
+      const source = (await new Response(stream as never).text()).toString();
+      received.push({ to: envelope.rcptTo.map(({ address }) => address), source });
+      done();
+    },
+  });
+  await new Promise<void>((listening) => server.listen(port, "127.0.0.1", listening));
+  const address = server.server.address();
+  return {
+    port: typeof address === "object" && address ? address.port : 0,
+    ...{ received, caFile },
+    refuse: (code) => {
+      refusal = code;
+    },
+    close: async () => {
+      await new Promise<void>((closed) => server.close(closed));
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
