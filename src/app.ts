@@ -16,7 +16,7 @@ import { sessionRoutes } from "./modules/sessions/routes.ts";
 import { meRoutes, ownAccountRoutes, userByIdRoutes, userRoutes } from "./modules/users/routes.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 
-/** Where a body may be a form: OAuth's own endpoints. Everywhere else it is JSON. */
+/** Where a body may be a form: at the sign-in, and at OAuth's own endpoints. Everywhere else it is JSON. */
 const formPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
 
 /** What there is to call, and the shape of every refusal. */

@@ -142,7 +142,7 @@ export const settings = {
   }),
   sessionsPerAccount: setting({
     name: "SESSIONS_PER_ACCOUNT",
-    doc: "How many sessions one account has at most: a sign-in beyond ends the one that was unused for longest.",
+    doc: "How many sessions one account keeps: a sign-in beyond ends those that were unused for longest. Of many sign-ins at once all are let in, and the next one ends what is too many.",
     parse: integer(1, 10_000),
     fallback: () => 100,
   }),

@@ -10,9 +10,11 @@ import {
 import { print, type Typed } from "./terminal.ts";
 import { withDatabase } from "./with-database.ts";
 
+const operator = { kind: "operator" } as const;
+
 export const create = (config: Config, { words: [name = ""], flags }: Typed) =>
   withDatabase(config, async (ctx) => {
-    const { client, secret } = await createClient(ctx, name);
+    const { client, secret } = await createClient(ctx, operator, name);
     if (flags["json"]) return print(JSON.stringify({ ...viewOf(client), client_secret: secret }));
     print(`client_id      ${client.id}\nclient_secret  ${secret}\nThe secret is not shown again.`);
   });
@@ -29,10 +31,10 @@ export const list = (config: Config, { flags }: Typed) =>
 export const rotate = (config: Config, { words: [id = ""], flags }: Typed) =>
   withDatabase(config, async (ctx) => {
     if (flags["finish"]) {
-      await finishRotation(ctx, id);
+      await finishRotation(ctx, operator, id);
       return print("Only the newest secret is good from now on.");
     }
-    const secret = await rotateSecret(ctx, id);
+    const secret = await rotateSecret(ctx, operator, id);
     print(
       `client_secret  ${secret}\nThe one before is good, too, until: bunker clients rotate ${id} --finish`,
     );
@@ -40,7 +42,7 @@ export const rotate = (config: Config, { words: [id = ""], flags }: Typed) =>
 
 export const remove = (config: Config, { words: [id = ""] }: Typed) =>
   withDatabase(config, async (ctx) => {
-    await deleteClient(ctx, id);
+    await deleteClient(ctx, operator, id);
     print(`Deleted ${id}. Other services may take its access tokens until they run out.`);
   });
 

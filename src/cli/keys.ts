@@ -4,6 +4,8 @@ import { listKeys, retireKey, rotateKeys } from "../modules/keys/keys.ts";
 import { print, type Typed } from "./terminal.ts";
 import { withDatabase } from "./with-database.ts";
 
+const operator = { kind: "operator" } as const;
+
 /** Every key; what signs is the one that is current and of today's ALGORITHM. */
 export const list = (config: Config, { flags }: Typed) =>
   withDatabase(config, async (ctx) => {
@@ -12,14 +14,14 @@ export const list = (config: Config, { flags }: Typed) =>
 
 export const rotate = (config: Config, { flags }: Typed) =>
   withDatabase(config, async (ctx) => {
-    await rotateKeys(ctx, { isUrgent: flags["now"] === true });
+    await rotateKeys(ctx, operator, { isUrgent: flags["now"] === true });
     await show(ctx, false);
     print("Running servers take this in within five seconds.");
   });
 
 export const retire = (config: Config, { words: [kid = ""] }: Typed) =>
   withDatabase(config, async (ctx) => {
-    await retireKey(ctx, kid);
+    await retireKey(ctx, operator, kid);
     print(`Retired ${kid}: what it signed is refused within five seconds.`);
   });
 

@@ -2,7 +2,7 @@ import { Exit } from "../kit/exit.ts";
 import type { HashCost } from "../kit/stored-hash.ts";
 import { print, type Typed } from "./terminal.ts";
 
-/** From the weakest that is allowed (OWASP) to what a server for many can hardly afford. */
+/** From what is usual (OWASP) to what a server for many can hardly afford. */
 const candidates: HashCost[] = [
   { kibibytes: 19_456, passes: 2 },
   { kibibytes: 32_768, passes: 2 },
@@ -34,7 +34,7 @@ export async function calibrate({ flags }: Typed): Promise<void> {
   for (const { kibibytes, passes, milliseconds } of measured)
     print(`${milliseconds.toFixed(0).padStart(5)} ms  m=${kibibytes},t=${passes}`);
   if ((proposed?.milliseconds ?? 0) > target)
-    print(`Even the weakest that is allowed takes longer than ${target} ms here.`);
+    print(`Even the usual one takes longer than ${target} ms here.`);
   print(`PASSWORD_HASH=${setting}`);
 }
 

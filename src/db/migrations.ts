@@ -10,6 +10,7 @@ import sql0007 from "../../drizzle/0007_versions.sql" with { type: "text" };
 import sql0008 from "../../drizzle/0008_idempotency.sql" with { type: "text" };
 import sql0009 from "../../drizzle/0009_one_key_in_each_state.sql" with { type: "text" };
 import sql0010 from "../../drizzle/0010_mails.sql" with { type: "text" };
+import sql0011 from "../../drizzle/0011_events_about_keys.sql" with { type: "text" };
 
 export interface Migration {
   tag: string;
@@ -28,4 +29,5 @@ export const migrations: Migration[] = [
   { tag: "0008_idempotency", sql: sql0008 },
   { tag: "0009_one_key_in_each_state", sql: sql0009 },
   { tag: "0010_mails", sql: sql0010 },
+  { tag: "0011_events_about_keys", sql: sql0011 },
 ];

@@ -109,8 +109,8 @@ export const events = pgTable(
     /** Who did it: `stranger`, `user` (then `actor_id`) or `operator`. */
     actorKind: text("actor_kind").notNull(),
     actorId: uuid("actor_id"),
-    /** The account that it is about. */
-    subjectId: uuid("subject_id").notNull(),
+    /** The account, or the OAuth client, that it is about; missing where it is about all of them. */
+    subjectId: uuid("subject_id"),
     address: text("address"),
     userAgent: text("user_agent"),
     requestId: text("request_id"),

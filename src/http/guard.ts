@@ -31,7 +31,7 @@ interface Admission {
   limits?: readonly LimitName[];
 }
 
-/** Every request of somebody who is signed in counts against the first, every one without a good token against the second. */
+/** On routes that want a token: every request of somebody who is signed in counts against the first, every other against the second. */
 const general: readonly LimitName[] = ["requests", "requests-stranger"];
 
 /**

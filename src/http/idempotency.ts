@@ -18,7 +18,7 @@ export interface Retryable extends Pick<Visit, "headers" | "set"> {
 }
 
 const KEEP_MS = 86_400_000;
-/** Work that has not ended by then was cut off: whoever comes next does it. No request takes so long. */
+/** Work that has not ended by then was cut off: whoever comes next does it. */
 const CLAIM_MS = 20_000;
 const SHAPE = /^[\x21-\x7e]{1,255}$/;
 /** What says nothing of the request itself: the next one may fare otherwise. */

@@ -84,17 +84,26 @@ export function rememberDevice(
     `${DEVICE_COOKIE}=${token}; Path=/api/v1/auth/login; Max-Age=${DEVICE_SECONDS}; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
 }
 
-/** RateLimit and RateLimit-Policy as draft-ietf-httpapi-ratelimit-headers has them: `q` in `w` seconds, `r` left, more in `t`. */
+/**
+ * RateLimit and RateLimit-Policy as draft-ietf-httpapi-ratelimit-headers has them: `q` in `w` seconds, `r` left, more in `t`. A
+ * request may meet limits one after the other: each adds to what was told.
+ */
 function tell(headers: Visit["set"]["headers"], balances: Balance[]): void {
-  headers["ratelimit-policy"] = balances
-    .map(({ limit, policy }) => {
+  const add = (name: string, entries: string[]) => {
+    const told = headers[name];
+    headers[name] = [...(told === undefined ? [] : [told]), ...entries].join(", ");
+  };
+  add(
+    "ratelimit-policy",
+    balances.map(({ limit, policy }) => {
       const seconds = Math.ceil(policy.quota / policy.refill) * policy.periodSeconds;
       return `"${limit}";q=${policy.quota};w=${seconds}`;
-    })
-    .join(", ");
-  headers["ratelimit"] = balances
-    .map(({ limit, left, refillInSeconds }) => `"${limit}";r=${left};t=${refillInSeconds}`)
-    .join(", ");
+    }),
+  );
+  add(
+    "ratelimit",
+    balances.map(({ limit, left, refillInSeconds }) => `"${limit}";r=${left};t=${refillInSeconds}`),
+  );
   const waits = balances.flatMap(({ isGranted, refillInSeconds }) =>
     isGranted ? [] : [refillInSeconds],
   );

@@ -109,7 +109,7 @@ export function openKeyRing({
       const able = pairs.filter(({ one }) => one.algorithm === algorithm && opened.has(one.kid));
       const current = able.find(({ one }) => one.state === "current");
       // Somebody with another secret has put a key in its place. One that is retired still verifies everywhere: going on with
-      // it for a day is better than signing nobody in.
+      // it for some hours is better than signing nobody in.
       const before = able.find(({ key }) => key.kid === signing?.kid);
       signing = (current ?? before ?? able.at(-1))?.key;
       return current !== undefined;

@@ -48,8 +48,10 @@ export const meanings: Record<LimitName, string> = {
   register: "Registrations from one address.",
   "refresh-session": "Refreshes of one session.",
   "refresh-address": "Refreshes from one address.",
-  requests: "Everything else that one account asks for, signed in.",
-  "requests-stranger": "Requests from one address whose access token is missing or not valid.",
+  requests:
+    "Everything that one account asks for, signed in; what has a limit of its own counts against that as well.",
+  "requests-stranger":
+    "Requests from one address that want an access token, where it is missing or not valid.",
 };
 
 export type LimitName = keyof typeof policies;

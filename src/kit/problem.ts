@@ -116,8 +116,9 @@ export const problems = {
   unsupported_media_type: {
     status: 415,
     title: "Not this content type",
-    detail: "Send the body as application/json",
-    remedy: "Set the header Content-Type: application/json. Only signing in takes a form as well.",
+    detail: "Send the body as application/json, or as a form where one is taken",
+    remedy:
+      "Set the header Content-Type: application/json. Signing in and OAuth's endpoints take application/x-www-form-urlencoded as well.",
   },
   invalid_request: {
     status: 422,
@@ -142,8 +143,8 @@ export const problems = {
   },
   unauthorized_client: {
     status: 400,
-    title: "The client may not use this grant",
-    detail: "This client may not use this grant type",
+    title: "Not for this client",
+    detail: "This is not for this client: sessions belong to the public one",
     remedy:
       "Sessions belong to the public client: send no client_secret. A confidential client uses client_credentials.",
   },

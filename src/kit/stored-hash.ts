@@ -155,7 +155,7 @@ export interface HashCost {
   passes: number;
 }
 
-/** True for a hash that is not Argon2id, or costs a thief less than ours do now. */
+/** True for a hash that is not Argon2id, or has less memory or fewer passes than ours have now. */
 export function isOutdated(hash: string, { kibibytes, passes }: HashCost): boolean {
   const [, m, t] = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=\d+\$/.exec(hash) ?? [];
   return Number(m ?? 0) < kibibytes || Number(t ?? 0) < passes;

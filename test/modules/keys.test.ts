@@ -21,6 +21,8 @@ import {
 } from "../../src/modules/keys/keys.ts";
 import { SECRET, world } from "../support/world.ts";
 
+const operator = { kind: "operator" } as const;
+
 const MINUTE = 60_000;
 const OTHER = "pQ8mZr3vTn6Kx1Ls9Yw4Hb7Jd2Fg5Ca0";
 const pairAlgorithms: PairAlgorithm[] = ["EdDSA", "ES256"];
@@ -52,12 +54,12 @@ describe.each(pairAlgorithms)("under %s", (algorithm) => {
   });
 
   test("rotation signs nobody out, and a key that is retired takes its tokens with it", async () => {
-    const { ctx, person, anyone, send, pass } = await world({ algorithm });
+    const { ctx, person, anyone, send, pass, sql } = await world({ algorithm });
     const ada = await person();
     const before = (await send("GET", "/.well-known/jwks.json")).body.keys;
-    await expect(rotateKeys(ctx)).rejects.toMatchObject({ code: "next_key_too_new" });
+    await expect(rotateKeys(ctx, operator)).rejects.toMatchObject({ code: "next_key_too_new" });
     pass(10 * MINUTE);
-    await rotateKeys(ctx);
+    await rotateKeys(ctx, operator);
     const bob = await person("bob@example.com");
     const [old, young] = [ada, bob].map(({ token }) => decode(token.split(".")[0]).kid);
     expect(young).not.toBe(old);
@@ -65,8 +67,11 @@ describe.each(pairAlgorithms)("under %s", (algorithm) => {
     expect(before.map((key: { kid: string }) => key.kid)).toContain(young);
     expect(await statesOf(ctx)).toEqual(["current", "next", "retired"]);
     for (const one of [ada, bob]) expect((await one.get("/users/me")).status).toBe(200);
-    expect(retireKey(ctx, young)).rejects.toMatchObject({ code: "key_in_use" });
-    await retireKey(ctx, old);
+    expect(await sql`select data from events where type = 'key.rotated'`).toEqual([
+      { data: { kid: young } },
+    ] as never);
+    expect(retireKey(ctx, operator, young)).rejects.toMatchObject({ code: "key_in_use" });
+    await retireKey(ctx, operator, old);
     expect((await ada.get("/users/me")).status).toBe(401);
     expect((await bob.get("/users/me")).status).toBe(200);
     const again = await anyone.post("/auth/refresh", { refresh_token: ada.refreshToken });
@@ -131,7 +136,7 @@ test("a token of HS256 is good while its secret is listed, whatever signs now", 
   expect(ring(OTHER).find(header)).toBeUndefined();
   expect(ring(OTHER, SECRET).signing().kid).toBe(secretName(OTHER));
   expect((await as(token).get("/users/me")).status).toBe(200);
-  expect(rotateKeys(ctx)).rejects.toMatchObject({ code: "not_found" });
+  expect(rotateKeys(ctx, operator)).rejects.toMatchObject({ code: "not_found" });
   const device = deviceTokens([derivedKey(SECRET, "device tokens")]).sign(crypto.randomUUID());
   const keys = [OTHER, SECRET].map((secret) => derivedKey(secret, "device tokens")) as [
     Buffer,
@@ -159,6 +164,15 @@ test("a new SECRET_KEY wraps the key pairs anew, so that the one before may be d
   expect(lost.keyRing.signing().kid).not.toBe(kid);
   // What it had signed still verifies, by its public part.
   expect((await listKeys(ctx)).find((key) => key.kid === kid)?.state).toBe("retired");
+});
+
+test("also where no key is current: whatever is made current then is wrapped under the new one", async () => {
+  const { ctx, sql } = await world({ algorithm: "EdDSA" });
+  await sql`delete from signing_keys where state = 'current'`;
+  const keyRing = openKeyRing({ algorithm: "EdDSA", secrets: [OTHER, SECRET] });
+  await prepareKeys({ ...ctx, keyRing });
+  const alone = openKeyRing({ algorithm: "EdDSA", secrets: [OTHER] });
+  expect((await listKeys(ctx)).map(alone.isOpen)).toEqual([true, true]);
 });
 
 test("an instance that was given another secret keeps nobody else from signing people in", async () => {
@@ -208,9 +222,9 @@ test("with another secret nothing is rotated or retired, and nothing changes", a
   for (const algorithm of ["EdDSA", "HS256", "ES256"] as const) {
     const stranger = { ...ctx, keyRing: openKeyRing({ algorithm, secrets: [OTHER] }) };
     const refusal = { code: "other_secret_key" };
-    await expect(retireKey(stranger, next)).rejects.toMatchObject(refusal);
+    await expect(retireKey(stranger, operator, next)).rejects.toMatchObject(refusal);
     if (algorithm === "HS256") continue;
-    const rotating = rotateKeys(stranger, { isUrgent: true });
+    const rotating = rotateKeys(stranger, operator, { isUrgent: true });
     await expect(rotating).rejects.toMatchObject(refusal);
   }
   expect(await listKeys(ctx)).toEqual(before);
@@ -268,10 +282,10 @@ test("several that start or rotate at once leave one current key; retired ones g
   await Promise.all([1, 2, 3, 4].map(() => prepareKeys(ctx)));
   expect(await statesOf(ctx)).toEqual(["current", "next"]);
   setSystemTime(Date.now() + 10 * MINUTE);
-  const rotations = await Promise.allSettled([1, 2, 3].map(() => rotateKeys(ctx)));
+  const rotations = await Promise.allSettled([1, 2, 3].map(() => rotateKeys(ctx, operator)));
   expect(rotations.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
   // One has leaked: whoever verifies gets no time to learn of the next.
-  await Promise.all([1, 2].map(() => rotateKeys(ctx, { isUrgent: true })));
+  await Promise.all([1, 2].map(() => rotateKeys(ctx, operator, { isUrgent: true })));
   expect(await statesOf(ctx)).toEqual(["current", "next", "retired", "retired", "retired"]);
   setSystemTime(Date.now() + 24 * 3_600_000);
   await tendKeys(ctx);

@@ -32,6 +32,19 @@ test("an answer says which limits it met, and a refusal when to come again", asy
   expect((await register(101)).status).toBe(201);
 });
 
+test("an answer tells of each limit that it met, and a verb spends only what its route declares", async () => {
+  const { ctx, person } = await street();
+  const bob = await person("bob@example.com");
+  const answer = await bob.put("/users/me/password", {
+    current_password: wrong,
+    new_password: "a new stable of horses",
+  });
+  expect(answer.headers.get("ratelimit")).toMatch(/^"requests";r=\d+;t=\d+, "login";r=9;t=60$/);
+  const ledger = { limits: ["register"] as const, tell: () => {} };
+  const stray = ctx.limits.spend(ledger, [{ limit: "login", who: "bob" }]);
+  await expect(stray).rejects.toThrow("the route does not declare login");
+});
+
 test("a session is refreshed 30 times a minute; whoever merely knows its id uses nothing of it up", async () => {
   const { person, refresh } = await street({ "refresh-session": few });
   let { refreshToken } = await person("bob@example.com");

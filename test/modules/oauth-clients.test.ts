@@ -5,6 +5,8 @@ import * as client from "openid-client";
 import { createClient } from "../../src/modules/oauth/clients.ts";
 import { world } from "../support/world.ts";
 
+const operator = { kind: "operator" } as const;
+
 const servers: { stop: (close: boolean) => unknown }[] = [];
 afterAll(() => {
   for (const server of servers) server.stop(true);
@@ -18,7 +20,7 @@ async function listening(settings: Parameters<typeof world>[0] = {}) {
   const publicUrl = `http://localhost:${server.port}`;
   const here = await world({ publicUrl, ...settings });
   handle = (request) => here.app.handle(request);
-  const made = await createClient(here.ctx, "reports");
+  const made = await createClient(here.ctx, operator, "reports");
   return { ...here, issuer: new URL(publicUrl), id: made.client.id, secret: made.secret };
 }
 const insecure = { [oauth.allowInsecureRequests]: true };

@@ -8,10 +8,12 @@ import {
 } from "../../src/modules/oauth/clients.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
+const operator = { kind: "operator" } as const;
+
 /** A form, as a client without a library sends it. */
 async function bare(settings: Parameters<typeof world>[0] = {}) {
   const here = await world(settings);
-  const { client: made, secret } = await createClient(here.ctx, "reports");
+  const { client: made, secret } = await createClient(here.ctx, operator, "reports");
   const post = (path: string, form: Record<string, string>, authorization?: string) =>
     here.send("POST", `/oauth/${path}`, {
       headers: {
@@ -179,25 +181,33 @@ test("a client's own token is nobody's account, and dies with the client at intr
   expect((await post("revoke", { token: body.access_token })).body.error).toBe(
     "unsupported_token_type",
   );
-  const { id: witness, secret } = await createClient(ctx, "witness").then((made) => ({
+  const { id: witness, secret } = await createClient(ctx, operator, "witness").then((made) => ({
     id: made.client.id,
     secret: made.secret,
   }));
   const ask = () => post("introspect", { token: body.access_token }, basic(witness, secret));
   expect((await ask()).body).toMatchObject({ active: true, sub: id });
-  await deleteClient(ctx, id);
+  await deleteClient(ctx, operator, id);
   expect((await ask()).body).toEqual({ active: false });
   expect((await post("token", { grant_type: "client_credentials" }, basic())).status).toBe(401);
 });
 
 test("two secrets are good while one is rotated", async () => {
-  const { ctx, post, basic, id, secret } = await bare();
-  const young = await rotateSecret(ctx, id);
+  const { ctx, post, basic, id, secret, sql } = await bare();
+  const kept = JSON.stringify(await sql`select *, encode(secret_hash, 'escape') from clients`);
+  expect(kept).not.toContain(secret);
+  const young = await rotateSecret(ctx, operator, id);
   const statusOf = async (word: string) =>
     (await post("token", { grant_type: "client_credentials" }, basic(id, word))).status;
   expect([await statusOf(secret), await statusOf(young)]).toEqual([200, 200]);
-  await finishRotation(ctx, id);
+  await finishRotation(ctx, operator, id);
   expect([await statusOf(secret), await statusOf(young)]).toEqual([401, 200]);
+  await deleteClient(ctx, operator, id);
+  const told = await sql`select type from events where subject_id = ${id} order by position`;
+  expect(told.map(({ type }) => type)).toEqual([
+    ...["client.created", "client.secret_rotated"],
+    ...["client.rotation_finished", "client.deleted"],
+  ]);
 });
 
 test("the password grant is there only where it is asked for", async () => {

@@ -260,7 +260,7 @@ describe("sessions", () => {
     ]);
   });
 
-  test("are no more than so many also where many have signed in at once, and each of those is in", async () => {
+  test("are so many again with the next sign-in behind many at once, each of which was let in", async () => {
     const { ctx, person, sql } = await world({ sessionsPerAccount: 5, rateLimit: "off" });
     await person();
     // Nobody waits for a hash: all of them come to the database at the same moment.

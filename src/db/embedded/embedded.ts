@@ -76,7 +76,7 @@ function refuseOtherPlatforms() {
 
 const takenBy = (holder: Holder | undefined, dataDir: string) =>
   holder
-    ? `${dataDir} is in use by another "bunker ${holder.command}" (pid ${holder.pid}, ${holder.url}, since ` +
+    ? `${dataDir} is in use by another ${holder.command === "serve" ? "server" : "command"} of bunker (pid ${holder.pid}, ${holder.url}, since ` +
       `${holder.since}). Stop that one first, or give this one a DATA_DIR of its own.`
     : `${dataDir} is in use by another bunker. Stop that one first, or give this one a DATA_DIR of its own.`;
 

@@ -27,7 +27,7 @@ export interface LimitsOptions {
 export interface Limits {
   /**
    * Takes one from each limit, and tells the ledger what is left. Throws `too_many_requests` where one has nothing left;
-   * then nothing is taken from the others.
+   * then nothing is taken from the others. What is counted in lumps is spent alone.
    */
   spend: (ledger: Ledger | undefined, spendings: Spending[]) => Promise<void>;
   /**
@@ -116,13 +116,16 @@ export function openLimits({ isOn, policies, database, key, now }: LimitsOptions
   };
 
   const spend: Limits["spend"] = async (ledger, spendings) => {
-    const [first] = spendings;
-    if (!isOn || !ledger || !first) return;
+    if (!isOn || !ledger || spendings.length === 0) return;
     const stray = spendings.find(({ limit }) => !ledger.limits.includes(limit));
     if (stray) throw new Error(`limits: the route does not declare ${stray.limit}`);
-    const balances = inLumps.has(first.limit)
-      ? [await spendOfLump({ ...first, policy: policies[first.limit] })]
-      : await spendExactly(spendings.map(accountOf));
+    if (spendings.some(({ limit }) => inLumps.has(limit)) && spendings.length > 1)
+      throw new Error("limits: what is counted in lumps is spent alone");
+    const [one] = spendings;
+    const balances =
+      one && inLumps.has(one.limit)
+        ? [await spendOfLump({ ...one, policy: policies[one.limit] })]
+        : await spendExactly(spendings.map(accountOf));
     ledger.tell(balances);
     refuseBy(balances);
   };

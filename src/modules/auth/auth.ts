@@ -14,7 +14,14 @@ import {
   rotateSession,
   startSession,
 } from "../sessions/sessions.ts";
-import { createUser, findCredentials, type NewUser, userColumns } from "../users/users.ts";
+import {
+  type Credentials,
+  createUser,
+  findCredentials,
+  holdVerified,
+  type NewUser,
+  userColumns,
+} from "../users/users.ts";
 import { type Attempt, attemptOf, succeed } from "./attempt.ts";
 
 /** The answer to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */
@@ -40,7 +47,7 @@ export async function register(
 /**
  * Signs somebody in by e-mail address or username. Throws `invalid_credentials`, alike and after the same time for an
  * unknown name and a wrong password; only who knows the password learns that the account is off (`account_inactive`).
- * Throws `too_many_requests` as `attemptOf` says. Answers the token, and by what the client is known from now on.
+ * Throws `too_many_requests` as `attemptOf` says, and `busy`. Answers the token, and by what the client is known from now on.
  */
 export async function logIn(
   ctx: Pick<Ctx, "config" | "db" | "devices" | "hashing" | "limits" | "now" | "tokens">,
@@ -64,7 +71,7 @@ export async function logIn(
 
 /** What was verified, the hash to keep from now on where it is time for another, and what the try counted against. */
 interface Verified {
-  found: User & { passwordHash: string };
+  found: Credentials;
   upgraded: string | undefined;
   attempt: Attempt;
 }
@@ -76,18 +83,7 @@ function start(
   { found, upgraded, attempt }: Verified,
 ): Promise<Continuation> {
   return ctx.db.transaction(async (tx) => {
-    // Hashing takes a while: a password that was changed meanwhile, or an account switched off, must not get a session
-    // behind the back of what ended the others. The lock makes whoever changes it wait, and end this session too.
-    const [still] = await tx
-      .select({ id: users.id })
-      .from(users)
-      .where(
-        and(eq(users.id, found.id), eq(users.passwordHash, found.passwordHash), users.isActive),
-      )
-      .for(upgraded ? "update" : "share");
-    if (!still) throw new Problem("invalid_credentials");
-    if (upgraded)
-      await tx.update(users).set({ passwordHash: upgraded }).where(eq(users.id, found.id));
+    await holdVerified(tx, found, upgraded);
     await succeed({ ...ctx, db: tx }, found.id, attempt);
     return startSession({ ...ctx, db: tx }, actor, found.id);
   });

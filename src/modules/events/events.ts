@@ -14,6 +14,14 @@ export interface EventData {
   "session.ended": { session_id: string };
   /** A refresh token that had been spent long before came again: somebody has a copy, and the session was ended. */
   "session.reuse_detected": { session_id: string };
+  "client.created": Record<string, never>;
+  "client.secret_rotated": Record<string, never>;
+  /** The secret before the last one is good no more. */
+  "client.rotation_finished": Record<string, never>;
+  "client.deleted": Record<string, never>;
+  /** The key that signs from now on. */
+  "key.rotated": { kid: string };
+  "key.retired": { kid: string };
 }
 export type EventType = keyof EventData;
 export const eventTypes = [
@@ -24,6 +32,12 @@ export const eventTypes = [
   "session.started",
   "session.ended",
   "session.reuse_detected",
+  "client.created",
+  "client.secret_rotated",
+  "client.rotation_finished",
+  "client.deleted",
+  "key.rotated",
+  "key.retired",
 ] as const satisfies EventType[];
 
 export type Event = Omit<typeof events.$inferSelect, "position" | "transactionId" | "type"> & {
@@ -32,8 +46,8 @@ export type Event = Omit<typeof events.$inferSelect, "position" | "transactionId
 
 export interface Happening<T extends EventType> {
   type: T;
-  /** The account that it is about. */
-  subjectId: string;
+  /** The account, or the OAuth client, that it is about; null for what is about all of them. */
+  subjectId: string | null;
   data: EventData[T];
 }
 

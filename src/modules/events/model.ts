@@ -16,7 +16,12 @@ export const EventView = t.Object(
       },
       { description: "Who did it." },
     ),
-    subject_id: t.String({ format: "uuid", description: "The account that it is about." }),
+    subject_id: t.Nullable(
+      t.String({
+        format: "uuid",
+        description: "The account, or the OAuth client, that it is about.",
+      }),
+    ),
     address: t.Nullable(t.String()),
     user_agent: t.Nullable(t.String()),
     request_id: t.Nullable(t.String({ description: "The X-Request-Id of the answer." })),

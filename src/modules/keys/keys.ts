@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { and, asc, eq, lt, sql } from "drizzle-orm";
-import type { Ctx } from "../../ctx.ts";
+import type { Actor, Ctx } from "../../ctx.ts";
 import type { Db } from "../../db/db.ts";
 import { advisoryLocks } from "../../db/locks.ts";
 import { signingKeys } from "../../db/schema.ts";
 import type { KeyRing, StoredKey } from "../../kit/key-ring.ts";
 import { Problem } from "../../kit/problem.ts";
+import { record } from "../events/events.ts";
 
 type Keeper = Pick<Ctx, "db" | "keyRing" | "log" | "now">;
 
@@ -42,14 +43,12 @@ const FOREIGN =
  */
 export async function prepareKeys(ctx: Keeper): Promise<void> {
   await alone(ctx, async (within) => {
-    const keys = await listKeys(within);
-    for (const key of keys) {
-      const again = ctx.keyRing.rewrapped(key);
-      if (again) await change(within, again);
-      if (key.algorithm !== ctx.keyRing.algorithm && key.state !== "retired")
-        await change(within, { ...key, ...again, state: "retired" });
+    for (const key of await listKeys(within)) {
+      const again = ctx.keyRing.rewrapped(key) ?? key;
+      const state = key.algorithm === ctx.keyRing.algorithm ? key.state : "retired";
+      if (again !== key || state !== key.state) await change(within, { ...again, state });
     }
-    await fill(within, keys);
+    await fill(within, await listKeys(within));
   });
   await readKeys(ctx);
 }
@@ -62,7 +61,11 @@ const PUBLISHED_MS = 2 * PUBLISHED_SECONDS * 1000;
  * Throws `next_key_too_new` where that is not so yet, unless `isUrgent`, because a key has leaked. Throws `not_found` under
  * HS256, where SECRET_KEY signs, and `other_secret_key`.
  */
-export async function rotateKeys(ctx: Keeper, { isUrgent = false } = {}): Promise<void> {
+export async function rotateKeys(
+  ctx: Keeper,
+  actor: Actor,
+  { isUrgent = false } = {},
+): Promise<void> {
   const { algorithm } = ctx.keyRing;
   if (algorithm === "HS256") throw new Problem("not_found", { detail: HS256 });
   await alone(ctx, async (within) => {
@@ -76,6 +79,8 @@ export async function rotateKeys(ctx: Keeper, { isUrgent = false } = {}): Promis
     if (current) await change(within, { ...current, state: "retired" });
     if (next) await change(within, { ...next, state: "current" });
     await add(within, "next");
+    const data = { kid: next?.kid ?? "" };
+    await record(within, actor, { type: "key.rotated", subjectId: null, data });
   });
   await readKeys(ctx);
 }
@@ -86,7 +91,7 @@ const HS256 =
  * Refuses from now on what this key has signed. Throws `not_found`, `other_secret_key`, and `key_in_use` for the one that
  * signs.
  */
-export async function retireKey(ctx: Keeper, kid: string): Promise<void> {
+export async function retireKey(ctx: Keeper, actor: Actor, kid: string): Promise<void> {
   await alone(ctx, async (within) => {
     const keys = await listKeys(within);
     refuseForeign(within, keys);
@@ -96,6 +101,7 @@ export async function retireKey(ctx: Keeper, kid: string): Promise<void> {
     if (key.state === "current") throw new Problem("key_in_use");
     await within.db.delete(signingKeys).where(eq(signingKeys.kid, kid));
     await fill(within, await listKeys(within));
+    await record(within, actor, { type: "key.retired", subjectId: null, data: { kid } });
   });
   await readKeys(ctx);
 }

@@ -1,6 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { asc, eq, sql } from "drizzle-orm";
-import type { Ctx } from "../../ctx.ts";
+import type { PgUpdateSetSource } from "drizzle-orm/pg-core";
+import type { Actor, Ctx } from "../../ctx.ts";
 import { clients } from "../../db/schema.ts";
 import {
   type ClientCredentials,
@@ -9,6 +10,7 @@ import {
 } from "../../kit/client-credentials.ts";
 import { isId } from "../../kit/id.ts";
 import { Problem } from "../../kit/problem.ts";
+import { record } from "../events/events.ts";
 
 /** A program with a secret of its own: a confidential client (RFC 6749, section 2.1). */
 export interface Client {
@@ -34,25 +36,26 @@ const clientOf = ({ id, name, createdAt, rotatedAt, previousSecretHash }: Row): 
 
 /** Makes a client; its secret is shown this once. Throws `invalid_request`. */
 export async function createClient(
-  { db, now }: Pick<Ctx, "db" | "now">,
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
   name: string,
 ): Promise<{ client: Client; secret: string }> {
   const shown = name.trim();
   if (shown === "" || shown.length > NAME_MAX)
     throw new Problem("invalid_request", { detail: `A name needs 1 to ${NAME_MAX} characters` });
   const secret = newClientSecret();
-  const time = now();
-  const [row] = await db
-    .insert(clients)
-    .values({
-      id: Bun.randomUUIDv7("hex", time),
-      name: shown,
-      secretHash: hashOfSecret(secret),
-      createdAt: time,
-      rotatedAt: time,
-    })
-    .returning();
-  return { client: clientOf(row as Row), secret };
+  const time = ctx.now();
+  const id = Bun.randomUUIDv7("hex", time);
+  const times = { createdAt: time, rotatedAt: time };
+  const row: Row = {
+    ...{ id, name: shown, secretHash: hashOfSecret(secret), previousSecretHash: null },
+    ...times,
+  };
+  await ctx.db.transaction(async (tx) => {
+    await tx.insert(clients).values(row);
+    await record({ ...ctx, db: tx }, actor, { type: "client.created", subjectId: id, data: {} });
+  });
+  return { client: clientOf(row), secret };
 }
 
 /** The oldest first. */
@@ -67,43 +70,58 @@ export async function listClients({ db }: Pick<Ctx, "db">): Promise<Client[]> {
 
 /** Gives a client another secret; the one that it has goes on until `finishRotation`. Throws `not_found`. */
 export async function rotateSecret(
-  { db, now }: Pick<Ctx, "db" | "now">,
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
   id: string,
 ): Promise<string> {
   const secret = newClientSecret();
-  const rotated = isId(id)
-    ? await db
-        .update(clients)
-        .set({
-          secretHash: hashOfSecret(secret),
-          previousSecretHash: sql`${clients.secretHash}`,
-          rotatedAt: now(),
-        })
-        .where(eq(clients.id, id))
-        .returning({ id: clients.id })
-    : [];
-  if (rotated.length === 0) throw new Problem("not_found", { detail: UNKNOWN });
+  await change(ctx, actor, {
+    ...{ id, type: "client.secret_rotated" },
+    set: {
+      secretHash: hashOfSecret(secret),
+      previousSecretHash: sql`${clients.secretHash}`,
+      rotatedAt: ctx.now(),
+    },
+  });
   return secret;
 }
 
 /** Ends the secret before the last one. Throws `not_found`. */
-export async function finishRotation({ db }: Pick<Ctx, "db">, id: string): Promise<void> {
-  const ended = isId(id)
-    ? await db
-        .update(clients)
-        .set({ previousSecretHash: null })
-        .where(eq(clients.id, id))
-        .returning({ id: clients.id })
-    : [];
-  if (ended.length === 0) throw new Problem("not_found", { detail: UNKNOWN });
-}
+export const finishRotation = (
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
+  id: string,
+): Promise<void> =>
+  change(ctx, actor, { id, type: "client.rotation_finished", set: { previousSecretHash: null } });
 
 /** Ends a client, its secrets, and what its tokens say at introspection. Throws `not_found`. */
-export async function deleteClient({ db }: Pick<Ctx, "db">, id: string): Promise<void> {
-  const ended = isId(id)
-    ? await db.delete(clients).where(eq(clients.id, id)).returning({ id: clients.id })
-    : [];
-  if (ended.length === 0) throw new Problem("not_found", { detail: UNKNOWN });
+export const deleteClient = (
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
+  id: string,
+): Promise<void> => change(ctx, actor, { id, type: "client.deleted", set: undefined });
+
+interface Change {
+  id: string;
+  type: "client.secret_rotated" | "client.rotation_finished" | "client.deleted";
+  /** Undefined: it goes. */
+  set: PgUpdateSetSource<typeof clients> | undefined;
+}
+
+async function change(
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
+  { id, type, set }: Change,
+): Promise<void> {
+  if (!isId(id)) throw new Problem("not_found", { detail: UNKNOWN });
+  await ctx.db.transaction(async (tx) => {
+    const [isIt, told] = [eq(clients.id, id), { id: clients.id }];
+    const found = set
+      ? await tx.update(clients).set(set).where(isIt).returning(told)
+      : await tx.delete(clients).where(isIt).returning(told);
+    if (found.length === 0) throw new Problem("not_found", { detail: UNKNOWN });
+    await record({ ...ctx, db: tx }, actor, { type, subjectId: id, data: {} });
+  });
 }
 const UNKNOWN = "There is no client with that id";
 

@@ -1,6 +1,4 @@
-import { eq } from "drizzle-orm";
 import type { Ctx, Stranger } from "../../ctx.ts";
-import { sessions } from "../../db/schema.ts";
 import type { ClientCredentials } from "../../kit/client-credentials.ts";
 import { spendingsOf } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
@@ -100,7 +98,7 @@ const countStranger = ({ limits }: Pick<Ctx, "limits">, { origin }: Stranger) =>
 
 /**
  * Ends the session that a token belongs to, and with it all of its tokens (RFC 7009). A token that is none, or good no more,
- * is no failure. Throws `invalid_client`; `unauthorized_client` for what was given to another client, and
+ * is no failure. Throws `invalid_client`, `too_many_requests`; `unauthorized_client` for what was given to another client, and
  * `unsupported_token_type` for a client's own token, which ends by itself.
  */
 export async function revokeToken(
@@ -119,7 +117,7 @@ export async function revokeToken(
   await ctx.db.transaction((tx) =>
     endSessionsOf({ ...ctx, db: tx }, actor, {
       userId: session.userId,
-      which: eq(sessions.id, session.id),
+      which: { only: session.id },
     }),
   );
   ctx.principals.forget(session.userId);
@@ -142,7 +140,7 @@ export interface Introspection extends Partial<AccessClaims> {
 }
 const inactive: Introspection = { active: false };
 
-/** Tells a confidential client of any token. Of one that is not good, only that. Throws `invalid_client`. */
+/** Tells a confidential client of any token. Of one that is not good, only that. Throws `invalid_client`, `too_many_requests`. */
 export async function introspectToken(
   ctx: Answering,
   actor: Stranger,

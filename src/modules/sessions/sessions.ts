@@ -46,10 +46,8 @@ export async function startSession(
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
   const [seed, secret] = [newSeed(), newSecret()];
-  await endSessionsOf(ctx, actor, {
-    userId,
-    which: inArray(sessions.id, beyond(ctx, userId, ctx.config.sessionsPerAccount - 1)),
-  });
+  const surplus = inArray(sessions.id, beyond(ctx, userId, ctx.config.sessionsPerAccount - 1));
+  await end(ctx, actor, { userId, where: surplus });
   await ctx.db.insert(sessions).values({
     id,
     userId,
@@ -174,7 +172,7 @@ export async function findSession(
   return found;
 }
 
-/** One's own sessions, the latest used first. */
+/** One's own sessions, the latest used first; at most `LISTED_MAX`. */
 export function listSessions(
   ctx: Pick<Ctx, "config" | "db" | "now">,
   actor: SignedIn,
@@ -185,8 +183,9 @@ export function listSessions(
     .from(sessions)
     .where(and(eq(userId, actor.user.id), isAlive(bounds)))
     .orderBy(desc(lastUsedAt), desc(id))
-    .limit(ctx.config.sessionsPerAccount);
+    .limit(LISTED_MAX);
 }
+const LISTED_MAX = 1_000;
 
 /** Ends one of one's own sessions. Throws `not_found`, also for somebody else's. */
 export async function endSession(
@@ -197,7 +196,7 @@ export async function endSession(
   const ended = await ctx.db.transaction((tx) =>
     endSessionsOf({ ...ctx, db: tx }, actor, {
       userId: actor.user.id,
-      which: eq(id, sessionId),
+      which: { only: sessionId },
     }),
   );
   if (ended === 0) throw new Problem("not_found");
@@ -213,29 +212,40 @@ export async function logOut(
   scope: LogOutScope,
 ): Promise<void> {
   const here = actor.session.id;
-  const which = { current: eq(id, here), others: ne(id, here), all: undefined }[scope];
+  const which = { current: { only: here }, others: { except: here }, all: "all" as const }[scope];
   await ctx.db.transaction((tx) =>
     endSessionsOf({ ...ctx, db: tx }, actor, { userId: actor.user.id, which }),
   );
 }
 
-/** Ends sessions of an account in the caller's transaction, and answers how many: all of them, or `which`. */
-export async function endSessionsOf(
+/** Which sessions of an account, by their ids. */
+export type Which = "all" | { only: string } | { except: string };
+
+/** Ends sessions of an account in the caller's transaction, and answers how many. */
+export const endSessionsOf = (
   ctx: Pick<Transaction, "db" | "now">,
   actor: Actor,
-  { userId: owner, which }: { userId: string; which?: SQL | undefined },
+  { userId: owner, which }: { userId: string; which: Which },
+): Promise<number> => end(ctx, actor, { userId: owner, where: conditionOf(which) });
+
+const conditionOf = (which: Which): SQL | undefined => {
+  if (which === "all") return undefined;
+  return "only" in which ? eq(id, which.only) : ne(id, which.except);
+};
+
+async function end(
+  ctx: Pick<Transaction, "db" | "now">,
+  actor: Actor,
+  { userId: owner, where }: { userId: string; where: SQL | undefined },
 ): Promise<number> {
   const ended = await ctx.db
     .delete(sessions)
-    .where(and(eq(userId, owner), which))
+    .where(and(eq(userId, owner), where))
     .returning({ session_id: id });
   const told = ended.map((data) => ({ type: "session.ended" as const, subjectId: owner, data }));
   await record(ctx, actor, told);
   return ended.length;
 }
-
-/** All sessions but this one, for `endSessionsOf`. */
-export const except = (sessionId: string): SQL => ne(id, sessionId);
 
 const PURGED_AT_ONCE = 500;
 

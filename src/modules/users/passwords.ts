@@ -6,7 +6,7 @@ import type { Spending } from "../../kit/limits.ts";
 import { hashPassword, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
-import { endSessionsOf, except } from "../sessions/sessions.ts";
+import { endSessionsOf, type Which } from "../sessions/sessions.ts";
 import { findPasswordHash } from "./users.ts";
 
 /** Sets a new password and ends every session. Throws `not_found`, `invalid_request`, `busy`. */
@@ -21,7 +21,7 @@ export async function setPassword(
 
 /**
  * Changes one's own password, and ends one's other sessions (OWASP ASVS 5.0, 6.2.3 and 7.4.3). Throws
- * `invalid_credentials` where the present one is wrong, `invalid_request`, and `busy`.
+ * `invalid_credentials` where the present one is wrong, `invalid_request`, `too_many_requests`, and `busy`.
  */
 export async function changePassword(
   ctx: Pick<Ctx, "config" | "db" | "hashing" | "limits" | "now">,
@@ -41,7 +41,7 @@ const FRESH_MS = 10 * 60_000;
 
 /**
  * Lets pass who proved lately who they are: by a fresh sign-in, which a refresh does not make, or by the password. Throws
- * `reauthentication_required`, `invalid_credentials`, `busy`.
+ * `reauthentication_required`, `invalid_credentials`, `too_many_requests`, `busy`.
  */
 export async function confirm(
   ctx: Pick<Ctx, "db" | "hashing" | "limits" | "now">,
@@ -97,8 +97,8 @@ async function store(
   actor: Actor,
   { userId, passwordHash, verified }: Change,
 ): Promise<void> {
-  const which =
-    actor.kind === "user" && actor.user.id === userId ? except(actor.session.id) : undefined;
+  const isOwn = actor.kind === "user" && actor.user.id === userId;
+  const which: Which = isOwn ? { except: actor.session.id } : "all";
   const isAsVerified = verified === undefined ? undefined : eq(users.passwordHash, verified);
   await ctx.db.transaction(async (tx) => {
     const within = { ...ctx, db: tx };

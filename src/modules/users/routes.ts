@@ -205,7 +205,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
           operationId: "updateUser",
           summary: "Change a user",
           description:
-            "JSON Merge Patch (RFC 7396). A deactivated user is refused from the next request on. The last active superuser can be neither demoted nor deactivated.",
+            "JSON Merge Patch (RFC 7396). A deactivated user is refused within a second. The last active superuser can be neither demoted nor deactivated.",
         },
         params: ById,
         body: UserChanges,

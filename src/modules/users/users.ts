@@ -173,7 +173,7 @@ export async function updateUser(
       .filter(([key]) => changes[key as keyof UserChanges] !== undefined)
       .map(([, name]) => name);
     await record(within, actor, { type: "user.updated", subjectId: id, data: { fields } });
-    if (isActive === false) await endSessionsOf(within, actor, { userId: id });
+    if (isActive === false) await endSessionsOf(within, actor, { userId: id, which: "all" });
     return user;
   });
 }
@@ -204,7 +204,7 @@ export async function deleteUser(
     const isThere = isAt(id, versions);
     const locked = await tx.select({ id: users.id }).from(users).where(isThere).for("update");
     if (locked.length === 0) throw await missing(tx, id);
-    await endSessionsOf(within, actor, { userId: id });
+    await endSessionsOf(within, actor, { userId: id, which: "all" });
     await tx.delete(users).where(eq(users.id, id));
     await record(within, actor, { type: "user.deleted", subjectId: id, data: {} });
   });
@@ -263,6 +263,28 @@ export async function findPasswordHash(
   return found?.passwordHash;
 }
 
+/** An account, and what its password is verified against. */
+export type Credentials = User & { passwordHash: string };
+
+/**
+ * Locks an account in the caller's transaction while it is what was verified, and keeps a better hash where there is one. Hashing
+ * takes a while: a password that was changed meanwhile, or an account switched off, must not get a session behind the back of
+ * what ended the others. The lock makes whoever changes it wait, and end this session too. Throws `invalid_credentials`.
+ */
+export async function holdVerified(
+  tx: Db,
+  { id, passwordHash: verified }: Credentials,
+  upgraded: string | undefined,
+): Promise<void> {
+  const [still] = await tx
+    .select({ id: users.id })
+    .from(users)
+    .where(and(eq(users.id, id), eq(users.passwordHash, verified), users.isActive))
+    .for(upgraded ? "update" : "share");
+  if (!still) throw new Problem("invalid_credentials");
+  if (upgraded) await tx.update(users).set({ passwordHash: upgraded }).where(eq(users.id, id));
+}
+
 /** One key for all spellings of an e-mail address or a username. */
 export const identifierKeyOf = (name: string): string =>
   name.includes("@") ? (emailKeyOf(name) ?? "") : usernameKeyOf(name);
@@ -271,7 +293,7 @@ export const identifierKeyOf = (name: string): string =>
 export async function findCredentials(
   ctx: Pick<Ctx, "db">,
   name: string,
-): Promise<(User & { passwordHash: string }) | undefined> {
+): Promise<Credentials | undefined> {
   const [found] = name.includes("@")
     ? await byEmail(ctx.db).execute({ key: identifierKeyOf(name) })
     : await byUsername(ctx.db).execute({ key: identifierKeyOf(name) });

@@ -1,0 +1,1 @@
+ALTER TABLE "events" ALTER COLUMN "subject_id" DROP NOT NULL;
