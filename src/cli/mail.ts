@@ -2,7 +2,7 @@ import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
 import { Exit } from "../kit/exit.ts";
 import { MailFailure, type Post } from "../kit/mail.ts";
-import { type Letter, listMails, retryMails } from "../modules/mail/mail.ts";
+import { enqueueMail, type Letter, listMails, retryMails } from "../modules/mail/mail.ts";
 import { readEmail } from "../modules/users/names.ts";
 import { print, type Typed } from "./terminal.ts";
 import { withDatabase } from "./with-database.ts";
@@ -24,12 +24,17 @@ export const retry = (config: Config, { words: [id] }: Typed) =>
     print(`${retried} ${retried === 1 ? "mail is" : "mails are"} tried again by the server.`);
   });
 
-/** Sends one at once, past the queue, and says what the server answered. */
+/** Sends one at once, past the queue, and says what the server answered; or puts one into the mailbox. */
 export const test = (config: Config, { words: [address = ""] }: Typed) =>
   withDatabase(config, async (ctx) => {
     const email = readEmail(address);
     if (!("shown" in email)) throw new Exit("usage", `${address} ${email.detail}.`);
-    print(`${email.shown}: ${await sendTest(postOf(ctx), email.shown, config.publicUrl)}`);
+    const post = postOf(ctx);
+    if (!post.isMailbox)
+      return print(`${email.shown}: ${await sendTest(post, email.shown, config.publicUrl)}`);
+    const to = { email: email.shown, locale: null };
+    await enqueueMail(ctx, { kind: "test", to, link: config.publicUrl });
+    print(`${email.shown}: see ${config.publicUrl}/dev/mailbox`);
   });
 
 function postOf({ mail }: Ctx): Post {

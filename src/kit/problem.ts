@@ -177,7 +177,7 @@ export const problems = {
     status: 409,
     title: "The next key is too new",
     detail:
-      "The next key was published less than ten minutes ago: whoever verifies tokens may not know it yet",
+      "The next key was published less than ten minutes ago, and whoever verifies tokens may not know it yet: wait, or rotate with --now",
     remedy: "Wait ten minutes; or, because a key has leaked: bunker keys rotate --now.",
   },
   other_secret_key: {
