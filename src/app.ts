@@ -12,8 +12,9 @@ import { authRoutes, continuationRoutes } from "./modules/auth/routes.ts";
 import { myEventRoutes } from "./modules/events/routes.ts";
 import { keyRoutes } from "./modules/keys/routes.ts";
 import { metadataRoutes, oauthRoutes } from "./modules/oauth/routes.ts";
+import { ownAccountRoutes } from "./modules/passwords/routes.ts";
 import { sessionRoutes } from "./modules/sessions/routes.ts";
-import { meRoutes, ownAccountRoutes, userByIdRoutes, userRoutes } from "./modules/users/routes.ts";
+import { meRoutes, userByIdRoutes, userRoutes } from "./modules/users/routes.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 
 /** Where a body may be a form: at the sign-in, and at OAuth's own endpoints. Everywhere else it is JSON. */

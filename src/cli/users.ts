@@ -5,10 +5,10 @@ import type { Config } from "../config.ts";
 import type { Ctx, User } from "../ctx.ts";
 import { Exit } from "../kit/exit.ts";
 import { isId } from "../kit/id.ts";
+import { findCredentials, setPassword } from "../modules/passwords/passwords.ts";
 import { listUsers } from "../modules/users/directory.ts";
 import { userView } from "../modules/users/model.ts";
-import { setPassword } from "../modules/users/passwords.ts";
-import { createUser, findCredentials, findUser, updateUser } from "../modules/users/users.ts";
+import { createUser, findUser, updateUser } from "../modules/users/users.ts";
 import { print, type Typed } from "./terminal.ts";
 import { withDatabase } from "./with-database.ts";
 

@@ -1,6 +1,5 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
-import { setPassword } from "../../src/modules/users/passwords.ts";
-import { findCredentials } from "../../src/modules/users/users.ts";
+import { findCredentials, setPassword } from "../../src/modules/passwords/passwords.ts";
 import { addressOf, countOf, few, street, wrong } from "../support/street.ts";
 import { PASSWORD } from "../support/world.ts";
 

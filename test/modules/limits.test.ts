@@ -9,7 +9,7 @@ import {
   writeRefreshToken,
 } from "../../src/kit/refresh-token.ts";
 import { logIn, register } from "../../src/modules/auth/auth.ts";
-import { confirm } from "../../src/modules/users/passwords.ts";
+import { confirm } from "../../src/modules/passwords/passwords.ts";
 import { getUser } from "../../src/modules/users/users.ts";
 import { addressOf, countOf, few, street, wrong } from "../support/street.ts";
 import { PASSWORD, world } from "../support/world.ts";

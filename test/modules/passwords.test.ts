@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { logIn } from "../../src/modules/auth/auth.ts";
-import { confirm, setPassword } from "../../src/modules/users/passwords.ts";
+import { confirm, setPassword } from "../../src/modules/passwords/passwords.ts";
 import { findUser, getUser, updateUser } from "../../src/modules/users/users.ts";
 import { PASSWORD, world } from "../support/world.ts";
 

@@ -8,20 +8,14 @@ import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
 import { looksLikeRefreshToken, readRefreshToken } from "../../kit/refresh-token.ts";
 import { lookForKey } from "../keys/keys.ts";
+import { type Credentials, findCredentials, holdVerified } from "../passwords/passwords.ts";
 import {
   type Continuation,
   findSession,
   rotateSession,
   startSession,
 } from "../sessions/sessions.ts";
-import {
-  type Credentials,
-  createUser,
-  findCredentials,
-  holdVerified,
-  type NewUser,
-  userColumns,
-} from "../users/users.ts";
+import { createUser, type NewUser, userColumns } from "../users/users.ts";
 import { type Attempt, attemptOf, succeed } from "./attempt.ts";
 
 /** The answer to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */

@@ -82,36 +82,3 @@ export const changesOf = (body: typeof UserChanges.static) => ({
   ...(body.is_active === undefined ? {} : { isActive: body.is_active }),
   ...(body.is_superuser === undefined ? {} : { isSuperuser: body.is_superuser }),
 });
-
-const currentPassword = t.String({ minLength: 1, maxLength: 512 });
-
-export const PasswordChange = t.Object(
-  {
-    current_password: currentPassword,
-    new_password: t.String({
-      minLength: 1,
-      maxLength: 512,
-      description: "The rules of registration hold here too.",
-    }),
-  },
-  {
-    additionalProperties: false,
-    examples: [
-      {
-        current_password: "correct horse battery staple",
-        new_password: "a stable full of correct horses",
-      },
-    ],
-  },
-);
-
-export const Confirmation = t.Optional(
-  t.Object(
-    { current_password: t.Optional(currentPassword) },
-    {
-      additionalProperties: false,
-      description: "Not needed within ten minutes of the sign-in.",
-      examples: [{ current_password: "correct horse battery staple" }],
-    },
-  ),
-);

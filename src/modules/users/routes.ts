@@ -7,16 +7,7 @@ import { bodyProblems, fails, tokenProblems } from "../../http/problems.ts";
 import { ById } from "../../http/schemas.ts";
 import type { Visit } from "../../http/visit.ts";
 import { countUsers, listUsers } from "./directory.ts";
-import {
-  Confirmation,
-  changesOf,
-  PasswordChange,
-  ProfileChanges,
-  UserChanges,
-  UserView,
-  userView,
-} from "./model.ts";
-import { changePassword, confirm } from "./passwords.ts";
+import { changesOf, ProfileChanges, UserChanges, UserView, userView } from "./model.ts";
 import { deleteUser, getUser, updateUser } from "./users.ts";
 
 type Change = Pick<Visit, "headers" | "set"> & { id: string; body: typeof UserChanges.static };
@@ -78,62 +69,6 @@ export const meRoutes = (ctx: Ctx) =>
         response: {
           200: UserView,
           ...fails(...tokenProblems, ...bodyProblems, "username_taken", "stale"),
-        },
-      },
-    );
-
-/** What one does with one's account only after proving who one is. */
-export const ownAccountRoutes = (ctx: Ctx) =>
-  new Elysia({ name: "own-account", prefix: "/users/me", tags: ["users"] })
-    .use(guard(ctx))
-    .put(
-      "/password",
-      async ({ actor, body, status }) => {
-        const { current_password: currentPassword, new_password: newPassword } = body;
-        await changePassword(ctx, actor, { currentPassword, newPassword });
-        return status(204, undefined);
-      },
-      {
-        signedIn: ["login"],
-        detail: {
-          operationId: "changePassword",
-          summary: "Change your password",
-          description: "Ends your other sessions, and their access tokens with them.",
-        },
-        body: PasswordChange,
-        response: {
-          204: t.Void(),
-          ...fails(...tokenProblems, ...bodyProblems, "invalid_credentials", "busy"),
-        },
-      },
-    )
-    .delete(
-      "",
-      async ({ actor, body, headers, status }) => {
-        await confirm(ctx, actor, body?.current_password);
-        await deleteUser(ctx, actor, { id: actor.user.id, versions: versionsOf({ headers }) });
-        return status(204, undefined);
-      },
-      {
-        signedIn: ["login"],
-        detail: {
-          operationId: "deleteMe",
-          summary: "Delete your account",
-          description:
-            "For good, with all of its sessions. Needs your password, or a sign-in that is less than ten minutes old.",
-        },
-        body: Confirmation,
-        response: {
-          204: t.Void(),
-          ...fails(
-            ...tokenProblems,
-            ...bodyProblems,
-            "invalid_credentials",
-            "reauthentication_required",
-            "last_superuser",
-            "stale",
-            "busy",
-          ),
         },
       },
     );

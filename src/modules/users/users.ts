@@ -240,62 +240,6 @@ export async function getUser(ctx: Pick<Ctx, "db">, _actor: Actor, id: string): 
   return user;
 }
 
-const byEmail = prepared((db) =>
-  db
-    .select({ ...columns, passwordHash })
-    .from(users)
-    .where(eq(emailKey, sql.placeholder("key")))
-    .prepare("user_by_email"),
-);
-const byUsername = prepared((db) =>
-  db
-    .select({ ...columns, passwordHash })
-    .from(users)
-    .where(eq(usernameKey, sql.placeholder("key")))
-    .prepare("user_by_username"),
-);
-
-export async function findPasswordHash(
-  { db }: Pick<Ctx, "db">,
-  id: string,
-): Promise<string | undefined> {
-  const [found] = await db.select({ passwordHash }).from(users).where(eq(users.id, id));
-  return found?.passwordHash;
-}
-
-/** An account, and what its password is verified against. */
-export type Credentials = User & { passwordHash: string };
-
-/**
- * Locks an account in the caller's transaction while it is what was verified, and keeps a better hash where there is one. Hashing
- * takes a while: a password that was changed meanwhile, or an account switched off, must not get a session behind the back of
- * what ended the others. The lock makes whoever changes it wait, and end this session too. Throws `invalid_credentials`.
- */
-export async function holdVerified(
-  tx: Db,
-  { id, passwordHash: verified }: Credentials,
-  upgraded: string | undefined,
-): Promise<void> {
-  const [still] = await tx
-    .select({ id: users.id })
-    .from(users)
-    .where(and(eq(users.id, id), eq(users.passwordHash, verified), users.isActive))
-    .for(upgraded ? "update" : "share");
-  if (!still) throw new Problem("invalid_credentials");
-  if (upgraded) await tx.update(users).set({ passwordHash: upgraded }).where(eq(users.id, id));
-}
-
 /** One key for all spellings of an e-mail address or a username. */
 export const identifierKeyOf = (name: string): string =>
   name.includes("@") ? (emailKeyOf(name) ?? "") : usernameKeyOf(name);
-
-/** Finds whom an e-mail address or a username names; a username has no `@`, so none is ever both. */
-export async function findCredentials(
-  ctx: Pick<Ctx, "db">,
-  name: string,
-): Promise<Credentials | undefined> {
-  const [found] = name.includes("@")
-    ? await byEmail(ctx.db).execute({ key: identifierKeyOf(name) })
-    : await byUsername(ctx.db).execute({ key: identifierKeyOf(name) });
-  return found;
-}

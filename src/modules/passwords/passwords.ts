@@ -1,5 +1,6 @@
-import { and, eq } from "drizzle-orm";
+import { and, eq, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
+import { type Db, prepared } from "../../db/db.ts";
 import { ALL } from "../../db/limits/limits.ts";
 import { users } from "../../db/schema.ts";
 import type { Spending } from "../../kit/limits.ts";
@@ -7,7 +8,7 @@ import { hashPassword, readPassword, verifyPassword } from "../../kit/password.t
 import { accept, Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
 import { endSessionsOf, type Which } from "../sessions/sessions.ts";
-import { findPasswordHash } from "./users.ts";
+import { identifierKeyOf, userColumns } from "../users/users.ts";
 
 /** Sets a new password and ends every session. Throws `not_found`, `invalid_request`, `busy`. */
 export async function setPassword(
@@ -71,7 +72,8 @@ async function verify(
   });
 }
 
-function newHash(
+/** Hashes a new password of an account. Throws `invalid_request` at `pointer`, and `busy`. */
+export function newHash(
   { config, hashing }: Pick<Ctx, "config" | "hashing">,
   pointer: string,
   { user, password }: { user: User; password: string },
@@ -101,21 +103,83 @@ async function store(
   const which: Which = isOwn ? { except: actor.session.id } : "all";
   const isAsVerified = verified === undefined ? undefined : eq(users.passwordHash, verified);
   await ctx.db.transaction(async (tx) => {
-    const within = { ...ctx, db: tx };
-    const set = { passwordHash, updatedAt: ctx.now() };
-    const changed = await tx
-      .update(users)
-      .set(set)
-      .where(and(eq(users.id, userId), isAsVerified))
-      .returning({ id: users.id });
-    if (changed.length === 0)
+    const isIt = and(eq(users.id, userId), isAsVerified);
+    const locked = await tx.select({ id: users.id }).from(users).where(isIt).for("update");
+    if (locked.length === 0)
       throw new Problem(verified === undefined ? "not_found" : "invalid_credentials");
-    await record(within, actor, { type: "password.changed", subjectId: userId, data: {} });
-    await endSessionsOf(within, actor, { userId, which });
-    // Who guessed at the old one keeps nobody away from the new one.
-    await ctx.limits.giveBack(tx, [
-      { limit: "login-account", who: userId, count: ALL },
-      { limit: "login-streak", who: userId, count: ALL },
-    ]);
+    await replaceHash({ ...ctx, db: tx }, actor, { userId, passwordHash, which });
   });
+}
+
+/** Sets another hash in the caller's transaction, and ends sessions of the account: all of them, or `which`. */
+export async function replaceHash(
+  ctx: Pick<Ctx, "db" | "limits" | "now">,
+  actor: Actor,
+  { userId, passwordHash, which }: { userId: string; passwordHash: string; which: Which },
+): Promise<void> {
+  const set = { passwordHash, updatedAt: ctx.now() };
+  await ctx.db.update(users).set(set).where(eq(users.id, userId));
+  await record(ctx, actor, { type: "password.changed", subjectId: userId, data: {} });
+  await endSessionsOf(ctx, actor, { userId, which });
+  // Who guessed at the old one keeps nobody away from the new one.
+  await ctx.limits.giveBack(ctx.db, [
+    { limit: "login-account", who: userId, count: ALL },
+    { limit: "login-streak", who: userId, count: ALL },
+  ]);
+}
+
+const byEmail = prepared((db) =>
+  db
+    .select({ ...userColumns, passwordHash: users.passwordHash })
+    .from(users)
+    .where(eq(users.emailKey, sql.placeholder("key")))
+    .prepare("user_by_email"),
+);
+const byUsername = prepared((db) =>
+  db
+    .select({ ...userColumns, passwordHash: users.passwordHash })
+    .from(users)
+    .where(eq(users.usernameKey, sql.placeholder("key")))
+    .prepare("user_by_username"),
+);
+
+async function findPasswordHash({ db }: Pick<Ctx, "db">, id: string): Promise<string | undefined> {
+  const [found] = await db
+    .select({ passwordHash: users.passwordHash })
+    .from(users)
+    .where(eq(users.id, id));
+  return found?.passwordHash;
+}
+
+/** An account, and what its password is verified against. */
+export type Credentials = User & { passwordHash: string };
+
+/**
+ * Locks an account in the caller's transaction while it is what was verified, and keeps a better hash where there is one. Hashing
+ * takes a while: a password that was changed meanwhile, or an account switched off, must not get a session behind the back of
+ * what ended the others. The lock makes whoever changes it wait, and end this session too. Throws `invalid_credentials`.
+ */
+export async function holdVerified(
+  tx: Db,
+  { id, passwordHash: verified }: Credentials,
+  upgraded: string | undefined,
+): Promise<void> {
+  const [still] = await tx
+    .select({ id: users.id })
+    .from(users)
+    .where(and(eq(users.id, id), eq(users.passwordHash, verified), users.isActive))
+    .for(upgraded ? "update" : "share");
+  if (!still) throw new Problem("invalid_credentials");
+  if (upgraded) await tx.update(users).set({ passwordHash: upgraded }).where(eq(users.id, id));
+}
+
+/** Finds whom an e-mail address or a username names; a username has no `@`, so none is ever both. */
+export async function findCredentials(
+  ctx: Pick<Ctx, "db">,
+  name: string,
+): Promise<Credentials | undefined> {
+  const [found] = name.includes("@")
+    ? await byEmail(ctx.db).execute({ key: identifierKeyOf(name) })
+    : await byUsername(ctx.db).execute({ key: identifierKeyOf(name) });
+  return found;
 }

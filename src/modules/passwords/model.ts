@@ -1,0 +1,34 @@
+import { t } from "elysia";
+
+const currentPassword = t.String({ minLength: 1, maxLength: 512 });
+
+export const PasswordChange = t.Object(
+  {
+    current_password: currentPassword,
+    new_password: t.String({
+      minLength: 1,
+      maxLength: 512,
+      description: "The rules of registration hold here too.",
+    }),
+  },
+  {
+    additionalProperties: false,
+    examples: [
+      {
+        current_password: "correct horse battery staple",
+        new_password: "a stable full of correct horses",
+      },
+    ],
+  },
+);
+
+export const Confirmation = t.Optional(
+  t.Object(
+    { current_password: t.Optional(currentPassword) },
+    {
+      additionalProperties: false,
+      description: "Not needed within ten minutes of the sign-in.",
+      examples: [{ current_password: "correct horse battery staple" }],
+    },
+  ),
+);

@@ -1,0 +1,64 @@
+import { Elysia, t } from "elysia";
+import type { Ctx } from "../../ctx.ts";
+import { versionsOf } from "../../http/etag.ts";
+import { guard } from "../../http/guard.ts";
+import { bodyProblems, fails, tokenProblems } from "../../http/problems.ts";
+import { deleteUser } from "../users/users.ts";
+import { Confirmation, PasswordChange } from "./model.ts";
+import { changePassword, confirm } from "./passwords.ts";
+
+/** What one does with one's account only after proving who one is. */
+export const ownAccountRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "own-account", prefix: "/users/me", tags: ["users"] })
+    .use(guard(ctx))
+    .put(
+      "/password",
+      async ({ actor, body, status }) => {
+        const { current_password: currentPassword, new_password: newPassword } = body;
+        await changePassword(ctx, actor, { currentPassword, newPassword });
+        return status(204, undefined);
+      },
+      {
+        signedIn: ["login"],
+        detail: {
+          operationId: "changePassword",
+          summary: "Change your password",
+          description: "Ends your other sessions, and their access tokens with them.",
+        },
+        body: PasswordChange,
+        response: {
+          204: t.Void(),
+          ...fails(...tokenProblems, ...bodyProblems, "invalid_credentials", "busy"),
+        },
+      },
+    )
+    .delete(
+      "",
+      async ({ actor, body, headers, status }) => {
+        await confirm(ctx, actor, body?.current_password);
+        await deleteUser(ctx, actor, { id: actor.user.id, versions: versionsOf({ headers }) });
+        return status(204, undefined);
+      },
+      {
+        signedIn: ["login"],
+        detail: {
+          operationId: "deleteMe",
+          summary: "Delete your account",
+          description:
+            "For good, with all of its sessions. Needs your password, or a sign-in that is less than ten minutes old.",
+        },
+        body: Confirmation,
+        response: {
+          204: t.Void(),
+          ...fails(
+            ...tokenProblems,
+            ...bodyProblems,
+            "invalid_credentials",
+            "reauthentication_required",
+            "last_superuser",
+            "stale",
+            "busy",
+          ),
+        },
+      },
+    );
