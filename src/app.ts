@@ -8,17 +8,18 @@ import { openapiAssets, openapiRoutes } from "./http/openapi.ts";
 import { problemPlugin } from "./http/problems.ts";
 import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
-import { authRoutes, continuationRoutes } from "./modules/auth/routes.ts";
+import { authRoutes, continuationRoutes, recoveryRoutes } from "./modules/auth/routes.ts";
 import { myEventRoutes } from "./modules/events/routes.ts";
 import { keyRoutes } from "./modules/keys/routes.ts";
 import { metadataRoutes, oauthRoutes } from "./modules/oauth/routes.ts";
 import { ownAccountRoutes } from "./modules/passwords/routes.ts";
 import { sessionRoutes } from "./modules/sessions/routes.ts";
 import { meRoutes, userByIdRoutes, userRoutes } from "./modules/users/routes.ts";
+import { LINK_PATHS, linkRoutes } from "./pages/links.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 
-/** Where a body may be a form: at the sign-in, and at OAuth's own endpoints. Everywhere else it is JSON. */
-const formPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
+/** Where a body may be a form: at the sign-in, at OAuth's own endpoints, and where pages of ours send one. Everywhere else it is JSON. */
+const formPaths = ["/api/v1/auth/login", ...OAUTH_PATHS, ...LINK_PATHS];
 
 /** What there is to call, and the shape of every refusal. */
 const rooms = (ctx: Ctx) =>
@@ -26,6 +27,7 @@ const rooms = (ctx: Ctx) =>
     .use(healthRoutes(ctx))
     .use(pageRoutes(ctx))
     .use(mailboxRoutes(ctx))
+    .use(linkRoutes(ctx))
     .use(keyRoutes(ctx))
     .use(metadataRoutes(ctx))
     .use(oauthRoutes(ctx))
@@ -33,6 +35,7 @@ const rooms = (ctx: Ctx) =>
       v1
         .use(authRoutes(ctx))
         .use(continuationRoutes(ctx))
+        .use(recoveryRoutes(ctx))
         .use(meRoutes(ctx))
         .use(ownAccountRoutes(ctx))
         .use(sessionRoutes(ctx))

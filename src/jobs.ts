@@ -1,8 +1,10 @@
 import type { Ctx } from "./ctx.ts";
 import { purgeLimits } from "./db/limits/counts.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
+import { answerLinkRequests } from "./modules/auth/recovery.ts";
 import { tendKeys } from "./modules/keys/keys.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
+import { purgeLinks } from "./modules/one-time/one-time.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
 
 interface Job {
@@ -20,6 +22,8 @@ export const jobs: Record<string, Job> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
   "tend keys": { everyMs: 5_000, isUrgent: true, run: tendKeys },
   "deliver mails": { everyMs: 1_000, isUrgent: true, run: deliverMails },
+  "answer link requests": { everyMs: 1_000, isUrgent: true, run: answerLinkRequests },
+  "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },
   "purge limits": { everyMs: 10 * MINUTE_MS, run: purgeLimits },

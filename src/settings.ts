@@ -1,28 +1,23 @@
 import { isCompiled } from "./kit/build.ts";
 import { type Policies, policies, readPolicies } from "./kit/limits.ts";
 import { type LogLevel, logLevels } from "./kit/log.ts";
-import type { MailAddress } from "./kit/mail.ts";
 import { networks } from "./kit/network.ts";
 import { usualCost } from "./kit/password.ts";
 import { SECRET_MIN_BYTES } from "./kit/secret.ts";
 import {
-  colour,
   hashCost,
   httpUrl,
   integer,
-  mailAddress,
-  mailUrl,
   oneOf,
   postgresUrl,
-  privateKeyPem,
   readableFile,
-  readableFolder,
   secretKey,
   setting,
   text,
 } from "./kit/setting.ts";
 import type { HashCost } from "./kit/stored-hash.ts";
 import { type Algorithm, algorithms } from "./kit/token-key.ts";
+import { mailSettings } from "./settings-mail.ts";
 
 const environments = ["development", "production"] as const;
 
@@ -199,68 +194,7 @@ export const settings = {
     parse: text,
     fallback: () => undefined,
   }),
-  mailUrl: setting<string | undefined>({
-    name: "MAIL_URL",
-    doc: "How mails go out: `smtp://user:password@host:587` (STARTTLS; `?tls=required`, `?tls=off`), `smtps://…:465`, or `mailbox:`, which keeps them to be read at /dev/mailbox, in development only. Without it mails wait.",
-    shown: "mailbox: in development",
-    isSecret: true,
-    parse: mailUrl,
-    fallback: ({ isProduction }) => (isProduction ? undefined : "mailbox:"),
-  }),
-  mailCaFile: setting<string | undefined>({
-    name: "MAIL_CA_FILE",
-    doc: "A PEM file with the certificate authority of the mail server.",
-    shown: "the system's authorities",
-    parse: readableFile,
-    fallback: () => undefined,
-  }),
-  mailFrom: setting<MailAddress | undefined>({
-    name: "MAIL_FROM",
-    doc: "Whom mails come from: `Example <no-reply@example.com>`.",
-    shown: "no-reply@ the host of PUBLIC_URL",
-    parse: mailAddress,
-    fallback: () => undefined,
-  }),
-  mailDkimKey: setting<string | undefined>({
-    name: "MAIL_DKIM_KEY",
-    doc: "Signs mails (DKIM, RFC 6376): a private key in PEM, for MAIL_DKIM_SELECTOR and the domain of MAIL_FROM. Not needed where the mail server signs.",
-    shown: "none",
-    isSecret: true,
-    parse: privateKeyPem,
-    fallback: () => undefined,
-  }),
-  mailDkimSelector: setting({
-    name: "MAIL_DKIM_SELECTOR",
-    doc: "The selector of MAIL_DKIM_KEY: its public part stands in DNS at `<selector>._domainkey.<domain>`.",
-    parse: text,
-    fallback: () => "bunker",
-  }),
-  mailTemplates: setting<string | undefined>({
-    name: "MAIL_TEMPLATES",
-    doc: "A folder with other words and another frame for mails: see docs/mail.md.",
-    shown: "our own",
-    parse: readableFolder,
-    fallback: () => undefined,
-  }),
-  brandName: setting({
-    name: "BRAND_NAME",
-    doc: "What mails and pages call this service.",
-    parse: text,
-    fallback: () => "Bunker",
-  }),
-  brandColour: setting({
-    name: "BRAND_COLOR",
-    doc: "The colour of buttons in mails and on pages.",
-    parse: colour,
-    fallback: () => "#1b1f24",
-  }),
-  brandLogo: setting<string | undefined>({
-    name: "BRAND_LOGO_URL",
-    doc: "A picture for the head of mails.",
-    shown: "none: the name stands there",
-    parse: httpUrl,
-    fallback: () => undefined,
-  }),
+  ...mailSettings,
   trustedProxies: setting<string[]>({
     name: "TRUSTED_PROXIES",
     doc: "Proxies whose `X-Forwarded-For` is believed: addresses and networks, such as `10.0.0.0/8, 2001:db8::/32`. Read from the right, as far as they are trusted.",

@@ -183,6 +183,40 @@ export const clients = pgTable(
   (table) => [check("clients_name_length", sql`length(${table.name}) between 1 and 100`)],
 );
 
+/** Links that were mailed and work once (`modules/one-time`); what is spent has no row. */
+export const oneTimeSecrets = pgTable(
+  "one_time_secrets",
+  {
+    id: uuid("id").primaryKey(),
+    purpose: text("purpose").notNull(),
+    userId: uuid("user_id")
+      .notNull()
+      .references(() => users.id, { onDelete: "cascade" }),
+    /** The address that it was sent to, folded: with another one the link is good no more. */
+    addressKey: text("address_key").notNull(),
+    hash: bytes("hash").notNull(),
+    createdAt: at("created_at"),
+    expiresAt: at("expires_at"),
+  },
+  (table) => [
+    unique("one_time_secrets_hash").on(table.hash),
+    index("one_time_secrets_user_id").on(table.userId, table.purpose, table.createdAt),
+    index("one_time_secrets_expires_at").on(table.expiresAt),
+  ],
+);
+
+/** Links that somebody asked for, whoever has that address: a job finds out, and removes the row. */
+export const mailRequests = pgTable(
+  "mail_requests",
+  {
+    id: uuid("id").primaryKey(),
+    purpose: text("purpose").notNull(),
+    email: text("email").notNull(),
+    createdAt: at("created_at"),
+  },
+  (table) => [index("mail_requests_created_at").on(table.createdAt)],
+);
+
 /** Mails that are to be sent, were sent, or cannot be. */
 export const mails = pgTable(
   "mails",

@@ -1,9 +1,9 @@
 import { Elysia } from "elysia";
-import type { Ctx, Origin, SignedIn, Stranger, User } from "../ctx.ts";
+import type { Ctx, SignedIn, Stranger, User } from "../ctx.ts";
 import { type LimitName, spendingsOf } from "../kit/limits.ts";
 import { Problem } from "../kit/problem.ts";
 import { findActor, findHolder } from "../modules/auth/auth.ts";
-import { ledgerOf, openOrigins, type Visit } from "./visit.ts";
+import { actorsFrom, ledgerOf, openOrigins, type Visit } from "./visit.ts";
 
 /** For OpenAPI: a token that the documentation's Authorize button gets by signing in, or one that one has. */
 const security: Record<string, string[]>[] = [{ signIn: [] }, { bearer: [] }];
@@ -26,6 +26,8 @@ const passBody = ({ body }: { body: unknown }) => {
   if (body instanceof Problem) throw body;
 };
 
+const stranger: Stranger = { kind: "stranger" };
+
 interface Admission {
   find?: typeof findHolder;
   limits?: readonly LimitName[];
@@ -35,7 +37,7 @@ interface Admission {
 const general: readonly LimitName[] = ["requests", "requests-stranger"];
 
 /**
- * Says on each route who may call it: `public: true`, `anyone: [limits]`, `signedIn: true` (or more limits), `holder: true`
+ * Says on each route who may call it: `public: true`, `anyone: [limits]`, `visitor: [limits]`, `signedIn: true` (or more limits), `holder: true`
  * or `superuser: true`; all but the first put `actor` into the handler's hands, and say which limits a request counts
  * against. All of them stand before validation, so that a stranger is told to sign in and not how the body should look; a
  * body that could not be read (http/body) is refused right after.
@@ -43,22 +45,7 @@ const general: readonly LimitName[] = ["requests", "requests-stranger"];
 export const guard = (ctx: Ctx) => {
   const admitted = new WeakMap<Request, SignedIn>();
   const originOf = openOrigins(ctx);
-
-  /** Most requests change nothing, and nobody asks where they came from: it is found out when somebody does. */
-  const from = <A extends Stranger | SignedIn>(
-    visit: Visit,
-    actor: A,
-    limits: readonly LimitName[],
-  ): A => {
-    let origin: Origin | undefined;
-    return {
-      ...actor,
-      get origin() {
-        origin ??= originOf(visit, limits);
-        return origin;
-      },
-    };
-  };
+  const from = actorsFrom(originOf);
 
   const refuse = async (visit: Visit, code: "not_signed_in" | "invalid_token"): Promise<never> => {
     const origin = originOf(visit, general);
@@ -104,8 +91,18 @@ export const guard = (ctx: Ctx) => {
       detail: { security: [], "x-rate-limits": limits },
       transform: passBody,
       resolve: ({ request, headers, set, server }: Visit): { actor: Stranger } => ({
-        actor: from({ request, headers, set, server }, { kind: "stranger" }, limits),
+        actor: from({ request, headers, set, server }, stranger, limits),
       }),
+    }),
+    /** As anyone; and `holder` is who is signed in, if somebody is. */
+    visitor: (limits: readonly LimitName[]) => ({
+      detail: { security: [{}, ...security], "x-rate-limits": limits },
+      transform: passBody,
+      resolve: async ({ request, headers, bearer, set, server }: Arrival) => {
+        const actor = from({ request, headers, set, server }, stranger, limits);
+        const token = tokenOf(headers["authorization"] ?? "", bearer);
+        return { actor, holder: token ? await findActor(ctx, token) : undefined };
+      },
     }),
     signedIn: (limits: true | readonly LimitName[]) =>
       admit(() => true, { limits: limits === true ? general : [...general, ...limits] }),

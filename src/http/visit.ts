@@ -1,5 +1,5 @@
 import type { Server } from "bun";
-import type { Ctx, Origin } from "../ctx.ts";
+import type { Ctx, Origin, SignedIn, Stranger } from "../ctx.ts";
 import { type Balance, type Ledger, type LimitName, quiet } from "../kit/limits.ts";
 import type { Log } from "../kit/log.ts";
 import { isPrivate, openProxyChain, subscriberOf } from "../kit/network.ts";
@@ -61,6 +61,20 @@ export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
     };
   };
 }
+
+/** Most requests change nothing, and nobody asks where they came from: it is found out when somebody does. */
+export const actorsFrom =
+  (originOf: ReturnType<typeof openOrigins>) =>
+  <A extends Stranger | SignedIn>(visit: Visit, actor: A, limits: readonly LimitName[]): A => {
+    let origin: Origin | undefined;
+    return {
+      ...actor,
+      get origin() {
+        origin ??= originOf(visit, limits);
+        return origin;
+      },
+    };
+  };
 
 export const ledgerOf = ({ set }: Pick<Visit, "set">, limits: readonly LimitName[]): Ledger => ({
   limits,

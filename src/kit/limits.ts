@@ -27,6 +27,8 @@ export const policies = {
   register: window(20, HOUR),
   "refresh-session": window(30, MINUTE),
   "refresh-address": window(600, MINUTE),
+  "mail-account": window(3, QUARTER),
+  "mail-address": window(20, HOUR),
   requests: window(600, MINUTE),
   "requests-stranger": window(1200, MINUTE),
 } as const satisfies Record<string, Policy>;
@@ -48,6 +50,8 @@ export const meanings: Record<LimitName, string> = {
   register: "Registrations from one address.",
   "refresh-session": "Refreshes of one session.",
   "refresh-address": "Refreshes from one address.",
+  "mail-account": "Links asked for by mail to one address, whether or not somebody has it.",
+  "mail-address": "Links asked for by mail from one address.",
   requests:
     "Everything that one account asks for, signed in; what has a limit of its own counts against that as well.",
   "requests-stranger":

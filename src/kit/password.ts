@@ -11,6 +11,9 @@ export const usualCost: HashCost = { kibibytes: 19_456, passes: 2 };
 const nobodysHash = ({ kibibytes, passes }: HashCost) =>
   `$argon2id$v=19$m=${kibibytes},t=${passes},p=1$${"A".repeat(43)}$${"A".repeat(43)}`;
 
+/** Stands where an account has no password: nothing verifies against it. */
+export const NO_PASSWORD = "!";
+
 export const PASSWORD_MAX_LENGTH = 128;
 
 /** Unicode has several spellings of one text; keyboards differ in which they send (RFC 8265, section 4). */

@@ -101,6 +101,13 @@ export const problems = {
     detail: "The body is larger than 65536 bytes",
     remedy: "Send at most 64 KiB.",
   },
+  invalid_link: {
+    status: 400,
+    title: "The link is not valid",
+    detail: "This link is not valid any more",
+    remedy:
+      "A mailed link works once, for a while, and only while the account has the address that it was sent to. Ask for another one.",
+  },
   stale: {
     status: 412,
     title: "Somebody has changed it meanwhile",

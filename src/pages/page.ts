@@ -3,6 +3,9 @@ const style = `:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#
 body{margin:0;background:var(--paper);color:var(--ink);font:1rem/1.6 system-ui,sans-serif}
 main{max-width:38rem;margin:12vh auto;padding:0 1.5rem}
 h1{font-size:1.6rem;line-height:1.25;margin:.25rem 0 1rem}
+input,button{font:inherit;padding:.6rem .8rem;border-radius:.5rem;border:1px solid var(--soft);background:var(--paper);color:var(--ink)}
+input{width:100%;box-sizing:border-box;margin-top:.35rem}button{background:var(--ink);color:var(--paper);border-color:var(--ink);cursor:pointer}
+button.quiet{background:none;color:var(--ink);border-color:var(--soft)}
 ul{padding-left:1.1rem}li{margin:.5rem 0}pre{white-space:pre-wrap;overflow-wrap:anywhere}
 .code,footer{color:var(--soft)}code{font-family:ui-monospace,monospace}a{color:inherit}`;
 
@@ -11,7 +14,7 @@ const styleHash = new Bun.CryptoHasher("sha256").update(style).digest("base64");
 
 export const pageHeaders = {
   "content-type": "text/html; charset=utf-8",
-  "content-security-policy": `default-src 'none'; img-src 'self'; style-src 'sha256-${styleHash}'; base-uri 'none'; frame-ancestors 'none'`,
+  "content-security-policy": `default-src 'none'; img-src 'self'; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'`,
 };
 
 /** Browsers ask for one wherever they are. */

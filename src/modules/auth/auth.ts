@@ -28,14 +28,16 @@ export interface Token {
 
 /** Makes an account for whoever comes. Throws `registration_closed`, `too_many_requests`, and what `createUser` throws. */
 export async function register(
-  ctx: Pick<Ctx, "config" | "db" | "hashing" | "limits" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "hashing" | "limits" | "now">,
   actor: Stranger,
-  input: Omit<NewUser, "isSuperuser">,
+  input: Omit<NewUser, "isSuperuser" | "isToBeVerified">,
 ): Promise<User> {
   if (ctx.config.registration === "closed") throw new Problem("registration_closed");
   ctx.hashing.knock();
   const spendings = spendingsOf("register", actor.origin);
-  return ctx.limits.attempt(actor.origin, spendings, () => createUser(ctx, actor, input));
+  return ctx.limits.attempt(actor.origin, spendings, () =>
+    createUser(ctx, actor, { ...input, isToBeVerified: true }),
+  );
 }
 
 /**

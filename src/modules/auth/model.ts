@@ -35,6 +35,36 @@ export const Registration = t.Object(
   },
 );
 
+const linkToken = t.String({
+  minLength: 1,
+  maxLength: 200,
+  description: "The `token` of the mailed link.",
+});
+const newPassword = t.String({ minLength: 1, maxLength: 512 });
+
+export const LinkRequest = t.Object(
+  { email },
+  { additionalProperties: false, examples: [{ email: "ada@example.com" }] },
+);
+
+export const Verification = t.Object(
+  { token: linkToken, password: t.Optional(newPassword) },
+  {
+    additionalProperties: false,
+    description:
+      "Without the account's password, and without an access token of the account, the link alone counts: the password is dropped, because somebody else may have registered with the address.",
+    examples: [{ token: "ot_…", password: "correct horse battery staple" }],
+  },
+);
+
+export const Reset = t.Object(
+  { token: linkToken, password: newPassword },
+  {
+    additionalProperties: false,
+    examples: [{ token: "ot_…", password: "a stable full of correct horses" }],
+  },
+);
+
 export const Login = t.Object(
   {
     username: t.String({

@@ -7,7 +7,17 @@ import { rememberDevice } from "../../http/visit.ts";
 import { logOut } from "../sessions/sessions.ts";
 import { UserView, userView } from "../users/model.ts";
 import { logIn, refresh, register } from "./auth.ts";
-import { Login, LogOut, Refresh, Registration, TokenView } from "./model.ts";
+import {
+  LinkRequest,
+  Login,
+  LogOut,
+  Refresh,
+  Registration,
+  Reset,
+  TokenView,
+  Verification,
+} from "./model.ts";
+import { requestLink, resetPassword, verifyEmail } from "./recovery.ts";
 
 export const authRoutes = (ctx: Ctx) => {
   const isSecure = ctx.config.publicUrl.startsWith("https:");
@@ -113,5 +123,84 @@ export const continuationRoutes = (ctx: Ctx) =>
         },
         body: LogOut,
         response: { 204: t.Void(), ...fails(...tokenProblems, ...bodyProblems) },
+      },
+    );
+
+const linkProblems = [...bodyProblems, ...serverProblems, "too_many_requests"] as const;
+
+/** What is done by mail: proving an address, and coming back without the password. */
+export const recoveryRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "recovery", prefix: "/auth", tags: ["auth"] })
+    .use(guard(ctx))
+    .post(
+      "/email/verify",
+      async ({ actor, holder, body, status }) => {
+        await verifyEmail(ctx, actor, { ...body, holder });
+        return status(204, undefined);
+      },
+      {
+        visitor: ["login"],
+        detail: {
+          operationId: "verifyEmail",
+          summary: "Prove an address",
+          description:
+            "By the token of the link that registration mailed, and the account's password or an access token of it.",
+        },
+        body: Verification,
+        response: {
+          204: t.Void(),
+          ...fails(...linkProblems, "invalid_link", "invalid_credentials", "busy"),
+        },
+      },
+    )
+    .post(
+      "/email/verify/resend",
+      async ({ actor, body, status }) => {
+        await requestLink(ctx, actor, { purpose: "verify_email", email: body.email });
+        return status(202, {});
+      },
+      {
+        anyone: ["mail-account", "mail-address"],
+        detail: {
+          operationId: "resendVerification",
+          summary: "Mail the link again",
+          description: "Always 202, whether or not anybody has that address.",
+        },
+        body: LinkRequest,
+        response: { 202: t.Object({}), ...fails(...linkProblems) },
+      },
+    )
+    .post(
+      "/password/forgot",
+      async ({ actor, body, status }) => {
+        await requestLink(ctx, actor, { purpose: "reset_password", email: body.email });
+        return status(202, {});
+      },
+      {
+        anyone: ["mail-account", "mail-address"],
+        detail: {
+          operationId: "forgotPassword",
+          summary: "Mail a link to choose a new password",
+          description: "Always 202, whether or not anybody has that address.",
+        },
+        body: LinkRequest,
+        response: { 202: t.Object({}), ...fails(...linkProblems) },
+      },
+    )
+    .post(
+      "/password/reset",
+      async ({ actor, body, status }) => {
+        await resetPassword(ctx, actor, body);
+        return status(204, undefined);
+      },
+      {
+        anyone: [],
+        detail: {
+          operationId: "resetPassword",
+          summary: "Choose a new password",
+          description: "By the token of the mailed link, once. Ends every session.",
+        },
+        body: Reset,
+        response: { 204: t.Void(), ...fails(...linkProblems, "invalid_link", "busy") },
       },
     );

@@ -10,6 +10,7 @@ export interface EventData {
   "user.updated": { fields: string[] };
   "user.deleted": Record<string, never>;
   "password.changed": Record<string, never>;
+  "email.verified": Record<string, never>;
   "session.started": { session_id: string };
   "session.ended": { session_id: string };
   /** A refresh token that had been spent long before came again: somebody has a copy, and the session was ended. */
@@ -29,6 +30,7 @@ export const eventTypes = [
   "user.updated",
   "user.deleted",
   "password.changed",
+  "email.verified",
   "session.started",
   "session.ended",
   "session.reuse_detected",

@@ -1,4 +1,4 @@
-import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
+import { and, eq, getTableColumns, inArray, not, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
@@ -6,6 +6,7 @@ import { hashPassword, type PasswordRules, readPassword } from "../../kit/passwo
 import { accept, type FieldProblem, fieldProblem, Problem } from "../../kit/problem.ts";
 import { readStoredHash } from "../../kit/stored-hash.ts";
 import { record } from "../events/events.ts";
+import { sendLink } from "../one-time/one-time.ts";
 import { endSessionsOf } from "../sessions/sessions.ts";
 import {
   emailKeyOf,
@@ -30,6 +31,8 @@ export interface NewUser {
   fullName?: string | null | undefined;
   locale?: string | null | undefined;
   isSuperuser?: boolean;
+  /** Mails a link by which its owner proves the address. */
+  isToBeVerified?: boolean;
 }
 
 /**
@@ -37,7 +40,7 @@ export interface NewUser {
  * wrong with its fields, `email_taken`, `username_taken`, `busy`.
  */
 export async function createUser(
-  ctx: Pick<Ctx, "config" | "db" | "hashing" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "hashing" | "now">,
   actor: Actor,
   input: NewUser,
 ): Promise<User> {
@@ -60,7 +63,8 @@ export async function createUser(
     isSuperuser: input.isSuperuser ?? false,
     passwordHash: password.hash ?? (await hashPassword(ctx.hashing, password.clear)),
   };
-  const insert = (name: Name) => insertAs(ctx, actor, { row, username: name });
+  const { isToBeVerified = false } = input;
+  const insert = (name: Name) => insertAs(ctx, actor, { row, username: name, isToBeVerified });
   if (username) return insert(username);
   for (const name of usernamesFrom(email))
     try {
@@ -92,9 +96,9 @@ type NewRow = Omit<
 >;
 
 async function insertAs(
-  ctx: Pick<Ctx, "db" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
   actor: Actor,
-  { row, username }: { row: NewRow; username: Name },
+  { row, username, isToBeVerified }: { row: NewRow; username: Name; isToBeVerified: boolean },
 ): Promise<User> {
   const now = ctx.now();
   const values = {
@@ -113,6 +117,7 @@ async function insertAs(
         subjectId: user.id,
         data: {},
       });
+      if (isToBeVerified) await sendLink({ ...ctx, db: tx }, "verify_email", user);
       return user;
     }
     const other = await tx.select({ id: users.id }).from(users).where(eq(emailKey, row.emailKey));
@@ -238,6 +243,22 @@ export async function getUser(ctx: Pick<Ctx, "db">, _actor: Actor, id: string): 
   const user = await findUser(ctx, id);
   if (!user) throw new Problem("not_found");
   return user;
+}
+
+/** Takes the address of an account for proven, in the caller's transaction. */
+export async function markVerified(
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
+  id: string,
+): Promise<void> {
+  const set = { emailVerified: true, updatedAt: ctx.now() };
+  const changed = await ctx.db
+    .update(users)
+    .set(set)
+    .where(and(eq(users.id, id), not(users.emailVerified)))
+    .returning({ id: users.id });
+  if (changed.length > 0)
+    await record(ctx, actor, { type: "email.verified", subjectId: id, data: {} });
 }
 
 /** One key for all spellings of an e-mail address or a username. */

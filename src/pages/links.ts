@@ -1,0 +1,119 @@
+import { Elysia, t } from "elysia";
+import type { Ctx } from "../ctx.ts";
+import { guard } from "../http/guard.ts";
+import { PASSWORD_MAX_LENGTH } from "../kit/password.ts";
+import { Problem, problems, wordsOf } from "../kit/problem.ts";
+import { disownAccount, resetPassword, verifyEmail } from "../modules/auth/recovery.ts";
+import { type Purpose, readLink } from "../modules/one-time/one-time.ts";
+import { escaped, page, pageHeaders } from "./page.ts";
+
+/** Where forms of ours are sent. */
+export const LINK_PATHS = ["/verify-email", "/reset-password"];
+
+const hidden = (name: string, value: string) =>
+  `<input type="hidden" name="${name}" value="${escaped(value)}">`;
+const refusal = (words: string | undefined) =>
+  words === undefined ? "" : `<p role="alert"><strong>${escaped(words)}</strong></p>`;
+const passwordField = (label: string, autocomplete: string) =>
+  `<p><label>${label}<br><input type="password" name="password" required autofocus maxlength="${2 * PASSWORD_MAX_LENGTH}" autocomplete="${autocomplete}"></label></p>`;
+
+const verifyPage = (token: string, words?: string): string =>
+  page(
+    "Confirm your address",
+    `<h1>Confirm your address</h1>${refusal(words)}
+<form method="post" action="/verify-email">${hidden("token", token)}
+${passwordField("The password that you registered with", "current-password")}
+<p><button>Confirm this address</button></p></form>
+<form method="post" action="/verify-email">${hidden("token", token)}${hidden("intent", "disown")}
+<p>You did not register, or do not know the password?</p>
+<p><button class="quiet">It was not me</button></p></form>`,
+  );
+
+const resetPage = (token: string, words?: string): string =>
+  page(
+    "Choose a new password",
+    `<h1>Choose a new password</h1>${refusal(words)}
+<form method="post" action="/reset-password">${hidden("token", token)}
+${passwordField("New password", "new-password")}
+<p>Every device that is signed in will be signed out.</p>
+<p><button>Set this password</button></p></form>`,
+  );
+
+const done = (title: string, text: string): string =>
+  page(title, `<h1>${escaped(title)}</h1><p>${escaped(text)}</p>`);
+
+const DISOWNED =
+  "Nobody can sign in to that account any more. If you want to use it, ask for a new password with your address.";
+
+const html = (body: string, status = 200) => new Response(body, { status, headers: pageHeaders });
+
+/** A refusal as a page: of a link that is gone, as such; of anything else, as the form again. */
+function refused(error: unknown, again: (words: string) => string): Response {
+  if (!(error instanceof Problem)) throw error;
+  const { status, title, remedy } = problems[error.code];
+  return error.code === "invalid_link"
+    ? html(done(title, remedy), status)
+    : html(again(wordsOf(error)), status);
+}
+
+const Token = t.String({ minLength: 1, maxLength: 200 });
+const Password = t.String({ minLength: 1, maxLength: 512 });
+const shown = { response: t.Any(), detail: { hide: true } };
+
+/** What mailed links lead to. Opening one spends nothing: programs that look through mail open links, too. */
+export const linkRoutes = (ctx: Ctx) => {
+  const open = async (purpose: Purpose, token: string, form: (token: string) => string) => {
+    try {
+      await readLink(ctx, purpose, token);
+      return html(form(token));
+    } catch (error) {
+      return refused(error, () => form(token));
+    }
+  };
+  const query = t.Object({ token: t.String({ maxLength: 200, default: "" }) });
+  return new Elysia({ name: "links" })
+    .use(guard(ctx))
+    .get("/verify-email", ({ query: { token } }) => open("verify_email", token, verifyPage), {
+      ...{ ...shown, public: true, query },
+    })
+    .get("/reset-password", ({ query: { token } }) => open("reset_password", token, resetPage), {
+      ...{ ...shown, public: true, query },
+    })
+    .post(
+      "/verify-email",
+      async ({ actor, body: { token, password, intent } }) => {
+        try {
+          if (intent === "disown") {
+            await disownAccount(ctx, actor, token);
+            return html(done("Thank you", DISOWNED));
+          }
+          if (password === undefined) throw new Problem("invalid_credentials");
+          await verifyEmail(ctx, actor, { token, password });
+          return html(done("Your address is confirmed", "You can close this page."));
+        } catch (error) {
+          return refused(error, (words) => verifyPage(token, words));
+        }
+      },
+      {
+        ...shown,
+        anyone: ["login"],
+        body: t.Object({
+          token: Token,
+          password: t.Optional(Password),
+          intent: t.Optional(t.Literal("disown")),
+        }),
+      },
+    )
+    .post(
+      "/reset-password",
+      async ({ actor, body }) => {
+        try {
+          await resetPassword(ctx, actor, body);
+          return html(done("Your password is set", "Sign in with it where you were going."));
+        } catch (error) {
+          return refused(error, (words) => resetPage(body.token, words));
+        }
+      },
+      { ...shown, anyone: [], body: t.Object({ token: Token, password: Password }) },
+    );
+};

@@ -1,0 +1,231 @@
+import { describe, expect, setSystemTime, test } from "bun:test";
+import { answerLinkRequests } from "../../src/modules/auth/recovery.ts";
+import { listMails, readMail } from "../../src/modules/mail/mail.ts";
+import { purgeLinks } from "../../src/modules/one-time/one-time.ts";
+import { PASSWORD, world } from "../support/world.ts";
+
+const NEW = "a stable full of correct horses";
+
+/** A world whose mails are read. */
+async function town(settings: Parameters<typeof world>[0] = {}) {
+  const here = await world({ rateLimit: "off", ...settings });
+  const { ctx, anyone, send } = here;
+  /** The links that were mailed to somebody, of one kind, the latest first. */
+  const tokensFor = async (email: string, kind: string): Promise<string[]> => {
+    while ((await answerLinkRequests(ctx)) > 0);
+    const mails = (await listMails(ctx)).filter(
+      (mail) => mail.recipient === email && mail.kind === kind,
+    );
+    const texts = await Promise.all(mails.map(({ id }) => readMail(ctx, id)));
+    return texts.map(({ rendered }) => /token=(ot_[\w-]+)/.exec(rendered.text)?.[1] ?? "");
+  };
+  const tokenFor = async (email: string, kind: string) => (await tokensFor(email, kind))[0] ?? "";
+  const forgot = (email: string) => anyone.post("/auth/password/forgot", { email });
+  const reset = (token: string, password = NEW) =>
+    anyone.post("/auth/password/reset", { token, password });
+  const logIn = async (password: string) =>
+    (await anyone.post("/auth/login", { username: "ada", password })).status;
+  const form = (path: string, fields: Record<string, string>) =>
+    send("POST", path, {
+      headers: { "content-type": "application/x-www-form-urlencoded" },
+      body: new URLSearchParams(fields).toString(),
+    });
+  return { ...here, tokensFor, tokenFor, forgot, reset, logIn, form };
+}
+
+describe("a forgotten password", () => {
+  test("is set anew by a mailed link, once, which ends every session and tells its owner", async () => {
+    const { person, forgot, reset, tokenFor, logIn, refresh, ctx, as } = await town();
+    const ada = await person();
+    expect((await forgot("ADA@example.com")).status).toBe(202);
+    const token = await tokenFor("ada@example.com", "reset_password");
+    expect((await reset(token, "short")).body.errors).toMatchObject([
+      { pointer: "/password", code: "too_short" },
+    ]);
+    expect((await reset(token)).status).toBe(204);
+    expect((await ada.get("/users/me")).status).toBe(401);
+    expect((await refresh(ada.refreshToken)).status).toBe(401);
+    expect([await logIn(PASSWORD), await logIn(NEW)]).toEqual([401, 200]);
+    expect((await reset(token)).body.code).toBe("invalid_link");
+    const { body } = await as().post("/auth/login", { username: "ada", password: NEW });
+    expect((await as(body.access_token).get("/users/me")).body.email_verified).toBe(true);
+    expect((await listMails(ctx)).map(({ kind }) => kind)).toContain("password_changed");
+  });
+
+  test("of nobody gets the same answer, and no mail", async () => {
+    const { person, forgot, ctx } = await town({ rateLimit: "on" });
+    await person();
+    const before = (await listMails(ctx)).length;
+    const [known, unknown] = [await forgot("ada@example.com"), await forgot("nobody@example.com")];
+    const shown = ({ status, body, headers }: typeof known) => [
+      ...[status, body],
+      [...headers].filter(([name]) => name !== "x-request-id"),
+    ];
+    expect(shown(known)).toEqual(shown(unknown));
+    expect(await answerLinkRequests(ctx)).toBe(2);
+    expect((await listMails(ctx)).length - before).toBe(1);
+    for (const email of ["ada@example.com", "nobody@example.com"]) {
+      const statuses = [];
+      for (let at = 0; at < 3; at += 1) statuses.push((await forgot(email)).status);
+      expect(statuses).toEqual([202, 202, 429]);
+    }
+  });
+
+  test("is set once by fifty at once", async () => {
+    const { person, forgot, reset, tokenFor, ctx } = await town();
+    await person();
+    // What is looked for is a race of the database, not of hashing.
+    const hashing = { ...ctx.hashing, pass: async <T>() => "$argon2id$fake" as T };
+    Object.assign(ctx, { hashing });
+    for (let round = 0; round < 20; round += 1) {
+      await forgot("ada@example.com");
+      const token = await tokenFor("ada@example.com", "reset_password");
+      const answers = await Promise.all(Array.from({ length: 50 }, () => reset(token)));
+      expect(answers.filter(({ status }) => status === 204)).toHaveLength(1);
+      expect(answers.filter(({ status }) => ![204, 400].includes(status))).toEqual([]);
+    }
+  });
+
+  test("is not set by a link that is old, cut, for something else, or for another address", async () => {
+    const { person, forgot, reset, tokenFor, tokensFor, logIn, sql, ctx } = await town();
+    const ada = await person();
+    await forgot("ada@example.com");
+    const token = await tokenFor("ada@example.com", "reset_password");
+    const verify = await tokenFor("ada@example.com", "verify_email");
+    for (const bad of [token.slice(0, -1), `${token}A`, verify, "ot_", "x", `${token}\u0301`]) {
+      const answer = await reset(bad);
+      expect([bad, answer.status, answer.body.code]).toEqual([bad, 400, "invalid_link"]);
+    }
+    await sql`update users set email_key = 'other@example.com' where id = ${ada.id}`;
+    expect((await reset(token)).body.code).toBe("invalid_link");
+    await sql`update users set email_key = 'ada@example.com' where id = ${ada.id}`;
+    for (let at = 0; at < 3; at += 1) await forgot("ada@example.com");
+    expect(await tokensFor("ada@example.com", "reset_password")).toHaveLength(4);
+    // At most three are alive: the first of four is not.
+    expect((await reset(token)).body.code).toBe("invalid_link");
+    const last = await tokenFor("ada@example.com", "reset_password");
+    setSystemTime(Date.now() + 3_601_000);
+    expect((await reset(last)).body.code).toBe("invalid_link");
+    expect(await purgeLinks(ctx)).toBe(3);
+    expect(await logIn(PASSWORD)).toBe(200);
+  });
+
+  test("stands nowhere in clear", async () => {
+    const { person, forgot, tokenFor, sql } = await town();
+    await person();
+    await forgot("ada@example.com");
+    const token = await tokenFor("ada@example.com", "reset_password");
+    const rows = JSON.stringify([
+      await sql`select *, encode(hash, 'escape') from one_time_secrets`,
+      await sql`select *, encode(sealed, 'escape') from mails`,
+      await sql`select * from events`,
+    ]);
+    expect(rows).not.toContain(token.slice(3));
+  });
+});
+
+describe("an address is proven", () => {
+  const verify = (
+    { send }: Pick<Awaited<ReturnType<typeof town>>, "send">,
+    body: object,
+    token = "",
+  ) =>
+    send("POST", "/api/v1/auth/email/verify", {
+      headers: {
+        "content-type": "application/json",
+        ...(token ? { authorization: `Bearer ${token}` } : {}),
+      },
+      body: JSON.stringify(body),
+    });
+
+  test("by the link that registration mails, with the password or where one is signed in", async () => {
+    const here = await town();
+    for (const [email, proof] of [
+      ["ada@example.com", "password"],
+      ["bob@example.com", "session"],
+    ] as const) {
+      const one = await here.person(email);
+      const token = await here.tokenFor(email, "verify_email");
+      const wrong = await verify(here, { token, password: "not the password" });
+      expect(wrong.body.code).toBe("invalid_credentials");
+      const right = proof === "password" ? { token, password: PASSWORD } : { token };
+      const answer = await verify(here, right, proof === "session" ? one.token : "");
+      expect(answer.status).toBe(204);
+      const me = await one.get("/users/me");
+      expect([me.status, me.body.email_verified]).toEqual([200, true]);
+      expect((await verify(here, right)).body.code).toBe("invalid_link");
+    }
+  });
+
+  test("by its owner, when somebody else registered it: who did is out, and knows no password any more", async () => {
+    const here = await town();
+    const thief = await here.person("ada@example.com");
+    const bob = await here.person("bob@example.com");
+    const token = await here.tokenFor("ada@example.com", "verify_email");
+    // Somebody else's session proves nothing of this account.
+    expect((await verify(here, { token }, bob.token)).status).toBe(204);
+    expect((await thief.get("/users/me")).status).toBe(401);
+    expect((await here.refresh(thief.refreshToken)).status).toBe(401);
+    expect(await here.logIn(PASSWORD)).toBe(401);
+    await here.forgot("ada@example.com");
+    const link = await here.tokenFor("ada@example.com", "reset_password");
+    expect((await here.reset(link)).status).toBe(204);
+    expect(await here.logIn(NEW)).toBe(200);
+  });
+
+  test("again only while it is not: a link that is asked for twice comes twice", async () => {
+    const here = await town();
+    await here.person();
+    const resend = () =>
+      here.anyone.post("/auth/email/verify/resend", { email: "ada@example.com" });
+    expect((await resend()).status).toBe(202);
+    const tokens = await here.tokensFor("ada@example.com", "verify_email");
+    expect(tokens).toHaveLength(2);
+    await verify(here, { token: tokens[1], password: PASSWORD });
+    expect((await verify(here, { token: tokens[0] })).body.code).toBe("invalid_link");
+    await resend();
+    expect(await here.tokensFor("ada@example.com", "verify_email")).toHaveLength(2);
+  });
+});
+
+describe("a page that a mail leads to", () => {
+  test("works without a script, and is spent by sending its form, not by opening it", async () => {
+    const here = await town();
+    await here.person();
+    await here.forgot("ada@example.com");
+    const token = await here.tokenFor("ada@example.com", "reset_password");
+    for (let at = 0; at < 3; at += 1) {
+      const opened = await here.send("GET", `/reset-password?token=${token}`);
+      expect([opened.status, opened.body]).toEqual([200, expect.stringContaining("<form")]);
+      expect(opened.headers.get("content-security-policy")).toContain("default-src 'none'");
+      expect(opened.body).not.toContain("<script");
+    }
+    const weak = await here.form("/reset-password", { token, password: "password" });
+    expect([weak.status, weak.body]).toEqual([422, expect.stringContaining('role="alert"')]);
+    const set = await here.form("/reset-password", { token, password: NEW });
+    expect([set.status, set.body]).toEqual([200, expect.stringContaining("is set")]);
+    expect(await here.logIn(NEW)).toBe(200);
+    const gone = await here.send("GET", `/reset-password?token=${token}`);
+    expect([gone.status, gone.body]).toEqual([400, expect.stringContaining("not valid")]);
+    expect((await here.send("GET", '/reset-password?token="><script>')).body).not.toContain(
+      "<script>",
+    );
+  });
+
+  test("proves an address with the password, or says that it was not me", async () => {
+    const here = await town();
+    await here.person();
+    const token = await here.tokenFor("ada@example.com", "verify_email");
+    expect((await here.form("/verify-email", { token })).status).toBe(401);
+    const wrong = await here.form("/verify-email", { token, password: "wrong" });
+    expect(wrong.status).toBe(401);
+    const right = await here.form("/verify-email", { token, password: PASSWORD });
+    expect([right.status, right.body]).toEqual([200, expect.stringContaining("is confirmed")]);
+    const bob = await here.person("bob@example.com");
+    const other = await here.tokenFor("bob@example.com", "verify_email");
+    expect((await here.form("/verify-email", { token: other, intent: "disown" })).status).toBe(200);
+    expect((await bob.get("/users/me")).status).toBe(401);
+    const [row] = await here.sql`select email_verified from users where id = ${bob.id}`;
+    expect(row?.["email_verified"]).toBe(false);
+  });
+});
