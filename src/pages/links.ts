@@ -3,12 +3,17 @@ import type { Ctx } from "../ctx.ts";
 import { guard } from "../http/guard.ts";
 import { PASSWORD_MAX_LENGTH } from "../kit/password.ts";
 import { Problem, problems, wordsOf } from "../kit/problem.ts";
-import { disownAccount, resetPassword, verifyEmail } from "../modules/auth/recovery.ts";
+import {
+  disownAccount,
+  requestLink,
+  resetPassword,
+  verifyEmail,
+} from "../modules/auth/recovery.ts";
 import { type Purpose, readLink } from "../modules/one-time/one-time.ts";
 import { escaped, page, pageHeaders } from "./page.ts";
 
 /** Where forms of ours are sent. */
-export const LINK_PATHS = ["/verify-email", "/reset-password"];
+export const LINK_PATHS = ["/verify-email", "/reset-password", "/forgot-password"];
 
 const hidden = (name: string, value: string) =>
   `<input type="hidden" name="${name}" value="${escaped(value)}">`;
@@ -39,11 +44,22 @@ ${passwordField("New password", "new-password")}
 <p><button>Set this password</button></p></form>`,
   );
 
+const forgotPage = (words?: string): string =>
+  page(
+    "Choose a new password",
+    `<h1>Choose a new password</h1>${refusal(words)}
+<form method="post" action="/forgot-password">
+<p><label>Your e-mail address<br><input type="email" name="email" required autofocus maxlength="320" autocomplete="email"></label></p>
+<p><button>Send me a link</button></p></form>`,
+  );
+
 const done = (title: string, text: string): string =>
   page(title, `<h1>${escaped(title)}</h1><p>${escaped(text)}</p>`);
 
 const DISOWNED =
   "Nobody can sign in to that account any more. If you want to use it, ask for a new password with your address.";
+
+const ASKED = "If that address has an account, a link is on its way to it. It is good for an hour.";
 
 const html = (body: string, status = 200) => new Response(body, { status, headers: pageHeaders });
 
@@ -102,6 +118,26 @@ export const linkRoutes = (ctx: Ctx) => {
           password: t.Optional(Password),
           intent: t.Optional(t.Literal("disown")),
         }),
+      },
+    )
+    .get("/.well-known/change-password", ({ redirect }) => redirect("/forgot-password"), {
+      ...{ ...shown, public: true },
+    })
+    .get("/forgot-password", () => html(forgotPage()), { ...shown, public: true })
+    .post(
+      "/forgot-password",
+      async ({ actor, body: { email } }) => {
+        try {
+          await requestLink(ctx, actor, { purpose: "reset_password", email });
+          return html(done("Look into your mailbox", ASKED), 202);
+        } catch (error) {
+          return refused(error, forgotPage);
+        }
+      },
+      {
+        ...shown,
+        anyone: ["mail-account", "mail-address"],
+        body: t.Object({ email: t.String({ minLength: 3, maxLength: 320 }) }),
       },
     )
     .post(

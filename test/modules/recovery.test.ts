@@ -188,11 +188,38 @@ describe("an address is proven", () => {
   });
 });
 
+describe("an owner is told", () => {
+  test("of a new password, of a stolen refresh token, and of the end of the account", async () => {
+    const { person, superuser, refresh, pass, ctx } = await town();
+    const root = await superuser();
+    const ada = await person();
+    const next = await refresh(ada.refreshToken);
+    await refresh(next.body.refresh_token);
+    pass(11_000);
+    await refresh(ada.refreshToken);
+    const bob = await person("bob@example.com");
+    await bob.put("/users/me/password", { current_password: PASSWORD, new_password: NEW });
+    await root.patch(`/users/${bob.id}`, { is_active: false });
+    const told = (await listMails(ctx)).map(({ kind, recipient }) => `${kind} ${recipient}`);
+    expect(told.filter((one) => !one.startsWith("verify_email"))).toEqual([
+      "account_deactivated bob@example.com",
+      "password_changed bob@example.com",
+      "reuse_detected ada@example.com",
+    ]);
+  });
+});
+
 describe("a page that a mail leads to", () => {
   test("works without a script, and is spent by sending its form, not by opening it", async () => {
     const here = await town();
     await here.person();
-    await here.forgot("ada@example.com");
+    const asking = await here.send("GET", "/.well-known/change-password");
+    expect([asking.status, asking.headers.get("location")]).toEqual([302, "/forgot-password"]);
+    expect((await here.send("GET", "/forgot-password")).body).toContain('type="email"');
+    for (const email of ["ada@example.com", "nobody@example.com"]) {
+      const asked = await here.form("/forgot-password", { email });
+      expect([asked.status, asked.body]).toEqual([202, expect.stringContaining("on its way")]);
+    }
     const token = await here.tokenFor("ada@example.com", "reset_password");
     for (let at = 0; at < 3; at += 1) {
       const opened = await here.send("GET", `/reset-password?token=${token}`);

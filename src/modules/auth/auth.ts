@@ -99,7 +99,7 @@ async function judge(
 
 /** Continues a session. Throws `too_many_requests` and `invalid_refresh_token`; see `rotateSession`. */
 export async function refresh(
-  ctx: Pick<Ctx, "config" | "db" | "limits" | "now" | "tokens">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now" | "tokens">,
   actor: Stranger,
   refreshToken: string,
 ): Promise<Token> {

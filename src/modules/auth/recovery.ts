@@ -5,7 +5,14 @@ import { DAY, type Spending, spendingsOf } from "../../kit/limits.ts";
 import { NO_PASSWORD, verifyPassword } from "../../kit/password.ts";
 import { Problem } from "../../kit/problem.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { endLinks, type Purpose, readLink, redeemLink, sendLink } from "../one-time/one-time.ts";
+import {
+  endLinks,
+  forgotPage,
+  type Purpose,
+  readLink,
+  redeemLink,
+  sendLink,
+} from "../one-time/one-time.ts";
 import { findCredentials, newHash, replaceHash } from "../passwords/passwords.ts";
 import { findUser, identifierKeyOf, markVerified } from "../users/users.ts";
 
@@ -68,7 +75,7 @@ export async function resetPassword(
     await redeemLink(within, "reset_password", token);
     await takeOver(within, actor, { user, passwordHash });
     if (!user.emailVerified) await markVerified(within, actor, user.id);
-    await enqueueMail(within, { kind: "password_changed", to: user });
+    await enqueueMail(within, { kind: "password_changed", to: user, link: forgotPage(ctx) });
   });
   ctx.principals.forget(user.id);
 }

@@ -28,6 +28,7 @@ type Answering = Pick<
   | "config"
   | "db"
   | "devices"
+  | "envelope"
   | "hashing"
   | "keyRing"
   | "limits"

@@ -52,6 +52,10 @@ const pageOf = ({ config }: Pick<Ctx, "config">, purpose: Purpose): string => {
   return own[purpose] ?? config.publicUrl + pathOf[purpose];
 };
 
+/** Where somebody asks for a new password: what a notice of something suspicious leads to. */
+export const forgotPage = ({ config }: Pick<Ctx, "config">): string =>
+  `${config.publicUrl}/forgot-password`;
+
 const PREFIX = "ot_";
 const SECRET_BYTES = 32;
 const newToken = () => PREFIX + randomBytes(SECRET_BYTES).toString("base64url");

@@ -7,17 +7,19 @@ import type { Spending } from "../../kit/limits.ts";
 import { hashPassword, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
+import { enqueueMail } from "../mail/mail.ts";
+import { forgotPage } from "../one-time/one-time.ts";
 import { endSessionsOf, type Which } from "../sessions/sessions.ts";
 import { identifierKeyOf, userColumns } from "../users/users.ts";
 
 /** Sets a new password and ends every session. Throws `not_found`, `invalid_request`, `busy`. */
 export async function setPassword(
-  ctx: Pick<Ctx, "config" | "db" | "hashing" | "limits" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "hashing" | "limits" | "now">,
   actor: Actor,
   input: { user: User; password: string },
 ): Promise<void> {
   const passwordHash = await newHash(ctx, "/password", input);
-  await store(ctx, actor, { userId: input.user.id, passwordHash });
+  await store(ctx, actor, { user: input.user, passwordHash });
 }
 
 /**
@@ -25,7 +27,7 @@ export async function setPassword(
  * `invalid_credentials` where the present one is wrong, `invalid_request`, `too_many_requests`, and `busy`.
  */
 export async function changePassword(
-  ctx: Pick<Ctx, "config" | "db" | "hashing" | "limits" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "hashing" | "limits" | "now">,
   actor: SignedIn,
   input: { currentPassword: string; newPassword: string },
 ): Promise<void> {
@@ -34,7 +36,7 @@ export async function changePassword(
     user: actor.user,
     password: input.newPassword,
   });
-  await store(ctx, actor, { userId: actor.user.id, passwordHash, verified });
+  await store(ctx, actor, { user: actor.user, passwordHash, verified });
 }
 
 /** How old a sign-in may be where it stands for the password. */
@@ -87,18 +89,19 @@ export function newHash(
 }
 
 interface Change {
-  userId: string;
+  user: User;
   passwordHash: string;
   /** The hash that must still be there: a change that another one overtook does nothing. */
   verified?: string;
 }
 
-/** Whoever changes her own password stays signed in where she does it; everybody else with that account is out. */
+/** Whoever changes her own password stays signed in where she does it; everybody else with that account is out. Its owner is told. */
 async function store(
-  ctx: Pick<Ctx, "db" | "limits" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now">,
   actor: Actor,
-  { userId, passwordHash, verified }: Change,
+  { user, passwordHash, verified }: Change,
 ): Promise<void> {
+  const userId = user.id;
   const isOwn = actor.kind === "user" && actor.user.id === userId;
   const which: Which = isOwn ? { except: actor.session.id } : "all";
   const isAsVerified = verified === undefined ? undefined : eq(users.passwordHash, verified);
@@ -107,7 +110,9 @@ async function store(
     const locked = await tx.select({ id: users.id }).from(users).where(isIt).for("update");
     if (locked.length === 0)
       throw new Problem(verified === undefined ? "not_found" : "invalid_credentials");
-    await replaceHash({ ...ctx, db: tx }, actor, { userId, passwordHash, which });
+    const within = { ...ctx, db: tx };
+    await replaceHash(within, actor, { userId, passwordHash, which });
+    await enqueueMail(within, { kind: "password_changed", to: user, link: forgotPage(ctx) });
   });
 }
 

@@ -13,6 +13,8 @@ import {
   writeRefreshToken,
 } from "../../kit/refresh-token.ts";
 import { record } from "../events/events.ts";
+import { enqueueMail } from "../mail/mail.ts";
+import { forgotPage } from "../one-time/one-time.ts";
 import { boundsOf, isAlive, rotation } from "./rotation.ts";
 
 /** A sign-in that goes on. */
@@ -88,7 +90,7 @@ function beyond({ db }: Transaction, owner: string, kept: number) {
  * issued, or whose successor was spent a moment ago by another tab, ends nothing.
  */
 export async function rotateSession(
-  ctx: Pick<Ctx, "config" | "db" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
   actor: Stranger,
   refreshToken: string,
 ): Promise<Continuation> {
@@ -116,7 +118,7 @@ export async function rotateSession(
 }
 
 async function endIfReused(
-  ctx: Pick<Ctx, "config" | "db" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
   actor: Stranger,
   token: RefreshToken,
 ): Promise<void> {
@@ -132,11 +134,17 @@ async function endIfReused(
     const spentAt = session.rotations[age - 1];
     if (spentAt && spentAt > new Date(boundsOf(ctx).graceFrom)) return;
     await tx.delete(sessions).where(eq(sessions.id, session.id));
-    await record({ ...ctx, db: tx }, actor, {
+    const within = { ...ctx, db: tx };
+    await record(within, actor, {
       type: "session.reuse_detected",
       subjectId: session.userId,
       data: { session_id: session.id },
     });
+    const [to] = await tx
+      .select({ email: users.email, locale: users.locale })
+      .from(users)
+      .where(eq(users.id, session.userId));
+    if (to) await enqueueMail(within, { kind: "reuse_detected", to, link: forgotPage(ctx) });
   });
 }
 

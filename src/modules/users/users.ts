@@ -6,6 +6,7 @@ import { hashPassword, type PasswordRules, readPassword } from "../../kit/passwo
 import { accept, type FieldProblem, fieldProblem, Problem } from "../../kit/problem.ts";
 import { readStoredHash } from "../../kit/stored-hash.ts";
 import { record } from "../events/events.ts";
+import { enqueueMail } from "../mail/mail.ts";
 import { sendLink } from "../one-time/one-time.ts";
 import { endSessionsOf } from "../sessions/sessions.ts";
 import {
@@ -150,7 +151,7 @@ const wireNames = {
  * `last_superuser` where nobody would be left to administer the service, `stale` where it is at none of `versions`.
  */
 export async function updateUser(
-  ctx: Pick<Ctx, "db" | "now">,
+  ctx: Pick<Ctx, "db" | "envelope" | "now">,
   actor: Actor,
   { id, versions, ...changes }: Target & UserChanges,
 ): Promise<User> {
@@ -179,6 +180,7 @@ export async function updateUser(
       .map(([, name]) => name);
     await record(within, actor, { type: "user.updated", subjectId: id, data: { fields } });
     if (isActive === false) await endSessionsOf(within, actor, { userId: id, which: "all" });
+    if (isActive === false) await enqueueMail(within, { kind: "account_deactivated", to: user });
     return user;
   });
 }
