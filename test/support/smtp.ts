@@ -16,6 +16,9 @@ export interface MailServer {
   caFile: string;
   /** What it answers from now on to whom a mail is for; undefined: it takes all. */
   refuse: (code: number | undefined) => void;
+  /** Goes away, and comes back at the same port. */
+  down: () => Promise<void>;
+  up: () => Promise<void>;
   close: () => Promise<void>;
 }
 
@@ -37,32 +40,43 @@ export async function mailServer(port = 0): Promise<MailServer> {
   );
   const received: Received[] = [];
   let refusal: number | undefined;
-  const server = new SMTPServer({
-    ...{ key: readFileSync(keyFile), cert: readFileSync(caFile), authMethods: ["PLAIN"] },
-    onAuth: ({ username, password }, _, done) =>
-      username === USER && password === SECRET_WORD
-        ? done(null, { user: username })
-        : done(new Error("no")),
-    onRcptTo: (_, __, done) =>
-      refusal === undefined
-        ? done()
-        : done(Object.assign(new Error("not here"), { responseCode: refusal })),
-    onData: async (stream, { envelope }, done) => {
-      const source = (await new Response(stream as never).text()).toString();
-      received.push({ to: envelope.rcptTo.map(({ address }) => address), source });
-      done();
-    },
-  });
-  await new Promise<void>((listening) => server.listen(port, "127.0.0.1", listening));
+  const open = () =>
+    new SMTPServer({
+      ...{ key: readFileSync(keyFile), cert: readFileSync(caFile), authMethods: ["PLAIN"] },
+      onAuth: ({ username, password }, _, done) =>
+        username === USER && password === SECRET_WORD
+          ? done(null, { user: username })
+          : done(new Error("no")),
+      onRcptTo: (_, __, done) =>
+        refusal === undefined
+          ? done()
+          : done(Object.assign(new Error("not here"), { responseCode: refusal })),
+      onData: async (stream, { envelope }, done) => {
+        const source = (await new Response(stream as never).text()).toString();
+        received.push({ to: envelope.rcptTo.map(({ address }) => address), source });
+        done();
+      },
+    });
+  let server = open();
+  const listen = (at: number) =>
+    new Promise<void>((listening) => server.listen(at, "127.0.0.1", listening));
+  const down = () => new Promise<void>((closed) => server.close(closed));
+  await listen(port);
   const address = server.server.address();
+  const bound = typeof address === "object" && address ? address.port : 0;
   return {
-    port: typeof address === "object" && address ? address.port : 0,
+    port: bound,
+    down,
+    up: () => {
+      server = open();
+      return listen(bound);
+    },
     ...{ received, caFile },
     refuse: (code) => {
       refusal = code;
     },
     close: async () => {
-      await new Promise<void>((closed) => server.close(closed));
+      await down();
       rmSync(folder, { recursive: true, force: true });
     },
   };

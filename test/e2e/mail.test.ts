@@ -1,0 +1,86 @@
+/** Mails, between the program and a real mail server. */
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { command, emptyFolder, rounds, serve } from "../support/program.ts";
+import { type MailServer, mailServer, SECRET_WORD, USER } from "../support/smtp.ts";
+
+setDefaultTimeout(180_000);
+const PASSWORD = "correct horse battery staple";
+let post: MailServer;
+beforeAll(async () => {
+  post = await mailServer();
+});
+afterAll(() => post.close());
+
+const env = () => ({
+  BUNKER_ENV: "production",
+  MAIL_URL: `smtp://${USER}:${encodeURIComponent(SECRET_WORD)}@localhost:${post.port}`,
+  MAIL_CA_FILE: post.caFile,
+  RATE_LIMIT: "off",
+});
+const register = (url: string, email: string) =>
+  fetch(`${url}/api/v1/auth/register`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ email, password: PASSWORD }),
+  });
+const recipients = () => post.received.map(({ to }) => to[0] ?? "");
+const until = async (isSo: () => boolean) => {
+  for (let at = 0; at < 1_200 && !isSo(); at += 1) await sleep(100);
+  expect(isSo()).toBe(true);
+};
+
+test("while the mail server is away nobody waits for it, and when it is back every mail comes once", async () => {
+  const { url } = await serve({ env: env(), cwd: emptyFolder() });
+  await post.down();
+  const times: number[] = [];
+  const people = Array.from({ length: 200 }, (_, n) => `away-${n}@example.com`);
+  for (const email of people) {
+    const from = performance.now();
+    expect((await register(url, email)).status).toBe(201);
+    times.push(performance.now() - from);
+  }
+  await post.up();
+  await until(() => new Set(recipients()).size >= people.length);
+  await sleep(3_000);
+  expect(recipients().toSorted()).toEqual(people.toSorted());
+  const slowest = Math.max(...times).toFixed(0);
+  console.log(`200 registrations without a mail server: ${slowest} ms at most, all mails once`);
+});
+
+test("a kill between writing a mail and sending it loses none", async () => {
+  const cwd = emptyFolder();
+  for (let round = 0; round < rounds; round += 1) {
+    const email = `killed-${round}@example.com`;
+    const first = await serve({ env: env(), cwd });
+    expect((await register(first.url, email)).status).toBe(201);
+    await first.end("SIGKILL");
+    const second = await serve({ env: env(), cwd });
+    // A mail that somebody had just taken is tried again when his time is up.
+    if (!recipients().includes(email)) await until(() => recipients().includes(email));
+    await second.end("SIGTERM");
+  }
+  const ids = post.received.map(({ source }) => /Message-ID: <([^>]+)>/.exec(source)?.[1]);
+  expect(new Set(recipients()).size).toBe(new Set(ids).size);
+});
+
+test("mail test says what the server answers, or that there is none", async () => {
+  const cwd = emptyFolder();
+  const good = await command(["mail", "test", "you@example.com"], { env: env(), cwd });
+  expect([good.code, good.out]).toEqual([0, expect.stringContaining("250")]);
+  expect(recipients()).toContain("you@example.com");
+  post.refuse(550);
+  const refused = await command(["mail", "test", "you@example.com"], { env: env(), cwd });
+  expect([refused.code, refused.err]).toEqual([1, expect.stringContaining("550")]);
+  post.refuse(undefined);
+  const wrong = { ...env(), MAIL_URL: `smtp://${USER}:wrong@localhost:${post.port}` };
+  const unknown = await command(["mail", "test", "you@example.com"], { env: wrong, cwd });
+  expect([unknown.code, unknown.err]).toEqual([69, expect.not.stringContaining("wrong")]);
+  const none = await command(["mail", "test", "you@example.com"], {
+    env: { BUNKER_ENV: "production" },
+    cwd,
+  });
+  expect([none.code, none.err]).toEqual([78, expect.stringContaining("MAIL_URL is not set")]);
+  const list = await command(["mail", "list", "--json"], { env: env(), cwd });
+  expect(JSON.parse(list.out)).toEqual([]);
+});
