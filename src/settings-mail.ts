@@ -58,13 +58,13 @@ export const mailSettings = {
   }),
   brandName: setting({
     name: "BRAND_NAME",
-    doc: "What mails and pages call this service.",
+    doc: "What mails call this service.",
     parse: text,
     fallback: () => "Bunker",
   }),
   brandColour: setting({
     name: "BRAND_COLOR",
-    doc: "The colour of buttons in mails and on pages.",
+    doc: "The colour of buttons in mails.",
     parse: colour,
     fallback: () => "#1b1f24",
   }),
