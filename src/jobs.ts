@@ -21,8 +21,8 @@ const MINUTE_MS = 60_000;
 export const jobs: Record<string, Job> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
   "tend keys": { everyMs: 5_000, isUrgent: true, run: tendKeys },
-  "deliver mails": { everyMs: 1_000, isUrgent: true, run: deliverMails },
-  "answer link requests": { everyMs: 1_000, isUrgent: true, run: answerLinkRequests },
+  "deliver mails": { everyMs: 1_000, run: deliverMails },
+  "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },

@@ -17,6 +17,7 @@ import { openPrincipalCache } from "./kit/principal-cache.ts";
 import { envelopes } from "./kit/sealed.ts";
 import { derivedKey, derivedKeys, fingerprints, keptSecret, weaknessOf } from "./kit/secret.ts";
 import { accessTokens } from "./kit/token.ts";
+import type { openRenderer } from "./modules/mail/render.ts";
 
 export interface Wired {
   ctx: Ctx;
@@ -107,19 +108,24 @@ async function embeddedOf(config: Config, command: string, log: Log) {
   });
 }
 
-/** Loaded where there is a way for mails to go; nothing is connected yet. */
+/** Words and frames are loaded with the first mail; nothing is connected yet. */
 async function postOf(config: Config): Promise<Post | undefined> {
   if (config.mailUrl === undefined) return undefined;
   const { openMail } = await import("./adapters/mail.ts");
-  const { openRenderer } = await import("./modules/mail/render.ts");
   const host = new URL(config.publicUrl).hostname;
   const from = config.mailFrom ?? { name: config.brandName, address: `no-reply@${host}` };
   const brand = { name: config.brandName, colour: config.brandColour, logo: config.brandLogo };
+  let renderer: ReturnType<typeof openRenderer> | undefined;
   const transport = await openMail(config.mailUrl, {
     dkim: dkimOf(config, from),
     caFile: config.mailCaFile,
   });
-  return { ...transport, from, render: openRenderer(brand, config.mailTemplates) };
+  const render: Post["render"] = async (...mail) => {
+    const { openRenderer } = await import("./modules/mail/render.ts");
+    renderer ??= openRenderer(brand, config.mailTemplates);
+    return renderer(...mail);
+  };
+  return { ...transport, from, render };
 }
 
 function dkimOf(

@@ -46,7 +46,7 @@ async function sendTest(post: Post, to: string, link: string): Promise<string> {
   const messageId = `${Bun.randomUUIDv7()}@${post.from.address.split("@")[1]}`;
   try {
     return await post.send({
-      ...post.render("test", null, { link }),
+      ...(await post.render("test", null, { link })),
       messageId,
       from: post.from,
       to,

@@ -34,7 +34,7 @@ export interface MailTransport {
 /** What sends mails, in whose name, and how it writes them. */
 export interface Post extends MailTransport {
   from: MailAddress;
-  render: (kind: string, locale: string | null, content: MailContent) => RenderedMail;
+  render: (kind: string, locale: string | null, content: MailContent) => Promise<RenderedMail>;
 }
 
 /**

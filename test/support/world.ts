@@ -54,6 +54,8 @@ export async function world(settings: Partial<Config> = {}) {
   const config: Config = { ...readConfig({ SECRET_KEY: SECRET }).config, ...settings };
   const logged: { fields: object; sentence: string }[] = [];
   const note = (fields: object, sentence: string) => void logged.push({ fields, sentence });
+  const brand = { name: "Bunker", colour: "#1b1f24", logo: undefined };
+  const render = openRenderer(brand, undefined);
   const keyRing = openKeyRing({ algorithm: config.algorithm, secrets: [SECRET] });
   const ctx: Ctx = {
     config,
@@ -72,7 +74,7 @@ export async function world(settings: Partial<Config> = {}) {
     mail: {
       ...{ isMailbox: true, send: async () => "kept", close: () => {} },
       from: { name: "Bunker", address: "no-reply@localhost" },
-      render: openRenderer({ name: "Bunker", colour: "#1b1f24", logo: undefined }, undefined),
+      render: async (...mail) => render(...mail),
     },
     envelope: envelopes([derivedKey(SECRET, "mails")]),
     hashing: openHashingGate({

@@ -41,7 +41,7 @@ const TAKEN_AT_ONCE = 20;
 
 /** Tries what is due, a few at a time. Answers how many; 0 where there is nothing to do, or nobody to send it. */
 export async function deliverMails(ctx: Postman): Promise<number> {
-  if (!ctx.mail) return 0;
+  if (!ctx.mail || !(await isAnyDue(ctx))) return 0;
   const taken = await take(ctx);
   const outcomes = await Promise.all(taken.map((row) => deliver(ctx, row)));
   return outcomes.includes("away") ? 0 : taken.length;
@@ -51,6 +51,14 @@ const SECOND_MS = 1_000;
 const DAY_MS = 86_400 * SECOND_MS;
 /** Longer than the longest try: by then whoever took it has died, and it is tried again. */
 const LEASE_MS = 120 * SECOND_MS;
+
+/** By hand, because it is asked each second for as long as there is nothing to do. */
+async function isAnyDue({ db, now }: Postman): Promise<boolean> {
+  const due = await db.execute(
+    sql`select 1 from mails where state = 'waiting' and due_at <= ${now().toISOString()}::timestamptz limit 1`,
+  );
+  return due.length > 0;
+}
 
 /** One of several instances takes each. */
 async function take({ db, now }: Postman): Promise<Row[]> {
@@ -100,7 +108,7 @@ async function send(
   const content = contentOf(envelope, row);
   if (!mail || !content) return { outcome: "refused", answer: UNREADABLE };
   try {
-    const letter = mail.render(row.kind, row.locale, content);
+    const letter = await mail.render(row.kind, row.locale, content);
     const messageId = `${row.id}@${mail.from.address.split("@")[1]}`;
     const answer = await mail.send({ ...letter, messageId, from: mail.from, to: row.recipient });
     return { outcome: "sent", answer };
@@ -129,7 +137,7 @@ export async function readMail(
   const [row] = isId(id) ? await ctx.db.select().from(mails).where(eq(mails.id, id)) : [];
   const content = row && contentOf(ctx.envelope, row);
   if (!row || !content || !ctx.mail) throw new Problem("not_found");
-  return { letter: row, rendered: ctx.mail.render(row.kind, row.locale, content) };
+  return { letter: row, rendered: await ctx.mail.render(row.kind, row.locale, content) };
 }
 
 /** Tries a mail again now: one that is dead, or waits. Throws `not_found` where it was sent. Without an id: all of them. */

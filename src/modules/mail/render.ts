@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Post } from "../../kit/mail.ts";
+import type { Post, RenderedMail } from "../../kit/mail.ts";
 import { frame } from "./frame.ts";
 import german from "./words/de.json" with { type: "json" };
 import english from "./words/en.json" with { type: "json" };
@@ -18,6 +18,8 @@ interface Words {
 }
 type Language = Record<MailKind, Words>;
 
+type Renderer = (...mail: Parameters<Post["render"]>) => RenderedMail;
+
 export interface Brand {
   name: string;
   colour: string;
@@ -28,7 +30,7 @@ export interface Brand {
  * Renders mails in the language of whoever reads them, or in English. A folder may hold other words (`en.json`, `de.json`, or
  * another language), all of them or some, and another `frame.html`: see docs/mail.md.
  */
-export function openRenderer(brand: Brand, folder: string | undefined): Post["render"] {
+export function openRenderer(brand: Brand, folder: string | undefined): Renderer {
   const languages = new Map<string, Language>();
   const languageOf = (locale: string | null): [string, Language] => {
     const name = /^[a-z]{2,3}/.exec(locale?.toLowerCase() ?? "")?.[0] ?? "en";
