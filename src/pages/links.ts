@@ -1,15 +1,16 @@
 import { Elysia, t } from "elysia";
-import type { Ctx } from "../ctx.ts";
+import type { Ctx, Stranger } from "../ctx.ts";
 import { guard } from "../http/guard.ts";
 import { PASSWORD_MAX_LENGTH } from "../kit/password.ts";
 import { Problem, problems, wordsOf } from "../kit/problem.ts";
 import {
   disownAccount,
+  openLink,
   requestLink,
   resetPassword,
   verifyEmail,
 } from "../modules/auth/recovery.ts";
-import { type Purpose, readLink } from "../modules/one-time/one-time.ts";
+import type { Purpose } from "../modules/one-time/one-time.ts";
 import { escaped, page, pageHeaders } from "./page.ts";
 
 /** Where forms of ours are sent. */
@@ -76,25 +77,37 @@ const Token = t.String({ minLength: 1, maxLength: 200 });
 const Password = t.String({ minLength: 1, maxLength: 512 });
 const shown = { response: t.Any(), detail: { hide: true } };
 
-/** What mailed links lead to. Opening one spends nothing: programs that look through mail open links, too. */
-export const linkRoutes = (ctx: Ctx) => {
-  const open = async (purpose: Purpose, token: string, form: (token: string) => string) => {
+const openForms =
+  (ctx: Ctx) =>
+  async (
+    actor: Stranger,
+    link: { purpose: Purpose; token: string },
+    form: (token: string, words?: string) => string,
+  ) => {
     try {
-      await readLink(ctx, purpose, token);
-      return html(form(token));
+      await openLink(ctx, actor, link);
+      return html(form(link.token));
     } catch (error) {
-      return refused(error, () => form(token));
+      return refused(error, (words) => form(link.token, words));
     }
   };
+
+/** What mailed links lead to. Opening one spends nothing: programs that look through mail open links, too. */
+export const linkRoutes = (ctx: Ctx) => {
+  const open = openForms(ctx);
   const query = t.Object({ token: t.String({ maxLength: 200, default: "" }) });
   return new Elysia({ name: "links" })
     .use(guard(ctx))
-    .get("/verify-email", ({ query: { token } }) => open("verify_email", token, verifyPage), {
-      ...{ ...shown, public: true, query },
-    })
-    .get("/reset-password", ({ query: { token } }) => open("reset_password", token, resetPage), {
-      ...{ ...shown, public: true, query },
-    })
+    .get(
+      "/verify-email",
+      ({ actor, query: { token } }) => open(actor, { purpose: "verify_email", token }, verifyPage),
+      { ...shown, anyone: ["requests-stranger"], query },
+    )
+    .get(
+      "/reset-password",
+      ({ actor, query: { token } }) => open(actor, { purpose: "reset_password", token }, resetPage),
+      { ...shown, anyone: ["requests-stranger"], query },
+    )
     .post(
       "/verify-email",
       async ({ actor, body: { token, password, intent } }) => {
@@ -112,7 +125,7 @@ export const linkRoutes = (ctx: Ctx) => {
       },
       {
         ...shown,
-        anyone: ["login"],
+        anyone: ["login", "requests-stranger"],
         body: t.Object({
           token: Token,
           password: t.Optional(Password),
@@ -150,6 +163,10 @@ export const linkRoutes = (ctx: Ctx) => {
           return refused(error, (words) => resetPage(body.token, words));
         }
       },
-      { ...shown, anyone: [], body: t.Object({ token: Token, password: Password }) },
+      {
+        ...shown,
+        anyone: ["requests-stranger"],
+        body: t.Object({ token: Token, password: Password }),
+      },
     );
 };

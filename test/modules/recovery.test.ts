@@ -2,6 +2,7 @@ import { describe, expect, setSystemTime, test } from "bun:test";
 import { answerLinkRequests } from "../../src/modules/auth/recovery.ts";
 import { listMails, readMail } from "../../src/modules/mail/mail.ts";
 import { purgeLinks } from "../../src/modules/one-time/one-time.ts";
+import { addressOf, countOf, street } from "../support/street.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
 const NEW = "a stable full of correct horses";
@@ -186,6 +187,22 @@ describe("an address is proven", () => {
     await resend();
     expect(await here.tokensFor("ada@example.com", "verify_email")).toHaveLength(2);
   });
+});
+
+test("made-up links are counted by address, by whichever way they come", async () => {
+  const requests = { quota: 20, refill: 20, periodSeconds: 60 };
+  const here = await street({ "requests-stranger": requests });
+  const token = "ot_made-up";
+  const ways = [
+    (from: string) => here.post("password/reset", from, { token, password: NEW }),
+    (from: string) => here.post("email/verify", from, { token }),
+    (from: string) =>
+      here.send("GET", `/reset-password?token=${token}`, { headers: { "x-forwarded-for": from } }),
+  ];
+  for (const [at, way] of ways.entries()) {
+    const answers = await Promise.all(Array.from({ length: 25 }, () => way(addressOf(at))));
+    expect([countOf(answers, 400), countOf(answers, 429)]).toEqual([20, 5]);
+  }
 });
 
 describe("an owner is told", () => {

@@ -64,14 +64,14 @@ export async function answerLinkRequests(
 
 /**
  * Sets a new password by a mailed link, and ends every session: the account is of whoever reads its mail. Throws
- * `invalid_link`, `invalid_request`, `busy`.
+ * `invalid_link`, `invalid_request`, `too_many_requests`, `busy`.
  */
 export async function resetPassword(
   ctx: Pick<Ctx, "config" | "db" | "envelope" | "hashing" | "limits" | "now" | "principals">,
   actor: Stranger,
   { token, password }: { token: string; password: string },
 ): Promise<void> {
-  const user = await ownerOf(ctx, "reset_password", token);
+  const user = await openLink(ctx, actor, { purpose: "reset_password", token });
   const passwordHash = await newHash(ctx, "/password", { user, password });
   await ctx.db.transaction(async (tx) => {
     const within = { ...ctx, db: tx };
@@ -101,7 +101,7 @@ export async function verifyEmail(
   actor: Stranger,
   { token, password, holder }: Verification,
 ): Promise<void> {
-  const user = await ownerOf(ctx, "verify_email", token);
+  const user = await openLink(ctx, actor, { purpose: "verify_email", token });
   const isTheirs =
     holder?.user.id === user.id || (await isPasswordOf(ctx, actor, { user, password }));
   await ctx.db.transaction(async (tx) => {
@@ -115,13 +115,13 @@ export async function verifyEmail(
   ctx.principals.forget(user.id);
 }
 
-/** Says that one did not register: nobody can sign in any more, and the address is not taken for proven. Throws `invalid_link`. */
+/** Says that one did not register: nobody can sign in any more, and the address is not taken for proven. Throws `invalid_link`, `too_many_requests`. */
 export async function disownAccount(
   ctx: Pick<Ctx, "db" | "limits" | "now" | "principals">,
   actor: Stranger,
   token: string,
 ): Promise<void> {
-  const user = await ownerOf(ctx, "verify_email", token);
+  const user = await openLink(ctx, actor, { purpose: "verify_email", token });
   await ctx.db.transaction(async (tx) => {
     const within = { ...ctx, db: tx };
     await redeemLink(within, "verify_email", token);
@@ -130,11 +130,13 @@ export async function disownAccount(
   ctx.principals.forget(user.id);
 }
 
-async function ownerOf(
-  ctx: Pick<Ctx, "db" | "now">,
-  purpose: Purpose,
-  token: string,
+/** Whose link this is, without spending it. A stranger who tries made-up ones is counted. Throws `invalid_link`, `too_many_requests`. */
+export async function openLink(
+  ctx: Pick<Ctx, "db" | "limits" | "now">,
+  { origin }: Stranger,
+  { purpose, token }: { purpose: Purpose; token: string },
 ): Promise<User> {
+  await ctx.limits.spend(origin, spendingsOf("requests-stranger", origin));
   const user = await findUser(ctx, await readLink(ctx, purpose, token));
   if (!user) throw new Problem("invalid_link");
   return user;

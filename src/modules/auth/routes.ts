@@ -139,7 +139,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        visitor: ["login"],
+        visitor: ["login", "requests-stranger"],
         detail: {
           operationId: "verifyEmail",
           summary: "Prove an address",
@@ -194,7 +194,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        anyone: [],
+        anyone: ["requests-stranger"],
         detail: {
           operationId: "resetPassword",
           summary: "Choose a new password",
