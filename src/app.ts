@@ -8,14 +8,15 @@ import { openapiAssets, openapiRoutes } from "./http/openapi.ts";
 import { problemPlugin } from "./http/problems.ts";
 import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
-import { authRoutes, continuationRoutes, recoveryRoutes } from "./modules/auth/routes.ts";
+import { emailSignInRoutes, ownAddressRoutes, recoveryRoutes } from "./modules/auth/mail-routes.ts";
+import { authRoutes, continuationRoutes } from "./modules/auth/routes.ts";
 import { myEventRoutes } from "./modules/events/routes.ts";
 import { keyRoutes } from "./modules/keys/routes.ts";
 import { metadataRoutes, oauthRoutes } from "./modules/oauth/routes.ts";
 import { ownAccountRoutes } from "./modules/passwords/routes.ts";
 import { sessionRoutes } from "./modules/sessions/routes.ts";
 import { meRoutes, userByIdRoutes, userRoutes } from "./modules/users/routes.ts";
-import { LINK_PATHS, linkRoutes } from "./pages/links.ts";
+import { addressLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./pages/links.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 
 /** Where a body may be a form: at the sign-in, at OAuth's own endpoints, and where pages of ours send one. Everywhere else it is JSON. */
@@ -27,7 +28,9 @@ const rooms = (ctx: Ctx) =>
     .use(healthRoutes(ctx))
     .use(pageRoutes(ctx))
     .use(mailboxRoutes(ctx))
-    .use(linkRoutes(ctx))
+    .use(addressLinkRoutes(ctx))
+    .use(entryLinkRoutes(ctx))
+    .use(forgotRoutes(ctx))
     .use(keyRoutes(ctx))
     .use(metadataRoutes(ctx))
     .use(oauthRoutes(ctx))
@@ -36,8 +39,10 @@ const rooms = (ctx: Ctx) =>
         .use(authRoutes(ctx))
         .use(continuationRoutes(ctx))
         .use(recoveryRoutes(ctx))
+        .use(emailSignInRoutes(ctx))
         .use(meRoutes(ctx))
         .use(ownAccountRoutes(ctx))
+        .use(ownAddressRoutes(ctx))
         .use(sessionRoutes(ctx))
         .use(myEventRoutes(ctx))
         .use(userRoutes(ctx))

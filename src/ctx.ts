@@ -12,8 +12,11 @@ import type { PrincipalCache } from "./kit/principal-cache.ts";
 import type { Envelope } from "./kit/sealed.ts";
 import type { AccessTokens } from "./kit/token.ts";
 
-/** An account as everyone may handle it: without its hash, and without the keys that only the database compares. */
-export type User = Omit<typeof users.$inferSelect, "passwordHash" | "emailKey" | "usernameKey">;
+/** An account as everyone may handle it: without its hash, and without what only the database compares or keeps for later. */
+export type User = Omit<
+  typeof users.$inferSelect,
+  "passwordHash" | "emailKey" | "usernameKey" | "wantedUsername"
+>;
 
 /** What the domain may use. A verb takes the part of it that it needs: `(ctx: Pick<Ctx, "db" | "now">, …)`. */
 export interface Ctx {

@@ -1,7 +1,7 @@
 import type { Ctx } from "./ctx.ts";
 import { purgeLimits } from "./db/limits/counts.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
-import { answerLinkRequests } from "./modules/auth/recovery.ts";
+import { answerLinkRequests } from "./modules/auth/links.ts";
 import { tendKeys } from "./modules/keys/keys.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
 import { purgeLinks } from "./modules/one-time/one-time.ts";

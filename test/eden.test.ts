@@ -6,7 +6,8 @@ test("a client by Eden gets exact types, and what they say is what comes", async
   const { app } = await world();
   const api = treaty(app).api.v1;
   const made = await api.auth.register.post({ email: "ada@example.com", password: PASSWORD });
-  expect(made.data?.username).toBe("ada");
+  // Where addresses must be proven first, there is no account to show yet.
+  expect(made.data && "id" in made.data && made.data.username).toBe("ada");
   const again = await api.auth.register.post({ email: "ada@example.com", password: PASSWORD });
   expect(again.error?.status === 409 && again.error.value.code).toBe("email_taken");
   const login = await api.auth.login.post({ username: "ada", password: PASSWORD });

@@ -3,7 +3,8 @@ import { DrizzleQueryError } from "drizzle-orm/errors";
 import type { PgDatabase } from "drizzle-orm/pg-core";
 import { drizzle, type PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
-import { Problem, type ProblemCode } from "../kit/problem.ts";
+import { Problem } from "../kit/problem.ts";
+import type { ProblemCode } from "../kit/problem-codes.ts";
 import type { SslMode } from "../kit/setting.ts";
 
 /** A pool of connections, or one transaction on one of them: a verb does not care which. */

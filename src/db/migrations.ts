@@ -12,6 +12,7 @@ import sql0009 from "../../drizzle/0009_one_key_in_each_state.sql" with { type: 
 import sql0010 from "../../drizzle/0010_mails.sql" with { type: "text" };
 import sql0011 from "../../drizzle/0011_events_about_keys.sql" with { type: "text" };
 import sql0012 from "../../drizzle/0012_mailed_links.sql" with { type: "text" };
+import sql0013 from "../../drizzle/0013_address_changes.sql" with { type: "text" };
 
 export interface Migration {
   tag: string;
@@ -32,4 +33,5 @@ export const migrations: Migration[] = [
   { tag: "0010_mails", sql: sql0010 },
   { tag: "0011_events_about_keys", sql: sql0011 },
   { tag: "0012_mailed_links", sql: sql0012 },
+  { tag: "0013_address_changes", sql: sql0013 },
 ];

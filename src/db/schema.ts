@@ -40,6 +40,11 @@ export const users = pgTable(
     isActive: boolean("is_active").notNull().default(true),
     isSuperuser: boolean("is_superuser").notNull().default(false),
     emailVerified: boolean("email_verified").notNull().default(false),
+    /**
+     * What it is to be called once its address is proven, where that is required before anybody signs in: a username that is
+     * taken at once would tell whether somebody has the address already.
+     */
+    wantedUsername: text("wanted_username"),
     createdAt: at("created_at"),
     /** Set by our code; a trigger sets it for whoever forgets, us included. */
     updatedAt: at("updated_at"),
@@ -52,6 +57,7 @@ export const users = pgTable(
     check("users_email_length", sql`length(${table.email}) between 3 and 254`),
     check("users_email_key_length", sql`length(${table.emailKey}) between 3 and 254`),
     check("users_username_shape", sql`${table.username} ~ '^[A-Za-z0-9._-]{3,32}$'`),
+    check("users_wanted_username_shape", sql`${table.wantedUsername} ~ '^[A-Za-z0-9._-]{3,32}$'`),
     check("users_full_name_length", sql`length(${table.fullName}) <= 200`),
     check("users_locale_length", sql`length(${table.locale}) <= 35`),
   ],
@@ -192,9 +198,14 @@ export const oneTimeSecrets = pgTable(
     userId: uuid("user_id")
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
-    /** The address that it was sent to, folded: with another one the link is good no more. */
-    addressKey: text("address_key").notNull(),
+    /** The account's address when it was sent, folded: with another one the link is good no more. Null: whatever it is. */
+    addressKey: text("address_key"),
+    /** The address that it gives to the account. */
+    newEmail: text("new_email"),
     hash: bytes("hash").notNull(),
+    /** Of the six digits that do the same, under a key of the server: a million guesses undo a plain hash. */
+    codeMac: bytes("code_mac"),
+    codeTries: integer("code_tries").notNull().default(0),
     createdAt: at("created_at"),
     expiresAt: at("expires_at"),
   },
@@ -212,9 +223,14 @@ export const mailRequests = pgTable(
     id: uuid("id").primaryKey(),
     purpose: text("purpose").notNull(),
     email: text("email").notNull(),
+    /** Whose account the address is to be of, where somebody asks for that. */
+    userId: uuid("user_id").references(() => users.id, { onDelete: "cascade" }),
     createdAt: at("created_at"),
   },
-  (table) => [index("mail_requests_created_at").on(table.createdAt)],
+  (table) => [
+    index("mail_requests_created_at").on(table.createdAt),
+    index("mail_requests_user_id").on(table.userId),
+  ],
 );
 
 /** Mails that are to be sent, were sent, or cannot be. */

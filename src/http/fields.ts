@@ -2,7 +2,8 @@ import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { getTableColumns } from "drizzle-orm";
 import type { ValidationError } from "elysia";
 import { users } from "../db/schema.ts";
-import { type FieldProblem, type FieldProblemCode, fieldProblem } from "../kit/problem.ts";
+import { type FieldProblem, fieldProblem } from "../kit/problem.ts";
+import type { FieldProblemCode } from "../kit/problem-codes.ts";
 
 const ERRORS_MAX = 20;
 const ERRORS_READ_MAX = 1000;

@@ -2,7 +2,8 @@ import { and, eq, inArray, isNull, lt, sql } from "drizzle-orm";
 import type { Actor, Ctx } from "../ctx.ts";
 import { idempotency } from "../db/schema.ts";
 import { spendingsOf } from "../kit/limits.ts";
-import { type FieldProblem, fieldProblem, Problem, type ProblemCode } from "../kit/problem.ts";
+import { type FieldProblem, fieldProblem, Problem } from "../kit/problem.ts";
+import type { ProblemCode } from "../kit/problem-codes.ts";
 import type { Visit } from "./visit.ts";
 
 type Keeper = Pick<Ctx, "db" | "fingerprint" | "limits" | "log" | "now">;

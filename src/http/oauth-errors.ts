@@ -1,5 +1,6 @@
 import { t } from "elysia";
-import type { Problem, ProblemCode } from "../kit/problem.ts";
+import type { Problem } from "../kit/problem.ts";
+import type { ProblemCode } from "../kit/problem-codes.ts";
 
 export const OAUTH_PATHS = ["/oauth/token", "/oauth/revoke", "/oauth/introspect"];
 
@@ -16,6 +17,7 @@ const errors: Partial<Record<ProblemCode, [error: string, status: number]>> = {
   invalid_credentials: ["invalid_grant", 400],
   invalid_refresh_token: ["invalid_grant", 400],
   account_inactive: ["invalid_grant", 400],
+  email_not_verified: ["invalid_grant", 400],
   unauthorized_client: ["unauthorized_client", 400],
   unsupported_grant_type: ["unsupported_grant_type", 400],
   unsupported_token_type: ["unsupported_token_type", 400],

@@ -1,4 +1,4 @@
-import { type ProblemCode, problems } from "../kit/problem.ts";
+import { type ProblemCode, problems } from "../kit/problem-codes.ts";
 import { PROBLEM_CODES } from "./problems.ts";
 
 interface Schema {

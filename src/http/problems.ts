@@ -1,13 +1,13 @@
 import { Elysia, t, ValidationError } from "elysia";
 import { isDatabaseOutage } from "../db/db.ts";
 import type { Log } from "../kit/log.ts";
+import { Problem } from "../kit/problem.ts";
 import {
   type FieldProblemCode,
   fieldProblems,
-  Problem,
   type ProblemCode,
   problems,
-} from "../kit/problem.ts";
+} from "../kit/problem-codes.ts";
 import { fieldProblemsOf } from "./fields.ts";
 import { isOAuthPath, oauthErrorOf } from "./oauth-errors.ts";
 import type { RouteTable } from "./route-table.ts";

@@ -90,12 +90,14 @@ const cookieOf = (header = ""): string | undefined =>
 
 /** Lets a client be known the next time: a browser by a cookie, which opens nothing, everybody else by a header. */
 export function rememberDevice(
+  { config }: Pick<Ctx, "config">,
   { headers }: Visit["set"],
-  { token, isSecure }: { token: string; isSecure: boolean },
+  token: string,
 ): void {
+  const isSecure = config.publicUrl.startsWith("https:");
   headers[DEVICE_HEADER] = token;
   headers["set-cookie"] =
-    `${DEVICE_COOKIE}=${token}; Path=/api/v1/auth/login; Max-Age=${DEVICE_SECONDS}; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
+    `${DEVICE_COOKIE}=${token}; Path=/api/v1/auth; Max-Age=${DEVICE_SECONDS}; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
 }
 
 /**

@@ -12,6 +12,7 @@ const window = (quota: number, periodSeconds: number): Policy => ({
 });
 const MINUTE = 60;
 const QUARTER = 15 * MINUTE;
+const TEN_MINUTES = 10 * MINUTE;
 const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 
@@ -29,6 +30,7 @@ export const policies = {
   "refresh-address": window(600, MINUTE),
   "mail-account": window(3, QUARTER),
   "mail-address": window(20, HOUR),
+  "email-code": window(5, TEN_MINUTES),
   requests: window(600, MINUTE),
   "requests-stranger": window(1200, MINUTE),
 } as const satisfies Record<string, Policy>;
@@ -50,8 +52,10 @@ export const meanings: Record<LimitName, string> = {
   register: "Registrations from one address.",
   "refresh-session": "Refreshes of one session.",
   "refresh-address": "Refreshes from one address.",
-  "mail-account": "Links asked for by mail to one address, whether or not somebody has it.",
+  "mail-account":
+    "Links asked for by mail to one address, whether or not somebody has it; registrations with it, where they are always answered alike; changes of address of one account.",
   "mail-address": "Links asked for by mail from one address.",
+  "email-code": "Codes tried for one e-mail address, whether or not somebody has it.",
   requests:
     "Everything that one account asks for, signed in; what has a limit of its own counts against that as well.",
   "requests-stranger":

@@ -7,6 +7,10 @@ export interface MailAddress {
 /** What is said in a mail beside the words of its kind. */
 export interface MailContent {
   link?: string | undefined;
+  /** Digits to be typed where somebody asks for them. */
+  code?: string | undefined;
+  /** What stands in the words for `{device}` and the like. */
+  details?: Record<string, string> | undefined;
 }
 
 export interface RenderedMail {

@@ -1,130 +1,64 @@
 import { Elysia, t } from "elysia";
-import type { Ctx, Stranger } from "../ctx.ts";
+import type { Ctx } from "../ctx.ts";
 import { guard } from "../http/guard.ts";
-import { PASSWORD_MAX_LENGTH } from "../kit/password.ts";
-import { Problem, problems, wordsOf } from "../kit/problem.ts";
-import {
-  disownAccount,
-  openLink,
-  requestLink,
-  resetPassword,
-  verifyEmail,
-} from "../modules/auth/recovery.ts";
-import type { Purpose } from "../modules/one-time/one-time.ts";
-import { escaped, page, pageHeaders } from "./page.ts";
+import { rememberDevice } from "../http/visit.ts";
+import { Problem } from "../kit/problem.ts";
+import { problems } from "../kit/problem-codes.ts";
+import { restoreAddress } from "../modules/auth/address.ts";
+import { signInByMail } from "../modules/auth/email-sign-in.ts";
+import { requestLink } from "../modules/auth/links.ts";
+import { disown, resetPassword, verifications, verifyEmail } from "../modules/auth/recovery.ts";
+import { forgotForm, notice } from "./forms.ts";
+import { openLinkPages } from "./link-page.ts";
+import { escaped } from "./page.ts";
+import { refusalIn, wordsFor } from "./words.ts";
 
 /** Where forms of ours are sent. */
-export const LINK_PATHS = ["/verify-email", "/reset-password", "/forgot-password"];
-
-const hidden = (name: string, value: string) =>
-  `<input type="hidden" name="${name}" value="${escaped(value)}">`;
-const refusal = (words: string | undefined) =>
-  words === undefined ? "" : `<p role="alert"><strong>${escaped(words)}</strong></p>`;
-const passwordField = (label: string, autocomplete: string) =>
-  `<p><label>${label}<br><input type="password" name="password" required autofocus maxlength="${2 * PASSWORD_MAX_LENGTH}" autocomplete="${autocomplete}"></label></p>`;
-
-const verifyPage = (token: string, words?: string): string =>
-  page(
-    "Confirm your address",
-    `<h1>Confirm your address</h1>${refusal(words)}
-<form method="post" action="/verify-email">${hidden("token", token)}
-${passwordField("The password that you registered with", "current-password")}
-<p><button>Confirm this address</button></p></form>
-<form method="post" action="/verify-email">${hidden("token", token)}${hidden("intent", "disown")}
-<p>You did not register, or do not know the password?</p>
-<p><button class="quiet">It was not me</button></p></form>`,
-  );
-
-const resetPage = (token: string, words?: string): string =>
-  page(
-    "Choose a new password",
-    `<h1>Choose a new password</h1>${refusal(words)}
-<form method="post" action="/reset-password">${hidden("token", token)}
-${passwordField("New password", "new-password")}
-<p>Every device that is signed in will be signed out.</p>
-<p><button>Set this password</button></p></form>`,
-  );
-
-const forgotPage = (words?: string): string =>
-  page(
-    "Choose a new password",
-    `<h1>Choose a new password</h1>${refusal(words)}
-<form method="post" action="/forgot-password">
-<p><label>Your e-mail address<br><input type="email" name="email" required autofocus maxlength="320" autocomplete="email"></label></p>
-<p><button>Send me a link</button></p></form>`,
-  );
-
-const done = (title: string, text: string): string =>
-  page(title, `<h1>${escaped(title)}</h1><p>${escaped(text)}</p>`);
-
-const DISOWNED =
-  "Nobody can sign in to that account any more. If you want to use it, ask for a new password with your address.";
-
-const ASKED = "If that address has an account, a link is on its way to it. It is good for an hour.";
-
-const html = (body: string, status = 200) => new Response(body, { status, headers: pageHeaders });
-
-/** A refusal as a page: of a link that is gone, as such; of anything else, as the form again. */
-function refused(error: unknown, again: (words: string) => string): Response {
-  if (!(error instanceof Problem)) throw error;
-  const { status, title, remedy } = problems[error.code];
-  return error.code === "invalid_link"
-    ? html(done(title, remedy), status)
-    : html(again(wordsOf(error)), status);
-}
+export const LINK_PATHS = [
+  ...["/verify-email", "/reset-password", "/forgot-password"],
+  ...["/undo-email", "/sign-in"],
+];
 
 const Token = t.String({ minLength: 1, maxLength: 200 });
 const Password = t.String({ minLength: 1, maxLength: 512 });
-const shown = { response: t.Any(), detail: { hide: true } };
+const hidden = { response: t.Any(), detail: { hide: true } };
+const opened = {
+  ...hidden,
+  anyone: ["requests-stranger"] as const,
+  query: t.Object({ token: t.String({ maxLength: 200, default: "" }) }),
+};
+const sent = {
+  ...hidden,
+  anyone: ["requests-stranger"] as const,
+  body: t.Object({ token: Token }),
+};
 
-const openForms =
-  (ctx: Ctx) =>
-  async (
-    actor: Stranger,
-    link: { purpose: Purpose; token: string },
-    form: (token: string, words?: string) => string,
-  ) => {
-    try {
-      await openLink(ctx, actor, link);
-      return html(form(link.token));
-    } catch (error) {
-      return refused(error, (words) => form(link.token, words));
-    }
-  };
-
-/** What mailed links lead to. Opening one spends nothing: programs that look through mail open links, too. */
-export const linkRoutes = (ctx: Ctx) => {
-  const open = openForms(ctx);
-  const query = t.Object({ token: t.String({ maxLength: 200, default: "" }) });
-  return new Elysia({ name: "links" })
+/** Where links about an address lead. Opening one spends nothing: programs that look through mail open links, too. */
+export const addressLinkRoutes = (ctx: Ctx) => {
+  const { answer, at, show, done } = openLinkPages(ctx);
+  return new Elysia({ name: "address-links" })
     .use(guard(ctx))
     .get(
       "/verify-email",
-      ({ actor, query: { token } }) => open(actor, { purpose: "verify_email", token }, verifyPage),
-      { ...shown, anyone: ["requests-stranger"], query },
-    )
-    .get(
-      "/reset-password",
-      ({ actor, query: { token } }) => open(actor, { purpose: "reset_password", token }, resetPage),
-      { ...shown, anyone: ["requests-stranger"], query },
+      ({ actor, headers, query: { token } }) => show({ actor, headers, token }, ...verifications),
+      opened,
     )
     .post(
       "/verify-email",
-      async ({ actor, body: { token, password, intent } }) => {
-        try {
+      ({ actor, headers, body: { token, password, intent } }) =>
+        at({ actor, headers, token }, verifications, async (words, { form }) => {
           if (intent === "disown") {
-            await disownAccount(ctx, actor, token);
-            return html(done("Thank you", DISOWNED));
+            await disown(ctx, actor, token);
+            const { title, account, change } = words.disowned;
+            const text = form === "change_email" ? change : account;
+            return answer(words, title, { body: notice(title, text) });
           }
           if (password === undefined) throw new Problem("invalid_credentials");
           await verifyEmail(ctx, actor, { token, password });
-          return html(done("Your address is confirmed", "You can close this page."));
-        } catch (error) {
-          return refused(error, (words) => verifyPage(token, words));
-        }
-      },
+          return done(words, form);
+        }),
       {
-        ...shown,
+        ...hidden,
         anyone: ["login", "requests-stranger"],
         body: t.Object({
           token: Token,
@@ -133,40 +67,94 @@ export const linkRoutes = (ctx: Ctx) => {
         }),
       },
     )
-    .get("/.well-known/change-password", ({ redirect }) => redirect("/forgot-password"), {
-      ...{ ...shown, public: true },
-    })
-    .get("/forgot-password", () => html(forgotPage()), { ...shown, public: true })
+    .get(
+      "/undo-email",
+      ({ actor, headers, query: { token } }) => show({ actor, headers, token }, "undo_email"),
+      opened,
+    )
     .post(
-      "/forgot-password",
-      async ({ actor, body: { email } }) => {
-        try {
-          await requestLink(ctx, actor, { purpose: "reset_password", email });
-          return html(done("Look into your mailbox", ASKED), 202);
-        } catch (error) {
-          return refused(error, forgotPage);
-        }
-      },
-      {
-        ...shown,
-        anyone: ["mail-account", "mail-address"],
-        body: t.Object({ email: t.String({ minLength: 3, maxLength: 320 }) }),
-      },
+      "/undo-email",
+      ({ actor, headers, body: { token } }) =>
+        at({ actor, headers, token }, ["undo_email"], async (words, { form }) => {
+          await restoreAddress(ctx, actor, token);
+          return done(words, form);
+        }),
+      sent,
+    );
+};
+
+/** Where links lead that let somebody in. */
+export const entryLinkRoutes = (ctx: Ctx) => {
+  const { at, show, done } = openLinkPages(ctx);
+  return new Elysia({ name: "entry-links" })
+    .use(guard(ctx))
+    .get(
+      "/reset-password",
+      ({ actor, headers, query: { token } }) => show({ actor, headers, token }, "reset_password"),
+      opened,
     )
     .post(
       "/reset-password",
-      async ({ actor, body }) => {
+      ({ actor, headers, body: { token, password } }) =>
+        at({ actor, headers, token }, ["reset_password"], async (words, { form }) => {
+          await resetPassword(ctx, actor, { token, password });
+          return done(words, form);
+        }),
+      { ...sent, body: t.Object({ token: Token, password: Password }) },
+    )
+    .get(
+      "/sign-in",
+      ({ actor, headers, query: { token } }) => show({ actor, headers, token }, "sign_in"),
+      opened,
+    )
+    .post(
+      "/sign-in",
+      ({ actor, headers, set, body: { token } }) =>
+        at({ actor, headers, token }, ["sign_in"], async (words, { form }) => {
+          const signedIn = await signInByMail(ctx, actor, { token });
+          rememberDevice(ctx, set, signedIn.deviceToken);
+          const tokens = escaped(JSON.stringify(signedIn.token, null, 2));
+          return done(words, form, `<pre>${tokens}</pre>`);
+        }),
+      sent,
+    );
+};
+
+/** Where somebody asks for a new password (also by W3C's "A Well-Known URL for Changing Passwords"). */
+export const forgotRoutes = (ctx: Ctx) => {
+  const { answer } = openLinkPages(ctx);
+  return new Elysia({ name: "forgot" })
+    .use(guard(ctx))
+    .get("/.well-known/change-password", ({ redirect }) => redirect("/forgot-password"), {
+      ...{ ...hidden, public: true },
+    })
+    .get(
+      "/forgot-password",
+      ({ headers }) => {
+        const words = wordsFor(null, headers["accept-language"]);
+        return answer(words, words.forgot.title, { body: forgotForm(words) });
+      },
+      { ...hidden, public: true },
+    )
+    .post(
+      "/forgot-password",
+      async ({ actor, headers, body: { email } }) => {
+        const words = wordsFor(null, headers["accept-language"]);
+        const { title, done, doneText } = words.forgot;
         try {
-          await resetPassword(ctx, actor, body);
-          return html(done("Your password is set", "Sign in with it where you were going."));
+          await requestLink(ctx, actor, { purpose: "reset_password", email });
+          return answer(words, done, { body: notice(done, doneText), status: 202 });
         } catch (error) {
-          return refused(error, (words) => resetPage(body.token, words));
+          if (!(error instanceof Problem)) throw error;
+          const refusal = refusalIn(words, error, ctx.config.passwordMinLength);
+          const { status } = problems[error.code];
+          return answer(words, title, { body: forgotForm(words, refusal), status });
         }
       },
       {
-        ...shown,
-        anyone: ["requests-stranger"],
-        body: t.Object({ token: Token, password: Password }),
+        ...hidden,
+        anyone: ["mail-account", "mail-address"],
+        body: t.Object({ email: t.String({ minLength: 3, maxLength: 320 }) }),
       },
     );
 };

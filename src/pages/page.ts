@@ -1,33 +1,70 @@
+import type { Config } from "../config.ts";
+import { inkOn } from "../kit/colour.ts";
+
 const style = `:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#57606a}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--paper:#0d1117;--soft:#9198a1}}
 body{margin:0;background:var(--paper);color:var(--ink);font:1rem/1.6 system-ui,sans-serif}
-main{max-width:38rem;margin:12vh auto;padding:0 1.5rem}
+header,main,footer{max-width:38rem;margin:0 auto;padding:0 1.5rem}
+header{margin-top:8vh;font-weight:600}header img{display:block}main{margin-top:2rem}body>main:first-child{margin-top:12vh}
 h1{font-size:1.6rem;line-height:1.25;margin:.25rem 0 1rem}
 input,button{font:inherit;padding:.6rem .8rem;border-radius:.5rem;border:1px solid var(--soft);background:var(--paper);color:var(--ink)}
-input{width:100%;box-sizing:border-box;margin-top:.35rem}button{background:var(--ink);color:var(--paper);border-color:var(--ink);cursor:pointer}
-button.quiet{background:none;color:var(--ink);border-color:var(--soft)}
+input{width:100%;box-sizing:border-box;margin-top:.35rem}button{cursor:pointer}
 ul{padding-left:1.1rem}li{margin:.5rem 0}pre{white-space:pre-wrap;overflow-wrap:anywhere}
 .code,footer{color:var(--soft)}code{font-family:ui-monospace,monospace}a{color:inherit}`;
-
-/** Lets exactly our own style in, and nothing else from anywhere. */
-const styleHash = new Bun.CryptoHasher("sha256").update(style).digest("base64");
-
-export const pageHeaders = {
-  "content-type": "text/html; charset=utf-8",
-  "content-security-policy": `default-src 'none'; img-src 'self'; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'`,
-};
-
-/** Browsers ask for one wherever they are. */
-export const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1b1f24"/><path d="M6 23v-6a10 10 0 0 1 20 0v6h-5v-5h-10v5z" fill="#fff"/></svg>`;
 
 export const escaped = (text: string) =>
   text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
 
-/** A page of ours around `body`, which is HTML already; `title` is text. */
-export const page = (title: string, body: string): string => `<!doctype html>
-<html lang="en">
+/** Lets exactly one style in, pictures from where they are wanted, and nothing else from anywhere. */
+const headersFor = (allowed: { style: string; pictures: string }) => ({
+  "content-type": "text/html; charset=utf-8",
+  "content-security-policy": `default-src 'none'; img-src ${allowed.pictures}; style-src 'sha256-${new Bun.CryptoHasher("sha256").update(allowed.style).digest("base64")}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'`,
+});
+
+/** `title` is text; the rest is HTML already. */
+interface Content {
+  lang: string;
+  title: string;
+  style: string;
+  body: string;
+}
+
+const documentOf = (content: Content): string => `<!doctype html>
+<html lang="${content.lang}">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escaped(title)}</title><style>${style}</style></head>
-<body><main>${body}<footer><p>Bunker · <a href="/docs">API documentation</a></p></footer></main></body>
+<title>${escaped(content.title)}</title><style>${content.style}</style></head>
+<body>${content.body}</body>
 </html>
 `;
+
+export const pageHeaders = headersFor({ style, pictures: "'self'" });
+
+/** Browsers ask for one wherever they are. */
+export const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1b1f24"/><path d="M6 23v-6a10 10 0 0 1 20 0v6h-5v-5h-10v5z" fill="#fff"/></svg>`;
+
+/** A page for whoever builds with Bunker, around `body`, which is HTML already; `title` is text. */
+export const page = (title: string, body: string): string =>
+  documentOf({
+    ...{ lang: "en", title, style },
+    body: `<main>${body}</main><footer><p>Bunker · <a href="/docs">API documentation</a></p></footer>`,
+  });
+
+/** Answers pages for the people of a product, under its name and in its colour. */
+export function openPeoplePages({ brandName, brandColour, brandLogo }: Config) {
+  const branded = `${style}
+main button:not(.quiet){background:${brandColour};color:${inkOn(brandColour)};font-weight:600}`;
+  const pictures = brandLogo ? `'self' ${new URL(brandLogo).origin}` : "'self'";
+  const headers = headersFor({ style: branded, pictures });
+  const name = escaped(brandName);
+  const head = brandLogo ? `<img src="${escaped(brandLogo)}" alt="${name}" height="36">` : name;
+  return (content: Omit<Content, "style">, status = 200): Response =>
+    new Response(
+      documentOf({
+        lang: content.lang,
+        title: `${content.title} · ${brandName}`,
+        style: branded,
+        body: `<header>${head}</header><main>${content.body}</main>`,
+      }),
+      { status, headers },
+    );
+}

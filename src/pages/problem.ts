@@ -1,4 +1,4 @@
-import { type ProblemCode, problems } from "../kit/problem.ts";
+import { type ProblemCode, problems } from "../kit/problem-codes.ts";
 import { escaped, page } from "./page.ts";
 
 /** What a problem's `type` leads to: what the code means and what to do. */

@@ -9,7 +9,7 @@ const api = treaty<App>("http://localhost:3000");
 
 export async function register(email: string, password: string): Promise<string> {
   const { data, error } = await api.api.v1.auth.register.post({ email, password });
-  if (!error) return data.id;
+  if (!error) return "id" in data ? data.id : data.detail;
   switch (error.status) {
     case 400:
       return error.value.code satisfies "malformed_request";

@@ -1,5 +1,5 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
-import { answerLinkRequests } from "../../src/modules/auth/recovery.ts";
+import { answerLinkRequests } from "../../src/modules/auth/links.ts";
 import { listMails, readMail } from "../../src/modules/mail/mail.ts";
 import { purgeLinks } from "../../src/modules/one-time/one-time.ts";
 import { addressOf, countOf, street } from "../support/street.ts";

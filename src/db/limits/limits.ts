@@ -9,7 +9,8 @@ import {
   type Policy,
   type Spending,
 } from "../../kit/limits.ts";
-import { Problem, type ProblemCode } from "../../kit/problem.ts";
+import { Problem } from "../../kit/problem.ts";
+import type { ProblemCode } from "../../kit/problem-codes.ts";
 import type { Database, Db } from "../db.ts";
 import { type Count, giveBack, take } from "./counts.ts";
 import { openLumps } from "./lumps.ts";

@@ -54,3 +54,10 @@ export const succeed = (
       count: deviceToken === undefined && each.limit === "login-account" ? 1 : ALL,
     })),
   );
+
+/** What a mail to an address counts against, whether or not somebody has it. */
+export const mailAccount = (who: string): Spending => ({
+  limit: "mail-account",
+  who,
+  keptSeconds: DAY,
+});

@@ -8,15 +8,13 @@ import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
 import { looksLikeRefreshToken, readRefreshToken } from "../../kit/refresh-token.ts";
 import { lookForKey } from "../keys/keys.ts";
+import { enqueueMail } from "../mail/mail.ts";
+import { forgotPage, sendLink } from "../one-time/one-time.ts";
 import { type Credentials, findCredentials, holdVerified } from "../passwords/passwords.ts";
-import {
-  type Continuation,
-  findSession,
-  rotateSession,
-  startSession,
-} from "../sessions/sessions.ts";
-import { createUser, type NewUser, userColumns } from "../users/users.ts";
-import { type Attempt, attemptOf, succeed } from "./attempt.ts";
+import { type Continuation, findSession, rotateSession } from "../sessions/sessions.ts";
+import { createUser, type NewUser, readNewUser, userColumns } from "../users/users.ts";
+import { type Attempt, attemptOf, mailAccount, succeed } from "./attempt.ts";
+import { beginSession } from "./sign-in.ts";
 
 /** The answer to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */
 export interface Token {
@@ -26,30 +24,76 @@ export interface Token {
   refresh_token: string;
 }
 
-/** Makes an account for whoever comes. Throws `registration_closed`, `too_many_requests`, and what `createUser` throws. */
+/** A token, and by what the client is known from now on. */
+export interface SignIn {
+  token: Token;
+  deviceToken: string;
+}
+
+/**
+ * Makes an account for whoever comes. Where addresses must be proven first, it answers nothing, alike and after the same time
+ * whether or not somebody has the address, and a mail says which. Throws `registration_closed`, `too_many_requests`, and what
+ * `createUser` throws.
+ */
 export async function register(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "hashing" | "limits" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now">,
   actor: Stranger,
-  input: Omit<NewUser, "isSuperuser" | "isToBeVerified">,
-): Promise<User> {
+  input: Omit<NewUser, "isSuperuser" | "verification">,
+): Promise<User | undefined> {
   if (ctx.config.registration === "closed") throw new Problem("registration_closed");
   ctx.hashing.knock();
-  const spendings = spendingsOf("register", actor.origin);
-  return ctx.limits.attempt(actor.origin, spendings, () =>
-    createUser(ctx, actor, { ...input, isToBeVerified: true }),
+  const isQuiet = ctx.config.requireEmailVerification === "on";
+  return ctx.limits.attempt(actor.origin, spendingsOf("register", actor.origin), () =>
+    isQuiet
+      ? registerQuietly(ctx, actor, input)
+      : createUser(ctx, actor, { ...input, verification: "asked" }),
   );
+}
+
+async function registerQuietly(
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now">,
+  actor: Stranger,
+  input: NewUser,
+): Promise<undefined> {
+  const { email } = readNewUser(ctx, input);
+  // Each of them mails somebody, whoever sends it.
+  await ctx.limits.spend(actor.origin, [mailAccount(email.key)]);
+  try {
+    await createUser(ctx, actor, { ...input, verification: "required" });
+  } catch (error) {
+    if (!(error instanceof Problem) || error.code !== "email_taken") throw error;
+    await tellOwner(ctx, email.shown);
+  }
+}
+
+/** Whoever did not prove the address yet gets the link again, and who did is told that there is an account. */
+async function tellOwner(
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">,
+  email: string,
+): Promise<void> {
+  const owner = await findCredentials(ctx, email);
+  if (!owner?.isActive) return;
+  const told = { kind: "registration_attempt", to: owner, link: forgotPage(ctx) } as const;
+  await ctx.db.transaction(async (tx) => {
+    const within = { ...ctx, db: tx };
+    if (owner.emailVerified) await enqueueMail(within, told);
+    else await sendLink(within, { purpose: "verify_email", user: owner });
+  });
 }
 
 /**
  * Signs somebody in by e-mail address or username. Throws `invalid_credentials`, alike and after the same time for an
- * unknown name and a wrong password; only who knows the password learns that the account is off (`account_inactive`).
- * Throws `too_many_requests` as `attemptOf` says, and `busy`. Answers the token, and by what the client is known from now on.
+ * unknown name and a wrong password; only who knows the password learns that the account is off (`account_inactive`), or its
+ * address to be proven first (`email_not_verified`). Throws `too_many_requests` as `attemptOf` says, and `busy`.
  */
 export async function logIn(
-  ctx: Pick<Ctx, "config" | "db" | "devices" | "hashing" | "limits" | "now" | "tokens">,
+  ctx: Pick<
+    Ctx,
+    "config" | "db" | "devices" | "envelope" | "hashing" | "limits" | "now" | "tokens"
+  >,
   actor: Stranger,
   input: { username: string; password: string },
-): Promise<{ token: Token; deviceToken: string }> {
+): Promise<SignIn> {
   ctx.hashing.knock();
   const found = await findCredentials(ctx, input.username);
   const attempt = attemptOf(ctx, actor, { name: input.username, found });
@@ -57,6 +101,8 @@ export async function logIn(
     const upgraded = await judge(ctx, input.password, found);
     if (!found) throw new Problem("invalid_credentials");
     if (!found.isActive) throw new Problem("account_inactive");
+    if (ctx.config.requireEmailVerification === "on" && !found.emailVerified)
+      throw new Problem("email_not_verified");
     return start(ctx, actor, { found, upgraded, attempt });
   });
   return {
@@ -74,14 +120,16 @@ interface Verified {
 
 /** Throws `invalid_credentials` where the account is not any more what was verified. */
 function start(
-  ctx: Pick<Ctx, "config" | "db" | "limits" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now">,
   actor: Stranger,
   { found, upgraded, attempt }: Verified,
 ): Promise<Continuation> {
   return ctx.db.transaction(async (tx) => {
     await holdVerified(tx, found, upgraded);
-    await succeed({ ...ctx, db: tx }, found.id, attempt);
-    return startSession({ ...ctx, db: tx }, actor, found.id);
+    const within = { ...ctx, db: tx };
+    await succeed(within, found.id, attempt);
+    const isKnown = attempt.deviceToken !== undefined;
+    return beginSession(within, actor, { user: found, isKnown });
   });
 }
 
@@ -116,7 +164,8 @@ function refreshSpendings({ origin }: Stranger, refreshToken: string): Spending[
   return [...byAddress, { limit: "refresh-session", who }];
 }
 
-async function tokenFor(
+/** The answer to whoever starts or continues a session. */
+export async function tokenFor(
   { tokens, now }: Pick<Ctx, "now" | "tokens">,
   { userId, session, refreshToken }: Continuation,
 ): Promise<Token> {

@@ -65,6 +65,39 @@ export const Reset = t.Object(
   },
 );
 
+export const MailedProof = t.Object(
+  {
+    token: t.Optional(linkToken),
+    email: t.Optional(email),
+    code: t.Optional(
+      t.String({
+        pattern: "^[0-9]{3} ?[0-9]{3}$",
+        description: "The six digits beside the link.",
+      }),
+    ),
+  },
+  {
+    additionalProperties: false,
+    description: "The `token` of the mailed link, or the address and the code.",
+    examples: [{ email: "ada@example.com", code: "492017" }],
+  },
+);
+
+export const AddressChange = t.Object(
+  { email, current_password: t.Optional(newPassword) },
+  {
+    additionalProperties: false,
+    description: "The password is not needed within ten minutes of the sign-in.",
+    examples: [{ email: "ada@example.org", current_password: "correct horse battery staple" }],
+  },
+);
+
+/** The same words whatever is so. */
+export const Accepted = t.Object(
+  { detail: t.String() },
+  { title: "Accepted", description: "It is being looked after; what is so, a mail says." },
+);
+
 export const Login = t.Object(
   {
     username: t.String({

@@ -7,43 +7,40 @@ import { rememberDevice } from "../../http/visit.ts";
 import { logOut } from "../sessions/sessions.ts";
 import { UserView, userView } from "../users/model.ts";
 import { logIn, refresh, register } from "./auth.ts";
-import {
-  LinkRequest,
-  Login,
-  LogOut,
-  Refresh,
-  Registration,
-  Reset,
-  TokenView,
-  Verification,
-} from "./model.ts";
-import { requestLink, resetPassword, verifyEmail } from "./recovery.ts";
+import { Accepted, Login, LogOut, Refresh, Registration, TokenView } from "./model.ts";
+
+const REGISTERED = {
+  detail: "A mail is on its way to that address. It says how to go on.",
+};
 
 export const authRoutes = (ctx: Ctx) => {
-  const isSecure = ctx.config.publicUrl.startsWith("https:");
   return new Elysia({ name: "auth", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
     .post(
       "/register",
       async ({ actor, body, headers, set, status }) => {
         const { full_name: fullName, ...rest } = body;
-        const user = await once(ctx, { actor, body, headers, set, route: "register" }, async () =>
-          userView(await register(ctx, actor, { ...rest, fullName })),
-        );
+        const request = { actor, body, headers, set, route: "register" };
+        const user = await once(ctx, request, async () => {
+          const made = await register(ctx, actor, { ...rest, fullName });
+          return made ? userView(made) : null;
+        });
+        if (!user) return status(202, REGISTERED);
         set.headers["location"] = `/api/v1/users/${user.id}`;
         return status(201, user);
       },
       {
-        anyone: ["register", "requests-stranger"],
+        anyone: ["register", "mail-account", "requests-stranger"],
         detail: {
           operationId: "register",
           summary: "Register",
           description:
-            "Makes an account for whoever comes, unless registration is closed. With an `Idempotency-Key`, a retry within a day gets the answer of the first.",
+            "Makes an account for whoever comes, unless registration is closed. Where addresses must be proven first (`REQUIRE_EMAIL_VERIFICATION`), always 202, whether or not somebody has the address: a mail says which. With an `Idempotency-Key`, a retry within a day gets the answer of the first.",
         },
         body: Registration,
         response: {
           201: UserView,
+          202: Accepted,
           ...fails(
             ...bodyProblems,
             ...serverProblems,
@@ -62,7 +59,7 @@ export const authRoutes = (ctx: Ctx) => {
       "/login",
       async ({ actor, body, set }) => {
         const { token, deviceToken } = await logIn(ctx, actor, body);
-        rememberDevice(set, { token: deviceToken, isSecure });
+        rememberDevice(ctx, set, deviceToken);
         return token;
       },
       {
@@ -81,6 +78,7 @@ export const authRoutes = (ctx: Ctx) => {
             ...serverProblems,
             "invalid_credentials",
             "account_inactive",
+            "email_not_verified",
             "too_many_requests",
             "busy",
           ),
@@ -123,84 +121,5 @@ export const continuationRoutes = (ctx: Ctx) =>
         },
         body: LogOut,
         response: { 204: t.Void(), ...fails(...tokenProblems, ...bodyProblems) },
-      },
-    );
-
-const linkProblems = [...bodyProblems, ...serverProblems, "too_many_requests"] as const;
-
-/** What is done by mail: proving an address, and coming back without the password. */
-export const recoveryRoutes = (ctx: Ctx) =>
-  new Elysia({ name: "recovery", prefix: "/auth", tags: ["auth"] })
-    .use(guard(ctx))
-    .post(
-      "/email/verify",
-      async ({ actor, holder, body, status }) => {
-        await verifyEmail(ctx, actor, { ...body, holder });
-        return status(204, undefined);
-      },
-      {
-        visitor: ["login", "requests-stranger"],
-        detail: {
-          operationId: "verifyEmail",
-          summary: "Prove an address",
-          description:
-            "By the token of the link that registration mailed, and the account's password or an access token of it.",
-        },
-        body: Verification,
-        response: {
-          204: t.Void(),
-          ...fails(...linkProblems, "invalid_link", "invalid_credentials", "busy"),
-        },
-      },
-    )
-    .post(
-      "/email/verify/resend",
-      async ({ actor, body, status }) => {
-        await requestLink(ctx, actor, { purpose: "verify_email", email: body.email });
-        return status(202, {});
-      },
-      {
-        anyone: ["mail-account", "mail-address"],
-        detail: {
-          operationId: "resendVerification",
-          summary: "Mail the link again",
-          description: "Always 202, whether or not anybody has that address.",
-        },
-        body: LinkRequest,
-        response: { 202: t.Object({}), ...fails(...linkProblems) },
-      },
-    )
-    .post(
-      "/password/forgot",
-      async ({ actor, body, status }) => {
-        await requestLink(ctx, actor, { purpose: "reset_password", email: body.email });
-        return status(202, {});
-      },
-      {
-        anyone: ["mail-account", "mail-address"],
-        detail: {
-          operationId: "forgotPassword",
-          summary: "Mail a link to choose a new password",
-          description: "Always 202, whether or not anybody has that address.",
-        },
-        body: LinkRequest,
-        response: { 202: t.Object({}), ...fails(...linkProblems) },
-      },
-    )
-    .post(
-      "/password/reset",
-      async ({ actor, body, status }) => {
-        await resetPassword(ctx, actor, body);
-        return status(204, undefined);
-      },
-      {
-        anyone: ["requests-stranger"],
-        detail: {
-          operationId: "resetPassword",
-          summary: "Choose a new password",
-          description: "By the token of the mailed link, once. Ends every session.",
-        },
-        body: Reset,
-        response: { 204: t.Void(), ...fails(...linkProblems, "invalid_link", "busy") },
       },
     );

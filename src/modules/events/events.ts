@@ -1,5 +1,5 @@
 import { and, desc, eq, sql } from "drizzle-orm";
-import type { Actor, Ctx, SignedIn } from "../../ctx.ts";
+import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
 import type { Db } from "../../db/db.ts";
 import { events } from "../../db/schema.ts";
 
@@ -11,6 +11,9 @@ export interface EventData {
   "user.deleted": Record<string, never>;
   "password.changed": Record<string, never>;
   "email.verified": Record<string, never>;
+  "email.changed": Record<string, never>;
+  /** Whoever reads the mail of the address before has taken the account back to it. */
+  "email.restored": Record<string, never>;
   "session.started": { session_id: string };
   "session.ended": { session_id: string };
   /** A refresh token that had been spent long before came again: somebody has a copy, and the session was ended. */
@@ -31,6 +34,8 @@ export const eventTypes = [
   "user.deleted",
   "password.changed",
   "email.verified",
+  "email.changed",
+  "email.restored",
   "session.started",
   "session.ended",
   "session.reuse_detected",
@@ -77,6 +82,32 @@ export async function record<T extends EventType>(
 }
 /** A statement takes 65,535 parameters at most. */
 const WRITTEN_AT_ONCE = 1_000;
+
+const COMPARED_MAX = 200;
+
+/** Whether the like has happened to an account before, and whether lately from the same address and program as now. */
+export async function compareWithEarlier(
+  { db }: { db: Db },
+  { origin }: Stranger,
+  { type: kind, subjectId: about }: { type: EventType; subjectId: string },
+): Promise<{ isFirst: boolean; isFromThere: boolean }> {
+  const earlier = db
+    .select({ address, userAgent })
+    .from(events)
+    .where(and(eq(subjectId, about), eq(type, kind)))
+    .orderBy(desc(occurredAt), desc(id))
+    .limit(COMPARED_MAX)
+    .as("earlier");
+  const isSame = sql`${earlier.address} is not distinct from ${origin?.address ?? null}::text
+    and ${earlier.userAgent} is not distinct from ${origin?.userAgent ?? null}::text`;
+  const [found] = await db
+    .select({
+      isFirst: sql<boolean>`count(*) = 0`,
+      isFromThere: sql<boolean>`coalesce(bool_or(${isSame}), false)`,
+    })
+    .from(earlier);
+  return found ?? { isFirst: true, isFromThere: false };
+}
 
 const { id, type, occurredAt, actorKind, actorId, subjectId, address, userAgent, requestId, data } =
   events;

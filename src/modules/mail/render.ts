@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { inkOn } from "../../kit/colour.ts";
 import type { Post, RenderedMail } from "../../kit/mail.ts";
 import { frame } from "./frame.ts";
 import german from "./words/de.json" with { type: "json" };
@@ -8,7 +9,7 @@ import english from "./words/en.json" with { type: "json" };
 export type MailKind = keyof typeof english;
 export const mailKinds = Object.keys(english) as MailKind[];
 
-/** What one mail says. `{brand}` stands for the name of the service. */
+/** What one mail says. `{brand}` stands for the name of the service; some kinds have more, such as `{device}`. */
 interface Words {
   subject: string;
   lines: string[];
@@ -40,23 +41,26 @@ export function openRenderer(brand: Brand, folder: string | undefined): Renderer
     return [name, known];
   };
   const shell = fileIn(folder, "frame.html") ?? frame;
-  const fill = (text: string) => text.replaceAll("{brand}", brand.name);
 
-  return (kind, locale, { link }) => {
+  return (kind, locale, { link, code, details = {} }) => {
     const [lang, language] = languageOf(locale);
+    const values: Record<string, string> = { ...details, brand: brand.name };
+    const fill = (text: string) =>
+      text.replaceAll(/\{([a-z]+)\}/g, (_, name) => values[name] ?? "");
     const { subject, lines, button, after } = language[kind as MailKind];
     const above = lines.map(fill);
     const below = after.map(fill);
     const label = link && button ? fill(button) : undefined;
     const content = [
       ...above.map(paragraph),
+      ...(code ? [digitsOf(code)] : []),
       ...(link && label ? [buttonOf(link, label, brand.colour)] : []),
       ...below.map(quiet),
     ].join("\n");
     const parts = { lang, subject: escaped(fill(subject)), head: headOf(brand), content };
     return {
       subject: fill(subject),
-      text: `${[...above, ...(link ? [link] : []), ...below].join("\n\n")}\n`,
+      text: `${[...above, ...(code ? [code] : []), ...(link ? [link] : []), ...below].join("\n\n")}\n`,
       html: shell.replaceAll(
         /\{(lang|subject|head|content)\}/g,
         (_, name: keyof typeof parts) => parts[name],
@@ -92,10 +96,12 @@ const escaped = (text: string) =>
 const paragraph = (text: string) => `<p style="margin:0 0 16px">${escaped(text)}</p>`;
 const quiet = (text: string) =>
   `<p style="margin:0 0 8px;font-size:14px;opacity:.75">${escaped(text)}</p>`;
+const digitsOf = (code: string) =>
+  `<p style="margin:24px 0;font:600 32px/1 ui-monospace,SFMono-Regular,Menlo,monospace;letter-spacing:6px">${escaped(code)}</p>`;
 const headOf = ({ name, logo }: Brand) =>
   logo
     ? `<img src="${escaped(logo)}" alt="${escaped(name)}" height="36" style="border:0">`
     : escaped(name);
 const buttonOf = (link: string, label: string, colour: string) =>
-  `<p style="margin:24px 0"><a href="${escaped(link)}" style="display:inline-block;padding:12px 20px;border-radius:8px;background:${colour};color:#fff;text-decoration:none;font-weight:600">${escaped(label)}</a></p>
+  `<p style="margin:24px 0"><a href="${escaped(link)}" style="display:inline-block;padding:12px 20px;border-radius:8px;background:${colour};color:${inkOn(colour)};text-decoration:none;font-weight:600">${escaped(label)}</a></p>
 <p style="margin:0 0 24px;font-size:13px;opacity:.75;word-break:break-all">${escaped(link)}</p>`;

@@ -8,7 +8,7 @@ import { hashPassword, readPassword, verifyPassword } from "../../kit/password.t
 import { accept, Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { forgotPage } from "../one-time/one-time.ts";
+import { endOpenLinks, forgotPage } from "../one-time/one-time.ts";
 import { endSessionsOf, type Which } from "../sessions/sessions.ts";
 import { identifierKeyOf, userColumns } from "../users/users.ts";
 
@@ -116,7 +116,7 @@ async function store(
   });
 }
 
-/** Sets another hash in the caller's transaction, and ends sessions of the account: all of them, or `which`. */
+/** Sets another hash in the caller's transaction, and ends sessions of the account, all of them or `which`, and links that were mailed. */
 export async function replaceHash(
   ctx: Pick<Ctx, "db" | "limits" | "now">,
   actor: Actor,
@@ -126,6 +126,7 @@ export async function replaceHash(
   await ctx.db.update(users).set(set).where(eq(users.id, userId));
   await record(ctx, actor, { type: "password.changed", subjectId: userId, data: {} });
   await endSessionsOf(ctx, actor, { userId, which });
+  await endOpenLinks(ctx, userId);
   // Who guessed at the old one keeps nobody away from the new one.
   await ctx.limits.giveBack(ctx.db, [
     { limit: "login-account", who: userId, count: ALL },

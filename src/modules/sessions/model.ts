@@ -1,5 +1,5 @@
 import { t } from "elysia";
-import { deviceOf } from "./device.ts";
+import { deviceOf } from "../../kit/user-agent.ts";
 import type { Session } from "./sessions.ts";
 
 export const SessionView = t.Object(

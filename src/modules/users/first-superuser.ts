@@ -9,7 +9,7 @@ import { createUser } from "./users.ts";
  * does. Throws `email_taken` where somebody registered that address before: a stranger must not become superuser by it.
  */
 export async function createFirstSuperuser(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "hashing" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "now">,
   actor: Actor,
   input: { email: string; password: string },
 ): Promise<User | undefined> {
@@ -17,7 +17,11 @@ export async function createFirstSuperuser(
     await tx.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.firstSuperuser})`);
     const inTransaction = { ...ctx, db: tx };
     if (await hasSuperuser(inTransaction)) return undefined;
-    return createUser(inTransaction, actor, { ...input, isSuperuser: true });
+    return createUser(inTransaction, actor, {
+      ...input,
+      isSuperuser: true,
+      verification: "known",
+    });
   });
 }
 

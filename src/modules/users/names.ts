@@ -67,16 +67,23 @@ export function readUsername(text: string): Name | FieldProblem {
 }
 
 const SUFFIXES_MAX = 5;
+const STEM_MAX_LENGTH = 24;
 
-/** Usernames for somebody who chose none: the address's local part, then the same with a suffix, for as long as it is taken. */
-export function* usernamesFrom(email: Name): Generator<Name, undefined> {
-  const local = (split(email.shown)?.local ?? "").normalize("NFKD");
-  const stem = local.replace(/[^A-Za-z0-9._-]/g, "").slice(0, 24);
-  const named = (shown: string) => ({ shown, key: usernameKeyOf(shown) });
+export const localPartOf = (email: string): string => split(email)?.local ?? "";
+
+const named = (shown: string): Name => ({ shown, key: usernameKeyOf(shown) });
+
+/** Usernames for somebody who chose none: an address's local part, then the same with a suffix, for as long as it is taken. */
+export function* usernamesFrom(text: string): Generator<Name, undefined> {
+  const letters = text.normalize("NFKD").replace(/[^A-Za-z0-9._-]/g, "");
+  const stem = letters.slice(0, STEM_MAX_LENGTH);
   if (stem.length >= 3 && !reserved.has(stem.toLowerCase())) yield named(stem);
   for (let tries = 0; tries < SUFFIXES_MAX; tries += 1)
     yield named(`${stem || "user"}-${crypto.randomUUID().slice(0, 6)}`);
 }
+
+/** A username that tells nothing, for an account whose address is not proven. */
+export const namelessUsername = (): Name => named(`user-${crypto.randomUUID().slice(-12)}`);
 
 /** A BCP 47 language tag in its canonical spelling. */
 export function readLocale(text: string): string | FieldProblem {

@@ -11,7 +11,7 @@ import { sendLink } from "../one-time/one-time.ts";
 import { endSessionsOf } from "../sessions/sessions.ts";
 import {
   emailKeyOf,
-  type Name,
+  localPartOf,
   readEmail,
   readFullName,
   readLocale,
@@ -19,8 +19,9 @@ import {
   usernameKeyOf,
   usernamesFrom,
 } from "./names.ts";
+import { type ChosenName, claimUsername, heldBack, withFreeName } from "./usernames.ts";
 
-const { passwordHash, emailKey, usernameKey, ...columns } = getTableColumns(users);
+const { passwordHash, emailKey, usernameKey, wantedUsername, ...columns } = getTableColumns(users);
 /** What everyone may handle of an account. */
 export const userColumns = columns;
 
@@ -32,8 +33,11 @@ export interface NewUser {
   fullName?: string | null | undefined;
   locale?: string | null | undefined;
   isSuperuser?: boolean;
-  /** Mails a link by which its owner proves the address. */
-  isToBeVerified?: boolean;
+  /**
+   * `known`: whoever makes the account vouches for the address; `asked`: a link to prove it is mailed; `required`: as well,
+   * and until then the account has a username that tells nothing. Nothing of it: the address is not proven.
+   */
+  verification?: "known" | "asked" | "required" | undefined;
 }
 
 /**
@@ -41,40 +45,37 @@ export interface NewUser {
  * wrong with its fields, `email_taken`, `username_taken`, `busy`.
  */
 export async function createUser(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "hashing" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "now">,
   actor: Actor,
   input: NewUser,
 ): Promise<User> {
-  const rules = {
-    minLength: ctx.config.passwordMinLength,
-    names: [input.email, input.username ?? "", input.fullName ?? ""],
-  };
-  const { email, username, fullName, locale, password } = accept({
-    email: readEmail(input.email),
-    username: input.username === undefined ? undefined : readUsername(input.username),
-    fullName: optional(input.fullName, readFullName) ?? null,
-    locale: optional(input.locale, readLocale) ?? null,
-    password: readSecret(input.password, rules),
-  });
+  const { email, username, fullName, locale, password } = readNewUser(ctx, input);
   const row = {
     email: email.shown,
     emailKey: email.key,
     fullName,
     locale,
     isSuperuser: input.isSuperuser ?? false,
+    emailVerified: input.verification === "known",
     passwordHash: password.hash ?? (await hashPassword(ctx.hashing, password.clear)),
   };
-  const { isToBeVerified = false } = input;
-  const insert = (name: Name) => insertAs(ctx, actor, { row, username: name, isToBeVerified });
-  if (username) return insert(username);
-  for (const name of usernamesFrom(email))
-    try {
-      return await insert(name);
-    } catch (error) {
-      // Somebody has the name that the address gives: another one is made, and the person not refused.
-      if (!(error instanceof Problem) || error.code !== "username_taken") throw error;
-    }
-  throw new Problem("username_taken");
+  const wanted = username ? [username] : usernamesFrom(localPartOf(email.shown));
+  const isHeldBack = input.verification === "required";
+  const names = isHeldBack ? heldBack(wanted) : wanted;
+  const isMailed = isHeldBack || input.verification === "asked";
+  return withFreeName(names, (name) => insertAs(ctx, actor, { row, name, isMailed }));
+}
+
+/** Reads what an account is to be made of. Throws `invalid_request` with all that is wrong with it. */
+export function readNewUser({ config }: Pick<Ctx, "config">, input: NewUser) {
+  const names = [input.email, input.username ?? "", input.fullName ?? ""];
+  return accept({
+    email: readEmail(input.email),
+    username: input.username === undefined ? undefined : readUsername(input.username),
+    fullName: optional(input.fullName, readFullName) ?? null,
+    locale: optional(input.locale, readLocale) ?? null,
+    password: readSecret(input.password, { minLength: config.passwordMinLength, names }),
+  });
 }
 
 type Secret = { clear: string; hash?: never } | { hash: string };
@@ -93,20 +94,21 @@ const UNKNOWN_HASH =
 
 type NewRow = Omit<
   typeof users.$inferInsert,
-  "id" | "username" | "usernameKey" | "createdAt" | "updatedAt"
+  "id" | "username" | "usernameKey" | "wantedUsername" | "createdAt" | "updatedAt"
 >;
 
 async function insertAs(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">,
   actor: Actor,
-  { row, username, isToBeVerified }: { row: NewRow; username: Name; isToBeVerified: boolean },
+  { row, name, isMailed }: { row: NewRow; name: ChosenName; isMailed: boolean },
 ): Promise<User> {
   const now = ctx.now();
   const values = {
     ...row,
     id: Bun.randomUUIDv7("hex", now),
-    username: username.shown,
-    usernameKey: username.key,
+    username: name.shown,
+    usernameKey: name.key,
+    wantedUsername: name.wanted,
     createdAt: now,
     updatedAt: now,
   };
@@ -118,7 +120,7 @@ async function insertAs(
         subjectId: user.id,
         data: {},
       });
-      if (isToBeVerified) await sendLink({ ...ctx, db: tx }, "verify_email", user);
+      if (isMailed) await sendLink({ ...ctx, db: tx }, { purpose: "verify_email", user });
       return user;
     }
     const other = await tx.select({ id: users.id }).from(users).where(eq(emailKey, row.emailKey));
@@ -168,10 +170,12 @@ export async function updateUser(
     locale,
     username: username?.shown,
     usernameKey: username?.key,
+    wantedUsername: username && null,
     updatedAt: ctx.now(),
   };
   return transact(ctx.db, async (tx) => {
     if (isActive === false || isSuperuser === false) await refuseLastSuperuser(tx, id);
+    const isSwitchedOff = isActive === false && (await isActiveNow(tx, id));
     const [user] = await tx.update(users).set(set).where(isAt(id, versions)).returning(columns);
     if (!user) throw await missing(tx, id);
     const within = { ...ctx, db: tx };
@@ -180,10 +184,15 @@ export async function updateUser(
       .map(([, name]) => name);
     await record(within, actor, { type: "user.updated", subjectId: id, data: { fields } });
     if (isActive === false) await endSessionsOf(within, actor, { userId: id, which: "all" });
-    if (isActive === false) await enqueueMail(within, { kind: "account_deactivated", to: user });
+    if (isSwitchedOff) await enqueueMail(within, { kind: "account_deactivated", to: user });
     return user;
   });
 }
+
+const isActiveNow = async (tx: Db, id: string): Promise<boolean> => {
+  const active = and(eq(users.id, id), users.isActive);
+  return (await tx.select({ id: users.id }).from(users).where(active).for("update")).length > 0;
+};
 
 /** An account; where `versions` are given, only while it was last changed at one of them. */
 interface Target {
@@ -247,20 +256,36 @@ export async function getUser(ctx: Pick<Ctx, "db">, _actor: Actor, id: string): 
   return user;
 }
 
-/** Takes the address of an account for proven, in the caller's transaction. */
+/** Takes the address of an account for proven, in the caller's transaction; a username that was held back is its own now. */
 export async function markVerified(
   ctx: Pick<Ctx, "db" | "now">,
   actor: Actor,
   id: string,
 ): Promise<void> {
   const set = { emailVerified: true, updatedAt: ctx.now() };
-  const changed = await ctx.db
+  const [changed] = await ctx.db
     .update(users)
     .set(set)
     .where(and(eq(users.id, id), not(users.emailVerified)))
-    .returning({ id: users.id });
-  if (changed.length > 0)
-    await record(ctx, actor, { type: "email.verified", subjectId: id, data: {} });
+    .returning({ wanted: users.wantedUsername });
+  if (!changed) return;
+  if (changed.wanted !== null) await claimUsername(ctx.db, id, changed.wanted);
+  await record(ctx, actor, { type: "email.verified", subjectId: id, data: {} });
+}
+
+/** Reads an address. Throws `invalid_request`. */
+export const acceptEmail = (email: string) => accept({ email: readEmail(email) }).email;
+
+/** Gives an account another address, not proven yet, in the caller's transaction. Throws `email_taken`. */
+export async function changeEmail(
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
+  { id, email, type }: { id: string; email: string; type: "email.changed" | "email.restored" },
+): Promise<void> {
+  const { shown, key } = acceptEmail(email);
+  const set = { email: shown, emailKey: key, emailVerified: false, updatedAt: ctx.now() };
+  await transact(ctx.db, (tx) => tx.update(users).set(set).where(eq(users.id, id)));
+  await record(ctx, actor, { type, subjectId: id, data: {} });
 }
 
 /** One key for all spellings of an e-mail address or a username. */

@@ -1,0 +1,9 @@
+ALTER TABLE "one_time_secrets" ALTER COLUMN "address_key" DROP NOT NULL;--> statement-breakpoint
+ALTER TABLE "mail_requests" ADD COLUMN "user_id" uuid;--> statement-breakpoint
+ALTER TABLE "one_time_secrets" ADD COLUMN "new_email" text;--> statement-breakpoint
+ALTER TABLE "one_time_secrets" ADD COLUMN "code_mac" "bytea";--> statement-breakpoint
+ALTER TABLE "one_time_secrets" ADD COLUMN "code_tries" integer DEFAULT 0 NOT NULL;--> statement-breakpoint
+ALTER TABLE "users" ADD COLUMN "wanted_username" text;--> statement-breakpoint
+ALTER TABLE "mail_requests" ADD CONSTRAINT "mail_requests_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "public"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+CREATE INDEX "mail_requests_user_id" ON "mail_requests" USING btree ("user_id");--> statement-breakpoint
+ALTER TABLE "users" ADD CONSTRAINT "users_wanted_username_shape" CHECK ("users"."wanted_username" ~ '^[A-Za-z0-9._-]{3,32}$');

@@ -1,0 +1,74 @@
+import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
+import { NO_PASSWORD } from "../../kit/password.ts";
+import { fieldProblem, Problem } from "../../kit/problem.ts";
+import { endLaterLinks, type Link, redeemLink, sendLink } from "../one-time/one-time.ts";
+import { confirm, replaceHash } from "../passwords/passwords.ts";
+import { acceptEmail, changeEmail, identifierKeyOf, markVerified } from "../users/users.ts";
+import { openLink, requestLink } from "./links.ts";
+
+type Transaction = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;
+
+/**
+ * Asks for another address: a link that is mailed there makes it the account's. Whether somebody else has it is told to its
+ * owner, by mail, and not here. Throws `reauthentication_required`, `invalid_credentials`, `invalid_request`,
+ * `too_many_requests`, `busy`.
+ */
+export async function requestAddressChange(
+  ctx: Pick<Ctx, "db" | "hashing" | "limits" | "now">,
+  actor: SignedIn,
+  input: { email: string; currentPassword: string | undefined },
+): Promise<void> {
+  const { shown, key } = acceptEmail(input.email);
+  if (key === identifierKeyOf(actor.user.email)) throw alreadyTheirs();
+  await confirm(ctx, actor, input.currentPassword);
+  await requestLink(ctx, actor, { purpose: "change_email", email: shown, of: actor });
+}
+
+const alreadyTheirs = () =>
+  new Problem("invalid_request", {
+    errors: [fieldProblem("/email", "not_allowed", "is the account's address already")],
+  });
+
+/**
+ * Gives the account the address that its link was mailed to, in the transaction that spends it. Who had the proven one before can
+ * take the account back for a week; one that was never proven may be somebody else's, by a slip of the pen. Throws `email_taken`.
+ */
+export async function takeAddress(
+  ctx: Transaction,
+  actor: Stranger,
+  { link, user }: { link: Link; user: User },
+): Promise<void> {
+  if (user.emailVerified)
+    await sendLink(ctx, { purpose: "undo_email", user, newEmail: user.email });
+  await changeEmail(ctx, actor, { id: user.id, email: emailOf(link), type: "email.changed" });
+  await markVerified(ctx, actor, user.id);
+}
+
+/**
+ * Takes an account back to the address that it had: whoever changed it is out and knows no password any more, and a link to
+ * choose one goes to its owner. What undoes later changes is good no more. Throws `invalid_link`, `email_taken`, `too_many_requests`.
+ */
+export async function restoreAddress(
+  ctx: Transaction & Pick<Ctx, "limits" | "principals">,
+  actor: Stranger,
+  token: string,
+): Promise<void> {
+  const { link, user } = await openLink(ctx, actor, { purposes: ["undo_email"], token });
+  const email = emailOf(link);
+  await ctx.db.transaction(async (tx) => {
+    const within = { ...ctx, db: tx };
+    await redeemLink(within, link.id);
+    await changeEmail(within, actor, { id: user.id, email, type: "email.restored" });
+    await markVerified(within, actor, user.id);
+    const passwordHash = NO_PASSWORD;
+    await replaceHash(within, actor, { userId: user.id, passwordHash, which: "all" });
+    await endLaterLinks(within, link);
+    await sendLink(within, { purpose: "reset_password", user: { ...user, email } });
+  });
+  ctx.principals.forget(user.id);
+}
+
+function emailOf({ newEmail, purpose }: Link): string {
+  if (newEmail === null) throw new Error(`a link of the kind ${purpose} has no address`);
+  return newEmail;
+}

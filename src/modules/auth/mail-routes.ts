@@ -1,0 +1,193 @@
+import { Elysia, t } from "elysia";
+import type { Ctx } from "../../ctx.ts";
+import { guard } from "../../http/guard.ts";
+import { bodyProblems, fails, serverProblems, tokenProblems } from "../../http/problems.ts";
+import { rememberDevice } from "../../http/visit.ts";
+import { fieldProblem, Problem } from "../../kit/problem.ts";
+import { requestAddressChange } from "./address.ts";
+import { type MailedProof as Proof, requestSignIn, signInByMail } from "./email-sign-in.ts";
+import { requestLink } from "./links.ts";
+import {
+  Accepted,
+  AddressChange,
+  LinkRequest,
+  MailedProof,
+  Reset,
+  TokenView,
+  Verification,
+} from "./model.ts";
+import { resetPassword, verifyEmail } from "./recovery.ts";
+
+const linkProblems = [...bodyProblems, ...serverProblems, "too_many_requests"] as const;
+const asked = { detail: "If that address has an account, a mail is on its way to it." };
+const mailLimits = ["mail-account", "mail-address"] as const;
+
+/** What is done by mail: proving an address, and coming back without the password. */
+export const recoveryRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "recovery", prefix: "/auth", tags: ["auth"] })
+    .use(guard(ctx))
+    .post(
+      "/email/verify",
+      async ({ actor, holder, body, status }) => {
+        await verifyEmail(ctx, actor, { ...body, holder });
+        return status(204, undefined);
+      },
+      {
+        visitor: ["login", "requests-stranger"],
+        detail: {
+          operationId: "verifyEmail",
+          summary: "Prove an address",
+          description:
+            "By the token of the link that registration mailed, or that a change of address mailed to the new one, and the account's password or an access token of it.",
+        },
+        body: Verification,
+        response: {
+          204: t.Void(),
+          ...fails(...linkProblems, "invalid_link", "invalid_credentials", "email_taken", "busy"),
+        },
+      },
+    )
+    .post(
+      "/email/verify/resend",
+      async ({ actor, body, status }) => {
+        await requestLink(ctx, actor, { purpose: "verify_email", email: body.email });
+        return status(202, asked);
+      },
+      {
+        anyone: mailLimits,
+        detail: {
+          operationId: "resendVerification",
+          summary: "Mail the link again",
+          description: "Always 202, whether or not anybody has that address.",
+        },
+        body: LinkRequest,
+        response: { 202: Accepted, ...fails(...linkProblems) },
+      },
+    )
+    .post(
+      "/password/forgot",
+      async ({ actor, body, status }) => {
+        await requestLink(ctx, actor, { purpose: "reset_password", email: body.email });
+        return status(202, asked);
+      },
+      {
+        anyone: mailLimits,
+        detail: {
+          operationId: "forgotPassword",
+          summary: "Mail a link to choose a new password",
+          description: "Always 202, whether or not anybody has that address.",
+        },
+        body: LinkRequest,
+        response: { 202: Accepted, ...fails(...linkProblems) },
+      },
+    )
+    .post(
+      "/password/reset",
+      async ({ actor, body, status }) => {
+        await resetPassword(ctx, actor, body);
+        return status(204, undefined);
+      },
+      {
+        anyone: ["requests-stranger"],
+        detail: {
+          operationId: "resetPassword",
+          summary: "Choose a new password",
+          description: "By the token of the mailed link, once. Ends every session.",
+        },
+        body: Reset,
+        response: { 204: t.Void(), ...fails(...linkProblems, "invalid_link", "busy") },
+      },
+    );
+
+/** Signing in by mail, where that is switched on. */
+export const emailSignInRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "email-sign-in", prefix: "/auth", tags: ["auth"] })
+    .use(guard(ctx))
+    .post(
+      "/email-code",
+      async ({ actor, body, status }) => {
+        await requestSignIn(ctx, actor, body.email);
+        return status(202, asked);
+      },
+      {
+        anyone: mailLimits,
+        detail: {
+          operationId: "requestEmailCode",
+          summary: "Mail a link and a code to sign in by",
+          description:
+            "Always 202, whether or not anybody has that address. Off unless `EMAIL_SIGN_IN=on`.",
+        },
+        body: LinkRequest,
+        response: { 202: Accepted, ...fails(...linkProblems, "email_sign_in_off") },
+      },
+    )
+    .post(
+      "/email-code/verify",
+      async ({ actor, body, set }) => {
+        const { token, deviceToken } = await signInByMail(ctx, actor, proofOf(body));
+        rememberDevice(ctx, set, deviceToken);
+        return token;
+      },
+      {
+        anyone: ["email-code", "login-address", "requests-stranger"],
+        detail: {
+          operationId: "signInByEmail",
+          summary: "Sign in by the mailed link or code",
+          description:
+            "Once, for ten minutes. A code is tried five times at most; then the link in the same mail still works.",
+        },
+        body: MailedProof,
+        response: {
+          200: TokenView,
+          ...fails(
+            ...linkProblems,
+            "invalid_link",
+            "invalid_code",
+            "account_inactive",
+            "email_sign_in_off",
+          ),
+        },
+      },
+    );
+
+/** One of the two ways, whole. */
+function proofOf({ token, email, code }: typeof MailedProof.static): Proof {
+  if (token !== undefined && email === undefined && code === undefined) return { token };
+  if (token === undefined && email !== undefined && code !== undefined) return { email, code };
+  const detail = "needs either token, or email and code";
+  throw new Problem("invalid_request", { errors: [fieldProblem("", "required", detail)] });
+}
+
+/** Another address for one's account. */
+export const ownAddressRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "own-address", prefix: "/users/me", tags: ["users"] }).use(guard(ctx)).post(
+    "/email",
+    async ({ actor, body, status }) => {
+      const { email, current_password: currentPassword } = body;
+      await requestAddressChange(ctx, actor, { email, currentPassword });
+      return status(202, mailed);
+    },
+    {
+      signedIn: ["login", ...mailLimits],
+      detail: {
+        operationId: "changeEmail",
+        summary: "Change your address",
+        description:
+          "A link is mailed to the new address, and makes it the account's. The old one is told, and can take the account back for a week. Needs your password, or a sign-in that is less than ten minutes old.",
+      },
+      body: AddressChange,
+      response: {
+        202: Accepted,
+        ...fails(
+          ...tokenProblems,
+          ...bodyProblems,
+          "invalid_credentials",
+          "reauthentication_required",
+          "busy",
+        ),
+      },
+    },
+  );
+const mailed = {
+  detail: "A link is on its way to the new address. Until it is opened, nothing changes.",
+};

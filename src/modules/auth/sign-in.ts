@@ -1,0 +1,36 @@
+import type { Ctx, Stranger, User } from "../../ctx.ts";
+import { deviceOf } from "../../kit/user-agent.ts";
+import { compareWithEarlier } from "../events/events.ts";
+import { enqueueMail } from "../mail/mail.ts";
+import { forgotPage } from "../one-time/one-time.ts";
+import { type Continuation, startSession } from "../sessions/sessions.ts";
+
+/**
+ * Starts a session in the caller's transaction, for somebody who has just proved who they are. Where the client is not known by
+ * a device token, and nobody has signed in to the account from there before, its owner is told.
+ */
+export async function beginSession(
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
+  actor: Stranger,
+  { user, isKnown }: { user: User; isKnown: boolean },
+): Promise<Continuation> {
+  if (!isKnown) await tellOfNewDevice(ctx, actor, user);
+  return startSession(ctx, actor, user.id);
+}
+
+async function tellOfNewDevice(
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
+  actor: Stranger,
+  user: User,
+): Promise<void> {
+  const about = { type: "session.started", subjectId: user.id } as const;
+  const { isFirst, isFromThere } = await compareWithEarlier(ctx, actor, about);
+  if (isFirst || isFromThere) return;
+  const details = {
+    device: (await deviceOf(actor.origin?.userAgent ?? null)) ?? UNTOLD,
+    address: actor.origin?.address ?? UNTOLD,
+    time: `${ctx.now().toISOString().slice(0, 16).replace("T", " ")} UTC`,
+  };
+  await enqueueMail(ctx, { kind: "new_device", to: user, link: forgotPage(ctx), details });
+}
+const UNTOLD = "?";

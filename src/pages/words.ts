@@ -1,0 +1,41 @@
+import { PASSWORD_MAX_LENGTH } from "../kit/password.ts";
+import { type Problem, wordsOf } from "../kit/problem.ts";
+import german from "./words/de.json" with { type: "json" };
+import english from "./words/en.json" with { type: "json" };
+
+/** What pages for people say, in one language. */
+export type Words = typeof english & { lang: string };
+
+/** To add a language: a file beside these, and a line here. */
+const languages: Record<string, Words> = {
+  en: { ...english, lang: "en" },
+  de: { ...german, lang: "de" },
+};
+
+const TAGS_MAX = 20;
+
+/** The words in the language of whoever reads them: the account's, or what the browser asks for (RFC 9110, section 12.5.4). */
+export function wordsFor(locale: string | null, acceptLanguage = ""): Words {
+  const accepted = acceptLanguage
+    .split(",", TAGS_MAX)
+    .map((part) => {
+      const [tag = "", weight = "1"] = part.split(/;\s*q=/);
+      return { tag, weight: Number(weight) };
+    })
+    .filter(({ weight }) => weight > 0)
+    .sort((a, b) => b.weight - a.weight);
+  const wanted = [locale ?? "", ...accepted.map(({ tag }) => tag)];
+  const names = wanted.map((tag) => tag.trim().toLowerCase().split("-")[0] ?? "");
+  const known = names.find((name) => Object.hasOwn(languages, name));
+  return languages[known ?? "en"] ?? { ...english, lang: "en" };
+}
+
+/** A refusal in words for people; what no page of ours meets is said as the API says it. */
+export function refusalIn(words: Words, problem: Problem, minLength: number): string {
+  const known: Record<string, { text: string }> = words.problems;
+  const fields: Record<string, string> = words.fields;
+  const ofFields = (problem.errors ?? []).map(({ code }) => fields[code] ?? "");
+  const text = ofFields.length > 0 ? ofFields.join(" ") : known[problem.code]?.text;
+  if (!text) return wordsOf(problem);
+  return text.replace("{min}", String(minLength)).replace("{max}", String(PASSWORD_MAX_LENGTH));
+}
