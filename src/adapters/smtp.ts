@@ -41,7 +41,12 @@ export function openSmtp(url: URL, { dkim, caFile }: MailOptions): MailTransport
     isMailbox: false,
     send: async ({ messageId, ...mail }) => {
       try {
-        const { response } = await transport.sendMail({ ...mail, messageId: `<${messageId}>` });
+        const { response } = await transport.sendMail({
+          ...mail,
+          messageId: `<${messageId}>`,
+          // Nobody's holiday message answers it (RFC 3834).
+          headers: { "auto-submitted": "auto-generated" },
+        });
         return shown(response);
       } catch (error) {
         throw failureOf(error as SmtpError);

@@ -32,13 +32,14 @@ const commands: Record<string, Command> = {
   },
   "users create": {
     usage:
-      "users create EMAIL [--username NAME] [--full-name NAME] [--superuser] [--password-file FILE] [--password-hash]",
+      "users create EMAIL [--username NAME] [--full-name NAME] [--superuser] [--verified] [--password-file FILE] [--password-hash]",
     summary:
-      "Make an account. The password is asked for, or read from standard input or a file; with --password-hash it is a hash from elsewhere.",
+      "Make an account. The password is asked for, or read from standard input or a file; with --password-hash it is a hash from elsewhere. With --verified the address is taken for proven.",
     options: {
       username: { type: "string" },
       "full-name": { type: "string" },
       superuser: { type: "boolean" },
+      verified: { type: "boolean" },
       "password-file": passwordFile,
       "password-hash": { type: "boolean" },
     },

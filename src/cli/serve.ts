@@ -31,8 +31,7 @@ export async function serve(config: Config): Promise<void> {
     const server = listen(wired.ctx, app);
     const stopped = untilStopped();
     print(await banner(wired, server));
-    if (config.rateLimit === "off")
-      wired.ctx.log.warn({}, "RATE_LIMIT=off: nothing limits how often anybody tries.");
+    warnOf(wired.ctx);
     const stops = [startJobs(wired.ctx), tendMemory()];
     await stopped;
     for (const stop of stops) stop();
@@ -40,6 +39,12 @@ export async function serve(config: Config): Promise<void> {
   } finally {
     await wired.close();
   }
+}
+
+function warnOf({ config, log, mail }: Ctx): void {
+  if (config.rateLimit === "off")
+    log.warn({}, "RATE_LIMIT=off: nothing limits how often anybody tries.");
+  if (!mail) log.warn({}, "MAIL_URL is not set: mails wait until it is.");
 }
 
 /**

@@ -8,7 +8,7 @@ import { isId } from "../kit/id.ts";
 import { findCredentials, setPassword } from "../modules/passwords/passwords.ts";
 import { listUsers } from "../modules/users/directory.ts";
 import { userView } from "../modules/users/model.ts";
-import { createUser, findUser, updateUser } from "../modules/users/users.ts";
+import { createUser, findUser, type NewUser, updateUser } from "../modules/users/users.ts";
 import { print, type Typed } from "./terminal.ts";
 import { withDatabase } from "./with-database.ts";
 
@@ -26,10 +26,21 @@ export const create = (config: Config, { words: [email = ""], flags }: Typed) =>
       username,
       fullName,
       isSuperuser: flags["superuser"] === true,
+      verification: verificationBy(config, flags),
     };
     const user = await createUser(ctx, operator, input);
     print(`Made ${describe(user)}.`);
+    if (input.verification === "asked") print("A link to prove the address is mailed to it.");
   });
+
+/** Where addresses must be proven, an account whose address is not would be of no use without the link. */
+function verificationBy(
+  { requireEmailVerification }: Config,
+  flags: Typed["flags"],
+): NewUser["verification"] {
+  if (flags["verified"] === true) return "known";
+  return requireEmailVerification === "on" ? "asked" : undefined;
+}
 
 export const list = (config: Config, { flags }: Typed) =>
   withDatabase(config, async (ctx) => {

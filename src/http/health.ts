@@ -5,7 +5,13 @@ import { guard } from "./guard.ts";
 import { described } from "./schemas.ts";
 
 const Word = t.Union([t.Literal("ok"), t.Literal("failed")]);
-const Readiness = t.Object({ status: Word, database: Word, migrations: Word, disk: Word });
+const Readiness = t.Object({
+  ...{ status: Word, database: Word, migrations: Word, disk: Word },
+  mail: t.Union([t.Literal("ok"), t.Literal("waiting")], {
+    description:
+      "`waiting`: MAIL_URL is not set, and mails wait until it is. Not counted as a failure.",
+  }),
+});
 const live = { status: "ok" as const };
 const liveSchema = {
   type: "object",
@@ -26,7 +32,11 @@ export const healthRoutes = (ctx: Ctx) => {
     const isReady = Object.values(found).every((word) => word === "ok");
     return {
       code: isReady ? 200 : 503,
-      body: { status: isReady ? "ok" : "failed", ...found },
+      body: {
+        status: isReady ? "ok" : "failed",
+        ...found,
+        mail: ctx.mail ? "ok" : "waiting",
+      },
     } as const;
   };
   return new Elysia({ name: "health", tags: ["operation"] })

@@ -1,38 +1,10 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
 import { answerLinkRequests } from "../../src/modules/auth/links.ts";
-import { listMails, readMail } from "../../src/modules/mail/mail.ts";
+import { listMails } from "../../src/modules/mail/mail.ts";
 import { purgeLinks } from "../../src/modules/one-time/one-time.ts";
 import { addressOf, countOf, street } from "../support/street.ts";
-import { PASSWORD, world } from "../support/world.ts";
-
-const NEW = "a stable full of correct horses";
-
-/** A world whose mails are read. */
-async function town(settings: Parameters<typeof world>[0] = {}) {
-  const here = await world({ rateLimit: "off", ...settings });
-  const { ctx, anyone, send } = here;
-  /** The links that were mailed to somebody, of one kind, the latest first. */
-  const tokensFor = async (email: string, kind: string): Promise<string[]> => {
-    while ((await answerLinkRequests(ctx)) > 0);
-    const mails = (await listMails(ctx)).filter(
-      (mail) => mail.recipient === email && mail.kind === kind,
-    );
-    const texts = await Promise.all(mails.map(({ id }) => readMail(ctx, id)));
-    return texts.map(({ rendered }) => /token=(ot_[\w-]+)/.exec(rendered.text)?.[1] ?? "");
-  };
-  const tokenFor = async (email: string, kind: string) => (await tokensFor(email, kind))[0] ?? "";
-  const forgot = (email: string) => anyone.post("/auth/password/forgot", { email });
-  const reset = (token: string, password = NEW) =>
-    anyone.post("/auth/password/reset", { token, password });
-  const logIn = async (password: string) =>
-    (await anyone.post("/auth/login", { username: "ada", password })).status;
-  const form = (path: string, fields: Record<string, string>) =>
-    send("POST", path, {
-      headers: { "content-type": "application/x-www-form-urlencoded" },
-      body: new URLSearchParams(fields).toString(),
-    });
-  return { ...here, tokensFor, tokenFor, forgot, reset, logIn, form };
-}
+import { NEW, town } from "../support/town.ts";
+import { PASSWORD } from "../support/world.ts";
 
 describe("a forgotten password", () => {
   test("is set anew by a mailed link, once, which ends every session and tells its owner", async () => {
@@ -126,19 +98,6 @@ describe("a forgotten password", () => {
 });
 
 describe("an address is proven", () => {
-  const verify = (
-    { send }: Pick<Awaited<ReturnType<typeof town>>, "send">,
-    body: object,
-    token = "",
-  ) =>
-    send("POST", "/api/v1/auth/email/verify", {
-      headers: {
-        "content-type": "application/json",
-        ...(token ? { authorization: `Bearer ${token}` } : {}),
-      },
-      body: JSON.stringify(body),
-    });
-
   test("by the link that registration mails, with the password or where one is signed in", async () => {
     const here = await town();
     for (const [email, proof] of [
@@ -147,14 +106,14 @@ describe("an address is proven", () => {
     ] as const) {
       const one = await here.person(email);
       const token = await here.tokenFor(email, "verify_email");
-      const wrong = await verify(here, { token, password: "not the password" });
+      const wrong = await here.verify({ token, password: "not the password" });
       expect(wrong.body.code).toBe("invalid_credentials");
       const right = proof === "password" ? { token, password: PASSWORD } : { token };
-      const answer = await verify(here, right, proof === "session" ? one.token : "");
+      const answer = await here.verify(right, proof === "session" ? one.token : "");
       expect(answer.status).toBe(204);
       const me = await one.get("/users/me");
       expect([me.status, me.body.email_verified]).toEqual([200, true]);
-      expect((await verify(here, right)).body.code).toBe("invalid_link");
+      expect((await here.verify(right)).body.code).toBe("invalid_link");
     }
   });
 
@@ -164,7 +123,7 @@ describe("an address is proven", () => {
     const bob = await here.person("bob@example.com");
     const token = await here.tokenFor("ada@example.com", "verify_email");
     // Somebody else's session proves nothing of this account.
-    expect((await verify(here, { token }, bob.token)).status).toBe(204);
+    expect((await here.verify({ token }, bob.token)).status).toBe(204);
     expect((await thief.get("/users/me")).status).toBe(401);
     expect((await here.refresh(thief.refreshToken)).status).toBe(401);
     expect(await here.logIn(PASSWORD)).toBe(401);
@@ -182,8 +141,8 @@ describe("an address is proven", () => {
     expect((await resend()).status).toBe(202);
     const tokens = await here.tokensFor("ada@example.com", "verify_email");
     expect(tokens).toHaveLength(2);
-    await verify(here, { token: tokens[1], password: PASSWORD });
-    expect((await verify(here, { token: tokens[0] })).body.code).toBe("invalid_link");
+    await here.verify({ token: tokens[1], password: PASSWORD });
+    expect((await here.verify({ token: tokens[0] })).body.code).toBe("invalid_link");
     await resend();
     expect(await here.tokensFor("ada@example.com", "verify_email")).toHaveLength(2);
   });
@@ -203,27 +162,6 @@ test("made-up links are counted by address, by whichever way they come", async (
     const answers = await Promise.all(Array.from({ length: 25 }, () => way(addressOf(at))));
     expect([countOf(answers, 400), countOf(answers, 429)]).toEqual([20, 5]);
   }
-});
-
-describe("an owner is told", () => {
-  test("of a new password, of a stolen refresh token, and of the end of the account", async () => {
-    const { person, superuser, refresh, pass, ctx } = await town();
-    const root = await superuser();
-    const ada = await person();
-    const next = await refresh(ada.refreshToken);
-    await refresh(next.body.refresh_token);
-    pass(11_000);
-    await refresh(ada.refreshToken);
-    const bob = await person("bob@example.com");
-    await bob.put("/users/me/password", { current_password: PASSWORD, new_password: NEW });
-    await root.patch(`/users/${bob.id}`, { is_active: false });
-    const told = (await listMails(ctx)).map(({ kind, recipient }) => `${kind} ${recipient}`);
-    expect(told.filter((one) => !one.startsWith("verify_email"))).toEqual([
-      "account_deactivated bob@example.com",
-      "password_changed bob@example.com",
-      "reuse_detected ada@example.com",
-    ]);
-  });
 });
 
 describe("a page that a mail leads to", () => {

@@ -1,0 +1,155 @@
+import { expect, setSystemTime, test } from "bun:test";
+import { updateUser } from "../../src/modules/users/users.ts";
+import { addressOf, countOf, street } from "../support/street.ts";
+import { town } from "../support/town.ts";
+import { PASSWORD } from "../support/world.ts";
+
+const ADA = "ada@example.com";
+
+/** A town where people sign in by mail. */
+async function openTown(settings: Parameters<typeof town>[0] = {}) {
+  const here = await town({ emailSignIn: "on", ...settings });
+  const ask = (email = ADA) => here.anyone.post("/auth/email-code", { email });
+  const enter = (proof: object) => here.anyone.post("/auth/email-code/verify", proof);
+  return { ...here, ask, enter };
+}
+const wrongCode = (code: string) => String((Number(code) + 1) % 1_000_000).padStart(6, "0");
+
+test("the link or the code signs in, once, and proves the address", async () => {
+  const { person, ask, enter, tokenFor, codeFor, as } = await openTown();
+  await person();
+  expect((await ask()).status).toBe(202);
+  const code = await codeFor(ADA);
+  expect(code).toMatch(/^\d{6}$/);
+  const spaced = `${code.slice(0, 3)} ${code.slice(3)}`;
+  const { status, body, headers } = await enter({ email: "ADA@example.com", code: spaced });
+  expect([status, headers.get("device-token")]).toEqual([200, expect.stringContaining("dt_")]);
+  expect((await as(body.access_token).get("/users/me")).body.email_verified).toBe(true);
+  expect((await enter({ email: ADA, code })).body.code).toBe("invalid_code");
+  const spent = await tokenFor(ADA, "sign_in");
+  expect((await enter({ token: spent })).body.code).toBe("invalid_link");
+  await ask();
+  const token = await tokenFor(ADA, "sign_in");
+  expect((await enter({ token })).status).toBe(200);
+  expect((await enter({ token })).body.code).toBe("invalid_link");
+});
+
+test("a code is tried five times, also by many at once; its link still works", async () => {
+  const { person, ask, enter, tokenFor, codeFor } = await openTown();
+  await person();
+  await ask();
+  const code = await codeFor(ADA);
+  for (let at = 0; at < 5; at += 1)
+    expect((await enter({ email: ADA, code: wrongCode(code) })).body.code).toBe("invalid_code");
+  for (let at = 0; at < 5; at += 1)
+    expect((await enter({ email: ADA, code })).body.code).toBe("invalid_code");
+  expect((await enter({ token: await tokenFor(ADA, "sign_in") })).status).toBe(200);
+  await ask();
+  const next = await codeFor(ADA);
+  const guesses = Array.from({ length: 50 }, () => enter({ email: ADA, code: wrongCode(next) }));
+  await Promise.all(guesses);
+  expect((await enter({ email: ADA, code: next })).body.code).toBe("invalid_code");
+});
+
+test("fifty at once with the right code get one session", async () => {
+  const { person, ask, enter, codeFor, tokenFor } = await openTown();
+  await person();
+  for (let round = 0; round < 10; round += 1) {
+    await ask();
+    const proof =
+      round % 2 === 0
+        ? { email: ADA, code: await codeFor(ADA) }
+        : { token: await tokenFor(ADA, "sign_in") };
+    const answers = await Promise.all(Array.from({ length: 50 }, () => enter(proof)));
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+    expect(answers.filter(({ status }) => status !== 200 && status !== 400)).toEqual([]);
+  }
+});
+
+test("a code is good for ten minutes, until the next one, and for its own address", async () => {
+  const { person, ask, enter, codeFor } = await openTown();
+  await person();
+  await person("bob@example.com");
+  await ask();
+  const first = await codeFor(ADA);
+  expect((await enter({ email: "bob@example.com", code: first })).status).toBe(400);
+  await ask();
+  const second = await codeFor(ADA);
+  if (first !== second) expect((await enter({ email: ADA, code: first })).status).toBe(400);
+  setSystemTime(Date.now() + 601_000);
+  expect((await enter({ email: ADA, code: second })).body.code).toBe("invalid_code");
+});
+
+test("whoever registered the address before its owner came is out", async () => {
+  const { person, ask, enter, tokenFor, refresh, logIn, as } = await openTown();
+  const thief = await person();
+  await ask();
+  const { body } = await enter({ token: await tokenFor(ADA, "sign_in") });
+  expect((await thief.get("/users/me")).status).toBe(401);
+  expect((await refresh(thief.refreshToken)).status).toBe(401);
+  expect(await logIn(PASSWORD)).toBe(401);
+  expect((await as(body.access_token).get("/users/me")).status).toBe(200);
+});
+
+test("nobody's address is answered alike, and gets no mail; a deactivated account does not open", async () => {
+  const { person, ask, enter, mails, tokenFor, ctx } = await openTown({ rateLimit: "on" });
+  const ada = await person();
+  const before = (await mails()).length;
+  const shown = ({ status, body }: Awaited<ReturnType<typeof ask>>) => [status, body];
+  expect(shown(await ask())).toEqual(shown(await ask("nobody@example.com")));
+  expect((await mails()).length).toBe(before + 1);
+  const guesses = async (email: string) => {
+    const statuses = [];
+    for (let at = 0; at < 6; at += 1)
+      statuses.push((await enter({ email, code: "000000" })).status);
+    return statuses;
+  };
+  expect(await guesses("nobody@example.com")).toEqual([400, 400, 400, 400, 400, 429]);
+  expect(await guesses(ADA)).toEqual([400, 400, 400, 400, 400, 429]);
+  const token = await tokenFor(ADA, "sign_in");
+  await updateUser(ctx, { kind: "operator" }, { id: ada.id, isActive: false });
+  expect((await enter({ token })).body.code).toBe("account_inactive");
+});
+
+test("it is off unless it is switched on, and takes one proof whole", async () => {
+  const off = await town();
+  await off.person();
+  for (const [path, body] of [
+    ["/auth/email-code", { email: ADA }],
+    ["/auth/email-code/verify", { token: "ot_x" }],
+  ] as const)
+    expect((await off.anyone.post(path, body)).body.code).toBe("email_sign_in_off");
+  const { enter } = await openTown();
+  for (const proof of [
+    {},
+    { email: ADA },
+    { code: "123456" },
+    { token: "ot_x", email: ADA, code: "123456" },
+    { email: ADA, code: "12345" },
+    { email: ADA, code: "12345a" },
+  ])
+    expect([proof, (await enter(proof)).status]).toEqual([proof, 422]);
+  expect((await enter({ email: "not an address", code: "123456" })).body.code).toBe("invalid_code");
+});
+
+test("codes are tried from one address a hundred times in a quarter of an hour", async () => {
+  const here = await street();
+  Object.assign(here.ctx, { config: { ...here.ctx.config, emailSignIn: "on" } });
+  const tries = Array.from({ length: 110 }, (_, n) =>
+    here.post("email-code/verify", addressOf(1), { email: `n${n}@example.com`, code: "000000" }),
+  );
+  const answers = await Promise.all(tries);
+  expect([countOf(answers, 400), countOf(answers, 429)]).toEqual([100, 10]);
+});
+
+test("the page signs in by its button, and shows what a product would get", async () => {
+  const { person, ask, tokenFor, send, form } = await openTown();
+  await person();
+  await ask();
+  const token = await tokenFor(ADA, "sign_in");
+  for (let at = 0; at < 2; at += 1)
+    expect((await send("GET", `/sign-in?token=${token}`)).body).toContain("<form");
+  const { status, body } = await form("/sign-in", { token });
+  expect([status, body]).toEqual([200, expect.stringContaining("access_token")]);
+  expect((await form("/sign-in", { token })).status).toBe(400);
+});

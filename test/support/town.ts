@@ -1,0 +1,53 @@
+import { answerLinkRequests } from "../../src/modules/auth/links.ts";
+import { listMails, readMail } from "../../src/modules/mail/mail.ts";
+import { world } from "./world.ts";
+
+/** A password that nobody has yet. */
+export const NEW = "a stable full of correct horses";
+
+/** A world whose mails are read. */
+export async function town(settings: Parameters<typeof world>[0] = {}) {
+  const here = await world({ rateLimit: "off", ...settings });
+  const { ctx, anyone, send } = here;
+  /** All mails, as `kind address`, the latest first; first those that were asked for are written. */
+  const mails = async (): Promise<string[]> => {
+    while ((await answerLinkRequests(ctx)) > 0);
+    return (await listMails(ctx)).map(({ kind, recipient }) => `${kind} ${recipient}`);
+  };
+  /** What was mailed to somebody, of one kind, the latest first. */
+  const textsFor = async (email: string, kind: string): Promise<string[]> => {
+    await mails();
+    const theirs = (await listMails(ctx)).filter(
+      (mail) => mail.recipient === email && mail.kind === kind,
+    );
+    const letters = await Promise.all(theirs.map(({ id }) => readMail(ctx, id)));
+    return letters.map(({ rendered }) => rendered.text);
+  };
+  const tokensFor = async (email: string, kind: string): Promise<string[]> =>
+    (await textsFor(email, kind)).map((text) => /token=(ot_[\w-]+)/.exec(text)?.[1] ?? "");
+  const tokenFor = async (email: string, kind: string) => (await tokensFor(email, kind))[0] ?? "";
+  const codeFor = async (email: string) =>
+    /^(\d{6})$/m.exec((await textsFor(email, "sign_in"))[0] ?? "")?.[1] ?? "";
+  const forgot = (email: string) => anyone.post("/auth/password/forgot", { email });
+  const reset = (token: string, password = NEW) =>
+    anyone.post("/auth/password/reset", { token, password });
+  const verify = (body: object, token = "") =>
+    send("POST", "/api/v1/auth/email/verify", {
+      headers: {
+        "content-type": "application/json",
+        ...(token ? { authorization: `Bearer ${token}` } : {}),
+      },
+      body: JSON.stringify(body),
+    });
+  const logIn = async (password: string, username = "ada") =>
+    (await anyone.post("/auth/login", { username, password })).status;
+  const form = (path: string, fields: Record<string, string>, headers = {}) =>
+    send("POST", path, {
+      headers: { "content-type": "application/x-www-form-urlencoded", ...headers },
+      body: new URLSearchParams(fields).toString(),
+    });
+  return {
+    ...{ ...here, mails, textsFor, tokensFor, tokenFor, codeFor },
+    ...{ forgot, reset, verify, logIn, form },
+  };
+}
