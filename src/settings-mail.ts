@@ -2,6 +2,7 @@ import type { MailAddress } from "./kit/mail.ts";
 import {
   colour,
   httpUrl,
+  line,
   mailAddress,
   mailUrl,
   oneOf,
@@ -59,19 +60,19 @@ export const mailSettings = {
   }),
   brandName: setting({
     name: "BRAND_NAME",
-    doc: "What mails call this service.",
-    parse: text,
+    doc: "What mails, and the pages that they lead to, call this service.",
+    parse: line,
     fallback: () => "Bunker",
   }),
   brandColour: setting({
     name: "BRAND_COLOR",
-    doc: "The colour of buttons in mails.",
+    doc: "The colour of buttons in mails, and on the pages that they lead to.",
     parse: colour,
     fallback: () => "#1b1f24",
   }),
   brandLogo: setting<string | undefined>({
     name: "BRAND_LOGO_URL",
-    doc: "A picture for the head of mails.",
+    doc: "A picture for the head of mails and pages.",
     shown: "none: the name stands there",
     parse: httpUrl,
     fallback: () => undefined,

@@ -26,6 +26,12 @@ export function text(value: string): string {
   return value;
 }
 
+/** Text without line breaks: they would begin another header of a mail. */
+export function line(value: string): string {
+  if (/[\p{Cc}\u2028\u2029]/u.test(value)) throw new Error("must be one line");
+  return value;
+}
+
 export function integer(min: number, max: number) {
   return (value: string): number => {
     const number = Number(value);

@@ -9,8 +9,11 @@ const paragraph = (text: string) => (text === "" ? "" : `<p>${escaped(text)}</p>
 const alert = (text: string | undefined) =>
   text === undefined ? "" : `<p role="alert"><strong>${escaped(text)}</strong></p>`;
 
-const passwordField = (label: string, autocomplete: string) =>
-  `<p><label>${escaped(label)}<br><input type="password" name="password" required autofocus maxlength="${2 * PASSWORD_MAX_LENGTH}" autocomplete="${autocomplete}"></label></p>`;
+const passwordField = (
+  label: string,
+  { autocomplete, account }: Record<"autocomplete" | "account", string>,
+) =>
+  `<input type="text" hidden readonly autocomplete="username" value="${escaped(account)}"><p><label>${escaped(label)}<br><input type="password" name="password" required autofocus maxlength="${2 * PASSWORD_MAX_LENGTH}" autocomplete="${autocomplete}"></label></p>`;
 
 const paths: Record<Purpose, string> = {
   verify_email: "/verify-email",
@@ -25,17 +28,23 @@ export interface LinkForm {
   token: string;
   /** What stands for `{email}`. */
   email?: string | null | undefined;
+  /** The account, for a program that keeps passwords; its reader reads the account's mail. */
+  account: string;
 }
 
 /** What a link asks before it does anything: its button sends the form, and only that spends the link. */
-export function linkForm(words: Words, { form, token, email }: LinkForm, refusal?: string): string {
+export function linkForm(
+  words: Words,
+  { form, token, email, account }: LinkForm,
+  refusal?: string,
+): string {
   const said = words[form];
   const start = `<form method="post" action="${paths[form]}">${hidden("token", token)}`;
   const autocomplete = form === "reset_password" ? "new-password" : "current-password";
   const otherwise = `${start}${hidden("intent", "disown")}
 ${paragraph(said.otherwise)}<p><button class="quiet">${escaped(said.otherwiseButton)}</button></p></form>`;
   return `<h1>${escaped(said.title)}</h1>${alert(refusal)}${paragraph(said.text.replace("{email}", email ?? ""))}
-${start}${said.password === "" ? "" : passwordField(said.password, autocomplete)}
+${start}${said.password === "" ? "" : passwordField(said.password, { autocomplete, account })}
 <p><button>${escaped(said.button)}</button></p></form>
 ${said.otherwise === "" ? "" : otherwise}`;
 }

@@ -45,7 +45,7 @@ export function openLinkPages(ctx: Ctx) {
     try {
       const { link, user } = await openLink(ctx, actor, { purposes, token });
       words = wordsFor(user.locale, headers["accept-language"]);
-      shown = { form: link.purpose, token, email: link.newEmail };
+      shown = { form: link.purpose, token, email: link.newEmail, account: user.email };
       return await work(words, shown);
     } catch (error) {
       return refuse(error, words, shown);

@@ -1,33 +1,16 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { type Browser, chromium } from "playwright-core";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { aBrowser, browserPath } from "../support/browser.ts";
 import { client, emptyFolder, serve } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
-const browserPath = ["chromium", "google-chrome", "chromium-browser"]
-  .map((name) => Bun.which(name))
-  .find((path) => path !== null);
-
 describe.if(browserPath !== undefined)("the page of the documentation, in a browser", () => {
-  let browser: Browser;
-  beforeAll(async () => {
-    browser = await chromium.launch({
-      executablePath: browserPath ?? "",
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
-    });
-  });
-  afterAll(() => browser?.close());
+  const browser = aBrowser();
 
   test("signs in by its Authorize button, calls the API, and asks nobody else for anything", async () => {
     const server = await serve({ cwd: emptyFolder() });
     await client(server.url).register("ada@example.com", PASSWORD);
-    const page = await browser.newPage({ viewport: { width: 1200, height: 1600 } });
+    const page = await browser().newPage({ viewport: { width: 1200, height: 1600 } });
     const elsewhere: string[] = [];
     const complaints: string[] = [];
     page.on("request", (request) => {
@@ -63,7 +46,7 @@ describe.if(browserPath !== undefined)("the page of the documentation, in a brow
 
   test("a problem's page says what to do, without a script", async () => {
     const server = await serve({ cwd: emptyFolder() });
-    const page = await browser.newPage({ javaScriptEnabled: false });
+    const page = await browser().newPage({ javaScriptEnabled: false });
     await page.goto(`${server.url}/problems/email_taken`);
     expect(await page.locator("h1").textContent()).toBe("That email is taken");
     if (process.env["SCREENSHOTS"])

@@ -5,6 +5,8 @@ import { command, emptyFolder, rounds, serve } from "../support/program.ts";
 import { type MailServer, mailServer, SECRET_WORD, USER } from "../support/smtp.ts";
 
 setDefaultTimeout(180_000);
+/** A minute in CI, and hardly longer than the registrations take while developing. */
+const AWAY_MS = rounds * 3_000;
 const PASSWORD = "correct horse battery staple";
 let post: MailServer;
 beforeAll(async () => {
@@ -33,6 +35,7 @@ const until = async (isSo: () => boolean) => {
 test("while the mail server is away nobody waits for it, and when it is back every mail comes once", async () => {
   const { url } = await serve({ env: env(), cwd: emptyFolder() });
   await post.down();
+  const backAt = Date.now() + AWAY_MS;
   const times: number[] = [];
   const people = Array.from({ length: 200 }, (_, n) => `away-${n}@example.com`);
   for (const email of people) {
@@ -40,12 +43,15 @@ test("while the mail server is away nobody waits for it, and when it is back eve
     expect((await register(url, email)).status).toBe(201);
     times.push(performance.now() - from);
   }
+  await sleep(Math.max(0, backAt - Date.now()));
   await post.up();
   await until(() => new Set(recipients()).size >= people.length);
   await sleep(3_000);
   expect(recipients().toSorted()).toEqual(people.toSorted());
   const slowest = Math.max(...times).toFixed(0);
-  console.log(`200 registrations without a mail server: ${slowest} ms at most, all mails once`);
+  console.log(
+    `200 registrations in ${AWAY_MS / 1_000} s without a mail server: ${slowest} ms at most, all mails once`,
+  );
 });
 
 test("a kill between writing a mail and sending it loses none", async () => {

@@ -1,50 +1,12 @@
-import { afterEach, expect, setSystemTime, test } from "bun:test";
+import { expect, setSystemTime, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openMail } from "../../src/adapters/mail.ts";
 import type { Post } from "../../src/kit/mail.ts";
-import {
-  deliverMails,
-  enqueueMail,
-  listMails,
-  purgeMails,
-  retryMails,
-} from "../../src/modules/mail/mail.ts";
+import { deliverMails, listMails, purgeMails, retryMails } from "../../src/modules/mail/mail.ts";
 import { mailKinds, openRenderer } from "../../src/modules/mail/render.ts";
-import { type MailServer, mailServer, SECRET_WORD, USER } from "../support/smtp.ts";
-import { world } from "../support/world.ts";
-
-const closing: { close: () => unknown }[] = [];
-afterEach(async () => {
-  for (const one of closing.splice(0)) await one.close();
-});
-
-const LINK = "https://accounts.example.com/reset-password?token=ot_secret";
-const ada = { email: "ada@example.com", locale: null };
-
-/** A world whose mails go to a real server. */
-async function office(settings: { port?: number; caFile?: string } = {}) {
-  const here = await world();
-  const server = await mailServer(settings.port);
-  closing.push(server);
-  const ctx = { ...here.ctx, mail: await postTo(server, here.ctx.mail as Post) };
-  const enqueue = (more: Partial<Parameters<typeof enqueueMail>[1]> = {}) =>
-    enqueueMail(ctx, { kind: "reset_password", to: ada, link: LINK, ...more });
-  const states = async () => (await listMails(ctx)).map(({ state }) => state);
-  return { ...here, ctx, server, enqueue, states };
-}
-
-async function postTo(
-  { port, caFile }: Pick<MailServer, "port" | "caFile">,
-  post: Post,
-  secret = SECRET_WORD,
-): Promise<Post> {
-  const url = `smtp://${USER}:${encodeURIComponent(secret)}@localhost:${port}`;
-  const transport = await openMail(url, { caFile });
-  closing.unshift(transport);
-  return { ...post, ...transport };
-}
+import { ada, closing, LINK, office, postTo } from "../support/office.ts";
+import { mailServer } from "../support/smtp.ts";
 
 test("a mail goes out by STARTTLS and with a password, in the reader's language, and then nothing keeps what it said", async () => {
   const { ctx, server, enqueue, states, sql } = await office();
@@ -68,16 +30,19 @@ test("a mail goes out by STARTTLS and with a password, in the reader's language,
 });
 
 test("while the server is away mails wait, and each goes out once when it is back, whoever of several sends it", async () => {
-  const { ctx, server, enqueue, states } = await office();
+  const { ctx, server, enqueue, states, sql } = await office();
   const { port } = server;
   await server.close();
   for (let n = 0; n < 30; n += 1) await enqueue({ to: { ...ada, email: `p${n}@example.com` } });
   expect(await deliverMails(ctx)).toBe(0);
   expect(new Set(await states())).toEqual(new Set(["waiting"]));
+  // However long it is away.
+  await sql`update mails set tries = 40, due_at = now()`;
+  await deliverMails(ctx);
   const back = await mailServer(port);
   closing.push(back);
   const post = await postTo(back, ctx.mail);
-  setSystemTime(Date.now() + 10_000);
+  setSystemTime(Date.now() + 61_000);
   const instances = [1, 2, 3, 4].map(() => ({ ...ctx, mail: post }));
   for (let turn = 0; turn < 3; turn += 1) await Promise.all(instances.map(deliverMails));
   expect(back.received.map(({ to }) => to[0]).sort()).toEqual(
@@ -114,7 +79,7 @@ test("a mail that the server does not take now is tried again, ever later, and a
     expect(await deliverMails(ctx)).toBe(0);
     setSystemTime(Date.now() + seconds * 1_000 + 500);
   }
-  await sql`update mails set tries = 83`;
+  setSystemTime(Date.now() + 3 * 86_400_000);
   await deliverMails(ctx);
   expect(await states()).toEqual(["dead"]);
 });
@@ -147,7 +112,7 @@ test("a server that is not who it says, or wants another password, gets nothing,
   closing.push(other);
   for (const post of [
     await postTo({ port: server.port, caFile: other.caFile }, ctx.mail),
-    await postTo(server, ctx.mail, "wrong"),
+    await postTo(server, ctx.mail, { secret: "wrong" }),
   ]) {
     await deliverMails({ ...ctx, mail: post });
     setSystemTime(Date.now() + 60_000);

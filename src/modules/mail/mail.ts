@@ -77,18 +77,22 @@ async function take({ db, now }: Postman): Promise<Row[]> {
     .returning();
 }
 
-/** After some three days a mail is dead: it is kept, and can be tried again by hand. */
-const TRIES_MAX = 84;
+/** After three days a mail is dead: it is kept, and can be tried once more by hand. */
+const TRIED_FOR_MS = 3 * DAY_MS;
 const WAIT_MIN_MS = 2 * SECOND_MS;
-const WAIT_MAX_MS = 3_600 * SECOND_MS;
+/** A server that is back gets what waits within a minute; one that puts off a mail is asked ever less. */
+const WAIT_MAX_MS = { away: 60 * SECOND_MS, later: 3_600 * SECOND_MS };
 
 async function deliver(ctx: Postman, row: Row): Promise<Outcome> {
   const sent = await send(ctx, row);
   const now = ctx.now();
-  const isSent = sent.outcome === "sent";
-  const isDead = sent.outcome === "refused" || (!isSent && row.tries >= TRIES_MAX);
-  const waitMs = Math.min(WAIT_MIN_MS * 2 ** (row.tries - 1), WAIT_MAX_MS);
+  const { outcome } = sent;
+  const isSent = outcome === "sent";
+  const isOld = now.getTime() - row.createdAt.getTime() >= TRIED_FOR_MS;
+  const isDead = outcome === "refused" || (!isSent && isOld);
   const ended = { state: isDead ? "dead" : "sent", endedAt: now };
+  const waitMaxMs = outcome === "away" ? WAIT_MAX_MS.away : WAIT_MAX_MS.later;
+  const waitMs = Math.min(WAIT_MIN_MS * 2 ** (row.tries - 1), waitMaxMs);
   await ctx.db
     .update(mails)
     .set({
@@ -98,7 +102,7 @@ async function deliver(ctx: Postman, row: Row): Promise<Outcome> {
     })
     .where(and(eq(mails.id, row.id), eq(mails.state, "waiting")));
   if (isDead) ctx.log.warn({ mail_id: row.id, answer: sent.answer }, "A mail cannot be delivered.");
-  return sent.outcome;
+  return outcome;
 }
 
 async function send(

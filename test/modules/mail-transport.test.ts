@@ -1,0 +1,104 @@
+import { expect, test } from "bun:test";
+import { generateKeyPairSync } from "node:crypto";
+import { dkimVerify } from "mailauth/lib/dkim/verify";
+import { readConfig } from "../../src/config.ts";
+import { deliverMails, listMails } from "../../src/modules/mail/mail.ts";
+import { ada, closing, office, postTo } from "../support/office.ts";
+import { mailServer } from "../support/smtp.ts";
+
+test("a mail is signed so that others can tell (DKIM), and does not ask for an automatic answer", async () => {
+  const { ctx, server, enqueue } = await office();
+  const { privateKey, publicKey } = generateKeyPairSync("rsa", {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: "spki", format: "der" },
+    privateKeyEncoding: { type: "pkcs8", format: "pem" },
+  });
+  const dkim = { domainName: "example.com", keySelector: "bunker", privateKey };
+  const from = { name: 'Söhne, "Acme"', address: "no-reply@example.com" };
+  const post = { ...(await postTo(server, ctx.mail, { dkim })), from };
+  await enqueue({ to: { ...ada, locale: "de" } });
+  await deliverMails({ ...ctx, mail: post });
+  const [{ source } = { source: "" }] = server.received;
+  expect(source).toMatch(/^Auto-Submitted: auto-generated$/im);
+  const verdictOn = async (message: string) => {
+    const asked: string[] = [];
+    const resolver = async (name: string) => {
+      asked.push(name);
+      return [[`v=DKIM1; k=rsa; p=${publicKey.toString("base64")}`]];
+    };
+    const { results } = await dkimVerify(message, { resolver });
+    return [asked, results.map(({ status }) => status.result)];
+  };
+  expect(await verdictOn(source)).toEqual([["bunker._domainkey.example.com"], ["pass"]]);
+  const tampered = source.replace("reset-password", "reset-passw0rd");
+  expect((await verdictOn(tampered))[1]).not.toEqual(["pass"]);
+});
+
+test("addresses with letters of the world are written to, domains in ASCII", async () => {
+  const { ctx, server, enqueue, states } = await office();
+  for (const email of [
+    "ada@b\u00fccher.example",
+    "j\u00f6rg@example.com",
+    "\u7528\u6237@example.com",
+  ])
+    await enqueue({ to: { ...ada, email } });
+  await deliverMails(ctx);
+  const written = server.received.map(({ source }) => /^To: (.+)$/m.exec(source)?.[1]?.trim());
+  expect(written.sort()).toEqual([
+    "ada@xn--bcher-kva.example",
+    "j\u00f6rg@example.com",
+    "\u7528\u6237@example.com",
+  ]);
+  expect(await states()).toEqual(["sent", "sent", "sent"]);
+});
+
+test("no name and no address adds a header or a recipient", async () => {
+  const { ctx, server, anyone } = await office();
+  const evil = [
+    "ada@example.com\r\nBcc: eve@example.com",
+    "ada@example.com, eve@example.com",
+    "Ada <ada@example.com>",
+    '"Ada" <ada@example.com>',
+    "ada@example.com>\r\nRCPT TO:<eve@example.com",
+  ];
+  for (const email of evil) {
+    const body = { email, password: "correct horse battery staple" };
+    expect([email, (await anyone.post("/auth/register", body)).status]).toEqual([email, 422]);
+    expect((await anyone.post("/auth/password/forgot", { email })).status).toBe(202);
+  }
+  expect(await listMails(ctx)).toEqual([]);
+  for (const MAIL_FROM of ["A\r\nBcc: eve@example.com <a@example.com>", "a@example.com\r\nX: y"])
+    expect(() => readConfig({ MAIL_FROM })).toThrow("MAIL_FROM");
+  expect(() => readConfig({ BRAND_NAME: "A\r\nBcc: eve@example.com" })).toThrow("BRAND_NAME");
+  const name = "Eve\u2028Bcc: eve@example.com, <eve@example.com>";
+  const more = { full_name: name, locale: "de", password: "correct horse battery staple" };
+  await anyone.post("/auth/register", { email: "ada@example.com", ...more });
+  await deliverMails(ctx);
+  expect(server.received.map(({ to }) => to)).toEqual([["ada@example.com"]]);
+  expect(server.received[0]?.source).not.toContain("eve@example.com");
+});
+
+test("a mailbox that is no more makes a dead letter, and the next mail goes out", async () => {
+  const { ctx, server, enqueue, states } = await office();
+  server.refuse(550);
+  await enqueue();
+  await deliverMails(ctx);
+  server.refuse(undefined);
+  await enqueue();
+  await deliverMails(ctx);
+  expect([await states(), server.received.length]).toEqual([["sent", "dead"], 1]);
+});
+
+test("a server that never answers holds up nobody but its own mails", async () => {
+  const { ctx, enqueue, anyone } = await office();
+  const silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
+  closing.push({ close: () => silent.stop(true) });
+  const other = await mailServer();
+  closing.push(other);
+  await enqueue();
+  const slow = await postTo({ port: silent.port, caFile: other.caFile }, ctx.mail);
+  const sending = deliverMails({ ...ctx, mail: slow });
+  const body = { email: "bob@example.com", password: "correct horse battery staple" };
+  expect((await anyone.post("/auth/register", body)).status).toBe(201);
+  expect(await sending).toBe(0);
+});

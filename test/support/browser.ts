@@ -1,0 +1,26 @@
+import { afterAll, beforeAll } from "bun:test";
+import { type Browser, chromium } from "playwright-core";
+
+/** Where there is a browser on this machine. */
+export const browserPath = ["chromium", "google-chrome", "chromium-browser"]
+  .map((name) => Bun.which(name))
+  .find((path) => path !== null);
+
+/** A real browser for the tests of one file. */
+export function aBrowser(): () => Browser {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await chromium.launch({
+      executablePath: browserPath ?? "",
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    });
+  });
+  afterAll(() => browser?.close());
+  return () => browser;
+}

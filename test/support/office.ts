@@ -1,0 +1,38 @@
+import { afterEach } from "bun:test";
+import { type MailOptions, openMail } from "../../src/adapters/mail.ts";
+import type { Post } from "../../src/kit/mail.ts";
+import { enqueueMail, listMails } from "../../src/modules/mail/mail.ts";
+import { type MailServer, mailServer, SECRET_WORD, USER } from "./smtp.ts";
+import { world } from "./world.ts";
+
+/** What is closed after the test, the first first. */
+export const closing: { close: () => unknown }[] = [];
+afterEach(async () => {
+  for (const one of closing.splice(0)) await one.close();
+});
+
+export const LINK = "https://accounts.example.com/reset-password?token=ot_secret";
+export const ada = { email: "ada@example.com", locale: null };
+
+/** A world whose mails go to a real server. */
+export async function office(settings: { port?: number; caFile?: string } = {}) {
+  const here = await world();
+  const server = await mailServer(settings.port);
+  closing.push(server);
+  const ctx = { ...here.ctx, mail: await postTo(server, here.ctx.mail as Post) };
+  const enqueue = (more: Partial<Parameters<typeof enqueueMail>[1]> = {}) =>
+    enqueueMail(ctx, { kind: "reset_password", to: ada, link: LINK, ...more });
+  const states = async () => (await listMails(ctx)).map(({ state }) => state);
+  return { ...here, ctx, server, enqueue, states };
+}
+
+export async function postTo(
+  { port, caFile }: Pick<MailServer, "port" | "caFile">,
+  post: Post,
+  { secret = SECRET_WORD, ...options }: MailOptions & { secret?: string } = {},
+): Promise<Post> {
+  const url = `smtp://${USER}:${encodeURIComponent(secret)}@localhost:${port}`;
+  const transport = await openMail(url, { caFile, ...options });
+  closing.unshift(transport);
+  return { ...post, ...transport };
+}
