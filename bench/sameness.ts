@@ -8,59 +8,115 @@ import { type Line, median } from "./table.ts";
 const SAMPLES = 300;
 const APART_MOST = 0.05;
 
-/** Three kinds of failed sign-in, in turns: whoever measures their answers must not tell them apart. */
+/** Who asks where, under the address of one kind of person; the first kind is the one that others are compared with. */
+interface Trial {
+  what: string;
+  path: string;
+  kinds: Record<string, (sample: number) => object>;
+}
+
+const wrong = { password: "not the password at all" };
+const right = { password: "correct horse battery staple" };
+const signIns: Trial = {
+  what: "a failed sign-in",
+  path: "login",
+  kinds: {
+    "a wrong password": () => ({ username: user.email, ...wrong }),
+    "an unknown name": () => ({ username: "nobody@bench.example.org", ...wrong }),
+    "a deactivated account": () => ({ username: other.email, ...wrong }),
+  },
+};
+const byMail = (what: string, path: string): Trial => ({
+  what,
+  path,
+  kinds: {
+    "an account's address": () => ({ email: user.email }),
+    "nobody's": (sample) => ({ email: `nobody-${sample}@bench.example.org` }),
+  },
+});
+const registrations: Trial = {
+  what: "a registration, addresses to be proven",
+  path: "register",
+  kinds: {
+    "a new address": (sample) => ({ email: `new-${sample}@bench.example.org`, ...right }),
+    "a proven one": () => ({ email: superuser.email, ...right }),
+    "one that is not proven": () => ({ email: user.email, ...right }),
+  },
+};
+
+/** Answers that must not tell who has an account, in turns: their times, statuses, headers and bodies. */
 export async function measureSameness(
   stage: Stage,
   binaries: Binaries,
   { share }: Effort,
 ): Promise<Line[]> {
-  const bunker = await startServer(stage, binaries.bunker, {
+  const settings = {
     ...quietSettings,
     DATABASE_URL: await createDatabase(stage),
     DATA_DIR: stage.dir,
     FIRST_SUPERUSER_EMAIL: superuser.email,
     FIRST_SUPERUSER_PASSWORD: superuser.password,
-  });
-  await registerPeople(bunker);
-  await deactivate(bunker, other.email);
-  const names = { wrong: user.email, unknown: "nobody@bench.example.org", inactive: other.email };
-  const times: Record<keyof typeof names, number[]> = { wrong: [], unknown: [], inactive: [] };
+    EMAIL_SIGN_IN: "on",
+  };
+  const samples = Math.ceil(SAMPLES * share);
+  const open = await startServer(stage, binaries.bunker, settings);
+  await registerPeople(open);
+  await deactivate(open, other.email);
+  const lines: Line[] = [];
+  for (const trial of [
+    signIns,
+    byMail("a forgotten password", "password/forgot"),
+    byMail("a link to prove an address", "email/verify/resend"),
+    byMail("a mail to sign in by", "email-code"),
+  ])
+    lines.push(...(await compare(open, trial, samples)));
+  await stop(open.program);
+  const careful = { ...settings, REQUIRE_EMAIL_VERIFICATION: "on" };
+  const quiet = await startServer(stage, binaries.bunker, careful);
+  lines.push(...(await compare(quiet, registrations, samples)));
+  await stop(quiet.program);
+  return lines;
+}
+
+async function compare(bunker: Server, trial: Trial, samples: number): Promise<Line[]> {
+  const names = Object.keys(trial.kinds);
+  const times = new Map<string, number[]>(names.map((name) => [name, []]));
   const answers = new Set<string>();
-  for (let sample = 0; sample < Math.ceil(SAMPLES * share); sample += 1)
-    for (const kind of ["wrong", "unknown", "inactive"] as const) {
-      const { milliseconds, answer } = await fail(bunker, names[kind]);
+  for (let sample = 0; sample <= samples; sample += 1)
+    for (const [name, bodyOf] of Object.entries(trial.kinds)) {
+      const { milliseconds, answer } = await ask(bunker, trial.path, bodyOf(sample));
       answers.add(answer);
-      if (sample > 0) times[kind].push(milliseconds);
+      if (sample > 0) times.get(name)?.push(milliseconds);
     }
-  await stop(bunker.program);
-  const line = (kind: "unknown" | "inactive", what: string): Line => {
-    const apart = Math.abs(median(times[kind]) / median(times.wrong) - 1);
-    const chance = chanceOfSame(times[kind], times.wrong);
+  const [first = "", ...others] = names;
+  const yardstick = times.get(first) ?? [];
+  return others.map((name) => {
+    const these = times.get(name) ?? [];
+    const apart = Math.abs(median(these) / median(yardstick) - 1);
+    const chance = chanceOfSame(these, yardstick);
     return {
-      what: `a failed sign-in, ${what}, beside a wrong password: medians apart; chance that so much comes of nothing`,
-      measured: `${(apart * 100).toFixed(1)} % of ${median(times.wrong).toFixed(1)} ms; p = ${chance.toFixed(2)}; ${answers.size} kind of answer`,
+      what: `${trial.what}, ${name}, beside ${first}: medians apart; chance that so much comes of nothing`,
+      measured: `${(apart * 100).toFixed(1)} % of ${median(yardstick).toFixed(1)} ms; p = ${chance.toFixed(2)}; ${answers.size} kind of answer`,
       must: `≤ ${APART_MOST * 100} %, 1 kind`,
       isKept: apart <= APART_MOST && answers.size === 1,
     };
-  };
-  return [line("unknown", "unknown name"), line("inactive", "deactivated account")];
+  });
 }
 
-async function fail({ port }: Server, username: string) {
+async function ask({ port }: Server, path: string, body: object) {
   const from = performance.now();
-  const response = await fetch(`http://127.0.0.1:${port}/api/v1/auth/login`, {
+  const response = await fetch(`http://127.0.0.1:${port}/api/v1/auth/${path}`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ username, password: "not the password at all" }),
+    body: JSON.stringify(body),
   });
-  const { request_id: _, ...body } = (await response.json()) as Record<string, unknown>;
+  const { request_id: _, ...said } = (await response.json()) as Record<string, unknown>;
   const milliseconds = performance.now() - from;
   const headers = [...response.headers].filter(
     ([name]) => !["date", "x-request-id"].includes(name),
   );
-  return { milliseconds, answer: JSON.stringify([response.status, headers, body]) };
+  return { milliseconds, answer: JSON.stringify([response.status, headers, said]) };
 }
-
 async function deactivate(bunker: Server, email: string): Promise<void> {
   const authorization = `Bearer ${await signIn(bunker, superuser)}`;
   const api = `http://127.0.0.1:${bunker.port}/api/v1/users`;
