@@ -47,6 +47,7 @@ export async function logIn(username: string, password: string): Promise<string>
   switch (error.value.code) {
     case "invalid_credentials":
     case "account_inactive":
+    case "email_not_verified":
     case "invalid_request":
     case "malformed_request":
     case "body_too_large":
