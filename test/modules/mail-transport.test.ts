@@ -3,8 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { dkimVerify } from "mailauth/lib/dkim/verify";
 import { readConfig } from "../../src/config.ts";
 import { deliverMails, listMails } from "../../src/modules/mail/mail.ts";
-import { ada, closing, office, postTo } from "../support/office.ts";
-import { mailServer } from "../support/smtp.ts";
+import { ada, office, postTo } from "../support/office.ts";
 
 test("a mail is signed so that others can tell (DKIM), and does not ask for an automatic answer", async () => {
   const { ctx, server, enqueue } = await office();
@@ -87,18 +86,4 @@ test("a mailbox that is no more makes a dead letter, and the next mail goes out"
   await enqueue();
   await deliverMails(ctx);
   expect([await states(), server.received.length]).toEqual([["sent", "dead"], 1]);
-});
-
-test("a server that never answers holds up nobody but its own mails", async () => {
-  const { ctx, enqueue, anyone } = await office();
-  const silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
-  closing.push({ close: () => silent.stop(true) });
-  const other = await mailServer();
-  closing.push(other);
-  await enqueue();
-  const slow = await postTo({ port: silent.port, caFile: other.caFile }, ctx.mail);
-  const sending = deliverMails({ ...ctx, mail: slow });
-  const body = { email: "bob@example.com", password: "correct horse battery staple" };
-  expect((await anyone.post("/auth/register", body)).status).toBe(201);
-  expect(await sending).toBe(0);
 });
