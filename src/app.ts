@@ -8,7 +8,12 @@ import { openapiAssets, openapiRoutes } from "./http/openapi.ts";
 import { problemPlugin } from "./http/problems.ts";
 import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
-import { emailSignInRoutes, ownAddressRoutes, recoveryRoutes } from "./modules/auth/mail-routes.ts";
+import {
+  emailSignInRoutes,
+  ownAddressRoutes,
+  recoveryRoutes,
+  verificationRoutes,
+} from "./modules/auth/mail-routes.ts";
 import { authRoutes, continuationRoutes } from "./modules/auth/routes.ts";
 import { myEventRoutes } from "./modules/events/routes.ts";
 import { keyRoutes } from "./modules/keys/routes.ts";
@@ -38,6 +43,7 @@ const rooms = (ctx: Ctx) =>
       v1
         .use(authRoutes(ctx))
         .use(continuationRoutes(ctx))
+        .use(verificationRoutes(ctx))
         .use(recoveryRoutes(ctx))
         .use(emailSignInRoutes(ctx))
         .use(meRoutes(ctx))

@@ -1,6 +1,7 @@
 import type { Ctx } from "./ctx.ts";
 import { purgeLimits } from "./db/limits/counts.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
+import { purgeUnproven } from "./modules/addresses/addresses.ts";
 import { answerLinkRequests } from "./modules/auth/links.ts";
 import { tendKeys } from "./modules/keys/keys.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
@@ -24,6 +25,7 @@ export const jobs: Record<string, Job> = {
   "deliver mails": { everyMs: 1_000, run: deliverMails },
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
+  "purge unproven accounts": { everyMs: 10 * MINUTE_MS, run: purgeUnproven },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },
   "purge limits": { everyMs: 10 * MINUTE_MS, run: purgeLimits },

@@ -1,11 +1,11 @@
 import type { MailAddress } from "./kit/mail.ts";
 import {
   colour,
-  httpUrl,
   line,
   mailAddress,
   mailUrl,
   oneOf,
+  pageUrl,
   privateKeyPem,
   readableFile,
   readableFolder,
@@ -17,7 +17,7 @@ import {
 export const mailSettings = {
   mailUrl: setting<string | undefined>({
     name: "MAIL_URL",
-    doc: "How mails go out: `smtp://user:password@host:587` (STARTTLS; `?tls=required`, `?tls=off`), `smtps://…:465`, or `mailbox:`, which keeps them to be read at /dev/mailbox, in development only. Without it mails wait.",
+    doc: "How mails go out: `smtp://user:password@host:587` (special characters percent-encoded; STARTTLS; `?tls=required`, `?tls=off`), `smtps://…:465`, or `mailbox:`, which keeps them to be read at /dev/mailbox, in development only. Without it mails wait.",
     shown: "mailbox: in development",
     isSecret: true,
     parse: mailUrl,
@@ -74,12 +74,12 @@ export const mailSettings = {
     name: "BRAND_LOGO_URL",
     doc: "A picture for the head of mails and pages.",
     shown: "none: the name stands there",
-    parse: httpUrl,
+    parse: pageUrl,
     fallback: () => undefined,
   }),
   requireEmailVerification: setting({
     name: "REQUIRE_EMAIL_VERIFICATION",
-    doc: "`on`: nobody signs in before the address is proven, and registering answers the same whether or not somebody has the address: the mail says what is so. Sessions that there are go on.",
+    doc: "`on`: nobody signs in before the address is proven, and registering answers the same whether or not somebody has the address: the mail tells the owner which. Sessions that exist go on.",
     parse: oneOf(["on", "off"]),
     fallback: () => "off",
   }),
@@ -91,23 +91,23 @@ export const mailSettings = {
   }),
   verifyEmailUrl: setting<string | undefined>({
     name: "VERIFY_EMAIL_REDIRECT_URL",
-    doc: "A page of your own where a mailed link to verify an address leads, also that of a new address, with `?token=…`: it calls POST /api/v1/auth/email/verify.",
+    doc: "A page of your own where a mailed link to verify an address leads, also that of a new address, with `?token=…`: it calls POST /api/v1/auth/email/verify with that and the password, or the access token, of the account.",
     shown: "our own page, /verify-email",
-    parse: httpUrl,
+    parse: pageUrl,
     fallback: () => undefined,
   }),
   resetPasswordUrl: setting<string | undefined>({
     name: "RESET_PASSWORD_REDIRECT_URL",
     doc: "The same for a new password: it calls POST /api/v1/auth/password/reset.",
     shown: "our own page, /reset-password",
-    parse: httpUrl,
+    parse: pageUrl,
     fallback: () => undefined,
   }),
   signInUrl: setting<string | undefined>({
     name: "SIGN_IN_REDIRECT_URL",
     doc: "The same for a sign-in by mail: it calls POST /api/v1/auth/email-code/verify.",
     shown: "our own page, /sign-in",
-    parse: httpUrl,
+    parse: pageUrl,
     fallback: () => undefined,
   }),
 };

@@ -38,6 +38,8 @@ const DISK_MIN_BYTES = 64 << 20;
 /** Opens what `config` names, for one command. Throws an Exit that says what is not there. */
 export async function wire(config: Config, command: "serve" | "migrate" | "users"): Promise<Wired> {
   const log = openLog(config.logLevel);
+  // First, because words that cannot be used stop the start, and there is nothing to close yet.
+  const mail = await postOf(config);
   const embedded = config.databaseUrl ? undefined : await embeddedOf(config, command, log);
   const place: Place = embedded ?? { url: config.databaseUrl ?? "", caFile: config.databaseCaFile };
   const database = openDatabase({
@@ -46,7 +48,6 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
     statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
   });
-  const mail = await postOf(config);
   const principals = openPrincipalCache<Principal>({
     size: config.principalCacheSize,
     heard: () => news.heard(),
@@ -120,12 +121,20 @@ async function postOf(config: Config): Promise<Post | undefined> {
     dkim: dkimOf(config, from),
     caFile: config.mailCaFile,
   });
+  if (config.mailTemplates !== undefined) await checkTemplates(config.mailTemplates);
   const render: Post["render"] = async (...mail) => {
     const { openRenderer } = await import("./modules/mail/render.ts");
     renderer ??= openRenderer(brand, config.mailTemplates);
     return renderer(...mail);
   };
-  return { ...transport, from, render };
+  return { ...transport, from, render, isAway: false };
+}
+
+async function checkTemplates(folder: string): Promise<void> {
+  const { faultsIn } = await import("./modules/mail/render.ts");
+  const faults = faultsIn(folder);
+  if (faults.length > 0)
+    throw new Exit("badConfiguration", `MAIL_TEMPLATES: ${faults.join("; ")}.`);
 }
 
 function dkimOf(

@@ -63,6 +63,7 @@ const rooms = [
   "one-time",
   "sessions",
   "users",
+  "addresses",
   "passwords",
   "auth",
   "oauth",

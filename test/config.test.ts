@@ -74,6 +74,37 @@ describe("the configuration", () => {
     ).toContain("FIRST_SUPERUSER_PASSWORD is among the most common");
   });
 
+  test("says what is wrong with a mail server's URL, of which a part may be the password", () => {
+    for (const MAIL_URL of [
+      "smtp://user:p@ss/w@mail.example.com:587",
+      "smtp://user:12/abc@mail.example.com",
+      "smtp://user:se/cret+x@mail.example.com:587",
+      "smtp://user:se#cret@mail.example.com",
+      "smtp://user:%zz@mail.example.com",
+    ])
+      expect([MAIL_URL, refusal({ MAIL_URL })]).toEqual([
+        MAIL_URL,
+        expect.stringMatching(/MAIL_URL has a user or password .* not percent-encoded/),
+      ]);
+    for (const MAIL_URL of [
+      "smtp://user:p%40ss%2Fw@mail.example.com:587",
+      "smtps://mail.example.com/",
+    ])
+      expect(refusal({ MAIL_URL })).toBe("accepted");
+  });
+
+  test("takes a product's own pages as they are, and a colour in its short form", () => {
+    const { config } = readConfig({
+      VERIFY_EMAIL_REDIRECT_URL: "https://app.example.com/?lang=de#/verify",
+      BRAND_COLOR: "#fc0",
+    });
+    expect([config.verifyEmailUrl, config.brandColour]).toEqual([
+      "https://app.example.com/?lang=de#/verify",
+      "#ffcc00",
+    ]);
+    expect(refusal({ SIGN_IN_REDIRECT_URL: "javascript:alert(1)" })).toContain("SIGN_IN_REDIRECT");
+  });
+
   test("reads a secret from a file, but not from two places", () => {
     const folder = mkdtempSync(join(tmpdir(), "bunker-config-"));
     const file = join(folder, "key");

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { emailKeyOf, readEmail, readLocale, readUsername } from "../src/modules/users/names.ts";
+import { emailKeyOf, readEmail, readLocale, readUsername } from "../src/kit/names.ts";
 
 describe("an e-mail address", () => {
   const same: [string, string][] = [

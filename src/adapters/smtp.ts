@@ -65,8 +65,10 @@ interface SmtpError extends Error {
 /** Where it was not the mail that the server refused, but us or the connection, the next one fares no better. */
 function failureOf({ code = "", command = "", responseCode = 0, message }: SmtpError): MailFailure {
   const answer = shown(`${code} ${message}`);
-  const isAboutMail = ["MAIL FROM", "RCPT TO", "DATA"].some((one) => command.startsWith(one));
-  if (!isAboutMail && code !== "EENVELOPE" && code !== "EMESSAGE")
+  // A sender that is refused is the same for all mails: a wrong MAIL_FROM, or a server that wants a password.
+  const isAboutUs = command.startsWith("MAIL FROM");
+  const isAboutMail = ["RCPT TO", "DATA"].some((one) => command.startsWith(one));
+  if (isAboutUs || (!isAboutMail && code !== "EENVELOPE" && code !== "EMESSAGE"))
     return new MailFailure("away", answer);
   return new MailFailure(responseCode >= 500 ? "refused" : "later", answer);
 }

@@ -2,8 +2,8 @@ import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
 import { Exit } from "../kit/exit.ts";
 import { MailFailure, type Post } from "../kit/mail.ts";
+import { readEmail } from "../kit/names.ts";
 import { enqueueMail, type Letter, listMails, retryMails } from "../modules/mail/mail.ts";
-import { readEmail } from "../modules/users/names.ts";
 import { print, type Typed } from "./terminal.ts";
 import { withDatabase } from "./with-database.ts";
 
@@ -21,7 +21,9 @@ export const list = (config: Config, { flags }: Typed) =>
 export const retry = (config: Config, { words: [id] }: Typed) =>
   withDatabase(config, async (ctx) => {
     const retried = await retryMails(ctx, id);
-    print(`${retried} ${retried === 1 ? "mail is" : "mails are"} tried again by the server.`);
+    const mails = retried === 1 ? "1 mail" : `${retried} mails`;
+    const when = ctx.mail ? "tried again by the server" : "to be tried again once MAIL_URL is set";
+    print(`${mails}: ${when}.`);
   });
 
 /** Sends one at once, past the queue, and says what the server answered; or puts one into the mailbox. */

@@ -45,6 +45,8 @@ export const users = pgTable(
      * taken at once would tell whether somebody has the address already.
      */
     wantedUsername: text("wanted_username"),
+    /** Whoever signed in before may have been somebody else: a device token of an earlier time is not known any more. */
+    devicesKnownSince: timestamp("devices_known_since", { withTimezone: true, precision: 3 }),
     createdAt: at("created_at"),
     /** Set by our code; a trigger sets it for whoever forgets, us included. */
     updatedAt: at("updated_at"),
@@ -53,6 +55,7 @@ export const users = pgTable(
     unique("users_email_key").on(table.emailKey),
     unique("users_username_key").on(table.usernameKey),
     index("users_created_at_id").on(table.createdAt, table.id),
+    index("users_never_proven").on(table.updatedAt).where(sql`${table.wantedUsername} is not null`),
     index("users_superusers").on(table.id).where(sql`${table.isSuperuser}`),
     check("users_email_length", sql`length(${table.email}) between 3 and 254`),
     check("users_email_key_length", sql`length(${table.emailKey}) between 3 and 254`),
@@ -194,6 +197,8 @@ export const oneTimeSecrets = pgTable(
   "one_time_secrets",
   {
     id: uuid("id").primaryKey(),
+    /** Which came first, whatever the clocks of several instances say. */
+    position: bigint("position", { mode: "bigint" }).generatedAlwaysAsIdentity(),
     purpose: text("purpose").notNull(),
     userId: uuid("user_id")
       .notNull()

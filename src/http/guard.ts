@@ -94,14 +94,16 @@ export const guard = (ctx: Ctx) => {
         actor: from({ request, headers, set, server }, stranger, limits),
       }),
     }),
-    /** As anyone; and `holder` is who is signed in, if somebody is. */
+    /** As anyone; and `holder` is who is signed in, if somebody is. A token that is not good is no silence: it is refused. */
     visitor: (limits: readonly LimitName[]) => ({
       detail: { security: [{}, ...security], "x-rate-limits": limits },
       transform: passBody,
       resolve: async ({ request, headers, bearer, set, server }: Arrival) => {
         const actor = from({ request, headers, set, server }, stranger, limits);
         const token = tokenOf(headers["authorization"] ?? "", bearer);
-        return { actor, holder: token ? await findActor(ctx, token) : undefined };
+        const holder = token ? await findActor(ctx, token) : undefined;
+        if (token && !holder) throw new Problem("invalid_token");
+        return { actor, holder };
       },
     }),
     signedIn: (limits: true | readonly LimitName[]) =>

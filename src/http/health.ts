@@ -7,9 +7,9 @@ import { described } from "./schemas.ts";
 const Word = t.Union([t.Literal("ok"), t.Literal("failed")]);
 const Readiness = t.Object({
   ...{ status: Word, database: Word, migrations: Word, disk: Word },
-  mail: t.Union([t.Literal("ok"), t.Literal("waiting")], {
+  mail: t.Union([t.Literal("ok"), t.Literal("away"), t.Literal("off")], {
     description:
-      "`waiting`: MAIL_URL is not set, and mails wait until it is. Not counted as a failure.",
+      "`off`: MAIL_URL is not set; `away`: the last mail found no server. Mails wait. Not counted as a failure.",
   }),
 });
 const live = { status: "ok" as const };
@@ -35,7 +35,7 @@ export const healthRoutes = (ctx: Ctx) => {
       body: {
         status: isReady ? "ok" : "failed",
         ...found,
-        mail: ctx.mail ? "ok" : "waiting",
+        mail: mailOf(ctx),
       },
     } as const;
   };
@@ -72,4 +72,9 @@ export const healthRoutes = (ctx: Ctx) => {
       detail: { operationId: "getVersion", summary: "Which Bunker is this?" },
       response: { 200: t.Object({ version: t.String({ examples: ["0.1.0"] }) }) },
     });
+};
+
+const mailOf = ({ mail }: Ctx): "ok" | "away" | "off" => {
+  if (!mail) return "off";
+  return mail.isAway ? "away" : "ok";
 };

@@ -97,7 +97,7 @@ export function rememberDevice(
   const isSecure = config.publicUrl.startsWith("https:");
   headers[DEVICE_HEADER] = token;
   headers["set-cookie"] =
-    `${DEVICE_COOKIE}=${token}; Path=/api/v1/auth; Max-Age=${DEVICE_SECONDS}; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
+    `${DEVICE_COOKIE}=${token}; Path=/; Max-Age=${DEVICE_SECONDS}; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
 }
 
 /**

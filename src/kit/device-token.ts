@@ -5,6 +5,8 @@ import { isId } from "./id.ts";
 export interface Device {
   id: string;
   userId: string;
+  /** When it got its token: its id is a UUIDv7 (RFC 9562, section 5.7). */
+  knownSince: Date;
 }
 
 export interface DeviceTokens {
@@ -38,7 +40,9 @@ export function deviceTokens(keys: readonly [Buffer, ...Buffer[]]): DeviceTokens
         const right = Buffer.from(mac(`${PREFIX}${userId}.${id}`, key));
         return given.length === right.length && timingSafeEqual(given, right);
       });
-      return isOurs ? { id, userId } : undefined;
+      return isOurs ? { id, userId, knownSince: timeOf(id) } : undefined;
     },
   };
 }
+
+const timeOf = (id: string) => new Date(Number.parseInt(id.replaceAll("-", "").slice(0, 12), 16));

@@ -36,30 +36,33 @@ export const policies = {
 } as const satisfies Record<string, Policy>;
 
 /**
- * What an answer tells only when it refuses: these count by account, whichever of its names was typed, and are given back
- * when its owner signs in, so that what is left of them would tell which names are accounts, and whose.
+ * What an answer tells only when it refuses. What is left of these would tell which names are accounts, and whose, because they count by
+ * account, whichever of its names was typed, and are given back when its owner signs in; or what others do with an address.
  */
-export const quiet: ReadonlySet<LimitName> = new Set(["login-account", "login-streak"]);
+export const quiet: ReadonlySet<LimitName> = new Set([
+  ...["login-account", "login-streak", "mail-account", "email-code"],
+] as LimitName[]);
 
 /** What counts against each limit. */
 export const meanings: Record<LimitName, string> = {
   login:
-    "Tries to sign in by one name from one address, or to one account by one known client. Also `current_password` in one session.",
+    "Tries to sign in by one name from one address, or to one account by one known client. Also `current_password` in one session, and a password shown with a mailed link.",
   "login-account": "Failed tries of one account by unknown clients, from all addresses.",
   "login-streak":
     "The same without a success in between. Then only known clients sign in by password, until one does or the password is set anew (NIST SP 800-63B).",
-  "login-address": "Tries of unknown clients at one address, whatever the account.",
+  "login-address": "Tries of unknown clients at one address, codes too, whatever the account.",
   register: "Registrations from one address.",
   "refresh-session": "Refreshes of one session.",
   "refresh-address": "Refreshes from one address.",
   "mail-account":
-    "Links asked for by mail to one address, whether or not somebody has it; registrations with it, where they are always answered alike; changes of address of one account.",
+    "Mails of one kind asked for to one address, whether or not somebody has it; registrations with it, where they are always answered alike; changes of address of one account.",
   "mail-address": "Links asked for by mail from one address.",
-  "email-code": "Codes tried for one e-mail address, whether or not somebody has it.",
+  "email-code":
+    "Codes tried for one e-mail address, whether or not somebody has it, by unknown clients; or by one known client.",
   requests:
     "Everything that one account asks for, signed in; what has a limit of its own counts against that as well.",
   "requests-stranger":
-    "Requests from one address that want an access token, where it is missing or not valid.",
+    "Requests from one address that want an access token, where it is missing or not valid; looks at mailed links.",
 };
 
 export type LimitName = keyof typeof policies;

@@ -9,6 +9,8 @@ export interface MailContent {
   link?: string | undefined;
   /** Digits to be typed where somebody asks for them. */
   code?: string | undefined;
+  /** RFC 3339: from then on link and code do nothing any more, and the mail is of no use. */
+  goodUntil?: string | undefined;
   /** What stands in the words for `{device}` and the like. */
   details?: Record<string, string> | undefined;
 }
@@ -38,6 +40,8 @@ export interface MailTransport {
 /** What sends mails, in whose name, and how it writes them. */
 export interface Post extends MailTransport {
   from: MailAddress;
+  /** Whether the last mail found no server. */
+  isAway: boolean;
   render: (kind: string, locale: string | null, content: MailContent) => Promise<RenderedMail>;
 }
 

@@ -119,7 +119,7 @@ export const problems = {
     title: "The link is not valid",
     detail: "This link is not valid any more",
     remedy:
-      "A mailed link works once, for a while, and only while the account has the address that it was sent to. Ask for another one.",
+      "A mailed link works once and for a while, and ends when the account gets another address. Ask for another one.",
   },
   invalid_code: {
     status: 400,

@@ -1,5 +1,6 @@
 import { createPrivateKey } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
+import { domainToASCII } from "node:url";
 import type { MailAddress } from "./mail.ts";
 import { weaknessOf } from "./secret.ts";
 import type { HashCost } from "./stored-hash.ts";
@@ -55,18 +56,30 @@ export function httpUrl(value: string): string {
   return value.replace(/\/+$/, "");
 }
 
+/** A page that a mailed link leads to: with a query and a fragment, if it likes. */
+export function pageUrl(value: string): string {
+  const url = URL.parse(value);
+  if (!url || !/^https?:$/.test(url.protocol) || url.username)
+    throw new Error("must be a URL of http or https, such as https://example.com/verify");
+  return value;
+}
+
 export function mailUrl(value: string): string {
   const url = URL.parse(value);
   if (url?.protocol === "mailbox:") return value;
+  if (/^smtps?:/.test(value) && value.includes("@") && !url) throw new Error(NOT_ENCODED);
   if (!url || !/^smtps?:$/.test(url.protocol) || url.hostname === "")
     throw new Error("must be a URL such as smtp://user:password@mail.example.com:587, or mailbox:");
-  if (![url.username, url.password].every(canDecode))
-    throw new Error("has a password whose special characters are not percent-encoded (@ is %40)");
+  const isWhole = /^\/?$/.test(url.pathname) && !/[@#]/.test(url.search + url.hash);
+  if (!isWhole || ![url.username, url.password].every(canDecode)) throw new Error(NOT_ENCODED);
   const tls = url.searchParams.get("tls") ?? "off";
   if (!["off", "required"].includes(tls))
     throw new Error("has a ?tls that is neither off nor required");
   return value;
 }
+
+const NOT_ENCODED =
+  "has a user or password whose special characters are not percent-encoded (@ is %40, / is %2F)";
 
 /** `Name <address>`, or an address. */
 export function mailAddress(value: string): MailAddress {
@@ -74,7 +87,8 @@ export function mailAddress(value: string): MailAddress {
   // A line break would begin another header.
   if (!/^[^\s@<>]+@[^\s@<>]+$/.test(address) || /\p{Cc}/u.test(value))
     throw new Error("must be such as: Example <no-reply@example.com>");
-  return { name: name.trim(), address };
+  const [local, domain = ""] = address.split("@");
+  return { name: name.trim(), address: `${local}@${domainToASCII(domain)}` };
 }
 
 export function privateKeyPem(value: string): string {
@@ -89,8 +103,8 @@ export function privateKeyPem(value: string): string {
 }
 
 export function colour(value: string): string {
-  if (!/^#[0-9a-f]{6}$/i.test(value)) throw new Error("must be such as #1b1f24");
-  return value;
+  if (!/^#([0-9a-f]{3}){1,2}$/i.test(value)) throw new Error("must be such as #1b1f24 or #fc0");
+  return value.length === 4 ? value.replaceAll(/[0-9a-f]/gi, "$&$&") : value;
 }
 
 export function readableFolder(value: string): string {

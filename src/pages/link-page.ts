@@ -4,7 +4,7 @@ import { Problem } from "../kit/problem.ts";
 import { problems } from "../kit/problem-codes.ts";
 import { openLink } from "../modules/auth/links.ts";
 import type { Purpose } from "../modules/one-time/one-time.ts";
-import { type LinkForm, linkForm, notice } from "./forms.ts";
+import { forgotLink, type LinkForm, linkForm, notice } from "./forms.ts";
 import { openPeoplePages } from "./page.ts";
 import { refusalIn, type Words, wordsFor } from "./words.ts";
 
@@ -26,17 +26,18 @@ export function openLinkPages(ctx: Ctx) {
   const refuse = (error: unknown, words: Words, shown?: LinkForm): Response => {
     if (!(error instanceof Problem)) throw error;
     const { status } = problems[error.code];
-    if (error.code === "invalid_link" || !shown) {
+    if (error.code === "invalid_link") {
       const { title, text } = words.problems.invalid_link;
-      return answer(words, title, { body: notice(title, text), status });
+      return answer(words, title, { body: notice(title, text) + forgotLink(words), status });
     }
     const refusal = refusalIn(words, error, ctx.config.passwordMinLength);
+    if (!shown) return answer(words, refusal, { body: notice(refusal, ""), status });
     const { title } = words[shown.form];
     return answer(words, title, { body: linkForm(words, shown, refusal), status });
   };
 
   /** Finds out what a link is for, without spending it, and does `work` with the form that belongs to it. */
-  const at = async (
+  const withLink = async (
     { actor, headers, token }: Sent,
     purposes: readonly Purpose[],
     work: Work,
@@ -45,7 +46,13 @@ export function openLinkPages(ctx: Ctx) {
     try {
       const { link, user } = await openLink(ctx, actor, { purposes, token });
       words = wordsFor(user.locale, headers["accept-language"]);
-      shown = { form: link.purpose, token, email: link.newEmail, account: user.email };
+      // A new address is not told the account's, which is none of its business if somebody mistyped it.
+      const isChange = link.purpose === "change_email";
+      shown = {
+        form: link.purpose,
+        token,
+        email: (isChange ? link.givesEmail : null) ?? user.email,
+      };
       return await work(words, shown);
     } catch (error) {
       return refuse(error, words, shown);
@@ -54,12 +61,12 @@ export function openLinkPages(ctx: Ctx) {
 
   return {
     answer,
-    at,
-    show: (sent: Sent, ...purposes: Purpose[]) =>
-      at(sent, purposes, (words, shown) =>
+    withLink,
+    showForm: (sent: Sent, ...purposes: Purpose[]) =>
+      withLink(sent, purposes, (words, shown) =>
         answer(words, words[shown.form].title, { body: linkForm(words, shown) }),
       ),
-    done: (words: Words, form: Purpose, more = "") => {
+    showDone: (words: Words, form: Purpose, more = "") => {
       const { done, doneText } = words[form];
       return answer(words, done, { body: notice(done, doneText) + more });
     },

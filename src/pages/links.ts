@@ -2,22 +2,21 @@ import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { guard } from "../http/guard.ts";
 import { rememberDevice } from "../http/visit.ts";
+import { escaped } from "../kit/html.ts";
 import { Problem } from "../kit/problem.ts";
 import { problems } from "../kit/problem-codes.ts";
 import { restoreAddress } from "../modules/auth/address.ts";
 import { signInByMail } from "../modules/auth/email-sign-in.ts";
 import { requestLink } from "../modules/auth/links.ts";
-import { disown, resetPassword, verifications, verifyEmail } from "../modules/auth/recovery.ts";
+import { resetPassword } from "../modules/auth/recovery.ts";
+import { disown, verifications, verifyEmail } from "../modules/auth/verification.ts";
+import { linkPages } from "../modules/one-time/one-time.ts";
 import { forgotForm, notice } from "./forms.ts";
 import { openLinkPages } from "./link-page.ts";
-import { escaped } from "./page.ts";
 import { refusalIn, wordsFor } from "./words.ts";
 
 /** Where forms of ours are sent. */
-export const LINK_PATHS = [
-  ...["/verify-email", "/reset-password", "/forgot-password"],
-  ...["/undo-email", "/sign-in"],
-];
+export const LINK_PATHS = [...linkPages, "/forgot-password"];
 
 const Token = t.String({ minLength: 1, maxLength: 200 });
 const Password = t.String({ minLength: 1, maxLength: 512 });
@@ -25,7 +24,7 @@ const hidden = { response: t.Any(), detail: { hide: true } };
 const opened = {
   ...hidden,
   anyone: ["requests-stranger"] as const,
-  query: t.Object({ token: t.String({ maxLength: 200, default: "" }) }),
+  query: t.Object({ token: t.String({ default: "" }) }),
 };
 const sent = {
   ...hidden,
@@ -35,18 +34,19 @@ const sent = {
 
 /** Where links about an address lead. Opening one spends nothing: programs that look through mail open links, too. */
 export const addressLinkRoutes = (ctx: Ctx) => {
-  const { answer, at, show, done } = openLinkPages(ctx);
+  const { answer, withLink, showForm, showDone } = openLinkPages(ctx);
   return new Elysia({ name: "address-links" })
     .use(guard(ctx))
     .get(
       "/verify-email",
-      ({ actor, headers, query: { token } }) => show({ actor, headers, token }, ...verifications),
+      ({ actor, headers, query: { token } }) =>
+        showForm({ actor, headers, token }, ...verifications),
       opened,
     )
     .post(
       "/verify-email",
       ({ actor, headers, body: { token, password, intent } }) =>
-        at({ actor, headers, token }, verifications, async (words, { form }) => {
+        withLink({ actor, headers, token }, verifications, async (words, { form }) => {
           if (intent === "disown") {
             await disown(ctx, actor, token);
             const { title, account, change } = words.disowned;
@@ -55,11 +55,11 @@ export const addressLinkRoutes = (ctx: Ctx) => {
           }
           if (password === undefined) throw new Problem("invalid_credentials");
           await verifyEmail(ctx, actor, { token, password });
-          return done(words, form);
+          return showDone(words, form);
         }),
       {
         ...hidden,
-        anyone: ["login", "requests-stranger"],
+        anyone: ["login", "login-account", "login-streak", "requests-stranger"],
         body: t.Object({
           token: Token,
           password: t.Optional(Password),
@@ -69,15 +69,15 @@ export const addressLinkRoutes = (ctx: Ctx) => {
     )
     .get(
       "/undo-email",
-      ({ actor, headers, query: { token } }) => show({ actor, headers, token }, "undo_email"),
+      ({ actor, headers, query: { token } }) => showForm({ actor, headers, token }, "undo_email"),
       opened,
     )
     .post(
       "/undo-email",
       ({ actor, headers, body: { token } }) =>
-        at({ actor, headers, token }, ["undo_email"], async (words, { form }) => {
+        withLink({ actor, headers, token }, ["undo_email"], async (words, { form }) => {
           await restoreAddress(ctx, actor, token);
-          return done(words, form);
+          return showDone(words, form);
         }),
       sent,
     );
@@ -85,36 +85,37 @@ export const addressLinkRoutes = (ctx: Ctx) => {
 
 /** Where links lead that let somebody in. */
 export const entryLinkRoutes = (ctx: Ctx) => {
-  const { at, show, done } = openLinkPages(ctx);
+  const { withLink, showForm, showDone } = openLinkPages(ctx);
   return new Elysia({ name: "entry-links" })
     .use(guard(ctx))
     .get(
       "/reset-password",
-      ({ actor, headers, query: { token } }) => show({ actor, headers, token }, "reset_password"),
+      ({ actor, headers, query: { token } }) =>
+        showForm({ actor, headers, token }, "reset_password"),
       opened,
     )
     .post(
       "/reset-password",
       ({ actor, headers, body: { token, password } }) =>
-        at({ actor, headers, token }, ["reset_password"], async (words, { form }) => {
+        withLink({ actor, headers, token }, ["reset_password"], async (words, { form }) => {
           await resetPassword(ctx, actor, { token, password });
-          return done(words, form);
+          return showDone(words, form);
         }),
       { ...sent, body: t.Object({ token: Token, password: Password }) },
     )
     .get(
       "/sign-in",
-      ({ actor, headers, query: { token } }) => show({ actor, headers, token }, "sign_in"),
+      ({ actor, headers, query: { token } }) => showForm({ actor, headers, token }, "sign_in"),
       opened,
     )
     .post(
       "/sign-in",
       ({ actor, headers, set, body: { token } }) =>
-        at({ actor, headers, token }, ["sign_in"], async (words, { form }) => {
+        withLink({ actor, headers, token }, ["sign_in"], async (words, { form }) => {
           const signedIn = await signInByMail(ctx, actor, { token });
           rememberDevice(ctx, set, signedIn.deviceToken);
           const tokens = escaped(JSON.stringify(signedIn.token, null, 2));
-          return done(words, form, `<pre>${tokens}</pre>`);
+          return showDone(words, form, `<pre>${tokens}</pre>`);
         }),
       sent,
     );

@@ -1,7 +1,8 @@
+import { escaped } from "../kit/html.ts";
 import type { RenderedMail } from "../kit/mail.ts";
 import { isLoopback } from "../kit/network.ts";
 import type { Letter } from "../modules/mail/mail.ts";
-import { escaped, page } from "./page.ts";
+import { page } from "./page.ts";
 
 const FORWARDED = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 

@@ -1,5 +1,6 @@
 import type { Config } from "../config.ts";
 import { inkOn } from "../kit/colour.ts";
+import { escaped } from "../kit/html.ts";
 
 const style = `:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#57606a}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--paper:#0d1117;--soft:#9198a1}}
@@ -11,9 +12,6 @@ input,button{font:inherit;padding:.6rem .8rem;border-radius:.5rem;border:1px sol
 input{width:100%;box-sizing:border-box;margin-top:.35rem}button{cursor:pointer}
 ul{padding-left:1.1rem}li{margin:.5rem 0}pre{white-space:pre-wrap;overflow-wrap:anywhere}
 .code,footer{color:var(--soft)}code{font-family:ui-monospace,monospace}a{color:inherit}`;
-
-export const escaped = (text: string) =>
-  text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
 
 /** Lets exactly one style in, pictures from where they are wanted, and nothing else from anywhere. */
 const headersFor = (allowed: { style: string; pictures: string }) => ({

@@ -1,5 +1,6 @@
+import { escaped } from "../kit/html.ts";
 import { type ProblemCode, problems } from "../kit/problem-codes.ts";
-import { escaped, page } from "./page.ts";
+import { page } from "./page.ts";
 
 /** What a problem's `type` leads to: what the code means and what to do. */
 export const problemPage = (code: ProblemCode): string => {

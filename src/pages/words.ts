@@ -30,7 +30,7 @@ export function wordsFor(locale: string | null, acceptLanguage = ""): Words {
   return languages[known ?? "en"] ?? { ...english, lang: "en" };
 }
 
-/** A refusal in words for people; what no page of ours meets is said as the API says it. */
+/** A refusal in words for people; in those for a terminal where no page of ours should have met it. */
 export function refusalIn(words: Words, problem: Problem, minLength: number): string {
   const known: Record<string, { text: string }> = words.problems;
   const fields: Record<string, string> = words.fields;

@@ -35,7 +35,7 @@ test("the link or the code signs in, once, and proves the address", async () => 
 });
 
 test("a code is tried five times, also by many at once; its link still works", async () => {
-  const { person, ask, enter, tokenFor, codeFor } = await openTown();
+  const { person, ask, enter, tokenFor, codeFor, ctx } = await openTown();
   await person();
   await ask();
   const code = await codeFor(ADA);
@@ -46,8 +46,17 @@ test("a code is tried five times, also by many at once; its link still works", a
   expect((await enter({ token: await tokenFor(ADA, "sign_in") })).status).toBe(200);
   await ask();
   const next = await codeFor(ADA);
+  let looks = 0;
+  const { fingerprint } = ctx;
+  Object.assign(ctx, {
+    fingerprint: (text: string) => {
+      if (text.includes("one-time code")) looks += 1;
+      return fingerprint(text);
+    },
+  });
   const guesses = Array.from({ length: 50 }, () => enter({ email: ADA, code: wrongCode(next) }));
   await Promise.all(guesses);
+  expect(looks).toBe(5);
   expect((await enter({ email: ADA, code: next })).body.code).toBe("invalid_code");
 });
 
@@ -108,7 +117,7 @@ test("nobody's address is answered alike, and gets no mail; a deactivated accoun
   expect(await guesses(ADA)).toEqual([400, 400, 400, 400, 400, 429]);
   const token = await tokenFor(ADA, "sign_in");
   await updateUser(ctx, { kind: "operator" }, { id: ada.id, isActive: false });
-  expect((await enter({ token })).body.code).toBe("account_inactive");
+  expect((await enter({ token })).body.code).toBe("invalid_link");
 });
 
 test("it is off unless it is switched on, and takes one proof whole", async () => {
@@ -152,4 +161,38 @@ test("the page signs in by its button, and shows what a product would get", asyn
   const { status, body } = await form("/sign-in", { token });
   expect([status, body]).toEqual([200, expect.stringContaining("access_token")]);
   expect((await form("/sign-in", { token })).status).toBe(400);
+});
+
+test("a known client is kept from its code by nobody's guesses", async () => {
+  const { proven, send, ask, codeFor, ctx, enter } = await openTown({ rateLimit: "on" });
+  await proven();
+  const known = await send("POST", "/api/v1/auth/login", {
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ username: ADA, password: PASSWORD }),
+  });
+  const device = known.headers.get("device-token") ?? "";
+  for (let at = 0; at < 6; at += 1) await enter({ email: ADA, code: "000000" });
+  await ask();
+  const body = JSON.stringify({ email: ADA, code: await codeFor(ADA) });
+  const enterFrom = (token: string) =>
+    send("POST", "/api/v1/auth/email-code/verify", {
+      headers: { "content-type": "application/json", "device-token": token },
+      body,
+    });
+  expect((await enterFrom("")).status).toBe(429);
+  const entered = await enterFrom(device);
+  expect([entered.status, entered.headers.get("device-token")]).toEqual([200, device]);
+  expect(ctx.devices.read(device)?.userId).toBeTruthy();
+});
+
+test("a code stands nowhere in clear", async () => {
+  const { person, ask, codeFor, sql } = await openTown();
+  await person();
+  await ask();
+  const code = await codeFor(ADA);
+  const rows = JSON.stringify([
+    await sql`select *, encode(code_mac, 'escape') from one_time_secrets`,
+    await sql`select encode(sealed, 'escape') from mails`,
+  ]);
+  expect(rows).not.toContain(code);
 });

@@ -1,7 +1,8 @@
-import { expect, test } from "bun:test";
+import { expect, setSystemTime, test } from "bun:test";
 import { generateKeyPairSync } from "node:crypto";
 import { dkimVerify } from "mailauth/lib/dkim/verify";
 import { readConfig } from "../../src/config.ts";
+import { answerLinkRequests } from "../../src/modules/auth/links.ts";
 import { deliverMails, listMails } from "../../src/modules/mail/mail.ts";
 import { ada, office, postTo } from "../support/office.ts";
 
@@ -51,8 +52,9 @@ test("addresses with letters of the world are written to, domains in ASCII", asy
   expect(await states()).toEqual(["sent", "sent", "sent"]);
 });
 
-test("no name and no address adds a header or a recipient", async () => {
-  const { ctx, server, anyone } = await office();
+test("no address and no setting adds a header or a recipient", async () => {
+  const { ctx, server, person, anyone } = await office();
+  await person();
   const evil = [
     "ada@example.com\r\nBcc: eve@example.com",
     "ada@example.com, eve@example.com",
@@ -65,16 +67,16 @@ test("no name and no address adds a header or a recipient", async () => {
     expect([email, (await anyone.post("/auth/register", body)).status]).toEqual([email, 422]);
     expect((await anyone.post("/auth/password/forgot", { email })).status).toBe(202);
   }
-  expect(await listMails(ctx)).toEqual([]);
+  while ((await answerLinkRequests(ctx)) > 0);
+  const written = await listMails(ctx);
+  expect(written.map(({ kind, recipient }) => `${kind} ${recipient}`)).toEqual([
+    "verify_email ada@example.com",
+  ]);
   for (const MAIL_FROM of ["A\r\nBcc: eve@example.com <a@example.com>", "a@example.com\r\nX: y"])
     expect(() => readConfig({ MAIL_FROM })).toThrow("MAIL_FROM");
   expect(() => readConfig({ BRAND_NAME: "A\r\nBcc: eve@example.com" })).toThrow("BRAND_NAME");
-  const name = "Eve\u2028Bcc: eve@example.com, <eve@example.com>";
-  const more = { full_name: name, locale: "de", password: "correct horse battery staple" };
-  await anyone.post("/auth/register", { email: "ada@example.com", ...more });
   await deliverMails(ctx);
   expect(server.received.map(({ to }) => to)).toEqual([["ada@example.com"]]);
-  expect(server.received[0]?.source).not.toContain("eve@example.com");
 });
 
 test("a mailbox that is no more makes a dead letter, and the next mail goes out", async () => {
@@ -86,4 +88,31 @@ test("a mailbox that is no more makes a dead letter, and the next mail goes out"
   await enqueue();
   await deliverMails(ctx);
   expect([await states(), server.received.length]).toEqual([["sent", "dead"], 1]);
+});
+
+test("a sender that the server does not want is our fault and not the mail's: it waits, and that is said once", async () => {
+  const { ctx, server, enqueue, states, logged } = await office();
+  server.refuseSender(530);
+  for (let at = 0; at < 3; at += 1) {
+    await enqueue();
+    await deliverMails(ctx);
+  }
+  expect([new Set(await states()), ctx.mail.isAway]).toEqual([new Set(["waiting"]), true]);
+  server.refuseSender(undefined);
+  setSystemTime(Date.now() + 61_000);
+  await deliverMails(ctx);
+  expect([new Set(await states()), ctx.mail.isAway]).toEqual([new Set(["sent"]), false]);
+  expect(logged.map(({ sentence }) => sentence)).toEqual([
+    "The mail server cannot be used: mails wait (bunker mail list says why).",
+    "The mail server can be used again.",
+  ]);
+});
+
+test("a mail whose link has run out meanwhile is not sent", async () => {
+  const { ctx, enqueue, server, states } = await office();
+  await enqueue({ goodUntil: new Date(Date.now() + 3_600_000).toISOString() });
+  await enqueue();
+  setSystemTime(Date.now() + 3_601_000);
+  await deliverMails(ctx);
+  expect([(await states()).sort(), server.received.length]).toEqual([["dead", "sent"], 1]);
 });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Post } from "../../src/kit/mail.ts";
 import { deliverMails, listMails, purgeMails, retryMails } from "../../src/modules/mail/mail.ts";
-import { mailKinds, openRenderer } from "../../src/modules/mail/render.ts";
+import { faultsIn, mailKinds, openRenderer } from "../../src/modules/mail/render.ts";
 import { ada, closing, LINK, office, postTo } from "../support/office.ts";
 import { mailServer } from "../support/smtp.ts";
 
@@ -142,6 +142,22 @@ test("every language says everything, and a folder says it otherwise", async () 
     expect.stringMatching(/^<p>Un courriel de Cats &#38; &#60;Dogs&#62;<\/p>/),
   ]);
   expect(Object.keys(german ?? {})).toEqual(["subject", "text", "html"]);
+});
+
+test("what is wrong in a folder of words is found before a mail needs it", () => {
+  const folder = mkdtempSync(join(tmpdir(), "bunker-words-"));
+  closing.push({ close: () => rmSync(folder, { recursive: true }) });
+  expect(faultsIn(folder)).toEqual([]);
+  writeFileSync(join(folder, "de.json"), "{ broken");
+  writeFileSync(join(folder, "en.json"), '{"tset":{},"test":{"lines":"text","subjekt":"x"}}');
+  writeFileSync(join(folder, "frame.html"), "<p>{subject}</p>");
+  expect(faultsIn(folder).sort()).toEqual([
+    "de.json is not JSON",
+    'en.json has "tset", which is no kind of mail',
+    'en.json: "test.lines" is not as in en.json',
+    'en.json: "test.subjekt" is not as in en.json',
+    "frame.html has no {content}",
+  ]);
 });
 
 test("sent mails are kept for a month", async () => {

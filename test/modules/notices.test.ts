@@ -1,19 +1,19 @@
 import { describe, expect, test } from "bun:test";
-import { listMails } from "../../src/modules/mail/mail.ts";
+import { listMails, readMail } from "../../src/modules/mail/mail.ts";
 import { street } from "../support/street.ts";
 import { NEW, town } from "../support/town.ts";
 import { PASSWORD } from "../support/world.ts";
 
 describe("an owner is told", () => {
-  test("of a new password, of a stolen refresh token, and of the end of the account", async () => {
-    const { person, superuser, refresh, pass, mails } = await town();
+  test("of a new password, of a stolen refresh token, and that the account is off", async () => {
+    const { proven, superuser, refresh, pass, mails } = await town();
     const root = await superuser();
-    const ada = await person();
+    const ada = await proven();
     const next = await refresh(ada.refreshToken);
     await refresh(next.body.refresh_token);
     pass(11_000);
     await refresh(ada.refreshToken);
-    const bob = await person("bob@example.com");
+    const bob = await proven("bob@example.com");
     await bob.put("/users/me/password", { current_password: PASSWORD, new_password: NEW });
     await root.patch(`/users/${bob.id}`, { is_active: false });
     // It was off already: that is no news.
@@ -27,6 +27,7 @@ describe("an owner is told", () => {
 
   test("of a sign-in from where nobody has signed in before, and of no other", async () => {
     const here = await street();
+    await here.sql`update users set email_verified = true`;
     const firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
     const logIn = (from: string, more: Record<string, string> = {}, password = PASSWORD) =>
       here.post(
@@ -46,11 +47,17 @@ describe("an owner is told", () => {
     await logIn("203.0.113.9");
     await logIn("203.0.113.9", { "user-agent": "curl/8.5.0" });
     expect(await told()).toBe(3);
+    const [latest] = await listMails(here.ctx);
+    const { rendered } = await readMail(here.ctx, latest?.id ?? "");
+    expect(rendered.text).toMatch(
+      /^curl, from the address 203\.0\.113\.9, on \d{4}-\d\d-\d\d \d\d:\d\d UTC$/m,
+    );
+    expect(rendered.text).toMatch(/^It was not me:\nhttp/m);
   });
 
-  test("of what kind of device it was, from where and when, in words that nobody else can write", async () => {
-    const { person, send, textsFor } = await town();
-    await person();
+  test("in words that nobody else can write", async () => {
+    const { proven, send, textsFor } = await town();
+    await proven();
     await send("POST", "/api/v1/auth/login", {
       headers: {
         "content-type": "application/json",
@@ -59,7 +66,44 @@ describe("an owner is told", () => {
       body: JSON.stringify({ username: "ada", password: PASSWORD }),
     });
     const [text = ""] = await textsFor("ada@example.com", "new_device");
-    expect(text).toMatch(/^Evil, from the address \?, on \d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC$/m);
+    expect(text).toMatch(/^Evil, from the address \?, on /m);
     expect(text).not.toContain("evil.example");
+  });
+
+  test("at no address that was never proven: it may be a stranger's", async () => {
+    const { person, send, mails } = await town();
+    const ada = await person();
+    for (const agent of ["one/1", "two/2"])
+      await send("POST", "/api/v1/auth/login", {
+        headers: { "content-type": "application/json", "user-agent": agent },
+        body: JSON.stringify({ username: "ada", password: PASSWORD }),
+      });
+    await ada.put("/users/me/password", { current_password: PASSWORD, new_password: NEW });
+    expect(await mails()).toEqual(["verify_email ada@example.com"]);
+  });
+
+  test("again of a device that was known before the account was taken back", async () => {
+    const here = await town({ trustedProxies: ["127.0.0.1"] });
+    await here.proven();
+    const logIn = (password: string, device: string) =>
+      here.send("POST", "/api/v1/auth/login", {
+        headers: {
+          ...{ "content-type": "application/json", "x-forwarded-for": "203.0.113.7" },
+          "device-token": device,
+        },
+        body: JSON.stringify({ username: "ada", password }),
+      });
+    const device = (await logIn(PASSWORD, "")).headers.get("device-token") ?? "";
+    const told = async () =>
+      (await here.mails()).filter((one) => one.startsWith("new_device")).length;
+    const before = await told();
+    await logIn(PASSWORD, device);
+    expect(await told()).toBe(before);
+    here.pass(1_000);
+    await here.forgot("ada@example.com");
+    await here.reset(await here.tokenFor("ada@example.com", "reset_password"));
+    const { headers } = await logIn(NEW, device);
+    expect([await told(), headers.get("device-token")]).not.toEqual([before, device]);
+    expect(await told()).toBe(before + 1);
   });
 });

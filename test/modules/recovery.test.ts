@@ -83,6 +83,20 @@ describe("a forgotten password", () => {
     expect(await logIn(PASSWORD)).toBe(200);
   });
 
+  test("ends every other link by which somebody could get in", async () => {
+    const here = await town({ emailSignIn: "on" });
+    const ada = await here.proven();
+    await here.anyone.post("/auth/email-code", { email: "ada@example.com" });
+    await here.forgot("ada@example.com");
+    await here.forgot("ada@example.com");
+    const signIn = await here.tokenFor("ada@example.com", "sign_in");
+    const [used = "", other = ""] = await here.tokensFor("ada@example.com", "reset_password");
+    expect((await here.reset(used)).status).toBe(204);
+    expect((await here.reset(other)).body.code).toBe("invalid_link");
+    const entered = await here.anyone.post("/auth/email-code/verify", { token: signIn });
+    expect([entered.body.code, (await ada.get("/users/me")).status]).toEqual(["invalid_link", 401]);
+  });
+
   test("stands nowhere in clear", async () => {
     const { person, forgot, tokenFor, sql } = await town();
     await person();
@@ -131,6 +145,17 @@ describe("an address is proven", () => {
     const link = await here.tokenFor("ada@example.com", "reset_password");
     expect((await here.reset(link)).status).toBe(204);
     expect(await here.logIn(NEW)).toBe(200);
+  });
+
+  test("never by a token that has run out: then nothing happens, and the link stays", async () => {
+    const here = await town();
+    const one = await here.person();
+    const token = await here.tokenFor("ada@example.com", "verify_email");
+    here.pass(16 * 60_000);
+    const late = await here.verify({ token }, one.token);
+    expect([late.status, late.body.code]).toEqual([401, "invalid_token"]);
+    expect(await here.logIn(PASSWORD)).toBe(200);
+    expect((await here.verify({ token, password: PASSWORD })).status).toBe(204);
   });
 
   test("again only while it is not: a link that is asked for twice comes twice", async () => {

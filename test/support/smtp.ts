@@ -16,6 +16,8 @@ export interface MailServer {
   caFile: string;
   /** What it answers from now on to whom a mail is for; undefined: it takes all. */
   refuse: (code: number | undefined) => void;
+  /** The same to whom a mail is from. */
+  refuseSender: (code: number | undefined) => void;
   /** Goes away, and comes back at the same port. */
   down: () => Promise<void>;
   up: () => Promise<void>;
@@ -40,6 +42,11 @@ export async function mailServer(port = 0): Promise<MailServer> {
   );
   const received: Received[] = [];
   let refusal: number | undefined;
+  let senderRefusal: number | undefined;
+  const answer = (code: number | undefined, done: (error?: Error) => void) =>
+    code === undefined
+      ? done()
+      : done(Object.assign(new Error("not here"), { responseCode: code }));
   const open = () =>
     new SMTPServer({
       ...{ key: readFileSync(keyFile), cert: readFileSync(caFile), authMethods: ["PLAIN"] },
@@ -47,10 +54,8 @@ export async function mailServer(port = 0): Promise<MailServer> {
         username === USER && password === SECRET_WORD
           ? done(null, { user: username })
           : done(new Error("no")),
-      onRcptTo: (_, __, done) =>
-        refusal === undefined
-          ? done()
-          : done(Object.assign(new Error("not here"), { responseCode: refusal })),
+      onMailFrom: (_, __, done) => answer(senderRefusal, done),
+      onRcptTo: (_, __, done) => answer(refusal, done),
       onData: async (stream, { envelope }, done) => {
         const source = (await new Response(stream as never).text()).toString();
         received.push({ to: envelope.rcptTo.map(({ address }) => address), source });
@@ -74,6 +79,9 @@ export async function mailServer(port = 0): Promise<MailServer> {
     ...{ received, caFile },
     refuse: (code) => {
       refusal = code;
+    },
+    refuseSender: (code) => {
+      senderRefusal = code;
     },
     close: async () => {
       await down();

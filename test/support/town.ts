@@ -1,6 +1,6 @@
 import { answerLinkRequests } from "../../src/modules/auth/links.ts";
 import { listMails, readMail } from "../../src/modules/mail/mail.ts";
-import { world } from "./world.ts";
+import { PASSWORD, world } from "./world.ts";
 
 /** A password that nobody has yet. */
 export const NEW = "a stable full of correct horses";
@@ -39,6 +39,13 @@ export async function town(settings: Parameters<typeof world>[0] = {}) {
       },
       body: JSON.stringify(body),
     });
+  /** Somebody whose address is proven. */
+  const proven = async (email = "ada@example.com") => {
+    const one = await here.person(email);
+    const token = await tokenFor(email, "verify_email");
+    await verify({ token, password: PASSWORD });
+    return one;
+  };
   const logIn = async (password: string, username = "ada") =>
     (await anyone.post("/auth/login", { username, password })).status;
   const form = (path: string, fields: Record<string, string>, headers = {}) =>
@@ -48,6 +55,6 @@ export async function town(settings: Parameters<typeof world>[0] = {}) {
     });
   return {
     ...{ ...here, mails, textsFor, tokensFor, tokenFor, codeFor },
-    ...{ forgot, reset, verify, logIn, form },
+    ...{ forgot, reset, verify, logIn, form, proven },
   };
 }

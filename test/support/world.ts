@@ -72,7 +72,7 @@ export async function world(settings: Partial<Config> = {}) {
     }),
     log: { debug: note, info: note, warn: note, error: note },
     mail: {
-      ...{ isMailbox: true, send: async () => "kept", close: () => {} },
+      ...{ isMailbox: true, isAway: false, send: async () => "kept", close: () => {} },
       from: { name: "Bunker", address: "no-reply@localhost" },
       render: async (...mail) => render(...mail),
     },

@@ -1,9 +1,11 @@
 import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
 import { NO_PASSWORD } from "../../kit/password.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
+import { acceptEmail, changeEmail, markVerified } from "../addresses/addresses.ts";
+import { enqueueMail } from "../mail/mail.ts";
 import { endLaterLinks, type Link, redeemLink, sendLink } from "../one-time/one-time.ts";
 import { confirm, replaceHash } from "../passwords/passwords.ts";
-import { acceptEmail, changeEmail, identifierKeyOf, markVerified } from "../users/users.ts";
+import { identifierKeyOf } from "../users/users.ts";
 import { openLink, requestLink } from "./links.ts";
 
 type Transaction = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;
@@ -21,7 +23,7 @@ export async function requestAddressChange(
   const { shown, key } = acceptEmail(input.email);
   if (key === identifierKeyOf(actor.user.email)) throw alreadyTheirs();
   await confirm(ctx, actor, input.currentPassword);
-  await requestLink(ctx, actor, { purpose: "change_email", email: shown, of: actor });
+  await requestLink(ctx, actor, { purpose: "change_email", email: shown, userId: actor.user.id });
 }
 
 const alreadyTheirs = () =>
@@ -39,14 +41,14 @@ export async function takeAddress(
   { link, user }: { link: Link; user: User },
 ): Promise<void> {
   if (user.emailVerified)
-    await sendLink(ctx, { purpose: "undo_email", user, newEmail: user.email });
+    await sendLink(ctx, { purpose: "undo_email", user, givesEmail: user.email });
   await changeEmail(ctx, actor, { id: user.id, email: emailOf(link), type: "email.changed" });
   await markVerified(ctx, actor, user.id);
 }
 
 /**
  * Takes an account back to the address that it had: whoever changed it is out and knows no password any more, and a link to
- * choose one goes to its owner. What undoes later changes is good no more. Throws `invalid_link`, `email_taken`, `too_many_requests`.
+ * choose one goes to its owner. What undoes later changes is good no more, and the address that it had last is told. Throws `invalid_link`, `email_taken`, `too_many_requests`.
  */
 export async function restoreAddress(
   ctx: Transaction & Pick<Ctx, "limits" | "principals">,
@@ -57,18 +59,20 @@ export async function restoreAddress(
   const email = emailOf(link);
   await ctx.db.transaction(async (tx) => {
     const within = { ...ctx, db: tx };
-    await redeemLink(within, link.id);
-    await changeEmail(within, actor, { id: user.id, email, type: "email.restored" });
-    await markVerified(within, actor, user.id);
+    await redeemLink(within, link);
     const passwordHash = NO_PASSWORD;
     await replaceHash(within, actor, { userId: user.id, passwordHash, which: "all" });
     await endLaterLinks(within, link);
+    await changeEmail(within, actor, { id: user.id, email, type: "email.restored" });
+    await markVerified(within, actor, user.id);
     await sendLink(within, { purpose: "reset_password", user: { ...user, email } });
+    // Who has only this address may be the owner, and that old mailbox no longer hers.
+    if (user.emailVerified) await enqueueMail(within, { kind: "email_restored", to: user });
   });
   ctx.principals.forget(user.id);
 }
 
-function emailOf({ newEmail, purpose }: Link): string {
-  if (newEmail === null) throw new Error(`a link of the kind ${purpose} has no address`);
-  return newEmail;
+function emailOf({ givesEmail, purpose }: Link): string {
+  if (givesEmail === null) throw new Error(`a link of the kind ${purpose} has no address`);
+  return givesEmail;
 }

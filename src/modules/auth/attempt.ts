@@ -3,9 +3,28 @@ import { ALL } from "../../db/limits/limits.ts";
 import { DAY, type Spending, spendingsOf } from "../../kit/limits.ts";
 import { identifierKeyOf } from "../users/users.ts";
 
-/** One try to sign in: what it counts against, and by which device token its client is known, if it is. */
+/** A client that has signed in to an account before, and the token by which it is known. */
+export interface KnownDevice {
+  id: string;
+  token: string;
+}
+
+/** By which device token the client is known to an account, if it is: one from before its password was set by its owner is not. */
+export function knownDevice(
+  { devices }: Pick<Ctx, "devices">,
+  { origin }: Stranger,
+  user: User | undefined,
+): KnownDevice | undefined {
+  const token = origin?.deviceToken ?? "";
+  const device = devices.read(token);
+  if (!user || device?.userId !== user.id) return undefined;
+  const since = user.devicesKnownSince;
+  return since && device.knownSince < since ? undefined : { id: device.id, token };
+}
+
+/** One try to sign in: what it counts against, and whether its client is known. */
 export interface Attempt {
-  deviceToken: string | undefined;
+  device: KnownDevice | undefined;
   spendings: Spending[];
 }
 
@@ -15,28 +34,28 @@ export interface Attempt {
  * for a day at most: there is no end of such names.
  */
 export function attemptOf(
-  { devices }: Pick<Ctx, "devices">,
-  { origin }: Stranger,
+  ctx: Pick<Ctx, "devices">,
+  actor: Stranger,
   { name, found }: { name: string; found: User | undefined },
 ): Attempt {
-  const device = devices.read(origin?.deviceToken ?? "");
-  if (origin?.deviceToken && device && device.userId === found?.id)
-    return {
-      deviceToken: origin.deviceToken,
-      spendings: [{ limit: "login", who: `${found.id} ${device.id}` }],
-    };
+  const device = knownDevice(ctx, actor, found);
+  if (device && found)
+    return { device, spendings: [{ limit: "login", who: `${found.id} ${device.id}` }] };
   const typed = identifierKeyOf(name);
-  const byAddress = spendingsOf("login-address", origin).flatMap(({ limit, who }): Spending[] => [
-    { limit: "login", who: `${typed} ${who}` },
-    { limit, who },
-  ]);
+  const byAddress = spendingsOf("login-address", actor.origin).flatMap(
+    ({ limit, who }): Spending[] => [
+      { limit: "login", who: `${typed} ${who}` },
+      { limit, who },
+    ],
+  );
   const failures = found
     ? failuresOf(found.id)
     : failuresOf(typed).map((each) => ({ ...each, keptSeconds: DAY }));
-  return { deviceToken: undefined, spendings: [...byAddress, ...failures] };
+  return { device, spendings: [...byAddress, ...failures] };
 }
 
-const failuresOf = (account: string): Spending[] => [
+/** Failed tries of one account, whoever makes them. */
+export const failuresOf = (account: string): Spending[] => [
   { limit: "login-account", who: account },
   { limit: "login-streak", who: account },
 ];
@@ -45,19 +64,12 @@ const failuresOf = (account: string): Spending[] => [
 export const succeed = (
   { db, limits }: Pick<Ctx, "db" | "limits">,
   userId: string,
-  { deviceToken }: Attempt,
+  { device }: Pick<Attempt, "device">,
 ) =>
   limits.giveBack(
     db,
     failuresOf(userId).map((each) => ({
       ...each,
-      count: deviceToken === undefined && each.limit === "login-account" ? 1 : ALL,
+      count: device === undefined && each.limit === "login-account" ? 1 : ALL,
     })),
   );
-
-/** What a mail to an address counts against, whether or not somebody has it. */
-export const mailAccount = (who: string): Spending => ({
-  limit: "mail-account",
-  who,
-  keptSeconds: DAY,
-});

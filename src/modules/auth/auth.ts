@@ -8,13 +8,12 @@ import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
 import { looksLikeRefreshToken, readRefreshToken } from "../../kit/refresh-token.ts";
 import { lookForKey } from "../keys/keys.ts";
-import { enqueueMail } from "../mail/mail.ts";
-import { forgotPage, sendLink } from "../one-time/one-time.ts";
 import { type Credentials, findCredentials, holdVerified } from "../passwords/passwords.ts";
 import { type Continuation, findSession, rotateSession } from "../sessions/sessions.ts";
-import { createUser, type NewUser, readNewUser, userColumns } from "../users/users.ts";
-import { type Attempt, attemptOf, mailAccount, succeed } from "./attempt.ts";
-import { beginSession } from "./sign-in.ts";
+import { createUser, userColumns } from "../users/users.ts";
+import { type Attempt, attemptOf, succeed } from "./attempt.ts";
+import { type RegistrationInput, registerQuietly, waitsForProof } from "./quiet-registration.ts";
+import { beginSession } from "./session-start.ts";
 
 /** The answer to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */
 export interface Token {
@@ -38,7 +37,7 @@ export interface SignIn {
 export async function register(
   ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now">,
   actor: Stranger,
-  input: Omit<NewUser, "isSuperuser" | "verification">,
+  input: RegistrationInput,
 ): Promise<User | undefined> {
   if (ctx.config.registration === "closed") throw new Problem("registration_closed");
   ctx.hashing.knock();
@@ -50,37 +49,6 @@ export async function register(
   );
 }
 
-async function registerQuietly(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now">,
-  actor: Stranger,
-  input: NewUser,
-): Promise<undefined> {
-  const { email } = readNewUser(ctx, input);
-  // Each of them mails somebody, whoever sends it.
-  await ctx.limits.spend(actor.origin, [mailAccount(email.key)]);
-  try {
-    await createUser(ctx, actor, { ...input, verification: "required" });
-  } catch (error) {
-    if (!(error instanceof Problem) || error.code !== "email_taken") throw error;
-    await tellOwner(ctx, email.shown);
-  }
-}
-
-/** Whoever did not prove the address yet gets the link again, and who did is told that there is an account. */
-async function tellOwner(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">,
-  email: string,
-): Promise<void> {
-  const owner = await findCredentials(ctx, email);
-  if (!owner?.isActive) return;
-  const told = { kind: "registration_attempt", to: owner, link: forgotPage(ctx) } as const;
-  await ctx.db.transaction(async (tx) => {
-    const within = { ...ctx, db: tx };
-    if (owner.emailVerified) await enqueueMail(within, told);
-    else await sendLink(within, { purpose: "verify_email", user: owner });
-  });
-}
-
 /**
  * Signs somebody in by e-mail address or username. Throws `invalid_credentials`, alike and after the same time for an
  * unknown name and a wrong password; only who knows the password learns that the account is off (`account_inactive`), or its
@@ -89,25 +57,34 @@ async function tellOwner(
 export async function logIn(
   ctx: Pick<
     Ctx,
-    "config" | "db" | "devices" | "envelope" | "hashing" | "limits" | "now" | "tokens"
+    | "config"
+    | "db"
+    | "devices"
+    | "envelope"
+    | "fingerprint"
+    | "hashing"
+    | "limits"
+    | "now"
+    | "tokens"
   >,
   actor: Stranger,
   input: { username: string; password: string },
 ): Promise<SignIn> {
   ctx.hashing.knock();
   const found = await findCredentials(ctx, input.username);
+  const isWaiting = await waitsForProof(ctx, input);
   const attempt = attemptOf(ctx, actor, { name: input.username, found });
   const started = await ctx.limits.attempt(actor.origin, attempt.spendings, async () => {
-    const upgraded = await judge(ctx, input.password, found);
-    if (!found) throw new Problem("invalid_credentials");
-    if (!found.isActive) throw new Problem("account_inactive");
-    if (ctx.config.requireEmailVerification === "on" && !found.emailVerified)
+    const verified = await judge(ctx, input.password, found);
+    if (!verified) throw new Problem(isWaiting ? "email_not_verified" : "invalid_credentials");
+    if (!verified.found.isActive) throw new Problem("account_inactive");
+    if (ctx.config.requireEmailVerification === "on" && !verified.found.emailVerified)
       throw new Problem("email_not_verified");
-    return start(ctx, actor, { found, upgraded, attempt });
+    return start(ctx, actor, { ...verified, attempt });
   });
   return {
     token: await tokenFor(ctx, started),
-    deviceToken: attempt.deviceToken ?? ctx.devices.sign(started.userId),
+    deviceToken: attempt.device?.token ?? ctx.devices.sign(started.userId),
   };
 }
 
@@ -128,21 +105,19 @@ function start(
     await holdVerified(tx, found, upgraded);
     const within = { ...ctx, db: tx };
     await succeed(within, found.id, attempt);
-    const isKnown = attempt.deviceToken !== undefined;
-    return beginSession(within, actor, { user: found, isKnown });
+    return beginSession(within, actor, { user: found, device: attempt.device });
   });
 }
 
-/** Throws `invalid_credentials`; else answers the hash to keep from now on, where it is time for another one. */
+/** Undefined where the password is not right; else whose it is, and the hash to keep from now on where it is time for another one. */
 async function judge(
   { hashing }: Pick<Ctx, "hashing">,
   password: string,
-  found: { passwordHash: string } | undefined,
-): Promise<string | undefined> {
+  found: Credentials | undefined,
+): Promise<Omit<Verified, "attempt"> | undefined> {
   const hash = found?.passwordHash;
-  if (!(await verifyPassword(hashing, { password, hash })) || hash === undefined)
-    throw new Problem("invalid_credentials");
-  return rehashed(hashing, { password, hash });
+  if (!(await verifyPassword(hashing, { password, hash })) || !found) return undefined;
+  return { found, upgraded: await rehashed(hashing, { password, hash: found.passwordHash }) };
 }
 
 /** Continues a session. Throws `too_many_requests` and `invalid_refresh_token`; see `rotateSession`. */

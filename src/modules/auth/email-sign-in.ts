@@ -3,13 +3,14 @@ import type { Ctx, Stranger, User } from "../../ctx.ts";
 import { users } from "../../db/schema.ts";
 import { DAY, type Spending, spendingsOf } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
-import { findByCode, redeemLink } from "../one-time/one-time.ts";
-import { findCredentials } from "../passwords/passwords.ts";
+import { type Link, redeemLink, tryCode } from "../one-time/one-time.ts";
+import { findByEmail } from "../passwords/passwords.ts";
 import { identifierKeyOf, userColumns } from "../users/users.ts";
+import { type KnownDevice, knownDevice } from "./attempt.ts";
 import { type SignIn, tokenFor } from "./auth.ts";
 import { openLink, requestLink } from "./links.ts";
-import { proveAnew } from "./recovery.ts";
-import { beginSession } from "./sign-in.ts";
+import { beginSession } from "./session-start.ts";
+import { proveByMailAlone } from "./verification.ts";
 
 /** Asks for a mail to sign in by, alike for every address. Throws `email_sign_in_off`, `too_many_requests`. */
 export async function requestSignIn(
@@ -45,23 +46,22 @@ export async function signInByMail(
   proof: MailedProof,
 ): Promise<SignIn> {
   requireOn(ctx);
-  const { linkId, user } = await ("token" in proof
-    ? openSignIn(ctx, actor, proof.token)
+  const { link, user } = await ("token" in proof
+    ? openLink(ctx, actor, { purposes: ["sign_in"], token: proof.token })
     : matchCode(ctx, actor, proof));
-  const device = ctx.devices.read(actor.origin?.deviceToken ?? "");
-  const isKnown = device?.userId === user.id;
   const started = await ctx.db.transaction(async (tx) => {
     const within = { ...ctx, db: tx };
-    await redeemLink(within, linkId);
+    await redeemLink(within, link);
     // Locked: whoever switches the account off meanwhile waits, and ends this session too.
     const isIt = and(eq(users.id, user.id), users.isActive);
-    const [still] = await tx.select(userColumns).from(users).where(isIt).for("update");
+    const [still] = await tx.select(userColumns).from(users).where(isIt).for("no key update");
     if (!still) throw new Problem("account_inactive");
-    await proveAnew(within, actor, still);
-    return beginSession(within, actor, { user: still, isKnown });
+    await proveByMailAlone(within, actor, still);
+    const device = still.emailVerified ? knownDevice(ctx, actor, still) : undefined;
+    return { ...(await beginSession(within, actor, { user: still, device })), device };
   });
   ctx.principals.forget(user.id);
-  const deviceToken = isKnown ? (actor.origin?.deviceToken ?? "") : ctx.devices.sign(user.id);
+  const deviceToken = started.device?.token ?? ctx.devices.sign(user.id);
   return { token: await tokenFor(ctx, started), deviceToken };
 }
 
@@ -69,33 +69,26 @@ function requireOn({ config }: Pick<Ctx, "config">): void {
   if (config.emailSignIn === "off") throw new Problem("email_sign_in_off");
 }
 
-interface Found {
-  linkId: string;
-  user: User;
-}
-
-async function openSignIn(
-  ctx: Pick<Ctx, "db" | "limits" | "now">,
-  actor: Stranger,
-  token: string,
-): Promise<Found> {
-  const { link, user } = await openLink(ctx, actor, { purposes: ["sign_in"], token });
-  return { linkId: link.id, user };
-}
-
 /** A million guesses would find a code: so there are few for each address, whether or not somebody has it, and for each code. */
 async function matchCode(
-  ctx: Pick<Ctx, "db" | "fingerprint" | "limits" | "now">,
-  { origin }: Stranger,
+  ctx: Pick<Ctx, "db" | "devices" | "fingerprint" | "limits" | "now">,
+  actor: Stranger,
   { email, code }: { email: string; code: string },
-): Promise<Found> {
-  const spendings: Spending[] = [
-    { limit: "email-code", who: identifierKeyOf(email), keptSeconds: DAY },
-    ...spendingsOf("login-address", origin),
-  ];
-  await ctx.limits.spend(origin, spendings);
-  const user = email.includes("@") ? await findCredentials(ctx, email) : undefined;
-  const linkId = await findByCode(ctx, user?.id, code.replaceAll(/\s/g, ""));
-  if (!user || !linkId) throw new Problem("invalid_code");
-  return { linkId, user };
+): Promise<{ link: Pick<Link, "id" | "userId">; user: User }> {
+  const user = await findByEmail(ctx, email);
+  const spendings = codeSpendings(actor, { email, device: knownDevice(ctx, actor, user) });
+  await ctx.limits.spend(actor.origin, spendings);
+  const link = await tryCode(ctx, { userId: user?.id, code: code.replaceAll(/\s/g, "") });
+  if (!user || !link) throw new Problem("invalid_code");
+  return { link, user };
+}
+
+/** A known client counts by itself, so that nobody else's guesses keep it from its code. */
+function codeSpendings(
+  { origin }: Stranger,
+  { email, device }: { email: string; device: KnownDevice | undefined },
+): Spending[] {
+  const who = device ? `device ${device.id}` : identifierKeyOf(email);
+  const byAddress = device ? [] : spendingsOf("login-address", origin);
+  return [{ limit: "email-code", who, keptSeconds: DAY }, ...byAddress];
 }

@@ -1,18 +1,17 @@
 import { asc, inArray, sql } from "drizzle-orm";
-import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
+import type { Ctx, Stranger, User } from "../../ctx.ts";
 import { mailRequests } from "../../db/schema.ts";
-import { spendingsOf } from "../../kit/limits.ts";
+import { DAY, type Spending, spendingsOf } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { type Link, type Purpose, readLink, sendLink } from "../one-time/one-time.ts";
-import { findCredentials } from "../passwords/passwords.ts";
+import { getLink, type Link, type Purpose, sendLink } from "../one-time/one-time.ts";
+import { findByEmail } from "../passwords/passwords.ts";
 import { findUser, identifierKeyOf } from "../users/users.ts";
-import { mailAccount } from "./attempt.ts";
 
 export type MailRequest =
   | { purpose: "verify_email" | "reset_password" | "sign_in"; email: string }
-  /** The address is to be that of the actor's account. */
-  | { purpose: "change_email"; email: string; of: SignedIn };
+  /** The address is to be that of this account. */
+  | { purpose: "change_email"; email: string; userId: string };
 
 /**
  * Asks for a mailed link. Whether anybody has that address is found out later, by a job: so this does the same for every
@@ -24,10 +23,10 @@ export async function requestLink(
   request: MailRequest,
 ): Promise<void> {
   const { purpose, email } = request;
-  const userId = request.purpose === "change_email" ? request.of.user.id : null;
-  const whose = [identifierKeyOf(email), ...(userId ? [userId] : [])];
+  const userId = request.purpose === "change_email" ? request.userId : null;
   await ctx.limits.spend(origin, [
-    ...whose.map(mailAccount),
+    mailSpending(purpose, identifierKeyOf(email)),
+    ...(userId ? [mailSpending(purpose, userId)] : []),
     ...spendingsOf("mail-address", origin),
   ]);
   const now = ctx.now();
@@ -35,11 +34,16 @@ export async function requestLink(
   await ctx.db.insert(mailRequests).values({ id, purpose, email, userId, createdAt: now });
 }
 
-type Postman = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;
+/** What a mail counts against. Each kind by itself: who uses up one of them keeps nobody from another. */
+export const mailSpending = (purpose: Purpose, who: string): Spending => ({
+  ...{ limit: "mail-account", who: `${purpose} ${who}`, keptSeconds: DAY },
+});
+
+type Answerer = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;
 const ANSWERED_AT_ONCE = 20;
 
 /** Mails the links that were asked for, where the address has an account that is on. Answers how many were looked at. */
-export async function answerLinkRequests(ctx: Postman): Promise<number> {
+export async function answerLinkRequests(ctx: Answerer): Promise<number> {
   // By hand, because it is asked each second for as long as there is nothing to do.
   const asked = await ctx.db.execute(sql`select 1 from ${mailRequests} limit 1`);
   if (asked.length === 0) return 0;
@@ -57,10 +61,10 @@ export async function answerLinkRequests(ctx: Postman): Promise<number> {
 }
 
 async function answer(
-  ctx: Postman,
+  ctx: Answerer,
   { purpose, email, userId }: typeof mailRequests.$inferSelect,
 ): Promise<void> {
-  const owner = email.includes("@") ? await findCredentials(ctx, email) : undefined;
+  const owner = await findByEmail(ctx, email);
   if (userId !== null) return answerChange(ctx, { email, userId, owner });
   if (!owner?.isActive || (purpose === "verify_email" && owner.emailVerified)) return;
   await sendLink(ctx, { purpose: purpose as Purpose, user: owner });
@@ -70,25 +74,26 @@ interface Change {
   email: string;
   userId: string;
   /** Who has that address already. */
-  owner: { id: string; email: string; isActive: boolean; locale: string | null } | undefined;
+  owner: User | undefined;
 }
 
-async function answerChange(ctx: Postman, { email, userId, owner }: Change): Promise<void> {
+async function answerChange(ctx: Answerer, { email, userId, owner }: Change): Promise<void> {
   const user = await findUser(ctx, userId);
   if (!user?.isActive) return;
-  if (owner === undefined || owner.id === userId)
-    return sendLink(ctx, { purpose: "change_email", user, to: email, newEmail: email });
+  // Who never proved it gives way to whoever does.
+  if (!owner?.emailVerified || owner.id === userId)
+    return sendLink(ctx, { purpose: "change_email", user, to: email, givesEmail: email });
   if (owner.isActive) await enqueueMail(ctx, { kind: "address_taken", to: owner });
 }
 
-/** What a link does and whose it is, without spending it. A stranger who tries made-up ones is counted. Throws `invalid_link`, `too_many_requests`. */
+/** What a link does and whose it is, without spending it. Each look counts, because links can be made up. Throws `invalid_link`, `too_many_requests`. */
 export async function openLink(
   ctx: Pick<Ctx, "db" | "limits" | "now">,
   { origin }: Stranger,
   { purposes, token }: { purposes: readonly Purpose[]; token: string },
 ): Promise<{ link: Link; user: User }> {
   await ctx.limits.spend(origin, spendingsOf("requests-stranger", origin));
-  const link = await readLink(ctx, purposes, token);
+  const link = await getLink(ctx, purposes, token);
   const user = await findUser(ctx, link.userId);
   if (!user) throw new Problem("invalid_link");
   return { link, user };

@@ -16,15 +16,16 @@ import {
   TokenView,
   Verification,
 } from "./model.ts";
-import { resetPassword, verifyEmail } from "./recovery.ts";
+import { resetPassword } from "./recovery.ts";
+import { verifyEmail } from "./verification.ts";
 
 const linkProblems = [...bodyProblems, ...serverProblems, "too_many_requests"] as const;
-const asked = { detail: "If that address has an account, a mail is on its way to it." };
+const asked = { detail: "If there is something to mail to that address, it is on its way." };
 const mailLimits = ["mail-account", "mail-address"] as const;
 
-/** What is done by mail: proving an address, and coming back without the password. */
-export const recoveryRoutes = (ctx: Ctx) =>
-  new Elysia({ name: "recovery", prefix: "/auth", tags: ["auth"] })
+/** Proving an address. */
+export const verificationRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "verification", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
     .post(
       "/email/verify",
@@ -33,17 +34,24 @@ export const recoveryRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        visitor: ["login", "requests-stranger"],
+        visitor: ["login", "login-account", "login-streak", "requests-stranger"],
         detail: {
           operationId: "verifyEmail",
           summary: "Prove an address",
           description:
-            "By the token of the link that registration mailed, or that a change of address mailed to the new one, and the account's password or an access token of it.",
+            "By the token of the link that registration mailed, or that a change of address mailed to the new one. **Send the account's password or an access token of it as well**: the link alone proves the address, but drops the password and ends every session, because whoever registered may be somebody else; and it does not change an address.",
         },
         body: Verification,
         response: {
           204: t.Void(),
-          ...fails(...linkProblems, "invalid_link", "invalid_credentials", "email_taken", "busy"),
+          ...fails(
+            ...linkProblems,
+            "invalid_link",
+            "invalid_credentials",
+            "invalid_token",
+            "email_taken",
+            "busy",
+          ),
         },
       },
     )
@@ -63,7 +71,12 @@ export const recoveryRoutes = (ctx: Ctx) =>
         body: LinkRequest,
         response: { 202: Accepted, ...fails(...linkProblems) },
       },
-    )
+    );
+
+/** Coming back without the password. */
+export const recoveryRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "recovery", prefix: "/auth", tags: ["auth"] })
+    .use(guard(ctx))
     .post(
       "/password/forgot",
       async ({ actor, body, status }) => {

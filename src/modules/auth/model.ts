@@ -40,7 +40,7 @@ const linkToken = t.String({
   maxLength: 200,
   description: "The `token` of the mailed link.",
 });
-const newPassword = t.String({ minLength: 1, maxLength: 512 });
+const password = t.String({ minLength: 1, maxLength: 512 });
 
 export const LinkRequest = t.Object(
   { email },
@@ -48,7 +48,7 @@ export const LinkRequest = t.Object(
 );
 
 export const Verification = t.Object(
-  { token: linkToken, password: t.Optional(newPassword) },
+  { token: linkToken, password: t.Optional(password) },
   {
     additionalProperties: false,
     description:
@@ -58,7 +58,7 @@ export const Verification = t.Object(
 );
 
 export const Reset = t.Object(
-  { token: linkToken, password: newPassword },
+  { token: linkToken, password },
   {
     additionalProperties: false,
     examples: [{ token: "ot_…", password: "a stable full of correct horses" }],
@@ -84,7 +84,7 @@ export const MailedProof = t.Object(
 );
 
 export const AddressChange = t.Object(
-  { email, current_password: t.Optional(newPassword) },
+  { email, current_password: t.Optional(password) },
   {
     additionalProperties: false,
     description: "The password is not needed within ten minutes of the sign-in.",
@@ -95,7 +95,7 @@ export const AddressChange = t.Object(
 /** The same words whatever is so. */
 export const Accepted = t.Object(
   { detail: t.String() },
-  { title: "Accepted", description: "It is being looked after; what is so, a mail says." },
+  { title: "Accepted", description: "Accepted. What comes of it is sent by mail." },
 );
 
 export const Login = t.Object(
@@ -105,7 +105,7 @@ export const Login = t.Object(
       maxLength: 320,
       description: "E-mail address or username.",
     }),
-    password: t.String({ minLength: 1, maxLength: 512 }),
+    password,
     grant_type: t.Optional(
       t.Union([t.Literal("password"), t.Literal("")], {
         description: "As OAuth2's password form sends it.",

@@ -85,21 +85,26 @@ const WRITTEN_AT_ONCE = 1_000;
 
 const COMPARED_MAX = 200;
 
-/** Whether the like has happened to an account before, and whether lately from the same address and program as now. */
+/** Whether the like has happened to an account before, and whether lately, and `since` then, from the same address and program as now. */
 export async function compareWithEarlier(
   { db }: { db: Db },
   { origin }: Stranger,
-  { type: kind, subjectId: about }: { type: EventType; subjectId: string },
+  {
+    type: kind,
+    subjectId: about,
+    since,
+  }: { type: EventType; subjectId: string; since: Date | null },
 ): Promise<{ isFirst: boolean; isFromThere: boolean }> {
   const earlier = db
-    .select({ address, userAgent })
+    .select({ address, userAgent, occurredAt })
     .from(events)
     .where(and(eq(subjectId, about), eq(type, kind)))
     .orderBy(desc(occurredAt), desc(id))
     .limit(COMPARED_MAX)
     .as("earlier");
   const isSame = sql`${earlier.address} is not distinct from ${origin?.address ?? null}::text
-    and ${earlier.userAgent} is not distinct from ${origin?.userAgent ?? null}::text`;
+    and ${earlier.userAgent} is not distinct from ${origin?.userAgent ?? null}::text
+    and ${earlier.occurredAt} >= coalesce(${since?.toISOString() ?? null}::timestamptz, '-infinity')`;
   const [found] = await db
     .select({
       isFirst: sql<boolean>`count(*) = 0`,

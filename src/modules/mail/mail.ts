@@ -2,7 +2,7 @@ import { and, desc, eq, getTableColumns, inArray, lt, lte, ne, sql } from "drizz
 import type { Ctx } from "../../ctx.ts";
 import { mails } from "../../db/schema.ts";
 import { isId } from "../../kit/id.ts";
-import { type MailContent, MailFailure, type RenderedMail } from "../../kit/mail.ts";
+import { type MailContent, MailFailure, type Post, type RenderedMail } from "../../kit/mail.ts";
 import { Problem } from "../../kit/problem.ts";
 import type { MailKind } from "./render.ts";
 
@@ -44,7 +44,17 @@ export async function deliverMails(ctx: Postman): Promise<number> {
   if (!ctx.mail || !(await isAnyDue(ctx))) return 0;
   const taken = await take(ctx);
   const outcomes = await Promise.all(taken.map((row) => deliver(ctx, row)));
+  if (taken.length > 0) noteAbsence(ctx, ctx.mail, outcomes);
   return outcomes.includes("away") ? 0 : taken.length;
+}
+
+/** Says once that the server is not there, and once that it is back: each mail's own answer stands in `bunker mail list`. */
+function noteAbsence({ log }: Pick<Ctx, "log">, post: Post, outcomes: Outcome[]): void {
+  const isAway = outcomes.includes("away");
+  if (isAway && !post.isAway)
+    log.warn({}, "The mail server cannot be used: mails wait (bunker mail list says why).");
+  if (!isAway && post.isAway) log.info({}, "The mail server can be used again.");
+  post.isAway = isAway;
 }
 
 const SECOND_MS = 1_000;
@@ -106,11 +116,13 @@ async function deliver(ctx: Postman, row: Row): Promise<Outcome> {
 }
 
 async function send(
-  { envelope, mail }: Postman,
+  { envelope, mail, now }: Postman,
   row: Row,
 ): Promise<{ outcome: Outcome; answer: string }> {
   const content = contentOf(envelope, row);
   if (!mail || !content) return { outcome: "refused", answer: UNREADABLE };
+  if (content.goodUntil && now() >= new Date(content.goodUntil))
+    return { outcome: "refused", answer: RUN_OUT };
   try {
     const letter = await mail.render(row.kind, row.locale, content);
     const messageId = `${row.id}@${mail.from.address.split("@")[1]}`;
@@ -124,6 +136,7 @@ async function send(
 
 const contentOf = (envelope: Ctx["envelope"], { id, sealed }: Row): MailContent | undefined =>
   sealed ? (envelope.open(id, sealed) as MailContent | undefined) : undefined;
+const RUN_OUT = "Its link was no longer valid when it could have been sent";
 const UNREADABLE = "It was sealed under another SECRET_KEY, which SECRET_KEYS does not list";
 
 const LISTED_MAX = 200;

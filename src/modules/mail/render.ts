@@ -1,6 +1,7 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { inkOn } from "../../kit/colour.ts";
+import { escaped } from "../../kit/html.ts";
 import type { Post, RenderedMail } from "../../kit/mail.ts";
 import { frame } from "./frame.ts";
 import german from "./words/de.json" with { type: "json" };
@@ -51,16 +52,17 @@ export function openRenderer(brand: Brand, folder: string | undefined): Renderer
     const above = lines.map(fill);
     const below = after.map(fill);
     const label = link && button ? fill(button) : undefined;
-    const content = [
+    const body = [
       ...above.map(paragraph),
       ...(code ? [digitsOf(code)] : []),
       ...(link && label ? [buttonOf(link, label, brand.colour)] : []),
       ...below.map(quiet),
     ].join("\n");
-    const parts = { lang, subject: escaped(fill(subject)), head: headOf(brand), content };
+    const parts = { lang, subject: escaped(fill(subject)), head: headOf(brand), content: body };
+    const action = link ? [label ? `${label}:\n${link}` : link] : [];
     return {
       subject: fill(subject),
-      text: `${[...above, ...(code ? [code] : []), ...(link ? [link] : []), ...below].join("\n\n")}\n`,
+      text: `${[...above, ...(code ? [code] : []), ...action, ...below].join("\n\n")}\n`,
       html: shell.replaceAll(
         /\{(lang|subject|head|content)\}/g,
         (_, name: keyof typeof parts) => parts[name],
@@ -68,6 +70,42 @@ export function openRenderer(brand: Brand, folder: string | undefined): Renderer
     };
   };
 }
+
+/**
+ * What is wrong in a folder of other words, in sentences that name the file: so that it is said at the start, and not when a mail
+ * is to be sent.
+ */
+export function faultsIn(folder: string): string[] {
+  const names = readdirSync(folder);
+  const faults = names
+    .filter((name) => name.endsWith(".json"))
+    .flatMap((name) => wordFaults(folder, name));
+  const theirFrame = fileIn(folder, "frame.html");
+  if (theirFrame !== undefined && !theirFrame.includes("{content}"))
+    faults.push("frame.html has no {content}");
+  return faults;
+}
+
+function wordFaults(folder: string, name: string): string[] {
+  let words: Record<string, Record<string, unknown>>;
+  try {
+    words = JSON.parse(fileIn(folder, name) ?? "");
+  } catch {
+    return [`${name} is not JSON`];
+  }
+  return Object.entries(words).flatMap(([kind, parts]) => {
+    if (!Object.hasOwn(english, kind)) return [`${name} has "${kind}", which is no kind of mail`];
+    return Object.entries(parts).flatMap(([part, value]) =>
+      isPart(part, value) ? [] : [`${name}: "${kind}.${part}" is not as in en.json`],
+    );
+  });
+}
+
+const isText = (value: unknown) => typeof value === "string";
+const isPart = (part: string, value: unknown): boolean =>
+  ["subject", "button"].includes(part)
+    ? isText(value)
+    : ["lines", "after"].includes(part) && Array.isArray(value) && value.every(isText);
 
 const own: Record<string, Language> = { en: english, de: german };
 
@@ -91,8 +129,6 @@ function fileIn(folder: string | undefined, name: string): string | undefined {
   }
 }
 
-const escaped = (text: string) =>
-  text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
 const paragraph = (text: string) => `<p style="margin:0 0 16px">${escaped(text)}</p>`;
 const quiet = (text: string) =>
   `<p style="margin:0 0 8px;font-size:14px;opacity:.75">${escaped(text)}</p>`;

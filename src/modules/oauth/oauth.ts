@@ -29,6 +29,7 @@ type Answering = Pick<
   | "db"
   | "devices"
   | "envelope"
+  | "fingerprint"
   | "hashing"
   | "keyRing"
   | "limits"

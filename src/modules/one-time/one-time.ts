@@ -9,6 +9,7 @@ import { enqueueMail, type NewMail } from "../mail/mail.ts";
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
+const WEEK_MS = 7 * DAY_MS;
 
 interface Kind {
   lifetimeMs: number;
@@ -16,8 +17,8 @@ interface Kind {
   /** Where its link leads, and whose own page may stand there instead. */
   page: string;
   redirect?: "verifyEmailUrl" | "resetPasswordUrl" | "signInUrl";
-  /** How many of them an account has at most: a newer one ends the oldest. */
-  aliveMax: number;
+  /** How many of them an account has at most: a newer one ends the oldest. Without it, as many as limits let through. */
+  aliveMax?: number;
   /** Six digits stand beside the link, and do the same. */
   hasCode?: true;
   /** Good whatever address the account has by then. */
@@ -39,9 +40,9 @@ const kinds = {
     ...{ lifetimeMs: DAY_MS, mail: "change_email", aliveMax: 3 },
     ...{ page: "/verify-email", redirect: "verifyEmailUrl" },
   },
-  /** Sent to the old address. A thief who changes it again and again does not get rid of the first one. */
+  /** Sent to the old address. None ends another: a thief who changes it again and again does not get rid of the first. */
   undo_email: {
-    ...{ lifetimeMs: 7 * DAY_MS, mail: "email_changed", aliveMax: 1_000 },
+    ...{ lifetimeMs: WEEK_MS, mail: "email_changed" },
     ...{ page: "/undo-email", isUnbound: true },
   },
   /** One at a time: each code that is alive is a chance to guess one. */
@@ -53,6 +54,9 @@ const kinds = {
 export type Purpose = keyof typeof kinds;
 const kindOf = (purpose: Purpose): Kind => kinds[purpose];
 
+/** The pages of ours behind mailed links. */
+export const linkPages: string[] = [...new Set(Object.values(kinds).map(({ page }) => page))];
+
 type Transaction = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;
 
 export interface NewLink {
@@ -60,54 +64,59 @@ export interface NewLink {
   user: User;
   /** Whom it is mailed to, where that is not the account's address. */
   to?: string;
-  /** The address that it gives to the account. */
-  newEmail?: string;
+  /** The address that it gives to the account: the next one, or the one before. */
+  givesEmail?: string;
 }
 
 /**
- * Mails a link that works once, in the caller's transaction. It is bound to the address that the account has now: another
- * address ends it. Only a hash of it is kept (ASVS 5.0, 6.6.2 and 11.4.1).
+ * Mails a link that works once, in the caller's transaction. It ends when the account gets another address, but for the one that
+ * undoes such a change. Only a hash of it is kept (ASVS 5.0, 6.6.2 and 11.4.1).
  */
 export async function sendLink(
   ctx: Transaction,
-  { purpose, user, to = user.email, newEmail }: NewLink,
+  { purpose, user, to = user.email, givesEmail }: NewLink,
 ): Promise<void> {
   const now = ctx.now();
   const { lifetimeMs, mail, isUnbound, hasCode } = kindOf(purpose);
   const [id, token] = [Bun.randomUUIDv7("hex", now), newToken()];
   const code = hasCode ? newCode() : undefined;
+  const expiresAt = new Date(now.getTime() + lifetimeMs);
   await endOldest(ctx, purpose, user.id);
   const { emailKey } = users;
   const bound = sql`(select ${emailKey} from ${users} where ${users.id} = ${user.id})`;
   await ctx.db.insert(oneTimeSecrets).values({
-    ...{ id, purpose, newEmail, createdAt: now },
+    ...{ id, purpose, expiresAt, newEmail: givesEmail, createdAt: now },
     userId: user.id,
     addressKey: isUnbound ? null : bound,
     hash: hashOf(token),
     codeMac: code === undefined ? null : macOf(ctx, id, code),
-    expiresAt: new Date(now.getTime() + lifetimeMs),
   });
-  const content: MailContent = { link: `${pageOf(ctx, purpose)}?token=${token}`, code };
+  const goodUntil = expiresAt.toISOString();
+  const content: MailContent = { link: linkTo(ctx, purpose, token), code, goodUntil };
   await enqueueMail(ctx, { kind: mail, to: { email: to, locale: user.locale }, ...content });
 }
 
 async function endOldest({ db }: Transaction, purpose: Purpose, userId: string): Promise<void> {
+  const { aliveMax } = kindOf(purpose);
+  if (aliveMax === undefined) return;
   const older = db
     .select({ id: oneTimeSecrets.id })
     .from(oneTimeSecrets)
     .where(isOf(userId, purpose))
-    .orderBy(desc(oneTimeSecrets.createdAt))
-    .offset(kindOf(purpose).aliveMax - 1);
+    .orderBy(desc(oneTimeSecrets.position))
+    .offset(aliveMax - 1);
   await db.delete(oneTimeSecrets).where(inArray(oneTimeSecrets.id, older));
 }
 
 const isOf = (userId: string, ...purposes: Purpose[]) =>
   and(eq(oneTimeSecrets.userId, userId), inArray(oneTimeSecrets.purpose, purposes));
 
-const pageOf = ({ config }: Pick<Ctx, "config">, purpose: Purpose): string => {
+function linkTo({ config }: Pick<Ctx, "config">, purpose: Purpose, token: string): string {
   const { page, redirect } = kindOf(purpose);
-  return (redirect && config[redirect]) ?? config.publicUrl + page;
-};
+  const url = new URL((redirect && config[redirect]) ?? config.publicUrl + page);
+  url.searchParams.set("token", token);
+  return url.href;
+}
 
 /** Where somebody asks for a new password: what a notice of something suspicious leads to. */
 export const forgotPage = ({ config }: Pick<Ctx, "config">): string =>
@@ -126,12 +135,13 @@ const newCode = () => String(randomInt(10 ** CODE_DIGITS)).padStart(CODE_DIGITS,
 const macOf = ({ fingerprint }: Pick<Ctx, "fingerprint">, id: string, code: string): Buffer =>
   fingerprint(JSON.stringify(["one-time code", id, code]));
 
-/** A link that is good: not spent, not too old, for one of the purposes, and sent to the address that the account still has. */
+/** A link that is good: not spent, not too old, for one of the purposes, and not ended by another address of the account. */
 export interface Link {
   id: string;
   purpose: Purpose;
   userId: string;
-  newEmail: string | null;
+  givesEmail: string | null;
+  position: bigint;
 }
 
 const isGood = ({ now }: Pick<Ctx, "now">, which: SQL) =>
@@ -143,15 +153,15 @@ const isGood = ({ now }: Pick<Ctx, "now">, which: SQL) =>
   );
 
 /** Finds a link without spending it: mail scanners open links, too. Throws `invalid_link`, alike for every reason. */
-export async function readLink(
+export async function getLink(
   ctx: Pick<Ctx, "db" | "now">,
   purposes: readonly Purpose[],
   token: string,
 ): Promise<Link> {
-  const { id, purpose, userId, newEmail } = oneTimeSecrets;
+  const { id, purpose, userId, newEmail: givesEmail, position } = oneTimeSecrets;
   const which = and(eq(oneTimeSecrets.hash, hashOf(token)), inArray(purpose, purposes)) as SQL;
   const [found] = await ctx.db
-    .select({ id, purpose, userId, newEmail })
+    .select({ id, purpose, userId, givesEmail, position })
     .from(oneTimeSecrets)
     .innerJoin(users, eq(users.id, userId))
     .where(isGood(ctx, which));
@@ -160,41 +170,50 @@ export async function readLink(
 }
 
 /**
- * Finds the link beside which a code was mailed, and counts the try before the code is looked at: of many at once no more
- * than five are. Undefined where the code is wrong, or was tried too often; its link stays good.
+ * Tries a code, and answers the link beside which it was mailed. The try is counted before the code is looked at: of many at once
+ * no more than five are. Undefined where the code is wrong, or was tried too often; its link stays good. Nobody waits for the
+ * disk, since that would tell by the time whether there is a code to try.
  */
-export async function findByCode(
+export async function tryCode(
   ctx: Pick<Ctx, "db" | "fingerprint" | "now">,
-  userId: string | undefined,
-  code: string,
-): Promise<string | undefined> {
+  { userId, code }: { userId: string | undefined; code: string },
+): Promise<Pick<Link, "id" | "userId"> | undefined> {
   const { id, codeMac, codeTries } = oneTimeSecrets;
   // For nobody's address the same statement runs, and finds nothing.
   const which = isOf(userId ?? NOBODY, "sign_in") as SQL;
-  const tried = await ctx.db
-    .update(oneTimeSecrets)
-    .set({ codeTries: sql`${codeTries} + 1` })
-    .where(and(which, lt(codeTries, CODE_TRIES_MAX), gt(oneTimeSecrets.expiresAt, ctx.now())))
-    .returning({ id, codeMac });
-  return tried.find((one) => one.codeMac && timingSafeEqual(one.codeMac, macOf(ctx, one.id, code)))
-    ?.id;
+  const tried = await ctx.db.transaction(async (tx) => {
+    await tx.execute(sql`set local synchronous_commit = off`);
+    return tx
+      .update(oneTimeSecrets)
+      .set({ codeTries: sql`${codeTries} + 1` })
+      .where(and(which, lt(codeTries, CODE_TRIES_MAX), gt(oneTimeSecrets.expiresAt, ctx.now())))
+      .returning({ id, userId: oneTimeSecrets.userId, codeMac });
+  });
+  return tried.find((one) => one.codeMac && timingSafeEqual(one.codeMac, macOf(ctx, one.id, code)));
 }
 const NOBODY = "00000000-0000-0000-0000-000000000000";
 
-/** Spends a link in the transaction that does what it is for; of two at once one finds it gone. Throws `invalid_link`. */
-export async function redeemLink(ctx: Pick<Ctx, "db" | "now">, linkId: string): Promise<Link> {
-  const { id, purpose, userId, newEmail } = oneTimeSecrets;
+/**
+ * Spends a link in the transaction that does what it is for; of two at once one finds it gone. The account is locked first, as
+ * whoever changes it does: two at once wait for one another, and not in a circle. Throws `invalid_link`.
+ */
+export async function redeemLink(
+  ctx: Pick<Ctx, "db" | "now">,
+  link: Pick<Link, "id" | "userId">,
+): Promise<void> {
+  const { id, userId } = oneTimeSecrets;
+  const account = ctx.db.select({ id: users.id }).from(users).where(eq(users.id, link.userId));
+  await account.for("no key update");
   const good = ctx.db
     .select({ id })
     .from(oneTimeSecrets)
     .innerJoin(users, eq(users.id, userId))
-    .where(isGood(ctx, eq(id, linkId)));
-  const [spent] = await ctx.db
+    .where(isGood(ctx, eq(id, link.id)));
+  const spent = await ctx.db
     .delete(oneTimeSecrets)
-    .where(and(eq(id, linkId), inArray(id, good)))
-    .returning({ id, purpose, userId, newEmail });
-  if (!spent) throw new Problem("invalid_link");
-  return { ...spent, purpose: spent.purpose as Purpose };
+    .where(and(eq(id, link.id), inArray(id, good)))
+    .returning({ id });
+  if (spent.length === 0) throw new Problem("invalid_link");
 }
 
 /** Ends every link of an account that does one of these, in the caller's transaction. */
@@ -207,16 +226,56 @@ export async function endLinks(
 }
 
 /** Ends what whoever had an account could still do with it by mail, in the caller's transaction; also what a job is to mail yet. */
-export async function endOpenLinks(ctx: Pick<Ctx, "db">, userId: string): Promise<void> {
-  await endLinks(ctx, userId, "reset_password", "change_email", "sign_in");
-  await ctx.db.delete(mailRequests).where(eq(mailRequests.userId, userId));
+export async function endAccountLinks({ db }: Pick<Ctx, "db">, userId: string): Promise<void> {
+  await db.delete(mailRequests).where(eq(mailRequests.userId, userId));
+  await endLinks({ db }, userId, "reset_password", "change_email", "sign_in");
 }
 
 /** Ends the links of one kind that an account got after this one, in the caller's transaction. */
 export async function endLaterLinks({ db }: Pick<Ctx, "db">, link: Link): Promise<void> {
-  // Ids are made in the order of time.
-  const isLater = gt(oneTimeSecrets.id, link.id);
+  const isLater = gt(oneTimeSecrets.position, link.position);
   await db.delete(oneTimeSecrets).where(and(isOf(link.userId, link.purpose), isLater));
+}
+
+interface Attempt {
+  email: string;
+  password: string;
+}
+const attemptMac = ({ fingerprint }: Pick<Ctx, "fingerprint">, { email, password }: Attempt) =>
+  fingerprint(JSON.stringify(["registration", email, password.normalize("NFC")]));
+/** No purpose of a link: no token has this hash. */
+const ATTEMPT = "registration";
+
+/**
+ * Keeps for a week, as a keyed fingerprint, with what password somebody has registered an account's address (its key); the last
+ * one only. A sign-in by it is told what that of a new account is told: otherwise the two together would tell them apart.
+ */
+export async function keepAttempt(
+  ctx: Pick<Ctx, "db" | "fingerprint" | "now">,
+  userId: string,
+  attempt: Attempt,
+): Promise<void> {
+  const now = ctx.now();
+  const id = Bun.randomUUIDv7("hex", now);
+  const hash = attemptMac(ctx, attempt);
+  const isOld = and(eq(oneTimeSecrets.userId, userId), eq(oneTimeSecrets.purpose, ATTEMPT));
+  await ctx.db.delete(oneTimeSecrets).where(isOld);
+  await ctx.db
+    .insert(oneTimeSecrets)
+    .values({ id, userId, hash, purpose: ATTEMPT, createdAt: now, expiresAt: weekAfter(now) })
+    .onConflictDoNothing();
+}
+const weekAfter = (time: Date) => new Date(time.getTime() + WEEK_MS);
+
+/** Whether somebody lately registered an account's address with this password. */
+export async function wasAttempted(
+  ctx: Pick<Ctx, "db" | "fingerprint">,
+  attempt: Attempt,
+): Promise<boolean> {
+  const isIt = eq(oneTimeSecrets.hash, attemptMac(ctx, attempt));
+  return (
+    (await ctx.db.select({ id: oneTimeSecrets.id }).from(oneTimeSecrets).where(isIt)).length > 0
+  );
 }
 
 const PURGED_AT_ONCE = 500;

@@ -3,12 +3,12 @@ import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
 import { type Db, prepared } from "../../db/db.ts";
 import { ALL } from "../../db/limits/limits.ts";
 import { users } from "../../db/schema.ts";
-import type { Spending } from "../../kit/limits.ts";
+import type { Ledger, Spending } from "../../kit/limits.ts";
 import { hashPassword, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { endOpenLinks, forgotPage } from "../one-time/one-time.ts";
+import { endAccountLinks, forgotPage } from "../one-time/one-time.ts";
 import { endSessionsOf, type Which } from "../sessions/sessions.ts";
 import { identifierKeyOf, userColumns } from "../users/users.ts";
 
@@ -57,17 +57,29 @@ export async function confirm(
 }
 
 /** Answers the hash that the password was verified against. */
-async function verify(
+function verify(
   ctx: Pick<Ctx, "db" | "hashing" | "limits">,
   { user, session, origin }: SignedIn,
   password: string,
 ): Promise<string> {
-  ctx.hashing.knock();
   // Whoever holds somebody's access token guesses no faster than who comes to the front door.
   const spendings: Spending[] = [{ limit: "login", who: `${user.id} ${session.id}` }];
-  return ctx.limits.attempt(origin, spendings, async () => {
+  return verifyOwn(ctx, origin, { userId: user.id, password, spendings });
+}
+
+/**
+ * Verifies the password of an account that is found already, and answers the hash that it was verified against. Throws
+ * `invalid_credentials`, `too_many_requests`, `busy`.
+ */
+export function verifyOwn(
+  ctx: Pick<Ctx, "db" | "hashing" | "limits">,
+  ledger: Ledger | undefined,
+  { userId, password, spendings }: { userId: string; password: string; spendings: Spending[] },
+): Promise<string> {
+  ctx.hashing.knock();
+  return ctx.limits.attempt(ledger, spendings, async () => {
     // By id: a name may have become somebody else's since the account was read.
-    const hash = await findPasswordHash(ctx, user.id);
+    const hash = await findPasswordHash(ctx, userId);
     if (!(await verifyPassword(ctx.hashing, { password, hash })) || !hash)
       throw new Problem("invalid_credentials");
     return hash;
@@ -107,13 +119,22 @@ async function store(
   const isAsVerified = verified === undefined ? undefined : eq(users.passwordHash, verified);
   await ctx.db.transaction(async (tx) => {
     const isIt = and(eq(users.id, userId), isAsVerified);
-    const locked = await tx.select({ id: users.id }).from(users).where(isIt).for("update");
+    const locked = await tx.select({ id: users.id }).from(users).where(isIt).for("no key update");
     if (locked.length === 0)
       throw new Problem(verified === undefined ? "not_found" : "invalid_credentials");
     const within = { ...ctx, db: tx };
     await replaceHash(within, actor, { userId, passwordHash, which });
-    await enqueueMail(within, { kind: "password_changed", to: user, link: forgotPage(ctx) });
+    await tellOfNewPassword(within, user);
   });
+}
+
+/** An address that was never proven may be a stranger's, who has nothing to do with it. */
+export async function tellOfNewPassword(
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
+  user: User,
+): Promise<void> {
+  if (!user.emailVerified) return;
+  await enqueueMail(ctx, { kind: "password_changed", to: user, link: forgotPage(ctx) });
 }
 
 /** Sets another hash in the caller's transaction, and ends sessions of the account, all of them or `which`, and links that were mailed. */
@@ -122,11 +143,17 @@ export async function replaceHash(
   actor: Actor,
   { userId, passwordHash, which }: { userId: string; passwordHash: string; which: Which },
 ): Promise<void> {
-  const set = { passwordHash, updatedAt: ctx.now() };
-  await ctx.db.update(users).set(set).where(eq(users.id, userId));
+  const now = ctx.now();
+  // Before everything that waits for somebody else's rows: a job that holds those waits for nothing of this account.
+  await endAccountLinks(ctx, userId);
+  // Where all sessions end, whoever signed in before may have been somebody else, and is known no more.
+  const known = which === "all" ? { devicesKnownSince: now } : {};
+  await ctx.db
+    .update(users)
+    .set({ passwordHash, updatedAt: now, ...known })
+    .where(eq(users.id, userId));
   await record(ctx, actor, { type: "password.changed", subjectId: userId, data: {} });
   await endSessionsOf(ctx, actor, { userId, which });
-  await endOpenLinks(ctx, userId);
   // Who guessed at the old one keeps nobody away from the new one.
   await ctx.limits.giveBack(ctx.db, [
     { limit: "login-account", who: userId, count: ALL },
@@ -178,6 +205,13 @@ export async function holdVerified(
   if (!still) throw new Problem("invalid_credentials");
   if (upgraded) await tx.update(users).set({ passwordHash: upgraded }).where(eq(users.id, id));
 }
+
+/** Finds whom an e-mail address names; a text without @ names nobody. */
+export const findByEmail = async (
+  ctx: Pick<Ctx, "db">,
+  email: string,
+): Promise<Credentials | undefined> =>
+  email.includes("@") ? findCredentials(ctx, email) : undefined;
 
 /** Finds whom an e-mail address or a username names; a username has no `@`, so none is ever both. */
 export async function findCredentials(

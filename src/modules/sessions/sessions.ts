@@ -143,7 +143,7 @@ async function endIfReused(
     const [to] = await tx
       .select({ email: users.email, locale: users.locale })
       .from(users)
-      .where(eq(users.id, session.userId));
+      .where(and(eq(users.id, session.userId), users.emailVerified));
     if (to) await enqueueMail(within, { kind: "reuse_detected", to, link: forgotPage(ctx) });
   });
 }

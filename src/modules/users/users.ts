@@ -1,16 +1,11 @@
-import { and, eq, getTableColumns, inArray, not, sql } from "drizzle-orm";
+import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
-import { hashPassword, type PasswordRules, readPassword } from "../../kit/password.ts";
-import { accept, type FieldProblem, fieldProblem, Problem } from "../../kit/problem.ts";
-import { readStoredHash } from "../../kit/stored-hash.ts";
-import { record } from "../events/events.ts";
-import { enqueueMail } from "../mail/mail.ts";
-import { sendLink } from "../one-time/one-time.ts";
-import { endSessionsOf } from "../sessions/sessions.ts";
 import {
+  type ChosenName,
   emailKeyOf,
+  heldBack,
   localPartOf,
   readEmail,
   readFullName,
@@ -18,8 +13,16 @@ import {
   readUsername,
   usernameKeyOf,
   usernamesFrom,
-} from "./names.ts";
-import { type ChosenName, claimUsername, heldBack, withFreeName } from "./usernames.ts";
+  withFreeName,
+} from "../../kit/names.ts";
+import { hashPassword, type PasswordRules, readPassword } from "../../kit/password.ts";
+import { accept, type FieldProblem, fieldProblem, Problem } from "../../kit/problem.ts";
+import { readStoredHash } from "../../kit/stored-hash.ts";
+import { record } from "../events/events.ts";
+import { enqueueMail } from "../mail/mail.ts";
+import { endAccountLinks, sendLink } from "../one-time/one-time.ts";
+import { endSessionsOf } from "../sessions/sessions.ts";
+import { lockIfActive, refuseLastSuperuser } from "./locks.ts";
 
 const { passwordHash, emailKey, usernameKey, wantedUsername, ...columns } = getTableColumns(users);
 /** What everyone may handle of an account. */
@@ -175,7 +178,7 @@ export async function updateUser(
   };
   return transact(ctx.db, async (tx) => {
     if (isActive === false || isSuperuser === false) await refuseLastSuperuser(tx, id);
-    const isSwitchedOff = isActive === false && (await isActiveNow(tx, id));
+    const isSwitchedOff = isActive === false && (await lockIfActive(tx, id));
     const [user] = await tx.update(users).set(set).where(isAt(id, versions)).returning(columns);
     if (!user) throw await missing(tx, id);
     const within = { ...ctx, db: tx };
@@ -183,16 +186,14 @@ export async function updateUser(
       .filter(([key]) => changes[key as keyof UserChanges] !== undefined)
       .map(([, name]) => name);
     await record(within, actor, { type: "user.updated", subjectId: id, data: { fields } });
-    if (isActive === false) await endSessionsOf(within, actor, { userId: id, which: "all" });
+    if (isActive === false) {
+      await endSessionsOf(within, actor, { userId: id, which: "all" });
+      await endAccountLinks(within, id);
+    }
     if (isSwitchedOff) await enqueueMail(within, { kind: "account_deactivated", to: user });
     return user;
   });
 }
-
-const isActiveNow = async (tx: Db, id: string): Promise<boolean> => {
-  const active = and(eq(users.id, id), users.isActive);
-  return (await tx.select({ id: users.id }).from(users).where(active).for("update")).length > 0;
-};
 
 /** An account; where `versions` are given, only while it was last changed at one of them. */
 interface Target {
@@ -226,17 +227,6 @@ export async function deleteUser(
   });
 }
 
-/** Locks every active superuser, so that two of them who demote each other at once do not both succeed. */
-async function refuseLastSuperuser(tx: Db, id: string): Promise<void> {
-  const active = await tx
-    .select({ id: users.id })
-    .from(users)
-    .where(sql`${users.isSuperuser} and ${users.isActive}`)
-    .orderBy(users.id)
-    .for("update");
-  if (active.length === 1 && active[0]?.id === id) throw new Problem("last_superuser");
-}
-
 const byId = prepared((db) =>
   db
     .select(columns)
@@ -254,38 +244,6 @@ export async function getUser(ctx: Pick<Ctx, "db">, _actor: Actor, id: string): 
   const user = await findUser(ctx, id);
   if (!user) throw new Problem("not_found");
   return user;
-}
-
-/** Takes the address of an account for proven, in the caller's transaction; a username that was held back is its own now. */
-export async function markVerified(
-  ctx: Pick<Ctx, "db" | "now">,
-  actor: Actor,
-  id: string,
-): Promise<void> {
-  const set = { emailVerified: true, updatedAt: ctx.now() };
-  const [changed] = await ctx.db
-    .update(users)
-    .set(set)
-    .where(and(eq(users.id, id), not(users.emailVerified)))
-    .returning({ wanted: users.wantedUsername });
-  if (!changed) return;
-  if (changed.wanted !== null) await claimUsername(ctx.db, id, changed.wanted);
-  await record(ctx, actor, { type: "email.verified", subjectId: id, data: {} });
-}
-
-/** Reads an address. Throws `invalid_request`. */
-export const acceptEmail = (email: string) => accept({ email: readEmail(email) }).email;
-
-/** Gives an account another address, not proven yet, in the caller's transaction. Throws `email_taken`. */
-export async function changeEmail(
-  ctx: Pick<Ctx, "db" | "now">,
-  actor: Actor,
-  { id, email, type }: { id: string; email: string; type: "email.changed" | "email.restored" },
-): Promise<void> {
-  const { shown, key } = acceptEmail(email);
-  const set = { email: shown, emailKey: key, emailVerified: false, updatedAt: ctx.now() };
-  await transact(ctx.db, (tx) => tx.update(users).set(set).where(eq(users.id, id)));
-  await record(ctx, actor, { type, subjectId: id, data: {} });
 }
 
 /** One key for all spellings of an e-mail address or a username. */

@@ -4,17 +4,19 @@ import { compareWithEarlier } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { forgotPage } from "../one-time/one-time.ts";
 import { type Continuation, startSession } from "../sessions/sessions.ts";
+import type { KnownDevice } from "./attempt.ts";
 
 /**
  * Starts a session in the caller's transaction, for somebody who has just proved who they are. Where the client is not known by
- * a device token, and nobody has signed in to the account from there before, its owner is told.
+ * a device token, and nobody has signed in to the account from there before, its owner is told; not at an address that was never
+ * proven, which may be a stranger's.
  */
 export async function beginSession(
   ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
   actor: Stranger,
-  { user, isKnown }: { user: User; isKnown: boolean },
+  { user, device }: { user: User; device: KnownDevice | undefined },
 ): Promise<Continuation> {
-  if (!isKnown) await tellOfNewDevice(ctx, actor, user);
+  if (!device && user.emailVerified) await tellOfNewDevice(ctx, actor, user);
   return startSession(ctx, actor, user.id);
 }
 
@@ -23,7 +25,8 @@ async function tellOfNewDevice(
   actor: Stranger,
   user: User,
 ): Promise<void> {
-  const about = { type: "session.started", subjectId: user.id } as const;
+  const { id: subjectId, devicesKnownSince: since } = user;
+  const about = { type: "session.started", subjectId, since } as const;
   const { isFirst, isFromThere } = await compareWithEarlier(ctx, actor, about);
   if (isFirst || isFromThere) return;
   const details = {

@@ -1,6 +1,6 @@
 import { domainToASCII } from "node:url";
-import { fold } from "../../kit/fold.ts";
-import { type FieldProblem, fieldProblem } from "../../kit/problem.ts";
+import { fold } from "./fold.ts";
+import { type FieldProblem, fieldProblem, Problem } from "./problem.ts";
 
 /** A name as its owner wrote it, and the key by which two spellings of it are one. */
 export interface Name {
@@ -111,4 +111,31 @@ export function readFullName(text: string): string | FieldProblem {
     "too_long",
     `may have at most ${FULL_NAME_MAX_LENGTH} characters`,
   );
+}
+
+/** A username to be taken now, and the one that its owner gets when the address is proven. */
+export interface ChosenName extends Name {
+  wanted?: string;
+}
+
+/** Tries names until one is free: who chose none is not refused because somebody else has it. Throws `username_taken`. */
+export async function withFreeName<T>(
+  names: Iterable<ChosenName>,
+  take: (name: ChosenName) => Promise<T>,
+): Promise<T> {
+  for (const name of names)
+    try {
+      return await take(name);
+    } catch (error) {
+      if (!(error instanceof Problem) || error.code !== "username_taken") throw error;
+    }
+  throw new Problem("username_taken");
+}
+
+/**
+ * Names that say nothing, in place of the one that is wanted. Whoever registers somebody's address with a username, and then looks
+ * whether that is taken, would learn whether the address was new (CWE-204).
+ */
+export function* heldBack(wanted: Iterable<Name>): Generator<ChosenName, undefined> {
+  for (const { shown } of wanted) yield { ...namelessUsername(), wanted: shown };
 }

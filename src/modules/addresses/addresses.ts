@@ -1,0 +1,134 @@
+import { and, eq, inArray, isNotNull, lt, ne, not, sql } from "drizzle-orm";
+import type { Actor, Ctx, User } from "../../ctx.ts";
+import { type Db, transact } from "../../db/db.ts";
+import { users } from "../../db/schema.ts";
+import {
+  localPartOf,
+  readEmail,
+  usernameKeyOf,
+  usernamesFrom,
+  withFreeName,
+} from "../../kit/names.ts";
+import { accept } from "../../kit/problem.ts";
+import { record } from "../events/events.ts";
+
+/** Takes the address of an account for proven, in the caller's transaction; a username that was held back is its own now. */
+export async function markVerified(
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
+  id: string,
+): Promise<void> {
+  const set = { emailVerified: true, updatedAt: ctx.now() };
+  const [changed] = await ctx.db
+    .update(users)
+    .set(set)
+    .where(and(eq(users.id, id), not(users.emailVerified)))
+    .returning({ wanted: users.wantedUsername });
+  if (!changed) return;
+  if (changed.wanted !== null) await claimUsername(ctx.db, id, changed.wanted);
+  await record(ctx, actor, { type: "email.verified", subjectId: id, data: {} });
+}
+
+/** Gives an account the username that it was to have, or one like it where somebody has that by now. */
+async function claimUsername(db: Db, id: string, wanted: string): Promise<void> {
+  const first = { shown: wanted, key: usernameKeyOf(wanted) };
+  await withFreeName([first, ...usernamesFrom(wanted)], ({ shown, key }) =>
+    transact(db, (tx) =>
+      tx
+        .update(users)
+        .set({ username: shown, usernameKey: key, wantedUsername: null })
+        .where(eq(users.id, id)),
+    ),
+  );
+}
+
+/** Reads an address. Throws `invalid_request`. */
+export const acceptEmail = (email: string) => accept({ email: readEmail(email) }).email;
+
+/**
+ * Gives an account another address, not proven yet, in the caller's transaction. Another account that has it and never proved it
+ * gives way: whoever wants to keep somebody from an address would only have to register it. Throws `email_taken`.
+ */
+export async function changeEmail(
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Actor,
+  { id, email, type }: { id: string; email: string; type: "email.changed" | "email.restored" },
+): Promise<void> {
+  const { shown, key } = acceptEmail(email);
+  const isSquatted = and(eq(users.emailKey, key), not(users.emailVerified), ne(users.id, id));
+  const gone = sql<string>`'user-' || ${users.id} || '@displaced.invalid'`;
+  const displaced = await ctx.db
+    .update(users)
+    .set({ email: gone, emailKey: gone, updatedAt: ctx.now() })
+    .where(isSquatted)
+    .returning({ id: users.id });
+  for (const { id: subjectId } of displaced)
+    await record(ctx, actor, { type: "email.changed", subjectId, data: {} });
+  const set = { email: shown, emailKey: key, emailVerified: false, updatedAt: ctx.now() };
+  await transact(ctx.db, (tx) => tx.update(users).set(set).where(eq(users.id, id)));
+  await record(ctx, actor, { type, subjectId: id, data: {} });
+}
+
+/** What somebody said who registers an address that nobody has proven yet: the last one counts. */
+export interface Registration {
+  passwordHash: string;
+  username?: string | undefined;
+  fullName?: string | null | undefined;
+  locale?: string | null | undefined;
+}
+
+/**
+ * Puts a registration in the place of an earlier one, in the caller's transaction, and says whether it did: not where somebody may
+ * have signed in to the account, because it was made while addresses need not be proven first.
+ */
+export async function registerAnew(
+  ctx: Pick<Ctx, "db" | "now">,
+  user: User,
+  { passwordHash, username, fullName = null, locale = null }: Registration,
+): Promise<boolean> {
+  const wantedUsername = username ?? derivedFrom(user.email);
+  const set = { passwordHash, wantedUsername, fullName, locale, updatedAt: ctx.now() };
+  const isIt = and(eq(users.id, user.id), isNeverProven);
+  const changed = await ctx.db.update(users).set(set).where(isIt).returning({ id: users.id });
+  return changed.length > 0;
+}
+
+/** Registered where addresses must be proven first, and not proven: nobody has ever signed in. */
+const isNeverProven = and(isNotNull(users.wantedUsername), not(users.emailVerified));
+const derivedFrom = (email: string) => usernamesFrom(localPartOf(email)).next().value?.shown;
+
+/** Drops what whoever registered said of themselves, in the caller's transaction: the owner of the address need not be who that was. */
+export async function forgetRegistration(
+  ctx: Pick<Ctx, "db" | "now">,
+  { id, email }: User,
+): Promise<void> {
+  const wantedUsername = derivedFrom(email);
+  const set = { fullName: null, locale: null, wantedUsername, updatedAt: ctx.now() };
+  await ctx.db
+    .update(users)
+    .set(set)
+    .where(and(eq(users.id, id), isNeverProven));
+}
+
+const UNPROVEN_MS = 7 * 86_400_000;
+const PURGED_AT_ONCE = 500;
+
+/** Removes accounts that nobody could ever sign in to, a week after the last registration of the address. Answers how many. */
+export async function purgeUnproven(ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> {
+  if (ctx.config.requireEmailVerification === "off") return 0;
+  const isOld = lt(users.updatedAt, new Date(ctx.now().getTime() - UNPROVEN_MS));
+  return ctx.db.transaction(async (tx) => {
+    const old = tx
+      .select({ id: users.id })
+      .from(users)
+      .where(and(isNeverProven, isOld))
+      .limit(PURGED_AT_ONCE)
+      .for("update", { skipLocked: true });
+    const purged = await tx.delete(users).where(inArray(users.id, old)).returning({ id: users.id });
+    const deleted = purged.map(({ id }) => ({
+      ...{ type: "user.deleted" as const, subjectId: id, data: {} },
+    }));
+    if (deleted.length > 0) await record({ ...ctx, db: tx }, { kind: "operator" }, deleted);
+    return purged.length;
+  });
+}

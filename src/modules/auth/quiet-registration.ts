@@ -1,0 +1,75 @@
+import type { Ctx, Stranger } from "../../ctx.ts";
+import { hashPassword } from "../../kit/password.ts";
+import { Problem } from "../../kit/problem.ts";
+import { registerAnew } from "../addresses/addresses.ts";
+import { enqueueMail } from "../mail/mail.ts";
+import { forgotPage, keepAttempt, sendLink, wasAttempted } from "../one-time/one-time.ts";
+import { findByEmail } from "../passwords/passwords.ts";
+import { createUser, identifierKeyOf, type NewUser, readNewUser } from "../users/users.ts";
+import { mailSpending } from "./links.ts";
+
+/** What somebody says who registers. */
+export type RegistrationInput = Omit<NewUser, "isSuperuser" | "password" | "verification"> & {
+  password: string;
+};
+type Registrar = Pick<
+  Ctx,
+  "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now"
+>;
+
+/**
+ * Registers so that nobody learns who has an account: whatever is so, the password is hashed first, a few statements follow, and a
+ * mail goes to the address. Throws `invalid_request`, `too_many_requests`, `busy`.
+ */
+export async function registerQuietly(
+  ctx: Registrar,
+  actor: Stranger,
+  input: RegistrationInput,
+): Promise<undefined> {
+  const { email } = readNewUser(ctx, input);
+  // A mail for each, whoever asks for it; what does not fit has cost none.
+  await ctx.limits.spend(actor.origin, [mailSpending("verify_email", email.key)]);
+  const passwordHash = await hashPassword(ctx.hashing, input.password);
+  try {
+    const password = { hash: passwordHash };
+    await createUser(ctx, actor, { ...input, password, verification: "required" });
+  } catch (error) {
+    if (!(error instanceof Problem) || error.code !== "email_taken") throw error;
+    await answerOwner(ctx, { ...input, passwordHash });
+  }
+}
+
+/** To whoever did not prove the address yet the link goes again; whoever did is told that there is an account. */
+async function answerOwner(
+  ctx: Registrar,
+  input: RegistrationInput & { passwordHash: string },
+): Promise<void> {
+  const user = await findByEmail(ctx, input.email);
+  if (!user) return;
+  await ctx.db.transaction(async (tx) => {
+    const within = { ...ctx, db: tx };
+    const isTheirs = await registerAnew(within, user, input);
+    if (!isTheirs) await keepAttempt(within, user.id, attemptOf(input));
+    if (!user.isActive) return;
+    const told = { kind: "registration_attempt", to: user, link: forgotPage(ctx) } as const;
+    if (user.emailVerified) await enqueueMail(within, told);
+    else await sendLink(within, { purpose: "verify_email", user });
+  });
+}
+
+const attemptOf = ({ email, password }: Pick<RegistrationInput, "email" | "password">) => ({
+  email: identifierKeyOf(email),
+  password,
+});
+
+/**
+ * Whether somebody has registered an account's address with this password: then a sign-in is told that the address is to be proven, as it
+ * is where that registration made an account. Asked for every sign-in, so that none takes longer than others.
+ */
+export async function waitsForProof(
+  ctx: Pick<Ctx, "config" | "db" | "fingerprint">,
+  { username, password }: { username: string; password: string },
+): Promise<boolean> {
+  if (ctx.config.requireEmailVerification === "off") return false;
+  return wasAttempted(ctx, attemptOf({ email: username, password }));
+}

@@ -1,0 +1,106 @@
+import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
+import type { Spending } from "../../kit/limits.ts";
+import { NO_PASSWORD } from "../../kit/password.ts";
+import { Problem } from "../../kit/problem.ts";
+import { forgetRegistration, markVerified } from "../addresses/addresses.ts";
+import { endLinks, redeemLink } from "../one-time/one-time.ts";
+import { replaceHash, verifyOwn } from "../passwords/passwords.ts";
+import { takeAddress } from "./address.ts";
+import { failuresOf, succeed } from "./attempt.ts";
+import { openLink } from "./links.ts";
+
+export interface Verification {
+  token: string;
+  password?: string | undefined;
+  /** Who is signed in where the link was opened. */
+  holder?: SignedIn | undefined;
+}
+
+/** The links by which an address is proven: that of a new account, or the next one of an account. */
+export const verifications = ["verify_email", "change_email"] as const;
+
+/**
+ * Takes an address for proven. Whoever registered it may be somebody else, who knows the password (pre-hijacking; Sudhodanan
+ * and Paverd, 2022): so the link alone drops that password and ends every session, and the owner sets another one by a reset.
+ * Whoever shows the password, or is signed in to the account, keeps both. A new address of an account is taken only by them.
+ * Throws `invalid_link`, `invalid_credentials`, `email_taken`, `too_many_requests`, `busy`.
+ */
+export async function verifyEmail(
+  ctx: Pick<
+    Ctx,
+    "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now" | "principals"
+  >,
+  actor: Stranger,
+  { token, password, holder }: Verification,
+): Promise<void> {
+  const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
+  if (password !== undefined) await verifyByLink(ctx, actor, { user, password });
+  const isTheirs = password !== undefined || holder?.user.id === user.id;
+  const isChange = link.purpose === "change_email";
+  if (isChange && !isTheirs) throw new Problem("invalid_credentials");
+  await ctx.db.transaction(async (tx) => {
+    const within = { ...ctx, db: tx };
+    await redeemLink(within, link);
+    if (isChange) await takeAddress(within, actor, { link, user });
+    else if (isTheirs) await prove(within, actor, user);
+    else await proveByMailAlone(within, actor, user);
+  });
+  ctx.principals.forget(user.id);
+}
+
+/** A link that went astray is no way to guess at the password: each try counts as at the front door, too. */
+async function verifyByLink(
+  ctx: Pick<Ctx, "db" | "hashing" | "limits">,
+  { origin }: Stranger,
+  { user, password }: { user: User; password: string },
+): Promise<void> {
+  const own: Spending = { limit: "login", who: `${user.id} by link` };
+  const spendings = [own, ...failuresOf(user.id)];
+  await verifyOwn(ctx, origin, { userId: user.id, password, spendings });
+  await succeed(ctx, user.id, { device: undefined });
+}
+
+/**
+ * Says that it was not oneself: nobody can sign in any more to an account that was registered, and the address is not taken
+ * for proven; one that an account wants stays without it. Throws `invalid_link`, `too_many_requests`.
+ */
+export async function disown(
+  ctx: Pick<Ctx, "db" | "limits" | "now" | "principals">,
+  actor: Stranger,
+  token: string,
+): Promise<void> {
+  const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
+  await ctx.db.transaction(async (tx) => {
+    const within = { ...ctx, db: tx };
+    await redeemLink(within, link);
+    if (link.purpose === "verify_email") await dropPassword(within, actor, user);
+  });
+  ctx.principals.forget(user.id);
+}
+
+type Transaction = Pick<Ctx, "db" | "limits" | "now">;
+
+/** The address is proven, in the caller's transaction, by somebody who has the account. */
+export async function prove(ctx: Transaction, actor: Stranger, { id }: User): Promise<void> {
+  await markVerified(ctx, actor, id);
+  await endLinks(ctx, id, "verify_email");
+}
+
+/**
+ * The address is proven, in the caller's transaction, by whoever reads its mail, and who need not be who registered it: where it was not
+ * proven before, nothing of theirs is good any more.
+ */
+export async function proveByMailAlone(
+  ctx: Transaction,
+  actor: Stranger,
+  user: User,
+): Promise<void> {
+  if (!user.emailVerified) {
+    await dropPassword(ctx, actor, user);
+    await forgetRegistration(ctx, user);
+  }
+  await prove(ctx, actor, user);
+}
+
+const dropPassword = (ctx: Transaction, actor: Stranger, { id: userId }: User): Promise<void> =>
+  replaceHash(ctx, actor, { userId, passwordHash: NO_PASSWORD, which: "all" });
