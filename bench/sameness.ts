@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { createDatabase } from "./database.ts";
 import { other, registerPeople, signIn, superuser, user } from "./people.ts";
 import type { Effort } from "./requests.ts";
@@ -13,6 +14,10 @@ interface Trial {
   what: string;
   path: string;
   kinds: Record<string, (sample: number) => object>;
+  /** What has to be so before each sample. */
+  prepare?: (bunker: Server, sample: number) => Promise<unknown>;
+  /** How much less often than others it is tried. */
+  rarity?: number;
 }
 
 const wrong = { password: "not the password at all" };
@@ -44,6 +49,24 @@ const registrations: Trial = {
   },
 };
 
+const CODE_TRIES = 5;
+const JOB_MS = 1_500;
+const codes: Trial = {
+  what: "a wrong code",
+  path: "email-code/verify",
+  kinds: {
+    "an account that has one": () => ({ email: user.email, code: "000000" }),
+    nobody: (sample) => ({ email: `nobody-${sample}@bench.example.org`, code: "000000" }),
+  },
+  // A code is looked at five times; a job mails another one.
+  prepare: async (bunker, sample) => {
+    if (sample % CODE_TRIES > 0) return;
+    await ask(bunker, "email-code", { email: user.email });
+    await sleep(JOB_MS);
+  },
+  rarity: 3,
+};
+
 /** Answers that must not tell who has an account, in turns: their times, statuses, headers and bodies. */
 export async function measureSameness(
   stage: Stage,
@@ -68,6 +91,7 @@ export async function measureSameness(
     byMail("a forgotten password", "password/forgot"),
     byMail("a link to prove an address", "email/verify/resend"),
     byMail("a mail to sign in by", "email-code"),
+    codes,
   ])
     lines.push(...(await compare(open, trial, samples)));
   await stop(open.program);
@@ -82,12 +106,14 @@ async function compare(bunker: Server, trial: Trial, samples: number): Promise<L
   const names = Object.keys(trial.kinds);
   const times = new Map<string, number[]>(names.map((name) => [name, []]));
   const answers = new Set<string>();
-  for (let sample = 0; sample <= samples; sample += 1)
+  for (let sample = 0; sample <= samples / (trial.rarity ?? 1); sample += 1) {
+    await trial.prepare?.(bunker, sample);
     for (const [name, bodyOf] of Object.entries(trial.kinds)) {
       const { milliseconds, answer } = await ask(bunker, trial.path, bodyOf(sample));
       answers.add(answer);
       if (sample > 0) times.get(name)?.push(milliseconds);
     }
+  }
   const [first = "", ...others] = names;
   const yardstick = times.get(first) ?? [];
   return others.map((name) => {
@@ -95,7 +121,7 @@ async function compare(bunker: Server, trial: Trial, samples: number): Promise<L
     const apart = Math.abs(median(these) / median(yardstick) - 1);
     const chance = chanceOfSame(these, yardstick);
     return {
-      what: `${trial.what}, ${name}, beside ${first}: medians apart; chance that so much comes of nothing`,
+      what: `${trial.what}, ${name}, beside ${first}: medians apart; p (Mann and Whitney)`,
       measured: `${(apart * 100).toFixed(1)} % of ${median(yardstick).toFixed(1)} ms; p = ${chance.toFixed(2)}; ${answers.size} kind of answer`,
       must: `≤ ${APART_MOST * 100} %, 1 kind`,
       isKept: apart <= APART_MOST && answers.size === 1,

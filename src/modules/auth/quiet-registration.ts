@@ -1,4 +1,4 @@
-import type { Ctx, Stranger } from "../../ctx.ts";
+import type { Ctx, Stranger, User } from "../../ctx.ts";
 import { hashPassword } from "../../kit/password.ts";
 import { Problem } from "../../kit/problem.ts";
 import { registerAnew } from "../addresses/addresses.ts";
@@ -18,7 +18,7 @@ type Registrar = Pick<
 >;
 
 /**
- * Registers so that nobody learns who has an account: whatever is so, the password is hashed first, a few statements follow, and a
+ * Registers so that nobody learns who has an account: whatever is so, the password is hashed, about as many statements follow, and a
  * mail goes to the address. Throws `invalid_request`, `too_many_requests`, `busy`.
  */
 export async function registerQuietly(
@@ -30,22 +30,23 @@ export async function registerQuietly(
   // A mail for each, whoever asks for it; what does not fit has cost none.
   await ctx.limits.spend(actor.origin, [mailSpending("verify_email", email.key)]);
   const passwordHash = await hashPassword(ctx.hashing, input.password);
+  const owner = await findByEmail(ctx, input.email);
+  if (owner) return answerOwner(ctx, owner, { ...input, passwordHash });
   try {
     const password = { hash: passwordHash };
     await createUser(ctx, actor, { ...input, password, verification: "required" });
   } catch (error) {
+    // Somebody registered it in this very moment: a mail is on its way already.
     if (!(error instanceof Problem) || error.code !== "email_taken") throw error;
-    await answerOwner(ctx, { ...input, passwordHash });
   }
 }
 
 /** To whoever did not prove the address yet the link goes again; whoever did is told that there is an account. */
 async function answerOwner(
   ctx: Registrar,
+  user: User,
   input: RegistrationInput & { passwordHash: string },
-): Promise<void> {
-  const user = await findByEmail(ctx, input.email);
-  if (!user) return;
+): Promise<undefined> {
   await ctx.db.transaction(async (tx) => {
     const within = { ...ctx, db: tx };
     const isTheirs = await registerAnew(within, user, input);
