@@ -24,6 +24,8 @@ async function tour(run: Run): Promise<void> {
   const env = { ...run.env, PORT: String(await freePort()) };
   const first = await serve({ ...run, env, cwd });
   const ada = client(first.url);
+  // It answers a moment before it says so.
+  for (let at = 0; at < 100 && !first.said.out.includes("Try "); at += 1) await sleep(20);
   expect(first.said.out).toContain("/docs");
   expect(first.said.out).toContain("users promote");
   expect((await ada.register("ada@example.com", PASSWORD)).status).toBe(201);
