@@ -47,7 +47,8 @@ export function readEmail(text: string): Name | FieldProblem {
     local.normalize("NFKC") === local.normalize("NFC") &&
     !NOT_OF_DOMAIN.test(split(shown)?.domain ?? "") &&
     Buffer.byteLength(local) <= LOCAL_PART_MAX_BYTES &&
-    DOMAIN.test(split(key)?.domain ?? "");
+    DOMAIN.test(split(key)?.domain ?? "") &&
+    !key.endsWith(".invalid");
   if (!isAddress) return fieldProblem("/email", "wrong_format", "is not an e-mail address");
   if (shown.length > EMAIL_MAX_LENGTH || key.length > EMAIL_MAX_LENGTH)
     return fieldProblem("/email", "too_long", `may have at most ${EMAIL_MAX_LENGTH} characters`);

@@ -81,11 +81,22 @@ describe("another address", () => {
   });
 
   test("that somebody registered without ever proving it is the account's of whoever proves it", async () => {
-    const { person, move, arrive, mails, logIn } = await adasTown();
+    const { person, move, send, tokenFor, mails, logIn, anyone } = await adasTown();
     const squatter = await person("bob@example.com");
     await move("bob@example.com");
     expect((await mails())[0]).toBe("change_email bob@example.com");
-    expect((await arrive("bob@example.com")).status).toBe(204);
+    const token = await tokenFor("bob@example.com", "change_email");
+    const proven = await send("POST", "/api/v1/auth/email/verify", {
+      headers: { "content-type": "application/json", "user-agent": "Bob's browser" },
+      body: JSON.stringify({ token, password: PASSWORD }),
+    });
+    expect(proven.status).toBe(204);
+    const events = (await squatter.get("/users/me/events")).body;
+    expect(events[0]).toMatchObject({ type: "email.changed", address: null, user_agent: null });
+    const taken = (await squatter.get("/users/me")).body.email;
+    expect((await anyone.post("/auth/register", { email: taken, password: PASSWORD })).status).toBe(
+      422,
+    );
     // Nothing of theirs is lost but the address.
     expect((await squatter.get("/users/me")).body.email).toMatch(/^user-.+@displaced\.invalid$/);
     expect([await logIn(PASSWORD, "bob"), await logIn(PASSWORD, "ada")]).toEqual([200, 200]);

@@ -151,12 +151,16 @@ test("what is wrong in a folder of words is found before a mail needs it", () =>
   writeFileSync(join(folder, "de.json"), "{ broken");
   writeFileSync(join(folder, "en.json"), '{"tset":{},"test":{"lines":"text","subjekt":"x"}}');
   writeFileSync(join(folder, "frame.html"), "<p>{subject}</p>");
+  writeFileSync(join(folder, "fr.json"), "null");
+  writeFileSync(join(folder, "it.json"), '{"test":null}');
   expect(faultsIn(folder).sort()).toEqual([
     "de.json is not JSON",
     'en.json has "tset", which is no kind of mail',
     'en.json: "test.lines" is not as in en.json',
     'en.json: "test.subjekt" is not as in en.json',
+    "fr.json is not an object",
     "frame.html has no {content}",
+    'it.json has "test", which is no kind of mail',
   ]);
 });
 

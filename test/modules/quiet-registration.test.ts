@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { Problem } from "../../src/kit/problem.ts";
 import { purgeUnproven } from "../../src/modules/addresses/addresses.ts";
 import { NEW, town } from "../support/town.ts";
 import type { Answer } from "../support/world.ts";
@@ -151,6 +152,77 @@ test("of several registrations that nobody has proven the last one counts", asyn
   expect((await verify({ token, password: NEW })).status).toBe(204);
   const login = await anyone.post("/auth/login", { username: "second", password: NEW });
   expect(login.status).toBe(200);
+});
+
+test("a registration that comes in between is not proven by the password of the one before", async () => {
+  const { register, tokenFor, verify, anyone, ctx } = await carefulTown();
+  await register("ada@example.com");
+  const token = await tokenFor("ada@example.com", "verify_email");
+  const { hashing } = ctx;
+  let isFirst = true;
+  const pass = async <T>(work: () => Promise<T>): Promise<T> => {
+    const done = await hashing.pass(work);
+    if (isFirst) {
+      isFirst = false;
+      await register("ada@example.com", { password: NEW });
+    }
+    return done;
+  };
+  Object.assign(ctx, { hashing: { ...hashing, pass } });
+  expect((await verify({ token, password: PASSWORD })).body.code).toBe("invalid_credentials");
+  const logIn = (password: string) =>
+    anyone.post("/auth/login", { username: "ada@example.com", password });
+  expect((await logIn(NEW)).body.code).toBe("email_not_verified");
+});
+
+test("an account that somebody uses is neither registered anew nor removed, whatever was switched meanwhile", async () => {
+  const { register, anyone, pass, ctx, logIn, as, sql, superuser } = await carefulTown();
+  const turn = (requireEmailVerification: "on" | "off") =>
+    Object.assign(ctx, { config: { ...ctx.config, requireEmailVerification } });
+  await register("ada@example.com");
+  await register("boss@example.com", { username: "boss" });
+  turn("off");
+  const root = await superuser();
+  const { body } = await anyone.post("/auth/login", {
+    ...{ username: "ada@example.com", password: PASSWORD },
+  });
+  expect((await as(body.access_token).get("/users/me")).body.username).toBe("ada");
+  const [boss] = await sql`select id from users where email = 'boss@example.com'`;
+  await root.patch(`/users/${boss?.["id"]}`, { is_superuser: true });
+  turn("on");
+  await register("ada@example.com", { password: NEW });
+  await register("boss@example.com", { password: NEW });
+  pass(8 * DAY_MS);
+  expect(await purgeUnproven(ctx)).toBe(0);
+  turn("off");
+  expect([
+    await logIn(PASSWORD, "ada"),
+    await logIn(NEW, "ada"),
+    await logIn(PASSWORD, "boss@example.com"),
+    await logIn(NEW, "boss@example.com"),
+  ]).toEqual([200, 401, 200, 401]);
+});
+
+test("what is written oddly is read the same for every address", async () => {
+  const { register, sql } = await carefulTown();
+  const odd = { username: " countess ", full_name: "  Ada  ", locale: "EN-gb" };
+  for (let at = 0; at < 2; at += 1)
+    expect((await register("ada@example.com", odd)).status).toBe(202);
+  expect(await sql`select wanted_username, full_name, locale from users`).toMatchObject([
+    { wanted_username: "countess", full_name: "Ada", locale: "en-GB" },
+  ]);
+});
+
+test("who finds us busy has not used up the mails of an address", async () => {
+  const { register, ctx } = await carefulTown({ rateLimit: "on" });
+  const { hashing } = ctx;
+  const busy = async (): Promise<never> => {
+    throw new Problem("busy");
+  };
+  Object.assign(ctx, { hashing: { ...hashing, pass: busy } });
+  for (let at = 0; at < 4; at += 1) expect((await register("ada@example.com")).status).toBe(503);
+  Object.assign(ctx, { hashing });
+  expect((await register("ada@example.com")).status).toBe(202);
 });
 
 test("what nobody proves for a week is gone, and the address is as new", async () => {

@@ -1,7 +1,7 @@
 import { and, eq, inArray, isNotNull, lt, ne, not, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { type Db, transact } from "../../db/db.ts";
-import { users } from "../../db/schema.ts";
+import { sessions, users } from "../../db/schema.ts";
 import {
   localPartOf,
   readEmail,
@@ -27,6 +27,18 @@ export async function markVerified(
   if (!changed) return;
   if (changed.wanted !== null) await claimUsername(ctx.db, id, changed.wanted);
   await record(ctx, actor, { type: "email.verified", subjectId: id, data: {} });
+}
+
+/**
+ * Takes an account for somebody's, in the caller's transaction, though its address is not proven: it gets the username that was held
+ * back, and no later registration touches it.
+ */
+export async function settle(ctx: Pick<Ctx, "db">, id: string): Promise<void> {
+  const [found] = await ctx.db
+    .select({ wanted: users.wantedUsername })
+    .from(users)
+    .where(eq(users.id, id));
+  if (found?.wanted) await claimUsername(ctx.db, id, found.wanted);
 }
 
 /** Gives an account the username that it was to have, or one like it where somebody has that by now. */
@@ -56,14 +68,16 @@ export async function changeEmail(
 ): Promise<void> {
   const { shown, key } = acceptEmail(email);
   const isSquatted = and(eq(users.emailKey, key), not(users.emailVerified), ne(users.id, id));
-  const gone = sql<string>`'user-' || ${users.id} || '@displaced.invalid'`;
+  // Nobody can have registered it: it cannot be guessed, and `.invalid` is refused (RFC 2606).
+  const gone = `user-${crypto.randomUUID()}@displaced.invalid`;
   const displaced = await ctx.db
     .update(users)
     .set({ email: gone, emailKey: gone, updatedAt: ctx.now() })
     .where(isSquatted)
     .returning({ id: users.id });
+  // Without an origin: it is none of their business who the owner is.
   for (const { id: subjectId } of displaced)
-    await record(ctx, actor, { type: "email.changed", subjectId, data: {} });
+    await record(ctx, { kind: "stranger" }, { type: "email.changed", subjectId, data: {} });
   const set = { email: shown, emailKey: key, emailVerified: false, updatedAt: ctx.now() };
   await transact(ctx.db, (tx) => tx.update(users).set(set).where(eq(users.id, id)));
   await record(ctx, actor, { type, subjectId: id, data: {} });
@@ -93,8 +107,13 @@ export async function registerAnew(
   return changed.length > 0;
 }
 
-/** Registered where addresses must be proven first, and not proven: nobody has ever signed in. */
-const isNeverProven = and(isNotNull(users.wantedUsername), not(users.emailVerified));
+/** Registered where addresses must be proven first, and not proven: nobody has ever signed in, or set anything of it. */
+const isNeverProven = and(
+  isNotNull(users.wantedUsername),
+  not(users.emailVerified),
+  not(users.isSuperuser),
+  sql`not exists (select 1 from ${sessions} where ${sessions.userId} = ${users.id})`,
+);
 const derivedFrom = (email: string) => usernamesFrom(localPartOf(email)).next().value?.shown;
 
 /** Drops what whoever registered said of themselves, in the caller's transaction: the owner of the address need not be who that was. */

@@ -7,6 +7,7 @@ import { rehashed, verifyPassword } from "../../kit/password.ts";
 import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
 import { looksLikeRefreshToken, readRefreshToken } from "../../kit/refresh-token.ts";
+import { settle } from "../addresses/addresses.ts";
 import { lookForKey } from "../keys/keys.ts";
 import { type Credentials, findCredentials, holdVerified } from "../passwords/passwords.ts";
 import { type Continuation, findSession, rotateSession } from "../sessions/sessions.ts";
@@ -105,6 +106,7 @@ function start(
     await holdVerified(tx, found, upgraded);
     const within = { ...ctx, db: tx };
     await succeed(within, found.id, attempt);
+    if (found.wantedUsername !== null) await settle(within, found.id);
     return beginSession(within, actor, { user: found, device: attempt.device });
   });
 }

@@ -1,7 +1,7 @@
 import type { Ctx, Stranger, User } from "../../ctx.ts";
 import { hashPassword } from "../../kit/password.ts";
 import { Problem } from "../../kit/problem.ts";
-import { registerAnew } from "../addresses/addresses.ts";
+import { type Registration, registerAnew } from "../addresses/addresses.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { forgotPage, keepAttempt, sendLink, wasAttempted } from "../one-time/one-time.ts";
 import { findByEmail } from "../passwords/passwords.ts";
@@ -26,42 +26,46 @@ export async function registerQuietly(
   actor: Stranger,
   input: RegistrationInput,
 ): Promise<undefined> {
-  const { email } = readNewUser(ctx, input);
-  // A mail for each, whoever asks for it; what does not fit has cost none.
-  await ctx.limits.spend(actor.origin, [mailSpending("verify_email", email.key)]);
-  const passwordHash = await hashPassword(ctx.hashing, input.password);
-  const owner = await findByEmail(ctx, input.email);
-  if (owner) return answerOwner(ctx, owner, { ...input, passwordHash });
-  try {
-    const password = { hash: passwordHash };
-    await createUser(ctx, actor, { ...input, password, verification: "required" });
-  } catch (error) {
-    // Somebody registered it in this very moment: a mail is on its way already.
-    if (!(error instanceof Problem) || error.code !== "email_taken") throw error;
-  }
+  const { email, username, fullName, locale } = readNewUser(ctx, input);
+  const read = { username: username?.shown, fullName, locale };
+  // A mail for each, whoever asks for it; what does not fit, or finds us busy, has cost none.
+  const spendings = [mailSpending("verify_email", email.key)];
+  return ctx.limits.attempt(actor.origin, spendings, async () => {
+    const passwordHash = await hashPassword(ctx.hashing, input.password);
+    const owner = await findByEmail(ctx, input.email);
+    const attempt = { email: email.key, password: input.password };
+    if (owner) return answerOwner(ctx, owner, { attempt, registration: { ...read, passwordHash } });
+    try {
+      const password = { hash: passwordHash };
+      await createUser(ctx, actor, { ...input, password, verification: "required" });
+    } catch (error) {
+      // Somebody registered it in this very moment: a mail is on its way already.
+      if (!(error instanceof Problem) || error.code !== "email_taken") throw error;
+    }
+  });
+}
+
+interface Said {
+  attempt: { email: string; password: string };
+  registration: Registration;
 }
 
 /** To whoever did not prove the address yet the link goes again; whoever did is told that there is an account. */
 async function answerOwner(
   ctx: Registrar,
   user: User,
-  input: RegistrationInput & { passwordHash: string },
+  { attempt, registration }: Said,
 ): Promise<undefined> {
   await ctx.db.transaction(async (tx) => {
     const within = { ...ctx, db: tx };
-    const isTheirs = await registerAnew(within, user, input);
-    if (!isTheirs) await keepAttempt(within, user.id, attemptOf(input));
+    const isTheirs = await registerAnew(within, user, registration);
+    if (!isTheirs) await keepAttempt(within, user.id, attempt);
     if (!user.isActive) return;
     const told = { kind: "registration_attempt", to: user, link: forgotPage(ctx) } as const;
     if (user.emailVerified) await enqueueMail(within, told);
     else await sendLink(within, { purpose: "verify_email", user });
   });
 }
-
-const attemptOf = ({ email, password }: Pick<RegistrationInput, "email" | "password">) => ({
-  email: identifierKeyOf(email),
-  password,
-});
 
 /**
  * Whether somebody has registered an account's address with this password: then a sign-in is told that the address is to be proven, as it
@@ -72,5 +76,5 @@ export async function waitsForProof(
   { username, password }: { username: string; password: string },
 ): Promise<boolean> {
   if (ctx.config.requireEmailVerification === "off") return false;
-  return wasAttempted(ctx, attemptOf({ email: username, password }));
+  return wasAttempted(ctx, { email: identifierKeyOf(username), password });
 }

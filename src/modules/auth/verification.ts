@@ -4,7 +4,7 @@ import { NO_PASSWORD } from "../../kit/password.ts";
 import { Problem } from "../../kit/problem.ts";
 import { forgetRegistration, markVerified } from "../addresses/addresses.ts";
 import { endLinks, redeemLink } from "../one-time/one-time.ts";
-import { replaceHash, verifyOwn } from "../passwords/passwords.ts";
+import { holdVerified, replaceHash, verifyOwn } from "../passwords/passwords.ts";
 import { takeAddress } from "./address.ts";
 import { failuresOf, succeed } from "./attempt.ts";
 import { openLink } from "./links.ts";
@@ -34,13 +34,16 @@ export async function verifyEmail(
   { token, password, holder }: Verification,
 ): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
-  if (password !== undefined) await verifyByLink(ctx, actor, { user, password });
+  const verified =
+    password === undefined ? undefined : await verifyByLink(ctx, actor, { user, password });
   const isTheirs = password !== undefined || holder?.user.id === user.id;
   const isChange = link.purpose === "change_email";
   if (isChange && !isTheirs) throw new Problem("invalid_credentials");
   await ctx.db.transaction(async (tx) => {
     const within = { ...ctx, db: tx };
     await redeemLink(within, link);
+    // While it was hashed somebody may have registered the address anew, with a password of their own.
+    if (verified !== undefined) await holdVerified(tx, { id: user.id, passwordHash: verified });
     if (isChange) await takeAddress(within, actor, { link, user });
     else if (isTheirs) await prove(within, actor, user);
     else await proveByMailAlone(within, actor, user);
@@ -48,16 +51,17 @@ export async function verifyEmail(
   ctx.principals.forget(user.id);
 }
 
-/** A link that went astray is no way to guess at the password: each try counts as at the front door, too. */
+/** Answers the hash that was verified. A link that went astray is no way to guess at the password: each try counts as at the front door, too. */
 async function verifyByLink(
   ctx: Pick<Ctx, "db" | "hashing" | "limits">,
   { origin }: Stranger,
   { user, password }: { user: User; password: string },
-): Promise<void> {
+): Promise<string> {
   const own: Spending = { limit: "login", who: `${user.id} by link` };
   const spendings = [own, ...failuresOf(user.id)];
-  await verifyOwn(ctx, origin, { userId: user.id, password, spendings });
+  const verified = await verifyOwn(ctx, origin, { userId: user.id, password, spendings });
   await succeed(ctx, user.id, { device: undefined });
+  return verified;
 }
 
 /**

@@ -35,7 +35,8 @@ export async function enqueueMail(
 }
 
 type Postman = Pick<Ctx, "db" | "envelope" | "log" | "mail" | "now">;
-type Outcome = "sent" | MailFailure["kind"];
+/** `dropped`: not even tried, and never will be. */
+type Outcome = "sent" | "dropped" | MailFailure["kind"];
 
 const TAKEN_AT_ONCE = 20;
 
@@ -44,7 +45,8 @@ export async function deliverMails(ctx: Postman): Promise<number> {
   if (!ctx.mail || !(await isAnyDue(ctx))) return 0;
   const taken = await take(ctx);
   const outcomes = await Promise.all(taken.map((row) => deliver(ctx, row)));
-  if (taken.length > 0) noteAbsence(ctx, ctx.mail, outcomes);
+  const tried = outcomes.filter((outcome) => outcome !== "dropped");
+  if (tried.length > 0) noteAbsence(ctx, ctx.mail, tried);
   return outcomes.includes("away") ? 0 : taken.length;
 }
 
@@ -99,7 +101,7 @@ async function deliver(ctx: Postman, row: Row): Promise<Outcome> {
   const { outcome } = sent;
   const isSent = outcome === "sent";
   const isOld = now.getTime() - row.createdAt.getTime() >= TRIED_FOR_MS;
-  const isDead = outcome === "refused" || (!isSent && isOld);
+  const isDead = outcome === "refused" || outcome === "dropped" || (!isSent && isOld);
   const ended = { state: isDead ? "dead" : "sent", endedAt: now };
   const waitMaxMs = outcome === "away" ? WAIT_MAX_MS.away : WAIT_MAX_MS.later;
   const waitMs = Math.min(WAIT_MIN_MS * 2 ** (row.tries - 1), waitMaxMs);
@@ -120,9 +122,9 @@ async function send(
   row: Row,
 ): Promise<{ outcome: Outcome; answer: string }> {
   const content = contentOf(envelope, row);
-  if (!mail || !content) return { outcome: "refused", answer: UNREADABLE };
+  if (!mail || !content) return { outcome: "dropped", answer: UNREADABLE };
   if (content.goodUntil && now() >= new Date(content.goodUntil))
-    return { outcome: "refused", answer: RUN_OUT };
+    return { outcome: "dropped", answer: RUN_OUT };
   try {
     const letter = await mail.render(row.kind, row.locale, content);
     const messageId = `${row.id}@${mail.from.address.split("@")[1]}`;

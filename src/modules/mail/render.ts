@@ -87,20 +87,24 @@ export function faultsIn(folder: string): string[] {
 }
 
 function wordFaults(folder: string, name: string): string[] {
-  let words: Record<string, Record<string, unknown>>;
+  let words: unknown;
   try {
     words = JSON.parse(fileIn(folder, name) ?? "");
   } catch {
     return [`${name} is not JSON`];
   }
+  if (!isObject(words)) return [`${name} is not an object`];
   return Object.entries(words).flatMap(([kind, parts]) => {
-    if (!Object.hasOwn(english, kind)) return [`${name} has "${kind}", which is no kind of mail`];
+    if (!Object.hasOwn(english, kind) || !isObject(parts))
+      return [`${name} has "${kind}", which is no kind of mail`];
     return Object.entries(parts).flatMap(([part, value]) =>
       isPart(part, value) ? [] : [`${name}: "${kind}.${part}" is not as in en.json`],
     );
   });
 }
 
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 const isText = (value: unknown) => typeof value === "string";
 const isPart = (part: string, value: unknown): boolean =>
   ["subject", "button"].includes(part)

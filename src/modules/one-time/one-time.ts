@@ -227,8 +227,13 @@ export async function endLinks(
 
 /** Ends what whoever had an account could still do with it by mail, in the caller's transaction; also what a job is to mail yet. */
 export async function endAccountLinks({ db }: Pick<Ctx, "db">, userId: string): Promise<void> {
-  await db.delete(mailRequests).where(eq(mailRequests.userId, userId));
+  await endRequests({ db }, userId);
   await endLinks({ db }, userId, "reset_password", "change_email", "sign_in");
+}
+
+/** Ends what a job is to mail yet. */
+export async function endRequests({ db }: Pick<Ctx, "db">, userId: string): Promise<void> {
+  await db.delete(mailRequests).where(eq(mailRequests.userId, userId));
 }
 
 /** Ends the links of one kind that an account got after this one, in the caller's transaction. */

@@ -6,6 +6,7 @@ import { users } from "../../db/schema.ts";
 import type { Ledger, Spending } from "../../kit/limits.ts";
 import { hashPassword, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, Problem } from "../../kit/problem.ts";
+import { settle } from "../addresses/addresses.ts";
 import { record } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { endAccountLinks, forgotPage } from "../one-time/one-time.ts";
@@ -123,6 +124,7 @@ async function store(
     if (locked.length === 0)
       throw new Problem(verified === undefined ? "not_found" : "invalid_credentials");
     const within = { ...ctx, db: tx };
+    await settle(within, userId);
     await replaceHash(within, actor, { userId, passwordHash, which });
     await tellOfNewPassword(within, user);
   });
@@ -161,16 +163,18 @@ export async function replaceHash(
   ]);
 }
 
+const { passwordHash, wantedUsername } = users;
+const credentialColumns = { ...userColumns, passwordHash, wantedUsername };
 const byEmail = prepared((db) =>
   db
-    .select({ ...userColumns, passwordHash: users.passwordHash })
+    .select(credentialColumns)
     .from(users)
     .where(eq(users.emailKey, sql.placeholder("key")))
     .prepare("user_by_email"),
 );
 const byUsername = prepared((db) =>
   db
-    .select({ ...userColumns, passwordHash: users.passwordHash })
+    .select(credentialColumns)
     .from(users)
     .where(eq(users.usernameKey, sql.placeholder("key")))
     .prepare("user_by_username"),
@@ -184,8 +188,8 @@ async function findPasswordHash({ db }: Pick<Ctx, "db">, id: string): Promise<st
   return found?.passwordHash;
 }
 
-/** An account, and what its password is verified against. */
-export type Credentials = User & { passwordHash: string };
+/** An account, what its password is verified against, and the username that is held back from it. */
+export type Credentials = User & { passwordHash: string; wantedUsername: string | null };
 
 /**
  * Locks an account in the caller's transaction while it is what was verified, and keeps a better hash where there is one. Hashing
@@ -194,8 +198,8 @@ export type Credentials = User & { passwordHash: string };
  */
 export async function holdVerified(
   tx: Db,
-  { id, passwordHash: verified }: Credentials,
-  upgraded: string | undefined,
+  { id, passwordHash: verified }: Pick<Credentials, "id" | "passwordHash">,
+  upgraded?: string,
 ): Promise<void> {
   const [still] = await tx
     .select({ id: users.id })

@@ -10,12 +10,14 @@ export async function refuseLastSuperuser(tx: Db, id: string): Promise<void> {
     .from(users)
     .where(sql`${users.isSuperuser} and ${users.isActive}`)
     .orderBy(users.id)
-    .for("update");
+    .for("no key update");
   if (active.length === 1 && active[0]?.id === id) throw new Problem("last_superuser");
 }
 
 /** Locks an account, and says whether it is on. */
 export const lockIfActive = async (tx: Db, id: string): Promise<boolean> => {
   const active = and(eq(users.id, id), users.isActive);
-  return (await tx.select({ id: users.id }).from(users).where(active).for("update")).length > 0;
+  return (
+    (await tx.select({ id: users.id }).from(users).where(active).for("no key update")).length > 0
+  );
 };

@@ -20,7 +20,7 @@ import { accept, type FieldProblem, fieldProblem, Problem } from "../../kit/prob
 import { readStoredHash } from "../../kit/stored-hash.ts";
 import { record } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { endAccountLinks, sendLink } from "../one-time/one-time.ts";
+import { endAccountLinks, endRequests, sendLink } from "../one-time/one-time.ts";
 import { endSessionsOf } from "../sessions/sessions.ts";
 import { lockIfActive, refuseLastSuperuser } from "./locks.ts";
 
@@ -215,8 +215,10 @@ export async function deleteUser(
   { id, versions }: Target,
 ): Promise<void> {
   await ctx.db.transaction(async (tx) => {
-    await refuseLastSuperuser(tx, id);
     const within = { ...ctx, db: tx };
+    // Before the account is locked: a job that mails what it asked for holds the one, and waits for the other.
+    await endRequests(within, id);
+    await refuseLastSuperuser(tx, id);
     // The account before its sessions, as whoever changes it does: two at once wait for one another, and not in a circle.
     const isThere = isAt(id, versions);
     const locked = await tx.select({ id: users.id }).from(users).where(isThere).for("update");
