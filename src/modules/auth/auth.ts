@@ -73,14 +73,15 @@ export async function logIn(
 ): Promise<SignIn> {
   ctx.hashing.knock();
   const found = await findCredentials(ctx, input.username);
-  const isWaiting = await waitsForProof(ctx, input);
   const attempt = attemptOf(ctx, actor, { name: input.username, found });
   const started = await ctx.limits.attempt(actor.origin, attempt.spendings, async () => {
     const verified = await judge(ctx, input.password, found);
-    if (!verified) throw new Problem(isWaiting ? "email_not_verified" : "invalid_credentials");
-    if (!verified.found.isActive) throw new Problem("account_inactive");
-    if (ctx.config.requireEmailVerification === "on" && !verified.found.emailVerified)
-      throw new Problem("email_not_verified");
+    if (verified && !verified.found.isActive) throw new Problem("account_inactive");
+    if (!verified || !mayEnter(ctx, verified.found)) {
+      // Asked for each of them, so that none takes longer than others.
+      const isWaiting = await waitsForProof(ctx, input);
+      throw new Problem(isWaiting || verified ? "email_not_verified" : "invalid_credentials");
+    }
     return start(ctx, actor, { ...verified, attempt });
   });
   return {
@@ -88,6 +89,9 @@ export async function logIn(
     deviceToken: attempt.device?.token ?? ctx.devices.sign(started.userId),
   };
 }
+
+const mayEnter = ({ config }: Pick<Ctx, "config">, { emailVerified }: User): boolean =>
+  config.requireEmailVerification === "off" || emailVerified;
 
 /** What was verified, the hash to keep from now on where it is time for another, and what the try counted against. */
 interface Verified {

@@ -69,7 +69,7 @@ async function answerOwner(
 
 /**
  * Whether somebody has registered an account's address with this password: then a sign-in is told that the address is to be proven, as it
- * is where that registration made an account. Asked for every sign-in, so that none takes longer than others.
+ * is where that registration made an account.
  */
 export async function waitsForProof(
   ctx: Pick<Ctx, "config" | "db" | "fingerprint">,

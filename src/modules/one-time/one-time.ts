@@ -263,24 +263,23 @@ export async function keepAttempt(
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
   const hash = attemptMac(ctx, attempt);
+  const expiresAt = new Date(now.getTime() + WEEK_MS);
   const isOld = and(eq(oneTimeSecrets.userId, userId), eq(oneTimeSecrets.purpose, ATTEMPT));
   await ctx.db.delete(oneTimeSecrets).where(isOld);
   await ctx.db
     .insert(oneTimeSecrets)
-    .values({ id, userId, hash, purpose: ATTEMPT, createdAt: now, expiresAt: weekAfter(now) })
+    .values({ id, userId, hash, purpose: ATTEMPT, createdAt: now, expiresAt })
     .onConflictDoNothing();
 }
-const weekAfter = (time: Date) => new Date(time.getTime() + WEEK_MS);
 
 /** Whether somebody lately registered an account's address with this password. */
 export async function wasAttempted(
   ctx: Pick<Ctx, "db" | "fingerprint">,
   attempt: Attempt,
 ): Promise<boolean> {
-  const isIt = eq(oneTimeSecrets.hash, attemptMac(ctx, attempt));
-  return (
-    (await ctx.db.select({ id: oneTimeSecrets.id }).from(oneTimeSecrets).where(isIt)).length > 0
-  );
+  const { id, hash } = oneTimeSecrets;
+  const isIt = eq(hash, attemptMac(ctx, attempt));
+  return (await ctx.db.select({ id }).from(oneTimeSecrets).where(isIt)).length > 0;
 }
 
 const PURGED_AT_ONCE = 500;
