@@ -111,6 +111,7 @@ async function embeddedOf(config: Config, command: string, log: Log) {
 
 /** Words and frames are loaded with the first mail; nothing is connected yet. */
 async function postOf(config: Config): Promise<Post | undefined> {
+  if (config.mailTemplates !== undefined) await checkTemplates(config.mailTemplates);
   if (config.mailUrl === undefined) return undefined;
   const { openMail } = await import("./adapters/mail.ts");
   const host = new URL(config.publicUrl).hostname;
@@ -121,7 +122,6 @@ async function postOf(config: Config): Promise<Post | undefined> {
     dkim: dkimOf(config, from),
     caFile: config.mailCaFile,
   });
-  if (config.mailTemplates !== undefined) await checkTemplates(config.mailTemplates);
   const render: Post["render"] = async (...mail) => {
     const { openRenderer } = await import("./modules/mail/render.ts");
     renderer ??= openRenderer(brand, config.mailTemplates);
