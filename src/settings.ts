@@ -1,6 +1,7 @@
+import { isatty } from "node:tty";
 import { isCompiled } from "./kit/build.ts";
 import { type Policies, policies, readPolicies } from "./kit/limits.ts";
-import { type LogLevel, logLevels } from "./kit/log.ts";
+import { type LogFormat, type LogLevel, logFormats, logLevels } from "./kit/log.ts";
 import { networks } from "./kit/network.ts";
 import { usualCost } from "./kit/password.ts";
 import { SECRET_MIN_BYTES } from "./kit/secret.ts";
@@ -220,5 +221,18 @@ export const settings = {
     doc: `The least important lines to log: \`${logLevels.join("`, `")}\`.`,
     parse: oneOf(logLevels),
     fallback: () => "info",
+  }),
+  logFormat: setting<LogFormat>({
+    name: "LOG_FORMAT",
+    doc: "`json`: a line of JSON each, for programs; `pretty`: for eyes.",
+    shown: "pretty on a terminal, else json",
+    parse: oneOf(logFormats),
+    fallback: () => (isatty(2) ? "pretty" : "json"),
+  }),
+  logAccess: setting({
+    name: "LOG_ACCESS",
+    doc: "`on`: a line for each answer, with route, status, duration, request id, trace id and account id; no address, no path. Probes that go well are left out.",
+    parse: oneOf(["on", "off"]),
+    fallback: () => "on",
   }),
 };

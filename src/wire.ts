@@ -37,7 +37,7 @@ const DISK_MIN_BYTES = 64 << 20;
 
 /** Opens what `config` names, for one command. Throws an Exit that says what is not there. */
 export async function wire(config: Config, command: "serve" | "migrate" | "users"): Promise<Wired> {
-  const log = openLog(config.logLevel);
+  const log = openLog({ level: config.logLevel, format: config.logFormat });
   // First, because words that cannot be used stop the start, and there is nothing to close yet.
   const mail = await postOf(config);
   const embedded = config.databaseUrl ? undefined : await embeddedOf(config, command, log);
@@ -63,6 +63,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     await news.close();
     await database.close();
     await embedded?.close();
+    await log.close();
   };
   try {
     const secret = config.secretKey ?? makeOrReadSecret(config.dataDir);

@@ -1,12 +1,13 @@
 import { createApp } from "../app.ts";
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
-import { openLog } from "../kit/log.ts";
+import { type Log, openLog } from "../kit/log.ts";
 import { print } from "./terminal.ts";
 
 /** The document that the server has at /openapi.json, as text. Needs no database: no other route is called. */
 export async function openapiText(config: Config): Promise<string> {
-  const app = createApp({ config, log: openLog("error") } as Ctx);
+  const log: Log = openLog({ level: "error", format: "json" });
+  const app = createApp({ config, log } as Ctx);
   const answer = await app.handle(new Request("http://localhost/openapi.json"));
   return JSON.stringify(await answer.json(), null, 2);
 }

@@ -4,6 +4,7 @@ import { type App, createApp } from "../app.ts";
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
 import { type MigrationStatus, migrate } from "../db/migrate.ts";
+import { logged } from "../http/access-log.ts";
 import { startJobs } from "../jobs.ts";
 import { isCompiled, version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
@@ -92,7 +93,7 @@ function listen(ctx: Ctx, app: App): Server<unknown> {
     const server = Bun.serve({
       hostname: host,
       port,
-      fetch: app.fetch,
+      fetch: logged(ctx, app.fetch),
       maxRequestBodySize: REQUEST_MAX_BYTES,
       idleTimeout: IDLE_SECONDS,
       development: false,

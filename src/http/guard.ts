@@ -1,8 +1,9 @@
 import { Elysia } from "elysia";
-import type { Ctx, SignedIn, Stranger, User } from "../ctx.ts";
+import type { Ctx, Stranger, User } from "../ctx.ts";
 import { type LimitName, spendingsOf } from "../kit/limits.ts";
 import { Problem } from "../kit/problem.ts";
 import { findActor, findHolder } from "../modules/auth/auth.ts";
+import { trailOf } from "./trail.ts";
 import { actorsFrom, ledgerOf, openOrigins, type Visit } from "./visit.ts";
 
 /** For OpenAPI: a token that the documentation's Authorize button gets by signing in, or one that one has. */
@@ -43,7 +44,6 @@ const general: readonly LimitName[] = ["requests", "requests-stranger"];
  * body that could not be read (http/body) is refused right after.
  */
 export const guard = (ctx: Ctx) => {
-  const admitted = new WeakMap<Request, SignedIn>();
   const originOf = openOrigins(ctx);
   const from = actorsFrom(originOf);
 
@@ -65,21 +65,23 @@ export const guard = (ctx: Ctx) => {
       if (!token) return refuse(visit, "not_signed_in");
       const found = await find(ctx, token);
       if (!found) return refuse(visit, "invalid_token");
+      const trail = trailOf(request);
+      trail.userId = found.user.id;
       const actor = from(visit, found, limits);
       await ctx.limits.spend(ledgerOf(visit, limits), [{ limit: "requests", who: found.user.id }]);
       if (!mayEnter(found.user)) throw new Problem("forbidden");
       passBody({ body });
-      admitted.set(request, actor);
+      trail.actor = actor;
     },
     resolve: ({ request }: { request: Request }) => {
-      const actor = admitted.get(request);
+      const { actor } = trailOf(request);
       if (!actor) throw new Error("guard: resolve ran without transform");
       return { actor };
     },
     // What a request has changed is seen by the next one, without waiting for the news from the database.
     afterHandle: ({ request, params }: { request: Request; params: unknown }) => {
       if (request.method === "GET") return;
-      ctx.principals.forget(admitted.get(request)?.user.id ?? "");
+      ctx.principals.forget(trailOf(request).actor?.user.id ?? "");
       ctx.principals.forget((params as { id?: string } | undefined)?.id ?? "");
     },
   });
@@ -103,6 +105,7 @@ export const guard = (ctx: Ctx) => {
         const token = tokenOf(headers["authorization"] ?? "", bearer);
         const holder = token ? await findActor(ctx, token) : undefined;
         if (token && !holder) throw new Problem("invalid_token");
+        if (holder) trailOf(request).userId = holder.user.id;
         return { actor, holder };
       },
     }),

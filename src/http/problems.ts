@@ -12,6 +12,7 @@ import { fieldProblemsOf } from "./fields.ts";
 import { isOAuthPath, oauthErrorOf } from "./oauth-errors.ts";
 import type { RouteTable } from "./route-table.ts";
 import { literals } from "./schemas.ts";
+import { trailOf } from "./trail.ts";
 
 type StatusOf<C extends ProblemCode> = (typeof problems)[C]["status"];
 type CodeOf<C extends ProblemCode, S> = C extends ProblemCode
@@ -133,7 +134,7 @@ interface Answer {
 }
 
 /** As problem details (RFC 9457). */
-const problemAnswer = ({ code, message, errors }: Problem, requestId: unknown): Answer => {
+const problemAnswer = ({ code, message, errors }: Problem, requestId: string): Answer => {
   const { status, title } = problems[code];
   const body = { type: `/problems/${code}`, title, status, detail: message, code };
   return {
@@ -156,12 +157,14 @@ const oauthAnswer = (problem: Problem): Answer | undefined => {
 export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>
   new Elysia({ name: "problems" }).onError(
     { as: "global" },
-    ({ error, code, set, path, route }) => {
+    ({ error, code, set, path, route, request }) => {
       const allowed = code === "NOT_FOUND" ? routes.methodsOf(path) : [];
       const problem =
         allowed.length > 0 ? new Problem("method_not_allowed") : problemOf(error, code);
       if (allowed.length > 0) set.headers["allow"] = allowed.join(", ");
-      const requestId = set.headers["x-request-id"];
+      const trail = trailOf(request);
+      trail.refusal = problem.code;
+      const requestId = trail.id;
       const answer =
         (isOAuthPath(path) && oauthAnswer(problem)) || problemAnswer(problem, requestId);
       // A refusal on purpose is no failure: a flood of those would fill the log.

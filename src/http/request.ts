@@ -1,4 +1,5 @@
 import { Elysia } from "elysia";
+import { trailOf } from "./trail.ts";
 import { notePeer } from "./visit.ts";
 
 /** Gives every request its id, and every answer the headers that a browser should find on an API. */
@@ -11,6 +12,9 @@ export const requestPlugin = new Elysia({ name: "request" })
     "referrer-policy": "no-referrer",
   })
   .onRequest(({ request, server, set }) => {
-    set.headers["x-request-id"] = Bun.randomUUIDv7();
+    set.headers["x-request-id"] = trailOf(request).id;
     notePeer({ request, server });
+  })
+  .onTransform({ as: "global" }, ({ request, route }) => {
+    trailOf(request).route = route;
   });

@@ -3,6 +3,7 @@ import type { Ctx, Origin, SignedIn, Stranger } from "../ctx.ts";
 import { type Balance, type Ledger, type LimitName, quiet } from "../kit/limits.ts";
 import type { Log } from "../kit/log.ts";
 import { isPrivate, openProxyChain, subscriberOf } from "../kit/network.ts";
+import { trailOf } from "./trail.ts";
 
 /** What a request says of where it came from; exported because the declarations for Eden name it. */
 export interface Visit {
@@ -17,10 +18,6 @@ export const DEVICE_HEADER = "device-token";
 const DEVICE_COOKIE = "bunker_device";
 const DEVICE_SECONDS = 400 * 86_400;
 
-/** Kept on the request itself: a map of a thousand requests that nobody holds any more makes each collection of garbage slow. */
-const PEER = Symbol("peer");
-const peerOf = (request: Request & { [PEER]?: string }) => request[PEER];
-
 /**
  * Notes who is at the other end while that can be told: of a client that has hung up it cannot, and whoever hangs up at once
  * would be counted by no address. A request that changes nothing is spared the look.
@@ -28,7 +25,7 @@ const peerOf = (request: Request & { [PEER]?: string }) => request[PEER];
 export function notePeer({ request, server }: Pick<Visit, "request" | "server">): void {
   if (request.method === "GET") return;
   const address = server?.requestIP(request)?.address;
-  if (address) Object.assign(request, { [PEER]: address });
+  if (address) trailOf(request).peer = address;
 }
 
 /** All who have hung up before anybody asked who they were count as one. */
@@ -48,14 +45,14 @@ export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
     log.warn({}, UNTRUSTED);
   };
   return ({ request, headers, set, server }: Visit, limits: readonly LimitName[]): Origin => {
-    const socket = peerOf(request) ?? server?.requestIP(request)?.address;
+    const socket = trailOf(request).peer ?? server?.requestIP(request)?.address;
     if (socket && headers["x-forwarded-for"]) warn(socket);
     const address = socket ? clientOf(socket, headers["x-forwarded-for"] ?? null) : null;
     return {
       address,
       subscriber: address ? subscriberOf(address) : server && GONE,
       userAgent: headers["user-agent"]?.slice(0, USER_AGENT_MAX) ?? null,
-      requestId: String(set.headers["x-request-id"]),
+      requestId: trailOf(request).id,
       deviceToken: headers[DEVICE_HEADER] || cookieOf(headers["cookie"]) || null,
       ...ledgerOf({ set }, limits),
     };

@@ -1,37 +1,93 @@
+import type { DestinationStream } from "pino";
+
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
+export const logFormats = ["json", "pretty"] as const;
+export type LogFormat = (typeof logFormats)[number];
 
 /** A log line is a sentence and fields, written once, where the failure is handled. An error goes into the field `err`. */
 export type Log = Record<Exclude<LogLevel, "silent">, (fields: object, sentence: string) => void>;
 
+export interface OpenLog extends Log {
+  /** Writes what still waits, for half a second at most: a reader who does not read holds up no end. */
+  close: () => Promise<void>;
+}
+
+export interface LogOptions {
+  level: LogLevel;
+  format: LogFormat;
+}
+
+const CLOSE_MAX_MS = 500;
+/** What waits for a reader that is slow, a disk that is full or a pipe that nobody reads; beyond it, lines are dropped. */
+const WAITING_MAX_BYTES = 1 << 20;
+
 /**
- * JSON lines on standard error: standard output belongs to what a command was asked for. pino is loaded at the first line:
- * a start that has nothing to say does not wait for it.
+ * Lines on standard error: standard output belongs to what a command was asked for. Nobody waits for a line to be written,
+ * and a log that cannot be written stops nothing. pino is loaded at the first line: a start that has nothing to say does
+ * not wait for it.
  */
-export function openLog(level: LogLevel): Log {
-  let opened: Log | undefined;
+export function openLog(options: LogOptions): OpenLog {
+  let opened: OpenLog | undefined;
+  let isClosed = false;
   const write =
     (name: keyof Log): Log[keyof Log] =>
     (fields, sentence) => {
-      opened ??= openPino(level);
+      if (isClosed) return;
+      opened ??= openPino(options);
       opened[name](fields, sentence);
     };
-  return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
+  const close = async () => {
+    isClosed = true;
+    await opened?.close();
+  };
+  return {
+    ...{ debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") },
+    close,
+  };
 }
 
-function openPino(level: LogLevel): Log {
+function openPino({ level, format }: LogOptions): OpenLog {
   const { pino }: typeof import("pino") = require("pino");
-  return pino(
+  const { SonicBoom }: typeof import("sonic-boom") = require("sonic-boom");
+  // Not pino's own destination: at the end of the process that one tries for ever to write what cannot be written.
+  const destination = new SonicBoom({ fd: 2, sync: false, maxLength: WAITING_MAX_BYTES });
+  const log = pino(
     {
       level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
     },
-    pino.destination(2),
+    format === "pretty" ? prettyOn(destination) : destination,
   );
+  let lost = 0;
+  const tell = () => {
+    const lines = lost;
+    lost = 0;
+    log.warn({ lines }, "Log lines were lost: nobody read them fast enough.");
+  };
+  destination.on("drop", () => {
+    if (lost === 0) destination.once("drain", tell);
+    lost += 1;
+  });
+  // A full disk, or a reader that has gone: what waits is tried again with the next line.
+  destination.on("error", () => {});
+  const close = () =>
+    new Promise<void>((done) => {
+      setTimeout(done, CLOSE_MAX_MS);
+      destination.once("close", done).once("error", () => done());
+      destination.end();
+    });
+  return Object.assign(log, { close });
 }
 
+/** For eyes. The lines are put together in this thread: a transport of pino's wants a file to run in another. */
+function prettyOn(destination: DestinationStream): DestinationStream {
+  const pretty: typeof import("pino-pretty") = require("pino-pretty");
+  return pretty({ translateTime: "SYS:HH:MM:ss.l", singleLine: true, destination });
+}
 const FRAMES_MAX = 12;
 
 /** Errors of the language itself and plain ones of ours: their messages are about code, not about what was submitted. */

@@ -76,6 +76,10 @@ describe("a command", () => {
     const file = join(emptyFolder(), "file");
     writeFileSync(file, "");
     expect((await command(["serve"], { env: { DATA_DIR: join(file, "data") } })).code).toBe(78);
+    const MAIL_TEMPLATES = emptyFolder();
+    writeFileSync(join(MAIL_TEMPLATES, "de.json"), "{");
+    const unusable = await command(["serve"], { env: { MAIL_TEMPLATES } });
+    expect([unusable.code, unusable.err]).toEqual([78, expect.stringContaining("de.json")]);
   });
 
   test("on a port that is taken ends with 1", async () => {

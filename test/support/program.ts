@@ -35,6 +35,8 @@ export interface Run {
   input?: string;
   uid?: number;
   cwd?: string;
+  /** A file that takes the place of standard error. */
+  stderr?: number;
 }
 
 // Nothing of this process's environment but what finds programs; a machine may have settings of its own.
@@ -43,11 +45,12 @@ const environment = (env: Record<string, string> = {}) => ({
   ...env,
 });
 
-function launch(args: string[], { env, uid, cwd }: Run): ChildProcess {
+function launch(args: string[], { env, uid, cwd, stderr }: Run): ChildProcess {
   const account = uid === undefined ? {} : { uid, gid: uid };
   return spawn(program, [...source, ...args], {
     cwd: cwd ?? tmpdir(),
     env: environment(env),
+    stdio: ["pipe", "pipe", stderr ?? "pipe"],
     ...account,
   });
 }

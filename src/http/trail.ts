@@ -1,0 +1,26 @@
+import type { SignedIn } from "../ctx.ts";
+import type { ProblemCode } from "../kit/problem-codes.ts";
+
+/** What is learnt of a request while it is answered. */
+export interface Trail {
+  /** Ours, whatever the client calls it (X-Request-Id). */
+  id: string;
+  /** The pattern that matched, such as `/api/v1/users/:id`: one of a fixed list, while paths are without number. */
+  route?: string;
+  /** The address at the other end of the socket. */
+  peer?: string;
+  /** Whose token it came with. */
+  userId?: string;
+  /** Who was let in by it. */
+  actor?: SignedIn;
+  refusal?: ProblemCode;
+}
+
+/** Kept on the request itself: a map of a thousand requests that nobody holds any more makes each collection of garbage slow. */
+const TRAIL = Symbol("trail");
+type Trailed = Request & { [TRAIL]?: Trail };
+
+export function trailOf(request: Trailed): Trail {
+  request[TRAIL] ??= { id: Bun.randomUUIDv7() };
+  return request[TRAIL];
+}

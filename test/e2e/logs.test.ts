@@ -1,0 +1,213 @@
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { client, emptyFolder, type Serving, serve } from "../support/program.ts";
+
+setDefaultTimeout(60_000);
+const PASSWORD = "sentinel battery staple";
+const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+type Line = Record<string, unknown>;
+const linesOf = (text: string): Line[] =>
+  text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+const answersIn = ({ said }: Serving) => linesOf(said.err).filter(({ msg }) => msg === "Answered.");
+
+test("each answer has a line: which route, what came of it, how long it took, and who asked", async () => {
+  const server = await serve({ cwd: emptyFolder() });
+  const api = client(server.url);
+  await api.register("ada@example.com", PASSWORD);
+  const token = await api.logIn("ada@example.com", PASSWORD);
+  const me = await fetch(`${server.url}/api/v1/users/me`, {
+    headers: {
+      authorization: `Bearer ${token}`,
+      traceparent: `00-${TRACE_ID}-00f067aa0ba902b7-01`,
+    },
+  });
+  const { id } = (await me.json()) as { id: string };
+  await api.get(`/users/${id}`, token);
+  await fetch(`${server.url}/api/v1/no-such-thing`);
+  await fetch(`${server.url}/livez`);
+  expect(await server.end("SIGTERM")).toBe(0);
+  const lines = answersIn(server);
+  expect(lines.map(({ method, route, status, code }) => [method, route, status, code])).toEqual([
+    ["POST", "/api/v1/auth/register", 201, undefined],
+    ["POST", "/api/v1/auth/login", 200, undefined],
+    ["GET", "/api/v1/users/me", 200, undefined],
+    ["GET", "/api/v1/users/:id", 403, "forbidden"],
+    ["GET", undefined, 404, "not_found"],
+  ]);
+  expect(lines[2]).toMatchObject({
+    level: "info",
+    duration_ms: expect.any(Number),
+    request_id: me.headers.get("x-request-id"),
+    trace_id: TRACE_ID,
+    user_id: id,
+  });
+  expect(lines[3]).toMatchObject({ user_id: id });
+});
+
+test("LOG_ACCESS=off writes none of these lines, LOG_FORMAT=pretty writes for eyes", async () => {
+  const env = { LOG_ACCESS: "off", LOG_FORMAT: "pretty", RATE_LIMIT: "off" };
+  const server = await serve({ cwd: emptyFolder(), env });
+  await fetch(`${server.url}/docs`);
+  await server.end("SIGTERM");
+  expect(server.said.err).toMatch(/WARN.*RATE_LIMIT=off/);
+  expect(server.said.err).not.toContain("Answered");
+});
+
+const JSON_TYPE = { "content-type": "application/json" };
+const headersWith = (word: string) => ({
+  authorization: `Bearer ${word}`,
+  cookie: `bunker_device=${word}`,
+  "device-token": word,
+  "idempotency-key": word,
+  "if-match": `"${word}"`,
+  "if-none-match": `"${word}"`,
+  referer: `http://localhost/${word}`,
+  traceparent: word,
+  tracestate: word,
+  "user-agent": word,
+  "x-forwarded-for": word,
+  "x-request-id": word,
+});
+
+interface Operation {
+  method: string;
+  path: string;
+  fields: string[];
+}
+
+/** Every operation of the document, with every name that its bodies and parameters have. */
+async function operationsOf(url: string): Promise<Operation[]> {
+  const document = (await (await fetch(`${url}/openapi.json`)).json()) as {
+    paths: Record<string, Record<string, unknown>>;
+  };
+  const names = [...JSON.stringify(document).matchAll(/"([a-z_]{2,30})":\{/g)].map(
+    ([, name = ""]) => name,
+  );
+  const fields = [...new Set(names)];
+  return Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.keys(item).map((method) => ({ method: method.toUpperCase(), path, fields })),
+  );
+}
+
+test("nothing that a client writes is logged, wherever it writes it", async () => {
+  const env = {
+    LOG_LEVEL: "debug",
+    EMAIL_SIGN_IN: "on",
+    OAUTH_PASSWORD_GRANT: "on",
+    RATE_LIMIT: "off",
+  };
+  const server = await serve({ cwd: emptyFolder(), env });
+  const api = client(server.url);
+  await api.register("sentinel@example.com", PASSWORD);
+  const token = await api.logIn("sentinel@example.com", PASSWORD);
+  const operations = await operationsOf(server.url);
+  expect(operations.length).toBeGreaterThan(30);
+  let asked = 0;
+  for (const { method, path, fields } of operations) {
+    const url = `${server.url}${path.replaceAll(/\{[^}]+\}/g, "sentinel")}?sentinel=sentinel&q=sentinel&token=sentinel`;
+    const body = JSON.stringify(Object.fromEntries(fields.map((field) => [field, "sentinel"])));
+    const bodies = method === "GET" ? [undefined] : [undefined, body, `{"sentinel`, "sentinel=%FF"];
+    for (const one of bodies)
+      for (const authorization of [
+        `Bearer ${token}`,
+        "Bearer sentinel",
+        "Basic c2VudGluZWw6c2VudGluZWw=",
+      ]) {
+        const headers = { ...headersWith("sentinel"), ...JSON_TYPE, authorization };
+        await fetch(url, { method, headers, ...(one === undefined ? {} : { body: one }) });
+        asked += 1;
+      }
+  }
+  for (const input of [
+    { username: "sentinel", password: "sentinel" },
+    { username: "sentinel@example.com", password: "wrong sentinel" },
+  ])
+    await fetch(`${server.url}/api/v1/auth/login`, {
+      method: "POST",
+      headers: JSON_TYPE,
+      body: JSON.stringify(input),
+    });
+  await server.end("SIGTERM");
+  expect(answersIn(server).length).toBeGreaterThan(asked / 2);
+  expect(server.said.err).not.toMatch(/sentinel|c2VudGluZWw/i);
+  expect(server.said.err).not.toContain(token.slice(-20));
+});
+
+test("a hostile header changes no answer and breaks no line", async () => {
+  const server = await serve({ cwd: emptyFolder() });
+  const hostile = ["x".repeat(10_000), "10.0.0.1, ".repeat(1000), '{"level":"error"}', "00-ÿ-\t"];
+  for (const text of hostile)
+    for (const name of ["traceparent", "x-request-id", "x-forwarded-for"]) {
+      const answer = await fetch(`${server.url}/version`, { headers: { [name]: text } });
+      const id = answer.headers.get("x-request-id");
+      expect([answer.status, id]).toEqual([200, expect.stringMatching(/^[0-9a-f-]{36}$/)]);
+    }
+  await server.end("SIGTERM");
+  const lines = answersIn(server);
+  expect(lines.map(({ trace_id }) => trace_id)).toEqual(Array(hostile.length * 3).fill(undefined));
+});
+
+const REQUESTS = 12_000;
+const AT_ONCE = 40;
+
+/** More lines than what waits for a reader may hold. */
+async function askOften({ url }: Serving): Promise<number> {
+  let served = 0;
+  const ask = async () => {
+    for (let left = REQUESTS / AT_ONCE; left > 0; left -= 1)
+      if ((await fetch(`${url}/version`)).ok) served += 1;
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, ask));
+  return served;
+}
+
+test("a log that nobody reads stops nothing; what was lost is said when somebody reads again", async () => {
+  const path = join(emptyFolder(), "fifo");
+  execFileSync("mkfifo", [path]);
+  const pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  const server = await serve({ cwd: emptyFolder(), stderr: pipe });
+  expect(await askOften(server)).toBe(REQUESTS);
+  const api = client(server.url);
+  await api.register("ada@example.com", PASSWORD);
+  expect(await api.logIn("ada@example.com", PASSWORD)).toContain(".");
+  const said = await readUntil(pipe, "Log lines were lost");
+  const lost = linesOf(said).find(({ msg }) => String(msg).startsWith("Log lines were lost"));
+  expect(lost).toMatchObject({ level: "warn", lines: expect.any(Number) });
+  expect(await server.end("SIGTERM")).toBe(0);
+  closeSync(pipe);
+});
+
+async function readUntil(pipe: number, words: string): Promise<string> {
+  const chunk = Buffer.alloc(1 << 16);
+  let said = "";
+  while (!said.includes(words) || !said.endsWith("\n")) {
+    try {
+      said += chunk.toString("utf8", 0, readSync(pipe, chunk));
+    } catch {
+      await sleep(5);
+    }
+  }
+  return said;
+}
+
+test("a full disk, or a reader who has left, stops nothing either", async () => {
+  const path = join(emptyFolder(), "fifo");
+  execFileSync("mkfifo", [path]);
+  const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const left = openSync(path, constants.O_WRONLY);
+  closeSync(reader);
+  const full = openSync("/dev/full", "w");
+  for (const stderr of [left, full]) {
+    const server = await serve({ cwd: emptyFolder(), stderr });
+    expect(await askOften(server)).toBe(REQUESTS);
+    expect(await server.end("SIGTERM")).toBe(0);
+    closeSync(stderr);
+  }
+});
