@@ -42,6 +42,11 @@ export async function measureRequests(
     PRINCIPAL_CACHE_SIZE: "0",
   });
   const pairs = await startServer(stage, binaries.bunker, { ...env, ALGORITHM: "EdDSA" });
+  const logging = await startServer(stage, binaries.bunker, {
+    ...env,
+    LOG_ACCESS: "on",
+    LOG_LEVEL: "info",
+  });
   await registerPeople(bunker);
   const bearer = async (who: typeof user) => ({
     authorization: `Bearer ${await signIn(bunker, who)}`,
@@ -71,6 +76,7 @@ export async function measureRequests(
     lineOf("GET /livez: CPU, beside the limit", await duel({ ours: health })),
     lineOf("GET /users/me, seen before: CPU, beside the limit", await duel({ ours: me }), 0.6),
     lineOf("… beside the limit with our driver", await duel({ ours: me }, "mended")),
+    lineOf("… with a log line for each", await duel({ server: logging, ours: me }), 0.8),
     lineOf("… under EdDSA", await duel(eddsa), 0.6),
     lineOf("… not remembered", await duel(unremembered), 1.4),
     lineOf("… not remembered, with our driver", await duel(unremembered, "mended")),
@@ -78,7 +84,7 @@ export async function measureRequests(
     lineOf("… beside sending what is in memory", await duel(kept)),
     ...(await measureSignIn(stage, bunker, effort)),
   ];
-  await Promise.all([bunker, forgetful, pairs].map(({ program }) => stop(program)));
+  await Promise.all([bunker, forgetful, logging, pairs].map(({ program }) => stop(program)));
   return lines;
 }
 

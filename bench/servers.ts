@@ -59,5 +59,6 @@ export async function startServer(
 export const quietSettings = {
   BUNKER_ENV: "development",
   RATE_LIMIT: "off",
+  LOG_ACCESS: "off",
   LOG_LEVEL: "warn",
 };

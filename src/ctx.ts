@@ -36,6 +36,8 @@ export interface Ctx {
   principals: PrincipalCache<Principal>;
   tokens: AccessTokens;
   readiness: () => Promise<Readiness>;
+  /** Whether this process was asked to end: it still answers, and says so. */
+  server: { isStopping: boolean };
 }
 
 /** What serving depends on, each in one word. Found out within a second. */

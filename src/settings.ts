@@ -195,6 +195,12 @@ export const settings = {
     parse: text,
     fallback: () => undefined,
   }),
+  shutdownDelaySeconds: setting({
+    name: "SHUTDOWN_DELAY_SECONDS",
+    doc: "How long the server goes on serving when it is asked to end (SIGTERM), while /readyz already says 503: with a proxy before several instances, longer than its health checks take to notice.",
+    parse: integer(0, 300),
+    fallback: () => 0,
+  }),
   ...mailSettings,
   trustedProxies: setting<string[]>({
     name: "TRUSTED_PROXIES",

@@ -89,6 +89,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       hashing: openHashingGate({ ...gateBounds, cost: config.passwordHash }),
       now,
       principals,
+      server: { isStopping: false },
       tokens: tokensOf(config, keyRing),
       readiness: () => readiness({ database, log, dataDir: embedded && config.dataDir }),
     };

@@ -5,6 +5,7 @@ import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
 import { type MigrationStatus, migrate } from "../db/migrate.ts";
 import { logged } from "../http/access-log.ts";
+import { parting } from "../http/parting.ts";
 import { startJobs } from "../jobs.ts";
 import { isCompiled, version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
@@ -21,7 +22,10 @@ const TURN_MS = 1;
 const IDLE_SECONDS = 30;
 const DRAIN_MAX_MS = 25_000;
 
-/** Serves until SIGTERM or SIGINT, lets the requests in flight finish, and closes everything that it opened. */
+/**
+ * Serves until SIGTERM or SIGINT; then says so at /readyz for SHUTDOWN_DELAY_SECONDS while it goes on serving, lets the
+ * requests in flight finish, and closes everything that it opened.
+ */
 export async function serve(config: Config): Promise<void> {
   const wired = await wire(config, "serve");
   try {
@@ -35,6 +39,7 @@ export async function serve(config: Config): Promise<void> {
     warnOf(wired.ctx);
     const stops = [startJobs(wired.ctx), tendMemory()];
     await stopped;
+    await leave(wired.ctx);
     for (const stop of stops) stop();
     await drain(server);
   } finally {
@@ -93,7 +98,7 @@ function listen(ctx: Ctx, app: App): Server<unknown> {
     const server = Bun.serve({
       hostname: host,
       port,
-      fetch: logged(ctx, app.fetch),
+      fetch: parting(ctx, logged(ctx, app.fetch)),
       maxRequestBodySize: REQUEST_MAX_BYTES,
       idleTimeout: IDLE_SECONDS,
       development: false,
@@ -126,6 +131,13 @@ function untilStopped(): Promise<void> {
     };
     for (const signal of STOP_SIGNALS) process.on(signal, stop);
   });
+}
+
+async function leave({ config, log, server }: Ctx): Promise<void> {
+  const seconds = config.shutdownDelaySeconds;
+  server.isStopping = true;
+  log.info({ seconds }, "Asked to end: no longer ready. A second signal ends at once.");
+  await sleep(seconds * 1000);
 }
 
 async function drain(server: Server<unknown>): Promise<void> {

@@ -1,7 +1,5 @@
 import type { Ctx } from "../ctx.ts";
-import { type Trail, trailOf } from "./trail.ts";
-
-type Answer = (request: Request) => Response | Promise<Response>;
+import { type Answering, type Trail, trailOf } from "./trail.ts";
 
 /** Asked every few seconds by whoever watches: their lines would hide the others. */
 const probes = new Set(["/livez", "/readyz", "/health", "/healthz", "/metrics"]);
@@ -10,7 +8,7 @@ const probes = new Set(["/livez", "/readyz", "/health", "/healthz", "/metrics"])
  * Writes one line for each answer: which route, what came of it, how long it took, and who asked. Nothing of it is what the
  * client wrote, but for a trace id: no path, query, header or address.
  */
-export function logged({ config, log }: Pick<Ctx, "config" | "log">, answer: Answer): Answer {
+export function logged({ config, log }: Pick<Ctx, "config" | "log">, answer: Answering): Answering {
   if (config.logAccess === "off") return answer;
   const note = (request: Request, response: Response, startedAt: number): Response => {
     const trail = trailOf(request);

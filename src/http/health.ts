@@ -7,6 +7,10 @@ import { described } from "./schemas.ts";
 const Word = t.Union([t.Literal("ok"), t.Literal("failed")]);
 const Readiness = t.Object({
   ...{ status: Word, database: Word, migrations: Word, disk: Word },
+  server: t.Union([t.Literal("ok"), t.Literal("stopping")], {
+    description:
+      "`stopping`: it was asked to end. It still answers; send further requests elsewhere.",
+  }),
   mail: t.Union([t.Literal("ok"), t.Literal("away"), t.Literal("off")], {
     description:
       "`off`: MAIL_URL is not set; `away`: the last mail found no server. Mails wait. Not counted as a failure.",
@@ -29,12 +33,14 @@ export const healthRoutes = (ctx: Ctx) => {
   const readiness = { public: true as const, response: { 200: Readiness, 503: Readiness } };
   const ready = async () => {
     const found = await ctx.readiness();
-    const isReady = Object.values(found).every((word) => word === "ok");
+    const { isStopping } = ctx.server;
+    const isReady = !isStopping && Object.values(found).every((word) => word === "ok");
     return {
       code: isReady ? 200 : 503,
       body: {
         status: isReady ? "ok" : "failed",
         ...found,
+        server: isStopping ? "stopping" : "ok",
         mail: mailOf(ctx),
       },
     } as const;
@@ -61,7 +67,7 @@ export const healthRoutes = (ctx: Ctx) => {
           operationId: "isReady",
           summary: "May it be given requests?",
           description:
-            "Asks the database, whether its schema is up to date, and whether the disk has room.",
+            "Asks the database, whether its schema is up to date, and whether the disk has room. 503 also from the moment that the server is asked to end.",
         },
       },
     )

@@ -16,6 +16,9 @@ export interface Trail {
   refusal?: ProblemCode;
 }
 
+/** What stands around the whole app: from a request to its answer. */
+export type Answering = (request: Request) => Response | Promise<Response>;
+
 /** Kept on the request itself: a map of a thousand requests that nobody holds any more makes each collection of garbage slow. */
 const TRAIL = Symbol("trail");
 type Trailed = Request & { [TRAIL]?: Trail };

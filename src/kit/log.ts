@@ -21,6 +21,8 @@ export interface LogOptions {
 const CLOSE_MAX_MS = 500;
 /** What waits for a reader that is slow, a disk that is full or a pipe that nobody reads; beyond it, lines are dropped. */
 const WAITING_MAX_BYTES = 1 << 20;
+const TOGETHER_MIN_BYTES = 8192;
+const TOGETHER_MAX_MS = 100;
 
 /**
  * Lines on standard error: standard output belongs to what a command was asked for. Nobody waits for a line to be written,
@@ -51,7 +53,12 @@ function openPino({ level, format }: LogOptions): OpenLog {
   const { pino }: typeof import("pino") = require("pino");
   const { SonicBoom }: typeof import("sonic-boom") = require("sonic-boom");
   // Not pino's own destination: at the end of the process that one tries for ever to write what cannot be written.
-  const destination = new SonicBoom({ fd: 2, sync: false, maxLength: WAITING_MAX_BYTES });
+  const destination = new SonicBoom({
+    ...{ fd: 2, sync: false },
+    // One write for many lines: it costs more than a line does.
+    ...{ minLength: TOGETHER_MIN_BYTES, periodicFlush: TOGETHER_MAX_MS },
+    maxLength: WAITING_MAX_BYTES,
+  });
   const log = pino(
     {
       level,

@@ -92,6 +92,7 @@ export async function world(settings: Partial<Config> = {}) {
       lifetimeSeconds: config.accessTokenExpireMinutes * 60,
       remembered: config.principalCacheSize,
     }),
+    server: { isStopping: false },
     readiness: async () => ({ database: "ok", migrations: "ok", disk: "ok" }),
   };
   await prepareKeys(ctx);

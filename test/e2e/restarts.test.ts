@@ -1,0 +1,170 @@
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { get } from "node:http";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "../../src/db/db.ts";
+import { client, emptyFolder, freePort, rounds, type Serving, serve } from "../support/program.ts";
+
+setDefaultTimeout(120_000);
+const PASSWORD = "correct horse battery staple";
+
+const readiness = async ({ url }: Serving) => {
+  const answer = await fetch(`${url}/readyz`);
+  return { status: answer.status, body: await answer.json() };
+};
+
+/** Which fetch keeps to itself. */
+const connectionHeader = ({ url }: Serving): Promise<string | undefined> =>
+  new Promise((resolve) =>
+    get(`${url}/livez`, (answer) => resolve(answer.resume().headers.connection)),
+  );
+
+async function untilStopping(server: Serving) {
+  while (true) {
+    const found = await readiness(server);
+    if (found.status !== 200) return found;
+    await sleep(5);
+  }
+}
+
+test("a server that is asked to end says so, goes on serving for as long as it was told, and ends with 0", async () => {
+  const env = { SHUTDOWN_DELAY_SECONDS: "2" };
+  const server = await serve({ cwd: emptyFolder(), env });
+  const ending = server.end("SIGTERM");
+  const { body } = await untilStopping(server);
+  expect(body).toMatchObject({ status: "failed", server: "stopping", database: "ok" });
+  expect(await connectionHeader(server)).toBe("close");
+  expect((await fetch(`${server.url}/livez`)).status).toBe(200);
+  const api = client(server.url);
+  expect((await api.register("ada@example.com", PASSWORD)).status).toBe(201);
+  expect(await ending).toBe(0);
+});
+
+test("requests in flight are answered, before the database is left", async () => {
+  const server = await serve({ cwd: emptyFolder() });
+  const api = client(server.url);
+  const names = Array.from({ length: 12 }, (_, at) => `person${at}@example.com`);
+  const answers = names.map(async (name) => (await api.register(name, PASSWORD)).status);
+  await sleep(20);
+  expect(await server.end("SIGTERM")).toBe(0);
+  expect(await Promise.all(answers)).toEqual(names.map(() => 201));
+});
+
+test("a second signal ends it at once", async () => {
+  const server = await serve({ cwd: emptyFolder(), env: { SHUTDOWN_DELAY_SECONDS: "300" } });
+  const ending = server.end("SIGTERM");
+  await untilStopping(server);
+  process.kill(server.pid, "SIGTERM");
+  expect(await ending).toBe(null);
+});
+
+const home = process.env["E2E_DATABASE_URL"];
+const haproxy = Bun.which("haproxy");
+const REQUESTS_A_SECOND = 200;
+
+describe.if(home !== undefined && haproxy !== null)("two instances behind haproxy", () => {
+  const admin = connect({ url: home ?? "postgres://none", caFile: undefined }, { max: 1 });
+  const name = `bunker_e2e_restarts_${process.pid}`;
+  afterAll(async () => {
+    await admin.unsafe(`drop database if exists ${name} with (force)`);
+    await admin.end();
+  });
+
+  test(`are restarted in turn, and no request of ${REQUESTS_A_SECOND} a second fails`, async () => {
+    await admin.unsafe(`create database ${name}`);
+    const ports = [await freePort(), await freePort()];
+    const start = (port: number) =>
+      serve({
+        cwd: emptyFolder(),
+        env: {
+          PORT: String(port),
+          DATABASE_URL: Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href,
+          SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+          PUBLIC_URL: "https://accounts.example.com",
+          SHUTDOWN_DELAY_SECONDS: "2",
+          LOG_ACCESS: "off",
+          RATE_LIMIT: "off",
+        },
+      });
+    const servers = [await start(ports[0] ?? 0), await start(ports[1] ?? 0)];
+    const proxy = await startProxy(ports);
+    await client(proxy.url).register("ada@example.com", PASSWORD);
+    const token = await client(proxy.url).logIn("ada@example.com", PASSWORD);
+    const load = startLoad(proxy.url, token);
+    for (let round = 0; round < Math.min(rounds, 10); round += 1) {
+      const at = round % 2;
+      expect(await servers[at]?.end("SIGTERM")).toBe(0);
+      servers[at] = await start(ports[at] ?? 0);
+      // Until the proxy has seen that it is back.
+      await sleep(1_500);
+    }
+    const { sent, failures } = await load.end();
+    expect(failures).toEqual([]);
+    expect(sent).toBeGreaterThan(100);
+    proxy.stop();
+    for (const server of servers) await server.end("SIGTERM");
+  });
+});
+
+/** Debian's haproxy, as its manual sets up health checks; no retries, which would hide what failed. */
+async function startProxy(ports: number[]) {
+  const [port, folder] = [await freePort(), emptyFolder()];
+  const file = join(folder, "haproxy.cfg");
+  const servers = ports.map(
+    (one, at) => `  server bunker${at} 127.0.0.1:${one} check inter 300ms fall 2 rise 2`,
+  );
+  writeFileSync(
+    file,
+    `defaults
+  mode http
+  timeout connect 2s
+  timeout client 30s
+  timeout server 30s
+  retries 0
+frontend people
+  bind 127.0.0.1:${port}
+  default_backend bunkers
+backend bunkers
+  option httpchk GET /readyz
+${servers.join("\n")}
+`,
+  );
+  const child = spawn(haproxy ?? "", ["-db", "-f", file], { stdio: "ignore" });
+  const url = `http://127.0.0.1:${port}`;
+  while (!(await fetch(`${url}/livez`).catch(() => undefined))?.ok) await sleep(50);
+  return { url, stop: () => child.kill() };
+}
+
+/** Reads, and every tenth time registers, at a steady rate. */
+function startLoad(url: string, token: string) {
+  const failures: unknown[] = [];
+  const underWay = new Set<Promise<void>>();
+  const api = client(url);
+  let sent = 0;
+  const ask = async () => {
+    sent += 1;
+    const isWrite = sent % 50 === 0;
+    try {
+      const answer = isWrite
+        ? await api.register(`person${sent}@example.com`, PASSWORD)
+        : await api.get("/users/me", token);
+      await answer.text();
+      if (!answer.ok) failures.push(answer.status);
+    } catch (error) {
+      failures.push(String(error));
+    }
+  };
+  const timer = setInterval(() => {
+    const asking = ask();
+    underWay.add(asking);
+    void asking.finally(() => underWay.delete(asking));
+  }, 1000 / REQUESTS_A_SECOND);
+  const end = async () => {
+    clearInterval(timer);
+    await Promise.all(underWay);
+    return { sent, failures };
+  };
+  return { end };
+}
