@@ -87,7 +87,20 @@ function openPino({ level, format }: LogOptions): OpenLog {
       destination.once("close", done).once("error", () => done());
       destination.end();
     });
-  return Object.assign(log, { close });
+  /** Whoever looks for the reason of a crash finds it: these are not kept for others to come along. */
+  const urgent =
+    (name: "warn" | "error"): Log[keyof Log] =>
+    (fields, sentence) => {
+      log[name](fields, sentence);
+      destination.flush();
+    };
+  return {
+    debug: log.debug.bind(log),
+    info: log.info.bind(log),
+    warn: urgent("warn"),
+    error: urgent("error"),
+    close,
+  };
 }
 
 /** For eyes. The lines are put together in this thread: a transport of pino's wants a file to run in another. */
@@ -95,6 +108,7 @@ function prettyOn(destination: DestinationStream): DestinationStream {
   const pretty: typeof import("pino-pretty") = require("pino-pretty");
   return pretty({ translateTime: "SYS:HH:MM:ss.l", singleLine: true, destination });
 }
+
 const FRAMES_MAX = 12;
 
 /** Errors of the language itself and plain ones of ours: their messages are about code, not about what was submitted. */
