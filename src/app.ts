@@ -3,6 +3,7 @@ import { Elysia } from "elysia";
 import type { Ctx } from "./ctx.ts";
 import { bodyReader } from "./http/body.ts";
 import { healthRoutes } from "./http/health.ts";
+import { metricsRoutes } from "./http/metrics.ts";
 import { OAUTH_PATHS } from "./http/oauth-errors.ts";
 import { openapiAssets, openapiRoutes } from "./http/openapi.ts";
 import { problemPlugin } from "./http/problems.ts";
@@ -31,6 +32,7 @@ const formPaths = ["/api/v1/auth/login", ...OAUTH_PATHS, ...LINK_PATHS];
 const rooms = (ctx: Ctx) =>
   new Elysia({ normalize: false })
     .use(healthRoutes(ctx))
+    .use(metricsRoutes(ctx))
     .use(pageRoutes(ctx))
     .use(mailboxRoutes(ctx))
     .use(addressLinkRoutes(ctx))

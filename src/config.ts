@@ -92,13 +92,21 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
     wrong.push(
       "MAIL_URL=mailbox: shows mails to whoever is on this machine: only with BUNKER_ENV=development",
     );
+  if (config.metricsPort !== undefined && config.metricsPort === config.port)
+    wrong.push("METRICS_PORT must be another port than PORT");
+  return [...wrong, ...faultsOfSuperuser(config, isUnset)];
+}
+
+function faultsOfSuperuser(
+  config: Partial<Config>,
+  isUnset: (key: keyof Config) => boolean,
+): string[] {
   if (isUnset("firstSuperuserEmail") && config.firstSuperuserPassword)
-    wrong.push("FIRST_SUPERUSER_EMAIL is missing beside FIRST_SUPERUSER_PASSWORD");
+    return ["FIRST_SUPERUSER_EMAIL is missing beside FIRST_SUPERUSER_PASSWORD"];
   if (isUnset("firstSuperuserPassword") && config.firstSuperuserEmail)
-    wrong.push("FIRST_SUPERUSER_PASSWORD is missing beside FIRST_SUPERUSER_EMAIL");
+    return ["FIRST_SUPERUSER_PASSWORD is missing beside FIRST_SUPERUSER_EMAIL"];
   const weakness = weaknessOfPassword(config);
-  if (weakness) wrong.push(`FIRST_SUPERUSER_PASSWORD ${weakness}`);
-  return wrong;
+  return weakness ? [`FIRST_SUPERUSER_PASSWORD ${weakness}`] : [];
 }
 
 function weaknessOfPassword(config: Partial<Config>): string | undefined {

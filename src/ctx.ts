@@ -8,6 +8,7 @@ import type { KeyRing } from "./kit/key-ring.ts";
 import type { Ledger } from "./kit/limits.ts";
 import type { Log } from "./kit/log.ts";
 import type { Post } from "./kit/mail.ts";
+import type { Metrics } from "./kit/metrics.ts";
 import type { PrincipalCache } from "./kit/principal-cache.ts";
 import type { Envelope } from "./kit/sealed.ts";
 import type { AccessTokens } from "./kit/token.ts";
@@ -32,6 +33,8 @@ export interface Ctx {
   mail: Post | undefined;
   envelope: Envelope;
   hashing: HashingGate;
+  /** Missing where nobody watches. */
+  metrics: Metrics | undefined;
   now: () => Date;
   principals: PrincipalCache<Principal>;
   tokens: AccessTokens;

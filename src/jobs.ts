@@ -43,6 +43,7 @@ export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => vo
     const run = async () => {
       if (isRunning) return;
       isRunning = true;
+      const startedAt = performance.now();
       try {
         while (!isStopped && (await job.run(ctx)) > 0);
         isFailing = false;
@@ -51,6 +52,8 @@ export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => vo
           ctx.log.error({ err: error, job: name }, "A job failed; it comes again.");
         isFailing = true;
       }
+      const seconds = (performance.now() - startedAt) / 1000;
+      ctx.metrics?.job(name, { isFailed: isFailing, seconds });
       isRunning = false;
     };
     if (job.isUrgent) void run();

@@ -222,6 +222,21 @@ export const settings = {
     parse: oneOf(["on", "off"]),
     fallback: () => "on",
   }),
+  metricsPort: setting<number | undefined>({
+    name: "METRICS_PORT",
+    doc: "Another port, with /metrics for Prometheus and nothing else, which asks for no token: for a network that is not public.",
+    shown: "none",
+    parse: integer(1, 65_535),
+    fallback: () => undefined,
+  }),
+  metricsToken: setting<string | undefined>({
+    name: "METRICS_TOKEN",
+    doc: `Puts /metrics at the side of the API, for whoever sends this as a bearer token: at least ${SECRET_MIN_BYTES} random bytes.`,
+    shown: "none",
+    isSecret: true,
+    parse: secretKey,
+    fallback: () => undefined,
+  }),
   logLevel: setting<LogLevel>({
     name: "LOG_LEVEL",
     doc: `The least important lines to log: \`${logLevels.join("`, `")}\`.`,

@@ -13,6 +13,7 @@ import { openHashingGate } from "./kit/hashing-gate.ts";
 import { type KeyRing, openKeyRing } from "./kit/key-ring.ts";
 import { type Log, openLog } from "./kit/log.ts";
 import type { MailAddress, Post } from "./kit/mail.ts";
+import type { Metrics } from "./kit/metrics.ts";
 import { openPrincipalCache } from "./kit/principal-cache.ts";
 import { envelopes } from "./kit/sealed.ts";
 import { derivedKey, derivedKeys, fingerprints, keptSecret, weaknessOf } from "./kit/secret.ts";
@@ -86,6 +87,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       }),
       log,
       mail,
+      metrics: undefined,
       hashing: openHashingGate({ ...gateBounds, cost: config.passwordHash }),
       now,
       principals,
@@ -93,6 +95,8 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       tokens: tokensOf(config, keyRing),
       readiness: () => readiness({ database, log, dataDir: embedded && config.dataDir }),
     };
+    if (config.metricsPort !== undefined || config.metricsToken !== undefined)
+      ctx.metrics = await metricsOf(ctx, database);
     return { ctx, database, answers: () => ask(database, config), close };
   } catch (error) {
     await close();
@@ -109,6 +113,13 @@ async function embeddedOf(config: Config, command: string, log: Log) {
     maxConnections: config.databasePoolSize + SPARE_CONNECTIONS,
     warn: (sentence) => log.warn({}, sentence),
   });
+}
+
+/** prom-client is loaded where somebody watches. */
+async function metricsOf(ctx: Ctx, database: Database): Promise<Metrics> {
+  const { openMetrics } = await import("./adapters/metrics.ts");
+  const { readings } = await import("./metrics.ts");
+  return openMetrics(readings(ctx, database));
 }
 
 /** Words and frames are loaded with the first mail; nothing is connected yet. */

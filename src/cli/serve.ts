@@ -4,8 +4,11 @@ import { type App, createApp } from "../app.ts";
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
 import { type MigrationStatus, migrate } from "../db/migrate.ts";
-import { logged } from "../http/access-log.ts";
+import { accessLog } from "../http/access-log.ts";
+import { httpFigures, metricsOnly } from "../http/metrics.ts";
+import { observed } from "../http/observed.ts";
 import { parting } from "../http/parting.ts";
+import type { Answering } from "../http/trail.ts";
 import { startJobs } from "../jobs.ts";
 import { isCompiled, version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
@@ -33,15 +36,15 @@ export async function serve(config: Config): Promise<void> {
     const answering = wired.answers();
     const [app, schema] = await Promise.all([warmApp(wired.ctx), answering]);
     await prepare(wired, schema);
-    const server = listen(wired.ctx, app);
+    const servers = listen(wired.ctx, app);
     const stopped = untilStopped();
-    print(await banner(wired, server));
+    print(await banner(wired));
     warnOf(wired.ctx);
     const stops = [startJobs(wired.ctx), tendMemory()];
     await stopped;
     await leave(wired.ctx);
     for (const stop of stops) stop();
-    await drain(server);
+    await drain(servers);
   } finally {
     await wired.close();
   }
@@ -89,30 +92,44 @@ async function prepare(
   }
 }
 
-function listen(ctx: Ctx, app: App): Server<unknown> {
-  const { host, port } = ctx.config;
+function listen(ctx: Ctx, app: App): Server<unknown>[] {
+  const { host, port, metricsPort } = ctx.config;
   process.on("unhandledRejection", (error) =>
     ctx.log.error({ err: error }, "A promise was rejected unheard."),
   );
+  const observers = [...accessLog(ctx), ...httpFigures(ctx)];
+  const answering = parting(ctx, observed(app.fetch, observers));
+  const server = listenOn({ host, port, setting: "PORT" }, answering);
+  // By it the app learns the address of whoever asks.
+  app.server = server;
+  if (metricsPort === undefined) return [server];
+  const figures = { host, port: metricsPort, setting: "METRICS_PORT" };
+  return [server, listenOn(figures, metricsOnly(ctx))];
+}
+
+interface Doorstep {
+  host: string;
+  port: number;
+  setting: string;
+}
+
+function listenOn({ host, port, setting }: Doorstep, fetch: Answering): Server<unknown> {
   try {
-    const server = Bun.serve({
+    return Bun.serve({
       hostname: host,
       port,
-      fetch: parting(ctx, logged(ctx, app.fetch)),
+      fetch,
       maxRequestBodySize: REQUEST_MAX_BYTES,
       idleTimeout: IDLE_SECONDS,
       development: false,
       // Bun shares the port by default outside development: a second server would quietly take half of the requests.
       reusePort: false,
     });
-    // By it the app learns the address of whoever asks.
-    app.server = server;
-    return server;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new Exit(
       "failed",
-      `Cannot listen on ${host}:${port} (${code}). Set HOST or PORT to another one.`,
+      `Cannot listen on ${host}:${port} (${code}). Set HOST or ${setting} to another one.`,
     );
   }
 }
@@ -140,9 +157,10 @@ async function leave({ config, log, server }: Ctx): Promise<void> {
   await sleep(seconds * 1000);
 }
 
-async function drain(server: Server<unknown>): Promise<void> {
-  const patience = setTimeout(() => server.stop(true), DRAIN_MAX_MS);
-  await server.stop();
+async function drain(servers: Server<unknown>[]): Promise<void> {
+  const stopAll = (isAtOnce: boolean) => Promise.all(servers.map((one) => one.stop(isAtOnce)));
+  const patience = setTimeout(() => stopAll(true), DRAIN_MAX_MS);
+  await stopAll(false);
   clearTimeout(patience);
 }
 
@@ -155,12 +173,12 @@ const mailOf = ({ config, mail }: Ctx) => {
   return `from ${mail.from.address} by ${new URL(config.mailUrl ?? "").host}`;
 };
 
-async function banner({ ctx }: Wired, server: Server<unknown>): Promise<string> {
-  const { publicUrl } = ctx.config;
+async function banner({ ctx }: Wired): Promise<string> {
+  const { publicUrl, host, port } = ctx.config;
   const example = JSON.stringify({ email: "you@example.com", password: "a long pass phrase" });
   const lines = [
     `Bunker ${version}`,
-    `  API        ${publicUrl}  (listening on ${server.hostname}:${server.port})`,
+    `  API        ${publicUrl}  (listening on ${host}:${port})`,
     `  Docs       ${publicUrl}/docs`,
     `  Database   ${placeOf(ctx.config)}`,
     `  Mail       ${mailOf(ctx)}`,

@@ -28,7 +28,12 @@ export interface Database {
   db: Db;
   sql: Sql;
   close: () => Promise<void>;
+  pool: () => PoolCounts;
+  sizeBytes: () => Promise<number>;
 }
+
+/** Connections of a pool in each state, and statements that wait for one. */
+export type PoolCounts = Record<"idle" | "busy" | "connecting" | "waiting", number>;
 
 /** How long to wait after a failed connection: always the same, so that Bunker is back as soon as the database is. */
 const RECONNECT_SECONDS = 0.25;
@@ -48,7 +53,16 @@ export function openDatabase(options: DatabaseOptions): Database {
       idle_in_transaction_session_timeout: options.statementTimeoutSeconds * 2000,
     },
   });
-  return { db: drizzle(sql), sql, close: () => sql.end({ timeout: CLOSE_MAX_SECONDS }) };
+  return {
+    ...{ db: drizzle(sql), sql },
+    close: () => sql.end({ timeout: CLOSE_MAX_SECONDS }),
+    // By a patch of ours: the driver keeps these to itself.
+    pool: (sql as Sql & { pool: () => PoolCounts }).pool,
+    sizeBytes: async () => {
+      const [row] = await sql`select pg_database_size(current_database())::float8 as bytes`;
+      return row?.["bytes"];
+    },
+  };
 }
 
 /** A driver for `place`; drizzle changes the driver that it is given, so it has one of its own. */

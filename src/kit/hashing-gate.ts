@@ -16,8 +16,8 @@ export interface HashingGate {
   pass: <T>(work: () => Promise<T>) => Promise<T>;
   /** Throws `busy` where the queue is full: before a request that will hash costs the database anything. */
   knock: () => void;
-  /** How many hash now, and how many wait. */
-  depth: () => { running: number; waiting: number };
+  /** How many hash now and how many wait; and since the start, how many had their turn, and how many were turned away. */
+  depth: () => Record<"running" | "waiting" | "passed" | "refused", number>;
 }
 
 /**
@@ -27,9 +27,15 @@ export interface HashingGate {
 export function openHashingGate({ atOnce, queueMax, waitMaxMs, cost }: GateOptions): HashingGate {
   const queue: Turn[] = [];
   let running = 0;
+  let passed = 0;
+  let refused = 0;
 
+  const busy = () => {
+    refused += 1;
+    return new Problem("busy");
+  };
   const knock = () => {
-    if (queue.length >= queueMax) throw new Problem("busy");
+    if (queue.length >= queueMax) throw busy();
   };
 
   const turn = () =>
@@ -37,7 +43,7 @@ export function openHashingGate({ atOnce, queueMax, waitMaxMs, cost }: GateOptio
       knock();
       const leave = () => {
         queue.splice(queue.indexOf(mine), 1);
-        reject(new Problem("busy"));
+        reject(busy());
       };
       const mine: Turn = { take: resolve, timer: setTimeout(leave, waitMaxMs) };
       queue.push(mine);
@@ -57,13 +63,14 @@ export function openHashingGate({ atOnce, queueMax, waitMaxMs, cost }: GateOptio
   const pass = async <T>(work: () => Promise<T>): Promise<T> => {
     if (running < atOnce) running += 1;
     else await turn();
+    passed += 1;
     try {
       return await work();
     } finally {
       leave();
     }
   };
-  return { cost, pass, knock, depth: () => ({ running, waiting: queue.length }) };
+  return { cost, pass, knock, depth: () => ({ running, waiting: queue.length, passed, refused }) };
 }
 
 interface Turn {

@@ -20,6 +20,8 @@ export interface PrincipalCache<P> {
   /** Something happened to this account: what is known of it, and what is just being read, counts no more. */
   forget: (userId: string) => void;
   forgetAll: () => void;
+  /** How many are remembered; and since the start, how many were found so, and how many were read. */
+  counts: () => Record<"kept" | "hits" | "misses", number>;
 }
 
 export interface PrincipalCacheOptions {
@@ -51,6 +53,9 @@ export function openPrincipalCache<P>({ size, heard }: PrincipalCacheOptions): P
   // It keeps up to twice what it is asked to.
   const entries = new QuickLRU<string, Entry<P>>({ maxSize: Math.max(1, Math.floor(size / 2)) });
 
+  let hits = 0;
+  let misses = 0;
+
   const isGood = (entry: Entry<P>, now: number) => {
     if (now - entry.readAt <= STALE_MAX_MS) return true;
     const { since, upTo } = heard();
@@ -61,8 +66,15 @@ export function openPrincipalCache<P>({ size, heard }: PrincipalCacheOptions): P
     const bucket = bucketOf(userId);
     const now = performance.now();
     const known = entries.get(sessionId);
-    if (known?.userId === userId && known.generation === generations[bucket] && isGood(known, now))
+    if (
+      known?.userId === userId &&
+      known.generation === generations[bucket] &&
+      isGood(known, now)
+    ) {
+      hits += 1;
       return known.principal;
+    }
+    misses += 1;
     heard();
     const generation = generations[bucket];
     const principal = await read();
@@ -73,6 +85,7 @@ export function openPrincipalCache<P>({ size, heard }: PrincipalCacheOptions): P
     generations[bucket] = (generations[bucket] ?? 0) + 1;
   };
   return {
+    counts: () => ({ kept: entries.size, hits, misses }),
     find: size === 0 ? (_, read) => read() : find,
     forget: (userId) => next(bucketOf(userId)),
     forgetAll: () => {

@@ -1,4 +1,4 @@
-import { createHmac, hkdfSync } from "node:crypto";
+import { createHash, createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -61,3 +61,8 @@ export const fingerprints = (secret: string) => {
   const key = derivedKey(secret, "fingerprints");
   return (text: string): Buffer => createHmac("sha256", key).update(text).digest();
 };
+
+/** Compares in a time that tells nothing of where two texts differ (CWE-208). */
+export const isSecret = (given: string, secret: string): boolean =>
+  timingSafeEqual(digest(given), digest(secret));
+const digest = (text: string) => createHash("sha256").update(text).digest();

@@ -77,6 +77,7 @@ export async function world(settings: Partial<Config> = {}) {
       render: async (...mail) => render(...mail),
     },
     envelope: envelopes([derivedKey(SECRET, "mails")]),
+    metrics: undefined,
     hashing: openHashingGate({
       atOnce: 2,
       queueMax: 200,

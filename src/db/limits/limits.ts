@@ -42,6 +42,8 @@ export interface Limits {
   ) => Promise<T>;
   /** Gives back what was spent and should not count, in the caller's transaction: so many, or `ALL`. */
   giveBack: (db: Db, spendings: (Spending & { count: number })[]) => Promise<void>;
+  /** How often each limit was met, since the start. */
+  met: () => Record<string, number>;
 }
 export const ALL = 2 ** 31 - 1;
 
@@ -78,6 +80,7 @@ export function openLimits({ isOn, policies, database, key, now }: LimitsOptions
   const refusals = new QuickLRU<string, { balance: Balance; at: number }>({
     maxSize: REMEMBERED / 2,
   });
+  const met: Record<string, number> = {};
   const spendOfLump = openLumps({
     take: async (spending, count) => {
       const { want, key: fingerprint } = accountOf(spending);
@@ -128,7 +131,7 @@ export function openLimits({ isOn, policies, database, key, now }: LimitsOptions
         ? [await spendOfLump({ ...one, policy: policies[one.limit] })]
         : await spendExactly(spendings.map(accountOf));
     ledger.tell(balances);
-    refuseBy(balances);
+    refuseBy(balances, met);
   };
 
   const giveBackTo: Limits["giveBack"] = async (tx, spendings) => {
@@ -138,7 +141,7 @@ export function openLimits({ isOn, policies, database, key, now }: LimitsOptions
     await giveBack(tx, backs);
   };
 
-  const both = { spend, giveBack: giveBackTo };
+  const both = { spend, giveBack: giveBackTo, met: () => met };
   return { ...both, attempt: openAttempts(both, database.db) };
 }
 
@@ -172,10 +175,11 @@ function balanceOf(
   };
 }
 
-function refuseBy(balances: Balance[]): void {
+function refuseBy(balances: Balance[], met: Record<string, number>): void {
   const refused = balances.find(({ isGranted }) => !isGranted);
   if (!refused) return;
   const { limit, refillInSeconds } = refused;
+  met[limit] = (met[limit] ?? 0) + 1;
   throw new Problem("too_many_requests", {
     detail: `The limit "${limit}" is met; there is more in ${refillInSeconds} seconds`,
   });

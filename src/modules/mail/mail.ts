@@ -34,7 +34,7 @@ export async function enqueueMail(
   return id;
 }
 
-type Postman = Pick<Ctx, "db" | "envelope" | "log" | "mail" | "now">;
+type Postman = Pick<Ctx, "db" | "envelope" | "log" | "mail" | "metrics" | "now">;
 /** `dropped`: not even tried, and never will be. */
 type Outcome = "sent" | "dropped" | MailFailure["kind"];
 
@@ -113,6 +113,7 @@ async function deliver(ctx: Postman, row: Row): Promise<Outcome> {
       ...(isDead || isSent ? ended : { dueAt: new Date(now.getTime() + waitMs) }),
     })
     .where(and(eq(mails.id, row.id), eq(mails.state, "waiting")));
+  ctx.metrics?.mail(outcome);
   if (isDead) ctx.log.warn({ mail_id: row.id, answer: sent.answer }, "A mail cannot be delivered.");
   return outcome;
 }
@@ -140,6 +141,10 @@ const contentOf = (envelope: Ctx["envelope"], { id, sealed }: Row): MailContent 
   sealed ? (envelope.open(id, sealed) as MailContent | undefined) : undefined;
 const RUN_OUT = "Its link was no longer valid when it could have been sent";
 const UNREADABLE = "It was sealed under another SECRET_KEY, which SECRET_KEYS does not list";
+
+/** How many wait to be sent, by every instance on this database. */
+export const countWaitingMails = ({ db }: Pick<Ctx, "db">): Promise<number> =>
+  db.$count(mails, eq(mails.state, "waiting"));
 
 const LISTED_MAX = 200;
 const { sealed, ...columns } = getTableColumns(mails);

@@ -1,0 +1,108 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { AnswerFigures, Metrics, Reading } from "../kit/metrics.ts";
+
+/** As OpenTelemetry's semantic conventions advise for http.server.request.duration. */
+const HTTP_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
+const JOB_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60];
+const READ_MAX_MS = 1_000;
+/** Of the process itself; what prom-client has beyond these says nothing true under Bun. */
+const kept = /^(process_(cpu|resident|start|open|max)|nodejs_eventloop_lag)/;
+
+/** Counts in this process, and reads the rest when it is asked. */
+export function openMetrics(readings: Reading[]): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  for (const { name } of registry.getMetricsAsArray())
+    if (!kept.test(name)) registry.removeSingleMetric(name);
+  for (const reading of readings) register(registry, reading);
+  return { ...httpMetrics(registry), ...workMetrics(registry), text: () => registry.metrics() };
+}
+
+function httpMetrics(registry: Registry): Pick<Metrics, "begin" | "answered"> {
+  const registers = [registry];
+  const durations = new Histogram({
+    name: "http_server_request_duration_seconds",
+    help: "Duration of HTTP server requests, by route pattern.",
+    labelNames: ["http_request_method", "http_route", "http_response_status_code"],
+    buckets: HTTP_SECONDS,
+    registers,
+  });
+  const active = new Gauge({
+    name: "http_server_active_requests",
+    help: "Requests that are being answered.",
+    registers,
+  });
+  const refusals = new Counter({
+    name: "bunker_refusals_total",
+    help: "Requests that were refused, by the code of the problem.",
+    labelNames: ["code"],
+    registers,
+  });
+  const signIns = new Counter({
+    name: "bunker_sign_ins_total",
+    help: "Tries to sign in, by method and by what came of them: success, or the code of the refusal.",
+    labelNames: ["method", "result"],
+    registers,
+  });
+  const answered = ({ method, route = "", status, seconds, refusal, signIn }: AnswerFigures) => {
+    active.dec();
+    durations.observe(
+      { http_request_method: method, http_route: route, http_response_status_code: status },
+      seconds,
+    );
+    if (refusal) refusals.inc({ code: refusal });
+    if (signIn) signIns.inc({ method: signIn, result: refusal ?? "success" });
+  };
+  return { begin: () => active.inc(), answered };
+}
+
+function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
+  const registers = [registry];
+  const jobs = new Histogram({
+    name: "bunker_job_duration_seconds",
+    help: "What the background does: each run of a job.",
+    labelNames: ["job", "result"],
+    buckets: JOB_SECONDS,
+    registers,
+  });
+  const mails = new Counter({
+    name: "bunker_mail_deliveries_total",
+    help: "Tries to deliver a mail: sent, later (put off), refused, away (no server), dropped (not tried).",
+    labelNames: ["result"],
+    registers,
+  });
+  return {
+    job: (job, { isFailed, seconds }) =>
+      jobs.observe({ job, result: isFailed ? "failure" : "success" }, seconds),
+    mail: (result) => mails.inc({ result }),
+  };
+}
+
+function register(registry: Registry, { name, help, label, read }: Reading): void {
+  const set = async (store: (value: number, of?: Record<string, string>) => void) => {
+    const late = sleep(READ_MAX_MS, undefined, { ref: false });
+    const reading = (async () => read())();
+    const figures = await Promise.race([reading, late]).catch(() => undefined);
+    if (typeof figures === "number") store(figures);
+    if (typeof figures === "object")
+      for (const [word, value] of Object.entries(figures)) store(value, { [label ?? ""]: word });
+  };
+  const common = { name, help, labelNames: label ? [label] : [], registers: [registry] };
+  if (name.endsWith("_total"))
+    new Counter({
+      ...common,
+      async collect() {
+        this.reset();
+        await set((value, of) => (of ? this.inc(of, value) : this.inc(value)));
+      },
+    });
+  else
+    new Gauge({
+      ...common,
+      async collect() {
+        this.reset();
+        await set((value, of) => (of ? this.set(of, value) : this.set(value)));
+      },
+    });
+}

@@ -1,0 +1,57 @@
+import { Elysia, t } from "elysia";
+import type { Ctx } from "../ctx.ts";
+import { Problem } from "../kit/problem.ts";
+import { isSecret } from "../kit/secret.ts";
+import { guard } from "./guard.ts";
+import type { Observer } from "./observed.ts";
+
+/** The routes that sign somebody in. */
+const signInBy: Record<string, "password" | "email"> = {
+  "/api/v1/auth/login": "password",
+  "/api/v1/auth/email-code/verify": "email",
+  "/sign-in": "email",
+};
+
+/** Counts each answer, where somebody watches. */
+export const httpFigures = ({ metrics }: Pick<Ctx, "metrics">): Observer[] =>
+  metrics
+    ? [
+        {
+          begin: metrics.begin,
+          note: ({ method, response, trail, seconds }) =>
+            metrics.answered({
+              ...{ method, route: trail.route, status: response.status, seconds },
+              refusal: trail.refusal,
+              signIn: method === "POST" ? signInBy[trail.route ?? ""] : undefined,
+            }),
+        },
+      ]
+    : [];
+
+const TEXT = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
+const textOf = async ({ metrics }: Pick<Ctx, "metrics">): Promise<Response> =>
+  new Response(await metrics?.text(), { headers: TEXT });
+
+/** On the listener of METRICS_PORT, which has nothing else and asks for no token. */
+export const metricsOnly =
+  (ctx: Pick<Ctx, "metrics">) =>
+  (request: Request): Response | Promise<Response> =>
+    request.method === "GET" && new URL(request.url).pathname === "/metrics"
+      ? textOf(ctx)
+      : new Response("Only GET /metrics is here.\n", { status: 404 });
+
+/** At the side of everything else, for whoever has METRICS_TOKEN; without that setting there is nothing. */
+export const metricsRoutes = (ctx: Ctx) => {
+  const { metricsToken } = ctx.config;
+  return new Elysia({ name: "metrics" }).use(guard(ctx)).get(
+    "/metrics",
+    ({ headers }) => {
+      if (metricsToken === undefined) throw new Problem("not_found");
+      const [, token] = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "") ?? [];
+      if (token === undefined) throw new Problem("not_signed_in");
+      if (!isSecret(token, metricsToken)) throw new Problem("invalid_token");
+      return textOf(ctx);
+    },
+    { public: true, response: t.Any(), detail: { hide: true } },
+  );
+};

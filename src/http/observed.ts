@@ -1,0 +1,44 @@
+import { type Answering, type Trail, trailOf } from "./trail.ts";
+
+/** A request, its answer, and what was learnt on the way. */
+export interface Answered {
+  method: string;
+  request: Request;
+  response: Response;
+  trail: Trail;
+  seconds: number;
+}
+
+export interface Observer {
+  begin?: () => void;
+  note: (answered: Answered) => void;
+}
+
+/** Lets each of `observers` see what comes in and what goes out. */
+export function observed(answer: Answering, observers: Observer[]): Answering {
+  if (observers.length === 0) return answer;
+  const note = (request: Request, response: Response, startedAt: number): Response => {
+    const seconds = (performance.now() - startedAt) / 1000;
+    const answered = {
+      method: methodOf(request),
+      request,
+      response,
+      trail: trailOf(request),
+      seconds,
+    };
+    for (const observer of observers) observer.note(answered);
+    return response;
+  };
+  return (request) => {
+    for (const { begin } of observers) begin?.();
+    const startedAt = performance.now();
+    const response = answer(request);
+    return response instanceof Promise
+      ? response.then((one) => note(request, one, startedAt))
+      : note(request, response, startedAt);
+  };
+}
+
+const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/** A closed list, as OpenTelemetry's semantic conventions have it (http.request.method). */
+const methodOf = ({ method }: Request): string => (METHODS.includes(method) ? method : "_OTHER");

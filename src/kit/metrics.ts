@@ -1,0 +1,34 @@
+/** A request that was answered. Every word is from a closed list. */
+export interface AnswerFigures {
+  method: string;
+  /** The pattern that matched; undefined: none did. */
+  route: string | undefined;
+  status: number;
+  seconds: number;
+  /** The code of the refusal, if it was one. */
+  refusal: string | undefined;
+  /** By what somebody tried to sign in, if it was for that. */
+  signIn: "password" | "email" | undefined;
+}
+
+/** A figure that is read when somebody asks. By name of a label's value, where there are several. */
+export interface Reading {
+  /** As Prometheus has them: snake case, base units, `_total` behind what only grows. */
+  name: string;
+  help: string;
+  /** The label that tells the values apart. */
+  label?: string;
+  /** A reading that fails, or takes longer than a second, is left out. */
+  read: () => Figures | Promise<Figures>;
+}
+type Figures = number | Record<string, number>;
+
+/** Counts what happens, for whoever watches (Prometheus). */
+export interface Metrics {
+  begin: () => void;
+  answered: (figures: AnswerFigures) => void;
+  job: (name: string, outcome: { isFailed: boolean; seconds: number }) => void;
+  mail: (outcome: string) => void;
+  /** In Prometheus' text format, version 0.0.4. */
+  text: () => Promise<string>;
+}

@@ -1,0 +1,79 @@
+import type { Ctx } from "./ctx.ts";
+import type { Database } from "./db/db.ts";
+import type { Reading } from "./kit/metrics.ts";
+import { countWaitingMails } from "./modules/mail/mail.ts";
+
+/** What whoever watches can read of this process and its database, beside what is counted as it happens (kit/metrics). */
+export const readings = (ctx: Ctx, database: Database): Reading[] => [
+  {
+    name: "bunker_hashing",
+    help: "Passwords that are being hashed, and that wait for it.",
+    label: "state",
+    read: () => {
+      const { running, waiting } = ctx.hashing.depth();
+      return { running, waiting };
+    },
+  },
+  {
+    name: "bunker_hashes_total",
+    help: "Passwords that were hashed or verified, and that were turned away because too many waited.",
+    label: "result",
+    read: () => {
+      const { passed, refused } = ctx.hashing.depth();
+      return { passed, refused };
+    },
+  },
+  {
+    name: "bunker_database_connections",
+    help: "Connections of this process to the database.",
+    label: "state",
+    read: () => {
+      const { idle, busy, connecting } = database.pool();
+      return { idle, busy, connecting };
+    },
+  },
+  {
+    name: "bunker_database_waiting_statements",
+    help: "Statements that wait for a connection.",
+    read: () => database.pool().waiting,
+  },
+  {
+    name: "bunker_ready",
+    help: "What serving depends on: 1 where it is as it should be.",
+    label: "part",
+    read: async () => {
+      const found = Object.entries(await ctx.readiness());
+      return Object.fromEntries(found.map(([part, word]) => [part, word === "ok" ? 1 : 0]));
+    },
+  },
+  {
+    name: "bunker_database_size_bytes",
+    help: "The database on its disk.",
+    read: () => database.sizeBytes(),
+  },
+  {
+    name: "bunker_principals",
+    help: "Signed-in people that this process remembers.",
+    read: () => ctx.principals.counts().kept,
+  },
+  {
+    name: "bunker_principal_lookups_total",
+    help: "Who is behind an access token: remembered (hit), or read from the database (miss).",
+    label: "result",
+    read: () => {
+      const { hits: hit, misses: miss } = ctx.principals.counts();
+      return { hit, miss };
+    },
+  },
+  {
+    name: "bunker_limits_met_total",
+    help: "Requests that met a limit, by its name.",
+    label: "limit",
+    read: () => ctx.limits.met(),
+  },
+  {
+    name: "bunker_mails_waiting",
+    help: "Mails in the database that are still to be sent.",
+    read: () => countWaitingMails(ctx),
+  },
+];

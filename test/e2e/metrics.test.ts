@@ -1,0 +1,129 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { client, command, emptyFolder, freePort, serve } from "../support/program.ts";
+
+setDefaultTimeout(60_000);
+const PASSWORD = "correct horse battery staple";
+const METRICS_TOKEN = "3ac1f0c4b9d94e6f8a7b5c2d1e0f9a8b7c6d5e4f3a2b1c0d";
+
+/** A server with a second listener, and what it says there: each series and its value. */
+async function watched(env: Record<string, string> = {}) {
+  const METRICS_PORT = String(await freePort());
+  const server = await serve({ cwd: emptyFolder(), env: { METRICS_PORT, ...env } });
+  const text = async () => (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+  const series = async () =>
+    new Map(
+      (await text())
+        .split("\n")
+        .filter((line) => line !== "" && !line.startsWith("#"))
+        .map((line): [string, number] => {
+          const at = line.lastIndexOf(" ");
+          return [line.slice(0, at), Number(line.slice(at + 1))];
+        }),
+    );
+  return { server, api: client(server.url), text, series };
+}
+
+const countOf = (method: string, route: string, status: number) =>
+  `http_server_request_duration_seconds_count{http_request_method="${method}",http_route="${route}",http_response_status_code="${status}"}`;
+
+test("what happens is counted: answers by route, sign-ins by what came of them, and what carries them", async () => {
+  const { server, api, series, text } = await watched();
+  await api.register("ada@example.com", PASSWORD);
+  const token = await api.logIn("ada@example.com", PASSWORD);
+  for (let time = 0; time < 31; time += 1) await api.logIn("bob@example.com", "wrong");
+  await api.get("/users/me", token);
+  await api.get("/users/me", token);
+  const found = Object.fromEntries(await series());
+  expect(found).toMatchObject({
+    [countOf("GET", "/api/v1/users/me", 200)]: 2,
+    [countOf("POST", "/api/v1/auth/register", 201)]: 1,
+    'bunker_sign_ins_total{method="password",result="success"}': 1,
+    'bunker_sign_ins_total{method="password",result="invalid_credentials"}': 10,
+    'bunker_sign_ins_total{method="password",result="too_many_requests"}': 21,
+    'bunker_limits_met_total{limit="login"}': 21,
+    'bunker_refusals_total{code="invalid_credentials"}': 10,
+    'bunker_hashing{state="running"}': 0,
+    'bunker_hashes_total{result="passed"}': 12,
+    'bunker_principal_lookups_total{result="hit"}': 1,
+    'bunker_principal_lookups_total{result="miss"}': 1,
+    'bunker_ready{part="database"}': 1,
+    'bunker_database_connections{state="connecting"}': 0,
+    http_server_active_requests: 0,
+  });
+  for (const name of [
+    "bunker_database_size_bytes",
+    "bunker_database_waiting_statements",
+    "bunker_mails_waiting",
+    "bunker_principals",
+    "nodejs_eventloop_lag_p99_seconds",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+  ])
+    expect([name, typeof found[name]]).toEqual([name, "number"]);
+  expect(Object.keys(found)).toContain(
+    'bunker_job_duration_seconds_count{job="tend keys",result="success"}',
+  );
+  expect(await text()).not.toMatch(/ada|bob|example/);
+  // Behind the other listener there is nothing else, and at the side of the API nothing of it.
+  expect((await fetch(`${server.url}/metrics`)).status).toBe(404);
+});
+
+test("whatever clients make up adds no series", async () => {
+  const { server, series } = await watched({ LOG_ACCESS: "off" });
+  const ask = (at: number) =>
+    fetch(`${server.url}/${at % 2 ? "made-up" : "api/v1/users"}/${at}?q=${at}`, {
+      method: ["GET", "PUT", "PURGE", "MKCOL"][at % 4] ?? "GET",
+      headers: { "user-agent": `made up ${at}`, "x-request-id": `made up ${at}` },
+    });
+  const round = async (from: number) => {
+    for (let at = from; at < from + 1_000; at += 20)
+      await Promise.all(Array.from({ length: 20 }, (_, more) => ask(at + more)));
+    return (await series()).size;
+  };
+  const before = await round(0);
+  expect(await round(1_000)).toBe(before);
+  expect(await round(2_000)).toBe(before);
+});
+
+test("METRICS_TOKEN opens /metrics to its bearer, and to nobody else", async () => {
+  const server = await serve({ cwd: emptyFolder(), env: { METRICS_TOKEN } });
+  const api = client(server.url);
+  await api.register("ada@example.com", PASSWORD);
+  const accessToken = await api.logIn("ada@example.com", PASSWORD);
+  const ask = (authorization?: string) =>
+    fetch(`${server.url}/metrics`, { headers: authorization ? { authorization } : {} });
+  const stranger = await ask();
+  expect([stranger.status, stranger.headers.get("www-authenticate")]).toEqual([
+    401,
+    'Bearer realm="bunker"',
+  ]);
+  for (const wrong of [accessToken, METRICS_TOKEN.slice(1), `${METRICS_TOKEN}x`])
+    expect((await ask(`Bearer ${wrong}`)).status).toBe(401);
+  const right = await ask(`Bearer ${METRICS_TOKEN}`);
+  expect([right.status, right.headers.get("content-type")]).toEqual([
+    200,
+    "text/plain; version=0.0.4; charset=utf-8",
+  ]);
+  expect(await right.text()).toContain("# TYPE http_server_request_duration_seconds histogram");
+});
+
+describe("what is set wrongly", () => {
+  test("stops the start and says what", async () => {
+    for (const [env, words] of [
+      [{ METRICS_PORT: "many" }, "METRICS_PORT"],
+      [{ METRICS_PORT: "4000", PORT: "4000" }, "METRICS_PORT must be another port than PORT"],
+      [{ METRICS_TOKEN: "sentinel" }, "METRICS_TOKEN needs"],
+    ] as const) {
+      const { code, err } = await command(["serve"], { cwd: emptyFolder(), env });
+      expect([code, err]).toEqual([78, expect.stringContaining(words)]);
+      expect(err).not.toContain("sentinel");
+    }
+  });
+
+  test("a port that is taken is named by its setting", async () => {
+    const { server } = await watched();
+    const env = { PORT: String(await freePort()), METRICS_PORT: new URL(server.url).port };
+    const { code, err } = await command(["serve"], { cwd: emptyFolder(), env });
+    expect([code, err]).toEqual([1, expect.stringContaining("METRICS_PORT")]);
+  });
+});
