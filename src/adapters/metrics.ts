@@ -62,7 +62,8 @@ function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
   const jobs = new Histogram({
     name: "bunker_job_duration_seconds",
     help: "What the background does: each run of a job.",
-    labelNames: ["job", "result"],
+    // Not `job`: Prometheus has a label of that name.
+    labelNames: ["job_name", "result"],
     buckets: JOB_SECONDS,
     registers,
   });
@@ -73,8 +74,8 @@ function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
     registers,
   });
   return {
-    job: (job, { isFailed, seconds }) =>
-      jobs.observe({ job, result: isFailed ? "failure" : "success" }, seconds),
+    job: (name, { isFailed, seconds }) =>
+      jobs.observe({ job_name: name, result: isFailed ? "failure" : "success" }, seconds),
     mail: (result) => mails.inc({ result }),
   };
 }

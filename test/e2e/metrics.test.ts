@@ -61,7 +61,7 @@ test("what happens is counted: answers by route, sign-ins by what came of them, 
   ])
     expect([name, typeof found[name]]).toEqual([name, "number"]);
   expect(Object.keys(found)).toContain(
-    'bunker_job_duration_seconds_count{job="tend keys",result="success"}',
+    'bunker_job_duration_seconds_count{job_name="tend keys",result="success"}',
   );
   expect(await text()).not.toMatch(/ada|bob|example/);
   // Behind the other listener there is nothing else, and at the side of the API nothing of it.

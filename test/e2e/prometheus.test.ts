@@ -1,0 +1,115 @@
+/** What `deploy/` has for Prometheus and Grafana, run by Debian's prometheus against a server that has something to do. */
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { client, emptyFolder, freePort, serve } from "../support/program.ts";
+
+setDefaultTimeout(120_000);
+const PASSWORD = "correct horse battery staple";
+const deploy = join(import.meta.dir, "../../deploy");
+const prometheus = Bun.which("prometheus");
+const dashboard = JSON.parse(readFileSync(join(deploy, "grafana/bunker.json"), "utf8")) as {
+  panels: { title: string; targets: { expr: string }[] }[];
+};
+/** Of what did not happen there is no series: no job failed, and nothing ended in 5xx. */
+const unheardOf = /result="failure"|"5\.\."/;
+
+const started: ChildProcess[] = [];
+afterAll(() => {
+  for (const child of started) child.kill("SIGKILL");
+});
+
+/** The configuration of `deploy/`, in a hurry: one server, and figures every second. */
+function configure(target: string): string {
+  const folder = emptyFolder();
+  cpSync(join(deploy, "prometheus"), folder, { recursive: true });
+  const file = join(folder, "prometheus.yml");
+  const text = readFileSync(file, "utf8");
+  writeFileSync(file, text.replace("api:9464", target).replaceAll("interval: 15s", "interval: 1s"));
+  return folder;
+}
+
+async function startPrometheus(folder: string) {
+  const port = await freePort();
+  const child = spawn(
+    prometheus ?? "",
+    [
+      `--config.file=${join(folder, "prometheus.yml")}`,
+      `--storage.tsdb.path=${join(folder, "data")}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+    ],
+    { stdio: "ignore" },
+  );
+  started.push(child);
+  const ask = async (path: string) => {
+    const answer = await fetch(`http://127.0.0.1:${port}/api/v1/${path}`).catch(() => undefined);
+    // biome-ignore lint/suspicious/noExplicitAny: what Prometheus answers, read as far as it is wanted
+    return answer?.ok ? ((await answer.json()) as any).data : undefined;
+  };
+  const query = async (expr: string): Promise<unknown[] | undefined> =>
+    (await ask(`query?query=${encodeURIComponent(expr)}`))?.result;
+  return { ask, query };
+}
+
+describe.if(prometheus !== null)("in Debian's prometheus", () => {
+  test("every query of the dashboard has an answer, and every rule is evaluated", async () => {
+    const METRICS_PORT = String(await freePort());
+    const server = await serve({
+      cwd: emptyFolder(),
+      env: { METRICS_PORT, LOG_ACCESS: "off", BUNKER_ENV: "development" },
+    });
+    const folder = configure(`127.0.0.1:${METRICS_PORT}`);
+    const checked = spawnSync("promtool", ["check", "config", join(folder, "prometheus.yml")]);
+    expect([checked.status, String(checked.stderr)]).toEqual([0, ""]);
+    const { ask, query } = await startPrometheus(folder);
+
+    const api = client(server.url);
+    await api.register("ada@example.com", PASSWORD);
+    const token = await api.logIn("ada@example.com", PASSWORD);
+    const work = async () => {
+      await api.get("/users/me", token);
+      await api.get("/nothing", token);
+      await api.logIn("ada@example.com", "wrong");
+    };
+    const isSeen = async () => (await query("rate(bunker_limits_met_total[10s]) > 0"))?.length;
+    while (!(await isSeen())) {
+      await work();
+      await sleep(50);
+    }
+    await expectAnswers(query);
+    await expectRules(ask);
+    await server.end("SIGKILL");
+    const noticed = async () =>
+      (await rulesOf(ask)).find(({ name }) => name === "BunkerDown")?.state === "pending";
+    while (!(await noticed())) await sleep(100);
+  });
+});
+
+type Prometheus = Awaited<ReturnType<typeof startPrometheus>>;
+
+async function expectAnswers(query: Prometheus["query"]): Promise<void> {
+  const queries = dashboard.panels.flatMap(({ title, targets }) =>
+    targets.map(({ expr }) => ({ title, expr: expr.replaceAll("$__rate_interval", "10s") })),
+  );
+  expect(queries.length).toBeGreaterThan(15);
+  for (const { title, expr } of queries) {
+    const found = await query(expr);
+    expect([title, Array.isArray(found)]).toEqual([title, true]);
+    if (!unheardOf.test(expr)) expect([title, found?.length === 0]).toEqual([title, false]);
+  }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: what Prometheus answers, read as far as it is wanted
+const rulesOf = async (ask: Prometheus["ask"]): Promise<any[]> =>
+  (await ask("rules")).groups.flatMap(({ rules }: { rules: unknown[] }) => rules);
+
+async function expectRules(ask: Prometheus["ask"]): Promise<void> {
+  while ((await rulesOf(ask)).some(({ health }) => health === "unknown")) await sleep(100);
+  const rules = await rulesOf(ask);
+  expect(rules.map(({ name, health, lastError }) => [name, health, lastError])).toEqual(
+    rules.map(({ name }) => [name, "ok", undefined]),
+  );
+  expect(rules.filter(({ state }) => state === "firing")).toEqual([]);
+}
