@@ -11,7 +11,7 @@ export async function migrateCommand(config: Config, { words, flags }: Typed): P
   const { database, answers, close } = await wire(config, "migrate");
   try {
     await answers();
-    const applied = word === "status" ? [] : await migrate(database.sql);
+    const applied = word === "status" ? [] : await database.alone(migrate);
     const status = await migrationStatus(database.sql);
     if (flags["json"]) return print(JSON.stringify({ ...status, applied_now: applied }));
     for (const tag of status.applied)

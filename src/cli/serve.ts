@@ -5,6 +5,7 @@ import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
 import { type MigrationStatus, migrate } from "../db/migrate.ts";
 import { accessLog } from "../http/access-log.ts";
+import { deadlined } from "../http/deadline.ts";
 import { httpFigures, metricsOnly } from "../http/metrics.ts";
 import { observed } from "../http/observed.ts";
 import { parting } from "../http/parting.ts";
@@ -73,7 +74,7 @@ async function prepare(
   { pending, unknown }: MigrationStatus,
 ): Promise<void> {
   const { config, log } = ctx;
-  const applied = pending.length > 0 ? await migrate(database.sql) : [];
+  const applied = pending.length > 0 ? await database.alone(migrate) : [];
   if (applied.length > 0) log.info({ applied }, "The database schema was brought up to date.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
   // Under HS256 there may be key pairs left of another algorithm, for which the start need not wait.
@@ -98,7 +99,7 @@ function listen(ctx: Ctx, app: App): Server<unknown>[] {
     ctx.log.error({ err: error }, "A promise was rejected unheard."),
   );
   const observers = [...accessLog(ctx), ...httpFigures(ctx)];
-  const answering = parting(ctx, observed(app.fetch, observers));
+  const answering = parting(ctx, observed(deadlined(app.fetch), observers));
   const server = listenOn({ host, port, setting: "PORT" }, answering);
   // By it the app learns the address of whoever asks.
   app.server = server;

@@ -13,7 +13,7 @@ export async function withDatabase(
   const { ctx, database, answers, close } = await wire(config, "users");
   try {
     const { pending } = await answers();
-    if (config.databaseUrl === undefined) await migrate(database.sql);
+    if (config.databaseUrl === undefined) await database.alone(migrate);
     else if (pending.length > 0)
       throw new Exit("failed", "The database schema is not up to date. Run: bunker migrate");
     await work(ctx);

@@ -28,6 +28,8 @@ export interface Database {
   db: Db;
   sql: Sql;
   close: () => Promise<void>;
+  /** Does `work` on a connection of its own, which is given up by nobody: for what takes long and holds locks. */
+  alone: <T>(work: (sql: Sql) => Promise<T>) => Promise<T>;
   pool: () => PoolCounts;
   sizeBytes: () => Promise<number>;
 }
@@ -38,12 +40,16 @@ export type PoolCounts = Record<"idle" | "busy" | "connecting" | "waiting", numb
 /** How long to wait after a failed connection: always the same, so that Bunker is back as soon as the database is. */
 const RECONNECT_SECONDS = 0.25;
 const CLOSE_MAX_SECONDS = 5;
+/** The database gives a statement up in its time and says so. Where it says nothing for so much longer, nobody is there. */
+const SILENCE_MAX_MS = 1_000;
+const LOOK_EVERY_MS = 1_000;
 
 /** Opens a pool. Connects at the first statement, not before. */
 export function openDatabase(options: DatabaseOptions): Database {
+  const common = { connect_timeout: options.connectTimeoutSeconds };
   const sql = connect(options.place, {
+    ...common,
     max: options.poolSize,
-    connect_timeout: options.connectTimeoutSeconds,
     connection: {
       application_name: "bunker",
       // A database may have settings of its own, and the driver reads times in one spelling only.
@@ -53,16 +59,35 @@ export function openDatabase(options: DatabaseOptions): Database {
       idle_in_transaction_session_timeout: options.statementTimeoutSeconds * 2000,
     },
   });
+  const { pool, abandon } = sql as PatchedSql;
+  const silenceMaxMs = options.statementTimeoutSeconds * 1000 + SILENCE_MAX_MS;
+  const looking = setInterval(() => abandon(silenceMaxMs), LOOK_EVERY_MS).unref();
   return {
-    ...{ db: drizzle(sql), sql },
-    close: () => sql.end({ timeout: CLOSE_MAX_SECONDS }),
-    // By a patch of ours: the driver keeps these to itself.
-    pool: (sql as Sql & { pool: () => PoolCounts }).pool,
+    ...{ db: drizzle(sql), sql, pool },
+    close: () => {
+      clearInterval(looking);
+      return sql.end({ timeout: CLOSE_MAX_SECONDS });
+    },
+    alone: async (work) => {
+      const one = connect(options.place, { ...common, max: 1 });
+      try {
+        return await work(one);
+      } finally {
+        await one.end({ timeout: CLOSE_MAX_SECONDS });
+      }
+    },
     sizeBytes: async () => {
       const [row] = await sql`select pg_database_size(current_database())::float8 as bytes`;
       return row?.["bytes"];
     },
   };
+}
+
+/** What our patch of the driver adds: it keeps these to itself. */
+interface PatchedSql extends Sql {
+  pool: () => PoolCounts;
+  /** Cuts the connections that have been waiting for an answer for longer, and heard nothing. */
+  abandon: (ms: number) => void;
 }
 
 /** A driver for `place`; drizzle changes the driver that it is given, so it has one of its own. */

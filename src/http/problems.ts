@@ -10,9 +10,10 @@ import {
 } from "../kit/problem-codes.ts";
 import { fieldProblemsOf } from "./fields.ts";
 import { isOAuthPath, oauthErrorOf } from "./oauth-errors.ts";
+import { commonHeaders } from "./request.ts";
 import type { RouteTable } from "./route-table.ts";
 import { literals } from "./schemas.ts";
-import { trailOf } from "./trail.ts";
+import { type Trail, trailOf } from "./trail.ts";
 
 type StatusOf<C extends ProblemCode> = (typeof problems)[C]["status"];
 type CodeOf<C extends ProblemCode, S> = C extends ProblemCode
@@ -152,6 +153,13 @@ const oauthAnswer = (problem: Problem): Answer | undefined => {
   const challenged = known.status === 401 && challenge ? { "www-authenticate": challenge } : {};
   return { ...known, headers: { "content-type": "application/json", ...rest, ...challenged } };
 };
+
+/** A refusal of what never came back from the routes. */
+export function refusalOf(problem: Problem, { id, route = "" }: Trail): Response {
+  const answer = (isOAuthPath(route) && oauthAnswer(problem)) || problemAnswer(problem, id);
+  const headers = { ...commonHeaders, "x-request-id": id, ...answer.headers };
+  return new Response(JSON.stringify(answer.body), { status: answer.status, headers });
+}
 
 /** The one place where refusals become answers: application/problem+json (RFC 9457), or OAuth's errors. */
 export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>

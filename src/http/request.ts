@@ -2,19 +2,24 @@ import { Elysia } from "elysia";
 import { trailOf } from "./trail.ts";
 import { notePeer } from "./visit.ts";
 
-/** Gives every request its id, and every answer the headers that a browser should find on an API. */
+/** What a browser should find on every answer of an API. */
+export const commonHeaders = {
+  // Tokens and people: nothing that stands between keeps a copy. What may be kept says so itself.
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "referrer-policy": "no-referrer",
+};
+
+/** Gives every request its id, and every answer those headers. */
 export const requestPlugin = new Elysia({ name: "request" })
-  .headers({
-    // Tokens and people: nothing that stands between keeps a copy. What may be kept says so itself.
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-  })
+  .headers(commonHeaders)
   .onRequest(({ request, server, set }) => {
     set.headers["x-request-id"] = trailOf(request).id;
     notePeer({ request, server });
   })
   .onTransform({ as: "global" }, ({ request, route }) => {
-    trailOf(request).route = route;
+    const trail = trailOf(request);
+    trail.route = route;
+    trail.workedOnSince = performance.now();
   });

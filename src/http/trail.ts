@@ -7,6 +7,8 @@ export interface Trail {
   id: string;
   /** The pattern that matched, such as `/api/v1/users/:id`: one of a fixed list, while paths are without number. */
   route?: string;
+  /** From when on its body was there; in milliseconds of `performance.now()`. */
+  workedOnSince?: number;
   /** The address at the other end of the socket. */
   peer?: string;
   /** Whose token it came with. */

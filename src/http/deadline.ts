@@ -1,0 +1,38 @@
+import { Problem } from "../kit/problem.ts";
+import { refusalOf } from "./problems.ts";
+import { type Answering, trailOf } from "./trail.ts";
+
+/** Longer than the longest wait for a hash, and shorter than a statement may take: whoever asks gets an answer within five seconds. */
+const ANSWER_MAX_MS = 4_500;
+const LOOK_EVERY_MS = 250;
+
+/**
+ * Gives up what has been worked on for too long, because the database is frozen or out of reach: the answer is 503, whatever
+ * becomes of the work. How long a client takes to send its body does not count; Bun cuts off who sends nothing.
+ */
+export function deadlined(answer: Answering): Answering {
+  const pending = new Map<Request, (response: Response) => void>();
+  const look = () => {
+    const longAgo = performance.now() - ANSWER_MAX_MS;
+    for (const [request, respond] of pending) {
+      const trail = trailOf(request);
+      if ((trail.workedOnSince ?? Number.POSITIVE_INFINITY) > longAgo) continue;
+      const problem = new Problem("database_unavailable");
+      trail.refusal = problem.code;
+      respond(refusalOf(problem, trail));
+    }
+  };
+  setInterval(look, LOOK_EVERY_MS).unref();
+  return (request) => {
+    const answering = answer(request);
+    if (!(answering instanceof Promise)) return answering;
+    return new Promise((resolve, reject) => {
+      const respond = (response: Response) => {
+        pending.delete(request);
+        resolve(response);
+      };
+      pending.set(request, respond);
+      answering.then(respond, reject);
+    });
+  };
+}

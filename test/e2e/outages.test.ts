@@ -1,0 +1,172 @@
+/** The database goes away and comes back, as promise has it: nobody waits long, and nobody has to do anything. */
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "../../src/db/db.ts";
+import { type Gate, openGate } from "../support/gate.ts";
+import { client, emptyFolder, rounds, type Serving, serve } from "../support/program.ts";
+
+setDefaultTimeout(120_000);
+const PASSWORD = "correct horse battery staple";
+const home = process.env["E2E_DATABASE_URL"];
+/** What is promised, and a little for a busy machine. */
+const ANSWER_MAX_MS = 5_500;
+const REFUSAL_MAX_MS = 1_500;
+const AT_ONCE = 20;
+
+const name = `bunker_e2e_outages_${process.pid}`;
+const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
+const gates: Gate[] = [];
+afterAll(async () => {
+  for (const gate of gates) gate.close();
+  await admin?.unsafe(`drop database if exists ${name} with (force)`);
+  await admin?.end();
+});
+
+async function behindGate() {
+  await admin?.unsafe(`drop database if exists ${name} with (force)`);
+  await admin?.unsafe(`create database ${name}`);
+  const url = new URL(home ?? "");
+  const gate = await openGate({ host: url.hostname, port: Number(url.port || 5432) });
+  gates.push(gate);
+  const DATABASE_URL = Object.assign(url, { pathname: `/${name}`, port: String(gate.port) }).href;
+  const server = await serve({
+    cwd: emptyFolder(),
+    env: {
+      DATABASE_URL,
+      SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+      PUBLIC_URL: "https://accounts.example.com",
+      // Each request asks the database.
+      PRINCIPAL_CACHE_SIZE: "0",
+      RATE_LIMIT: "off",
+      LOG_ACCESS: "off",
+    },
+  });
+  const api = client(server.url);
+  await api.register("ada@example.com", PASSWORD);
+  const token = await api.logIn("ada@example.com", PASSWORD);
+  return { gate, server, token };
+}
+
+/** Asks over many connections until it is told to stop; answers which statuses came, and what took too long. */
+function startAsking({ url }: Serving, token: string, answerMaxMs = ANSWER_MAX_MS) {
+  const statuses = new Map<number, number>();
+  const hung: string[] = [];
+  const plain: string[] = [];
+  let isOver = false;
+  const ask = async (path: string, init: RequestInit) => {
+    const signal = AbortSignal.timeout(answerMaxMs);
+    try {
+      const answer = await fetch(`${url}${path}`, { ...init, signal });
+      const { code } = (await answer.json()) as { code?: string };
+      statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
+      const isWaitTold = answer.headers.get("retry-after") !== null;
+      if (answer.status === 503 && (code !== "database_unavailable" || !isWaitTold))
+        plain.push(`${path}: ${code}`);
+    } catch (error) {
+      hung.push(`${path}: ${error}`);
+    }
+  };
+  const headers = { authorization: `Bearer ${token}` };
+  const signIn = {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ username: "nobody@example.com", password: PASSWORD }),
+  };
+  const askForEver = async (at: number) => {
+    while (!isOver) {
+      await (at % 4 > 0 ? ask("/api/v1/users/me", { headers }) : ask("/api/v1/auth/login", signIn));
+      await sleep(10);
+    }
+  };
+  const asking = Array.from({ length: AT_ONCE }, (_, at) => askForEver(at));
+  return {
+    statuses,
+    end: async () => {
+      isOver = true;
+      await Promise.all(asking);
+      return { hung, plain, statuses: [...statuses.keys()].sort() };
+    },
+  };
+}
+
+const statusOf = async ({ url }: Serving, path: string) => (await fetch(`${url}${path}`)).status;
+
+/** How long it takes until she is found again, in milliseconds. */
+async function untilBack({ url }: Serving, token: string): Promise<number> {
+  const from = performance.now();
+  const headers = { authorization: `Bearer ${token}` };
+  while (!(await fetch(`${url}/api/v1/users/me`, { headers })).ok) await sleep(10);
+  return performance.now() - from;
+}
+
+const BACK_MAX_MS = 2_000;
+const outages = {
+  "refuses every connection": {
+    ...{ seconds: 4, answerMaxMs: REFUSAL_MAX_MS },
+    begin: (gate: Gate) => gate.shut(),
+  },
+  "says nothing any more": {
+    ...{ seconds: 20, answerMaxMs: ANSWER_MAX_MS },
+    begin: (gate: Gate) => gate.freeze(),
+  },
+};
+
+describe.if(home !== undefined)("while the database", () => {
+  for (const [what, { seconds, answerMaxMs, begin }] of Object.entries(outages))
+    test(`${what}, requests are told so, and it is back as soon as that is`, async () => {
+      const { gate, server, token } = await behindGate();
+      const load = startAsking(server, token, answerMaxMs);
+      await sleep(500);
+      begin(gate);
+      await sleep(1_500);
+      expect(await statusOf(server, "/livez")).toBe(200);
+      expect(await statusOf(server, "/readyz")).toBe(503);
+      await sleep((seconds - 1.5) * 1000);
+      await gate.open();
+      expect(await untilBack(server, token)).toBeLessThan(BACK_MAX_MS);
+      await sleep(500);
+      const { hung, plain, statuses } = await load.end();
+      expect({ hung, plain }).toEqual({ hung: [], plain: [] });
+      expect(statuses).toEqual([200, 401, 503]);
+      expect(await statusOf(server, "/readyz")).toBe(200);
+      expect(await server.end("SIGTERM")).toBe(0);
+    });
+
+  test("is lost without a word, as behind a firewall that forgot, new connections take the place of the old", async () => {
+    const { gate, server, token } = await behindGate();
+    const load = startAsking(server, token);
+    await sleep(500);
+    gate.strand();
+    await sleep(500);
+    // A statement may take five seconds, and is given up by the database; after another there is nobody.
+    expect(await untilBack(server, token)).toBeLessThan(8_000);
+    const { hung, plain } = await load.end();
+    expect({ hung, plain }).toEqual({ hung: [], plain: [] });
+    expect(await server.end("SIGKILL")).toBe(null);
+  });
+
+  test("ends each session again and again, under load, none of its connections is lost for good", async () => {
+    const { gate, server, token } = await behindGate();
+    const load = startAsking(server, token);
+    for (let round = 0; round < 3 * rounds; round += 1) {
+      await sleep(Math.random() * 500);
+      gate.cut();
+    }
+    for (let round = 0; round < 3 * rounds; round += 1) {
+      await sleep(Math.random() * 500);
+      await admin?.unsafe(
+        `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`,
+      );
+    }
+    expect(await untilBack(server, token)).toBeLessThan(BACK_MAX_MS);
+    const { hung, plain } = await load.end();
+    expect({ hung, plain }).toEqual({ hung: [], plain: [] });
+    // Were a connection lost, some of these would wait for it.
+    const headers = { authorization: `Bearer ${token}` };
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, () => fetch(`${server.url}/api/v1/users/me`, { headers })),
+    );
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    expect(await server.end("SIGTERM")).toBe(0);
+  });
+});
