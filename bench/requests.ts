@@ -46,6 +46,7 @@ export async function measureRequests(
     ...env,
     LOG_ACCESS: "on",
     LOG_LEVEL: "info",
+    METRICS_TOKEN: secret.SECRET_KEY,
   });
   await registerPeople(bunker);
   const bearer = async (who: typeof user) => ({
@@ -76,7 +77,7 @@ export async function measureRequests(
     lineOf("GET /livez: CPU, beside the limit", await duel({ ours: health })),
     lineOf("GET /users/me, seen before: CPU, beside the limit", await duel({ ours: me }), 0.6),
     lineOf("… beside the limit with our driver", await duel({ ours: me }, "mended")),
-    lineOf("… with a log line for each", await duel({ server: logging, ours: me }), 0.8),
+    lineOf("… with access log and metrics on", await duel({ server: logging, ours: me }), 0.8),
     lineOf("… under EdDSA", await duel(eddsa), 0.6),
     lineOf("… not remembered", await duel(unremembered), 1.4),
     lineOf("… not remembered, with our driver", await duel(unremembered, "mended")),
