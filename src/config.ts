@@ -83,18 +83,29 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
     wrong.push(
       "PUBLIC_URL is required in production with DATABASE_URL, such as https://accounts.example.com",
     );
-  const { searchParams } = new URL(config.databaseUrl ?? "postgres://none");
-  if (config.databaseCaFile && !searchParams.get("sslmode")?.startsWith("verify-"))
-    wrong.push(
-      "DATABASE_CA_FILE checks nothing without sslmode=verify-full (or verify-ca) in DATABASE_URL",
-    );
   if (config.mailUrl?.startsWith("mailbox:") && config.environment === "production")
     wrong.push(
       "MAIL_URL=mailbox: shows mails to whoever is on this machine: only with BUNKER_ENV=development",
     );
   if (config.metricsPort !== undefined && config.metricsPort === config.port)
     wrong.push("METRICS_PORT must be another port than PORT");
-  return [...wrong, ...faultsOfSuperuser(config, isUnset)];
+  return [...wrong, ...faultsOfDatabase(config), ...faultsOfSuperuser(config, isUnset)];
+}
+
+function faultsOfDatabase(config: Partial<Config>): string[] {
+  const wrong: string[] = [];
+  const { searchParams } = new URL(config.databaseUrl ?? "postgres://none");
+  if (config.databaseCaFile && !searchParams.get("sslmode")?.startsWith("verify-"))
+    wrong.push(
+      "DATABASE_CA_FILE checks nothing without sslmode=verify-full (or verify-ca) in DATABASE_URL",
+    );
+  if (config.databaseDirectUrl && !config.databaseUrl)
+    wrong.push("DATABASE_DIRECT_URL is read only beside DATABASE_URL");
+  if (config.databasePrepare === "off" && !config.databaseDirectUrl)
+    wrong.push(
+      "DATABASE_DIRECT_URL is missing beside DATABASE_PREPARE=off: migrations take a lock that a pooler would lose",
+    );
+  return wrong;
 }
 
 function faultsOfSuperuser(

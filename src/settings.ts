@@ -72,6 +72,20 @@ export const settings = {
     parse: readableFile,
     fallback: () => undefined,
   }),
+  databaseDirectUrl: setting<string | undefined>({
+    name: "DATABASE_DIRECT_URL",
+    doc: "The same database without the pooler that DATABASE_URL leads through, for migrations and for news of changed accounts. See docs/scaling.md.",
+    shown: "DATABASE_URL",
+    isSecret: true,
+    parse: postgresUrl,
+    fallback: () => undefined,
+  }),
+  databasePrepare: setting({
+    name: "DATABASE_PREPARE",
+    doc: "`off`: DATABASE_URL leads to a pooler in transaction mode, such as PgBouncer: no prepared statements, no settings of a session. See docs/scaling.md.",
+    parse: oneOf(["on", "off"]),
+    fallback: () => "on",
+  }),
   databasePoolSize: setting({
     name: "DATABASE_POOL_SIZE",
     doc: "How many connections to the database one process holds at most.",

@@ -43,8 +43,11 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
   const mail = await postOf(config);
   const embedded = config.databaseUrl ? undefined : await embeddedOf(config, command, log);
   const place: Place = embedded ?? { url: config.databaseUrl ?? "", caFile: config.databaseCaFile };
+  const direct: Place = config.databaseDirectUrl
+    ? { url: config.databaseDirectUrl, caFile: config.databaseCaFile }
+    : place;
   const database = openDatabase({
-    place,
+    ...{ place, direct, isPooled: config.databasePrepare === "off" },
     poolSize: config.databasePoolSize,
     connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
     statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
@@ -54,7 +57,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     heard: () => news.heard(),
   });
   const news = hearNews({
-    place,
+    place: direct,
     pool: database.sql,
     log,
     onChange: (userId) => (userId ? principals.forget(userId) : principals.forgetAll()),

@@ -19,6 +19,10 @@ export type Place =
 
 export interface DatabaseOptions {
   place: Place;
+  /** The same without the pooler before it, if there is one. */
+  direct?: Place;
+  /** Whether `place` is a pooler in transaction mode: what is set for a session, or prepared in it, reaches another one. */
+  isPooled?: boolean;
   poolSize: number;
   connectTimeoutSeconds: number;
   statementTimeoutSeconds: number;
@@ -44,20 +48,22 @@ const CLOSE_MAX_SECONDS = 5;
 const SILENCE_MAX_MS = 1_000;
 const LOOK_EVERY_MS = 1_000;
 
+/** A database may have settings of its own, and the driver reads times in one spelling only. */
+const session = { application_name: "bunker", DateStyle: "ISO", TimeZone: "UTC" };
+
 /** Opens a pool. Connects at the first statement, not before. */
 export function openDatabase(options: DatabaseOptions): Database {
   const common = { connect_timeout: options.connectTimeoutSeconds };
+  const timeouts = {
+    statement_timeout: options.statementTimeoutSeconds * 1000,
+    idle_in_transaction_session_timeout: options.statementTimeoutSeconds * 2000,
+  };
   const sql = connect(options.place, {
     ...common,
     max: options.poolSize,
-    connection: {
-      application_name: "bunker",
-      // A database may have settings of its own, and the driver reads times in one spelling only.
-      DateStyle: "ISO",
-      TimeZone: "UTC",
-      statement_timeout: options.statementTimeoutSeconds * 1000,
-      idle_in_transaction_session_timeout: options.statementTimeoutSeconds * 2000,
-    },
+    prepare: !options.isPooled,
+    // PgBouncer keeps those of the session apart for each client, and refuses a client that asks for the timeouts.
+    connection: { ...session, ...(options.isPooled ? {} : timeouts) },
   });
   const { pool, abandon } = sql as PatchedSql;
   const silenceMaxMs = options.statementTimeoutSeconds * 1000 + SILENCE_MAX_MS;
@@ -69,7 +75,11 @@ export function openDatabase(options: DatabaseOptions): Database {
       return sql.end({ timeout: CLOSE_MAX_SECONDS });
     },
     alone: async (work) => {
-      const one = connect(options.place, { ...common, max: 1 });
+      const one = connect(options.direct ?? options.place, {
+        ...common,
+        max: 1,
+        connection: session,
+      });
       try {
         return await work(one);
       } finally {
