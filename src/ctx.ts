@@ -33,14 +33,13 @@ export interface Ctx {
   mail: Post | undefined;
   envelope: Envelope;
   hashing: HashingGate;
-  /** Missing where nobody watches. */
-  metrics: Metrics | undefined;
+  metrics: Metrics;
   now: () => Date;
   principals: PrincipalCache<Principal>;
   tokens: AccessTokens;
   readiness: () => Promise<Readiness>;
   /** Whether this process was asked to end: it still answers, and says so. */
-  server: { isStopping: boolean };
+  lifecycle: { isStopping: boolean };
 }
 
 /** What serving depends on, each in one word. Found out within a second. */

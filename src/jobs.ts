@@ -53,7 +53,7 @@ export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => vo
         isFailing = true;
       }
       const seconds = (performance.now() - startedAt) / 1000;
-      ctx.metrics?.job(name, { isFailed: isFailing, seconds });
+      ctx.metrics.job(name, { isFailed: isFailing, seconds });
       isRunning = false;
     };
     if (job.isUrgent) void run();

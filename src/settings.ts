@@ -236,9 +236,15 @@ export const settings = {
     parse: oneOf(["on", "off"]),
     fallback: () => "on",
   }),
+  metricsHost: setting({
+    name: "METRICS_HOST",
+    doc: "The address to listen on for METRICS_PORT. On another one than this machine's own, everybody who can reach it can read it.",
+    parse: text,
+    fallback: () => "127.0.0.1",
+  }),
   metricsPort: setting<number | undefined>({
     name: "METRICS_PORT",
-    doc: "Another port, with /metrics for Prometheus and nothing else, which asks for no token: for a network that is not public.",
+    doc: "Another port, with /metrics for Prometheus and nothing else, which asks for no token.",
     shown: "none",
     parse: integer(1, 65_535),
     fallback: () => undefined,

@@ -13,7 +13,7 @@ import { openHashingGate } from "./kit/hashing-gate.ts";
 import { type KeyRing, openKeyRing } from "./kit/key-ring.ts";
 import { type Log, openLog } from "./kit/log.ts";
 import type { MailAddress, Post } from "./kit/mail.ts";
-import type { Metrics } from "./kit/metrics.ts";
+import { type Metrics, unwatched } from "./kit/metrics.ts";
 import { openPrincipalCache } from "./kit/principal-cache.ts";
 import { envelopes } from "./kit/sealed.ts";
 import { derivedKey, derivedKeys, fingerprints, keptSecret, weaknessOf } from "./kit/secret.ts";
@@ -90,13 +90,13 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       }),
       log,
       mail,
-      metrics: undefined,
+      metrics: unwatched,
       hashing: openHashingGate({ ...gateBounds, cost: config.passwordHash }),
       now,
       principals,
-      server: { isStopping: false },
+      lifecycle: { isStopping: false },
       tokens: tokensOf(config, keyRing),
-      readiness: () => readiness({ database, log, dataDir: embedded && config.dataDir }),
+      readiness: openReadiness({ database, log, dataDir: embedded && config.dataDir }),
     };
     if (config.metricsPort !== undefined || config.metricsToken !== undefined)
       ctx.metrics = await metricsOf(ctx, database);
@@ -121,7 +121,7 @@ async function embeddedOf(config: Config, command: string, log: Log) {
 /** prom-client is loaded where somebody watches. */
 async function metricsOf(ctx: Ctx, database: Database): Promise<Metrics> {
   const { openMetrics } = await import("./adapters/metrics.ts");
-  const { readings } = await import("./metrics.ts");
+  const { readings } = await import("./readings.ts");
   return openMetrics(readings(ctx, database));
 }
 
@@ -227,23 +227,37 @@ interface Dependencies {
   dataDir: string | undefined;
 }
 
-/** Each check is bounded: a database that hangs is one that has failed. */
-async function readiness({ database, log, dataDir }: Dependencies): Promise<Readiness> {
-  const within = async (check: Promise<boolean>) => {
+/** Each check is bounded: a database that hangs is one that has failed. What fails is logged when it begins to. */
+function openReadiness({ database, log, dataDir }: Dependencies): Ctx["readiness"] {
+  const failing = new Set<string>();
+  const within = async (part: keyof Readiness, check: Promise<boolean>) => {
+    const late = sleep(READINESS_MAX_MS, false, { ref: false });
+    let reason: unknown;
     const failed = (error: unknown) => {
-      log.warn({ err: error }, "A check of readiness failed.");
+      reason = error;
       return false;
     };
-    const late = sleep(READINESS_MAX_MS, false, { ref: false });
-    return (await Promise.race([check.catch(failed), late])) ? "ok" : "failed";
+    const isOk = await Promise.race([check.catch(failed), late]);
+    if (!isOk && !failing.has(part)) log.warn({ part, err: reason }, "Not ready.");
+    if (isOk && failing.delete(part)) log.info({ part }, "Ready again.");
+    if (!isOk) failing.add(part);
+    return isOk ? "ok" : "failed";
   };
-  const status = migrationStatus(database.sql);
-  const [connected, migrations, disk] = await Promise.all([
-    within(status.then(() => true)),
-    within(status.then(({ pending }) => pending.length === 0)),
-    within(hasRoom(dataDir)),
-  ]);
-  return { database: connected, migrations, disk };
+  return async () => {
+    const status = migrationStatus(database.sql);
+    const [connected, migrations, disk] = await Promise.all([
+      within(
+        "database",
+        status.then(() => true),
+      ),
+      within(
+        "migrations",
+        status.then(({ pending }) => pending.length === 0),
+      ),
+      within("disk", hasRoom(dataDir)),
+    ]);
+    return { database: connected, migrations, disk };
+  };
 }
 
 async function hasRoom(dataDir: string | undefined): Promise<boolean> {

@@ -14,7 +14,7 @@ const floors = [
   /^ctx\.ts/,
   /^modules\/[^/]+\/(?!([a-z-]+-)?routes\.ts|model\.ts)/,
   /^(http\/|modules\/[^/]+\/(([a-z-]+-)?routes|model)\.ts)/,
-  /^(pages\/|(app|jobs|metrics)\.ts)/,
+  /^(pages\/|(app|jobs|readings)\.ts)/,
   /^(wire\.ts|cli\/)/,
   /^(main\.ts|build\/)/,
 ];

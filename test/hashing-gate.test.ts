@@ -19,13 +19,13 @@ test("at most so many hash at once, so many wait, and the rest is told to come b
   const gate = openHashingGate(bounds);
   const { work, endOne, started } = held();
   const inside = [1, 2, 3, 4, 5].map(() => gate.pass(work));
-  expect(gate.depth()).toMatchObject({ running: 2, waiting: 3 });
+  expect(gate.counts()).toMatchObject({ running: 2, waiting: 3 });
   await expect(gate.pass(work)).rejects.toMatchObject({ code: "busy" });
   expect(gate.knock).toThrow("Too many passwords");
   expect(started()).toBe(2);
   for (let left = 5; left > 0; left -= 1) await endOne();
   await Promise.all(inside);
-  expect(gate.depth()).toMatchObject({ running: 0, waiting: 0 });
+  expect(gate.counts()).toMatchObject({ running: 0, waiting: 0 });
 });
 
 test("who came first is served first", async () => {
@@ -44,10 +44,10 @@ test("who has waited too long is told to come back, and never served", async () 
     served = true;
   });
   await expect(late).rejects.toMatchObject({ code: "busy" });
-  expect(gate.depth()).toMatchObject({ running: 1, waiting: 0 });
+  expect(gate.counts()).toMatchObject({ running: 1, waiting: 0 });
   await endOne();
   await first;
-  expect([served, gate.depth().running]).toEqual([false, 0]);
+  expect([served, gate.counts().running]).toEqual([false, 0]);
 });
 
 test("work that fails gives its place back", async () => {

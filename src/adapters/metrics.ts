@@ -5,7 +5,8 @@ import type { AnswerFigures, Metrics, Reading } from "../kit/metrics.ts";
 /** As OpenTelemetry's semantic conventions advise for http.server.request.duration. */
 const HTTP_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 const JOB_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60];
-const READ_MAX_MS = 1_000;
+/** Longer than what is read allows itself. */
+const READ_MAX_MS = 1_500;
 /** Of the process itself; what prom-client has beyond these says nothing true under Bun. */
 const kept = /^(process_(cpu|resident|start|open|max)|nodejs_eventloop_lag)/;
 
@@ -73,9 +74,18 @@ function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
     labelNames: ["result"],
     registers,
   });
+  const known = new Set<string>();
+  /** So that the first failure is seen as one more than none. */
+  const introduce = (job_name: string) => {
+    if (known.has(job_name)) return;
+    known.add(job_name);
+    for (const result of ["success", "failure"]) jobs.zero({ job_name, result });
+  };
   return {
-    job: (name, { isFailed, seconds }) =>
-      jobs.observe({ job_name: name, result: isFailed ? "failure" : "success" }, seconds),
+    job: (job_name, { isFailed, seconds }) => {
+      introduce(job_name);
+      jobs.observe({ job_name, result: isFailed ? "failure" : "success" }, seconds);
+    },
     mail: (result) => mails.inc({ result }),
   };
 }
@@ -103,6 +113,8 @@ function register(registry: Registry, { name, help, label, read }: Reading): voi
       ...common,
       async collect() {
         this.reset();
+        // A gauge that could not be read has no value; prom-client would say 0.
+        if (!label) this.remove();
         await set((value, of) => (of ? this.set(of, value) : this.set(value)));
       },
     });

@@ -94,7 +94,7 @@ async function prepare(
 }
 
 function listen(ctx: Ctx, app: App): Server<unknown>[] {
-  const { host, port, metricsPort } = ctx.config;
+  const { host, port, metricsHost, metricsPort } = ctx.config;
   process.on("unhandledRejection", (error) =>
     ctx.log.error({ err: error }, "A promise was rejected unheard."),
   );
@@ -104,7 +104,7 @@ function listen(ctx: Ctx, app: App): Server<unknown>[] {
   // By it the app learns the address of whoever asks.
   app.server = server;
   if (metricsPort === undefined) return [server];
-  const figures = { host, port: metricsPort, setting: "METRICS_PORT" };
+  const figures = { host: metricsHost, port: metricsPort, setting: "METRICS_PORT" };
   return [server, listenOn(figures, metricsOnly(ctx))];
 }
 
@@ -130,7 +130,7 @@ function listenOn({ host, port, setting }: Doorstep, fetch: Answering): Server<u
     const { code } = error as NodeJS.ErrnoException;
     throw new Exit(
       "failed",
-      `Cannot listen on ${host}:${port} (${code}). Set HOST or ${setting} to another one.`,
+      `Cannot listen on ${host}:${port} (${code}). Set ${setting.replace("PORT", "HOST")} or ${setting} to another one.`,
     );
   }
 }
@@ -151,9 +151,9 @@ function untilStopped(): Promise<void> {
   });
 }
 
-async function leave({ config, log, server }: Ctx): Promise<void> {
+async function leave({ config, lifecycle, log }: Ctx): Promise<void> {
   const seconds = config.shutdownDelaySeconds;
-  server.isStopping = true;
+  lifecycle.isStopping = true;
   log.info({ seconds }, "Asked to end: no longer ready. A second signal ends at once.");
   await sleep(seconds * 1000);
 }
@@ -174,6 +174,13 @@ const mailOf = ({ config, mail }: Ctx) => {
   return `from ${mail.from.address} by ${new URL(config.mailUrl ?? "").host}`;
 };
 
+const metricsLine = ({ publicUrl, metricsHost, metricsPort, metricsToken }: Config): string[] => [
+  ...(metricsPort ? [`  Metrics    http://${metricsHost}:${metricsPort}/metrics`] : []),
+  ...(metricsToken
+    ? [`  Metrics    ${publicUrl}/metrics, with METRICS_TOKEN as a bearer token`]
+    : []),
+];
+
 async function banner({ ctx }: Wired): Promise<string> {
   const { publicUrl, host, port } = ctx.config;
   const example = JSON.stringify({ email: "you@example.com", password: "a long pass phrase" });
@@ -183,6 +190,7 @@ async function banner({ ctx }: Wired): Promise<string> {
     `  Docs       ${publicUrl}/docs`,
     `  Database   ${placeOf(ctx.config)}`,
     `  Mail       ${mailOf(ctx)}`,
+    ...metricsLine(ctx.config),
     ...((await hasSuperuser(ctx))
       ? []
       : [`  Superuser  none yet: register, then  ${self} users promote you@example.com`]),

@@ -10,9 +10,9 @@ const probes = new Set(["/livez", "/readyz", "/health", "/healthz", "/metrics"])
  */
 export const accessLog = ({ config, log }: Pick<Ctx, "config" | "log">): Observer[] => {
   const note = (answered: Answered) => {
-    const level = answered.response.status < 500 ? "info" : "warn";
-    if (level === "warn" || !probes.has(answered.trail.route ?? ""))
-      log[level](lineOf(answered), "Answered.");
+    const { status } = answered.response;
+    if (status < 400 && probes.has(answered.trail.route ?? "")) return;
+    log[status < 500 ? "info" : "warn"](lineOf(answered), "Answered.");
   };
   return config.logAccess === "on" ? [{ note }] : [];
 };

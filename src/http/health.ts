@@ -33,7 +33,7 @@ export const healthRoutes = (ctx: Ctx) => {
   const readiness = { public: true as const, response: { 200: Readiness, 503: Readiness } };
   const ready = async () => {
     const found = await ctx.readiness();
-    const { isStopping } = ctx.server;
+    const { isStopping } = ctx.lifecycle;
     const isReady = !isStopping && Object.values(found).every((word) => word === "ok");
     return {
       code: isReady ? 200 : 503,

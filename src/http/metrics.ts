@@ -1,5 +1,6 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
+import { unwatched } from "../kit/metrics.ts";
 import { Problem } from "../kit/problem.ts";
 import { isSecret } from "../kit/secret.ts";
 import { guard } from "./guard.ts";
@@ -14,7 +15,7 @@ const signInBy: Record<string, "password" | "email"> = {
 
 /** Counts each answer, where somebody watches. */
 export const httpFigures = ({ metrics }: Pick<Ctx, "metrics">): Observer[] =>
-  metrics
+  metrics !== unwatched
     ? [
         {
           begin: metrics.begin,
@@ -30,7 +31,7 @@ export const httpFigures = ({ metrics }: Pick<Ctx, "metrics">): Observer[] =>
 
 const TEXT = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
 const textOf = async ({ metrics }: Pick<Ctx, "metrics">): Promise<Response> =>
-  new Response(await metrics?.text(), { headers: TEXT });
+  new Response(await metrics.text(), { headers: TEXT });
 
 /** On the listener of METRICS_PORT, which has nothing else and asks for no token. */
 export const metricsOnly =

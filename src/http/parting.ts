@@ -6,9 +6,9 @@ import type { Answering } from "./trail.ts";
  * that kept one open for its next request would send that into the moment when it is closed.
  */
 export const parting =
-  ({ server }: Pick<Ctx, "server">, answer: Answering): Answering =>
+  ({ lifecycle }: Pick<Ctx, "lifecycle">, answer: Answering): Answering =>
   (request) =>
-    server.isStopping ? lastOn(answer(request)) : answer(request);
+    lifecycle.isStopping ? lastOn(answer(request)) : answer(request);
 
 async function lastOn(answer: Response | Promise<Response>): Promise<Response> {
   const response = await answer;

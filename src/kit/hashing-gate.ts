@@ -17,7 +17,7 @@ export interface HashingGate {
   /** Throws `busy` where the queue is full: before a request that will hash costs the database anything. */
   knock: () => void;
   /** How many hash now and how many wait; and since the start, how many had their turn, and how many were turned away. */
-  depth: () => Record<"running" | "waiting" | "passed" | "refused", number>;
+  counts: () => Record<"running" | "waiting" | "passed" | "refused", number>;
 }
 
 /**
@@ -70,7 +70,7 @@ export function openHashingGate({ atOnce, queueMax, waitMaxMs, cost }: GateOptio
       leave();
     }
   };
-  return { cost, pass, knock, depth: () => ({ running, waiting: queue.length, passed, refused }) };
+  return { cost, pass, knock, counts: () => ({ running, waiting: queue.length, passed, refused }) };
 }
 
 interface Turn {

@@ -58,3 +58,6 @@ export class MailFailure extends Error {
     this.kind = kind;
   }
 }
+
+/** What came of a mail. `dropped`: not even tried, and never will be. */
+export type MailOutcome = "sent" | "dropped" | MailFailure["kind"];

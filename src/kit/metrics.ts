@@ -1,3 +1,6 @@
+import type { MailOutcome } from "./mail.ts";
+import type { ProblemCode } from "./problem-codes.ts";
+
 /** A request that was answered. Every word is from a closed list. */
 export interface AnswerFigures {
   method: string;
@@ -6,7 +9,7 @@ export interface AnswerFigures {
   status: number;
   seconds: number;
   /** The code of the refusal, if it was one. */
-  refusal: string | undefined;
+  refusal: ProblemCode | undefined;
   /** By what somebody tried to sign in, if it was for that. */
   signIn: "password" | "email" | undefined;
 }
@@ -27,8 +30,18 @@ type Figures = number | Record<string, number>;
 export interface Metrics {
   begin: () => void;
   answered: (figures: AnswerFigures) => void;
-  job: (name: string, outcome: { isFailed: boolean; seconds: number }) => void;
-  mail: (outcome: string) => void;
+  /** A run of a job from `jobs.ts`. */
+  job: (name: string, run: { isFailed: boolean; seconds: number }) => void;
+  mail: (outcome: MailOutcome) => void;
   /** In Prometheus' text format, version 0.0.4. */
   text: () => Promise<string>;
 }
+
+/** Where nobody watches, nothing is counted. */
+export const unwatched: Metrics = {
+  begin: () => {},
+  answered: () => {},
+  job: () => {},
+  mail: () => {},
+  text: async () => "",
+};

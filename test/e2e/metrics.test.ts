@@ -9,7 +9,8 @@ const METRICS_TOKEN = "3ac1f0c4b9d94e6f8a7b5c2d1e0f9a8b7c6d5e4f3a2b1c0d";
 async function watched(env: Record<string, string> = {}) {
   const METRICS_PORT = String(await freePort());
   const server = await serve({ cwd: emptyFolder(), env: { METRICS_PORT, ...env } });
-  const text = async () => (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+  const figures = `http://127.0.0.1:${METRICS_PORT}`;
+  const text = async () => (await fetch(`${figures}/metrics`)).text();
   const series = async () =>
     new Map(
       (await text())
@@ -20,14 +21,14 @@ async function watched(env: Record<string, string> = {}) {
           return [line.slice(0, at), Number(line.slice(at + 1))];
         }),
     );
-  return { server, api: client(server.url), text, series };
+  return { server, figures, api: client(server.url), text, series };
 }
 
 const countOf = (method: string, route: string, status: number) =>
   `http_server_request_duration_seconds_count{http_request_method="${method}",http_route="${route}",http_response_status_code="${status}"}`;
 
 test("what happens is counted: answers by route, sign-ins by what came of them, and what carries them", async () => {
-  const { server, api, series, text } = await watched();
+  const { server, figures, api, series, text } = await watched();
   await api.register("ada@example.com", PASSWORD);
   const token = await api.logIn("ada@example.com", PASSWORD);
   for (let time = 0; time < 31; time += 1) await api.logIn("bob@example.com", "wrong");
@@ -65,6 +66,7 @@ test("what happens is counted: answers by route, sign-ins by what came of them, 
   );
   expect(await text()).not.toMatch(/ada|bob|example/);
   // Behind the other listener there is nothing else, and at the side of the API nothing of it.
+  expect((await fetch(`${figures}/livez`)).status).toBe(404);
   expect((await fetch(`${server.url}/metrics`)).status).toBe(404);
 });
 

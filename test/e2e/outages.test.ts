@@ -3,7 +3,7 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
 import { type Gate, openGate } from "../support/gate.ts";
-import { client, emptyFolder, rounds, type Serving, serve } from "../support/program.ts";
+import { client, emptyFolder, freePort, rounds, type Serving, serve } from "../support/program.ts";
 
 setDefaultTimeout(120_000);
 const PASSWORD = "correct horse battery staple";
@@ -29,10 +29,12 @@ async function behindGate() {
   const gate = await openGate({ host: url.hostname, port: Number(url.port || 5432) });
   gates.push(gate);
   const DATABASE_URL = Object.assign(url, { pathname: `/${name}`, port: String(gate.port) }).href;
+  const METRICS_PORT = String(await freePort());
   const server = await serve({
     cwd: emptyFolder(),
     env: {
       DATABASE_URL,
+      METRICS_PORT,
       SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
       PUBLIC_URL: "https://accounts.example.com",
       // Each request asks the database.
@@ -44,7 +46,8 @@ async function behindGate() {
   const api = client(server.url);
   await api.register("ada@example.com", PASSWORD);
   const token = await api.logIn("ada@example.com", PASSWORD);
-  return { gate, server, token };
+  const figures = async () => (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+  return { gate, server, token, figures };
 }
 
 /** Asks over many connections until it is told to stop; answers which statuses came, and what took too long. */
@@ -114,13 +117,16 @@ const outages = {
 describe.if(home !== undefined)("while the database", () => {
   for (const [what, { seconds, answerMaxMs, begin }] of Object.entries(outages))
     test(`${what}, requests are told so, and it is back as soon as that is`, async () => {
-      const { gate, server, token } = await behindGate();
+      const { gate, server, token, figures } = await behindGate();
       const load = startAsking(server, token, answerMaxMs);
       await sleep(500);
       begin(gate);
       await sleep(1_500);
       expect(await statusOf(server, "/livez")).toBe(200);
       expect(await statusOf(server, "/readyz")).toBe(503);
+      const known = await figures();
+      expect(known).toContain('bunker_ready{part="database"} 0');
+      expect(known).not.toMatch(/^bunker_(database_size_bytes|mails_waiting) /m);
       await sleep((seconds - 1.5) * 1000);
       await gate.open();
       expect(await untilBack(server, token)).toBeLessThan(BACK_MAX_MS);
@@ -130,6 +136,9 @@ describe.if(home !== undefined)("while the database", () => {
       expect(statuses).toEqual([200, 401, 503]);
       expect(await statusOf(server, "/readyz")).toBe(200);
       expect(await server.end("SIGTERM")).toBe(0);
+      // Once each, however often somebody asks.
+      expect(server.said.err.match(/"part":"database".*Not ready/g)).toHaveLength(1);
+      expect(server.said.err.match(/"part":"database".*Ready again/g)).toHaveLength(1);
     });
 
   test("is lost without a word, as behind a firewall that forgot, new connections take the place of the old", async () => {

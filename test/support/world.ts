@@ -8,6 +8,7 @@ import { hearNews } from "../../src/db/news.ts";
 import { deviceTokens } from "../../src/kit/device-token.ts";
 import { openHashingGate } from "../../src/kit/hashing-gate.ts";
 import { openKeyRing } from "../../src/kit/key-ring.ts";
+import { unwatched } from "../../src/kit/metrics.ts";
 import { openPrincipalCache } from "../../src/kit/principal-cache.ts";
 import { envelopes } from "../../src/kit/sealed.ts";
 import { derivedKey, fingerprints } from "../../src/kit/secret.ts";
@@ -77,7 +78,7 @@ export async function world(settings: Partial<Config> = {}) {
       render: async (...mail) => render(...mail),
     },
     envelope: envelopes([derivedKey(SECRET, "mails")]),
-    metrics: undefined,
+    metrics: unwatched,
     hashing: openHashingGate({
       atOnce: 2,
       queueMax: 200,
@@ -93,7 +94,7 @@ export async function world(settings: Partial<Config> = {}) {
       lifetimeSeconds: config.accessTokenExpireMinutes * 60,
       remembered: config.principalCacheSize,
     }),
-    server: { isStopping: false },
+    lifecycle: { isStopping: false },
     readiness: async () => ({ database: "ok", migrations: "ok", disk: "ok" }),
   };
   await prepareKeys(ctx);

@@ -2,7 +2,13 @@ import { and, desc, eq, getTableColumns, inArray, lt, lte, ne, sql } from "drizz
 import type { Ctx } from "../../ctx.ts";
 import { mails } from "../../db/schema.ts";
 import { isId } from "../../kit/id.ts";
-import { type MailContent, MailFailure, type Post, type RenderedMail } from "../../kit/mail.ts";
+import {
+  type MailContent,
+  MailFailure,
+  type MailOutcome,
+  type Post,
+  type RenderedMail,
+} from "../../kit/mail.ts";
 import { Problem } from "../../kit/problem.ts";
 import type { MailKind } from "./render.ts";
 
@@ -35,8 +41,6 @@ export async function enqueueMail(
 }
 
 type Postman = Pick<Ctx, "db" | "envelope" | "log" | "mail" | "metrics" | "now">;
-/** `dropped`: not even tried, and never will be. */
-type Outcome = "sent" | "dropped" | MailFailure["kind"];
 
 const TAKEN_AT_ONCE = 20;
 
@@ -51,7 +55,7 @@ export async function deliverMails(ctx: Postman): Promise<number> {
 }
 
 /** Says once that the server is not there, and once that it is back: each mail's own answer stands in `bunker mail list`. */
-function noteAbsence({ log }: Pick<Ctx, "log">, post: Post, outcomes: Outcome[]): void {
+function noteAbsence({ log }: Pick<Ctx, "log">, post: Post, outcomes: MailOutcome[]): void {
   const isAway = outcomes.includes("away");
   if (isAway && !post.isAway)
     log.warn({}, "The mail server cannot be used: mails wait (bunker mail list says why).");
@@ -95,7 +99,7 @@ const WAIT_MIN_MS = 2 * SECOND_MS;
 /** A server that is back gets what waits within a minute; one that puts off a mail is asked ever less. */
 const WAIT_MAX_MS = { away: 60 * SECOND_MS, later: 3_600 * SECOND_MS };
 
-async function deliver(ctx: Postman, row: Row): Promise<Outcome> {
+async function deliver(ctx: Postman, row: Row): Promise<MailOutcome> {
   const sent = await send(ctx, row);
   const now = ctx.now();
   const { outcome } = sent;
@@ -113,7 +117,7 @@ async function deliver(ctx: Postman, row: Row): Promise<Outcome> {
       ...(isDead || isSent ? ended : { dueAt: new Date(now.getTime() + waitMs) }),
     })
     .where(and(eq(mails.id, row.id), eq(mails.state, "waiting")));
-  ctx.metrics?.mail(outcome);
+  ctx.metrics.mail(outcome);
   if (isDead) ctx.log.warn({ mail_id: row.id, answer: sent.answer }, "A mail cannot be delivered.");
   return outcome;
 }
@@ -121,7 +125,7 @@ async function deliver(ctx: Postman, row: Row): Promise<Outcome> {
 async function send(
   { envelope, mail, now }: Postman,
   row: Row,
-): Promise<{ outcome: Outcome; answer: string }> {
+): Promise<{ outcome: MailOutcome; answer: string }> {
   const content = contentOf(envelope, row);
   if (!mail || !content) return { outcome: "dropped", answer: UNREADABLE };
   if (content.goodUntil && now() >= new Date(content.goodUntil))

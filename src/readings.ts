@@ -10,7 +10,7 @@ export const readings = (ctx: Ctx, database: Database): Reading[] => [
     help: "Passwords that are being hashed, and that wait for it.",
     label: "state",
     read: () => {
-      const { running, waiting } = ctx.hashing.depth();
+      const { running, waiting } = ctx.hashing.counts();
       return { running, waiting };
     },
   },
@@ -19,7 +19,7 @@ export const readings = (ctx: Ctx, database: Database): Reading[] => [
     help: "Passwords that were hashed or verified, and that were turned away because too many waited.",
     label: "result",
     read: () => {
-      const { passed, refused } = ctx.hashing.depth();
+      const { passed, refused } = ctx.hashing.counts();
       return { passed, refused };
     },
   },
