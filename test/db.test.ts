@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { connect, type Database, isOutage, openDatabase, type Place } from "../src/db/db.ts";
+import { advisoryLocks } from "../src/db/locks.ts";
 import { migrate, migrationStatus } from "../src/db/migrate.ts";
 import { migrations } from "../src/db/migrations.ts";
 import { freshDatabase } from "./support/postgres.ts";
@@ -43,6 +45,20 @@ describe("migrations", () => {
     });
   });
 
+  test("whose connection is lost end with that, and wait for nothing", async () => {
+    await withDatabase(await freshDatabase("empty"), async (database) => {
+      const { sql } = database;
+      const holder = await sql.reserve();
+      await holder`select pg_advisory_lock(${advisoryLocks.migrations})`;
+      const migrating = database.alone(migrate).catch((error: unknown) => error);
+      await endOthers(database, "%pg_advisory_lock%");
+      expect(isOutage(await migrating)).toBe(true);
+      await holder`select pg_advisory_unlock_all()`;
+      holder.release();
+      expect(await database.alone(migrate)).toEqual(tags);
+    });
+  });
+
   test("that fail leave the schema as it was", async () => {
     await withDatabase(await freshDatabase("empty"), async ({ sql }) => {
       await sql`create function touch_updated_at() returns trigger language plpgsql as 'begin return new; end'`;
@@ -51,6 +67,44 @@ describe("migrations", () => {
       await sql`drop function touch_updated_at`;
       expect(await migrate(sql)).toEqual(tags.slice(1));
     });
+  });
+});
+
+/** Ends the session that is at such a statement, when there is one. */
+async function endOthers({ sql }: Database, statement: string): Promise<void> {
+  while (true) {
+    const ended = await sql`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'
+        and wait_event_type in ('Lock', 'Client', 'Timeout') and query like ${statement}`;
+    if (ended.length > 0) return;
+    await sleep(10);
+  }
+}
+
+test("a transaction whose connection is lost does nothing more, whoever has another one in its place", async () => {
+  await withDatabase(await freshDatabase(), async (database) => {
+    const { sql } = database;
+    await sql`create table kept (word text)`;
+    const { promise: isLost, resolve: goOn } = Promise.withResolvers<void>();
+    let later: unknown;
+    const losing = sql.begin(async (tx) => {
+      await tx`insert into kept values ('begun')`;
+      await isLost;
+      later = await tx`insert into kept values (${"late"})`.catch((error: unknown) => error);
+    });
+    const lost = losing.catch((error: unknown) => error);
+    await endOthers(database, "%begun%");
+    expect(isOutage(await lost)).toBe(true);
+    // Both connections of the pool are taken again, one of them by somebody's transaction that is refused.
+    const refused = sql.begin(async (tx) => {
+      await tx`insert into kept values ('refused')`;
+      goOn();
+      await sleep(50);
+      throw new Error("refused");
+    });
+    await Promise.all([expect(refused).rejects.toThrow("refused"), sql`select pg_sleep(0.05)`]);
+    expect(isOutage(later)).toBe(true);
+    expect(await sql<{ word: string }[]>`select word from kept`).toEqual([] as never);
   });
 });
 

@@ -99,7 +99,7 @@ function listen(ctx: Ctx, app: App): Server<unknown>[] {
     ctx.log.error({ err: error }, "A promise was rejected unheard."),
   );
   const observers = [...accessLog(ctx), ...httpFigures(ctx)];
-  const answering = parting(ctx, observed(deadlined(app.fetch), observers));
+  const answering = parting(ctx, observed(deadlined(ctx, app.fetch), observers));
   const server = listenOn({ host, port, setting: "PORT" }, answering);
   // By it the app learns the address of whoever asks.
   app.server = server;

@@ -51,10 +51,18 @@ const LOOK_EVERY_MS = 1_000;
 /** A database may have settings of its own, and the driver reads times in one spelling only. */
 const session = { application_name: "bunker", DateStyle: "ISO", TimeZone: "UTC" };
 
+/** So that the database lets go of a transaction whose client is out of reach: a server's own keepalive takes two hours. */
+const keepalives = {
+  tcp_keepalives_idle: 10,
+  tcp_keepalives_interval: 5,
+  tcp_keepalives_count: 3,
+};
+
 /** Opens a pool. Connects at the first statement, not before. */
 export function openDatabase(options: DatabaseOptions): Database {
   const common = { connect_timeout: options.connectTimeoutSeconds };
   const timeouts = {
+    ...keepalives,
     statement_timeout: options.statementTimeoutSeconds * 1000,
     idle_in_transaction_session_timeout: options.statementTimeoutSeconds * 2000,
   };
@@ -78,7 +86,7 @@ export function openDatabase(options: DatabaseOptions): Database {
       const one = connect(options.direct ?? options.place, {
         ...common,
         max: 1,
-        connection: session,
+        connection: { ...session, ...keepalives },
       });
       try {
         return await work(one);

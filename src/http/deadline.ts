@@ -1,3 +1,4 @@
+import type { Ctx } from "../ctx.ts";
 import { Problem } from "../kit/problem.ts";
 import { refusalOf } from "./problems.ts";
 import { type Answering, trailOf } from "./trail.ts";
@@ -10,7 +11,7 @@ const LOOK_EVERY_MS = 250;
  * Gives up what has been worked on for too long, because the database is frozen or out of reach: the answer is 503, whatever
  * becomes of the work. How long a client takes to send its body does not count; Bun cuts off who sends nothing.
  */
-export function deadlined(answer: Answering): Answering {
+export function deadlined({ log }: Pick<Ctx, "log">, answer: Answering): Answering {
   const pending = new Map<Request, (response: Response) => void>();
   const look = () => {
     const longAgo = performance.now() - ANSWER_MAX_MS;
@@ -26,13 +27,16 @@ export function deadlined(answer: Answering): Answering {
   return (request) => {
     const answering = answer(request);
     if (!(answering instanceof Promise)) return answering;
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       const respond = (response: Response) => {
         pending.delete(request);
         resolve(response);
       };
       pending.set(request, respond);
-      answering.then(respond, reject);
+      answering.then(respond, (error) => {
+        log.error({ err: error, request_id: trailOf(request).id }, "A request broke the app.");
+        respond(refusalOf(new Problem("internal"), trailOf(request)));
+      });
     });
   };
 }

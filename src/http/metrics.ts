@@ -33,11 +33,14 @@ const TEXT = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
 const textOf = async ({ metrics }: Pick<Ctx, "metrics">): Promise<Response> =>
   new Response(await metrics.text(), { headers: TEXT });
 
+/** Without `URL`, which throws where a client writes a Host that is none. */
+const pathOf = ({ url }: Request) => url.replace(/^https?:\/\/[^/]*/, "").split("?")[0];
+
 /** On the listener of METRICS_PORT, which has nothing else and asks for no token. */
 export const metricsOnly =
   (ctx: Pick<Ctx, "metrics">) =>
   (request: Request): Response | Promise<Response> =>
-    request.method === "GET" && new URL(request.url).pathname === "/metrics"
+    request.method === "GET" && pathOf(request) === "/metrics"
       ? textOf(ctx)
       : new Response("Only GET /metrics is here.\n", { status: 404 });
 

@@ -1,3 +1,4 @@
+import { isatty } from "node:tty";
 import type { DestinationStream } from "pino";
 
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
@@ -18,6 +19,7 @@ export interface LogOptions {
   format: LogFormat;
 }
 
+const STANDARD_ERROR = 2;
 const CLOSE_MAX_MS = 500;
 /** What waits for a reader that is slow, a disk that is full or a pipe that nobody reads; beyond it, lines are dropped. */
 const WAITING_MAX_BYTES = 1 << 20;
@@ -54,7 +56,7 @@ function openPino({ level, format }: LogOptions): OpenLog {
   const { SonicBoom }: typeof import("sonic-boom") = require("sonic-boom");
   // Not pino's own destination: at the end of the process that one tries for ever to write what cannot be written.
   const destination = new SonicBoom({
-    ...{ fd: 2, sync: false },
+    ...{ fd: STANDARD_ERROR, sync: false },
     // One write for many lines: it costs more than a line does.
     ...{ minLength: TOGETHER_MIN_BYTES, periodicFlush: TOGETHER_MAX_MS },
     maxLength: WAITING_MAX_BYTES,
@@ -103,10 +105,14 @@ function openPino({ level, format }: LogOptions): OpenLog {
   };
 }
 
-/** For eyes. The lines are put together in this thread: a transport of pino's wants a file to run in another. */
+/** For eyes. Put together at once: as a stream it would hold back lines without bound where nobody reads. */
 function prettyOn(destination: DestinationStream): DestinationStream {
-  const pretty: typeof import("pino-pretty") = require("pino-pretty");
-  return pretty({ translateTime: "SYS:HH:MM:ss.l", singleLine: true, destination });
+  const { prettyFactory }: typeof import("pino-pretty") = require("pino-pretty");
+  const format = prettyFactory({
+    ...{ translateTime: "SYS:HH:MM:ss.l", singleLine: true },
+    colorize: isatty(STANDARD_ERROR),
+  });
+  return { write: (line) => destination.write(format(line) ?? "") };
 }
 
 const FRAMES_MAX = 12;

@@ -1,4 +1,6 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { once } from "node:events";
+import { connect as dial } from "node:net";
 import { client, command, emptyFolder, freePort, serve } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
@@ -68,6 +70,23 @@ test("what happens is counted: answers by route, sign-ins by what came of them, 
   // Behind the other listener there is nothing else, and at the side of the API nothing of it.
   expect((await fetch(`${figures}/livez`)).status).toBe(404);
   expect((await fetch(`${server.url}/metrics`)).status).toBe(404);
+});
+
+test("the second listener takes any Host, and nothing but its one path", async () => {
+  const { figures, server } = await watched();
+  const { port } = new URL(figures);
+  const ask = async (request: string) => {
+    const socket = dial(Number(port), "127.0.0.1");
+    socket.write(request);
+    const [answer] = await once(socket, "data");
+    socket.destroy();
+    return String(answer).split("\r\n")[0];
+  };
+  expect(await ask("GET /metrics HTTP/1.1\r\nHost: [\r\n\r\n")).toBe("HTTP/1.1 200 OK");
+  expect(await ask("GET /metrics?x=1 HTTP/1.1\r\nHost: a b\r\n\r\n")).toBe("HTTP/1.1 200 OK");
+  expect(await ask("GET //metrics HTTP/1.1\r\nHost: a\r\n\r\n")).toBe("HTTP/1.1 404 Not Found");
+  expect(await ask("POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n")).toBe("HTTP/1.1 404 Not Found");
+  expect(server.said.err).not.toContain("TypeError");
 });
 
 test("whatever clients make up adds no series", async () => {

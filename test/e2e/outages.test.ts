@@ -75,9 +75,17 @@ function startAsking({ url }: Serving, token: string, answerMaxMs = ANSWER_MAX_M
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ username: "nobody@example.com", password: PASSWORD }),
   };
+  /** A transaction each. */
+  const rename = (at: number) => ({
+    method: "PATCH",
+    headers: { ...headers, "content-type": "application/json" },
+    body: JSON.stringify({ full_name: `Ada ${at}` }),
+  });
   const askForEver = async (at: number) => {
     while (!isOver) {
-      await (at % 4 > 0 ? ask("/api/v1/users/me", { headers }) : ask("/api/v1/auth/login", signIn));
+      if (at % 4 === 0) await ask("/api/v1/auth/login", signIn);
+      else if (at % 4 === 1) await ask("/api/v1/users/me", rename(at));
+      else await ask("/api/v1/users/me", { headers });
       await sleep(10);
     }
   };
@@ -107,6 +115,10 @@ const outages = {
   "refuses every connection": {
     ...{ seconds: 4, answerMaxMs: REFUSAL_MAX_MS },
     begin: (gate: Gate) => gate.shut(),
+  },
+  "sends everybody away": {
+    ...{ seconds: 4, answerMaxMs: REFUSAL_MAX_MS },
+    begin: (gate: Gate) => gate.turnAway(),
   },
   "says nothing any more": {
     ...{ seconds: 20, answerMaxMs: ANSWER_MAX_MS },
@@ -176,6 +188,7 @@ describe.if(home !== undefined)("while the database", () => {
       Array.from({ length: 200 }, () => fetch(`${server.url}/api/v1/users/me`, { headers })),
     );
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    for (const line of server.said.err.split("\n")) if (line !== "") JSON.parse(line);
     expect(await server.end("SIGTERM")).toBe(0);
   });
 });

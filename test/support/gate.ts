@@ -9,6 +9,8 @@ export interface Gate {
   freeze: () => void;
   /** What is connected never hears anything again; whoever comes anew is let in. */
   strand: () => void;
+  /** Whoever comes is let in and sent away, as by a proxy that has nobody behind it. */
+  turnAway: () => void;
   /** Every connection is cut; another one may come at once. */
   cut: () => void;
   open: () => Promise<void>;
@@ -18,7 +20,9 @@ export interface Gate {
 export async function openGate(target: { host: string; port: number }): Promise<Gate> {
   const sockets = new Set<Socket>();
   let isFrozen = false;
+  let isTurningAway = false;
   const join = (client: Socket) => {
+    if (isTurningAway) return void client.destroy();
     const upstream = dial(target);
     const ends = [client, upstream] as const;
     for (const [at, one] of ends.entries()) {
@@ -56,12 +60,17 @@ export async function openGate(target: { host: string; port: number }): Promise<
   return {
     ...{ port, cut, shut, strand },
     close: shut,
+    turnAway: () => {
+      isTurningAway = true;
+      cut();
+    },
     freeze: () => {
       isFrozen = true;
       strand();
     },
     open: async () => {
       isFrozen = false;
+      isTurningAway = false;
       for (const one of sockets) one.resume();
       server ??= await listen(port);
     },
