@@ -58,6 +58,12 @@ const keepalives = {
   tcp_keepalives_count: 3,
 };
 
+/**
+ * PgBouncer takes a server away from its client at the first "ready for query", also where that belongs to the statement before and this
+ * one was only described yet: its answer would never come. So nothing is sent there before the last answer is read.
+ */
+const oneAtATime = { prepare: false, max_pipeline: 0 };
+
 /** Opens a pool. Connects at the first statement, not before. */
 export function openDatabase(options: DatabaseOptions): Database {
   const common = { connect_timeout: options.connectTimeoutSeconds };
@@ -69,7 +75,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   const sql = connect(options.place, {
     ...common,
     max: options.poolSize,
-    prepare: !options.isPooled,
+    ...(options.isPooled ? oneAtATime : {}),
     // PgBouncer keeps those of the session apart for each client, and refuses a client that asks for the timeouts.
     connection: { ...session, ...(options.isPooled ? {} : timeouts) },
   });
