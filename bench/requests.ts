@@ -95,7 +95,7 @@ interface Duel {
   theirs?: Request;
 }
 
-const get = (path: string, given: Partial<Request> & { requests: number }): Request => ({
+export const get = (path: string, given: Partial<Request> & { requests: number }): Request => ({
   method: "GET",
   path,
   headers: {},
@@ -104,7 +104,7 @@ const get = (path: string, given: Partial<Request> & { requests: number }): Requ
 });
 
 /** Microseconds of CPU per request. */
-const costIn =
+export const costIn =
   (stage: Stage, { share }: Effort) =>
   async (server: Server, request: Request): Promise<number> => {
     const requests = Math.ceil(request.requests * share);
@@ -145,7 +145,7 @@ export async function compare(
   };
 }
 
-function lineOf(what: string, { ratios, ours, theirs }: Comparison, most?: number): Line {
+export function lineOf(what: string, { ratios, ours, theirs }: Comparison, most?: number): Line {
   return {
     what,
     measured: `${printRatios(ratios)}: ${ours.toFixed(1)} µs to ${theirs.toFixed(1)} µs`,

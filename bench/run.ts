@@ -9,6 +9,7 @@ import { compileAll } from "./servers.ts";
 import { openStage } from "./stage.ts";
 import { measureStarts } from "./starts.ts";
 import { printTable } from "./table.ts";
+import { measureTraces } from "./traces.ts";
 
 /** `bun bench/run.ts [--quick]`. Exit codes: 0 measured, whatever came out; 1 failed; 2 there is no binary. */
 const binary = join(import.meta.dir, "../dist/bunker");
@@ -31,6 +32,8 @@ try {
   const coldStarts = await measureStarts(stage, binaries, starts);
   say("Measuring requests");
   const requests = await measureRequests(stage, binaries, effort);
+  say("Measuring traces");
+  const traces = await measureTraces(stage, binaries, effort);
   say("Measuring refreshes");
   const refreshes = await measureRefreshes(stage, binaries, effort);
   say("Telling failed sign-ins apart");
@@ -38,7 +41,15 @@ try {
   say("Flooding");
   const floods = await measureFloods(stage, binaries);
   console.log(
-    printTable([...requests, ...refreshes, ...sameness, ...floods, ...coldStarts, ...footprint]),
+    printTable([
+      ...requests,
+      ...traces,
+      ...refreshes,
+      ...sameness,
+      ...floods,
+      ...coldStarts,
+      ...footprint,
+    ]),
   );
 } catch (error) {
   if (!stage.isInterrupted()) console.error(error);

@@ -12,6 +12,7 @@ import type { Metrics } from "./kit/metrics.ts";
 import type { PrincipalCache } from "./kit/principal-cache.ts";
 import type { Envelope } from "./kit/sealed.ts";
 import type { AccessTokens } from "./kit/token.ts";
+import type { Tracing } from "./kit/tracing.ts";
 
 /** An account as everyone may handle it: without its hash, and without what only the database compares or keeps for later. */
 export type User = Omit<
@@ -37,6 +38,7 @@ export interface Ctx {
   now: () => Date;
   principals: PrincipalCache<Principal>;
   tokens: AccessTokens;
+  tracing: Tracing;
   readiness: () => Promise<Readiness>;
   /** Whether this process was asked to end: it still answers, and says so. */
   lifecycle: { isStopping: boolean };

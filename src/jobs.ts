@@ -38,6 +38,7 @@ export const jobs: Record<string, Job> = {
 export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => void {
   let isStopped = false;
   const timers = Object.entries(table).map(([name, job]) => {
+    const span = { name: `job ${name}` };
     let isRunning = false;
     let isFailing = false;
     const run = async () => {
@@ -45,7 +46,7 @@ export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => vo
       isRunning = true;
       const startedAt = performance.now();
       try {
-        while (!isStopped && (await job.run(ctx)) > 0);
+        while (!isStopped && (await ctx.tracing.begin(span, null, () => job.run(ctx))) > 0);
         isFailing = false;
       } catch (error) {
         if (!isFailing && !isStopped)

@@ -1,7 +1,5 @@
-import { isatty } from "node:tty";
 import { isCompiled } from "./kit/build.ts";
 import { type Policies, policies, readPolicies } from "./kit/limits.ts";
-import { type LogFormat, type LogLevel, logFormats, logLevels } from "./kit/log.ts";
 import { networks } from "./kit/network.ts";
 import { usualCost } from "./kit/password.ts";
 import { SECRET_MIN_BYTES } from "./kit/secret.ts";
@@ -19,6 +17,7 @@ import {
 import type { HashCost } from "./kit/stored-hash.ts";
 import { type Algorithm, algorithms } from "./kit/token-key.ts";
 import { mailSettings } from "./settings-mail.ts";
+import { operationSettings } from "./settings-operation.ts";
 
 const environments = ["development", "production"] as const;
 
@@ -209,12 +208,6 @@ export const settings = {
     parse: text,
     fallback: () => undefined,
   }),
-  shutdownDelaySeconds: setting({
-    name: "SHUTDOWN_DELAY_SECONDS",
-    doc: "How long the server goes on serving when it is asked to end (SIGTERM), while /readyz already says 503: with a proxy before several instances, longer than its health checks take to notice.",
-    parse: integer(0, 300),
-    fallback: () => 0,
-  }),
   ...mailSettings,
   trustedProxies: setting<string[]>({
     name: "TRUSTED_PROXIES",
@@ -236,44 +229,5 @@ export const settings = {
     parse: oneOf(["on", "off"]),
     fallback: () => "on",
   }),
-  metricsHost: setting({
-    name: "METRICS_HOST",
-    doc: "The address to listen on for METRICS_PORT. On another one than this machine's own, everybody who can reach it can read it.",
-    parse: text,
-    fallback: () => "127.0.0.1",
-  }),
-  metricsPort: setting<number | undefined>({
-    name: "METRICS_PORT",
-    doc: "Another port, with /metrics for Prometheus and nothing else, which asks for no token.",
-    shown: "none",
-    parse: integer(1, 65_535),
-    fallback: () => undefined,
-  }),
-  metricsToken: setting<string | undefined>({
-    name: "METRICS_TOKEN",
-    doc: `Puts /metrics at the side of the API, for whoever sends this as a bearer token: at least ${SECRET_MIN_BYTES} random bytes.`,
-    shown: "none",
-    isSecret: true,
-    parse: secretKey,
-    fallback: () => undefined,
-  }),
-  logLevel: setting<LogLevel>({
-    name: "LOG_LEVEL",
-    doc: `The least important lines to log: \`${logLevels.join("`, `")}\`.`,
-    parse: oneOf(logLevels),
-    fallback: () => "info",
-  }),
-  logFormat: setting<LogFormat>({
-    name: "LOG_FORMAT",
-    doc: "`json`: a line of JSON each, for programs; `pretty`: for eyes.",
-    shown: "pretty on a terminal, else json",
-    parse: oneOf(logFormats),
-    fallback: () => (isatty(2) ? "pretty" : "json"),
-  }),
-  logAccess: setting({
-    name: "LOG_ACCESS",
-    doc: "`on`: a line for each answer, with route, status, duration, request id, trace id and account id; no address, no path. Probes that go well are left out.",
-    parse: oneOf(["on", "off"]),
-    fallback: () => "on",
-  }),
+  ...operationSettings,
 };

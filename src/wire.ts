@@ -1,8 +1,6 @@
-import { statfs } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
-import type { Ctx, Principal, Readiness } from "./ctx.ts";
+import type { Ctx, Principal } from "./ctx.ts";
 import { causeOf, type Database, isOutage, openDatabase, type Place } from "./db/db.ts";
 import { openLimits } from "./db/limits/limits.ts";
 import { type MigrationStatus, migrationStatus } from "./db/migrate.ts";
@@ -18,7 +16,9 @@ import { openPrincipalCache } from "./kit/principal-cache.ts";
 import { envelopes } from "./kit/sealed.ts";
 import { derivedKey, derivedKeys, fingerprints, keptSecret, weaknessOf } from "./kit/secret.ts";
 import { accessTokens } from "./kit/token.ts";
+import { type Tracing, untraced } from "./kit/tracing.ts";
 import type { openRenderer } from "./modules/mail/render.ts";
+import { openReadiness } from "./readiness.ts";
 
 export interface Wired {
   ctx: Ctx;
@@ -33,21 +33,18 @@ const SPARE_CONNECTIONS = 20;
 /** One core is left to those who are signed in already. A queue is as long as it can be served within the wait. */
 const atOnce = Math.max(1, availableParallelism() - 1);
 const gateBounds = { atOnce, queueMax: 64 * atOnce, waitMaxMs: 2_000 };
-const READINESS_MAX_MS = 1_000;
-const DISK_MIN_BYTES = 64 << 20;
 
 /** Opens what `config` names, for one command. Throws an Exit that says what is not there. */
 export async function wire(config: Config, command: "serve" | "migrate" | "users"): Promise<Wired> {
   const log = openLog({ level: config.logLevel, format: config.logFormat });
   // First, because words that cannot be used stop the start, and there is nothing to close yet.
   const mail = await postOf(config);
+  const tracing = await tracingOf(config, log);
   const embedded = config.databaseUrl ? undefined : await embeddedOf(config, command, log);
   const place: Place = embedded ?? { url: config.databaseUrl ?? "", caFile: config.databaseCaFile };
-  const direct: Place = config.databaseDirectUrl
-    ? { url: config.databaseDirectUrl, caFile: config.databaseCaFile }
-    : place;
+  const direct = directOf(config) ?? place;
   const database = openDatabase({
-    ...{ place, direct, isPooled: config.databasePrepare === "off" },
+    ...{ place, direct, isPooled: config.databasePrepare === "off", tracing },
     poolSize: config.databasePoolSize,
     connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
     statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
@@ -67,6 +64,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     await news.close();
     await database.close();
     await embedded?.close();
+    await tracing.close();
     await log.close();
   };
   try {
@@ -78,7 +76,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       config,
       db: database.db,
       devices: deviceTokens(derivedKeys(secrets, "device tokens")),
-      envelope: envelopes(derivedKeys(secrets, "mails")),
+      envelope: envelopes(derivedKeys(secrets, "mails"), tracing.postmark),
       fingerprint: fingerprints(secret),
       keyRing,
       limits: openLimits({
@@ -91,11 +89,12 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       log,
       mail,
       metrics: unwatched,
-      hashing: openHashingGate({ ...gateBounds, cost: config.passwordHash }),
+      hashing: openHashingGate({ ...gateBounds, cost: config.passwordHash, tracing }),
       now,
       principals,
       lifecycle: { isStopping: false },
       tokens: tokensOf(config, keyRing),
+      tracing,
       readiness: openReadiness({ database, log, dataDir: embedded && config.dataDir }),
     };
     if (config.metricsPort !== undefined || config.metricsToken !== undefined)
@@ -106,6 +105,9 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     throw error;
   }
 }
+
+const directOf = ({ databaseDirectUrl: url, databaseCaFile: caFile }: Config): Place | undefined =>
+  url === undefined ? undefined : { url, caFile };
 
 /** Imported only where it is wanted: with a database elsewhere nothing of it is touched. */
 async function embeddedOf(config: Config, command: string, log: Log) {
@@ -123,6 +125,18 @@ async function metricsOf(ctx: Ctx, database: Database): Promise<Metrics> {
   const { openMetrics } = await import("./adapters/metrics.ts");
   const { readings } = await import("./readings.ts");
   return openMetrics(readings(ctx, database));
+}
+
+/** OpenTelemetry is loaded where somebody takes the traces. */
+async function tracingOf(config: Config, log: Log): Promise<Tracing> {
+  if (config.otlpUrl === undefined) return untraced;
+  const { openTracing } = await import("./adapters/trace.ts");
+  return openTracing(config.otlpUrl, {
+    sample: config.traceSample,
+    chance: Math.random,
+    headers: config.otlpHeaders,
+    log,
+  });
 }
 
 /** Words and frames are loaded with the first mail; nothing is connected yet. */
@@ -219,49 +233,4 @@ async function ask({ sql }: Database, config: Config): Promise<MigrationStatus> 
         : `The embedded database in ${config.dataDir} does not answer (${code ?? "no code"}); see ${config.dataDir}/postgres.log.`,
     );
   }
-}
-
-interface Dependencies {
-  database: Database;
-  log: Log;
-  dataDir: string | undefined;
-}
-
-/** Each check is bounded: a database that hangs is one that has failed. What fails is logged when it begins to. */
-function openReadiness({ database, log, dataDir }: Dependencies): Ctx["readiness"] {
-  const failing = new Set<string>();
-  const within = async (part: keyof Readiness, check: Promise<boolean>) => {
-    const late = sleep(READINESS_MAX_MS, false, { ref: false });
-    let reason: unknown;
-    const failed = (error: unknown) => {
-      reason = error;
-      return false;
-    };
-    const isOk = await Promise.race([check.catch(failed), late]);
-    if (!isOk && !failing.has(part)) log.warn({ part, err: reason }, "Not ready.");
-    if (isOk && failing.delete(part)) log.info({ part }, "Ready again.");
-    if (!isOk) failing.add(part);
-    return isOk ? "ok" : "failed";
-  };
-  return async () => {
-    const status = migrationStatus(database.sql);
-    const [connected, migrations, disk] = await Promise.all([
-      within(
-        "database",
-        status.then(() => true),
-      ),
-      within(
-        "migrations",
-        status.then(({ pending }) => pending.length === 0),
-      ),
-      within("disk", hasRoom(dataDir)),
-    ]);
-    return { database: connected, migrations, disk };
-  };
-}
-
-async function hasRoom(dataDir: string | undefined): Promise<boolean> {
-  if (dataDir === undefined) return true;
-  const { bavail, bsize } = await statfs(dataDir);
-  return bavail * bsize > DISK_MIN_BYTES;
 }

@@ -10,11 +10,11 @@ const src = join(root, "src");
 /** The house, ground floor first. A file may import from its own floor or below, never from above. */
 const floors = [
   /^kit\//,
-  /^((config|settings|settings-mail)\.ts|(db|adapters)\/)/,
+  /^((config|settings|settings-mail|settings-operation)\.ts|(db|adapters)\/)/,
   /^ctx\.ts/,
   /^modules\/[^/]+\/(?!([a-z-]+-)?routes\.ts|model\.ts)/,
   /^(http\/|modules\/[^/]+\/(([a-z-]+-)?routes|model)\.ts)/,
-  /^(pages\/|(app|jobs|readings)\.ts)/,
+  /^(pages\/|(app|jobs|readings|readiness)\.ts)/,
   /^(wire\.ts|cli\/)/,
   /^(main\.ts|build\/)/,
 ];

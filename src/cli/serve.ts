@@ -9,6 +9,7 @@ import { deadlined } from "../http/deadline.ts";
 import { httpFigures, metricsOnly } from "../http/metrics.ts";
 import { observed } from "../http/observed.ts";
 import { parting } from "../http/parting.ts";
+import { traced } from "../http/traced.ts";
 import type { Answering } from "../http/trail.ts";
 import { startJobs } from "../jobs.ts";
 import { isCompiled, version } from "../kit/build.ts";
@@ -99,7 +100,7 @@ function listen(ctx: Ctx, app: App): Server<unknown>[] {
     ctx.log.error({ err: error }, "A promise was rejected unheard."),
   );
   const observers = [...accessLog(ctx), ...httpFigures(ctx)];
-  const answering = parting(ctx, observed(deadlined(ctx, app.fetch), observers));
+  const answering = parting(ctx, traced(ctx, observed(deadlined(ctx, app.fetch), observers)));
   const server = listenOn({ host, port, setting: "PORT" }, answering);
   // By it the app learns the address of whoever asks.
   app.server = server;

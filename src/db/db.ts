@@ -6,6 +6,8 @@ import postgres from "postgres";
 import { Problem } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import type { SslMode } from "../kit/setting.ts";
+import { type Tracing, untraced } from "../kit/tracing.ts";
+import { traceStatements } from "./statement-spans.ts";
 
 /** A pool of connections, or one transaction on one of them: a verb does not care which. */
 export type Db = PgDatabase<PostgresJsQueryResultHKT>;
@@ -26,6 +28,7 @@ export interface DatabaseOptions {
   poolSize: number;
   connectTimeoutSeconds: number;
   statementTimeoutSeconds: number;
+  tracing?: Tracing;
 }
 
 export interface Database {
@@ -72,14 +75,16 @@ export function openDatabase(options: DatabaseOptions): Database {
     statement_timeout: options.statementTimeoutSeconds * 1000,
     idle_in_transaction_session_timeout: options.statementTimeoutSeconds * 2000,
   };
-  const sql = connect(options.place, {
+  const driver = connect(options.place, {
     ...common,
     max: options.poolSize,
     ...(options.isPooled ? oneAtATime : {}),
     // PgBouncer keeps those of the session apart for each client, and refuses a client that asks for the timeouts.
     connection: { ...session, ...(options.isPooled ? {} : timeouts) },
   });
-  const { pool, abandon } = sql as PatchedSql;
+  const { pool, abandon } = driver as PatchedSql;
+  const { tracing = untraced } = options;
+  const sql = tracing === untraced ? driver : traceStatements(driver, tracing);
   const silenceMaxMs = options.statementTimeoutSeconds * 1000 + SILENCE_MAX_MS;
   const looking = setInterval(() => abandon(silenceMaxMs), LOOK_EVERY_MS).unref();
   return {

@@ -13,6 +13,7 @@ import sql0010 from "../../drizzle/0010_mails.sql" with { type: "text" };
 import sql0011 from "../../drizzle/0011_events_about_keys.sql" with { type: "text" };
 import sql0012 from "../../drizzle/0012_mailed_links.sql" with { type: "text" };
 import sql0013 from "../../drizzle/0013_address_changes.sql" with { type: "text" };
+import sql0014 from "../../drizzle/0014_traces.sql" with { type: "text" };
 
 export interface Migration {
   tag: string;
@@ -34,4 +35,5 @@ export const migrations: Migration[] = [
   { tag: "0011_events_about_keys", sql: sql0011 },
   { tag: "0012_mailed_links", sql: sql0012 },
   { tag: "0013_address_changes", sql: sql0013 },
+  { tag: "0014_traces", sql: sql0014 },
 ];

@@ -230,6 +230,8 @@ export const mailRequests = pgTable(
     email: text("email").notNull(),
     /** Whose account the address is to be of, where somebody asks for that. */
     userId: uuid("user_id").references(() => users.id, { onDelete: "cascade" }),
+    /** Of the request that asked (W3C Trace Context), where that was traced. */
+    traceParent: text("trace_parent"),
     createdAt: at("created_at"),
   },
   (table) => [
@@ -248,6 +250,8 @@ export const mails = pgTable(
     recipient: text("recipient").notNull(),
     /** A BCP 47 language tag: what the recipient reads, if we have it. */
     locale: text("locale"),
+    /** Of what caused it (W3C Trace Context), where that was traced. */
+    traceParent: text("trace_parent"),
     /** What is said in it, links and codes too, so nobody reads it in a copy of the database; gone when it was sent. */
     sealed: bytes("sealed"),
     state: text("state").notNull().default("waiting"),

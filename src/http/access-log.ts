@@ -1,5 +1,7 @@
 import type { Ctx } from "../ctx.ts";
+import { traceParent } from "../kit/tracing.ts";
 import type { Answered, Observer } from "./observed.ts";
+import type { Trail } from "./trail.ts";
 
 /** Asked every few seconds by whoever watches: their lines would hide the others. */
 const probes = new Set(["/livez", "/readyz", "/health", "/healthz", "/metrics"]);
@@ -24,11 +26,10 @@ const lineOf = ({ method, request, response, trail, seconds }: Answered) => ({
   code: trail.refusal,
   duration_ms: Math.round(seconds * 1_000_000) / 1000,
   request_id: trail.id,
-  trace_id: traceIdOf(request),
+  trace_id: traceIdOf(request, trail),
   user_id: trail.userId,
 });
 
-/** W3C Trace Context, section 3.2: version, trace id, parent id, flags. Of what is written otherwise nothing is taken. */
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
-const traceIdOf = ({ headers }: Request): string | undefined =>
-  TRACEPARENT.exec(headers.get("traceparent") ?? "")?.[1];
+/** Ours, or else what the caller says. */
+const traceIdOf = ({ headers }: Request, { traceId }: Trail): string | undefined =>
+  traceId ?? traceParent(headers.get("traceparent"))?.traceId;

@@ -41,4 +41,5 @@ export function observed(answer: Answering, observers: Observer[]): Answering {
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /** A closed list, as OpenTelemetry's semantic conventions have it (http.request.method). */
-const methodOf = ({ method }: Request): string => (METHODS.includes(method) ? method : "_OTHER");
+export const methodOf = ({ method }: Request): string =>
+  METHODS.includes(method) ? method : "_OTHER";

@@ -16,6 +16,8 @@ export interface Trail {
   /** Who was let in by it. */
   actor?: SignedIn;
   refusal?: ProblemCode;
+  /** Of the trace that it is followed in (W3C Trace Context): 32 hexadecimal digits. */
+  traceId?: string;
 }
 
 /** What stands around the whole app: from a request to its answer. */

@@ -1,5 +1,6 @@
 import { Problem } from "./problem.ts";
 import type { HashCost } from "./stored-hash.ts";
+import { type Tracing, untraced } from "./tracing.ts";
 
 /** Bounds of what may hash passwords: how many at once, how many wait, and how long one waits at most. */
 export interface GateOptions {
@@ -7,6 +8,7 @@ export interface GateOptions {
   queueMax: number;
   waitMaxMs: number;
   cost: HashCost;
+  tracing?: Tracing;
 }
 
 export interface HashingGate {
@@ -24,7 +26,13 @@ export interface HashingGate {
  * Keeps a flood of sign-ins from taking every core and all memory (CWE-400): each hash takes 19 MiB and some 30 ms of one
  * core. Who comes first is served first; nobody is served who has waited so long that the client has probably gone.
  */
-export function openHashingGate({ atOnce, queueMax, waitMaxMs, cost }: GateOptions): HashingGate {
+export function openHashingGate({
+  atOnce,
+  queueMax,
+  waitMaxMs,
+  cost,
+  tracing = untraced,
+}: GateOptions): HashingGate {
   const queue: Turn[] = [];
   let running = 0;
   let passed = 0;
@@ -62,10 +70,10 @@ export function openHashingGate({ atOnce, queueMax, waitMaxMs, cost }: GateOptio
 
   const pass = async <T>(work: () => Promise<T>): Promise<T> => {
     if (running < atOnce) running += 1;
-    else await turn();
+    else await tracing.within({ name: "wait for hashing" }, turn);
     passed += 1;
     try {
-      return await work();
+      return await tracing.within({ name: "hash password" }, work);
     } finally {
       leave();
     }

@@ -29,9 +29,15 @@ export function unseal(
 export interface Envelope {
   seal: (name: string, value: object) => Buffer;
   open: (name: string, sealed: Buffer) => unknown;
+  /** Where it was posted: the `traceparent` of what was going on then, for whoever delivers it later. */
+  postmark: () => string | null;
 }
 
-export const envelopes = (keys: readonly [Buffer, ...Buffer[]]): Envelope => ({
+export const envelopes = (
+  keys: readonly [Buffer, ...Buffer[]],
+  postmark: Envelope["postmark"] = () => null,
+): Envelope => ({
+  postmark,
   seal: (name, value) => seal(Buffer.from(JSON.stringify(value)), { key: keys[0], name }),
   open: (name, sealed) => {
     for (const key of keys) {

@@ -56,6 +56,29 @@ export function httpUrl(value: string): string {
   return value.replace(/\/+$/, "");
 }
 
+/** A part of a whole: 0 to 1. */
+export function fraction(value: string): number {
+  const part = Number(value);
+  if (!/^[\d.]+$/.test(value) || !(part >= 0 && part <= 1))
+    throw new Error("must be a number from 0 to 1, such as 0.1");
+  return part;
+}
+
+/** As OTEL_EXPORTER_OTLP_HEADERS has them: `name=value,name=value`, values percent-encoded. */
+export function headers(value: string): Record<string, string> {
+  const pairs = value
+    .split(",")
+    .map((pair) => /^\s*([!#$%&'*+.^_`|~\w-]+)=([\x21-\x7e]*)\s*$/.exec(pair));
+  const read = pairs.map((pair) => {
+    const [, name = "", text = ""] = pair ?? [];
+    const isPlain = name !== "" && canDecode(text) && !/\p{Cc}/u.test(decodeURIComponent(text));
+    if (!isPlain)
+      throw new Error("must be such as name=value,name=value, with values percent-encoded");
+    return [name, decodeURIComponent(text)] as const;
+  });
+  return Object.fromEntries(read);
+}
+
 /** A page that a mailed link leads to: with a query and a fragment, if it likes. */
 export function pageUrl(value: string): string {
   const url = URL.parse(value);

@@ -13,6 +13,7 @@ import { openPrincipalCache } from "../../src/kit/principal-cache.ts";
 import { envelopes } from "../../src/kit/sealed.ts";
 import { derivedKey, fingerprints } from "../../src/kit/secret.ts";
 import { accessTokens } from "../../src/kit/token.ts";
+import { untraced } from "../../src/kit/tracing.ts";
 import { prepareKeys } from "../../src/modules/keys/keys.ts";
 import { openRenderer } from "../../src/modules/mail/render.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
@@ -94,6 +95,7 @@ export async function world(settings: Partial<Config> = {}) {
       lifetimeSeconds: config.accessTokenExpireMinutes * 60,
       remembered: config.principalCacheSize,
     }),
+    tracing: untraced,
     lifecycle: { isStopping: false },
     readiness: async () => ({ database: "ok", migrations: "ok", disk: "ok" }),
   };

@@ -15,7 +15,7 @@ import { proveByMailAlone } from "./verification.ts";
 
 /** Asks for a mail to sign in by, alike for every address. Throws `email_sign_in_off`, `too_many_requests`. */
 export async function requestSignIn(
-  ctx: Pick<Ctx, "config" | "db" | "limits" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now">,
   actor: Stranger,
   email: string,
 ): Promise<void> {

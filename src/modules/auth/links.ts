@@ -18,7 +18,7 @@ export type MailRequest =
  * address, and tells nothing by its time (CWE-208). Throws `too_many_requests`, alike for every address.
  */
 export async function requestLink(
-  ctx: Pick<Ctx, "db" | "limits" | "now">,
+  ctx: Pick<Ctx, "db" | "envelope" | "limits" | "now">,
   { origin }: Pick<Stranger, "origin">,
   request: MailRequest,
 ): Promise<void> {
@@ -31,7 +31,10 @@ export async function requestLink(
   ]);
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
-  await ctx.db.insert(mailRequests).values({ id, purpose, email, userId, createdAt: now });
+  const traceParent = ctx.envelope.postmark();
+  await ctx.db
+    .insert(mailRequests)
+    .values({ id, purpose, email, userId, traceParent, createdAt: now });
 }
 
 /** What a mail counts against. Each kind by itself: who uses up one of them keeps nobody from another. */
@@ -41,9 +44,10 @@ export const mailSpending = (purpose: Purpose, who: string): Spending => ({
 
 type Answerer = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;
 const ANSWERED_AT_ONCE = 20;
+const ANSWER = { name: "answer link request" };
 
 /** Mails the links that were asked for, where the address has an account that is on. Answers how many were looked at. */
-export async function answerLinkRequests(ctx: Answerer): Promise<number> {
+export async function answerLinkRequests(ctx: Answerer & Pick<Ctx, "tracing">): Promise<number> {
   // By hand, because it is asked each second for as long as there is nothing to do.
   const asked = await ctx.db.execute(sql`select 1 from ${mailRequests} limit 1`);
   if (asked.length === 0) return 0;
@@ -55,7 +59,10 @@ export async function answerLinkRequests(ctx: Answerer): Promise<number> {
       .limit(ANSWERED_AT_ONCE)
       .for("update", { skipLocked: true });
     const taken = await tx.delete(mailRequests).where(inArray(mailRequests.id, due)).returning();
-    for (const request of taken) await answer({ ...ctx, db: tx }, request);
+    for (const request of taken)
+      await ctx.tracing.resume(ANSWER, request.traceParent, () =>
+        answer({ ...ctx, db: tx }, request),
+      );
     return taken.length;
   });
 }

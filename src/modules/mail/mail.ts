@@ -33,6 +33,7 @@ export async function enqueueMail(
     kind,
     recipient: to.email,
     locale: to.locale,
+    traceParent: ctx.envelope.postmark(),
     sealed: ctx.envelope.seal(id, content),
     dueAt: now,
     createdAt: now,
@@ -40,15 +41,18 @@ export async function enqueueMail(
   return id;
 }
 
-type Postman = Pick<Ctx, "db" | "envelope" | "log" | "mail" | "metrics" | "now">;
+type Postman = Pick<Ctx, "db" | "envelope" | "log" | "mail" | "metrics" | "now" | "tracing">;
 
 const TAKEN_AT_ONCE = 20;
+const DELIVERY = { name: "deliver mail", kind: "client" } as const;
 
 /** Tries what is due, a few at a time. Answers how many; 0 where there is nothing to do, or nobody to send it. */
 export async function deliverMails(ctx: Postman): Promise<number> {
   if (!ctx.mail || !(await isAnyDue(ctx))) return 0;
   const taken = await take(ctx);
-  const outcomes = await Promise.all(taken.map((row) => deliver(ctx, row)));
+  const outcomes = await Promise.all(
+    taken.map((row) => ctx.tracing.resume(DELIVERY, row.traceParent, () => deliver(ctx, row))),
+  );
   const tried = outcomes.filter((outcome) => outcome !== "dropped");
   if (tried.length > 0) noteAbsence(ctx, ctx.mail, tried);
   return outcomes.includes("away") ? 0 : taken.length;

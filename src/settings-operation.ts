@@ -1,0 +1,84 @@
+import { isatty } from "node:tty";
+import { type LogFormat, type LogLevel, logFormats, logLevels } from "./kit/log.ts";
+import { SECRET_MIN_BYTES } from "./kit/secret.ts";
+import {
+  fraction,
+  headers,
+  httpUrl,
+  integer,
+  oneOf,
+  secretKey,
+  setting,
+  text,
+} from "./kit/setting.ts";
+
+/** The settings for whoever runs and watches it: a part of `settings`. */
+export const operationSettings = {
+  shutdownDelaySeconds: setting({
+    name: "SHUTDOWN_DELAY_SECONDS",
+    doc: "How long the server goes on serving when it is asked to end (SIGTERM), while /readyz already says 503: with a proxy before several instances, longer than its health checks take to notice.",
+    parse: integer(0, 300),
+    fallback: () => 0,
+  }),
+  metricsHost: setting({
+    name: "METRICS_HOST",
+    doc: "The address to listen on for METRICS_PORT. On another one than this machine's own, everybody who can reach it can read it.",
+    parse: text,
+    fallback: () => "127.0.0.1",
+  }),
+  metricsPort: setting<number | undefined>({
+    name: "METRICS_PORT",
+    doc: "Another port, with /metrics for Prometheus and nothing else, which asks for no token.",
+    shown: "none",
+    parse: integer(1, 65_535),
+    fallback: () => undefined,
+  }),
+  metricsToken: setting<string | undefined>({
+    name: "METRICS_TOKEN",
+    doc: `Puts /metrics at the side of the API, for whoever sends this as a bearer token: at least ${SECRET_MIN_BYTES} random bytes.`,
+    shown: "none",
+    isSecret: true,
+    parse: secretKey,
+    fallback: () => undefined,
+  }),
+  logLevel: setting<LogLevel>({
+    name: "LOG_LEVEL",
+    doc: `The least important lines to log: \`${logLevels.join("`, `")}\`.`,
+    parse: oneOf(logLevels),
+    fallback: () => "info",
+  }),
+  logFormat: setting<LogFormat>({
+    name: "LOG_FORMAT",
+    doc: "`json`: a line of JSON each, for programs; `pretty`: for eyes.",
+    shown: "pretty on a terminal, else json",
+    parse: oneOf(logFormats),
+    fallback: () => (isatty(2) ? "pretty" : "json"),
+  }),
+  logAccess: setting({
+    name: "LOG_ACCESS",
+    doc: "`on`: a line for each answer, with route, status, duration, request id, trace id and account id; no address, no path. Probes that go well are left out.",
+    parse: oneOf(["on", "off"]),
+    fallback: () => "on",
+  }),
+  otlpUrl: setting<string | undefined>({
+    name: "OTLP_URL",
+    doc: "Where traces go, by OTLP over HTTP: an OpenTelemetry collector, Tempo, Jaeger, such as `http://127.0.0.1:4318`; `/v1/traces` is added.",
+    shown: "none",
+    parse: httpUrl,
+    fallback: () => undefined,
+  }),
+  otlpHeaders: setting<Record<string, string>>({
+    name: "OTLP_HEADERS",
+    doc: "Headers to send there, such as `authorization=Basic%20YTpi`: with commas between, values percent-encoded.",
+    shown: "none",
+    isSecret: true,
+    parse: headers,
+    fallback: () => ({}),
+  }),
+  traceSample: setting({
+    name: "TRACE_SAMPLE",
+    doc: "What part of the requests is traced, from 0 to 1; one that comes with a `traceparent` is where that says so.",
+    parse: fraction,
+    fallback: () => 0.1,
+  }),
+};

@@ -1,0 +1,159 @@
+/** What is followed through Bunker, as whoever takes the traces sees it. */
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { attributesOf, type Collector, collector, type Received } from "../support/collector.ts";
+import { command, emptyFolder, type Serving, serve } from "../support/program.ts";
+import { type MailServer, mailServer, SECRET_WORD, USER } from "../support/smtp.ts";
+
+setDefaultTimeout(60_000);
+const PASSWORD = "correct horse battery staple";
+const EMAIL = "sentinel-ada@example.com";
+const CALLER = "00f067aa0ba902b7";
+
+let post: MailServer;
+beforeAll(async () => {
+  post = await mailServer();
+});
+afterAll(() => post.close());
+
+const traced = async (traces: Collector, env: Record<string, string> = {}) =>
+  serve({
+    cwd: emptyFolder(),
+    env: {
+      OTLP_URL: traces.url,
+      TRACE_SAMPLE: "0",
+      MAIL_URL: `smtp://${USER}:${encodeURIComponent(SECRET_WORD)}@localhost:${post.port}`,
+      MAIL_CA_FILE: post.caFile,
+      ...env,
+    },
+  });
+
+/** Asks as a part of the trace with that id. */
+const ask = (server: Serving, path: string, { traceId, flags = "01", body }: Asking) =>
+  fetch(`${server.url}/api/v1${path}`, {
+    headers: {
+      "content-type": "application/json",
+      traceparent: `00-${traceId}-${CALLER}-${flags}`,
+    },
+    ...(body ? { method: "POST", body: JSON.stringify(body) } : {}),
+  });
+interface Asking {
+  traceId: string;
+  flags?: string;
+  body?: object;
+}
+
+const traceIds = { register: "1".repeat(32), logIn: "2".repeat(32), forgot: "3".repeat(32) };
+
+/** Each name, below the name of what it is a part of. */
+const treeOf = (spans: Received[]) =>
+  spans.map(({ name, parentSpanId }) => [
+    spans.find(({ spanId }) => spanId === parentSpanId)?.name ?? parentSpanId,
+    name,
+  ]);
+
+async function until(isSo: () => boolean): Promise<void> {
+  const giveUpAt = performance.now() + 20_000;
+  while (!isSo() && performance.now() < giveUpAt) await sleep(50);
+}
+
+test("a request is followed from whoever asks to the database, the hash and the mail that it causes later", async () => {
+  const traces = await collector();
+  const server = await traced(traces, { OTLP_HEADERS: "authorization=Basic%20YTpi" });
+  const { register, logIn, forgot } = traceIds;
+  const person = { email: EMAIL, password: PASSWORD };
+  await ask(server, "/auth/register", { traceId: register, body: person });
+  await ask(server, "/auth/login", {
+    traceId: logIn,
+    body: { username: EMAIL, password: "a wrong sentinel" },
+  });
+  await ask(server, "/auth/password/forgot", { traceId: forgot, body: { email: EMAIL } });
+  const delivered = () => traces.spans.filter(({ name }) => name === "deliver mail").length;
+  await until(() => delivered() === 2);
+  expect(await server.end("SIGTERM")).toBe(0);
+
+  const tree = treeOf(traces.of(register));
+  const request = "POST /api/v1/auth/register";
+  expect(tree).toContainEqual([CALLER, request]);
+  expect(tree).toContainEqual([request, "hash password"]);
+  expect(tree).toContainEqual([request, "transaction"]);
+  expect(tree).toContainEqual(["transaction", "INSERT users"]);
+  expect(tree).toContainEqual(["transaction", "deliver mail"]);
+  const asked = treeOf(traces.of(forgot));
+  expect(asked).toContainEqual(["POST /api/v1/auth/password/forgot", "INSERT mail_requests"]);
+  expect(asked).toContainEqual(["POST /api/v1/auth/password/forgot", "answer link request"]);
+  expect(asked).toContainEqual(["answer link request", "deliver mail"]);
+
+  const refused = traces.of(logIn).find(({ name }) => name === "POST /api/v1/auth/login");
+  expect(refused && attributesOf(refused)).toMatchObject({
+    "http.request.method": "POST",
+    "http.route": "/api/v1/auth/login",
+    "http.response.status_code": 401,
+    "bunker.problem": "invalid_credentials",
+  });
+  expect(refused?.kind).toBe(2);
+  for (const { traceId, spanId, startTimeUnixNano, endTimeUnixNano } of traces.spans) {
+    expect([traceId.length, spanId.length]).toEqual([32, 16]);
+    expect(BigInt(endTimeUnixNano)).toBeGreaterThanOrEqual(BigInt(startTimeUnixNano));
+  }
+  expect(traces.headers[0]?.get("authorization")).toBe("Basic YTpi");
+  // Nobody's data, and no SQL.
+  expect(traces.texts.join("")).not.toMatch(/sentinel|correct horse|\$1|select "|insert into/i);
+});
+
+test("only what is meant to be followed is, whatever a client writes", async () => {
+  const traces = await collector();
+  const server = await traced(traces, { MAIL_URL: "" });
+  await ask(server, "/users/me", { traceId: "4".repeat(32), flags: "00" });
+  const hostile = [
+    "x".repeat(10_000),
+    "ff-",
+    `00-${"0".repeat(32)}-${CALLER}-01`,
+    `00-${"5".repeat(32)}-${CALLER}-01-x`,
+  ];
+  for (const traceparent of hostile)
+    await fetch(`${server.url}/api/v1/users/me`, { headers: { traceparent } });
+  await ask(server, "/users/me", { traceId: "6".repeat(32) });
+  await server.end("SIGTERM");
+  expect(traces.spans.map(({ traceId }) => traceId)).toEqual(["6".repeat(32)]);
+});
+
+test("with TRACE_SAMPLE=1 each request begins a trace, whose id is in its line of the log", async () => {
+  const traces = await collector();
+  const server = await traced(traces, { TRACE_SAMPLE: "1", MAIL_URL: "" });
+  await fetch(`${server.url}/api/v1/users/me`);
+  await server.end("SIGTERM");
+  const { traceId } = traces.spans.find(({ name }) => name === "GET /api/v1/users/me") ?? {};
+  expect(server.said.err).toContain(`"trace_id":"${traceId}"`);
+  expect(traces.spans.map(({ name }) => name)).toContain("job tend keys");
+});
+
+test("while nobody takes the traces Bunker starts, serves, says so once, and goes on when somebody does", async () => {
+  const traces = await collector();
+  await traces.down();
+  const server = await traced(traces, { TRACE_SAMPLE: "1", MAIL_URL: "" });
+  const says = (sentence: string) => server.said.err.split(sentence).length - 1;
+  await until(() => says("Traces cannot be delivered") > 0);
+  await sleep(3_000);
+  expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
+  traces.up();
+  await until(() => says("Traces are delivered again") > 0);
+  expect([says("Traces cannot be delivered"), says("Traces are delivered again")]).toEqual([1, 1]);
+  expect(traces.spans.length).toBeGreaterThan(0);
+  await traces.down();
+  const endedFrom = performance.now();
+  expect(await server.end("SIGTERM")).toBe(0);
+  expect(performance.now() - endedFrom).toBeLessThan(5_000);
+});
+
+test.each([
+  ["OTLP_URL", "localhost:4318"],
+  ["OTLP_URL", "grpc://localhost:4317"],
+  ["TRACE_SAMPLE", "10%"],
+  ["OTLP_HEADERS", "authorization"],
+])("a wrong %s is said at the start", async (name, value) => {
+  const env = { OTLP_URL: "http://localhost:4318", [name]: value };
+  const { code, err } = await command(["serve"], { env, cwd: emptyFolder() });
+  expect([code, err]).toEqual([78, expect.stringContaining(`${name} must be`)]);
+  expect(err).not.toContain(value);
+});
