@@ -11,6 +11,7 @@ import type { Post } from "./kit/mail.ts";
 import type { Metrics } from "./kit/metrics.ts";
 import type { PrincipalCache } from "./kit/principal-cache.ts";
 import type { Envelope } from "./kit/sealed.ts";
+import type { SharedMemory } from "./kit/shared-memory.ts";
 import type { AccessTokens } from "./kit/token.ts";
 import type { Tracing } from "./kit/tracing.ts";
 
@@ -37,6 +38,7 @@ export interface Ctx {
   metrics: Metrics;
   now: () => Date;
   principals: PrincipalCache<Principal>;
+  shared: SharedMemory;
   tokens: AccessTokens;
   tracing: Tracing;
   readiness: () => Promise<Readiness>;

@@ -71,9 +71,16 @@ export const readings = (ctx: Ctx, database: Database): Reading[] => [
     label: "limit",
     read: () => ctx.limits.met(),
   },
+  ...(ctx.config.redisUrl === undefined ? [] : [redisReading(ctx)]),
   {
     name: "bunker_mails_waiting",
     help: "Mails in the database that are still to be sent.",
     read: () => countWaitingMails(ctx),
   },
 ];
+
+const redisReading = ({ shared }: Ctx): Reading => ({
+  name: "bunker_redis_up",
+  help: "Redis: 1 where it can be used, 0 where the database does its work.",
+  read: () => (shared.state() === "ok" ? 1 : 0),
+});

@@ -7,6 +7,7 @@ import {
   httpUrl,
   integer,
   oneOf,
+  redisUrl,
   secretKey,
   setting,
   text,
@@ -19,6 +20,14 @@ export const operationSettings = {
     doc: "How long the server goes on serving when it is asked to end (SIGTERM), while /readyz already says 503: with a proxy before several instances, longer than its health checks take to notice.",
     parse: integer(0, 300),
     fallback: () => 0,
+  }),
+  redisUrl: setting<string | undefined>({
+    name: "REDIS_URL",
+    doc: "A Redis or Valkey server that several instances share, `redis://:password@host:6379/0` or `rediss://…`: for limits, repeated answers and dear counts. Without it, and while it is away, all is in the database.",
+    shown: "none",
+    isSecret: true,
+    parse: redisUrl,
+    fallback: () => undefined,
   }),
   metricsHost: setting({
     name: "METRICS_HOST",

@@ -12,13 +12,16 @@ import { type KeyRing, openKeyRing } from "./kit/key-ring.ts";
 import { type Log, openLog } from "./kit/log.ts";
 import type { MailAddress, Post } from "./kit/mail.ts";
 import { type Metrics, unwatched } from "./kit/metrics.ts";
-import { openPrincipalCache } from "./kit/principal-cache.ts";
+import { openPrincipalCache, type PrincipalCache } from "./kit/principal-cache.ts";
 import { envelopes } from "./kit/sealed.ts";
 import { derivedKey, derivedKeys, fingerprints, keptSecret, weaknessOf } from "./kit/secret.ts";
+import { type SharedMemory, unshared } from "./kit/shared-memory.ts";
 import { accessTokens } from "./kit/token.ts";
 import { type Tracing, untraced } from "./kit/tracing.ts";
 import type { openRenderer } from "./modules/mail/render.ts";
 import { openReadiness } from "./readiness.ts";
+
+type Principals = PrincipalCache<Principal>;
 
 export interface Wired {
   ctx: Ctx;
@@ -30,6 +33,8 @@ export interface Wired {
 
 /** Connections of the embedded database beyond the server's own pool: for commands beside it, and PostgreSQL's reserve. */
 const SPARE_CONNECTIONS = 20;
+/** Of what tells installations on one Redis apart. */
+const PREFIX_LENGTH = 16;
 /** One core is left to those who are signed in already. A queue is as long as it can be served within the wait. */
 const atOnce = Math.max(1, availableParallelism() - 1);
 const gateBounds = { atOnce, queueMax: 64 * atOnce, waitMaxMs: 2_000 };
@@ -49,18 +54,11 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
     statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
   });
-  const principals = openPrincipalCache<Principal>({
-    size: config.principalCacheSize,
-    heard: () => news.heard(),
-  });
-  const news = hearNews({
-    place: direct,
-    pool: database.sql,
-    log,
-    onChange: (userId) => (userId ? principals.forget(userId) : principals.forgetAll()),
-  });
+  const { principals, news } = openPrincipals(config, { direct, database, log });
+  let shared = unshared;
   const close = async () => {
     mail?.close();
+    shared.close();
     await news.close();
     await database.close();
     await embedded?.close();
@@ -72,6 +70,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     const secrets = [secret, ...config.secretKeys] as const;
     const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
     const now = () => new Date();
+    if (command === "serve") shared = await sharedOf(config, { secret, principals, log });
     const ctx: Ctx = {
       config,
       db: database.db,
@@ -82,7 +81,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       limits: openLimits({
         isOn: config.rateLimit === "on",
         policies: config.limits,
-        database,
+        ...{ database, shared },
         key: derivedKey(secret, "limits"),
         now,
       }),
@@ -91,8 +90,9 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       metrics: unwatched,
       hashing: openHashingGate({ ...gateBounds, cost: config.passwordHash, tracing }),
       now,
-      principals,
+      principals: telling(principals, shared),
       lifecycle: { isStopping: false },
+      shared,
       tokens: tokensOf(config, keyRing),
       tracing,
       readiness: openReadiness({ database, log, dataDir: embedded && config.dataDir }),
@@ -108,6 +108,43 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
 
 const directOf = ({ databaseDirectUrl: url, databaseCaFile: caFile }: Config): Place | undefined =>
   url === undefined ? undefined : { url, caFile };
+
+/** Who is signed in, and what is heard of them from the database. */
+function openPrincipals(
+  { principalCacheSize: size }: Config,
+  { direct: place, database, log }: { direct: Place; database: Database; log: Log },
+) {
+  const principals: Principals = openPrincipalCache({ size, heard: () => news.heard() });
+  const news = hearNews({
+    place,
+    pool: database.sql,
+    log,
+    onChange: (userId) => (userId ? principals.forget(userId) : principals.forgetAll()),
+  });
+  return { principals, news };
+}
+
+/** What an account does to itself here is felt elsewhere a little earlier than by the database's news. */
+const telling = (principals: Principals, { tell }: SharedMemory): Principals => ({
+  ...principals,
+  forget: (userId) => {
+    principals.forget(userId);
+    if (userId) tell(userId);
+  },
+});
+
+/** Nobody waits for it: what it is for is done without it until it is there. */
+async function sharedOf(
+  { redisUrl }: Config,
+  { secret, principals, log }: { secret: string; principals: Principals; log: Log },
+): Promise<SharedMemory> {
+  if (redisUrl === undefined) return unshared;
+  const { openSharedMemory } = await import("./adapters/shared-memory.ts");
+  const mine = derivedKey(secret, "shared memory").toString("hex").slice(0, PREFIX_LENGTH);
+  return openSharedMemory(redisUrl, {
+    ...{ prefix: `bunker:${mine}:`, onTold: principals.forget, log },
+  });
+}
 
 /** Imported only where it is wanted: with a database elsewhere nothing of it is touched. */
 async function embeddedOf(config: Config, command: string, log: Log) {

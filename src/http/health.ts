@@ -15,6 +15,10 @@ const Readiness = t.Object({
     description:
       "`off`: MAIL_URL is not set; `away`: the last mail found no server. Mails wait. Not counted as a failure.",
   }),
+  redis: t.Union([t.Literal("ok"), t.Literal("away"), t.Literal("off")], {
+    description:
+      "`off`: REDIS_URL is not set; `away`: it cannot be used, and the database does its work. Not counted as a failure.",
+  }),
 });
 const live = { status: "ok" as const };
 const liveSchema = {
@@ -42,6 +46,7 @@ export const healthRoutes = (ctx: Ctx) => {
         ...found,
         server: isStopping ? "stopping" : "ok",
         mail: mailOf(ctx),
+        redis: ctx.shared.state(),
       },
     } as const;
   };

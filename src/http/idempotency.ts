@@ -6,7 +6,7 @@ import { type FieldProblem, fieldProblem, Problem } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import type { Visit } from "./visit.ts";
 
-type Keeper = Pick<Ctx, "db" | "fingerprint" | "limits" | "log" | "now">;
+type Keeper = Pick<Ctx, "db" | "envelope" | "fingerprint" | "limits" | "log" | "now" | "shared">;
 type Outcome<T> =
   | { value: T }
   | { code: ProblemCode; detail: string; errors: FieldProblem[] | null };
@@ -51,7 +51,9 @@ export async function once<T>(ctx: Keeper, request: Retryable, work: () => Promi
     body: ctx.fingerprint(JSON.stringify(["body", request.body])),
     claimedAt: ctx.now(),
   };
-  if (!(await claim(ctx, mine))) return replay<T>(ctx, mine, request.set);
+  const known = await recall<T>(ctx, mine);
+  if (known) return replay(known, mine, request.set);
+  if (!(await claim(ctx, mine))) return replay(await find<T>(ctx, mine), mine, request.set);
   const value = await work().catch(async (error) => {
     await settle(ctx, mine, error);
     throw error;
@@ -110,11 +112,50 @@ async function claim({ db }: Keeper, { key, body, claimedAt: time }: Claim): Pro
   return claimed.length > 0;
 }
 
-async function replay<T>({ db }: Keeper, { key, body }: Claim, set: Visit["set"]): Promise<T> {
-  const [found] = await db.select().from(idempotency).where(eq(idempotency.key, key));
+/** What somebody has done, or is doing, under a key. */
+interface Kept<T> {
+  body: Buffer;
+  outcome: Outcome<T> | null;
+}
+
+async function find<T>(ctx: Keeper, { key }: Claim): Promise<Kept<T>> {
+  const [found] = await ctx.db.select().from(idempotency).where(eq(idempotency.key, key));
   if (!found) throw new Problem("request_in_progress");
-  if (!found.body.equals(body)) throw new Problem("idempotency_key_reused");
-  const outcome = found.outcome as Outcome<T> | null;
+  const { body, expiresAt } = found;
+  const kept = { body, outcome: found.outcome as Outcome<T> | null };
+  if (kept.outcome) await share(ctx, key, { ...kept, expiresAt });
+  return kept;
+}
+
+/** An outcome never changes: whoever asks again need not ask the database. */
+async function share<T>(
+  { envelope, now, shared }: Keeper,
+  key: Buffer,
+  { body, outcome, expiresAt }: Kept<T> & { expiresAt: Date },
+): Promise<void> {
+  const name = nameOf(key);
+  const value = envelope.seal(name, { body: body.toString("hex"), outcome }).toString("base64");
+  const seconds = Math.floor((expiresAt.getTime() - now().getTime()) / 1000);
+  if (seconds > 0) await shared.keep(name, { value, seconds });
+}
+
+async function recall<T>(
+  { envelope, shared }: Keeper,
+  { key }: Claim,
+): Promise<Kept<T> | undefined> {
+  const name = nameOf(key);
+  const value = await shared.recall(name);
+  const opened =
+    value === undefined ? undefined : envelope.open(name, Buffer.from(value, "base64"));
+  if (opened === undefined) return undefined;
+  const { body, outcome } = opened as { body: string; outcome: Outcome<T> };
+  return { body: Buffer.from(body, "hex"), outcome };
+}
+
+const nameOf = (key: Buffer) => `idempotency ${key.toString("hex")}`;
+
+function replay<T>({ body, outcome }: Kept<T>, mine: Claim, set: Visit["set"]): T {
+  if (!body.equals(mine.body)) throw new Problem("idempotency_key_reused");
   if (outcome === null) throw new Problem("request_in_progress");
   set.headers["idempotency-replayed"] = "true";
   if ("value" in outcome) return outcome.value;

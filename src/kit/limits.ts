@@ -91,6 +91,25 @@ export interface Balance {
   isGranted: boolean;
 }
 
+/** What was spent, by one key, as it was counted; `granted` is what the last request got. */
+export interface Count {
+  spent: number;
+  granted: number;
+  refillInSeconds: number;
+}
+
+/** What is to be taken by one key: as much of it as is there. */
+export interface Want extends Policy {
+  key: string;
+  count: number;
+}
+
+/** What to give back to one key. */
+export interface Back {
+  key: string;
+  count: number;
+}
+
 /** Where a request's balances go: the limits that its route declares, and how whoever asked is told. */
 export interface Ledger {
   limits: readonly LimitName[];

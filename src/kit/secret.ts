@@ -44,7 +44,14 @@ export function keptSecret(dataDir: string): string {
 /** A key for one purpose, which tells nothing of the secret or of another purpose's key (HKDF, RFC 5869). */
 export const derivedKey = (
   secret: string,
-  purpose: "device tokens" | "fingerprints" | "key names" | "limits" | "mails" | "signing keys",
+  purpose:
+    | "device tokens"
+    | "fingerprints"
+    | "key names"
+    | "limits"
+    | "mails"
+    | "shared memory"
+    | "signing keys",
 ): Buffer => Buffer.from(hkdfSync("sha256", secret, "", `bunker ${purpose}`, 32));
 
 /** The same of several secrets, the present one first. */

@@ -159,6 +159,17 @@ export function postgresUrl(value: string): string {
   return value;
 }
 
+export function redisUrl(value: string): string {
+  const url = URL.parse(value);
+  if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === "")
+    throw new Error("must be a URL such as redis://:password@host:6379/0, or rediss:// for TLS");
+  if (![url.username, url.password].every(canDecode) || !/^(\/\d{0,4})?$/.test(url.pathname))
+    throw new Error(
+      "has a password whose special characters are not percent-encoded (@ is %40), or a database that is no number",
+    );
+  return value;
+}
+
 function canDecode(text: string): boolean {
   try {
     decodeURIComponent(text);

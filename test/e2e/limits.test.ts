@@ -58,7 +58,7 @@ describe.if(home !== undefined)("limits over several instances", () => {
 
   test("what all allow together is the limit, and the owner's client still signs in", async () => {
     const servers = await Promise.all([1, 2, 3, 4].map(() => serve({ env, cwd: emptyFolder() })));
-    const post = (instance: number, path: string, { from = "", device = "", ...body }) =>
+    const ask = (instance: number, path: string, { from = "", device = "", ...body }) =>
       fetch(`${servers[instance % 4]?.url}/api/v1/auth/${path}`, {
         method: "POST",
         headers: {
@@ -68,6 +68,14 @@ describe.if(home !== undefined)("limits over several instances", () => {
         },
         body: JSON.stringify(body),
       });
+    /** Asks again where the service is busy: that counts nowhere. */
+    const post: typeof ask = async (...asked) => {
+      for (;;) {
+        const answer = await ask(...asked);
+        if (answer.status !== 503) return answer;
+        await sleep(1_000);
+      }
+    };
     const countOf = (answers: Response[], status: number) =>
       answers.filter((answer) => answer.status === status).length;
 

@@ -12,6 +12,7 @@ import { unwatched } from "../../src/kit/metrics.ts";
 import { openPrincipalCache } from "../../src/kit/principal-cache.ts";
 import { envelopes } from "../../src/kit/sealed.ts";
 import { derivedKey, fingerprints } from "../../src/kit/secret.ts";
+import { unshared } from "../../src/kit/shared-memory.ts";
 import { accessTokens } from "../../src/kit/token.ts";
 import { untraced } from "../../src/kit/tracing.ts";
 import { prepareKeys } from "../../src/modules/keys/keys.ts";
@@ -21,7 +22,7 @@ import { atTheEnd, freshDatabase } from "./postgres.ts";
 
 // One database for all worlds, which follow one another: each begins with no rows.
 const place = await freshDatabase();
-const database = openDatabase({
+export const database = openDatabase({
   place,
   poolSize: 10,
   connectTimeoutSeconds: 5,
@@ -68,7 +69,7 @@ export async function world(settings: Partial<Config> = {}) {
     limits: openLimits({
       isOn: config.rateLimit === "on",
       policies: config.limits,
-      database,
+      ...{ database, shared: unshared },
       key: derivedKey(SECRET, "limits"),
       now: () => new Date(),
     }),
@@ -95,6 +96,7 @@ export async function world(settings: Partial<Config> = {}) {
       lifetimeSeconds: config.accessTokenExpireMinutes * 60,
       remembered: config.principalCacheSize,
     }),
+    shared: unshared,
     tracing: untraced,
     lifecycle: { isStopping: false },
     readiness: async () => ({ database: "ok", migrations: "ok", disk: "ok" }),

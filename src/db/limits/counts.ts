@@ -1,18 +1,6 @@
 import { sql as query } from "drizzle-orm";
-import type { Policy } from "../../kit/limits.ts";
+import type { Back, Count, Want } from "../../kit/limits.ts";
 import type { Db, Sql } from "../db.ts";
-
-/** What was spent, by one key, as the database has counted it; `granted` is what the last request got. */
-export interface Count {
-  spent: number;
-  granted: number;
-  refillInSeconds: number;
-}
-
-export interface Want extends Policy {
-  key: string;
-  count: number;
-}
 
 /**
  * One row for each key. `since` moves on by whole periods (p), each of which brings `refill` back (l); a row that a clock which
@@ -52,12 +40,6 @@ export async function take(pool: Sql, wants: Want[], now: Date): Promise<Map<str
     { prepare: true },
   );
   return new Map(rows.map((row) => [row.key, row]));
-}
-
-/** What to give back to one key. */
-export interface Back {
-  key: string;
-  count: number;
 }
 
 /** Gives back, in the caller's transaction; a row that then counts nothing may be purged. */

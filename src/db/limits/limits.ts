@@ -2,6 +2,7 @@ import { createHmac } from "node:crypto";
 import QuickLRU from "quick-lru";
 import {
   type Balance,
+  type Count,
   DAY,
   type Ledger,
   type LimitName,
@@ -11,8 +12,9 @@ import {
 } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
 import type { ProblemCode } from "../../kit/problem-codes.ts";
+import type { SharedMemory } from "../../kit/shared-memory.ts";
 import type { Database, Db } from "../db.ts";
-import { type Count, giveBack, take } from "./counts.ts";
+import { openCounting } from "./counting.ts";
 import { openLumps } from "./lumps.ts";
 
 export interface LimitsOptions {
@@ -20,6 +22,7 @@ export interface LimitsOptions {
   isOn: boolean;
   policies: Policies;
   database: Pick<Database, "db" | "sql">;
+  shared: SharedMemory;
   /** Makes fingerprints of who is counted: people write passwords into the wrong field. */
   key: Buffer;
   now: () => Date;
@@ -75,8 +78,9 @@ const accountsBy =
     return { limit, policy, key, want: { ...policy, periodSeconds } };
   };
 
-/** Counts in PostgreSQL, for all instances together: all limits of a request in one statement, which also decides who was first. */
-export function openLimits({ isOn, policies, database, key, now }: LimitsOptions): Limits {
+/** Counts for all instances together: all limits of a request in one statement, which also decides who was first. */
+export function openLimits({ isOn, policies, database, shared, key, now }: LimitsOptions): Limits {
+  const counting = openCounting(database, shared, now);
   const refusals = new QuickLRU<string, { balance: Balance; at: number }>({
     maxSize: REMEMBERED / 2,
   });
@@ -84,7 +88,7 @@ export function openLimits({ isOn, policies, database, key, now }: LimitsOptions
   const spendOfLump = openLumps({
     take: async (spending, count) => {
       const { want, key: fingerprint } = accountOf(spending);
-      const counts = await take(database.sql, [{ ...want, key: fingerprint, count }], now());
+      const counts = await counting.take([{ ...want, key: fingerprint, count }]);
       return counts.get(fingerprint) ?? nothing;
     },
     now,
@@ -104,14 +108,14 @@ export function openLimits({ isOn, policies, database, key, now }: LimitsOptions
     const known = refusalsOf(accounts);
     if (known.length > 0) return known;
     const wants = accounts.map((account) => ({ ...account.want, key: account.key, count: 1 }));
-    const counts = await take(database.sql, wants, now());
+    const counts = await counting.take(wants);
     const balances = accounts.map((account) => balanceOf(account, counts.get(account.key)));
     if (balances.every(({ isGranted }) => isGranted)) return balances;
     const granted = accounts.filter((_, at) => balances[at]?.isGranted);
     if (granted.length > 0)
-      await giveBack(
+      await counting.giveBack(
         database.db,
-        granted.map((account) => ({ key: account.key, count: 1 })),
+        granted.map((account) => backOf(account, 1)),
       );
     const at = now().getTime();
     for (const [index, balance] of balances.entries())
@@ -136,14 +140,18 @@ export function openLimits({ isOn, policies, database, key, now }: LimitsOptions
 
   const giveBackTo: Limits["giveBack"] = async (tx, spendings) => {
     if (!isOn) return;
-    const backs = spendings.map((each) => ({ key: accountOf(each).key, count: each.count }));
+    const backs = spendings.map((each) => backOf(accountOf(each), each.count));
     for (const back of backs) refusals.delete(back.key);
-    await giveBack(tx, backs);
+    await counting.giveBack(tx, backs);
   };
 
   const both = { spend, giveBack: giveBackTo, met: () => met };
   return { ...both, attempt: openAttempts(both, database.db) };
 }
+
+const backOf = ({ key, want: { periodSeconds } }: Account, count: number) => ({
+  ...{ key, count, periodSeconds },
+});
 
 const openAttempts =
   ({ spend, giveBack: giveBackTo }: Omit<Limits, "attempt">, db: Db): Limits["attempt"] =>

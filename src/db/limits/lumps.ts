@@ -1,6 +1,5 @@
 import QuickLRU from "quick-lru";
-import type { Balance, Policy, Spending } from "../../kit/limits.ts";
-import type { Count } from "./counts.ts";
+import type { Balance, Count, Policy, Spending } from "../../kit/limits.ts";
 
 /** One request, and the limit that it counts against. */
 export interface Account extends Spending {

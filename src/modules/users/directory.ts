@@ -2,6 +2,7 @@ import { asc, count, gt, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
+import { countShared } from "../../kit/shared-memory.ts";
 import { userColumns } from "./users.ts";
 
 /** Where a page begins: `skip` users from the first, or behind the user that a cursor names. */
@@ -45,9 +46,16 @@ export function listUsers(
   return pageBehind(ctx.db).execute({ limit: page.limit, createdAt: createdAt.toISOString(), id });
 }
 
-export async function countUsers(ctx: Pick<Ctx, "db">, _actor: Actor): Promise<number> {
-  return only(await ctx.db.select({ number: count() }).from(users)).number;
-}
+/** How many there are; where counting takes long, and instances share a memory, as of a minute ago at most. */
+export const countUsers = (
+  { db, shared }: Pick<Ctx, "db" | "shared">,
+  _actor: Actor,
+): Promise<number> =>
+  countShared(
+    shared,
+    "users",
+    async () => only(await db.select({ number: count() }).from(users)).number,
+  );
 
 function only<T>(rows: T[]): T {
   const [row] = rows;

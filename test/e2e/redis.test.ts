@@ -1,0 +1,174 @@
+/** Two instances on one database and one Redis: PostgreSQL is the server that E2E_DATABASE_URL names. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "../../src/db/db.ts";
+import { client, command, emptyFolder, freePort, type Serving, serve } from "../support/program.ts";
+import { hasRedis, type RedisServer, redisServer } from "../support/redis.ts";
+
+setDefaultTimeout(120_000);
+const PASSWORD = "correct horse battery staple";
+const home = process.env["E2E_DATABASE_URL"];
+const name = `bunker_e2e_redis_${process.pid}`;
+const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
+const DATABASE_URL = Object.assign(new URL(home ?? "postgres://none"), {
+  pathname: `/${name}`,
+}).href;
+
+const countOf = (answers: Response[], status: number) =>
+  answers.filter((answer) => answer.status === status).length;
+
+const redisOf = async ({ url }: Serving) =>
+  ((await (await fetch(`${url}/readyz`)).json()) as { redis: string }).redis;
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  const giveUpAt = performance.now() + 20_000;
+  while (!(await isSo())) {
+    if (performance.now() > giveUpAt) throw new Error("it did not come to pass");
+    await sleep(50);
+  }
+}
+
+describe.if(home !== undefined && hasRedis)("beside Redis", () => {
+  let redis: RedisServer;
+  let servers: [Serving, Serving];
+  const database = () => connect({ url: DATABASE_URL, caFile: undefined }, { max: 1 });
+  const env = () => ({
+    DATABASE_URL,
+    REDIS_URL: redis.url,
+    SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    PUBLIC_URL: "https://accounts.example.com",
+    TRUSTED_PROXIES: "127.0.0.1",
+  });
+  const post = (instance: number, path: string, { from = "", key = "", ...body }) =>
+    fetch(`${servers[instance % 2]?.url}/api/v1/auth/${path}`, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        "x-forwarded-for": from,
+        ...(key === "" ? {} : { "idempotency-key": key }),
+      },
+      body: JSON.stringify({ password: PASSWORD, ...body }),
+    });
+  const register = (n: number, from: string) =>
+    post(n, "register", { from, email: `p${n}-${from}@example.com` });
+
+  beforeAll(async () => {
+    await admin?.unsafe(`create database ${name}`);
+    redis = await redisServer();
+  });
+  afterAll(async () => {
+    redis.thaw();
+    redis.kill();
+    await admin?.unsafe(`drop database if exists ${name} with (force)`);
+    await admin?.end();
+  });
+
+  const startBoth = async () => {
+    servers = await Promise.all([
+      serve({ env: env(), cwd: emptyFolder() }),
+      serve({ env: env(), cwd: emptyFolder() }),
+    ]);
+    for (const server of servers) await until(async () => (await redisOf(server)) === "ok");
+  };
+
+  test("what lasts an hour at most is counted there, what locks an account in the database", async () => {
+    await startBoth();
+    const sql = database();
+    const answers = await Promise.all(
+      Array.from({ length: 60 }, (_, n) => register(n, "198.51.100.1")),
+    );
+    expect([countOf(answers, 201), countOf(answers, 429)]).toEqual([20, 40]);
+    expect((await sql`select 1 from limits`).length).toBe(0);
+    await post(0, "login", {
+      from: "198.51.100.1",
+      username: "p0-198.51.100.1@example.com",
+      password: "wrong",
+    });
+    expect((await sql`select 1 from limits`).length).toBe(1);
+    await sql.end();
+  });
+
+  test("when it dies or freezes in the middle no request fails, and no limit opens wide", async () => {
+    await startBoth();
+    for (const [from, strike, heal] of [
+      ["198.51.100.2", redis.kill, redis.up],
+      ["198.51.100.3", redis.freeze, async () => redis.thaw()],
+    ] as const) {
+      const answers: Promise<Response>[] = [];
+      for (let n = 0; n < 120; n += 1) {
+        answers.push(register(n, from));
+        if (n === 25) strike();
+        await sleep(10);
+      }
+      const came = await Promise.all(answers);
+      expect(countOf(came, 201) + countOf(came, 429)).toBe(came.length);
+      expect(countOf(came, 201)).toBeGreaterThanOrEqual(20);
+      expect(countOf(came, 201)).toBeLessThanOrEqual(40);
+      await heal();
+      for (const server of servers) await until(async () => (await redisOf(server)) === "ok");
+    }
+  });
+
+  test("a deactivated account is out on the other instance within a second, also while it is frozen", async () => {
+    await startBoth();
+    const email = "ada@example.com";
+    await post(0, "register", { from: "198.51.100.4", email });
+    const token = await client(servers[0].url).logIn(email, PASSWORD);
+    const look = () => client(servers[1].url).get("/users/me", token);
+    const sql = database();
+    for (const during of [() => {}, redis.freeze]) {
+      expect((await look()).status).toBe(200);
+      during();
+      await sql`update users set is_active = false where email = ${email}`;
+      await sleep(1_000);
+      expect((await look()).status).toBe(401);
+      await sql`update users set is_active = true where email = ${email}`;
+      await sleep(1_000);
+    }
+    redis.thaw();
+    await sql.end();
+  });
+
+  test("an answer to an Idempotency-Key is repeated from there, and is no less right without", async () => {
+    await startBoth();
+    const sql = database();
+    const asked = { from: "198.51.100.5", key: "a-key", email: "eve@example.com" };
+    const first: unknown = await (await post(0, "register", asked)).json();
+    const again = async (instance: number) => {
+      const answer = await post(instance, "register", asked);
+      return [answer.headers.get("idempotency-replayed"), await answer.json()];
+    };
+    expect(await again(1)).toEqual(["true", first]);
+    await sql`truncate idempotency`;
+    expect(await again(0)).toEqual(["true", first]);
+    const other = await post(1, "register", { ...asked, email: "mallory@example.com" });
+    expect(other.status).toBe(422);
+    expect(await redis.ask("KEYS", "*eve*")).toEqual([]);
+    await sql.end();
+  });
+});
+
+describe.if(hasRedis)("a Redis that is away at the start", () => {
+  test("holds nobody up, is said once, and is used as soon as it is there", async () => {
+    const redis = await redisServer();
+    redis.kill();
+    const server = await serve({ env: { REDIS_URL: redis.url }, cwd: emptyFolder() });
+    expect((await client(server.url).register("ada@example.com", PASSWORD)).status).toBe(201);
+    expect(await redisOf(server)).toBe("away");
+    await sleep(2_000);
+    await redis.up();
+    await until(async () => (await redisOf(server)) === "ok");
+    expect(server.said.err.match(/Redis cannot be used/g)).toHaveLength(1);
+    expect(await server.end("SIGTERM")).toBe(0);
+    redis.kill();
+  });
+});
+
+test.each(["localhost:6379", "http://localhost:6379", "redis://:a@b@host/x"])(
+  "a REDIS_URL that is none is said at the start: %s",
+  async (REDIS_URL) => {
+    const env = { REDIS_URL, PORT: String(await freePort()) };
+    const { code, err } = await command(["serve"], { env, cwd: emptyFolder() });
+    expect([code, err]).toEqual([78, expect.stringMatching(/REDIS_URL (must|has)/)]);
+  },
+);

@@ -1,0 +1,150 @@
+/** What instances share in Redis, and what becomes of it without. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openSharedMemory } from "../src/adapters/shared-memory.ts";
+import { giveBack, take } from "../src/db/limits/counts.ts";
+import type { Log } from "../src/kit/log.ts";
+import { countShared, type SharedMemory } from "../src/kit/shared-memory.ts";
+import { hasRedis, type RedisServer, redisServer } from "./support/redis.ts";
+import { database, world } from "./support/world.ts";
+
+describe.if(hasRedis)("a memory that instances share", () => {
+  let redis: RedisServer;
+  const memories: SharedMemory[] = [];
+  const logTo = (said: string[]): Log => {
+    const note = (_: object, sentence: string) => void said.push(sentence);
+    return { debug: note, info: note, warn: note, error: note };
+  };
+  const open = async (told: string[] = [], prefix = "test:", said: string[] = []) => {
+    const onTold = (userId: string) => void told.push(userId);
+    const log = logTo(said);
+    const memory = await openSharedMemory(redis.url, { prefix, onTold, log });
+    memories.push(memory);
+    await until(() => memory.state() === "ok");
+    return memory;
+  };
+
+  beforeAll(async () => {
+    redis = await redisServer();
+    await world();
+  });
+  afterAll(() => {
+    for (const memory of memories) memory.close();
+    redis.thaw();
+    redis.kill();
+  });
+
+  test("it counts as the database does, whatever is taken and given back, and however the clock goes", async () => {
+    const memory = await open();
+    const random = dice(7);
+    let now = Date.parse("2026-01-01T00:00:00Z");
+    for (let step = 0; step < 400; step += 1) {
+      const policies = kinds.map((kind, at) => ({ key: `0${at}`.repeat(16), ...kind }));
+      const wants = policies
+        .filter(() => random(2) > 0)
+        .map((policy) => ({ ...policy, count: 1 + random(4) }));
+      if (wants.length === 0) continue;
+      now += random(20) === 0 ? -500_000 : random(4) * 3_700;
+      const time = new Date(now);
+      const counted = await memory.take(wants, time);
+      const counts = await take(database.sql, wants, time);
+      for (const { key } of wants) expect(counts.get(key)).toMatchObject(counted?.get(key) ?? {});
+      expect(counted?.size).toBe(wants.length);
+      if (random(4) > 0) continue;
+      const backs = wants.map(({ key }) => ({ key, count: 1 + random(5) }));
+      await Promise.all([memory.giveBack(backs), giveBack(database.db, backs)]);
+    }
+  });
+
+  test("it is told what somebody else keeps, for as long as that is good", async () => {
+    const [one, other, stranger] = [await open(), await open(), await open([], "others:")];
+    expect(await other.recall("a name")).toBeUndefined();
+    await one.keep("a name", { value: "a value", seconds: 1 });
+    expect([await other.recall("a name"), await stranger.recall("a name")]).toEqual([
+      "a value",
+      undefined,
+    ]);
+    await sleep(1_100);
+    expect(await other.recall("a name")).toBeUndefined();
+  });
+
+  test("it hears of changed accounts, but not of those of another installation", async () => {
+    const [told, foreign]: [string[], string[]] = [[], []];
+    const [one] = [await open(), await open(told), await open(foreign, "others:")];
+    one.tell("an account");
+    await until(() => told.length > 0);
+    expect([told, foreign]).toEqual([["an account"], []]);
+  });
+
+  test("only a number that was dear to count is kept", async () => {
+    const memory = await open();
+    const counting = (ms: number) => async () => {
+      await sleep(ms);
+      return ms;
+    };
+    expect(await countShared(memory, "cheap", counting(1))).toBe(1);
+    expect(await countShared(memory, "cheap", counting(2))).toBe(2);
+    expect(await countShared(memory, "dear", counting(80))).toBe(80);
+    await until(async () => (await memory.recall("dear")) !== undefined);
+    expect(await countShared(memory, "dear", counting(1))).toBe(80);
+  });
+
+  test("frozen or gone it is done without at once, says so once, and is used again when it is back", async () => {
+    const said: string[] = [];
+    const memory = await open([], "test:", said);
+    redis.freeze();
+    const startedAt = performance.now();
+    const asked = Array.from({ length: 50 }, () => memory.recall("a name"));
+    expect(new Set(await Promise.all(asked))).toEqual(new Set([undefined]));
+    expect(await memory.take([{ key: "00", count: 1, ...kinds[0] }], new Date())).toBeUndefined();
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    expect(memory.state()).toBe("away");
+    redis.thaw();
+    await until(() => memory.state() === "ok");
+    redis.kill();
+    await until(() => memory.state() === "away");
+    await redis.up();
+    await until(() => memory.state() === "ok");
+    await memory.keep("a name", { value: "again", seconds: 10 });
+    expect(await memory.recall("a name")).toBe("again");
+    const [away, again] = [expect.stringContaining("cannot be used"), "Redis can be used again."];
+    expect(said).toEqual([away, again, away, again]);
+  });
+
+  test("one that cannot be written to is not used", async () => {
+    await redis.ask("CONFIG", "SET", "maxmemory", "1");
+    const memory = await openSharedMemory(redis.url, {
+      prefix: "test:",
+      onTold: () => {},
+      log: logTo([]),
+    });
+    memories.push(memory);
+    await sleep(300);
+    expect(memory.state()).toBe("away");
+    await redis.ask("CONFIG", "SET", "maxmemory", "0");
+    await until(() => memory.state() === "ok");
+  });
+});
+
+const kinds = [
+  { quota: 10, refill: 5, periodSeconds: 60 },
+  { quota: 3, refill: 3, periodSeconds: 900 },
+  { quota: 20, refill: 20, periodSeconds: 7 },
+] as const;
+
+/** Numbers below a bound, always the same ones for a seed (Numerical Recipes' linear congruence). */
+function dice(seed: number) {
+  let state = seed;
+  return (bound: number) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * bound);
+  };
+}
+
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  const giveUpAt = performance.now() + 10_000;
+  while (!(await isSo())) {
+    if (performance.now() > giveUpAt) throw new Error("it did not come to pass");
+    await sleep(20);
+  }
+}
