@@ -99,7 +99,8 @@ test("whatever clients make up adds no series", async () => {
   const round = async (from: number) => {
     for (let at = from; at < from + 1_000; at += 20)
       await Promise.all(Array.from({ length: 20 }, (_, more) => ask(at + more)));
-    return (await series()).size;
+    // A job has series from its first run on.
+    return [...(await series()).keys()].filter((name) => !name.startsWith("bunker_job_")).length;
   };
   const before = await round(0);
   expect(await round(1_000)).toBe(before);
