@@ -151,6 +151,11 @@ const commands: Record<string, Command> = {
     summary: "Print the OpenAPI document.",
     run: async () => (await import("./openapi.ts")).printOpenapi(config()),
   },
+  "service print": {
+    usage: "service print",
+    summary: "Print a unit for systemd that starts this binary.",
+    run: async () => (await import("./service.ts")).printService(),
+  },
   healthcheck: {
     usage: "healthcheck",
     summary: "Ask the server on this machine whether it is ready; exit code 0 or 1.",

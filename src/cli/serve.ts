@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "bun";
+import { openSupervisor } from "../adapters/supervisor.ts";
 import { type App, createApp } from "../app.ts";
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
@@ -40,10 +41,13 @@ export async function serve(config: Config): Promise<void> {
     await prepare(wired, schema);
     const servers = listen(wired.ctx, app);
     const stopped = untilStopped();
+    const supervisor = openSupervisor(process.env);
+    supervisor.ready();
     print(await banner(wired));
     warnOf(wired.ctx);
-    const stops = [startJobs(wired.ctx), tendMemory()];
+    const stops = [startJobs(wired.ctx), tendMemory(), supervisor.close];
     await stopped;
+    supervisor.stopping();
     await leave(wired.ctx);
     for (const stop of stops) stop();
     await drain(servers);

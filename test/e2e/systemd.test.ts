@@ -1,0 +1,52 @@
+/** What systemd hears and is told, as far as that can be seen without it. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { client, command, emptyFolder, isBinary, serve } from "../support/program.ts";
+
+setDefaultTimeout(60_000);
+
+describe.if(Bun.which("socat") !== null)("sd_notify", () => {
+  test("tells that it is ready, that it lives, and that it is about to end", async () => {
+    const socket = join(emptyFolder(), "notify");
+    const listener = spawn("socat", ["-u", `UNIX-RECV:${socket},mode=777`, "STDOUT"]);
+    let heard = "";
+    listener.stdout.on("data", (chunk) => {
+      heard += chunk;
+    });
+    while (!existsSync(socket)) await sleep(20);
+    const server = await serve({
+      cwd: emptyFolder(),
+      env: { NOTIFY_SOCKET: socket, WATCHDOG_USEC: "1000000", SHUTDOWN_DELAY_SECONDS: "1" },
+    });
+    await sleep(1_200);
+    expect(heard).toMatch(/^READY=1(WATCHDOG=1){2,4}$/);
+    expect(await server.end("SIGTERM")).toBe(0);
+    expect(heard).toMatch(/^READY=1(WATCHDOG=1)+STOPPING=1(WATCHDOG=1)*$/);
+    listener.kill();
+  });
+
+  test("a socket that is not there stops nothing", async () => {
+    const env = { NOTIFY_SOCKET: "/nowhere/notify" };
+    const server = await serve({ cwd: emptyFolder(), env });
+    const answer = await client(server.url).register("ada@example.com", "a long pass phrase");
+    expect(answer.status).toBe(201);
+    expect(await server.end("SIGTERM")).toBe(0);
+  });
+});
+
+describe.if(isBinary && Bun.which("systemd-analyze") !== null)("the unit", () => {
+  test("is one that systemd takes, and leaves little exposed", async () => {
+    const { code, out } = await command(["service", "print"]);
+    expect([code, out]).toEqual([0, expect.stringMatching(/^ExecStart=\/\S+bunker serve$/m)]);
+    const file = join(emptyFolder(), "bunker.service");
+    writeFileSync(file, out);
+    const verified = spawnSync("systemd-analyze", ["verify", file], { encoding: "utf8" });
+    expect(`${verified.stdout}${verified.stderr}`).not.toContain("bunker.service:");
+    const args = ["security", "--offline=true", "--threshold=25", "--no-pager", file];
+    const exposed = spawnSync("systemd-analyze", args, { encoding: "utf8" });
+    expect([exposed.status, exposed.stdout.split("\n").at(-2)]).toEqual([0, expect.any(String)]);
+  });
+});
