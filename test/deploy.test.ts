@@ -1,0 +1,71 @@
+/** The files of `deploy/` for places where Bunker can be run: each is read as its place reads it, and sets only what there is to set. */
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { readConfig } from "../src/config.ts";
+
+const textOf = (file: string) => readFileSync(join(import.meta.dir, "../deploy", file), "utf8");
+/** As the secrets are that each place keeps elsewhere. */
+const secrets = {
+  DATABASE_URL: "postgres://bunker:secret@db.internal:5432/bunker",
+  SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+};
+
+/** What a server with these settings would say of them. */
+const warningsOf = (env: Record<string, string>) =>
+  readConfig({ BUNKER_ENV: "production", ...secrets, ...env }).warnings;
+
+interface Named {
+  name?: string;
+  key?: string;
+  value?: string;
+}
+const settingsOf = (list: Named[]): Record<string, string> =>
+  Object.fromEntries(
+    list.flatMap(({ name, key, value }) => (value === undefined ? [] : [[name ?? key, value]])),
+  );
+
+test("Kubernetes: two copies, probes, and a budget for disruptions", () => {
+  const [deployment, service, budget] = Bun.YAML.parse(textOf("kubernetes.yaml")) as [
+    // biome-ignore lint/suspicious/noExplicitAny: a test reads what it expects, and fails where that is not there
+    ...any[],
+  ];
+  expect([deployment.kind, service.kind, budget.kind]).toEqual([
+    ...["Deployment", "Service", "PodDisruptionBudget"],
+  ]);
+  const { spec } = deployment.spec.template;
+  const [container] = spec.containers;
+  expect(deployment.spec.replicas).toBe(2);
+  expect(container.readinessProbe.httpGet.path).toBe("/readyz");
+  expect(container.livenessProbe.httpGet.path).toBe("/livez");
+  expect(budget.spec.minAvailable).toBe(1);
+  for (const selector of [
+    deployment.spec.selector.matchLabels,
+    service.spec.selector,
+    budget.spec.selector.matchLabels,
+  ])
+    expect(deployment.spec.template.metadata.labels).toMatchObject(selector);
+  const env = settingsOf(container.env);
+  expect(warningsOf(env)).toEqual([]);
+  expect(spec.terminationGracePeriodSeconds).toBeGreaterThan(
+    25 + Number(env["SHUTDOWN_DELAY_SECONDS"]),
+  );
+});
+
+test("Fly.io", () => {
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  const it = Bun.TOML.parse(textOf("fly.toml")) as any;
+  expect(it.http_service.internal_port).toBe(3000);
+  expect(it.http_service.checks[0].path).toBe("/readyz");
+  expect(warningsOf(it.env)).toEqual([]);
+});
+
+test("Render", () => {
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  const { services, databases } = Bun.YAML.parse(textOf("render.yaml")) as any;
+  const [web] = services;
+  expect(web.healthCheckPath).toBe("/readyz");
+  expect(warningsOf(settingsOf(web.envVars))).toEqual([]);
+  const [url] = web.envVars.filter(({ key }: Named) => key === "DATABASE_URL");
+  expect(url.fromDatabase.name).toBe(databases[0].name);
+});
