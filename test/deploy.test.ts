@@ -69,3 +69,18 @@ test("Render", () => {
   const [url] = web.envVars.filter(({ key }: Named) => key === "DATABASE_URL");
   expect(url.fromDatabase.name).toBe(databases[0].name);
 });
+
+test("Compose: what is not always wanted is a profile, only the API is published beyond its watchers, and no secret is in the file", () => {
+  const text = readFileSync(join(import.meta.dir, "../docker-compose.yml"), "utf8");
+  const { services } = Bun.YAML.parse(text) as {
+    services: Record<string, { profiles?: string[]; ports?: string[] }>;
+  };
+  const profiles = Object.entries(services).map(([name, service]) => [name, service.profiles?.[0]]);
+  expect(Object.fromEntries(profiles)).toEqual({
+    ...{ api: undefined, postgres: undefined, redis: "redis" },
+    ...{ prometheus: "monitoring", grafana: "monitoring" },
+  });
+  const published = Object.values(services).flatMap(({ ports = [] }) => ports);
+  for (const port of published) expect(port).toMatch(/^(127\.0\.0\.1:|\$\{PUBLISH:-127\.0\.0\.1:)/);
+  expect(text).not.toMatch(/(PASSWORD|SECRET_KEY|TOKEN): +"?[^"$\s]/);
+});
