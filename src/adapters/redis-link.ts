@@ -41,6 +41,11 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
   let isAway = false;
   let isClosed = false;
 
+  /** One that is always late is none: it would be taken and lost again and again. */
+  const beginQuickly = async (clients: Clients) => {
+    await begin(clients);
+    await within(clients.asks.send("PING", []), answerMaxMs / 2);
+  };
   const retry = () => {
     if (isClosed) return;
     if (!isAway) log.warn({}, AWAY);
@@ -54,7 +59,7 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
     retry();
   };
   const connect = async () => {
-    const mine = await dial(url, begin).catch(() => undefined);
+    const mine = await dial(url, beginQuickly).catch(() => undefined);
     if (!mine) return retry();
     if (isClosed) return hangUp(mine);
     link = mine;

@@ -33,6 +33,7 @@ const DRAIN_MAX_MS = 25_000;
  * requests in flight finish, and closes everything that it opened.
  */
 export async function serve(config: Config): Promise<void> {
+  const supervisor = openSupervisor(process.env);
   const wired = await wire(config, "serve");
   try {
     // The app is put together, and its first request answered, while the database is being reached.
@@ -41,11 +42,10 @@ export async function serve(config: Config): Promise<void> {
     await prepare(wired, schema);
     const servers = listen(wired.ctx, app);
     const stopped = untilStopped();
-    const supervisor = openSupervisor(process.env);
     supervisor.ready();
     print(await banner(wired));
     warnOf(wired.ctx);
-    const stops = [startJobs(wired.ctx), tendMemory(), supervisor.close];
+    const stops = [startJobs(wired.ctx), tendMemory()];
     await stopped;
     supervisor.stopping();
     await leave(wired.ctx);
@@ -53,6 +53,7 @@ export async function serve(config: Config): Promise<void> {
     await drain(servers);
   } finally {
     await wired.close();
+    supervisor.close();
   }
 }
 

@@ -104,7 +104,10 @@ export interface Want extends Policy {
   count: number;
 }
 
-/** What to give back to one key. */
+/** More than any limit allows. */
+export const ALL = 2 ** 31 - 1;
+
+/** What to give back to one key: so many, or `ALL`. */
 export interface Back {
   key: string;
   count: number;

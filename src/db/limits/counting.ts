@@ -1,15 +1,12 @@
-import type { Back, Count, Want } from "../../kit/limits.ts";
+import { ALL, type Back, type Count, type Policy, type Want } from "../../kit/limits.ts";
 import type { SharedMemory } from "../../kit/shared-memory.ts";
 import type { Database, Db } from "../db.ts";
 import { giveBack, take } from "./counts.ts";
 
-/** A count that is lost begins anew: what counts for longer than this is only ever kept in the database. */
+/** A count that is lost begins anew: what lasts longer than this is only ever kept in the database. */
 const LOSABLE_MAX_SECONDS = 3_600;
-
-interface Counted {
-  /** What the count lasts, at most. */
-  periodSeconds: number;
-}
+const secondsOf = ({ quota, refill, periodSeconds }: Policy) =>
+  Math.ceil(quota / refill) * periodSeconds;
 
 /** Where all instances count together: in the memory that they share, while it is there, and otherwise in PostgreSQL. */
 export function openCounting(
@@ -17,24 +14,25 @@ export function openCounting(
   shared: SharedMemory,
   now: () => Date,
 ) {
-  const isShared = ({ periodSeconds }: Counted) =>
-    shared.state() === "ok" && periodSeconds <= LOSABLE_MAX_SECONDS;
+  const isShared = (policy: Policy) =>
+    shared.state() === "ok" && secondsOf(policy) <= LOSABLE_MAX_SECONDS;
 
-  /** Takes what is wanted, or as much as is there; answers by key. */
+  /** Takes what is wanted, or as much as is there; answers by key. Where the database is away, nothing is taken anywhere. */
   const takeAll = async (wants: Want[]): Promise<Map<string, Count>> => {
     const time = now();
     const losable = wants.filter(isShared);
-    const taken = losable.length > 0 ? await shared.take(losable, time) : undefined;
-    const others = taken ? wants.filter((want) => !taken.has(want.key)) : wants;
-    if (others.length === 0) return taken ?? new Map();
-    return new Map([...(taken ?? []), ...(await take(database.sql, others, time))]);
+    const lasting = wants.filter((want) => !losable.includes(want));
+    const taken = lasting.length > 0 ? await take(database.sql, lasting, time) : [];
+    if (losable.length === 0) return new Map(taken);
+    const others = (await shared.take(losable, time)) ?? (await take(database.sql, losable, time));
+    return new Map([...taken, ...others]);
   };
 
-  /** Gives back: what the database keeps in the caller's transaction. */
-  const giveAllBack = async (db: Db, backs: (Back & Counted)[]): Promise<void> => {
+  /** Gives back: what the database keeps in the caller's transaction. All of it: wherever it was counted. */
+  const giveAllBack = async (db: Db, backs: (Back & Policy)[]): Promise<void> => {
     const losable = backs.filter(isShared);
     if (losable.length > 0) await shared.giveBack(losable);
-    const others = backs.filter((back) => !losable.includes(back));
+    const others = backs.filter((back) => back.count === ALL || !losable.includes(back));
     if (others.length > 0) await giveBack(db, others);
   };
   return { take: takeAll, giveBack: giveAllBack };

@@ -48,8 +48,6 @@ export interface Limits {
   /** How often each limit was met, since the start. */
   met: () => Record<string, number>;
 }
-export const ALL = 2 ** 31 - 1;
-
 /** A refusal that says nothing of what was asked: the same may pass the next time. */
 const unjudged = new Set<ProblemCode>(["busy", "database_unavailable", "internal"]);
 const isJudged = (error: unknown) => error instanceof Problem && !unjudged.has(error.code);
@@ -149,9 +147,7 @@ export function openLimits({ isOn, policies, database, shared, key, now }: Limit
   return { ...both, attempt: openAttempts(both, database.db) };
 }
 
-const backOf = ({ key, want: { periodSeconds } }: Account, count: number) => ({
-  ...{ key, count, periodSeconds },
-});
+const backOf = ({ key, want }: Account, count: number) => ({ ...want, key, count });
 
 const openAttempts =
   ({ spend, giveBack: giveBackTo }: Omit<Limits, "attempt">, db: Db): Limits["attempt"] =>

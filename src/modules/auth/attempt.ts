@@ -1,6 +1,5 @@
 import type { Ctx, Stranger, User } from "../../ctx.ts";
-import { ALL } from "../../db/limits/limits.ts";
-import { DAY, type Spending, spendingsOf } from "../../kit/limits.ts";
+import { ALL, DAY, type Spending, spendingsOf } from "../../kit/limits.ts";
 import { identifierKeyOf } from "../users/users.ts";
 
 /** A client that has signed in to an account before, and the token by which it is known. */

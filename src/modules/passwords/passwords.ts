@@ -1,9 +1,9 @@
 import { and, eq, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
 import { type Db, prepared } from "../../db/db.ts";
-import { ALL } from "../../db/limits/limits.ts";
 import { users } from "../../db/schema.ts";
 import type { Ledger, Spending } from "../../kit/limits.ts";
+import { ALL } from "../../kit/limits.ts";
 import { hashPassword, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, Problem } from "../../kit/problem.ts";
 import { settle } from "../addresses/addresses.ts";
