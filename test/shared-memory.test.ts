@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openSharedMemory } from "../src/adapters/shared-memory.ts";
+import { connect } from "../src/db/db.ts";
+import { openCounting } from "../src/db/limits/counting.ts";
 import { giveBack, take } from "../src/db/limits/counts.ts";
 import type { Log } from "../src/kit/log.ts";
 import { countShared, type SharedMemory } from "../src/kit/shared-memory.ts";
@@ -54,6 +56,17 @@ describe.if(hasRedis)("a memory that instances share", () => {
       const backs = wants.map(({ key }) => ({ key, count: 1 + random(5) }));
       await Promise.all([memory.giveBack(backs), giveBack(database.db, backs)]);
     }
+  });
+
+  test("where the database cannot count its part, nothing is taken here either", async () => {
+    const memory = await open();
+    const sql = connect({ url: "postgres://127.0.0.1:1/none", caFile: undefined }, { max: 1 });
+    const counting = openCounting({ sql }, memory, () => new Date());
+    const passing = { key: "aa", count: 1, ...kinds[0] };
+    const lasting = { key: "bb", count: 1, quota: 100, refill: 1, periodSeconds: 3_600 };
+    await expect(counting.take([passing, lasting])).rejects.toThrow();
+    expect((await counting.take([passing])).get("aa")).toMatchObject({ spent: 1 });
+    await sql.end({ timeout: 0 });
   });
 
   test("it is told what somebody else keeps, for as long as that is good", async () => {
