@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Exit } from "./kit/exit.ts";
 import { nearest } from "./kit/nearest.ts";
 import { readPassword } from "./kit/password.ts";
-import type { Base, Setting } from "./kit/setting.ts";
+import { type Base, fileVariableOf, type Setting } from "./kit/setting.ts";
 import { settings } from "./settings.ts";
 
 type Settings = typeof settings;
@@ -13,7 +13,7 @@ type Environment = Record<string, string | undefined>;
 
 /**
  * Reads every setting. All that is wrong is said in one message, which names variables and never a value (exit code 78).
- * An empty variable counts as unset. A secret may stand in a file that `<NAME>_FILE` names.
+ * An empty variable counts as unset. A secret, and what `mayBeInFile`, may stand in a file that `<NAME>_FILE` names.
  */
 export function readConfig(env: Environment): {
   config: Config;
@@ -54,20 +54,19 @@ function textOf(
   env: Environment,
 ): { value: string | undefined; origin: string } {
   const direct = env[it.name] || undefined;
-  const file = it.isSecret ? env[`${it.name}_FILE`] || undefined : undefined;
+  const variable = fileVariableOf(it) ?? "";
+  const file = env[variable] || undefined;
   if (direct !== undefined && file !== undefined)
-    throw new Error(`is set twice: remove it or ${it.name}_FILE`);
+    throw new Error(`is set twice: remove it or ${variable}`);
   if (file === undefined)
     return { value: direct, origin: direct === undefined ? "default" : it.name };
   try {
     const value = readFileSync(file, "utf8").trim();
-    if (value !== "") return { value, origin: `${it.name}_FILE` };
+    if (value !== "") return { value, origin: variable };
   } catch (error) {
-    throw new Error(
-      `cannot be read from ${it.name}_FILE (${(error as NodeJS.ErrnoException).code})`,
-    );
+    throw new Error(`cannot be read from ${variable} (${(error as NodeJS.ErrnoException).code})`);
   }
-  throw new Error(`cannot be read from ${it.name}_FILE: the file is empty`);
+  throw new Error(`cannot be read from ${variable}: the file is empty`);
 }
 
 /** What no setting can see alone. Speaks only of settings that were read without fault. */
@@ -89,6 +88,8 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
     );
   if (config.metricsPort !== undefined && config.metricsPort === config.port)
     wrong.push("METRICS_PORT must be another port than PORT");
+  if ((config.workers ?? 1) > 1 && process.platform !== "linux")
+    wrong.push("WORKERS must be 1 here: only Linux shares a port out among processes");
   return [...wrong, ...faultsOfDatabase(config), ...faultsOfSuperuser(config, isUnset)];
 }
 
@@ -133,9 +134,10 @@ function weaknessOfPassword(config: Partial<Config>): string | undefined {
 
 /** Variables that look like a misspelt setting of ours. */
 function misspelt(env: Environment): string[] {
-  const known = (Object.values(settings) as Setting<unknown>[]).flatMap(({ name, isSecret }) =>
-    isSecret ? [name, `${name}_FILE`] : [name],
-  );
+  const known = (Object.values(settings) as Setting<unknown>[]).flatMap((it) => [
+    it.name,
+    ...[fileVariableOf(it) ?? []].flat(),
+  ]);
   return Object.keys(env)
     .filter((name) => !known.includes(name))
     .flatMap((name) => {

@@ -41,6 +41,7 @@ export const readings = (ctx: Ctx, database: Database): Reading[] => [
     name: "bunker_ready",
     help: "What serving depends on: 1 where it is as it should be.",
     label: "part",
+    together: "min",
     read: async () => {
       const found = Object.entries(await ctx.readiness());
       return Object.fromEntries(found.map(([part, word]) => [part, word === "ok" ? 1 : 0]));
@@ -49,6 +50,7 @@ export const readings = (ctx: Ctx, database: Database): Reading[] => [
   {
     name: "bunker_database_size_bytes",
     help: "The database on its disk.",
+    together: "max",
     read: () => database.sizeBytes(),
   },
   {
@@ -75,6 +77,7 @@ export const readings = (ctx: Ctx, database: Database): Reading[] => [
   {
     name: "bunker_mails_waiting",
     help: "Mails in the database that are still to be sent.",
+    together: "max",
     read: () => countWaitingMails(ctx),
   },
 ];
@@ -82,5 +85,6 @@ export const readings = (ctx: Ctx, database: Database): Reading[] => [
 const redisReading = ({ shared }: Ctx): Reading => ({
   name: "bunker_redis_up",
   help: "Redis: 1 where it can be used, 0 where the database does its work.",
+  together: "min",
   read: () => (shared.state() === "ok" ? 1 : 0),
 });

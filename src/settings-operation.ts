@@ -15,6 +15,12 @@ import {
 
 /** The settings for whoever runs and watches it: a part of `settings`. */
 export const operationSettings = {
+  workers: setting({
+    name: "WORKERS",
+    doc: "How many processes serve together on PORT, each as one instance: one for each core that sign-ins and the database leave. Their figures and their embedded database are one. Linux only.",
+    parse: integer(1, 64),
+    fallback: () => 1,
+  }),
   shutdownDelaySeconds: setting({
     name: "SHUTDOWN_DELAY_SECONDS",
     doc: "How long the server goes on serving when it is asked to end (SIGTERM), while /readyz already says 503: with a proxy before several instances, longer than its health checks take to notice.",
@@ -52,6 +58,7 @@ export const operationSettings = {
   }),
   logLevel: setting<LogLevel>({
     name: "LOG_LEVEL",
+    mayBeInFile: true,
     doc: `The least important lines to log: \`${logLevels.join("`, `")}\`.`,
     parse: oneOf(logLevels),
     fallback: () => "info",

@@ -5,11 +5,12 @@ import { causeOf, type Database, isOutage, openDatabase, type Place } from "./db
 import { openLimits } from "./db/limits/limits.ts";
 import { type MigrationStatus, migrationStatus } from "./db/migrate.ts";
 import { hearNews } from "./db/news.ts";
+import { type Ground, openGround } from "./ground.ts";
 import { deviceTokens } from "./kit/device-token.ts";
 import { Exit } from "./kit/exit.ts";
 import { openHashingGate } from "./kit/hashing-gate.ts";
 import { type KeyRing, openKeyRing } from "./kit/key-ring.ts";
-import { type Log, openLog } from "./kit/log.ts";
+import type { Log } from "./kit/log.ts";
 import type { MailAddress, Post } from "./kit/mail.ts";
 import { type Metrics, unwatched } from "./kit/metrics.ts";
 import { openPrincipalCache, type PrincipalCache } from "./kit/principal-cache.ts";
@@ -31,21 +32,21 @@ export interface Wired {
   close: () => Promise<void>;
 }
 
-/** Connections of the embedded database beyond the server's own pool: for commands beside it, and PostgreSQL's reserve. */
-const SPARE_CONNECTIONS = 20;
 /** Of what tells installations on one Redis apart. */
 const PREFIX_LENGTH = 16;
 /** One core is left to those who are signed in already. A queue is as long as it can be served within the wait. */
-const atOnce = Math.max(1, availableParallelism() - 1);
-const gateBounds = { atOnce, queueMax: 64 * atOnce, waitMaxMs: 2_000 };
+function gateBounds({ workers }: Config) {
+  const atOnce = Math.max(1, Math.floor((availableParallelism() - 1) / workers));
+  return { atOnce, queueMax: 64 * atOnce, waitMaxMs: 2_000 };
+}
 
-/** Opens what `config` names, for one command. Throws an Exit that says what is not there. */
-export async function wire(config: Config, command: "serve" | "migrate" | "users"): Promise<Wired> {
-  const log = openLog({ level: config.logLevel, format: config.logFormat });
-  // First, because words that cannot be used stop the start, and there is nothing to close yet.
+/** Opens what `config` names. Throws an Exit that says what is not there. */
+export async function wire(config: Config, ground: Ground): Promise<Wired> {
+  const { log, embedded, lifecycle } = ground;
+  const isServer = ground.purpose === "serve" || ground.purpose === "worker";
+  // First, because words that cannot be used stop the start, and there is nothing of it to close yet.
   const mail = await postOf(config);
   const tracing = await tracingOf(config, log);
-  const embedded = config.databaseUrl ? undefined : await embeddedOf(config, command, log);
   const place: Place = embedded ?? { url: config.databaseUrl ?? "", caFile: config.databaseCaFile };
   const direct = directOf(config) ?? place;
   const database = openDatabase({
@@ -61,16 +62,14 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
     shared.close();
     await news.close();
     await database.close();
-    await embedded?.close();
     await tracing.close();
-    await log.close();
   };
   try {
     const secret = config.secretKey ?? makeOrReadSecret(config.dataDir);
     const secrets = [secret, ...config.secretKeys] as const;
     const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
     const now = () => new Date();
-    if (command === "serve") shared = await sharedOf(config, { secret, principals, log });
+    if (isServer) shared = await sharedOf(config, { secret, principals, log });
     const ctx: Ctx = {
       config,
       db: database.db,
@@ -78,6 +77,7 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       envelope: envelopes(derivedKeys(secrets, "mails"), tracing.postmark),
       fingerprint: fingerprints(secret),
       keyRing,
+      lifecycle,
       limits: openLimits({
         isOn: config.rateLimit === "on",
         policies: config.limits,
@@ -88,20 +88,35 @@ export async function wire(config: Config, command: "serve" | "migrate" | "users
       log,
       mail,
       metrics: unwatched,
-      hashing: openHashingGate({ ...gateBounds, cost: config.passwordHash, tracing }),
+      hashing: openHashingGate({ ...gateBounds(config), cost: config.passwordHash, tracing }),
       now,
       principals: telling(principals, shared),
-      lifecycle: { isStopping: false },
       shared,
       tokens: tokensOf(config, keyRing),
       tracing,
       readiness: openReadiness({ database, log, dataDir: embedded && config.dataDir }),
     };
     if (config.metricsPort !== undefined || config.metricsToken !== undefined)
-      ctx.metrics = await metricsOf(ctx, database);
+      ctx.metrics = await metricsOf(ctx, { database, ground });
     return { ctx, database, answers: () => ask(database, config), close };
   } catch (error) {
     await close();
+    throw error;
+  }
+}
+
+/** For one command, which has the ground to itself. */
+export async function wireOnce(config: Config, purpose: "migrate" | "users"): Promise<Wired> {
+  const ground = await openGround(config, { purpose });
+  try {
+    const wired = await wire(config, ground);
+    const close = async () => {
+      await wired.close();
+      await ground.close();
+    };
+    return { ...wired, close };
+  } catch (error) {
+    await ground.close();
     throw error;
   }
 }
@@ -146,22 +161,16 @@ async function sharedOf(
   });
 }
 
-/** Imported only where it is wanted: with a database elsewhere nothing of it is touched. */
-async function embeddedOf(config: Config, command: string, log: Log) {
-  const { openEmbedded } = await import("./db/embedded/embedded.ts");
-  return openEmbedded({
-    dataDir: config.dataDir,
-    holder: { command, url: config.publicUrl },
-    maxConnections: config.databasePoolSize + SPARE_CONNECTIONS,
-    warn: (sentence) => log.warn({}, sentence),
-  });
-}
-
 /** prom-client is loaded where somebody watches. */
-async function metricsOf(ctx: Ctx, database: Database): Promise<Metrics> {
+async function metricsOf(
+  ctx: Ctx,
+  { database, ground }: { database: Database; ground: Ground },
+): Promise<Metrics> {
   const { openMetrics } = await import("./adapters/metrics.ts");
   const { readings } = await import("./readings.ts");
-  return openMetrics(readings(ctx, database));
+  const own = openMetrics(readings(ctx, database), () => ground.past);
+  const { gather } = ground;
+  return gather ? { ...own, text: () => gather(own) } : own;
 }
 
 /** OpenTelemetry is loaded where somebody takes the traces. */

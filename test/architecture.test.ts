@@ -14,7 +14,7 @@ const floors = [
   /^ctx\.ts/,
   /^modules\/[^/]+\/(?!([a-z-]+-)?routes\.ts|model\.ts)/,
   /^(http\/|modules\/[^/]+\/(([a-z-]+-)?routes|model)\.ts)/,
-  /^(pages\/|(app|jobs|readings|readiness)\.ts)/,
+  /^(pages\/|(app|jobs|readings|readiness|ground)\.ts)/,
   /^(wire\.ts|cli\/)/,
   /^(main\.ts|build\/)/,
 ];

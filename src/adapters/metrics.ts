@@ -1,6 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { AnswerFigures, Metrics, Reading } from "../kit/metrics.ts";
+import {
+  AggregatorRegistry,
+  Counter,
+  collectDefaultMetrics,
+  Gauge,
+  Histogram,
+  Registry,
+} from "prom-client";
+import type { AnswerFigures, Metrics, Reading, Snapshot } from "../kit/metrics.ts";
 
 /** As OpenTelemetry's semantic conventions advise for http.server.request.duration. */
 const HTTP_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
@@ -8,17 +15,39 @@ const JOB_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60];
 /** Longer than what is read allows itself. */
 const READ_MAX_MS = 1_500;
 /** Of the process itself; what prom-client has beyond these says nothing true under Bun. */
-const kept = /^(process_(cpu|resident|start|open|max)|nodejs_eventloop_lag)/;
+const told = /^(process_(cpu|resident|start|open|max)|nodejs_eventloop_lag)/;
 
-/** Counts in this process, and reads the rest when it is asked. */
-export function openMetrics(readings: Reading[]): Metrics {
+/** Of several processes: since when all of them serve, and the one that is worst. prom-client says nothing, and the mean. */
+const together = {
+  process_start_time_seconds: "max",
+  nodejs_eventloop_lag_p99_seconds: "max",
+  nodejs_eventloop_lag_seconds: "max",
+};
+
+/** Counts in this process, on from `past`, and reads the rest when it is asked. */
+export function openMetrics(readings: Reading[], past: () => Snapshot): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   for (const { name } of registry.getMetricsAsArray())
-    if (!kept.test(name)) registry.removeSingleMetric(name);
+    if (!told.test(name)) registry.removeSingleMetric(name);
+  for (const [name, aggregator] of Object.entries(together))
+    Object.assign(registry.getSingleMetric(name) ?? {}, { aggregator });
   for (const reading of readings) register(registry, reading);
-  return { ...httpMetrics(registry), ...workMetrics(registry), text: () => registry.metrics() };
+  const sum = async (others: Snapshot[]) =>
+    AggregatorRegistry.aggregate([await registry.getMetricsAsJSON(), past(), ...others]);
+  return {
+    ...httpMetrics(registry),
+    ...workMetrics(registry),
+    snapshot: async () => (await sum([])).getMetricsAsJSON(),
+    counted: (snapshots) =>
+      AggregatorRegistry.aggregate(snapshots.map(withoutGauges)).getMetricsAsJSON(),
+    text: async (others = []) =>
+      past().length + others.length > 0 ? (await sum(others)).metrics() : registry.metrics(),
+  };
 }
+
+const withoutGauges = (snapshot: Snapshot) =>
+  snapshot.filter((metric) => !("type" in metric) || metric.type !== "gauge");
 
 function httpMetrics(registry: Registry): Pick<Metrics, "begin" | "answered"> {
   const registers = [registry];
@@ -90,7 +119,7 @@ function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
   };
 }
 
-function register(registry: Registry, { name, help, label, read }: Reading): void {
+function register(registry: Registry, { name, help, label, together, read }: Reading): void {
   const set = async (store: (value: number, of?: Record<string, string>) => void) => {
     const late = sleep(READ_MAX_MS, undefined, { ref: false });
     const reading = (async () => read())();
@@ -99,7 +128,10 @@ function register(registry: Registry, { name, help, label, read }: Reading): voi
     if (typeof figures === "object")
       for (const [word, value] of Object.entries(figures)) store(value, { [label ?? ""]: word });
   };
-  const common = { name, help, labelNames: label ? [label] : [], registers: [registry] };
+  const common = {
+    ...{ name, help, labelNames: label ? [label] : [], registers: [registry] },
+    ...(together ? { aggregator: together } : {}),
+  };
   if (name.endsWith("_total"))
     new Counter({
       ...common,

@@ -4,7 +4,6 @@ import { dlopen, ptr } from "bun:ffi";
 export interface Supervisor {
   ready: () => void;
   stopping: () => void;
-  close: () => void;
 }
 
 const AF_UNIX = 1;
@@ -14,7 +13,7 @@ const MSG_DONTWAIT_NOSIGNAL = 0x40 | 0x4000;
 const PATH_MAX_BYTES = 108;
 const MICROS_IN_MS = 1_000;
 
-const unsupervised: Supervisor = { ready: () => {}, stopping: () => {}, close: () => {} };
+const unsupervised: Supervisor = { ready: () => {}, stopping: () => {} };
 
 /**
  * systemd, where NOTIFY_SOCKET says that it listens: that the server is ready, that it is about to end, and, for WatchdogSec, twice in
@@ -29,14 +28,12 @@ export function openSupervisor(env: Record<string, string | undefined>): Supervi
   if (!tell) return unsupervised;
   const periodMs = Number(env["WATCHDOG_USEC"] ?? 0) / MICROS_IN_MS;
   const isMine = env["WATCHDOG_PID"] === undefined || Number(env["WATCHDOG_PID"]) === process.pid;
-  let beating: ReturnType<typeof setInterval> | undefined;
   return {
     ready: () => {
       tell("READY=1");
-      if (periodMs > 0 && isMine) beating = setInterval(() => tell("WATCHDOG=1"), periodMs / 2);
+      if (periodMs > 0 && isMine) setInterval(() => tell("WATCHDOG=1"), periodMs / 2);
     },
     stopping: () => tell("STOPPING=1"),
-    close: () => clearInterval(beating),
   };
 }
 

@@ -1,14 +1,14 @@
 import type { Config } from "../config.ts";
 import { migrate, migrationStatus } from "../db/migrate.ts";
 import { Exit } from "../kit/exit.ts";
-import { wire } from "../wire.ts";
+import { wireOnce } from "../wire.ts";
 import { print, type Typed } from "./terminal.ts";
 
 export async function migrateCommand(config: Config, { words, flags }: Typed): Promise<void> {
   const [word] = words;
   if (word !== undefined && word !== "status")
     throw new Exit("usage", "Usage: bunker migrate [status]");
-  const { database, answers, close } = await wire(config, "migrate");
+  const { database, answers, close } = await wireOnce(config, "migrate");
   try {
     await answers();
     const applied = word === "status" ? [] : await database.alone(migrate);

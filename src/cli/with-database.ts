@@ -3,14 +3,14 @@ import type { Ctx } from "../ctx.ts";
 import { migrate } from "../db/migrate.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
-import { wire } from "../wire.ts";
+import { wireOnce } from "../wire.ts";
 
 /** Opens the database for one command; a refusal of the domain becomes a sentence for whoever typed it. */
 export async function withDatabase(
   config: Config,
   work: (ctx: Ctx) => Promise<void>,
 ): Promise<void> {
-  const { ctx, database, answers, close } = await wire(config, "users");
+  const { ctx, database, answers, close } = await wireOnce(config, "users");
   try {
     const { pending } = await answers();
     if (config.databaseUrl === undefined) await database.alone(migrate);

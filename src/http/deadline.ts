@@ -7,11 +7,18 @@ import { type Answering, trailOf } from "./trail.ts";
 const ANSWER_MAX_MS = 4_500;
 const LOOK_EVERY_MS = 250;
 
+export interface Deadlined {
+  answer: Answering;
+  /** How many requests are being worked on. */
+  running: () => number;
+  close: () => void;
+}
+
 /**
  * Gives up what has been worked on for too long, because the database is frozen or out of reach: the answer is 503, whatever
  * becomes of the work. How long a client takes to send its body does not count; Bun cuts off who sends nothing.
  */
-export function deadlined({ log }: Pick<Ctx, "log">, answer: Answering): Answering {
+export function deadlined({ log }: Pick<Ctx, "log">, within: Answering): Deadlined {
   const pending = new Map<Request, (response: Response) => void>();
   const look = () => {
     const longAgo = performance.now() - ANSWER_MAX_MS;
@@ -23,9 +30,9 @@ export function deadlined({ log }: Pick<Ctx, "log">, answer: Answering): Answeri
       respond(refusalOf(problem, trail));
     }
   };
-  setInterval(look, LOOK_EVERY_MS).unref();
-  return (request) => {
-    const answering = answer(request);
+  const looking = setInterval(look, LOOK_EVERY_MS).unref();
+  const answer: Answering = (request) => {
+    const answering = within(request);
     if (!(answering instanceof Promise)) return answering;
     return new Promise((resolve) => {
       const respond = (response: Response) => {
@@ -39,4 +46,5 @@ export function deadlined({ log }: Pick<Ctx, "log">, answer: Answering): Answeri
       });
     });
   };
+  return { answer, running: () => pending.size, close: () => clearInterval(looking) };
 }

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 
 export const version: string = manifest.version;
@@ -5,3 +6,8 @@ export const version: string = manifest.version;
 /** True in the one-file binary, false from source. */
 export const isCompiled =
   import.meta.path.startsWith("/$bunfs/") || import.meta.path.includes("~BUN");
+
+/** How this program starts itself once more: the words before the arguments. */
+export const ownProgram: readonly string[] = isCompiled
+  ? [process.execPath]
+  : [process.execPath, join(import.meta.dir, "../main.ts")];

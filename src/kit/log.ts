@@ -10,6 +10,7 @@ export type LogFormat = (typeof logFormats)[number];
 export type Log = Record<Exclude<LogLevel, "silent">, (fields: object, sentence: string) => void>;
 
 export interface OpenLog extends Log {
+  setLevel: (level: LogLevel) => void;
   /** Writes what still waits, for half a second at most: a reader who does not read holds up no end. */
   close: () => Promise<void>;
 }
@@ -17,6 +18,8 @@ export interface OpenLog extends Log {
 export interface LogOptions {
   level: LogLevel;
   format: LogFormat;
+  /** Whether other processes write to the same place: then none writes more at a time than a pipe takes as one piece. */
+  isShared?: boolean;
 }
 
 const STANDARD_ERROR = 2;
@@ -24,6 +27,9 @@ const CLOSE_MAX_MS = 500;
 /** What waits for a reader that is slow, a disk that is full or a pipe that nobody reads; beyond it, lines are dropped. */
 const WAITING_MAX_BYTES = 1 << 20;
 const TOGETHER_MIN_BYTES = 8192;
+/** What a pipe takes as one piece (PIPE_BUF, pipe(7)). */
+const PIECE_MAX_BYTES = 4096;
+const PIECE_MIN_BYTES = 3072;
 const TOGETHER_MAX_MS = 100;
 
 /**
@@ -31,7 +37,8 @@ const TOGETHER_MAX_MS = 100;
  * and a log that cannot be written stops nothing. pino is loaded at the first line: a start that has nothing to say does
  * not wait for it.
  */
-export function openLog(options: LogOptions): OpenLog {
+export function openLog(given: LogOptions): OpenLog {
+  let options = given;
   let opened: OpenLog | undefined;
   let isClosed = false;
   const write =
@@ -45,13 +52,18 @@ export function openLog(options: LogOptions): OpenLog {
     isClosed = true;
     await opened?.close();
   };
+  const setLevel = (level: LogLevel) => {
+    options = { ...options, level };
+    opened?.setLevel(level);
+  };
   return {
     ...{ debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") },
+    setLevel,
     close,
   };
 }
 
-function openPino({ level, format }: LogOptions): OpenLog {
+function openPino({ level, format, isShared = false }: LogOptions): OpenLog {
   const { pino }: typeof import("pino") = require("pino");
   const { SonicBoom }: typeof import("sonic-boom") = require("sonic-boom");
   // Not pino's own destination: at the end of the process that one tries for ever to write what cannot be written.
@@ -59,6 +71,7 @@ function openPino({ level, format }: LogOptions): OpenLog {
     ...{ fd: STANDARD_ERROR, sync: false },
     // One write for many lines: it costs more than a line does.
     ...{ minLength: TOGETHER_MIN_BYTES, periodicFlush: TOGETHER_MAX_MS },
+    ...(isShared ? { minLength: PIECE_MIN_BYTES, maxWrite: PIECE_MAX_BYTES } : {}),
     maxLength: WAITING_MAX_BYTES,
   });
   const log = pino(
@@ -97,10 +110,13 @@ function openPino({ level, format }: LogOptions): OpenLog {
       destination.flush();
     };
   return {
-    debug: log.debug.bind(log),
-    info: log.info.bind(log),
+    debug: (...line) => log.debug(...line),
+    info: (...line) => log.info(...line),
     warn: urgent("warn"),
     error: urgent("error"),
+    setLevel: (other) => {
+      log.level = other;
+    },
     close,
   };
 }

@@ -21,6 +21,8 @@ export interface Reading {
   help: string;
   /** The label that tells the values apart. */
   label?: string;
+  /** What several processes say together: the sum, where it is not one thing that each of them looks at. */
+  together?: "max" | "min";
   /** A reading that fails, or takes longer than a second, is left out. */
   read: () => Figures | Promise<Figures>;
 }
@@ -33,9 +35,15 @@ export interface Metrics {
   /** A run of a job from `jobs.ts`. */
   job: (name: string, run: { isFailed: boolean; seconds: number }) => void;
   mail: (outcome: MailOutcome) => void;
-  /** In Prometheus' text format, version 0.0.4. */
-  text: () => Promise<string>;
+  snapshot: () => Promise<Snapshot>;
+  /** What was counted in all of them: it stays counted when those who did are gone. */
+  counted: (snapshots: Snapshot[]) => Promise<Snapshot>;
+  /** In Prometheus' text format, version 0.0.4; with what other processes say, if there are any. */
+  text: (others?: Snapshot[]) => Promise<string>;
 }
+
+/** All figures of one process at one time, to be sent to another. */
+export type Snapshot = object[];
 
 /** Where nobody watches, nothing is counted. */
 export const unwatched: Metrics = {
@@ -43,5 +51,7 @@ export const unwatched: Metrics = {
   answered: () => {},
   job: () => {},
   mail: () => {},
+  snapshot: async () => [],
+  counted: async () => [],
   text: async () => "",
 };

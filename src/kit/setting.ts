@@ -18,10 +18,16 @@ export interface Setting<T> {
   /** The default in words, where it is not one fixed text. */
   shown?: string;
   isSecret?: true;
+  /** Whether a file may hold it, as it may hold every secret: then it can change while the server runs (SIGHUP). */
+  mayBeInFile?: true;
   parse: (text: string) => T;
   fallback: (base: Base) => T;
 }
 export const setting = <T>(it: Setting<T>) => it;
+
+/** The variable that names a file with this setting, where there may be one. */
+export const fileVariableOf = ({ name, isSecret, mayBeInFile }: Setting<unknown>) =>
+  isSecret || mayBeInFile ? `${name}_FILE` : undefined;
 
 export function text(value: string): string {
   return value;

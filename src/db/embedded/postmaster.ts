@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isCompiled } from "../../kit/build.ts";
+import { ownProgram } from "../../kit/build.ts";
 import { type Account, prefixOf } from "./account.ts";
 import { HAND_OVER, type HandOver } from "./hand-over.ts";
 
@@ -62,12 +62,9 @@ export async function startPostmaster(installation: Installation): Promise<Child
     uid: installation.account.kind === "other" ? installation.account.uid : undefined,
     command: [join(installation.programs, "bin/postgres"), "-D", installation.cluster, ...flags],
   };
-  const self = isCompiled
-    ? [process.execPath]
-    : [process.execPath, join(import.meta.dir, "../../main.ts")];
   const [program = "", ...rest] = [
     ...prefixOf(installation.account),
-    ...self,
+    ...ownProgram,
     HAND_OVER,
     JSON.stringify(handOver),
   ];

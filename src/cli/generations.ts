@@ -1,0 +1,60 @@
+import { type Config, readConfig } from "../config.ts";
+import type { Ground } from "../ground.ts";
+import { Exit } from "../kit/exit.ts";
+import { type Generation, openGeneration } from "./generation.ts";
+
+/** The server, under its latest settings. */
+export interface Generations {
+  current: () => Generation;
+  /** Reads the settings again and goes over to them; where they cannot be used, says so and stays. */
+  reload: () => void;
+  /** Lets go of the background's work, while requests still come. */
+  rest: () => Promise<void>;
+  close: () => Promise<void>;
+}
+
+/** For the requests in flight, when settings change and at the end. */
+export const DRAIN_MAX_MS = 25_000;
+
+/** Throws an Exit that says what is not there. */
+export async function openGenerations(config: Config, ground: Ground): Promise<Generations> {
+  const { log, lifecycle } = ground;
+  let current = await openGeneration(config, ground);
+  current.work();
+  let latest: Promise<void> = Promise.resolve();
+  const closing = new Set<Promise<void>>();
+
+  const goOver = async () => {
+    if (lifecycle.isStopping) return;
+    const settings = readConfig(process.env).config;
+    const next = await openGeneration(settings, ground);
+    const before = current;
+    next.app.server = before.app.server;
+    const { counted, snapshot } = before.ctx.metrics;
+    ground.past = await counted([await snapshot()]);
+    log.setLevel(settings.logLevel);
+    current = next;
+    next.work();
+    const closed = before.close(DRAIN_MAX_MS).finally(() => closing.delete(closed));
+    closing.add(closed);
+    log.info({}, "The settings were read again.");
+  };
+  const refused = (error: unknown) =>
+    log.error(
+      error instanceof Exit ? { reason: error.message } : { err: error },
+      "The settings cannot be read again; those before stay.",
+    );
+  return {
+    current: () => current,
+    reload: () => {
+      latest = latest.then(goOver).catch(refused);
+    },
+    rest: async () => {
+      await latest;
+      current.rest();
+    },
+    close: async () => {
+      await Promise.all([...closing, current.close(0)]);
+    },
+  };
+}

@@ -1,0 +1,138 @@
+/** SIGHUP: a server goes over to the settings that its files have now, and nobody notices. */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { client, emptyFolder, freePort, type Serving, serve } from "../support/program.ts";
+
+setDefaultTimeout(120_000);
+const PASSWORD = "correct horse battery staple";
+const newSecret = () => Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex");
+
+const READ = "The settings were read again.";
+/** Sends SIGHUP, and waits until each of the processes has said what came of it. */
+async function reload(server: Serving, sentence = READ, processes = 1) {
+  const said = () => server.said.err.split(sentence).length - 1;
+  const before = said();
+  process.kill(server.pid, "SIGHUP");
+  while (said() < before + processes) await sleep(10);
+}
+
+/** Reads and registers all the time, on connections that stay, until it is told to end: how many answers there were of each status. */
+function asking(server: Serving, token: string) {
+  const { get, register } = client(server.url);
+  const statuses: Record<number, number> = {};
+  let isOver = false;
+  const one = async (ask: (at: number) => Promise<{ status: number }>) => {
+    for (let at = 0; !isOver; at++) {
+      const { status } = await ask(at).catch(() => ({ status: 0 }));
+      statuses[status] = (statuses[status] ?? 0) + 1;
+      await sleep(2);
+    }
+  };
+  const reading = () => one(() => get("/users/me", token));
+  const writing = (_: unknown, who: number) =>
+    one((at) => register(`${who}-${at}@example.com`, PASSWORD));
+  const all = Promise.all([
+    ...Array.from({ length: 6 }, reading),
+    ...Array.from({ length: 2 }, writing),
+  ]);
+  return async () => {
+    isOver = true;
+    await all;
+    return statuses;
+  };
+}
+
+for (const workers of [1, 2])
+  test(`a secret key is changed under load by ${workers}: nobody is signed out`, async () => {
+    const cwd = emptyFolder();
+    const [secret, secrets] = [join(cwd, "secret"), join(cwd, "secrets")];
+    const [first, second] = [newSecret(), newSecret()];
+    writeFileSync(secret, first);
+    writeFileSync(secrets, second);
+    const server = await serve({
+      cwd,
+      env: {
+        SECRET_KEY_FILE: secret,
+        SECRET_KEYS_FILE: secrets,
+        WORKERS: String(workers),
+        LOG_ACCESS: "off",
+        RATE_LIMIT: "off",
+        PASSWORD_HASH: "m=7168,t=5",
+      },
+    });
+    while (!server.said.out.includes("Try")) await sleep(10);
+    const api = client(server.url);
+    await api.register("ada@example.com", PASSWORD);
+    const old = await api.logIn("ada@example.com", PASSWORD);
+    const ended = asking(server, old);
+    await sleep(200);
+    writeFileSync(secret, second);
+    writeFileSync(secrets, first);
+    await reload(server, READ, workers);
+    const fresh = await api.logIn("ada@example.com", PASSWORD);
+    for (let round = 0; round < 5; round++) await reload(server, READ, workers);
+    const statuses = await ended();
+    expect(Object.keys(statuses)).toEqual(["200", "201"]);
+    // When the old one is dropped, its tokens end, and those of the new one do not.
+    writeFileSync(secrets, newSecret());
+    await reload(server, READ, workers);
+    expect((await api.get("/users/me", old)).status).toBe(401);
+    expect((await api.get("/users/me", fresh)).status).toBe(200);
+    expect(await server.end("SIGTERM")).toBe(0);
+  });
+
+test("a level of the log and a token for the figures change; what cannot be used changes nothing", async () => {
+  const cwd = emptyFolder();
+  const [level, token] = [join(cwd, "level"), join(cwd, "token")];
+  const [first, second] = [newSecret(), newSecret()];
+  writeFileSync(level, "error\n");
+  writeFileSync(token, first);
+  const server = await serve({ cwd, env: { LOG_LEVEL_FILE: level, METRICS_TOKEN_FILE: token } });
+  const figures = async (secret: string) => {
+    const headers = { authorization: `Bearer ${secret}` };
+    const answer = await fetch(`${server.url}/metrics`, { headers });
+    return { status: answer.status, text: await answer.text() };
+  };
+  for (let round = 0; round < 3; round++) await fetch(`${server.url}/version`);
+  expect((await figures(first)).status).toBe(200);
+  expect(server.said.err).not.toContain("Answered.");
+
+  writeFileSync(level, "info");
+  writeFileSync(token, second);
+  await reload(server);
+  expect((await figures(first)).status).toBe(401);
+  // What was counted before stays counted.
+  expect((await figures(second)).text).toMatch(/_count\{[^}]*"\/version"[^}]*\} 3\n/);
+  await sleep(200);
+  expect(server.said.err).toContain("Answered.");
+
+  writeFileSync(token, "change-me-change-me-change-me-change-me");
+  await reload(server, "those before stay");
+  expect(server.said.err).toContain("METRICS_TOKEN is a well-known example");
+  expect(server.said.err).not.toContain("change-me");
+  expect((await figures(second)).status).toBe(200);
+  expect(await server.end("SIGTERM")).toBe(0);
+});
+
+test("a hundred times over, it holds on to nothing of what was before", async () => {
+  const cwd = emptyFolder();
+  const server = await serve({ cwd, env: { METRICS_PORT: String(await freePort()) } });
+  const held = () => {
+    const status = readFileSync(`/proc/${server.pid}/status`, "utf8");
+    return {
+      files: readdirSync(`/proc/${server.pid}/fd`).length,
+      megabytes: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024,
+    };
+  };
+  for (let round = 0; round < 30; round++) await reload(server);
+  await sleep(1_000);
+  const before = held();
+  for (let round = 0; round < 70; round++) await reload(server);
+  await sleep(1_000);
+  const after = held();
+  expect(after.files).toBeLessThan(before.files + 5);
+  expect(after.megabytes).toBeLessThan(before.megabytes + 40);
+  expect(await server.end("SIGTERM")).toBe(0);
+});

@@ -1,0 +1,153 @@
+/** Several processes on one port, started as one (WORKERS). */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  client,
+  command,
+  emptyFolder,
+  freePort,
+  postgresIn,
+  rounds,
+  type Serving,
+  serve,
+} from "../support/program.ts";
+
+setDefaultTimeout(120_000);
+const PASSWORD = "correct horse battery staple";
+
+/** The parent of a process, and the seconds of CPU that it has used (proc(5)). */
+function statOf(pid: number) {
+  const [, rest = ""] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ");
+  const fields = rest.split(" ");
+  return { parent: Number(fields[1]), seconds: (Number(fields[11]) + Number(fields[12])) / 100 };
+}
+
+function workersOf({ pid }: Serving): number[] {
+  const isWorker = (one: number) => {
+    try {
+      const words = readFileSync(`/proc/${one}/cmdline`, "utf8").split("\0");
+      return statOf(one).parent === pid && words.includes("__worker");
+    } catch {
+      return false;
+    }
+  };
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((one) => one > 0 && isWorker(one));
+}
+
+async function until(isSo: () => boolean | Promise<boolean>, maxMs = 10_000) {
+  const giveUpAt = performance.now() + maxMs;
+  while (!(await isSo())) {
+    if (performance.now() > giveUpAt) throw new Error(`not within ${maxMs} ms: ${isSo}`);
+    await sleep(20);
+  }
+}
+
+/** Each on a connection of its own: the kernel deals out connections, not requests. */
+const ask = (url: string, headers: Record<string, string> = {}) =>
+  fetch(url, { headers: { connection: "close", ...headers } });
+
+const registered = async ({ url }: Serving, count: number, name = "person") => {
+  const answers = Array.from({ length: count }, (_, at) =>
+    client(url).register(`${name}${at}@example.com`, PASSWORD),
+  );
+  return (await Promise.all(answers)).map(({ status }) => status);
+};
+const env = { RATE_LIMIT: "off", PASSWORD_HASH: "m=7168,t=5" };
+
+test("three processes share the work, the data and the figures", async () => {
+  const metricsPort = String(await freePort());
+  const server = await serve({
+    cwd: emptyFolder(),
+    env: { ...env, WORKERS: "3", METRICS_PORT: metricsPort },
+  });
+  await until(() => server.said.out.includes("Try"));
+  const workers = workersOf(server);
+  expect(workers).toHaveLength(2);
+  const before = workers.map((pid) => statOf(pid).seconds);
+  expect(await registered(server, 60)).toEqual(Array.from({ length: 60 }, () => 201));
+  workers.forEach((pid, at) => {
+    expect(statOf(pid).seconds - (before[at] ?? 0)).toBeGreaterThan(0.05);
+  });
+  const asked = await Promise.all(Array.from({ length: 40 }, () => ask(`${server.url}/version`)));
+  expect(asked.every(({ ok }) => ok)).toBe(true);
+
+  const count = async () => {
+    const figures = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
+    const [, total] = /_count\{[^}]*"\/version"[^}]*\} (\d+)/.exec(figures) ?? [];
+    return {
+      total: Number(total),
+      ready: /bunker_ready\{part="database"\} (\d)/.exec(figures)?.[1],
+    };
+  };
+  expect(await count()).toEqual({ total: 40, ready: "1" });
+  // What a process has counted stays counted when it is gone.
+  process.kill(workers[0] ?? 0, "SIGKILL");
+  await until(() => server.said.err.includes("A worker ended; starting another one."));
+  await until(() => workersOf(server).length === 2);
+  expect(await count()).toEqual({ total: 40, ready: "1" });
+  expect(await server.end("SIGTERM")).toBe(0);
+  expect(workers.concat(workersOf(server)).filter(isAlive)).toEqual([]);
+});
+
+const isAlive = (pid: number) => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+test("the figures of all are had from any of them, with the token", async () => {
+  const token = "3f1c9a7be2d84c60a5f7d19e0b6c83d2";
+  const server = await serve({
+    cwd: emptyFolder(),
+    env: { ...env, WORKERS: "2", METRICS_TOKEN: token },
+  });
+  await until(() => server.said.out.includes("Try"));
+  for (let round = 0; round < 20; round++) await (await ask(`${server.url}/version`)).text();
+  for (let round = 0; round < 8; round++) {
+    const answer = await ask(`${server.url}/metrics`, { authorization: `Bearer ${token}` });
+    expect(await answer.text()).toMatch(/_count\{[^}]*"\/version"[^}]*\} 20\n/);
+  }
+});
+
+test("requests in flight in any of them are answered at the end", async () => {
+  const server = await serve({ cwd: emptyFolder(), env: { ...env, WORKERS: "3" } });
+  await until(() => server.said.out.includes("Try"));
+  const answers = registered(server, 12);
+  await sleep(15);
+  expect(await server.end("SIGTERM")).toBe(0);
+  expect(await answers).toEqual(Array.from({ length: 12 }, () => 201));
+});
+
+test(`kill -9 of the one that leads ends all, and loses nothing: ${rounds} rounds`, async () => {
+  const cwd = emptyFolder();
+  const port = String(await freePort());
+  for (let round = 0; round < rounds; round++) {
+    const server = await serve({ cwd, env: { ...env, WORKERS: "2", PORT: port } });
+    const name = `round${round}-`;
+    expect(await registered(server, 4, name)).toEqual([201, 201, 201, 201]);
+    await server.end("SIGKILL");
+    const again = await serve({ cwd, env: { ...env, WORKERS: "2", PORT: port } });
+    for (let at = 0; at < 4; at++)
+      expect(await client(again.url).logIn(`${name}${at}@example.com`, PASSWORD)).toContain(".");
+    expect(await again.end("SIGTERM")).toBe(0);
+  }
+  expect(postgresIn(cwd)).toEqual([]);
+});
+
+test("a port that somebody else has is not shared with him", async () => {
+  const server = await serve({ cwd: emptyFolder(), env: { WORKERS: "2" } });
+  for (const WORKERS of ["1", "2"]) {
+    const run = {
+      cwd: emptyFolder(),
+      env: { HOST: "127.0.0.1", PORT: new URL(server.url).port, WORKERS },
+    };
+    const { code, err } = await command(["serve"], run);
+    expect([code, err]).toEqual([1, expect.stringContaining("Cannot listen on 127.0.0.1")]);
+  }
+});
