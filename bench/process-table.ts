@@ -20,7 +20,8 @@ export const treeBytesOf = (pid: number): number =>
     .map((each) => kilobytesIn(`/proc/${each}/smaps_rollup`, /^Pss:\s+(\d+) kB/m) * 1024)
     .reduce((sum, bytes) => sum + bytes, 0);
 
-const treeOf = (pid: number): number[] => [pid, ...childrenOf(pid).flatMap(treeOf)];
+/** A process and all its descendants. */
+export const treeOf = (pid: number): number[] => [pid, ...childrenOf(pid).flatMap(treeOf)];
 
 const childrenOf = (pid: number): number[] =>
   readdirSync(`/proc/${pid}/task`).flatMap((thread) =>

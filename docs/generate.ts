@@ -8,20 +8,21 @@ import { openapiText } from "../src/cli/openapi.ts";
 import { readConfig } from "../src/config.ts";
 import * as schema from "../src/db/schema.ts";
 import { meanings, type Policy, policies } from "../src/kit/limits.ts";
+import { fileVariableOf, type Setting } from "../src/kit/setting.ts";
 import { settings } from "../src/settings.ts";
 
 const base = { isProduction: true, port: 3000 };
-const listed = Object.values(settings).map(({ name, doc, shown, isSecret, fallback }) => ({
-  name,
-  doc,
-  byDefault: shown ?? String(fallback(base)),
-  isSecret: isSecret === true,
+const listed = (Object.values(settings) as Setting<unknown>[]).map((it) => ({
+  name: it.name,
+  doc: it.doc,
+  byDefault: it.shown ?? String(it.fallback(base)),
+  mayBeInFile: fileVariableOf(it) !== undefined,
 }));
 
 const envExample = () =>
   [
     "# Every setting of Bunker, with its default. Printed from src/settings.ts by `bun run docs`.",
-    "# Each secret may also be read from a file: DATABASE_URL_FILE=/run/secrets/database_url",
+    "# Each secret, and LOG_LEVEL, may also be read from a file: DATABASE_URL_FILE=/run/secrets/database_url",
     "# docker-compose.yml also wants POSTGRES_PASSWORD here: see its head.",
     ...listed.flatMap(({ name, doc, byDefault }) => [
       "",
@@ -38,14 +39,15 @@ const configuration = () =>
     "",
     "Every setting is an environment variable. Empty counts as unset. `bunker config` shows each value and where it came",
     "from. What is wrong stops the start with exit code 78, all of it in one message that prints no value.",
-    "A setting marked with * is a secret: it may also stand in a file, named by `<NAME>_FILE`.",
+    "A setting marked with * may also stand in a file, named by `<NAME>_FILE`: each secret, and what can change while the server",
+    "runs, by SIGHUP.",
     "Printed from `src/settings.ts` by `bun run docs`.",
     "",
     "| name | what it means | default |",
     "|---|---|---|",
     ...listed.map(
-      ({ name, doc, byDefault, isSecret }) =>
-        `| \`${name}\`${isSecret ? " *" : ""} | ${doc} | ${byDefault} |`,
+      ({ name, doc, byDefault, mayBeInFile }) =>
+        `| \`${name}\`${mayBeInFile ? " *" : ""} | ${doc} | ${byDefault} |`,
     ),
     "",
   ].join("\n");

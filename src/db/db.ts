@@ -204,6 +204,10 @@ const outages =
 /** True where the database is away, stopping, starting, full or too slow: the statement may well succeed later. */
 export const isOutage = (error: unknown): boolean => outages.test(causeOf(error).code ?? "");
 
+/** True where it can be read and not written: its disk is full, or it is a copy of another one. */
+export const isUnwritable = (error: unknown): boolean =>
+  /^(53100|25006)$/.test(causeOf(error).code ?? "");
+
 /** The same of whatever a request threw: a file that is missing is no database that is away. */
 export function isDatabaseOutage(error: unknown): boolean {
   const { name, code = "", syscall } = error as Partial<NodeJS.ErrnoException>;

@@ -1,5 +1,6 @@
 import QuickLRU from "quick-lru";
 import type { Balance, Count, Policy, Spending } from "../../kit/limits.ts";
+import { isUnwritable } from "../db.ts";
 
 /** One request, and the limit that it counts against. */
 export interface Account extends Spending {
@@ -56,6 +57,9 @@ export function openLumps({ take, now, size }: LumpOptions) {
       lump.beyond = Math.max(0, account.policy.quota - count.spent);
       lump.isLast = lump.left === 0;
       lump.endsAt = now().getTime() + count.refillInSeconds * SECOND_MS;
+    } catch (error) {
+      if (!isUnwritable(error)) throw error;
+      countHere(lump, account.policy);
     } finally {
       lump.taking = undefined;
     }
@@ -74,6 +78,14 @@ export function openLumps({ take, now, size }: LumpOptions) {
     const refillInSeconds = Math.max(1, Math.ceil((lump.endsAt - time) / SECOND_MS));
     return { limit, policy, left: lump.left + lump.beyond, refillInSeconds, isGranted };
   };
+}
+
+/** While nothing can be written, a request can only read: it is counted by this process alone, up to the quota. */
+function countHere(lump: Lump, policy: Policy): void {
+  lump.isLast = lump.owed >= policy.quota;
+  if (lump.isLast) return;
+  lump.left = sizeOf(policy);
+  lump.owed += lump.left;
 }
 
 /** A free lump comes anew each period: where little comes back in one, it is the smaller. */

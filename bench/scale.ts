@@ -1,0 +1,167 @@
+/**
+ * `bun bench/scale.ts [people]`: what 1, 2 and 4 processes (WORKERS) do in a second, what each answer costs in CPU of Bunker
+ * and of PostgreSQL, and how much room an account takes; the same with so many more accounts (200,000). Prints Markdown.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { fill } from "./crowd.ts";
+import { createDatabase } from "./database.ts";
+import { openSession, registerPeople, signInBody, superuser, user } from "./people.ts";
+import { cpuMicrosOf, treeOf } from "./process-table.ts";
+import { quietSettings, type Server, startServer } from "./servers.ts";
+import { openStage, type Stage, stop } from "./stage.ts";
+import { median } from "./table.ts";
+
+const ROUNDS = 5;
+const SESSIONS = 64;
+const PEOPLE = 200_000;
+const counts = { reads: 20_000, unremembered: 10_000, refreshes: 6_000, signIns: 60, pages: 300 };
+type What = keyof typeof counts;
+
+interface Cost {
+  perSecond: number;
+  bunkerMicros: number;
+  postgresMicros: number;
+}
+
+const sumOf = (pids: number[]) => pids.reduce((sum, pid) => sum + cpuMicrosOf(pid), 0);
+
+/** PostgreSQL's processes for one database. */
+const backendsOf = (url: string): number[] =>
+  readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(
+          new URL(url).pathname.slice(1),
+        );
+      } catch {
+        return false;
+      }
+    })
+    .map(Number)
+    .filter((pid) => readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("postgres"));
+
+async function measure(stage: Stage, url: string, workers: number): Promise<Record<What, Cost>> {
+  const secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toHex();
+  const env = {
+    ...quietSettings,
+    DATABASE_URL: url,
+    DATA_DIR: stage.dir,
+    SECRET_KEY: secret,
+    PUBLIC_URL: "https://accounts.example.com",
+    WORKERS: String(workers),
+    FIRST_SUPERUSER_EMAIL: superuser.email,
+    FIRST_SUPERUSER_PASSWORD: superuser.password,
+  };
+  const server = await startServer(stage, binary, env);
+  const forgetful = await startServer(stage, binary, { ...env, PRINCIPAL_CACHE_SIZE: "0" });
+  await registerPeople(server).catch(() => {});
+  let tokens: string[] = [];
+  while (tokens.length < SESSIONS) tokens.push((await openSession(server, user)).refresh_token);
+  const bearer = async (who: typeof user) => ({
+    authorization: `Bearer ${(await openSession(server, who)).access_token}`,
+  });
+  const read = { method: "GET", path: "/api/v1/users/me", headers: await bearer(user), body: "" };
+  const page = { ...read, path: "/api/v1/users?limit=100", headers: await bearer(superuser) };
+  const signIn = {
+    ...{ method: "POST", path: "/api/v1/auth/login", body: signInBody(user) },
+    headers: { "content-type": "application/json" },
+  };
+  const send = (load: object, requests: number, connections: number) => (to: Server) =>
+    run(stage, "load.ts", { ...load, port: to.port, requests, connections });
+  const refresh = async (to: Server) => {
+    const load = { port: to.port, tokens, refreshes: counts.refreshes };
+    const done = await run(stage, "refresher.ts", load);
+    tokens = done.tokens ?? [];
+    return done;
+  };
+  const cost = async (
+    what: What,
+    to: Server,
+    work: (to: Server) => Promise<{ seconds: number }>,
+  ) => {
+    const costs: Cost[] = [];
+    for (let round = 0; round <= ROUNDS; round++) {
+      const pids = [treeOf(to.pid), backendsOf(url)] as const;
+      const [bunker, postgres] = pids.map(sumOf) as [number, number];
+      const { seconds } = await work(to);
+      costs.push({
+        perSecond: counts[what] / seconds,
+        bunkerMicros: (sumOf(pids[0]) - bunker) / counts[what],
+        postgresMicros: (sumOf(pids[1]) - postgres) / counts[what],
+      });
+    }
+    const middle = (key: keyof Cost) => median(costs.slice(1).map((one) => one[key]));
+    return {
+      perSecond: middle("perSecond"),
+      bunkerMicros: middle("bunkerMicros"),
+      postgresMicros: middle("postgresMicros"),
+    };
+  };
+  const found = {
+    reads: await cost("reads", server, send(read, counts.reads, 64)),
+    unremembered: await cost("unremembered", forgetful, send(read, counts.unremembered, 64)),
+    refreshes: await cost("refreshes", server, refresh),
+    signIns: await cost("signIns", server, send(signIn, counts.signIns, 8)),
+    pages: await cost("pages", server, send(page, counts.pages, 8)),
+  };
+  await Promise.all([server, forgetful].map(({ program }) => stop(program)));
+  return found;
+}
+
+async function run(stage: Stage, file: string, options: object) {
+  const path = join(import.meta.dir, file);
+  const printed = await stage.run([process.execPath, path, JSON.stringify(options)]);
+  return JSON.parse(printed) as { seconds: number; tokens?: string[] };
+}
+
+const names: Record<What, string> = {
+  reads: "GET /users/me, remembered",
+  unremembered: "the same, not remembered",
+  refreshes: "POST /auth/refresh",
+  signIns: "POST /auth/login",
+  pages: "GET /users?limit=100",
+};
+
+function print(title: string, found: Record<What, Cost>, beside: Record<What, Cost>): void {
+  console.log(
+    `\n${title}\n\n| | a second | beside the first table | CPU of Bunker | CPU of PostgreSQL |\n|---|---|---|---|---|`,
+  );
+  for (const [what, name] of Object.entries(names) as [What, string][]) {
+    const { perSecond, bunkerMicros, postgresMicros } = found[what];
+    const ratio = perSecond / beside[what].perSecond;
+    console.log(
+      `| ${name} | ${perSecond.toFixed(0)} | ${ratio.toFixed(2)} × | ${bunkerMicros.toFixed(0)} µs | ${postgresMicros.toFixed(0)} µs |`,
+    );
+  }
+}
+
+const binary = join(import.meta.dir, "../dist/bunker");
+if (!existsSync(binary)) {
+  console.error("dist/bunker is missing. Build it first: bun run build");
+  process.exit(2);
+}
+const people = Number(Bun.argv[2] ?? PEOPLE);
+const stage = openStage();
+try {
+  const url = await createDatabase(stage);
+  console.log(`${availableParallelism()} cores, on which the load and PostgreSQL run too.`);
+  const one = await measure(stage, url, 1);
+  print("One process", one, one);
+  for (const workers of [2, 4])
+    print(`${workers} processes`, await measure(stage, url, workers), one);
+  const sizes = await fill(url, user.email, people);
+  const bytes = Object.entries(sizes).map(([name, size]) => `${name} ${size.toFixed(0)}`);
+  console.log(
+    `\nBytes for one account, its session and two events, indexes included: ${bytes.join(", ")}.`,
+  );
+  print(`One process, ${people} more accounts`, await measure(stage, url, 1), one);
+} catch (error) {
+  if (!stage.isInterrupted()) console.error(error);
+  process.exitCode = 1;
+} finally {
+  await stage.close();
+}
+process.exit();

@@ -1,0 +1,81 @@
+/** kill -9 while the schema is brought up to date: it is the old one or the new one, never half of one. */
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { spawn } from "node:child_process";
+import { resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "../../src/db/db.ts";
+import { client, command, emptyFolder, rounds, serve } from "../support/program.ts";
+
+setDefaultTimeout(300_000);
+const home = process.env["E2E_DATABASE_URL"];
+const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
+const name = `bunker_e2e_migration_${process.pid}`;
+const urlOf = (database: string) =>
+  Object.assign(new URL(home ?? ""), { pathname: `/${database}` }).href;
+
+afterAll(async () => {
+  for (const one of [name, `${name}_whole`])
+    await admin?.unsafe(`drop database if exists ${one} with (force)`);
+  await admin?.end();
+});
+
+async function empty(database: string) {
+  await admin?.unsafe(`drop database if exists ${database} with (force)`);
+  await admin?.unsafe(`create database ${database}`);
+  return {
+    DATABASE_URL: urlOf(database),
+    SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    PUBLIC_URL: "https://accounts.example.com",
+    RATE_LIMIT: "off",
+  };
+}
+
+/** Every table, column, constraint, index, function and trigger, in words. */
+async function schemaOf(database: string): Promise<unknown[]> {
+  const sql = connect({ url: urlOf(database), caFile: undefined }, { max: 1 });
+  try {
+    const rows = await sql`
+      select 'column' as kind, concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default) as what
+        from information_schema.columns where table_schema = 'public'
+      union all select 'constraint', concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid))
+        from pg_constraint where connamespace = 'public'::regnamespace
+      union all select 'index', indexdef from pg_indexes where schemaname = 'public'
+      union all select 'trigger', pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
+      union all select 'function', pg_get_functiondef(oid) from pg_proc where pronamespace = 'public'::regnamespace
+      order by 1, 2`;
+    return [...rows];
+  } finally {
+    await sql.end();
+  }
+}
+
+describe.if(home !== undefined && process.env["BUNKER"] !== undefined)("on a server", () => {
+  test(`a migration that is killed is done by the next start: ${rounds} rounds`, async () => {
+    const whole = await empty(`${name}_whole`);
+    const startedAt = performance.now();
+    expect((await command(["migrate"], { env: whole })).code).toBe(0);
+    const millis = performance.now() - startedAt;
+    const wanted = await schemaOf(`${name}_whole`);
+    const lengths = new Set<number>();
+    for (let round = 0; round < rounds; round++) {
+      const env = await empty(name);
+      const program = resolve(process.env["BUNKER"] ?? "");
+      const migrating = spawn(program, ["migrate"], { env, stdio: "ignore" });
+      const ended = new Promise((done) => migrating.once("close", done));
+      await sleep(millis * ((round + 0.5) / rounds));
+      migrating.kill("SIGKILL");
+      await ended;
+      const status = JSON.parse((await command(["migrate", "status", "--json"], { env })).out);
+      lengths.add(status.applied.length);
+      // What is said to be there is there; what is not is brought by whoever starts next.
+      const server = await serve({ cwd: emptyFolder(), env });
+      expect(
+        (await client(server.url).register("ada@example.com", "a long pass phrase")).status,
+      ).toBe(201);
+      expect(await server.end("SIGTERM")).toBe(0);
+      expect(await schemaOf(name)).toEqual(wanted);
+    }
+    // Some were killed before, and some behind it: otherwise nothing was tried.
+    if (rounds >= 10) expect(lengths.size).toBeGreaterThan(1);
+  });
+});
