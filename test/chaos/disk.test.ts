@@ -1,8 +1,9 @@
-/** The disk of the embedded database is full, and has room again. */
-import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+/** The disk of the embedded database is full, and has room again; or a server can only be read. */
+import { afterAll, afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { chmodSync, closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { connect } from "../../src/db/db.ts";
 import { client, command, emptyFolder, postgresIn, serve } from "../support/program.ts";
 
 setDefaultTimeout(180_000);
@@ -129,6 +130,51 @@ describe.if(canMount)("a full disk", () => {
       await Bun.sleep(100);
     expect((await api.register("eve@example.com", PASSWORD)).status).toBe(201);
     expect(await api.logIn("ada@example.com", PASSWORD)).toContain(".");
+    expect(await server.end("SIGTERM")).toBe(0);
+  });
+});
+
+const home = process.env["E2E_DATABASE_URL"];
+const name = `bunker_e2e_read_only_${process.pid}`;
+const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
+afterAll(async () => {
+  await admin?.unsafe(`drop database if exists ${name} with (force)`);
+  await admin?.end();
+});
+
+describe.if(home !== undefined)("a server that can only be read, as a copy of another one", () => {
+  test("answers who reads, by limits of its own; who writes gets 503", async () => {
+    await admin?.unsafe(`create database ${name}`);
+    const server = await serve({
+      cwd: emptyFolder(),
+      env: {
+        DATABASE_URL: Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href,
+        SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        PUBLIC_URL: "https://accounts.example.com",
+        LIMITS: `requests=${QUOTA}/3600`,
+        PRINCIPAL_CACHE_SIZE: "0",
+      },
+    });
+    const api = client(server.url);
+    await api.register("ada@example.com", PASSWORD);
+    const token = await api.logIn("ada@example.com", PASSWORD);
+    const readOnly = async (word: "on" | "off") => {
+      await admin?.unsafe(`alter database ${name} set default_transaction_read_only = ${word}`);
+      await admin?.unsafe(
+        `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`,
+      );
+      while (!(await fetch(`${server.url}/readyz`)).ok) await Bun.sleep(50);
+    };
+    await readOnly("on");
+    const read = async () => (await api.get("/users/me", token)).status;
+    for (let at = 0; at < QUOTA / 2; at++) expect(await read()).toBe(200);
+    expect((await api.register("bob@example.com", PASSWORD)).status).toBe(503);
+    const reads: number[] = [];
+    while (reads.at(-1) !== 429) reads.push(await read());
+    expect(new Set(reads)).toEqual(new Set([200, 429]));
+    expect(reads.length).toBeLessThan(QUOTA);
+    await readOnly("off");
+    expect((await api.register("bob@example.com", PASSWORD)).status).toBe(201);
     expect(await server.end("SIGTERM")).toBe(0);
   });
 });
