@@ -80,7 +80,8 @@ async function describe(options: Parameters<typeof openapiRoutes>[0]): Promise<D
       autoDarkMode: false,
       excludeStaticFile: false,
       documentation: documentation() as never,
-      swaggerOptions: { persistAuthorization: true, deepLinking: true },
+      // Not `persistAuthorization`: it would keep the password and the tokens in the browser's storage.
+      swaggerOptions: { deepLinking: true },
     }),
   );
   const get = (path: string) => app.handle(new Request(`http://localhost${path}`));

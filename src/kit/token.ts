@@ -24,6 +24,8 @@ export interface TokenSubject {
   userId: string;
   sessionId: string;
   authenticatedAt: Date;
+  /** Less than usual where its session ends earlier. */
+  lifetimeSeconds?: number;
 }
 
 export interface TokenOptions {
@@ -63,19 +65,19 @@ export function accessTokens(options: TokenOptions): AccessTokens {
     const claims = read(token);
     return claims && isTimely(claims, now.getTime() / 1000) ? claims : undefined;
   };
-  const common = (now: Date) => ({
+  const common = (now: Date, seconds = lifetimeSeconds) => ({
     iss: issuer,
     aud: audience,
     jti: Bun.randomUUIDv7(),
-    exp: Math.floor(now.getTime() / 1000) + lifetimeSeconds,
+    exp: Math.floor(now.getTime() / 1000) + seconds,
   });
 
   return {
     issuer,
     lifetimeSeconds,
-    sign: ({ userId, sessionId, authenticatedAt }, now) =>
+    sign: ({ userId, sessionId, authenticatedAt, lifetimeSeconds: seconds }, now) =>
       keys.signing().sign({
-        ...common(now),
+        ...common(now, seconds),
         sub: userId,
         client_id: CLIENT,
         auth_time: Math.floor(authenticatedAt.getTime() / 1000),

@@ -40,6 +40,9 @@ describe.if(browserPath !== undefined)("the page of the documentation, in a brow
     expect(await me.locator(".live-responses-table").textContent()).toContain("ada@example.com");
     if (process.env["SCREENSHOTS"])
       await page.screenshot({ path: `${process.env["SCREENSHOTS"]}/docs.png` });
+    // The password and the tokens are gone with the page.
+    const kept = await page.evaluate("JSON.stringify({ ...localStorage, ...sessionStorage })");
+    expect(kept).toBe("{}");
     expect(elsewhere).toEqual([]);
     expect(complaints).toEqual([]);
   });

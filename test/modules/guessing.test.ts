@@ -100,6 +100,22 @@ describe("guessing", () => {
     expect(await guess(7)).toBe(5);
   });
 
+  test("by a client that was known before the password was changed count as a stranger's; the one that changed it is known", async () => {
+    setSystemTime();
+    const { as, logIn } = await street({ "login-account": few });
+    const before = (await logIn(addressOf(0))).headers.get("device-token") ?? "";
+    const session = await logIn(addressOf(1));
+    const changed = await as(session.body.access_token).put("/users/me/password", {
+      current_password: PASSWORD,
+      new_password: "another stable of horses",
+    });
+    const after = changed.headers.get("device-token") ?? "";
+    for (let at = 2; at < 5; at += 1)
+      expect((await logIn(addressOf(at), PASSWORD, before)).status).toBe(401);
+    expect((await logIn(addressOf(5), PASSWORD, before)).status).toBe(429);
+    expect((await logIn(addressOf(6), "another stable of horses", after)).status).toBe(200);
+  });
+
   test("at current_password with somebody's access token ends too", async () => {
     const { person } = await street({ login: few });
     const bob = await person("bob@example.com");

@@ -10,7 +10,12 @@ import { looksLikeRefreshToken, readRefreshToken } from "../../kit/refresh-token
 import { settle } from "../addresses/addresses.ts";
 import { lookForKey } from "../keys/keys.ts";
 import { type Credentials, findCredentials, holdVerified } from "../passwords/passwords.ts";
-import { type Continuation, findSession, rotateSession } from "../sessions/sessions.ts";
+import {
+  type Continuation,
+  findSession,
+  rotateSession,
+  secondsLeftOf,
+} from "../sessions/sessions.ts";
 import { createUser, userColumns } from "../users/users.ts";
 import { type Attempt, attemptOf, succeed } from "./attempt.ts";
 import { type RegistrationInput, registerQuietly, waitsForProof } from "./quiet-registration.ts";
@@ -147,14 +152,17 @@ function refreshSpendings({ origin }: Stranger, refreshToken: string): Spending[
 
 /** The answer to whoever starts or continues a session. */
 export async function tokenFor(
-  { tokens, now }: Pick<Ctx, "now" | "tokens">,
+  ctx: Pick<Ctx, "config" | "now" | "tokens">,
   { userId, session, refreshToken }: Continuation,
 ): Promise<Token> {
-  const subject = { userId, sessionId: session.id, authenticatedAt: session.createdAt };
+  const { id: sessionId, createdAt: authenticatedAt } = session;
+  // No token is good for longer than its session may last.
+  const lifetimeSeconds = Math.min(ctx.tokens.lifetimeSeconds, secondsLeftOf(ctx, session));
+  const subject = { userId, sessionId, authenticatedAt, lifetimeSeconds };
   return {
-    access_token: await tokens.sign(subject, now()),
+    access_token: await ctx.tokens.sign(subject, ctx.now()),
     token_type: "bearer",
-    expires_in: tokens.lifetimeSeconds,
+    expires_in: lifetimeSeconds,
     refresh_token: refreshToken,
   };
 }

@@ -24,20 +24,22 @@ export async function setPassword(
 }
 
 /**
- * Changes one's own password, and ends one's other sessions (OWASP ASVS 5.0, 6.2.3 and 7.4.3). Throws
- * `invalid_credentials` where the present one is wrong, `invalid_request`, `too_many_requests`, and `busy`.
+ * Changes one's own password, and ends one's other sessions (OWASP ASVS 5.0, 6.2.3 and 7.4.3). Answers another device token:
+ * those from before are known no more. Throws `invalid_credentials` where the present password is wrong, `invalid_request`,
+ * `too_many_requests`, and `busy`.
  */
 export async function changePassword(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "hashing" | "limits" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "hashing" | "limits" | "now">,
   actor: SignedIn,
   input: { currentPassword: string; newPassword: string },
-): Promise<void> {
+): Promise<string> {
   const verified = await verify(ctx, actor, input.currentPassword);
   const passwordHash = await newHash(ctx, "/new_password", {
     user: actor.user,
     password: input.newPassword,
   });
   await store(ctx, actor, { user: actor.user, passwordHash, verified });
+  return ctx.devices.sign(actor.user.id);
 }
 
 /** How old a sign-in may be where it stands for the password. */
@@ -148,11 +150,10 @@ export async function replaceHash(
   const now = ctx.now();
   // Before everything that waits for somebody else's rows: a job that holds those waits for nothing of this account.
   await endAccountLinks(ctx, userId);
-  // Where all sessions end, whoever signed in before may have been somebody else, and is known no more.
-  const known = which === "all" ? { devicesKnownSince: now } : {};
   await ctx.db
     .update(users)
-    .set({ passwordHash, updatedAt: now, ...known })
+    // Whoever signed in by the old one may have been somebody else, and is known no more.
+    .set({ passwordHash, updatedAt: now, devicesKnownSince: now })
     .where(eq(users.id, userId));
   await record(ctx, actor, { type: "password.changed", subjectId: userId, data: {} });
   await endSessionsOf(ctx, actor, { userId, which });

@@ -3,6 +3,7 @@ import type { Ctx } from "../../ctx.ts";
 import { versionsOf } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
 import { bodyProblems, fails, tokenProblems } from "../../http/problems.ts";
+import { rememberDevice } from "../../http/visit.ts";
 import { deleteUser } from "../users/users.ts";
 import { Confirmation, PasswordChange } from "./model.ts";
 import { changePassword, confirm } from "./passwords.ts";
@@ -13,9 +14,13 @@ export const ownAccountRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .put(
       "/password",
-      async ({ actor, body, status }) => {
+      async ({ actor, body, set, status }) => {
         const { current_password: currentPassword, new_password: newPassword } = body;
-        await changePassword(ctx, actor, { currentPassword, newPassword });
+        rememberDevice(
+          ctx,
+          set,
+          await changePassword(ctx, actor, { currentPassword, newPassword }),
+        );
         return status(204, undefined);
       },
       {
@@ -23,7 +28,8 @@ export const ownAccountRoutes = (ctx: Ctx) =>
         detail: {
           operationId: "changePassword",
           summary: "Change your password",
-          description: "Ends your other sessions, and their access tokens with them.",
+          description:
+            "Ends your other sessions, and their access tokens with them. Other devices are known no more; this one gets another `Device-Token`.",
         },
         body: PasswordChange,
         response: {

@@ -2,6 +2,7 @@ import { and, desc, eq, inArray, lt, ne, or, type SQL, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
 import type { Db } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
+import { DAY } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
 import {
   hashOf,
@@ -179,6 +180,13 @@ export async function findSession(
     );
   return found;
 }
+
+/** How long a session may last yet, in whole seconds, however often it is used. */
+export const secondsLeftOf = (
+  { config, now }: Pick<Ctx, "config" | "now">,
+  { createdAt }: { createdAt: Date },
+): number =>
+  Math.floor((createdAt.getTime() - now().getTime()) / 1000) + config.sessionMaxDays * DAY;
 
 /** One's own sessions, the latest used first; at most `LISTED_MAX`. */
 export function listSessions(
