@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Exit } from "./kit/exit.ts";
 import { nearest } from "./kit/nearest.ts";
-import { readPassword } from "./kit/password.ts";
+import { passwordRules, readPassword } from "./kit/password.ts";
 import { type Base, fileVariableOf, type Setting } from "./kit/setting.ts";
 import { settings } from "./settings.ts";
 
@@ -122,13 +122,11 @@ function faultsOfSuperuser(
 }
 
 function weaknessOfPassword(config: Partial<Config>): string | undefined {
-  const {
-    firstSuperuserPassword: password,
-    firstSuperuserEmail: email,
-    passwordMinLength,
-  } = config;
+  const { firstSuperuserPassword: password, firstSuperuserEmail: email } = config;
+  const { passwordMinLength = 8, brandName = "", publicUrl = "http://localhost" } = config;
   if (!password || !email) return undefined;
-  const read = readPassword("", password, { minLength: passwordMinLength ?? 8, names: [email] });
+  const rules = passwordRules({ passwordMinLength, brandName, publicUrl }, [email]);
+  const read = readPassword("", password, rules);
   return typeof read === "string" ? undefined : read.detail;
 }
 

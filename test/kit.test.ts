@@ -4,7 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openHashingGate } from "../src/kit/hashing-gate.ts";
 import { nearest } from "../src/kit/nearest.ts";
-import { hashPassword, readPassword, usualCost, verifyPassword } from "../src/kit/password.ts";
+import {
+  hashPassword,
+  passwordRules,
+  readPassword,
+  usualCost,
+  verifyPassword,
+} from "../src/kit/password.ts";
 import { keptSecret, weaknessOf } from "../src/kit/secret.ts";
 
 const gate = openHashingGate({ atOnce: 1, queueMax: 1, waitMaxMs: 10_000, cost: usualCost });
@@ -29,6 +35,18 @@ describe("passwords", () => {
   test("are refused when everybody tries them first, in any case", () => {
     for (const common of ["password", "PassWord1", "qwertyuiop", "123456789", "iloveyou"])
       expect(read(common)).toBe("password_too_common");
+  });
+
+  test("are refused when they are made of the names of the service", () => {
+    const settings = {
+      passwordMinLength: 8,
+      brandName: "Acme",
+      publicUrl: "https://accounts.widgets.example",
+    };
+    const { names } = passwordRules(settings, ["ada@example.com"]);
+    for (const ours of ["acme-acme", "Widgets1", "accounts.widgets"])
+      expect(read(ours, names)).toBe("password_too_personal");
+    expect(read("acme makes good anvils", names)).toBe("good");
   });
 
   test("are refused when they are made of their owner's names", () => {

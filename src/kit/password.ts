@@ -66,11 +66,26 @@ const isPersonal = (password: string, names: string[]) => {
   return left.length < OWN_LENGTH_MIN && left !== fold(password);
 };
 
-/** Bounds in code points; `names` are the owner's e-mail address, username and name. */
+/** Bounds in code points; `names` are the owner's e-mail address, username and name, and those of this service. */
 export interface PasswordRules {
   minLength: number;
   names: string[];
 }
+
+interface PasswordSettings {
+  passwordMinLength: number;
+  brandName: string;
+  publicUrl: string;
+}
+
+/** Whoever guesses begins with the names of the owner and of the service (OWASP ASVS 5.0, 6.1.2 and 6.2.11). */
+export const passwordRules = (
+  { passwordMinLength: minLength, brandName, publicUrl }: PasswordSettings,
+  owner: string[],
+): PasswordRules => ({
+  minLength,
+  names: [...owner, brandName, ...new URL(publicUrl).hostname.split(".")],
+});
 
 /** Reads a new password, or says what is wrong with it. No rules of composition (NIST SP 800-63B-4, 3.1.1.2). */
 export function readPassword(

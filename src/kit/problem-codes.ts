@@ -261,6 +261,7 @@ export const fieldProblems = {
   not_allowed: "is not one of the allowed values",
   reserved: "is reserved",
   password_too_common: "is among the most common passwords",
-  password_too_personal: "is made of your own e-mail address, username or name",
+  password_too_personal:
+    "is made of your own e-mail address, username or name, or of the name of this service",
 } as const;
 export type FieldProblemCode = keyof typeof fieldProblems;

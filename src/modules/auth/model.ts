@@ -16,7 +16,7 @@ export const Registration = t.Object(
       minLength: 1,
       maxLength: 512,
       description:
-        "8 to 128 characters (or as the service is configured), of any kind; not among the most common, not made of your own names.",
+        "8 to 128 characters (or as the service is configured), of any kind; not among the most common, not made of your own names or this service's.",
     }),
     username: t.Optional(profile.username),
     full_name: t.Optional(profile.full_name),

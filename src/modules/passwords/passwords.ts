@@ -4,7 +4,7 @@ import { type Db, prepared } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
 import type { Ledger, Spending } from "../../kit/limits.ts";
 import { ALL } from "../../kit/limits.ts";
-import { hashPassword, readPassword, verifyPassword } from "../../kit/password.ts";
+import { hashPassword, passwordRules, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, Problem } from "../../kit/problem.ts";
 import { settle } from "../addresses/addresses.ts";
 import { record } from "../events/events.ts";
@@ -96,11 +96,8 @@ export function newHash(
   { user, password }: { user: User; password: string },
 ): Promise<string> {
   const names = [user.email, user.username, user.fullName ?? ""];
-  const rules = { minLength: config.passwordMinLength, names };
-  return hashPassword(
-    hashing,
-    accept({ password: readPassword(pointer, password, rules) }).password,
-  );
+  const read = readPassword(pointer, password, passwordRules(config, names));
+  return hashPassword(hashing, accept({ password: read }).password);
 }
 
 interface Change {

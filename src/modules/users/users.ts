@@ -15,7 +15,12 @@ import {
   usernamesFrom,
   withFreeName,
 } from "../../kit/names.ts";
-import { hashPassword, type PasswordRules, readPassword } from "../../kit/password.ts";
+import {
+  hashPassword,
+  type PasswordRules,
+  passwordRules,
+  readPassword,
+} from "../../kit/password.ts";
 import { accept, type FieldProblem, fieldProblem, Problem } from "../../kit/problem.ts";
 import { readStoredHash } from "../../kit/stored-hash.ts";
 import { record } from "../events/events.ts";
@@ -77,7 +82,7 @@ export function readNewUser({ config }: Pick<Ctx, "config">, input: NewUser) {
     username: input.username === undefined ? undefined : readUsername(input.username),
     fullName: optional(input.fullName, readFullName) ?? null,
     locale: optional(input.locale, readLocale) ?? null,
-    password: readSecret(input.password, { minLength: config.passwordMinLength, names }),
+    password: readSecret(input.password, passwordRules(config, names)),
   });
 }
 
