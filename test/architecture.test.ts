@@ -81,9 +81,9 @@ test("rooms stand in a line, not in a web", () => {
 
 const textOf = (file: string) => Bun.file(join(src, file)).text();
 
-test("only wire opens what is outside, only main ends the process, only http hooks into Elysia", async () => {
+test("only wire and ground open what is outside, only main ends the process, only http hooks into Elysia", async () => {
   const allowed: [RegExp, RegExp][] = [
-    [/openDatabase\(|openEmbedded\(/, /^(wire\.ts|db\/)/],
+    [/openDatabase\(|openEmbedded\(/, /^((wire|ground)\.ts|db\/)/],
     [/process\.exit\(/, /^(main\.ts|build\/)/],
     [/process\.env/, /^(cli\/|build\/)/],
     [

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { documents } from "../docs/generate.ts";
 import manifest from "../package.json" with { type: "json" };
@@ -18,6 +19,16 @@ test("the README speaks of commands that exist", async () => {
   );
   expect(named.length).toBeGreaterThan(1);
   expect(named.filter((name) => !(name in manifest.scripts))).toEqual([]);
+});
+
+test("what the documents point at is there", async () => {
+  const missing: string[] = [];
+  for (const page of ["SECURITY.md", "ARCHITECTURE.md", "docs/reliability.md", "docs/access.md"])
+    for (const [, path = ""] of (await read(page)).matchAll(
+      /`((?:test|src|bench|docs|deploy)\/[\w./-]+)`/g,
+    ))
+      if (!existsSync(join(root, path))) missing.push(`${page}: ${path}`);
+  expect(missing).toEqual([]);
 });
 
 test("the changelog tells of this version", async () => {

