@@ -84,3 +84,16 @@ test("Compose: what is not always wanted is a profile, only the API is published
   for (const port of published) expect(port).toMatch(/^(127\.0\.0\.1:|\$\{PUBLISH:-127\.0\.0\.1:)/);
   expect(text).not.toMatch(/(PASSWORD|SECRET_KEY|TOKEN): +"?[^"$\s]/);
 });
+
+test("Compose for development: nothing of it is reached from another machine, and nothing is kept", () => {
+  const { services, volumes } = Bun.YAML.parse(textOf("docker-compose.development.yml")) as {
+    services: Record<string, { ports: string[]; volumes?: string[] }>;
+    volumes?: object;
+  };
+  expect(Object.keys(services)).toEqual(["postgres", "redis"]);
+  for (const { ports, volumes: own } of Object.values(services)) {
+    expect(own).toBeUndefined();
+    for (const port of ports) expect(port).toStartWith("127.0.0.1:");
+  }
+  expect(volumes).toBeUndefined();
+});
