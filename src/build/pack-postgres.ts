@@ -114,6 +114,8 @@ const stamped = existsSync(stampFile) ? readFileSync(stampFile, "utf8") : "";
 
 async function packAll() {
   mkdirSync(target, { recursive: true });
+  // Whoever is interrupted begins anew.
+  rmSync(stampFile, { force: true });
   writeFileSync(join(target, "version.txt"), version);
   if (processor === "none")
     for (const name of ["postgres", "cluster"]) writeFileSync(join(target, `${name}.tar.zst`), "");

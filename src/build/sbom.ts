@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import lock from "../../bun.lock";
 import manifest from "../../package.json" with { type: "json" };
@@ -8,13 +8,14 @@ const root = join(import.meta.dir, "../..");
 const CARRIED = ["swagger-ui-dist"];
 
 interface Component {
-  type: "library" | "application" | "framework";
+  type: "library" | "application" | "framework" | "file";
   "bom-ref": string;
   name: string;
   version: string;
   purl?: string;
-  licenses: { license: { name: string } | { id: string } }[] | { expression: string }[];
-  hashes?: { alg: "SHA-512"; content: string }[];
+  cpe?: string;
+  licenses?: { license: { name: string } | { id: string } }[] | { expression: string }[];
+  hashes?: { alg: "SHA-256" | "SHA-512"; content: string }[];
   pedigree?: { notes: string };
 }
 
@@ -48,7 +49,7 @@ function componentOf(key: string): Component {
   };
 }
 
-function licensesOf(key: string): Component["licenses"] {
+function licensesOf(key: string): NonNullable<Component["licenses"]> {
   const folder = key.replaceAll(/(?<=^|\/)((?:@[^/]+\/)?[^/]+)/g, "node_modules/$1");
   const file = join(root, folder, "package.json");
   const { license = "unknown" } = JSON.parse(readFileSync(file, "utf8")) as { license?: string };
@@ -73,11 +74,28 @@ const others = (postgres: string | undefined): Component[] => [
     : [
         {
           ...({ type: "application", "bom-ref": "postgresql", name: "postgresql" } as const),
-          version: postgres,
+          ...{
+            version: postgres,
+            cpe: `cpe:2.3:a:postgresql:postgresql:${postgres}:*:*:*:*:*:*:*`,
+          },
           licenses: [{ license: { id: "PostgreSQL" } }],
         },
       ]),
 ];
+
+/** Other people's libraries in the package of PostgreSQL (OpenSSL, ICU, libxml2 …): by the version in their names, and their hash. */
+function librariesIn(database: string): Component[] {
+  const folder = join(root, "node_modules", database, "native/lib");
+  return readdirSync(folder)
+    .filter((name) => /\.so\.\d/.test(name) && !/^lib(pq|ecpg|pgtypes)/.test(name))
+    .toSorted()
+    .map((name) => {
+      const digest = new Bun.CryptoHasher("sha256").update(readFileSync(join(folder, name)));
+      const version = name.replace(/^.*?\.so\./, "");
+      const hashes: Component["hashes"] = [{ alg: "SHA-256", content: digest.digest("hex") }];
+      return { type: "file", "bom-ref": name, name, version, hashes };
+    });
+}
 
 /**
  * What a binary is made of, as CycloneDX 1.6 has it: the packages that its `sources` come from (by its source map), the files
@@ -86,7 +104,7 @@ const others = (postgres: string | undefined): Component[] => [
 export function billOfMaterials(sources: string[], database: string | undefined) {
   const keys = [...keysOf(sources), ...CARRIED, ...(database === undefined ? [] : [database])];
   const packages = keys.map(componentOf).toSorted((a, b) => (a["bom-ref"] < b["bom-ref"] ? -1 : 1));
-  const postgres = packages.find(({ name }) => name === database)?.version.split("-")[0];
+  const postgres = packages.find(({ name }) => name === database)?.version.replace(/\.0-.*$/, "");
   const { name, version, license } = manifest;
   return {
     $schema: "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -99,6 +117,6 @@ export function billOfMaterials(sources: string[], database: string | undefined)
         licenses: [{ license: { id: license } }],
       },
     },
-    components: [...others(postgres), ...packages],
+    components: [...others(postgres), ...packages, ...(database ? librariesIn(database) : [])],
   };
 }

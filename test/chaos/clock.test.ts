@@ -10,8 +10,19 @@ setDefaultTimeout(120_000);
 const PASSWORD = "correct horse battery staple";
 const [library] = [...new Glob("usr/lib/*/faketime/libfaketime.so.1").scanSync("/")];
 
-/** In the order in which they come; the embedded database keeps the true time all along. */
-const jumps = ["+5m", "-5m", "+0", "+40d", "+0", "-40d", "+0"];
+/**
+ * In the order in which they come, and what the tokens of the moment before are then good for: the access token for its 15
+ * minutes and not before its own time, the refresh token for 30 days. The embedded database keeps the true time all along.
+ */
+const jumps: [string, [access: number, refresh: number]][] = [
+  ["+5m", [200, 200]],
+  ["-5m", [401, 200]],
+  ["+0", [200, 200]],
+  ["+40d", [401, 401]],
+  ["+0", [401, 200]],
+  ["-40d", [401, 200]],
+  ["+0", [401, 401]],
+];
 
 describe.if(library !== undefined)("a clock that jumps", () => {
   for (const ALGORITHM of ["HS256", "EdDSA"])
@@ -56,14 +67,15 @@ describe.if(library !== undefined)("a clock that jumps", () => {
       await post("/auth/register", { email: "ada@example.com", password: PASSWORD });
       const first = await logIn();
       let pair = await logIn();
-      for (const [at, jump] of jumps.entries()) {
+      for (const [at, [jump, accepted]] of jumps.entries()) {
         await set(jump);
-        await me(pair["access_token"]);
+        const read = await me(pair["access_token"]);
         const refreshed = await post("/auth/refresh", { refresh_token: pair["refresh_token"] });
         if (refreshed.status === 200) pair = refreshed.body;
         await post("/auth/register", { email: `person${at}@example.com`, password: PASSWORD });
         await post("/auth/password/forgot", { email: "ada@example.com" });
         await call("/readyz");
+        expect([jump, read.status, refreshed.status]).toEqual([jump, ...accepted]);
         if (jump === "+40d") {
           // Access tokens have run out, and sessions that nobody used for a month.
           expect((await me(first["access_token"])).status).toBe(401);

@@ -3,6 +3,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "../../src/db/db.ts";
 import { client, emptyFolder, freePort, type Serving, serve } from "../support/program.ts";
 
 setDefaultTimeout(120_000);
@@ -116,6 +117,49 @@ test("a level of the log and a token for the figures change; what cannot be used
   expect(await server.end("SIGTERM")).toBe(0);
 });
 
+const home = process.env["E2E_DATABASE_URL"];
+test.if(home !== undefined)("another DATABASE_URL leads to another database", async () => {
+  const admin = connect({ url: home ?? "", caFile: undefined }, { max: 1 });
+  const names = ["first", "second"].map((one) => `bunker_e2e_reload_${one}_${process.pid}`);
+  const urlOf = (name = "") => Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href;
+  try {
+    for (const name of names) await admin.unsafe(`create database ${name}`);
+    const cwd = emptyFolder();
+    const url = join(cwd, "database");
+    writeFileSync(url, urlOf(names[0]));
+    const server = await serve({
+      cwd,
+      env: {
+        DATABASE_URL_FILE: url,
+        SECRET_KEY: newSecret(),
+        PUBLIC_URL: "https://accounts.example.com",
+      },
+    });
+    const api = client(server.url);
+    expect((await api.register("ada@example.com", PASSWORD)).status).toBe(201);
+    const token = await api.logIn("ada@example.com", PASSWORD);
+    writeFileSync(url, urlOf(names[1]));
+    await reload(server);
+    // Nobody is there, and the schema is.
+    expect((await api.get("/users/me", token)).status).toBe(401);
+    expect((await api.register("ada@example.com", PASSWORD)).status).toBe(201);
+    writeFileSync(url, "postgres://nobody@127.0.0.1:9/none");
+    await reload(server, "those before stay");
+    expect(await api.logIn("ada@example.com", PASSWORD)).toContain(".");
+    writeFileSync(url, urlOf(names[0]));
+    await reload(server);
+    expect((await api.get("/users/me", token)).status).toBe(200);
+    // What was left holds no connections.
+    const [row] =
+      await admin`select count(*)::int as n from pg_stat_activity where datname = ${names[1] ?? ""}`;
+    expect(row?.["n"]).toBe(0);
+    expect(await server.end("SIGTERM")).toBe(0);
+  } finally {
+    for (const name of names) await admin.unsafe(`drop database if exists ${name} with (force)`);
+    await admin.end();
+  }
+});
+
 test("a hundred times over, it holds on to nothing of what was before", async () => {
   const cwd = emptyFolder();
   const server = await serve({ cwd, env: { METRICS_PORT: String(await freePort()) } });
@@ -133,6 +177,6 @@ test("a hundred times over, it holds on to nothing of what was before", async ()
   await sleep(1_000);
   const after = held();
   expect(after.files).toBeLessThan(before.files + 5);
-  expect(after.megabytes).toBeLessThan(before.megabytes + 40);
+  expect(after.megabytes).toBeLessThan(before.megabytes + 15);
   expect(await server.end("SIGTERM")).toBe(0);
 });

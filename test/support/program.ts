@@ -69,9 +69,11 @@ function collect(child: ChildProcess) {
 /** Runs one command to its end. */
 export async function command(args: string[], run: Run = {}): Promise<Result> {
   const child = launch(args, run);
+  running.add(child);
   const said = collect(child);
   child.stdin?.end(run.input ?? "");
   const code = await new Promise<number | null>((done) => child.once("close", done));
+  running.delete(child);
   return { code, ...said };
 }
 
