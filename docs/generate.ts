@@ -8,7 +8,7 @@ import { openapiText } from "../src/cli/openapi.ts";
 import { readConfig } from "../src/config.ts";
 import * as schema from "../src/db/schema.ts";
 import { meanings, type Policy, policies } from "../src/kit/limits.ts";
-import { fileVariableOf, type Setting } from "../src/kit/setting.ts";
+import { type Setting, variablesOf } from "../src/kit/setting.ts";
 import { settings } from "../src/settings.ts";
 
 const base = { isProduction: true, port: 3000 };
@@ -16,7 +16,7 @@ const listed = (Object.values(settings) as Setting<unknown>[]).map((it) => ({
   name: it.name,
   doc: it.doc,
   byDefault: it.shown ?? String(it.fallback(base)),
-  mayBeInFile: fileVariableOf(it) !== undefined,
+  mayBeInFile: variablesOf(it).length > 1,
 }));
 
 const envExample = () =>

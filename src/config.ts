@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Exit } from "./kit/exit.ts";
 import { nearest } from "./kit/nearest.ts";
 import { passwordRules, readPassword } from "./kit/password.ts";
-import { type Base, fileVariableOf, type Setting } from "./kit/setting.ts";
+import { type Base, type Setting, variablesOf } from "./kit/setting.ts";
 import { settings } from "./settings.ts";
 
 type Settings = typeof settings;
@@ -54,11 +54,11 @@ function textOf(
   env: Environment,
 ): { value: string | undefined; origin: string } {
   const direct = env[it.name] || undefined;
-  const variable = fileVariableOf(it) ?? "";
-  const file = env[variable] || undefined;
+  const [, variable] = variablesOf(it);
+  const file = (variable && env[variable]) || undefined;
   if (direct !== undefined && file !== undefined)
     throw new Error(`is set twice: remove it or ${variable}`);
-  if (file === undefined)
+  if (variable === undefined || file === undefined)
     return { value: direct, origin: direct === undefined ? "default" : it.name };
   try {
     const value = readFileSync(file, "utf8").trim();
@@ -132,10 +132,7 @@ function weaknessOfPassword(config: Partial<Config>): string | undefined {
 
 /** Variables that look like a misspelt setting of ours. */
 function misspelt(env: Environment): string[] {
-  const known = (Object.values(settings) as Setting<unknown>[]).flatMap((it) => [
-    it.name,
-    ...[fileVariableOf(it) ?? []].flat(),
-  ]);
+  const known = (Object.values(settings) as Setting<unknown>[]).flatMap(variablesOf);
   return Object.keys(env)
     .filter((name) => !known.includes(name))
     .flatMap((name) => {

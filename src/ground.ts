@@ -1,7 +1,7 @@
 import type { Config } from "./config.ts";
 import type { Place } from "./db/db.ts";
 import { type OpenLog, openLog } from "./kit/log.ts";
-import type { Metrics, Snapshot } from "./kit/metrics.ts";
+import { type Metrics, unwatched } from "./kit/metrics.ts";
 
 /** `worker` is a further server beside the one that has the data directory (WORKERS). */
 export type Purpose = "serve" | "worker" | "migrate" | "users";
@@ -14,8 +14,8 @@ export interface Ground {
   embedded: Place | undefined;
   /** Whether this process was asked to end: it still answers, and says so. */
   lifecycle: { isStopping: boolean };
-  /** What was counted under settings that it had before. */
-  past: Snapshot;
+  /** Goes on counting, whatever is read again. */
+  metrics: Metrics;
   /** The figures of all processes that serve together; undefined: this one is alone. */
   gather?: ((own: Metrics) => Promise<string>) | undefined;
   close: () => Promise<void>;
@@ -37,11 +37,20 @@ export async function openGround(
     isShared: config.workers > 1,
   });
   const embedded = config.databaseUrl ? undefined : await openEmbedded(config, purpose, log);
+  const metrics = await openMetrics(config, gather);
   const close = async () => {
     await embedded?.close();
     await log.close();
   };
-  return { purpose, gather, log, embedded, lifecycle: { isStopping: false }, past: [], close };
+  return { purpose, gather, log, metrics, embedded, lifecycle: { isStopping: false }, close };
+}
+
+/** prom-client is loaded where somebody watches. */
+async function openMetrics(config: Config, gather: Ground["gather"]): Promise<Metrics> {
+  if (config.metricsPort === undefined && config.metricsToken === undefined) return unwatched;
+  const { openMetrics: open } = await import("./adapters/metrics.ts");
+  const own = open();
+  return gather ? { ...own, text: () => gather(own) } : own;
 }
 
 /** Imported only where it is wanted: with a database elsewhere nothing of it is touched. */

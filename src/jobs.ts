@@ -32,11 +32,13 @@ export const jobs: Record<string, Job> = {
 };
 
 /**
- * Runs each job in its time, until the answer is called; never twice at once, however slow the database is. A job that fails
- * comes again, and is logged when it begins to fail; what it does in one go is small, so nobody waits behind it.
+ * Runs each job in its time, until the answer is called, which resolves when none runs any more; never twice at once, however
+ * slow the database is. A job that fails comes again, and is logged when it begins to fail; what it does in one go is small,
+ * so nobody waits behind it.
  */
-export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => void {
+export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => Promise<void> {
   let isStopped = false;
+  const running = new Set<Promise<void>>();
   const timers = Object.entries(table).map(([name, job]) => {
     const span = { name: `job ${name}` };
     let isRunning = false;
@@ -57,11 +59,16 @@ export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => vo
       ctx.metrics.job(name, { isFailed: isFailing, seconds });
       isRunning = false;
     };
-    if (job.isUrgent) void run();
-    return setInterval(run, job.everyMs);
+    const start = () => {
+      const one = run().finally(() => running.delete(one));
+      running.add(one);
+    };
+    if (job.isUrgent) start();
+    return setInterval(start, job.everyMs);
   });
-  return () => {
+  return async () => {
     isStopped = true;
     for (const timer of timers) clearInterval(timer);
+    await Promise.all(running);
   };
 }

@@ -12,7 +12,6 @@ import { openHashingGate } from "./kit/hashing-gate.ts";
 import { type KeyRing, openKeyRing } from "./kit/key-ring.ts";
 import type { Log } from "./kit/log.ts";
 import type { MailAddress, Post } from "./kit/mail.ts";
-import { type Metrics, unwatched } from "./kit/metrics.ts";
 import { openPrincipalCache, type PrincipalCache } from "./kit/principal-cache.ts";
 import { envelopes } from "./kit/sealed.ts";
 import { derivedKey, derivedKeys, fingerprints, keptSecret, weaknessOf } from "./kit/secret.ts";
@@ -42,7 +41,7 @@ function gateBounds({ workers }: Config) {
 
 /** Opens what `config` names. Throws an Exit that says what is not there. */
 export async function wire(config: Config, ground: Ground): Promise<Wired> {
-  const { log, embedded, lifecycle } = ground;
+  const { log, metrics, embedded, lifecycle } = ground;
   const isServer = ground.purpose === "serve" || ground.purpose === "worker";
   // First, because words that cannot be used stop the start, and there is nothing of it to close yet.
   const mail = await postOf(config);
@@ -87,7 +86,7 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
       }),
       log,
       mail,
-      metrics: unwatched,
+      metrics,
       hashing: openHashingGate({ ...gateBounds(config), cost: config.passwordHash, tracing }),
       now,
       principals: telling(principals, shared),
@@ -96,8 +95,6 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
       tracing,
       readiness: openReadiness({ database, log, dataDir: embedded && config.dataDir }),
     };
-    if (config.metricsPort !== undefined || config.metricsToken !== undefined)
-      ctx.metrics = await metricsOf(ctx, { database, ground });
     return { ctx, database, answers: () => ask(database, config), close };
   } catch (error) {
     await close();
@@ -159,18 +156,6 @@ async function sharedOf(
   return openSharedMemory(redisUrl, {
     ...{ prefix: `bunker:${mine}:`, onTold: principals.forget, log },
   });
-}
-
-/** prom-client is loaded where somebody watches. */
-async function metricsOf(
-  ctx: Ctx,
-  { database, ground }: { database: Database; ground: Ground },
-): Promise<Metrics> {
-  const { openMetrics } = await import("./adapters/metrics.ts");
-  const { readings } = await import("./readings.ts");
-  const own = openMetrics(readings(ctx, database), () => ground.past);
-  const { gather } = ground;
-  return gather ? { ...own, text: () => gather(own) } : own;
 }
 
 /** OpenTelemetry is loaded where somebody takes the traces. */

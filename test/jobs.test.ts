@@ -24,7 +24,7 @@ test("a job never runs twice at once, and is told of once while it fails", async
   });
   while (failures < 4) await Bun.sleep(5);
   await Bun.sleep(60);
-  stop();
+  await stop();
   expect(most).toBe(1);
   expect(logged.map(({ sentence }) => sentence)).toEqual(["A job failed; it comes again."]);
 });

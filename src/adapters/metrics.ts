@@ -7,7 +7,7 @@ import {
   Histogram,
   Registry,
 } from "prom-client";
-import type { AnswerFigures, Metrics, Reading, Snapshot } from "../kit/metrics.ts";
+import type { AnswerFigures, Figures, Metrics, Reading, Snapshot } from "../kit/metrics.ts";
 
 /** As OpenTelemetry's semantic conventions advise for http.server.request.duration. */
 const HTTP_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
@@ -24,26 +24,50 @@ const together = {
   nodejs_eventloop_lag_seconds: "max",
 };
 
-/** Counts in this process, on from `past`, and reads the rest when it is asked. */
-export function openMetrics(readings: Reading[], past: () => Snapshot): Metrics {
+/** Counts in this process, and reads the rest when it is asked. */
+export function openMetrics(): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   for (const { name } of registry.getMetricsAsArray())
     if (!told.test(name)) registry.removeSingleMetric(name);
   for (const [name, aggregator] of Object.entries(together))
     Object.assign(registry.getSingleMetric(name) ?? {}, { aggregator });
-  for (const reading of readings) register(registry, reading);
-  const sum = async (others: Snapshot[]) =>
-    AggregatorRegistry.aggregate([await registry.getMetricsAsJSON(), past(), ...others]);
   return {
     ...httpMetrics(registry),
     ...workMetrics(registry),
-    snapshot: async () => (await sum([])).getMetricsAsJSON(),
+    watch: openWatch(registry),
+    snapshot: () => registry.getMetricsAsJSON(),
     counted: (snapshots) =>
       AggregatorRegistry.aggregate(snapshots.map(withoutGauges)).getMetricsAsJSON(),
-    text: async (others = []) =>
-      past().length + others.length > 0 ? (await sum(others)).metrics() : registry.metrics(),
+    text: async (others) =>
+      others === undefined
+        ? registry.metrics()
+        : AggregatorRegistry.aggregate([await registry.getMetricsAsJSON(), ...others]).metrics(),
   };
+}
+
+/** Each figure is registered once, and read by whatever reads it at the moment. */
+function openWatch(registry: Registry): Metrics["watch"] {
+  const current = new Map<string, Reading["read"]>();
+  const grown = new Map<string, Figures>();
+  return async (readings) => {
+    for (const reading of readings) {
+      const { name, read } = reading;
+      const before = current.get(name);
+      current.set(name, read);
+      if (before === undefined) {
+        const figures = async () => sum(grown.get(name), (await current.get(name)?.()) ?? 0);
+        register(registry, { ...reading, read: figures });
+      } else if (name.endsWith("_total")) grown.set(name, sum(grown.get(name), await before()));
+    }
+  };
+}
+
+function sum(a: Figures | undefined, b: Figures): Figures {
+  if (a === undefined) return b;
+  if (typeof a === "number" || typeof b === "number") return Number(a) + Number(b);
+  const labels = Object.keys({ ...a, ...b });
+  return Object.fromEntries(labels.map((label) => [label, (a[label] ?? 0) + (b[label] ?? 0)]));
 }
 
 const withoutGauges = (snapshot: Snapshot) =>

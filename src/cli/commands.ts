@@ -2,7 +2,7 @@ import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import { type Config, readConfig } from "../config.ts";
 import { version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
-import { WORKER } from "./crew.ts";
+import { WORKER } from "./role.ts";
 import { print, type Typed } from "./terminal.ts";
 
 interface Command {

@@ -1,44 +1,59 @@
-import { Exit } from "../kit/exit.ts";
+import { Problem } from "../kit/problem.ts";
+import { openReplies } from "./replies.ts";
 import {
   ALIVE_EVERY_MS,
-  type Crew,
-  type Duties,
-  type Order,
-  type Report,
+  type FromWorker,
+  type Handlers,
+  type Role,
   STOP_SIGNALS,
-} from "./crew.ts";
-import { openReplies } from "./replies.ts";
+  type ToWorker,
+} from "./role.ts";
 
 /** Longer than the one that leads waits for the slowest of all. */
-const FIGURES_MAX_MS = 3_000;
+const METRICS_MAX_MS = 3_000;
 
-const report = (message: Report) => process.send?.(message);
+const report = (message: FromWorker) => process.send?.(message);
 
 /** A worker: it hears from the one that leads what to do, and ends with it, however that ends. */
-export function follow(): Crew {
-  const figures = openReplies<string>();
-  const { promise: stopped, resolve: stop, reject: fail } = Promise.withResolvers<void>();
-  process.on("disconnect", () => fail(new Exit("failed", "The process that leads is gone.")));
-  const obey = async (order: Order, { reload, metrics }: Duties) => {
-    if (order.kind === "stop") stop();
-    if (order.kind === "reload") reload();
-    if (order.kind === "figures") figures.heard(order.id, order.text);
-    if (order.kind === "count")
-      report({ kind: "counted", id: order.id, snapshot: await metrics().snapshot() });
+export function follow(): Role {
+  const texts = openReplies<string>();
+  const { promise: stopped, resolve } = Promise.withResolvers<void>();
+  // Its database may be gone with it, and its port is wanted by the next.
+  process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+  // Who signals all processes of a group means the one that leads, and that passes it on.
+  process.on("SIGHUP", () => {});
+  const obey = async (message: ToWorker, { reload, metrics }: Handlers) => {
+    if (message.kind === "stop") resolve();
+    if (message.kind === "reload") reload();
+    if (message.kind === "metricsResponse") texts.heard(message.id, message.text);
+    if (message.kind === "snapshotRequest")
+      report({
+        ...{ kind: "snapshotResponse", id: message.id },
+        snapshot: await metrics.snapshot(),
+      });
   };
   return {
     purpose: "worker",
     isSeveral: true,
-    gather: async () =>
-      (await figures.ask((id) => report({ kind: "ask", id }), FIGURES_MAX_MS)) ?? "",
-    begin: async (duties) => {
-      process.on("message", (order: Order) => void obey(order, duties));
-      // From a terminal, or from whoever ends one process of several: another takes its place unless all are to end.
+    gather: async () => {
+      const text = await texts.ask((id) => report({ kind: "metricsRequest", id }), METRICS_MAX_MS);
+      // An empty text would say that there is nothing to count any more.
+      if (text === undefined) throw new Problem("busy");
+      return text;
+    },
+    stopped: () => {
+      const stop = () => {
+        for (const signal of STOP_SIGNALS) process.off(signal, stop);
+        resolve();
+      };
       for (const signal of STOP_SIGNALS) process.on(signal, stop);
+      return stopped;
+    },
+    begin: async (handlers) => {
+      process.on("message", (message: ToWorker) => void obey(message, handlers));
       setInterval(() => report({ kind: "alive" }), ALIVE_EVERY_MS).unref();
       report({ kind: "ready" });
     },
-    stopped: () => stopped,
     end: async () => {},
   };
 }

@@ -13,6 +13,7 @@ import { traced } from "../http/traced.ts";
 import type { Answering } from "../http/trail.ts";
 import { startJobs } from "../jobs.ts";
 import { Exit } from "../kit/exit.ts";
+import { unwatched } from "../kit/metrics.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
 import { prepareKeys } from "../modules/keys/keys.ts";
 import { createFirstSuperuser } from "../modules/users/first-superuser.ts";
@@ -26,10 +27,11 @@ export interface Generation {
   ctx: Ctx;
   app: App;
   answer: Answering;
-  /** Begins what happens in the background. */
-  work: () => void;
-  rest: () => void;
-  /** Lets the requests in flight finish, for `patienceMs` at most, and closes everything that it opened. */
+  /** Begins what happens in the background, and what is told of it. */
+  work: () => Promise<void>;
+  /** Begins nothing more in the background; resolves when nothing is under way there. */
+  rest: () => Promise<void>;
+  /** Lets what is under way finish, for `patienceMs` at most, and closes everything that it opened. */
   close: (patienceMs: number) => Promise<void>;
 }
 
@@ -45,18 +47,18 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
     const observers = [...accessLog(ctx), ...httpFigures(ctx)];
     const bounded = deadlined(ctx, app.fetch);
     const answer = parting(ctx, traced(ctx, observed(bounded.answer, observers)));
-    let stopJobs = () => {};
-    const rest = () => stopJobs();
+    let rest = async () => {};
     return {
-      ...{ ctx, app, answer },
-      work: () => {
-        stopJobs = startJobs(ctx);
+      ...{ ctx, app, answer, rest: () => rest() },
+      work: async () => {
+        rest = startJobs(ctx);
+        if (ctx.metrics === unwatched) return;
+        const { readings } = await import("../readings.ts");
+        await ctx.metrics.watch(readings(ctx, wired.database));
       },
-      rest,
       close: async (patienceMs) => {
-        rest();
-        const giveUpAt = performance.now() + patienceMs;
-        while (bounded.running() > 0 && performance.now() < giveUpAt) await sleep(LOOK_EVERY_MS);
+        const late = sleep(patienceMs, undefined, { ref: false });
+        await Promise.race([Promise.all([rest(), untilNone(bounded.running)]), late]);
         bounded.close();
         await wired.close();
       },
@@ -65,6 +67,10 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
     await wired.close();
     throw error;
   }
+}
+
+async function untilNone(running: () => number): Promise<void> {
+  while (running() > 0) await sleep(LOOK_EVERY_MS, undefined, { ref: false });
 }
 
 /**

@@ -6,6 +6,8 @@ import { type Generation, openGeneration } from "./generation.ts";
 /** The server, under its latest settings. */
 export interface Generations {
   current: () => Generation;
+  /** Begins what happens in the background. */
+  work: () => Promise<void>;
   /** Reads the settings again and goes over to them; where they cannot be used, says so and stays. */
   reload: () => void;
   /** Lets go of the background's work, while requests still come. */
@@ -16,11 +18,13 @@ export interface Generations {
 /** For the requests in flight, when settings change and at the end. */
 export const DRAIN_MAX_MS = 25_000;
 
+/** For what is under way in the background at the end, such as a mail that a server is about to take. */
+const WORK_MAX_MS = 10_000;
+
 /** Throws an Exit that says what is not there. */
 export async function openGenerations(config: Config, ground: Ground): Promise<Generations> {
   const { log, lifecycle } = ground;
   let current = await openGeneration(config, ground);
-  current.work();
   let latest: Promise<void> | undefined;
   const closing = new Set<Promise<void>>();
 
@@ -30,11 +34,9 @@ export async function openGenerations(config: Config, ground: Ground): Promise<G
     const next = await openGeneration(settings, ground);
     const before = current;
     next.app.server = before.app.server;
-    const { counted, snapshot } = before.ctx.metrics;
-    ground.past = await counted([await snapshot()]);
     log.setLevel(settings.logLevel);
     current = next;
-    next.work();
+    await next.work();
     const closed = before.close(DRAIN_MAX_MS).finally(() => closing.delete(closed));
     closing.add(closed);
     log.info({}, "The settings were read again.");
@@ -46,6 +48,7 @@ export async function openGenerations(config: Config, ground: Ground): Promise<G
     );
   return {
     current: () => current,
+    work: () => current.work(),
     reload: () => {
       const before = latest;
       latest = (async () => {
@@ -55,10 +58,10 @@ export async function openGenerations(config: Config, ground: Ground): Promise<G
     },
     rest: async () => {
       await latest;
-      current.rest();
+      void current.rest();
     },
     close: async () => {
-      await Promise.all([...closing, current.close(0)]);
+      await Promise.all([...closing, current.close(WORK_MAX_MS)]);
     },
   };
 }

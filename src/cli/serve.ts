@@ -10,10 +10,10 @@ import { Exit } from "../kit/exit.ts";
 import { tendMemory } from "../kit/memory.ts";
 import { hasSuperuser } from "../modules/users/first-superuser.ts";
 import { placeOf } from "../wire.ts";
-import type { Crew } from "./crew.ts";
 import { follow } from "./follow.ts";
 import { DRAIN_MAX_MS, type Generations, openGenerations } from "./generations.ts";
 import { lead } from "./lead.ts";
+import type { Role } from "./role.ts";
 import { print } from "./terminal.ts";
 
 /** Beyond this Bun refuses without a body of ours; http/body reads 64 KiB at most, and answers 413 with a problem. */
@@ -25,41 +25,43 @@ const IDLE_SECONDS = 30;
  * requests in flight finish, and closes everything that it opened. Upon SIGHUP it goes over to the settings as their files
  * now have them.
  */
-export const serve = (config: Config): Promise<void> => serveIn(lead(config), config);
+export const serve = (config: Config): Promise<void> => serveAs(lead(config), config);
 
 /** One of several processes under WORKERS, which another one has started. */
-export const work = (config: Config): Promise<void> => serveIn(follow(), config);
+export const work = (config: Config): Promise<void> => serveAs(follow(), config);
 
-async function serveIn(crew: Crew, config: Config): Promise<void> {
-  const ground = await openGround(config, crew);
+async function serveAs(role: Role, config: Config): Promise<void> {
+  const ground = await openGround(config, role);
   process.on("unhandledRejection", (error) =>
     ground.log.error({ err: error }, "A promise was rejected unheard."),
   );
+  let generations: Generations | undefined;
   try {
-    const generations = await openGenerations(config, ground);
-    const { ctx } = generations.current();
-    const servers = await listen(config, crew, generations);
-    const stopped = crew.stopped();
-    await crew.begin({
-      log: ground.log,
-      reload: generations.reload,
-      metrics: () => generations.current().ctx.metrics,
-    });
-    if (crew.purpose === "serve") {
-      print(await banner(ctx));
-      warnOf(ctx);
-    }
+    generations = await openGenerations(config, ground);
+    const servers = await listen(config, role, generations);
+    const stopped = role.stopped();
+    await generations.work();
+    const { log, metrics } = ground;
+    const begun = role.begin({ log, metrics, reload: generations.reload }).then(() => true);
+    // Whoever asks it to end meanwhile does not wait until all serve.
+    const isUp = await Promise.race([begun, stopped.then(() => false)]);
+    if (isUp && role.purpose === "serve") await welcome(generations.current().ctx);
     const stopTending = tendMemory();
     await stopped;
     await leave(ground, config);
     stopTending();
     await generations.rest();
     await drain(servers);
-    await generations.close();
-    await crew.end();
+    await role.end();
   } finally {
+    await generations?.close();
     await ground.close();
   }
+}
+
+async function welcome(ctx: Ctx): Promise<void> {
+  print(await banner(ctx));
+  warnOf(ctx);
 }
 
 function warnOf({ config, log, mail }: Ctx): void {
@@ -70,7 +72,7 @@ function warnOf({ config, log, mail }: Ctx): void {
 
 async function listen(
   { host, port, metricsHost, metricsPort }: Config,
-  { purpose, isSeveral }: Crew,
+  { purpose, isSeveral }: Role,
   { current }: Generations,
 ): Promise<Server<unknown>[]> {
   const door = { host, port, setting: "PORT" };

@@ -1,17 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Subprocess } from "bun";
+import { openBackoff } from "../kit/backoff.ts";
 import { ownProgram } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
 import type { Log } from "../kit/log.ts";
 import type { Snapshot } from "../kit/metrics.ts";
-import { ALIVE_EVERY_MS, type Duties, type Order, type Report, WORKER } from "./crew.ts";
 import { openReplies, type Replies } from "./replies.ts";
+import { ALIVE_EVERY_MS, type FromWorker, type Handlers, type ToWorker, WORKER } from "./role.ts";
 
 /** The processes that this one has started to serve beside it, and starts again when they end. */
 export interface Workers {
   /** Resolves when all of them serve. Throws an Exit where one ends before it does. */
-  start: (duties: Duties) => Promise<void>;
-  tell: (order: Order) => void;
+  start: (handlers: Handlers) => Promise<void>;
+  tell: (message: ToWorker) => void;
   /** The figures of each, and of those that have ended. */
   snapshots: () => Promise<Snapshot[]>;
   /** Resolves when all have ended, as they were told to; those that do not in time are killed. */
@@ -23,121 +24,140 @@ interface Worker {
   isReady: boolean;
   heardAt: number;
   /** What it is told as soon as it is ready. */
-  orders: Order[];
+  waiting: ToWorker[];
   latest: Snapshot;
 }
 
 /** All of them. */
-interface Staff {
+interface Pool {
   workers: Set<Worker>;
   isEnding: boolean;
   /** What was counted by those that have ended. */
-  departed: Snapshot;
-  counts: Replies<Snapshot>;
+  departed: Promise<Snapshot>;
+  replies: Replies<Snapshot>;
 }
 
-const RESTART_MIN_DELAY_MS = 50;
-const RESTART_MAX_DELAY_MS = 5_000;
+const restartDelays = { minMs: 50, maxMs: 5_000 };
 /** A worker that served for so long did not end because it cannot start. */
 const SOUND_MS = 10_000;
 /** A process that is silent for so long hangs. */
 const SILENCE_MAX_MS = 30_000;
 /** Longer than what is read for it allows itself. */
-const COUNT_MAX_MS = 2_000;
+const SNAPSHOT_MAX_MS = 2_000;
 /** For its requests in flight, and for closing what it has open. */
-const END_MAX_MS = 35_000;
+const END_MAX_MS = 40_000;
 
 export function openWorkers(count: number): Workers {
-  const staff: Staff = {
-    ...{ workers: new Set(), isEnding: false, departed: [] },
-    counts: openReplies(),
+  const pool: Pool = {
+    workers: new Set(),
+    isEnding: false,
+    departed: (async () => [])(),
+    replies: openReplies(),
   };
   const snapshotOf = async (worker: Worker) => {
-    const ask = (id: number) => tell(worker, { kind: "count", id });
-    worker.latest = (await staff.counts.ask(ask, COUNT_MAX_MS)) ?? worker.latest;
+    const ask = (id: number) => tell(worker, { kind: "snapshotRequest", id });
+    worker.latest = (await pool.replies.ask(ask, SNAPSHOT_MAX_MS)) ?? worker.latest;
     return worker.latest;
   };
   return {
-    start: async (duties) => {
+    start: async (handlers) => {
       if (count === 0) return;
       const serving = Array.from({ length: count }, () => Promise.withResolvers<void>());
-      for (const one of serving) void keepOne(staff, duties, one);
-      setInterval(() => killSilent(staff, duties.log), ALIVE_EVERY_MS).unref();
+      for (const one of serving) void keepOne(pool, handlers, one);
+      killSilent(pool, handlers.log);
       await Promise.all(serving.map(({ promise }) => promise));
     },
-    tell: (order) => {
-      staff.isEnding ||= order.kind === "stop";
-      for (const worker of staff.workers) tell(worker, order);
+    tell: (message) => {
+      pool.isEnding ||= message.kind === "stop";
+      for (const worker of pool.workers) tell(worker, message);
     },
     snapshots: async () => {
-      const present = [...staff.workers].filter(({ isReady }) => isReady);
-      return [staff.departed, ...(await Promise.all(present.map(snapshotOf)))];
+      const present = [...pool.workers].filter(({ isReady }) => isReady);
+      return [await pool.departed, ...(await Promise.all(present.map(snapshotOf)))];
     },
     end: async (delayMs) => {
       const late = sleep(delayMs + END_MAX_MS, undefined, { ref: false });
-      const exits = [...staff.workers].map(({ child }) => child.exited);
+      const exits = [...pool.workers].map(({ child }) => child.exited);
       await Promise.race([Promise.all(exits), late]);
-      for (const { child } of staff.workers) child.kill("SIGKILL");
+      for (const { child } of pool.workers) child.kill("SIGKILL");
     },
   };
 }
 
-/** Starts a worker, and another one whenever it ends. */
+/** Starts a worker, and another one whenever it ends, or cannot be started. */
 async function keepOne(
-  staff: Staff,
-  duties: Duties,
+  pool: Pool,
+  handlers: Handlers,
   serving: PromiseWithResolvers<void>,
 ): Promise<void> {
-  let delayMs = RESTART_MIN_DELAY_MS;
-  while (!staff.isEnding) {
+  const { log, metrics } = handlers;
+  const backoff = openBackoff(restartDelays);
+  while (!pool.isEnding) {
     const startedAt = performance.now();
-    const worker = startWorker(staff, duties, serving.resolve);
-    const code = await worker.child.exited;
-    staff.workers.delete(worker);
-    staff.departed = await duties.metrics().counted([staff.departed, worker.latest]);
+    try {
+      const worker = startWorker(pool, handlers, serving.resolve);
+      const code = await worker.child.exited;
+      pool.workers.delete(worker);
+      const before = pool.departed;
+      pool.departed = (async () => metrics.counted([await before, worker.latest]))();
+      if (pool.isEnding) return;
+      const { pid, signalCode: signal } = worker.child;
+      log.warn({ pid, code, signal }, "A worker ended; starting another one.");
+    } catch (error) {
+      log.error({ err: error }, "A worker cannot be started; trying again.");
+    }
     // Only the first start is waited for: it failed.
     serving.reject(new Exit("failed", "A further process (WORKERS) could not start to serve."));
-    if (staff.isEnding) return;
-    const { pid, signalCode: signal } = worker.child;
-    duties.log.warn({ pid, code, signal }, "A worker ended; starting another one.");
-    if (performance.now() - startedAt > SOUND_MS) delayMs = RESTART_MIN_DELAY_MS;
-    await sleep(delayMs);
-    delayMs = Math.min(2 * delayMs, RESTART_MAX_DELAY_MS);
+    if (performance.now() - startedAt > SOUND_MS) backoff.reset();
+    await backoff.wait();
   }
 }
 
-function startWorker(staff: Staff, duties: Duties, onReady: () => void): Worker {
-  const hear = async (report: Report) => {
+function startWorker(pool: Pool, { metrics }: Handlers, onReady: () => void): Worker {
+  const hear = async (message: FromWorker) => {
     worker.heardAt = performance.now();
-    if (report.kind === "counted") staff.counts.heard(report.id, report.snapshot);
-    if (report.kind === "ask")
-      tell(worker, { kind: "figures", id: report.id, text: await duties.metrics().text() });
-    if (report.kind !== "ready") return;
+    if (message.kind === "snapshotResponse") pool.replies.heard(message.id, message.snapshot);
+    if (message.kind === "metricsRequest")
+      tell(worker, { kind: "metricsResponse", id: message.id, text: await metrics.text() });
+    if (message.kind !== "ready") return;
     worker.isReady = true;
-    for (const order of worker.orders.splice(0)) tell(worker, order);
+    for (const one of worker.waiting.splice(0)) tell(worker, one);
     onReady();
   };
   const child = Bun.spawn([...ownProgram, WORKER], {
     stdio: ["ignore", "inherit", "inherit"],
-    ipc: (report: Report) => void hear(report),
+    ipc: (message: FromWorker) => void hear(message),
   });
-  const worker: Worker = {
-    ...{ child, isReady: false, heardAt: performance.now(), orders: [], latest: [] },
-  };
-  staff.workers.add(worker);
+  const heardAt = performance.now();
+  const worker: Worker = { child, isReady: false, heardAt, waiting: [], latest: [] };
+  pool.workers.add(worker);
   return worker;
 }
 
-function tell(worker: Worker, order: Order): void {
-  if (!worker.isReady) worker.orders.push(order);
-  else if (worker.child.exitCode === null && worker.child.signalCode === null)
-    worker.child.send(order);
+function tell(worker: Worker, message: ToWorker): void {
+  if (!worker.isReady) worker.waiting.push(message);
+  else
+    try {
+      worker.child.send(message);
+    } catch {
+      // It is about to end: its channel is closed before that is known.
+    }
 }
 
-function killSilent({ workers }: Staff, log: Log): void {
-  for (const { child, isReady, heardAt } of workers)
-    if (isReady && performance.now() - heardAt > SILENCE_MAX_MS) {
-      log.error({ pid: child.pid }, "A worker says nothing any more; it is killed.");
-      child.kill("SIGKILL");
+/** Looks all the time, until the process ends. */
+function killSilent({ workers }: Pool, log: Log): void {
+  let lookedAt = performance.now();
+  const look = () => {
+    const now = performance.now();
+    // This process was stopped, or the whole machine: what was said meanwhile is not heard yet.
+    const wasAway = now - lookedAt > 2 * ALIVE_EVERY_MS;
+    lookedAt = now;
+    for (const worker of workers) {
+      if (wasAway) worker.heardAt = now;
+      if (!worker.isReady || now - worker.heardAt < SILENCE_MAX_MS) continue;
+      log.error({ pid: worker.child.pid }, "A worker says nothing any more; it is killed.");
+      worker.child.kill("SIGKILL");
     }
+  };
+  setInterval(look, ALIVE_EVERY_MS).unref();
 }

@@ -26,7 +26,7 @@ export interface Reading {
   /** A reading that fails, or takes longer than a second, is left out. */
   read: () => Figures | Promise<Figures>;
 }
-type Figures = number | Record<string, number>;
+export type Figures = number | Record<string, number>;
 
 /** Counts what happens, for whoever watches (Prometheus). */
 export interface Metrics {
@@ -35,8 +35,10 @@ export interface Metrics {
   /** A run of a job from `jobs.ts`. */
   job: (name: string, run: { isFailed: boolean; seconds: number }) => void;
   mail: (outcome: MailOutcome) => void;
+  /** What is read when somebody asks, from now on; what grows goes on from where it was. */
+  watch: (readings: Reading[]) => Promise<void>;
   snapshot: () => Promise<Snapshot>;
-  /** What was counted in all of them: it stays counted when those who did are gone. */
+  /** What was counted in all of them: it stays counted when the processes that did are gone. */
   counted: (snapshots: Snapshot[]) => Promise<Snapshot>;
   /** In Prometheus' text format, version 0.0.4; with what other processes say, if there are any. */
   text: (others?: Snapshot[]) => Promise<string>;
@@ -51,6 +53,7 @@ export const unwatched: Metrics = {
   answered: () => {},
   job: () => {},
   mail: () => {},
+  watch: async () => {},
   snapshot: async () => [],
   counted: async () => [],
   text: async () => "",

@@ -25,9 +25,9 @@ export interface Setting<T> {
 }
 export const setting = <T>(it: Setting<T>) => it;
 
-/** The variable that names a file with this setting, where there may be one. */
-export const fileVariableOf = ({ name, isSecret, mayBeInFile }: Setting<unknown>) =>
-  isSecret || mayBeInFile ? `${name}_FILE` : undefined;
+/** The variable with this setting and, where there may be one, that which names a file with it. */
+export const variablesOf = ({ name, isSecret, mayBeInFile }: Setting<unknown>): string[] =>
+  isSecret || mayBeInFile ? [name, `${name}_FILE`] : [name];
 
 export function text(value: string): string {
   return value;

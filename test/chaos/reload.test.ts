@@ -4,7 +4,8 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
-import { client, emptyFolder, freePort, type Serving, serve } from "../support/program.ts";
+import { client, command, emptyFolder, freePort, type Serving, serve } from "../support/program.ts";
+import { mailServer, SECRET_WORD, USER } from "../support/smtp.ts";
 
 setDefaultTimeout(120_000);
 const PASSWORD = "correct horse battery staple";
@@ -52,6 +53,7 @@ for (const workers of [1, 2])
     const [first, second] = [newSecret(), newSecret()];
     writeFileSync(secret, first);
     writeFileSync(secrets, second);
+    const METRICS_PORT = String(await freePort());
     const server = await serve({
       cwd,
       env: {
@@ -59,6 +61,7 @@ for (const workers of [1, 2])
         SECRET_KEYS_FILE: secrets,
         WORKERS: String(workers),
         LOG_ACCESS: "off",
+        METRICS_PORT,
         RATE_LIMIT: "off",
         PASSWORD_HASH: "m=7168,t=5",
       },
@@ -76,6 +79,11 @@ for (const workers of [1, 2])
     for (let round = 0; round < 5; round++) await reload(server, READ, workers);
     const statuses = await ended();
     expect(Object.keys(statuses)).toEqual(["200", "201"]);
+    // Each is counted, and once: Ada's registration too.
+    const figures = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+    const [, counted] =
+      /_count\{[^}]*"\/api\/v1\/auth\/register"[^}]*"201"\} (\d+)/.exec(figures) ?? [];
+    expect(Number(counted)).toBe((statuses[201] ?? 0) + 1);
     // When the old one is dropped, its tokens end, and those of the new one do not.
     writeFileSync(secrets, newSecret());
     await reload(server, READ, workers);
@@ -116,6 +124,34 @@ test("a level of the log and a token for the figures change; what cannot be used
   expect((await figures(second)).status).toBe(200);
   expect(await server.end("SIGTERM")).toBe(0);
 });
+
+for (const way of ["SIGHUP", "SIGTERM"] as const)
+  test(`a mail that a server is about to take is not sent once more after ${way}`, async () => {
+    const office = await mailServer();
+    // Longer than connections are closed in.
+    office.ponder(7_000);
+    const cwd = emptyFolder();
+    const env = {
+      MAIL_URL: `smtp://${USER}:${encodeURIComponent(SECRET_WORD)}@localhost:${office.port}?tls=required`,
+      MAIL_CA_FILE: office.caFile,
+      PORT: String(await freePort()),
+    };
+    const server = await serve({ cwd, env });
+    const states = async () => {
+      const { out } = await command(["mail", "list", "--json"], { cwd, env });
+      return (JSON.parse(out) as { state: string }[]).map(({ state }) => state);
+    };
+    await client(server.url).register("ada@example.com", PASSWORD);
+    while (office.received.length === 0) await sleep(50);
+    if (way === "SIGTERM") expect(await server.end("SIGTERM")).toBe(0);
+    else await reload(server);
+    const giveUpAt = performance.now() + 10_000;
+    while (performance.now() < giveUpAt && (await states())[0] !== "sent") await sleep(200);
+    expect(await states()).toEqual(["sent"]);
+    if (way === "SIGHUP") expect(await server.end("SIGTERM")).toBe(0);
+    expect(office.received).toHaveLength(1);
+    await office.close();
+  });
 
 const home = process.env["E2E_DATABASE_URL"];
 test.if(home !== undefined)("another DATABASE_URL leads to another database", async () => {

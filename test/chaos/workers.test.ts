@@ -94,10 +94,10 @@ test("three processes share the work, the data and the figures", async () => {
   expect([...workers, ...present].filter(isAlive)).toEqual([]);
 });
 
+/** One that has ended, and that nobody has asked after, is still listed. */
 const isAlive = (pid: number) => {
   try {
-    process.kill(pid, 0);
-    return true;
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
   } catch {
     return false;
   }
@@ -144,6 +144,42 @@ test(`kill -9 of the one that leads ends all, and loses nothing: ${rounds} round
     expect(await again.end("SIGTERM")).toBe(0);
   }
   expect(postgresIn(cwd)).toEqual([]);
+});
+
+test("a second signal ends all of them at once", async () => {
+  const env = { WORKERS: "3", SHUTDOWN_DELAY_SECONDS: "300" };
+  const server = await serve({ cwd: emptyFolder(), env });
+  await until(() => server.said.out.includes("Try"));
+  const workers = workersOf(server);
+  const ending = server.end("SIGTERM");
+  await until(() => server.said.err.split("Asked to end").length === 4);
+  process.kill(server.pid, "SIGTERM");
+  expect(await ending).toBe(null);
+  await until(() => workers.filter(isAlive).length === 0, 1_000);
+});
+
+test("SIGHUP to all of them at once ends none", async () => {
+  const server = await serve({ cwd: emptyFolder(), env: { WORKERS: "3" } });
+  await until(() => server.said.out.includes("Try"));
+  const workers = workersOf(server);
+  for (const pid of [server.pid, ...workers]) process.kill(pid, "SIGHUP");
+  await until(() => server.said.err.split("The settings were read again.").length === 4);
+  expect(workersOf(server).toSorted()).toEqual(workers.toSorted());
+  expect(await server.end("SIGTERM")).toBe(0);
+});
+
+test(`an end that comes just behind a worker's is none of its business: ${rounds} rounds`, async () => {
+  for (let round = 0; round < rounds; round++) {
+    const server = await serve({ cwd: emptyFolder(), env: { WORKERS: "4" } });
+    await until(() => server.said.out.includes("Try"));
+    const [first = 0, second = 0] = workersOf(server);
+    process.kill(first, "SIGKILL");
+    process.kill(second, "SIGKILL");
+    await sleep(round % 12);
+    expect([await server.end("SIGTERM"), server.said.err]).toEqual([
+      ...[0, expect.not.stringContaining("Something broke")],
+    ]);
+  }
 });
 
 test("a port that somebody else has is not shared with him", async () => {

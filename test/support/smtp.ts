@@ -16,6 +16,8 @@ export interface MailServer {
   caFile: string;
   /** What it answers from now on to whom a mail is for; undefined: it takes all. */
   refuse: (code: number | undefined) => void;
+  /** How long it thinks about a mail that it has taken in, before it says so. */
+  ponder: (ms: number) => void;
   /** The same to whom a mail is from. */
   refuseSender: (code: number | undefined) => void;
   /** Goes away, and comes back at the same port. */
@@ -42,6 +44,7 @@ export async function mailServer(port = 0): Promise<MailServer> {
   );
   const received: Received[] = [];
   let refusal: number | undefined;
+  let ponderMs = 0;
   let senderRefusal: number | undefined;
   const answer = (code: number | undefined, done: (error?: Error) => void) =>
     code === undefined
@@ -59,7 +62,7 @@ export async function mailServer(port = 0): Promise<MailServer> {
       onData: async (stream, { envelope }, done) => {
         const source = (await new Response(stream as never).text()).toString();
         received.push({ to: envelope.rcptTo.map(({ address }) => address), source });
-        done();
+        setTimeout(done, ponderMs);
       },
     });
   let server = open();
@@ -77,6 +80,9 @@ export async function mailServer(port = 0): Promise<MailServer> {
       return listen(bound);
     },
     ...{ received, caFile },
+    ponder: (ms) => {
+      ponderMs = ms;
+    },
     refuse: (code) => {
       refusal = code;
     },

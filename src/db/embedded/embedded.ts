@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openBackoff } from "../../kit/backoff.ts";
 import { Exit } from "../../kit/exit.ts";
 import { type Account, chooseAccount, giveTo } from "./account.ts";
 import { syncFileSystem } from "./libc.ts";
@@ -36,8 +37,7 @@ export interface EmbeddedOptions {
 }
 
 const WAIT_FOR_HOLDER_MS = 30_000;
-const RESTART_MIN_DELAY_MS = 50;
-const RESTART_MAX_DELAY_MS = 5_000;
+const restartDelays = { minMs: 50, maxMs: 5_000 };
 const UNPACKED_MB = 100;
 /** What fits into a sockaddr_un. */
 const SOCKET_PATH_MAX_BYTES = 107;
@@ -206,12 +206,9 @@ async function supervise(installation: Installation, warn: EmbeddedOptions["warn
   let current = await startPostmaster(installation);
   let restarting: Promise<void> | undefined;
   const restart = async () => {
-    for (
-      let delayMs = RESTART_MIN_DELAY_MS;
-      !closing;
-      delayMs = Math.min(delayMs * 2, RESTART_MAX_DELAY_MS)
-    ) {
-      await sleep(delayMs);
+    const backoff = openBackoff(restartDelays);
+    while (!closing) {
+      await backoff.wait();
       try {
         current = await startPostmaster(installation);
         return watch();

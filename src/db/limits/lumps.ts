@@ -86,6 +86,7 @@ function countHere(lump: Lump, policy: Policy): void {
   if (lump.isLast) return;
   lump.left = sizeOf(policy);
   lump.owed += lump.left;
+  lump.beyond = Math.max(0, policy.quota - lump.owed);
 }
 
 /** A free lump comes anew each period: where little comes back in one, it is the smaller. */
