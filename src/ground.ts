@@ -1,5 +1,5 @@
 import type { Config } from "./config.ts";
-import type { Place } from "./db/db.ts";
+import type { Embedded } from "./db/embedded/embedded.ts";
 import { type OpenLog, openLog } from "./kit/log.ts";
 import { type Metrics, unwatched } from "./kit/metrics.ts";
 
@@ -11,7 +11,7 @@ export interface Ground {
   purpose: Purpose;
   log: OpenLog;
   /** The database of DATA_DIR; undefined where DATABASE_URL names another. */
-  embedded: Place | undefined;
+  embedded: Embedded | undefined;
   /** Whether this process was asked to end: it still answers, and says so. */
   lifecycle: { isStopping: boolean };
   /** Goes on counting, whatever is read again. */

@@ -1,7 +1,7 @@
-import { statfs } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Ctx, Readiness } from "./ctx.ts";
 import type { Database } from "./db/db.ts";
+import type { Embedded } from "./db/embedded/embedded.ts";
 import { migrationStatus } from "./db/migrate.ts";
 import type { Log } from "./kit/log.ts";
 
@@ -11,11 +11,11 @@ const DISK_MIN_BYTES = 64 << 20;
 interface Dependencies {
   database: Database;
   log: Log;
-  dataDir: string | undefined;
+  embedded: Pick<Embedded, "freeBytes"> | undefined;
 }
 
 /** Each check is bounded: a database that hangs is one that has failed. What fails is logged when it begins to. */
-export function openReadiness({ database, log, dataDir }: Dependencies): Ctx["readiness"] {
+export function openReadiness({ database, log, embedded }: Dependencies): Ctx["readiness"] {
   const failing = new Set<string>();
   const within = async (part: keyof Readiness, check: Promise<boolean>) => {
     const late = sleep(READINESS_MAX_MS, false, { ref: false });
@@ -41,14 +41,11 @@ export function openReadiness({ database, log, dataDir }: Dependencies): Ctx["re
         "migrations",
         status.then(({ pending }) => pending.length === 0),
       ),
-      within("disk", hasRoom(dataDir)),
+      within("disk", hasRoom(embedded)),
     ]);
     return { database: connected, migrations, disk };
   };
 }
 
-async function hasRoom(dataDir: string | undefined): Promise<boolean> {
-  if (dataDir === undefined) return true;
-  const { bavail, bsize } = await statfs(dataDir);
-  return bavail * bsize > DISK_MIN_BYTES;
-}
+const hasRoom = async (embedded: Dependencies["embedded"]): Promise<boolean> =>
+  embedded === undefined || (await embedded.freeBytes()) > DISK_MIN_BYTES;

@@ -1,10 +1,14 @@
 import type { Ctx } from "./ctx.ts";
 import type { Database } from "./db/db.ts";
+import type { Embedded } from "./db/embedded/embedded.ts";
 import type { Reading } from "./kit/metrics.ts";
 import { countWaitingMails } from "./modules/mail/mail.ts";
 
 /** What whoever watches can read of this process and its database, beside what is counted as it happens (kit/metrics). */
-export const readings = (ctx: Ctx, database: Database): Reading[] => [
+export const readings = (
+  ctx: Ctx,
+  { database, embedded }: { database: Database; embedded: Embedded | undefined },
+): Reading[] => [
   {
     name: "bunker_hashing",
     help: "Passwords that are being hashed, and that wait for it.",
@@ -73,12 +77,27 @@ export const readings = (ctx: Ctx, database: Database): Reading[] => [
     label: "limit",
     read: () => ctx.limits.met(),
   },
+  ...(embedded === undefined ? [] : embeddedReadings(embedded)),
   ...(ctx.config.redisUrl === undefined ? [] : [redisReading(ctx)]),
   {
     name: "bunker_mails_waiting",
     help: "Mails in the database that are still to be sent.",
     together: "max",
     read: () => countWaitingMails(ctx),
+  },
+];
+
+const embeddedReadings = ({ restarts, freeBytes }: Embedded): Reading[] => [
+  {
+    name: "bunker_embedded_database_restarts_total",
+    help: "How often the embedded PostgreSQL ended by itself, and was started again.",
+    read: restarts,
+  },
+  {
+    name: "bunker_data_dir_free_bytes",
+    help: "What is left of the disk of DATA_DIR.",
+    together: "min",
+    read: freeBytes,
   },
 ];
 

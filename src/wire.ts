@@ -93,7 +93,7 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
       shared,
       tokens: tokensOf(config, keyRing),
       tracing,
-      readiness: openReadiness({ database, log, dataDir: embedded && config.dataDir }),
+      readiness: openReadiness({ database, log, embedded }),
     };
     return { ctx, database, answers: () => ask(database, config), close };
   } catch (error) {

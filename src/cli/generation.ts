@@ -54,7 +54,9 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
         rest = startJobs(ctx);
         if (ctx.metrics === unwatched) return;
         const { readings } = await import("../readings.ts");
-        await ctx.metrics.watch(readings(ctx, wired.database));
+        await ctx.metrics.watch(
+          readings(ctx, { database: wired.database, embedded: ground.embedded }),
+        );
       },
       close: async (patienceMs) => {
         const late = sleep(patienceMs, undefined, { ref: false });

@@ -75,7 +75,8 @@ describe("no acknowledged registration is lost", () => {
 
   test(`by kill -9 of PostgreSQL, ${rounds} rounds, and the server comes back by itself`, async () => {
     const cwd = emptyFolder();
-    const server = await serve({ cwd, env: unlimited });
+    const METRICS_PORT = String(await freePort());
+    const server = await serve({ cwd, env: { ...unlimited, METRICS_PORT } });
     const acknowledged: string[] = [];
     for (let round = 0; round < rounds; round += 1) {
       const emails = [0, 1, 2, 3, 4].map((at) => `r${round}-${at}@example.com`);
@@ -87,6 +88,8 @@ describe("no acknowledged registration is lost", () => {
     }
     const kept = await listed(cwd);
     expect(acknowledged.length).toBeGreaterThanOrEqual(3 * rounds);
+    const figures = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+    expect(figures).toContain(`bunker_embedded_database_restarts_total ${rounds}\n`);
     expect(acknowledged.filter((email) => !kept.includes(email))).toEqual([]);
     expect(await server.end("SIGTERM")).toBe(0);
     expect(postgresIn(cwd)).toEqual([]);

@@ -55,6 +55,8 @@ test("what happens is counted: answers by route, sign-ins by what came of them, 
   });
   for (const name of [
     "bunker_database_size_bytes",
+    "bunker_data_dir_free_bytes",
+    "bunker_embedded_database_restarts_total",
     "bunker_database_waiting_statements",
     "bunker_mails_waiting",
     "bunker_principals",

@@ -13,6 +13,7 @@ import {
   rmSync,
   statSync,
 } from "node:fs";
+import { statfs } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openBackoff } from "../../kit/backoff.ts";
@@ -25,6 +26,10 @@ import { type Installation, startPostmaster, statusOf, stopPostmaster } from "./
 /** A database of this process's own, or a place beside the server that holds the data directory. */
 export interface Embedded {
   socketPath: string;
+  /** How often it ended by itself, and was started again. */
+  restarts: () => number;
+  /** What is left of the disk for whoever is not root. */
+  freeBytes: () => Promise<number>;
   close: () => Promise<void>;
 }
 
@@ -50,6 +55,10 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
   refuseOtherPlatforms();
   const dataDir = makeDataDir(options.dataDir);
   const cluster = join(dataDir, "cluster");
+  const freeBytes = async () => {
+    const { bavail, bsize } = await statfs(dataDir);
+    return bavail * bsize;
+  };
   const self = { pid: process.pid, since: new Date().toISOString(), ...options.holder };
   const giveUpAt = performance.now() + WAIT_FOR_HOLDER_MS;
   while (!tryHold(dataDir, self)) {
@@ -57,13 +66,13 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
     const isServed = holder?.command === "serve";
     if (isServed && self.command === "serve") throw new Exit("taken", takenBy(holder, dataDir));
     if (isServed && statusOf(cluster) === "ready")
-      return { socketPath: socketOf(cluster), close: async () => {} };
+      return { socketPath: socketOf(cluster), freeBytes, restarts: () => 0, close: async () => {} };
     if (performance.now() > giveUpAt) throw new Exit("taken", takenBy(holder, dataDir));
     await sleep(20);
   }
   const installation = await prepare(dataDir, options);
-  const close = await supervise(installation, options.warn);
-  return { socketPath: socketOf(cluster), close };
+  const supervised = await supervise(installation, options.warn);
+  return { socketPath: socketOf(cluster), freeBytes, ...supervised };
 }
 
 function refuseOtherPlatforms() {
@@ -203,6 +212,7 @@ function settleOwner(cluster: string, account: Account) {
 /** Keeps PostgreSQL running until `close` is called, whoever kills it. */
 async function supervise(installation: Installation, warn: EmbeddedOptions["warn"]) {
   let closing = false;
+  let restarts = 0;
   let current = await startPostmaster(installation);
   let restarting: Promise<void> | undefined;
   const restart = async () => {
@@ -211,6 +221,7 @@ async function supervise(installation: Installation, warn: EmbeddedOptions["warn
       await backoff.wait();
       try {
         current = await startPostmaster(installation);
+        restarts += 1;
         return watch();
       } catch (error) {
         warn(`The embedded database does not come back: ${(error as Error).message}`);
@@ -225,9 +236,10 @@ async function supervise(installation: Installation, warn: EmbeddedOptions["warn
     });
   };
   watch();
-  return async () => {
+  const close = async () => {
     closing = true;
     await restarting;
     await stopPostmaster(current);
   };
+  return { close, restarts: () => restarts };
 }
