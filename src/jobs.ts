@@ -37,38 +37,40 @@ export const jobs: Record<string, Job> = {
  * so nobody waits behind it.
  */
 export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => Promise<void> {
+  const stops = Object.entries(table).map(([name, job]) => startJob(ctx, name, job));
+  return async () => {
+    await Promise.all(stops.map((stop) => stop()));
+  };
+}
+
+function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
+  const span = { name: `job ${name}` };
   let isStopped = false;
-  const running = new Set<Promise<void>>();
-  const timers = Object.entries(table).map(([name, job]) => {
-    const span = { name: `job ${name}` };
-    let isRunning = false;
-    let isFailing = false;
-    const run = async () => {
-      if (isRunning) return;
-      isRunning = true;
-      const startedAt = performance.now();
-      try {
-        while (!isStopped && (await ctx.tracing.begin(span, null, () => job.run(ctx))) > 0);
-        isFailing = false;
-      } catch (error) {
-        if (!isFailing && !isStopped)
-          ctx.log.error({ err: error, job: name }, "A job failed; it comes again.");
-        isFailing = true;
-      }
-      const seconds = (performance.now() - startedAt) / 1000;
-      ctx.metrics.job(name, { isFailed: isFailing, seconds });
-      isRunning = false;
-    };
-    const start = () => {
-      const one = run().finally(() => running.delete(one));
-      running.add(one);
-    };
-    if (job.isUrgent) start();
-    return setInterval(start, job.everyMs);
-  });
+  let isFailing = false;
+  let running: Promise<void> | undefined;
+  const once = async () => {
+    const startedAt = performance.now();
+    try {
+      while (!isStopped && (await ctx.tracing.begin(span, null, () => job.run(ctx))) > 0);
+      isFailing = false;
+    } catch (error) {
+      if (!isFailing && !isStopped)
+        ctx.log.error({ err: error, job: name }, "A job failed; it comes again.");
+      isFailing = true;
+    }
+    const seconds = (performance.now() - startedAt) / 1000;
+    ctx.metrics.job(name, { isFailed: isFailing, seconds });
+  };
+  const start = () => {
+    running ??= once().finally(() => {
+      running = undefined;
+    });
+  };
+  if (job.isUrgent) start();
+  const timer = setInterval(start, job.everyMs);
   return async () => {
     isStopped = true;
-    for (const timer of timers) clearInterval(timer);
-    await Promise.all(running);
+    clearInterval(timer);
+    await running;
   };
 }

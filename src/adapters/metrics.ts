@@ -54,11 +54,11 @@ function openWatch(registry: Registry): Metrics["watch"] {
     for (const reading of readings) {
       const { name, read } = reading;
       const before = current.get(name);
+      if (before && before !== read && name.endsWith("_total"))
+        grown.set(name, sum(grown.get(name), await before()));
       current.set(name, read);
-      if (before === undefined) {
-        const figures = async () => sum(grown.get(name), (await current.get(name)?.()) ?? 0);
-        register(registry, { ...reading, read: figures });
-      } else if (name.endsWith("_total")) grown.set(name, sum(grown.get(name), await before()));
+      const figures = async () => sum(grown.get(name), await (current.get(name) ?? read)());
+      if (!before) register(registry, { ...reading, read: figures });
     }
   };
 }

@@ -57,31 +57,32 @@ function licensesOf(key: string): NonNullable<Component["licenses"]> {
   return [{ license: license === "unknown" ? { name: license } : { id: license } }];
 }
 
-/** What is in the binary and comes from no package of the lockfile. */
-const others = (postgres: string | undefined): Component[] => [
-  {
-    ...{ type: "framework", "bom-ref": "bun", name: "bun", version: Bun.version },
-    purl: `pkg:github/oven-sh/bun@bun-v${Bun.version}`,
-    licenses: [{ license: { id: "MIT" } }],
-  },
-  {
-    ...{ type: "library", "bom-ref": "common-passwords", name: "@zxcvbn-ts/language-common" },
-    ...{ version: "4.1.3", purl: "pkg:npm/%40zxcvbn-ts/language-common@4.1.3" },
-    licenses: [{ license: { id: "MIT" } }],
-  },
-  ...(postgres === undefined
-    ? []
-    : [
-        {
-          ...({ type: "application", "bom-ref": "postgresql", name: "postgresql" } as const),
-          ...{
-            version: postgres,
-            cpe: `cpe:2.3:a:postgresql:postgresql:${postgres}:*:*:*:*:*:*:*`,
-          },
-          licenses: [{ license: { id: "PostgreSQL" } }],
-        },
-      ]),
-];
+const bun: Component = {
+  type: "framework",
+  "bom-ref": "bun",
+  name: "bun",
+  version: Bun.version,
+  purl: `pkg:github/oven-sh/bun@bun-v${Bun.version}`,
+  licenses: [{ license: { id: "MIT" } }],
+};
+
+const commonPasswords: Component = {
+  type: "library",
+  "bom-ref": "common-passwords",
+  name: "@zxcvbn-ts/language-common",
+  version: "4.1.3",
+  purl: "pkg:npm/%40zxcvbn-ts/language-common@4.1.3",
+  licenses: [{ license: { id: "MIT" } }],
+};
+
+const postgresql = (version: string): Component => ({
+  type: "application",
+  "bom-ref": "postgresql",
+  name: "postgresql",
+  version,
+  cpe: `cpe:2.3:a:postgresql:postgresql:${version}:*:*:*:*:*:*:*`,
+  licenses: [{ license: { id: "PostgreSQL" } }],
+});
 
 /** Other people's libraries in the package of PostgreSQL (OpenSSL, ICU, libxml2 …): by the version in their names, and their hash. */
 function librariesIn(database: string): Component[] {
@@ -117,6 +118,11 @@ export function billOfMaterials(sources: string[], database: string | undefined)
         licenses: [{ license: { id: license } }],
       },
     },
-    components: [...others(postgres), ...packages, ...(database ? librariesIn(database) : [])],
+    components: [
+      ...[bun, commonPasswords],
+      ...(postgres ? [postgresql(postgres)] : []),
+      ...packages,
+      ...(database ? librariesIn(database) : []),
+    ],
   };
 }

@@ -9,8 +9,8 @@ import {
   type ToWorker,
 } from "./role.ts";
 
-/** Longer than the one that leads waits for the slowest of all. */
-const METRICS_MAX_MS = 3_000;
+/** Longer than the one that leads waits for the slowest of all and for itself, and shorter than a request may take. */
+const METRICS_MAX_MS = 4_000;
 
 const report = (message: FromWorker) => process.send?.(message);
 

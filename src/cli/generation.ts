@@ -27,8 +27,10 @@ export interface Generation {
   ctx: Ctx;
   app: App;
   answer: Answering;
-  /** Begins what happens in the background, and what is told of it. */
-  work: () => Promise<void>;
+  /** Begins what happens in the background. */
+  work: () => void;
+  /** Lets its figures be read from now on, where somebody watches. */
+  watch: () => Promise<void>;
   /** Begins nothing more in the background; resolves when nothing is under way there. */
   rest: () => Promise<void>;
   /** Lets what is under way finish, for `patienceMs` at most, and closes everything that it opened. */
@@ -50,8 +52,10 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
     let rest = async () => {};
     return {
       ...{ ctx, app, answer, rest: () => rest() },
-      work: async () => {
+      work: () => {
         rest = startJobs(ctx);
+      },
+      watch: async () => {
         if (ctx.metrics === unwatched) return;
         const { readings } = await import("../readings.ts");
         await ctx.metrics.watch(

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Config, readConfig } from "../config.ts";
 import type { Ground } from "../ground.ts";
 import { Exit } from "../kit/exit.ts";
@@ -6,8 +7,8 @@ import { type Generation, openGeneration } from "./generation.ts";
 /** The server, under its latest settings. */
 export interface Generations {
   current: () => Generation;
-  /** Begins what happens in the background. */
-  work: () => Promise<void>;
+  /** Begins what happens in the background, and what is told of it. */
+  begin: () => Promise<void>;
   /** Reads the settings again and goes over to them; where they cannot be used, says so and stays. */
   reload: () => void;
   /** Lets go of the background's work, while requests still come. */
@@ -29,6 +30,8 @@ export async function openGenerations(config: Config, ground: Ground): Promise<G
   const closing = new Set<Promise<void>>();
 
   const goOver = async () => {
+    // No more than two at a time: each has a pool.
+    await Promise.all(closing);
     if (lifecycle.isStopping) return;
     const settings = readConfig(process.env).config;
     const next = await openGeneration(settings, ground);
@@ -36,8 +39,12 @@ export async function openGenerations(config: Config, ground: Ground): Promise<G
     next.app.server = before.app.server;
     log.setLevel(settings.logLevel);
     current = next;
-    await next.work();
-    const closed = before.close(DRAIN_MAX_MS).finally(() => closing.delete(closed));
+    next.work();
+    // What it counted to its end goes on being counted from there.
+    const closed = before
+      .close(DRAIN_MAX_MS)
+      .finally(next.watch)
+      .finally(() => closing.delete(closed));
     closing.add(closed);
     log.info({}, "The settings were read again.");
   };
@@ -48,7 +55,10 @@ export async function openGenerations(config: Config, ground: Ground): Promise<G
     );
   return {
     current: () => current,
-    work: () => current.work(),
+    begin: async () => {
+      current.work();
+      await current.watch();
+    },
     reload: () => {
       const before = latest;
       latest = (async () => {
@@ -57,7 +67,7 @@ export async function openGenerations(config: Config, ground: Ground): Promise<G
       })();
     },
     rest: async () => {
-      await latest;
+      await Promise.race([latest, sleep(WORK_MAX_MS, undefined, { ref: false })]);
       void current.rest();
     },
     close: async () => {

@@ -40,7 +40,7 @@ async function serveAs(role: Role, config: Config): Promise<void> {
     generations = await openGenerations(config, ground);
     const servers = await listen(config, role, generations);
     const stopped = role.stopped();
-    await generations.work();
+    await generations.begin();
     const { log, metrics } = ground;
     const begun = role.begin({ log, metrics, reload: generations.reload }).then(() => true);
     // Whoever asks it to end meanwhile does not wait until all serve.
@@ -159,7 +159,8 @@ async function banner(ctx: Ctx): Promise<string> {
     `  Database   ${placeOf(ctx.config)}`,
     `  Mail       ${mailOf(ctx)}`,
     ...metricsLine(ctx.config),
-    ...((await hasSuperuser(ctx))
+    // Only a hint: a database that is away for a moment ends nothing that serves.
+    ...((await hasSuperuser(ctx).catch(() => true))
       ? []
       : [`  Superuser  none yet: register, then  ${self} users promote you@example.com`]),
     `  Try        curl ${publicUrl}/api/v1/auth/register -H 'content-type: application/json' -d '${example}'`,

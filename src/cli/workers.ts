@@ -65,7 +65,13 @@ export function openWorkers(count: number): Workers {
       const serving = Array.from({ length: count }, () => Promise.withResolvers<void>());
       for (const one of serving) void keepOne(pool, handlers, one);
       killSilent(pool, handlers.log);
-      await Promise.all(serving.map(({ promise }) => promise));
+      try {
+        await Promise.all(serving.map(({ promise }) => promise));
+      } catch (error) {
+        pool.isEnding = true;
+        for (const { child } of pool.workers) child.kill("SIGKILL");
+        throw error;
+      }
     },
     tell: (message) => {
       pool.isEnding ||= message.kind === "stop";

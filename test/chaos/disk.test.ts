@@ -170,7 +170,7 @@ describe.if(home !== undefined)("a server that can only be read, as a copy of an
     const readOnly = async (word: "on" | "off") => {
       await admin?.unsafe(`alter database ${name} set default_transaction_read_only = ${word}`);
       await admin?.unsafe(
-        `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`,
+        `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${name}'`,
       );
       while (!(await fetch(`${server.url}/readyz`)).ok) await Bun.sleep(50);
     };

@@ -1,15 +1,19 @@
-/** kill -9 while the schema is brought up to date: it is the old one or the new one, never half of one. */
+/** The schema is brought up to date while somebody kills that, or by four at once: it is the old one or the new one, never half of one. */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
+import { migrations } from "../../src/db/migrations.ts";
 import { client, command, emptyFolder, rounds, serve } from "../support/program.ts";
 
 setDefaultTimeout(300_000);
 const home = process.env["E2E_DATABASE_URL"];
 const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
 const name = `bunker_e2e_migration_${process.pid}`;
+const PASSWORD = "correct horse battery staple";
+/** How many migrations the older schema has. */
+const OLDER = 4;
 const urlOf = (database: string) =>
   Object.assign(new URL(home ?? ""), { pathname: `/${database}` }).href;
 
@@ -79,12 +83,44 @@ describe.if(home !== undefined && process.env["BUNKER"] !== undefined)("on a ser
       expect(status.applied.length + status.pending.length).toBeGreaterThan(10);
       // What is said to be there is there; what is not is brought by whoever starts next.
       const server = await serve({ cwd: emptyFolder(), env });
-      expect(
-        (await client(server.url).register("ada@example.com", "a long pass phrase")).status,
-      ).toBe(201);
+      expect((await client(server.url).register("ada@example.com", PASSWORD)).status).toBe(201);
       expect(await server.end("SIGTERM")).toBe(0);
       expect(await schemaOf(name)).toEqual(wanted);
     }
     expect(inside).toBeGreaterThan(0);
   });
+
+  for (const [what, count] of [
+    ["an empty database", 0],
+    ["an older schema", OLDER],
+  ] as const)
+    test(`of four instances that start at once on ${what} one migrates, and all serve: ${rounds} rounds`, async () => {
+      const whole = await empty(`${name}_whole`);
+      expect((await command(["migrate"], { env: whole })).code).toBe(0);
+      for (let round = 0; round < rounds; round++) {
+        const env = await empty(name);
+        if (count > 0) await migrateTo(count);
+        const start = () => serve({ cwd: emptyFolder(), env });
+        const servers = await Promise.all([start(), start(), start(), start()]);
+        const [first, , , last] = servers.map(({ url }) => client(url));
+        expect((await first?.register("ada@example.com", PASSWORD))?.status).toBe(201);
+        expect(await last?.logIn("ada", PASSWORD)).toStartWith("ey");
+        const migrated = servers.filter(({ said }) => said.err.includes("brought up to date"));
+        expect(migrated).toHaveLength(1);
+        for (const server of servers) expect(await server.end("SIGTERM")).toBe(0);
+        expect(await schemaOf(name)).toEqual(await schemaOf(`${name}_whole`));
+      }
+    });
 });
+
+/** As a release of long ago left it. */
+async function migrateTo(count: number): Promise<void> {
+  const sql = connect({ url: urlOf(name), caFile: undefined }, { max: 1 });
+  await sql`create table public.bunker_migrations (
+    tag text primary key, applied_at timestamptz not null default now())`;
+  for (const migration of migrations.slice(0, count)) {
+    await sql.unsafe(migration.sql);
+    await sql`insert into public.bunker_migrations (tag) values (${migration.tag})`;
+  }
+  await sql.end();
+}

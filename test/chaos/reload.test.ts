@@ -114,8 +114,7 @@ test("a level of the log and a token for the figures change; what cannot be used
   expect((await figures(first)).status).toBe(401);
   // What was counted before stays counted.
   expect((await figures(second)).text).toMatch(/_count\{[^}]*"\/version"[^}]*\} 3\n/);
-  await sleep(200);
-  expect(server.said.err).toContain("Answered.");
+  while (!server.said.err.includes("Answered.")) await sleep(10);
 
   writeFileSync(token, "change-me-change-me-change-me-change-me");
   await reload(server, "those before stay");
@@ -186,9 +185,13 @@ test.if(home !== undefined)("another DATABASE_URL leads to another database", as
     await reload(server);
     expect((await api.get("/users/me", token)).status).toBe(200);
     // What was left holds no connections.
-    const [row] =
-      await admin`select count(*)::int as n from pg_stat_activity where datname = ${names[1] ?? ""}`;
-    expect(row?.["n"]).toBe(0);
+    const held = async () => {
+      const name = names[1] ?? "";
+      const [row] =
+        await admin`select count(*)::int as n from pg_stat_activity where datname = ${name}`;
+      return row?.["n"];
+    };
+    while ((await held()) !== 0) await sleep(20);
     expect(await server.end("SIGTERM")).toBe(0);
   } finally {
     for (const name of names) await admin.unsafe(`drop database if exists ${name} with (force)`);
@@ -199,19 +202,26 @@ test.if(home !== undefined)("another DATABASE_URL leads to another database", as
 test("a hundred times over, it holds on to nothing of what was before", async () => {
   const cwd = emptyFolder();
   const server = await serve({ cwd, env: { METRICS_PORT: String(await freePort()) } });
-  const held = () => {
+  const look = () => {
     const status = readFileSync(`/proc/${server.pid}/status`, "utf8");
     return {
       files: readdirSync(`/proc/${server.pid}/fd`).length,
       megabytes: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024,
     };
   };
+  /** The least of several looks: what a collection of garbage is about to give back is not held. */
+  const held = async () => {
+    const looks = [];
+    for (let at = 0; at < 10; at++) {
+      await sleep(200);
+      looks.push(look());
+    }
+    return looks.toSorted((a, b) => a.megabytes - b.megabytes)[0] ?? look();
+  };
   for (let round = 0; round < 30; round++) await reload(server);
-  await sleep(1_000);
-  const before = held();
+  const before = await held();
   for (let round = 0; round < 70; round++) await reload(server);
-  await sleep(1_000);
-  const after = held();
+  const after = await held();
   expect(after.files).toBeLessThan(before.files + 5);
   expect(after.megabytes).toBeLessThan(before.megabytes + 15);
   expect(await server.end("SIGTERM")).toBe(0);

@@ -50,16 +50,6 @@ describe.if(home !== undefined)("on a server", () => {
     expect((await client(again.url).get("/users/me", token)).status).toBe(200);
   });
 
-  test("four instances that start together on an empty database all come up", async () => {
-    const env = await onServer();
-    const servers = await Promise.all([1, 2, 3, 4].map(() => serve({ env, cwd: emptyFolder() })));
-    const [first, , , last] = servers;
-    expect((await client(first?.url ?? "").register("ada@example.com", PASSWORD)).status).toBe(201);
-    expect(await client(last?.url ?? "").logIn("ada", PASSWORD)).toStartWith("ey");
-    const migrated = servers.filter(({ said }) => said.err.includes("brought up to date"));
-    expect(migrated.length).toBe(1);
-  });
-
   test("its sessions may end at any moment: the next request is served", async () => {
     const env = await onServer();
     const server = await serve({ env, cwd: emptyFolder() });

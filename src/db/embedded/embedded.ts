@@ -21,7 +21,13 @@ import { Exit } from "../../kit/exit.ts";
 import { type Account, chooseAccount, giveTo } from "./account.ts";
 import { syncFileSystem } from "./libc.ts";
 import { findHolder, type Holder, tryHold } from "./lock.ts";
-import { type Installation, startPostmaster, statusOf, stopPostmaster } from "./postmaster.ts";
+import {
+  hasExited,
+  type Installation,
+  startPostmaster,
+  statusOf,
+  stopPostmaster,
+} from "./postmaster.ts";
 
 /** A database of this process's own, or a place beside the server that holds the data directory. */
 export interface Embedded {
@@ -219,6 +225,7 @@ async function supervise(installation: Installation, warn: EmbeddedOptions["warn
     const backoff = openBackoff(restartDelays);
     while (!closing) {
       await backoff.wait();
+      if (closing) return;
       try {
         current = await startPostmaster(installation);
         restarts += 1;
@@ -229,11 +236,14 @@ async function supervise(installation: Installation, warn: EmbeddedOptions["warn
     }
   };
   const watch = () => {
-    current.once("exit", (code, signal) => {
+    const onExit = () => {
       if (closing) return;
-      warn(`The embedded database ended (${signal ?? `exit code ${code}`}); starting it again.`);
+      const reason = current.signalCode ?? `exit code ${current.exitCode}`;
+      warn(`The embedded database ended (${reason}); starting it again.`);
       restarting = restart();
-    });
+    };
+    if (hasExited(current)) onExit();
+    else current.once("exit", onExit);
   };
   watch();
   const close = async () => {

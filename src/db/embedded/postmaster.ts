@@ -87,7 +87,8 @@ export async function stopPostmaster(child: ChildProcess): Promise<void> {
   clearTimeout(hurry);
 }
 
-const hasExited = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null;
+export const hasExited = (child: ChildProcess) =>
+  child.exitCode !== null || child.signalCode !== null;
 
 async function untilReady(installation: Installation, child: ChildProcess): Promise<void> {
   let failure: Error | undefined;
