@@ -2,7 +2,7 @@ import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import { type Config, readConfig } from "../config.ts";
 import { version } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
-import { WORKER } from "./role.ts";
+import { WORKER } from "./serve/role.ts";
 import { print, type Typed } from "./terminal.ts";
 
 interface Command {
@@ -22,7 +22,7 @@ const commands: Record<string, Command> = {
   serve: {
     usage: "[serve]",
     summary: "Serve the API (the default).",
-    run: async () => (await import("./serve.ts")).serve(config()),
+    run: async () => (await import("./serve/serve.ts")).serve(config()),
   },
   migrate: {
     usage: "migrate [status] [--json]",
@@ -176,7 +176,8 @@ export async function run(argv: string[]): Promise<void> {
   if (argv.some((word) => word === "--help" || word === "-h") || argv[0] === "help")
     return print(help());
   if (argv[0] === "--version") return print(`bunker ${version}`);
-  if (argv[0] === WORKER) return (await import("./serve.ts")).work(readConfig(process.env).config);
+  if (argv[0] === WORKER)
+    return (await import("./serve/serve.ts")).work(readConfig(process.env).config);
   const words = argv.filter((word) => !word.startsWith("-"));
   const name = [words.slice(0, 2).join(" "), words[0] ?? "serve"].find((one) =>
     Object.hasOwn(commands, one),

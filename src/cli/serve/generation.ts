@@ -1,23 +1,23 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type App, createApp } from "../app.ts";
-import type { Config } from "../config.ts";
-import type { Ctx } from "../ctx.ts";
-import { type MigrationStatus, migrate } from "../db/migrate.ts";
-import type { Ground } from "../ground.ts";
-import { accessLog } from "../http/access-log.ts";
-import { deadlined } from "../http/deadline.ts";
-import { httpFigures } from "../http/metrics.ts";
-import { observed } from "../http/observed.ts";
-import { parting } from "../http/parting.ts";
-import { traced } from "../http/traced.ts";
-import type { Answering } from "../http/trail.ts";
-import { startJobs } from "../jobs.ts";
-import { Exit } from "../kit/exit.ts";
-import { unwatched } from "../kit/metrics.ts";
-import { Problem, wordsOf } from "../kit/problem.ts";
-import { prepareKeys } from "../modules/keys/keys.ts";
-import { createFirstSuperuser } from "../modules/users/first-superuser.ts";
-import { type Wired, wire } from "../wire.ts";
+import { type App, createApp } from "../../app.ts";
+import type { Config } from "../../config.ts";
+import type { Ctx } from "../../ctx.ts";
+import { type MigrationStatus, migrate } from "../../db/migrate.ts";
+import type { Ground } from "../../ground.ts";
+import { accessLog } from "../../http/access-log.ts";
+import { deadlined } from "../../http/deadline.ts";
+import { httpFigures } from "../../http/metrics.ts";
+import { observed } from "../../http/observed.ts";
+import { parting } from "../../http/parting.ts";
+import { traced } from "../../http/traced.ts";
+import type { Answering } from "../../http/trail.ts";
+import { startJobs } from "../../jobs.ts";
+import { Exit } from "../../kit/exit.ts";
+import { unwatched } from "../../kit/metrics.ts";
+import { Problem, wordsOf } from "../../kit/problem.ts";
+import { prepareKeys } from "../../modules/keys/keys.ts";
+import { createFirstSuperuser } from "../../modules/users/first-superuser.ts";
+import { type Wired, wire } from "../../wire.ts";
 
 const TURN_MS = 1;
 const LOOK_EVERY_MS = 20;
@@ -57,7 +57,7 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
       },
       watch: async () => {
         if (ctx.metrics === unwatched) return;
-        const { readings } = await import("../readings.ts");
+        const { readings } = await import("../../readings.ts");
         await ctx.metrics.watch(
           readings(ctx, { database: wired.database, embedded: ground.embedded }),
         );

@@ -1,6 +1,6 @@
 import { isatty } from "node:tty";
-import { openSupervisor } from "../adapters/supervisor.ts";
-import type { Config } from "../config.ts";
+import { openSupervisor } from "../../adapters/supervisor.ts";
+import type { Config } from "../../config.ts";
 import { type Role, STOP_SIGNALS } from "./role.ts";
 import { openWorkers } from "./workers.ts";
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Config, readConfig } from "../config.ts";
-import type { Ground } from "../ground.ts";
-import { Exit } from "../kit/exit.ts";
+import { type Config, readConfig } from "../../config.ts";
+import type { Ground } from "../../ground.ts";
+import { Exit } from "../../kit/exit.ts";
 import { type Generation, openGeneration } from "./generation.ts";
 
 /** The server, under its latest settings. */

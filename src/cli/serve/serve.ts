@@ -1,20 +1,20 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "bun";
-import type { Config } from "../config.ts";
-import type { Ctx } from "../ctx.ts";
-import { type Ground, openGround } from "../ground.ts";
-import { metricsOnly } from "../http/metrics.ts";
-import type { Answering } from "../http/trail.ts";
-import { isCompiled, version } from "../kit/build.ts";
-import { Exit } from "../kit/exit.ts";
-import { tendMemory } from "../kit/memory.ts";
-import { hasSuperuser } from "../modules/users/first-superuser.ts";
-import { placeOf } from "../wire.ts";
+import type { Config } from "../../config.ts";
+import type { Ctx } from "../../ctx.ts";
+import { type Ground, openGround } from "../../ground.ts";
+import { metricsOnly } from "../../http/metrics.ts";
+import type { Answering } from "../../http/trail.ts";
+import { isCompiled, version } from "../../kit/build.ts";
+import { Exit } from "../../kit/exit.ts";
+import { tendMemory } from "../../kit/memory.ts";
+import { hasSuperuser } from "../../modules/users/first-superuser.ts";
+import { placeOf } from "../../wire.ts";
+import { print } from "../terminal.ts";
 import { follow } from "./follow.ts";
 import { DRAIN_MAX_MS, type Generations, openGenerations } from "./generations.ts";
 import { lead } from "./lead.ts";
 import type { Role } from "./role.ts";
-import { print } from "./terminal.ts";
 
 /** Beyond this Bun refuses without a body of ours; http/body reads 64 KiB at most, and answers 413 with a problem. */
 const REQUEST_MAX_BYTES = 1 << 30;

@@ -1,6 +1,6 @@
-import type { Ground } from "../ground.ts";
-import type { Log } from "../kit/log.ts";
-import type { Metrics, Snapshot } from "../kit/metrics.ts";
+import type { Ground } from "../../ground.ts";
+import type { Log } from "../../kit/log.ts";
+import type { Metrics, Snapshot } from "../../kit/metrics.ts";
 
 /**
  * What a server process is among those that serve together (WORKERS): the one that was started leads, and starts the others,

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Subprocess } from "bun";
-import { openBackoff } from "../kit/backoff.ts";
-import { ownProgram } from "../kit/build.ts";
-import { Exit } from "../kit/exit.ts";
-import type { Log } from "../kit/log.ts";
-import type { Snapshot } from "../kit/metrics.ts";
+import { openBackoff } from "../../kit/backoff.ts";
+import { ownProgram } from "../../kit/build.ts";
+import { Exit } from "../../kit/exit.ts";
+import type { Log } from "../../kit/log.ts";
+import type { Snapshot } from "../../kit/metrics.ts";
 import { openReplies, type Replies } from "./replies.ts";
 import { ALIVE_EVERY_MS, type FromWorker, type Handlers, type ToWorker, WORKER } from "./role.ts";
 

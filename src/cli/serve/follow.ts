@@ -1,4 +1,4 @@
-import { Problem } from "../kit/problem.ts";
+import { Problem } from "../../kit/problem.ts";
 import { openReplies } from "./replies.ts";
 import {
   ALIVE_EVERY_MS,
