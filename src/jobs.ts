@@ -48,10 +48,14 @@ function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
   let isStopped = false;
   let isFailing = false;
   let running: Promise<void> | undefined;
+  const part = () => {
+    const work = () => job.run(ctx);
+    return ctx.tracing.picks(null) ? ctx.tracing.begin(span, null, work) : work();
+  };
   const once = async () => {
     const startedAt = performance.now();
     try {
-      while (!isStopped && (await ctx.tracing.begin(span, null, () => job.run(ctx))) > 0);
+      while (!isStopped && (await part()) > 0);
       isFailing = false;
     } catch (error) {
       if (!isFailing && !isStopped)

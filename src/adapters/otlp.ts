@@ -87,10 +87,10 @@ export function openOtlp(place: URL, { sample, chance, headers, log }: TraceOpti
     return start(span, trace.setSpanContext(ROOT_CONTEXT, remote), work);
   };
   return {
+    picks: (text) => traceParent(text)?.isSampled ?? chance() < sample,
     begin: (span, text, work) => {
       const parent = traceParent(text);
-      if (parent) return follow(span, parent, work);
-      return chance() < sample ? start(span, ROOT_CONTEXT, work) : work();
+      return parent ? follow(span, parent, work) : start(span, ROOT_CONTEXT, work);
     },
     resume: (span, text, work) => {
       const parent = traceParent(text);

@@ -7,9 +7,10 @@ import { type Answering, trailOf } from "./trail.ts";
 export function traced({ tracing }: Pick<Ctx, "tracing">, answer: Answering): Answering {
   if (tracing === untraced) return answer;
   return (request) => {
+    const parent = request.headers.get("traceparent");
+    if (!tracing.picks(parent)) return answer(request);
     const method = methodOf(request);
     const attributes = { "http.request.method": method };
-    const parent = request.headers.get("traceparent");
     return tracing.begin({ name: method, kind: "server", attributes }, parent, (span) => {
       if (!span) return answer(request);
       trailOf(request).traceId = span.traceId;

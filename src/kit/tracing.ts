@@ -20,10 +20,9 @@ export interface Span {
 
 /** Follows a request through what it causes (OpenTelemetry, W3C Trace Context). */
 export interface Tracing {
-  /**
-   * Does `work` as a trace of its own, or as a part of the one that a `traceparent` names. Only some are followed: TRACE_SAMPLE, or
-   * whatever the `traceparent` says; the others get no span.
-   */
+  /** Whether to follow what begins: as its `traceparent` says, or else one of many (TRACE_SAMPLE). To be asked before anything is made for a span. */
+  picks: (parent: string | null) => boolean;
+  /** Does `work` as a trace of its own, or as a part of the one that a `traceparent` names. */
   begin: <T>(span: NewSpan, parent: string | null, work: (span?: Span) => T) => T;
   /** Goes on with what a postmark names; where it names nothing, just does `work`. */
   resume: <T>(span: NewSpan, postmark: string | null, work: (span?: Span) => T) => T;
@@ -37,6 +36,7 @@ export interface Tracing {
 
 /** Where nobody watches, nothing is followed. */
 export const untraced: Tracing = {
+  picks: () => false,
   begin: (_, __, work) => work(),
   resume: (_, __, work) => work(),
   within: (_, work) => work(),
