@@ -147,6 +147,23 @@ test(`kill -9 of the one that leads ends all, and loses nothing: ${rounds} round
   expect(postgresIn(cwd)).toEqual([]);
 });
 
+test("kill -9 of their one database: it comes back for all of them", async () => {
+  const cwd = emptyFolder();
+  const server = await serve({ cwd, env: { ...env, WORKERS: "3" } });
+  await until(() => server.said.out.includes("Try"));
+  expect(await registered(server, 6)).toEqual([201, 201, 201, 201, 201, 201]);
+  const [postmaster = 0] = postgresIn(cwd);
+  expect(postmaster).toBeGreaterThan(1);
+  process.kill(postmaster, "SIGKILL");
+  // Each on a connection of its own, so that every process is asked.
+  const ready = () => Promise.all(Array.from({ length: 24 }, () => ask(`${server.url}/readyz`)));
+  await until(async () => (await ready()).every(({ ok }) => ok));
+  for (let at = 0; at < 6; at++)
+    expect(await client(server.url).logIn(`person${at}@example.com`, PASSWORD)).toContain(".");
+  expect(await registered(server, 6, "later")).toEqual([201, 201, 201, 201, 201, 201]);
+  expect(await server.end("SIGTERM")).toBe(0);
+});
+
 test("a second signal ends all of them at once", async () => {
   const env = { WORKERS: "3", SHUTDOWN_DELAY_SECONDS: "300" };
   const server = await serve({ cwd: emptyFolder(), env });
