@@ -165,6 +165,7 @@ async function tracingOf(config: Config, log: Log): Promise<Tracing> {
   return openTracing(config.otlpUrl, {
     sample: config.traceSample,
     chance: Math.random,
+    now: () => new Date(),
     headers: config.otlpHeaders,
     log,
   });

@@ -7,6 +7,7 @@ export interface TraceOptions {
   sample: number;
   /** Throws the dice for it: from 0 to less than 1. */
   chance: () => number;
+  now: () => Date;
   /** Sent along, such as an authorization. */
   headers: Record<string, string>;
   log: Log;

@@ -1,24 +1,40 @@
+import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
 import { freePort } from "./program.ts";
 
-/** A span as OTLP has it in JSON (opentelemetry-proto, trace/v1): ids in hexadecimal, times in nanoseconds as text. */
-export interface Received {
-  traceId: string;
-  spanId: string;
-  parentSpanId?: string;
-  name: string;
-  kind: number;
-  startTimeUnixNano: string;
-  endTimeUnixNano: string;
-  attributes: { key: string; value: { stringValue?: string; intValue?: number } }[];
-  status: { code: number };
-}
+const only = { additionalProperties: false };
+const hex = (bytes: number) => Type.String({ pattern: `^[0-9a-f]{${bytes * 2}}$` });
+const decimal = Type.String({ pattern: "^[0-9]+$" });
+const list = <T extends TSchema>(each: T) => Type.Array(each, { minItems: 1 });
+const values = Type.Union([
+  Type.Object({ stringValue: Type.String() }, only),
+  Type.Object({ intValue: decimal }, only),
+  Type.Object({ doubleValue: Type.Number() }, only),
+]);
+const attributes = Type.Array(Type.Object({ key: Type.String({ minLength: 1 }), value: values }));
 
-interface Delivery {
-  resourceSpans: {
-    resource: { attributes: Received["attributes"] };
-    scopeSpans: { spans: Received[] }[];
-  }[];
-}
+/** As opentelemetry-proto has it in JSON (trace/v1, and the mapping of OTLP 1.9): ids in hexadecimal, 64 bits as text. */
+const span = Type.Object(
+  {
+    traceId: hex(16),
+    spanId: hex(8),
+    parentSpanId: Type.Optional(hex(8)),
+    name: Type.String({ minLength: 1 }),
+    kind: Type.Integer({ minimum: 1, maximum: 5 }),
+    startTimeUnixNano: decimal,
+    endTimeUnixNano: decimal,
+    attributes,
+    status: Type.Object({ code: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 })) }, only),
+  },
+  only,
+);
+const scope = Type.Object({ name: Type.String(), version: Type.String() }, only);
+const scopeSpans = Type.Object({ scope, spans: list(span) }, only);
+const resource = Type.Object({ attributes }, only);
+const resourceSpans = Type.Object({ resource, scopeSpans: list(scopeSpans) }, only);
+const delivery = Type.Object({ resourceSpans: list(resourceSpans) }, only);
+
+export type Received = Static<typeof span>;
 
 export interface Collector {
   url: string;
@@ -27,6 +43,8 @@ export interface Collector {
   texts: string[];
   headers: Headers[];
   of: (traceId: string) => Received[];
+  /** From now on it takes nothing, and answers this; with 200 it takes again. */
+  answerWith: (status: number) => void;
   down: () => Promise<void>;
   up: () => void;
 }
@@ -35,30 +53,31 @@ export interface Collector {
 export async function collector(): Promise<Collector> {
   const port = await freePort();
   const it: Pick<Collector, "spans" | "texts" | "headers"> = { spans: [], texts: [], headers: [] };
-  const listen = () =>
-    Bun.serve({
-      hostname: "127.0.0.1",
-      port,
-      fetch: async (request) => {
-        const isRight =
-          request.method === "POST" &&
-          new URL(request.url).pathname === "/v1/traces" &&
-          request.headers.get("content-type") === "application/json";
-        if (!isRight) return new Response(null, { status: 400 });
-        const body = await request.text();
-        const { resourceSpans } = JSON.parse(body) as Delivery;
-        it.headers.push(request.headers);
-        it.texts.push(body);
-        for (const { scopeSpans } of resourceSpans)
-          for (const { spans } of scopeSpans) it.spans.push(...spans);
-        return Response.json({ partialSuccess: {} });
-      },
-    });
+  let status = 200;
+  const take = async (request: Request) => {
+    const body = await request.text();
+    it.headers.push(request.headers);
+    it.texts.push(body);
+    if (status !== 200) return new Response(null, { status, headers: { location: "/" } });
+    const { method, url, headers } = request;
+    const asked = [method, new URL(url).pathname, headers.get("content-type")];
+    if (asked.join(" ") !== "POST /v1/traces application/json")
+      return new Response(null, { status: 404 });
+    const told: unknown = JSON.parse(body);
+    Value.Assert(delivery, told);
+    for (const { scopeSpans } of told.resourceSpans)
+      for (const { spans } of scopeSpans) it.spans.push(...spans);
+    return Response.json({ partialSuccess: {} });
+  };
+  const listen = () => Bun.serve({ hostname: "127.0.0.1", port, fetch: take });
   let server = listen();
   return {
     ...it,
     url: `http://127.0.0.1:${port}`,
     of: (traceId) => it.spans.filter((span) => span.traceId === traceId),
+    answerWith: (next) => {
+      status = next;
+    },
     down: () => server.stop(true),
     up: () => {
       server = listen();
@@ -67,9 +86,10 @@ export async function collector(): Promise<Collector> {
 }
 
 /** A span's attributes by name. */
-export const attributesOf = ({
-  attributes,
-}: Received): Record<string, string | number | undefined> =>
-  Object.fromEntries(
-    attributes.map(({ key, value }) => [key, value.stringValue ?? value.intValue]),
-  );
+export const attributesOf = ({ attributes }: Received): Record<string, string | number> =>
+  Object.fromEntries(attributes.map(({ key, value }) => [key, numberOrText(value)]));
+
+const numberOrText = (value: Static<typeof values>) => {
+  if ("stringValue" in value) return value.stringValue;
+  return "intValue" in value ? Number(value.intValue) : value.doubleValue;
+};

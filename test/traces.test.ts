@@ -1,0 +1,150 @@
+/** How spans are delivered, against a receiver that decodes the protocol. */
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openTracing } from "../src/adapters/trace.ts";
+import type { Log } from "../src/kit/log.ts";
+import type { Tracing } from "../src/kit/tracing.ts";
+import { attributesOf, type Collector, collector } from "./support/collector.ts";
+
+setDefaultTimeout(30_000);
+const opened: { tracing: Tracing; traces: Collector }[] = [];
+afterAll(async () => {
+  for (const { tracing, traces } of opened.splice(0)) {
+    await tracing.close();
+    await traces.down();
+  }
+});
+
+async function watch(headers: Record<string, string> = {}) {
+  const traces = await collector();
+  const lines: string[] = [];
+  const say = (_: object, sentence: string) => lines.push(sentence);
+  const log = { info: say, warn: say, error: say, debug: say } as unknown as Log;
+  const options = { sample: 1, chance: () => 0, now: () => new Date(), headers, log };
+  const tracing = await openTracing(traces.url, options);
+  opened.push({ tracing, traces });
+  const spans = (count: number) => {
+    for (let each = 0; each < count; each += 1)
+      tracing.begin({ name: `span ${each}` }, null, () => {});
+  };
+  return { traces, tracing, lines, spans };
+}
+
+const within = async (ms: number, isSo: () => boolean) => {
+  const giveUpAt = performance.now() + ms;
+  while (!isSo() && performance.now() < giveUpAt) await sleep(20);
+  expect(isSo()).toBe(true);
+};
+
+test.concurrent("a tree of spans arrives whole: whose part each is, what it noted, when it was, and what failed", async () => {
+  const { traces, tracing } = await watch({ authorization: "Basic YTpi" });
+  const from = Date.now();
+  const failing = tracing.begin({ name: "GET", kind: "server" }, null, async (span) => {
+    span?.rename("GET /things");
+    span?.note({ text: 'a "quoted" ✓\n', whole: 200, part: 0.5, nothing: undefined });
+    await tracing.within({ name: "SELECT things", kind: "client" }, () => sleep(20));
+    throw Object.assign(new Error("sentinel"), { code: "57P01" });
+  });
+  expect(failing).rejects.toThrow("sentinel");
+  await failing.catch(() => {});
+  await tracing.close();
+  const [inner, outer] = traces.spans;
+  if (!inner || !outer) throw new Error("Two spans were to come.");
+  expect([inner.name, inner.kind, inner.traceId, inner.parentSpanId]).toEqual([
+    "SELECT things",
+    3,
+    outer.traceId,
+    outer.spanId,
+  ]);
+  expect([outer.name, outer.kind, outer.parentSpanId]).toEqual(["GET /things", 2, undefined]);
+  expect(attributesOf(outer)).toEqual({
+    text: 'a "quoted" ✓\n',
+    whole: 200,
+    part: 0.5,
+    "error.type": "57P01",
+  });
+  expect([inner.status, outer.status]).toEqual([{}, { code: 2 }]);
+  const [began, innerBegan, innerEnded, ended] = [
+    outer.startTimeUnixNano,
+    inner.startTimeUnixNano,
+    inner.endTimeUnixNano,
+    outer.endTimeUnixNano,
+  ].map((nanos) => Number(BigInt(nanos) / 1_000n) / 1_000);
+  expect([began, innerBegan, innerEnded, ended]).toEqual(
+    [began, innerBegan, innerEnded, ended].toSorted((a = 0, b = 0) => a - b),
+  );
+  expect(began).toBeGreaterThanOrEqual(from - 1);
+  expect(ended).toBeLessThanOrEqual(Date.now() + 1);
+  expect(Number(innerEnded) - Number(innerBegan)).toBeGreaterThan(15);
+  expect(traces.headers[0]?.get("authorization")).toBe("Basic YTpi");
+  expect(traces.texts.join()).not.toContain("sentinel");
+});
+
+test.concurrent("many spans go out in batches of 512, at once; few wait two seconds for company", async () => {
+  const { traces, spans } = await watch();
+  spans(1_100);
+  await within(1_000, () => traces.spans.length === 1_024);
+  expect(traces.texts.length).toBe(2);
+  await within(3_000, () => traces.spans.length === 1_100);
+  expect(traces.texts.length).toBe(3);
+  spans(1);
+  await within(3_000, () => traces.spans.length === 1_101);
+});
+
+test.concurrent.each([429, 502, 503, 504])(
+  "what is refused for now (%i) comes when it is taken again, once",
+  async (status) => {
+    const { traces, spans, lines } = await watch();
+    traces.answerWith(status);
+    spans(600);
+    await within(1_000, () => traces.texts.length === 1);
+    spans(100);
+    await sleep(300);
+    expect(traces.texts.length).toBe(1);
+    traces.answerWith(200);
+    await within(5_000, () => traces.spans.length === 700);
+    expect(new Set(traces.spans.map(({ spanId }) => spanId)).size).toBe(700);
+    await within(1_000, () => lines.length === 2);
+    expect(lines).toEqual([expect.stringMatching(/^Traces cannot/), "Traces are delivered again."]);
+  },
+);
+
+test.concurrent("while it is refused it is tried ever less often, however much comes", async () => {
+  const { traces, spans } = await watch();
+  traces.answerWith(503);
+  for (let each = 0; each < 50; each += 1) {
+    spans(100);
+    await sleep(100);
+  }
+  // At once, and after two seconds; then four more have to pass.
+  expect(traces.texts.length).toBe(2);
+});
+
+test.concurrent.each([400, 401, 404, 307, 500])(
+  "what is refused for good (%i) is not sent again, and what comes later is",
+  async (status) => {
+    const { traces, spans, lines } = await watch();
+    traces.answerWith(status);
+    spans(600);
+    await within(1_000, () => traces.texts.length === 1);
+    await within(3_000, () => traces.texts.length === 2);
+    traces.answerWith(200);
+    spans(1);
+    await within(3_000, () => traces.spans.length === 1);
+    expect(traces.texts.length).toBe(3);
+    await within(1_000, () => lines.length === 2);
+  },
+);
+
+test.concurrent("of what nobody takes 4,096 spans are kept, and nobody is kept waiting by the rest, not even at the end", async () => {
+  const { traces, tracing, spans } = await watch();
+  traces.answerWith(503);
+  spans(10_000);
+  await within(1_000, () => traces.texts.length === 1);
+  const from = performance.now();
+  await tracing.close();
+  expect(performance.now() - from).toBeLessThan(2_500);
+  traces.answerWith(200);
+  await tracing.close();
+  expect(traces.spans.length).toBe(4_096);
+});
