@@ -37,6 +37,7 @@ export function openOtlp(place: URL, { sample, chance, now, headers, log }: Trac
       const parent = around.getStore();
       return parent ? start(about, parent, work) : work();
     },
+    follows: () => around.getStore() !== undefined,
     postmark: () => {
       const span = around.getStore();
       return span ? `00-${span.traceId}-${span.spanId}-01` : null;

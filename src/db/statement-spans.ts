@@ -26,10 +26,12 @@ export function traceStatements(sql: Sql, tracing: Tracing): Sql {
     apply: (target, _, [strings, ...values]) => {
       const made = Reflect.apply(target, target, [strings, ...values]);
       // Not each call is a statement: some make a part of one.
-      return Array.isArray(strings?.raw) ? spanned(made, strings.join("?")) : made;
+      const isStatement = tracing.follows() && Array.isArray(strings?.raw);
+      return isStatement ? spanned(made, strings.join("?")) : made;
     },
     get: (target, name) => {
       const it = target[name as "begin"] as (...words: unknown[]) => Promise<unknown>;
+      if (!tracing.follows()) return it;
       if (name === "unsafe")
         return (text: string, ...rest: unknown[]) => spanned(it(text, ...rest), text);
       if (name === "savepoint")

@@ -28,6 +28,8 @@ export interface Tracing {
   resume: <T>(span: NewSpan, postmark: string | null, work: (span?: Span) => T) => T;
   /** Does `work` as a part of what goes on around it; where that is not followed, just does it. */
   within: <T>(span: NewSpan, work: (span?: Span) => Promise<T>) => Promise<T>;
+  /** Whether what goes on here is followed. To be asked before anything is made for a part of it. */
+  follows: () => boolean;
   /** What goes on here, as a `traceparent`, for whoever goes on with it elsewhere, or later. */
   postmark: () => string | null;
   /** Delivers what it has, as far as that goes within two seconds. */
@@ -40,6 +42,7 @@ export const untraced: Tracing = {
   begin: (_, __, work) => work(),
   resume: (_, __, work) => work(),
   within: (_, work) => work(),
+  follows: () => false,
   postmark: () => null,
   close: async () => {},
 };
