@@ -158,7 +158,7 @@ async function sharedOf(
   });
 }
 
-/** OpenTelemetry is loaded where somebody takes the traces. */
+/** Loaded where somebody takes the traces. */
 async function tracingOf(config: Config, log: Log): Promise<Tracing> {
   if (config.otlpUrl === undefined) return untraced;
   const { openTracing } = await import("./adapters/trace.ts");

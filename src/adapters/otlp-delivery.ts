@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { version } from "../kit/build.ts";
 import type { Log } from "../kit/log.ts";
+import { errorType } from "./otlp-span.ts";
 
 const BATCH_MAX = 512;
 const DELIVER_EVERY_MS = 2_000;
@@ -13,7 +15,7 @@ const CLOSE_MAX_MS = 2_000;
 export interface Delivery {
   /** A span as OTLP has it in JSON. */
   add: (span: string) => void;
-  /** Delivers what it has, as far as that goes within two seconds. */
+  /** Delivers what it has, as far as that goes within two seconds, and takes nothing any more. */
   close: () => Promise<void>;
 }
 
@@ -30,64 +32,67 @@ interface Receiver {
  */
 export function openDelivery({ log, ...receiver }: Receiver & { log: Log }): Delivery {
   const queue: string[] = [];
-  let refusedBefore: Refusal | undefined;
+  const closed = new AbortController();
+  const tell = openReport(log);
+  let isAway = false;
   let retryMs = DELIVER_EVERY_MS;
   let timer: NodeJS.Timeout | undefined;
   let delivering: Promise<void> | undefined;
 
-  const tell = (refusal: Refusal | undefined) => {
-    if (refusal && !refusedBefore) log.warn({ reason: refusal.reason }, REFUSED);
-    if (!refusal && refusedBefore) log.info({}, "Traces are delivered again.");
-    refusedBefore = refusal;
-  };
-  const deliverIn = (ms: number) => {
-    clearTimeout(timer);
-    timer = setTimeout(deliver, ms).unref();
-  };
-  const deliverBatches = async () => {
+  const stopTimer = () => {
     clearTimeout(timer);
     timer = undefined;
-    do {
-      const batch = queue.slice(0, BATCH_MAX);
-      const refusal = await post(batch, receiver);
-      tell(refusal);
-      if (refusal?.isForNow) {
-        deliverIn(retryMs);
-        retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
-        return;
-      }
-      retryMs = DELIVER_EVERY_MS;
-      queue.splice(0, batch.length);
-    } while (queue.length >= BATCH_MAX);
-    if (queue.length > 0) deliverIn(DELIVER_EVERY_MS);
   };
-  const deliver = () => {
+  const deliverIn = (ms: number) => {
+    stopTimer();
+    timer = setTimeout(() => {
+      timer = undefined;
+      void deliver();
+    }, ms).unref();
+  };
+  const deliver = async () => {
+    if (queue.length === 0) return;
     delivering ??= deliverBatches().finally(() => {
       delivering = undefined;
     });
-    return delivering;
+    await delivering;
+  };
+  const deliverBatch = async () => {
+    const batch = queue.slice(0, BATCH_MAX);
+    const refusal = await post(batch, receiver, closed.signal);
+    if (closed.signal.aborted) return;
+    tell(refusal);
+    isAway = refusal?.isForNow === true;
+    if (!isAway) queue.splice(0, batch.length);
+  };
+  const deliverBatches = async () => {
+    stopTimer();
+    do await deliverBatch();
+    while (!isAway && queue.length >= BATCH_MAX);
+    if (queue.length > 0) deliverIn(isAway ? retryMs : DELIVER_EVERY_MS);
+    retryMs = isAway ? Math.min(retryMs * 2, RETRY_MAX_MS) : DELIVER_EVERY_MS;
   };
   const deliverRest = async () => {
     await delivering;
-    while (queue.length > 0) {
-      await deliver();
-      if (refusedBefore?.isForNow) return;
-    }
+    do await deliver();
+    while (queue.length > 0 && !isAway);
   };
   return {
     add: (span) => {
-      if (queue.length < QUEUE_MAX) queue.push(span);
-      if (queue.length >= BATCH_MAX && !refusedBefore?.isForNow) void deliver();
+      if (closed.signal.aborted || queue.length === QUEUE_MAX) return;
+      queue.push(span);
+      if (queue.length >= BATCH_MAX && !isAway) void deliver();
       else if (!timer) deliverIn(DELIVER_EVERY_MS);
     },
     close: async () => {
-      const late = new Promise((resolve) => setTimeout(resolve, CLOSE_MAX_MS).unref());
+      const late = sleep(CLOSE_MAX_MS, undefined, { ref: false });
       await Promise.race([deliverRest(), late]);
+      closed.abort();
+      stopTimer();
+      queue.length = 0;
     },
   };
 }
-
-const REFUSED = `Traces cannot be delivered to OTLP_URL: they wait until they can, and those beyond ${QUEUE_MAX} spans are dropped.`;
 
 interface Refusal {
   /** A status, or the code of an error. */
@@ -96,30 +101,46 @@ interface Refusal {
   isForNow: boolean;
 }
 
+const AWAY = `Traces cannot be delivered to OTLP_URL: they wait until they can, and those beyond ${QUEUE_MAX} spans are dropped.`;
+const REFUSED =
+  "Traces are refused by OTLP_URL, and dropped: look at the address and at OTLP_HEADERS.";
+
+/** Says what has changed. */
+function openReport(log: Log) {
+  let before: Refusal | undefined;
+  return (refusal: Refusal | undefined) => {
+    const isNews = refusal?.isForNow !== before?.isForNow;
+    before = refusal;
+    if (!isNews) return;
+    if (refusal) log.warn({ reason: refusal.reason }, refusal.isForNow ? AWAY : REFUSED);
+    else log.info({}, "Traces are delivered again.");
+  };
+}
+
 async function post(
   spans: string[],
-  { url, headers, resource }: Receiver,
+  { url, headers: given, resource }: Receiver,
+  closed: AbortSignal,
 ): Promise<Refusal | undefined> {
+  const headers = new Headers({ "user-agent": `bunker/${version}`, ...given });
+  headers.set("content-type", "application/json");
   const about = JSON.stringify({ attributes: resource });
   const scope = JSON.stringify({ name: "bunker", version });
+  const body = `{"resourceSpans":[{"resource":${about},"scopeSpans":[{"scope":${scope},"spans":[${spans.join()}]}]}]}`;
+  const signal = AbortSignal.any([closed, AbortSignal.timeout(DELIVERY_MAX_MS)]);
   try {
     const response = await fetch(url, {
       method: "POST",
-      headers: {
-        "user-agent": `bunker/${version}`,
-        ...headers,
-        "content-type": "application/json",
-      },
-      body: `{"resourceSpans":[{"resource":${about},"scopeSpans":[{"scope":${scope},"spans":[${spans.join()}]}]}]}`,
+      headers,
+      body,
       redirect: "manual",
-      signal: AbortSignal.timeout(DELIVERY_MAX_MS),
+      signal,
     });
-    await response.arrayBuffer();
+    await response.body?.cancel();
     if (response.ok) return undefined;
     return { reason: String(response.status), isForNow: FOR_NOW.includes(response.status) };
   } catch (error) {
-    const { code, name } = error as NodeJS.ErrnoException;
-    return { reason: code ? String(code) : name, isForNow: true };
+    return { reason: errorType(error), isForNow: true };
   }
 }
 

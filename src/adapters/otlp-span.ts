@@ -5,8 +5,7 @@ export interface OpenSpan extends Span {
   spanId: string;
   /** What the time of day was when `performance.now()` was 0: one for a whole trace, so that its times fit together to the microsecond. */
   epochMs: number;
-  /** Of what was thrown only its name or code is told: messages may have people's data in them. */
-  end: (error?: unknown) => string;
+  end: (failure?: { error: unknown }) => string;
 }
 
 export type Parent = Pick<TraceParent, "traceId" | "spanId"> & { epochMs?: number };
@@ -32,8 +31,8 @@ export function openSpan(
     rename: (to) => {
       name = to;
     },
-    end: (error) => {
-      if (error !== undefined) note({ "error.type": typeOf(error) });
+    end: (failure) => {
+      if (failure) note({ "error.type": errorType(failure.error) });
       return JSON.stringify({
         traceId,
         spanId,
@@ -54,7 +53,8 @@ const FAILED = { code: 2 };
 
 const randomHex = (bytes: number) => crypto.getRandomValues(new Uint8Array(bytes)).toHex();
 
-const typeOf = (error: unknown) => {
+/** Of what was thrown only its name or code is told: messages may have people's data in them. */
+export const errorType = (error: unknown): string => {
   const { code, name = "unknown" } = (error ?? {}) as Partial<NodeJS.ErrnoException>;
   return typeof code === "string" ? code : name;
 };
@@ -76,5 +76,5 @@ export function attributesOf(attributes: Attributes): KeyValue[] {
 
 const anyValue = (value: string | number): KeyValue["value"] => {
   if (typeof value === "string") return { stringValue: value };
-  return Number.isInteger(value) ? { intValue: String(value) } : { doubleValue: value };
+  return Number.isSafeInteger(value) ? { intValue: String(value) } : { doubleValue: value };
 };

@@ -16,11 +16,13 @@ export function openOtlp(place: URL, { sample, chance, now, headers, log }: Trac
     "service.instance.id": `${hostname()}:${process.pid}`,
   });
   const delivery = openDelivery({ url, headers, resource, log });
+  // What delivers is part of no span, whichever made it start.
+  const add = AsyncLocalStorage.bind(delivery.add);
   const around = new AsyncLocalStorage<OpenSpan>();
 
   const start = <T>(about: NewSpan, parent: Parent | undefined, work: (span: Span) => T): T => {
     const span = openSpan(about, { parent, now });
-    const end = (error?: unknown) => delivery.add(span.end(error));
+    const end = (failure?: { error: unknown }) => add(span.end(failure));
     return around.run(span, () => untilDone(() => work(span), end));
   };
   return {
@@ -47,9 +49,9 @@ export function openOtlp(place: URL, { sample, chance, now, headers, log }: Trac
 }
 
 /** Says when the work is done, and what it threw. */
-function untilDone<T>(work: () => T, end: (error?: unknown) => void): T {
+function untilDone<T>(work: () => T, end: (failure?: { error: unknown }) => void): T {
   const fail = (error: unknown): never => {
-    end(error);
+    end({ error });
     throw error;
   };
   try {

@@ -31,8 +31,7 @@ export function traceStatements(sql: Sql, tracing: Tracing): Sql {
     },
     get: (target, name) => {
       const it = target[name as "begin"] as (...words: unknown[]) => Promise<unknown>;
-      if (!tracing.follows()) return it;
-      if (name === "unsafe")
+      if (name === "unsafe" && tracing.follows())
         return (text: string, ...rest: unknown[]) => spanned(it(text, ...rest), text);
       if (name === "savepoint")
         return (...words: unknown[]) =>

@@ -77,9 +77,12 @@ export function headers(value: string): Record<string, string> {
     .map((pair) => /^\s*([!#$%&'*+.^_`|~\w-]+)=([\x21-\x7e]*)\s*$/.exec(pair));
   const read = pairs.map((pair) => {
     const [, name = "", text = ""] = pair ?? [];
-    const isPlain = name !== "" && canDecode(text) && !/\p{Cc}/u.test(decodeURIComponent(text));
+    const isPlain =
+      name !== "" && canDecode(text) && /^[\x20-\x7e]*$/.test(decodeURIComponent(text));
     if (!isPlain)
-      throw new Error("must be such as name=value,name=value, with values percent-encoded");
+      throw new Error(
+        "must be such as name=value,name=value, with values of ASCII, percent-encoded",
+      );
     return [name, decodeURIComponent(text)] as const;
   });
   return Object.fromEntries(read);

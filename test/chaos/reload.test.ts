@@ -220,9 +220,15 @@ test("a hundred times over, it holds on to nothing of what was before", async ()
   };
   for (let round = 0; round < 30; round++) await reload(server);
   const before = await held();
-  for (let round = 0; round < 70; round++) await reload(server);
-  const after = await held();
-  expect(after.files).toBeLessThan(before.files + 5);
-  expect(after.megabytes).toBeLessThan(before.megabytes + 15);
+  const isAsBefore = ({ files, megabytes }: typeof before) =>
+    files < before.files + 5 && megabytes < before.megabytes + 15;
+  let after = before;
+  // What leaks is more each time; what waits to be collected is not.
+  for (let tries = 0; tries < 4; tries++) {
+    for (let round = 0; round < 70; round++) await reload(server);
+    after = await held();
+    if (isAsBefore(after)) break;
+  }
+  expect([before, after, isAsBefore(after)]).toEqual([before, after, true]);
   expect(await server.end("SIGTERM")).toBe(0);
 });

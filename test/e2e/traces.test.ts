@@ -82,6 +82,7 @@ test("a request is followed from whoever asks to the database, the hash and the 
   const asked = treeOf(traces.of(forgot));
   expect(asked).toContainEqual(["POST /api/v1/auth/password/forgot", "INSERT mail_requests"]);
   expect(asked).toContainEqual(["POST /api/v1/auth/password/forgot", "answer link request"]);
+  expect(asked).toContainEqual(["answer link request", "INSERT mails"]);
   expect(asked).toContainEqual(["answer link request", "deliver mail"]);
 
   const refused = traces.of(logIn).find(({ name }) => name === "POST /api/v1/auth/login");
@@ -151,6 +152,7 @@ test.each([
   ["OTLP_URL", "grpc://localhost:4317"],
   ["TRACE_SAMPLE", "10%"],
   ["OTLP_HEADERS", "authorization"],
+  ["OTLP_HEADERS", "authorization=%E2%82%AC"],
 ])("a wrong %s is said at the start", async (name, value) => {
   const env = { OTLP_URL: "http://localhost:4318", [name]: value };
   const { code, err } = await command(["serve"], { env, cwd: emptyFolder() });

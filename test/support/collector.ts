@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { freePort } from "./program.ts";
@@ -45,6 +46,8 @@ export interface Collector {
   of: (traceId: string) => Received[];
   /** From now on it takes nothing, and answers this; with 200 it takes again. */
   answerWith: (status: number) => void;
+  /** From now on it answers after so long. */
+  answerAfter: (ms: number) => void;
   down: () => Promise<void>;
   up: () => void;
 }
@@ -54,10 +57,12 @@ export async function collector(): Promise<Collector> {
   const port = await freePort();
   const it: Pick<Collector, "spans" | "texts" | "headers"> = { spans: [], texts: [], headers: [] };
   let status = 200;
+  let answersAfterMs = 0;
   const take = async (request: Request) => {
     const body = await request.text();
     it.headers.push(request.headers);
     it.texts.push(body);
+    await sleep(answersAfterMs);
     if (status !== 200) return new Response(null, { status, headers: { location: "/" } });
     const { method, url, headers } = request;
     const asked = [method, new URL(url).pathname, headers.get("content-type")];
@@ -77,6 +82,9 @@ export async function collector(): Promise<Collector> {
     of: (traceId) => it.spans.filter((span) => span.traceId === traceId),
     answerWith: (next) => {
       status = next;
+    },
+    answerAfter: (ms) => {
+      answersAfterMs = ms;
     },
     down: () => server.stop(true),
     up: () => {
