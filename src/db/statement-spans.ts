@@ -21,7 +21,7 @@ export function traceStatements(sql: Sql, tracing: Tracing): Sql {
     };
     return statement;
   };
-  const within = (work: (tx: Sql) => unknown) => (tx: Sql) => work(traceStatements(tx, tracing));
+  const watched = (work: (tx: Sql) => unknown) => (tx: Sql) => work(traceStatements(tx, tracing));
   return new Proxy(sql, {
     apply: (target, _, [strings, ...values]) => {
       const made = Reflect.apply(target, target, [strings, ...values]);
@@ -35,11 +35,11 @@ export function traceStatements(sql: Sql, tracing: Tracing): Sql {
         return (text: string, ...rest: unknown[]) => spanned(it(text, ...rest), text);
       if (name === "savepoint")
         return (...words: unknown[]) =>
-          it(...words.map((one) => (isWork(one) ? within(one) : one)));
+          it(...words.map((one) => (isWork(one) ? watched(one) : one)));
       if (name === "begin")
         return (...words: unknown[]) =>
           tracing.within(TRANSACTION, () =>
-            it(...words.map((one) => (isWork(one) ? within(one) : one))),
+            it(...words.map((one) => (isWork(one) ? watched(one) : one))),
           );
       return it;
     },

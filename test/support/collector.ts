@@ -60,10 +60,11 @@ export async function collector(): Promise<Collector> {
   let answersAfterMs = 0;
   const take = async (request: Request) => {
     const body = await request.text();
+    const answer = status;
     it.headers.push(request.headers);
     it.texts.push(body);
     await sleep(answersAfterMs);
-    if (status !== 200) return new Response(null, { status, headers: { location: "/" } });
+    if (answer !== 200) return new Response(null, { status: answer, headers: { location: "/" } });
     const { method, url, headers } = request;
     const asked = [method, new URL(url).pathname, headers.get("content-type")];
     if (asked.join(" ") !== "POST /v1/traces application/json")
