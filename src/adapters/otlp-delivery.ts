@@ -8,6 +8,8 @@ const DELIVER_EVERY_MS = 2_000;
 /** What waits beyond this is dropped. */
 const QUEUE_MAX = 4_096;
 const RETRY_MAX_MS = 30_000;
+/** Some three minutes. One batch that nobody can take must not keep the others for ever. */
+const TRIES_MAX = 10;
 const DELIVERY_MAX_MS = 5_000;
 const CLOSE_MAX_MS = 2_000;
 
@@ -35,6 +37,7 @@ export function openDelivery({ log, ...receiver }: Receiver & { log: Log }): Del
   const closed = new AbortController();
   const tell = openReport(log);
   let isAway = false;
+  let tries = 0;
   let retryMs = DELIVER_EVERY_MS;
   let timer: NodeJS.Timeout | undefined;
   let delivering: Promise<void> | undefined;
@@ -63,7 +66,10 @@ export function openDelivery({ log, ...receiver }: Receiver & { log: Log }): Del
     if (closed.signal.aborted) return;
     tell(refusal);
     isAway = refusal?.isForNow === true;
-    if (!isAway) queue.splice(0, batch.length);
+    tries = isAway ? tries + 1 : 0;
+    if (isAway && tries < TRIES_MAX) return;
+    queue.splice(0, batch.length);
+    tries = 0;
   };
   const deliverBatches = async () => {
     stopTimer();
@@ -101,9 +107,9 @@ interface Refusal {
   isForNow: boolean;
 }
 
-const AWAY = `Traces cannot be delivered to OTLP_URL: they wait until they can, and those beyond ${QUEUE_MAX} spans are dropped.`;
+const AWAY = `Traces cannot be delivered to OTLP_URL: they wait, ${QUEUE_MAX} spans at most, for some minutes; what is beyond that is dropped.`;
 const REFUSED =
-  "Traces are refused by OTLP_URL, and dropped: look at the address and at OTLP_HEADERS.";
+  "Traces are refused by OTLP_URL, and dropped. Where the reason is 3xx, 401, 403 or 404, look at the address and at OTLP_HEADERS.";
 
 /** Says what has changed. */
 function openReport(log: Log) {
