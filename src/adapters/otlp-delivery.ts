@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { openBackoff } from "../kit/backoff.ts";
 import { version } from "../kit/build.ts";
 import type { Log } from "../kit/log.ts";
 import { errorType } from "./otlp-span.ts";
 
-const BATCH_MAX = 512;
-const DELIVER_EVERY_MS = 2_000;
+const BATCH_MAX_SPANS = 512;
 /** What waits beyond this is dropped. */
-const QUEUE_MAX = 4_096;
-const RETRY_MAX_MS = 30_000;
+const QUEUE_MAX_SPANS = 4_096;
+const TIMES: Times = { deliverEveryMs: 2_000, retryMaxMs: 30_000 };
 /** Some three minutes. One batch that nobody can take must not keep the others for ever. */
 const TRIES_MAX = 10;
 const DELIVERY_MAX_MS = 5_000;
@@ -21,24 +21,32 @@ export interface Delivery {
   close: () => Promise<void>;
 }
 
-interface Receiver {
+interface Times {
+  deliverEveryMs: number;
+  retryMaxMs: number;
+}
+
+interface DeliveryOptions {
   url: URL;
   headers: Record<string, string>;
   /** Who sends: attributes, as OTLP has them in JSON. */
   resource: object[];
+  log: Log;
+  times?: Times;
 }
 
 /**
- * By OTLP over HTTP (OpenTelemetry Protocol 1.9). What nobody takes waits and is tried again, ever less often; what is refused
- * for good is dropped. A line of the log says so once, and once that spans are taken again.
+ * By OTLP over HTTP (OpenTelemetry Protocol 1.9). What nobody takes waits and is tried again, ever less often, ten times; what is
+ * refused for good is dropped. A line of the log says so once, and once that spans are taken again.
  */
-export function openDelivery({ log, ...receiver }: Receiver & { log: Log }): Delivery {
+export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOptions): Delivery {
+  const send = openSender(receiver);
   const queue: string[] = [];
   const closed = new AbortController();
   const tell = openReport(log);
+  const retries = openBackoff({ minMs: times.deliverEveryMs, maxMs: times.retryMaxMs });
   let isAway = false;
   let tries = 0;
-  let retryMs = DELIVER_EVERY_MS;
   let timer: NodeJS.Timeout | undefined;
   let delivering: Promise<void> | undefined;
 
@@ -61,8 +69,8 @@ export function openDelivery({ log, ...receiver }: Receiver & { log: Log }): Del
     await delivering;
   };
   const deliverBatch = async () => {
-    const batch = queue.slice(0, BATCH_MAX);
-    const refusal = await post(batch, receiver, closed.signal);
+    const batch = queue.slice(0, BATCH_MAX_SPANS);
+    const refusal = await send(batch, closed.signal);
     if (closed.signal.aborted) return;
     tell(refusal);
     isAway = refusal?.isForNow === true;
@@ -74,9 +82,9 @@ export function openDelivery({ log, ...receiver }: Receiver & { log: Log }): Del
   const deliverBatches = async () => {
     stopTimer();
     do await deliverBatch();
-    while (!isAway && queue.length >= BATCH_MAX);
-    if (queue.length > 0) deliverIn(isAway ? retryMs : DELIVER_EVERY_MS);
-    retryMs = isAway ? Math.min(retryMs * 2, RETRY_MAX_MS) : DELIVER_EVERY_MS;
+    while (!isAway && queue.length >= BATCH_MAX_SPANS);
+    if (!isAway) retries.reset();
+    if (queue.length > 0) deliverIn(isAway ? retries.nextMs() : times.deliverEveryMs);
   };
   const deliverRest = async () => {
     await delivering;
@@ -85,10 +93,10 @@ export function openDelivery({ log, ...receiver }: Receiver & { log: Log }): Del
   };
   return {
     add: (span) => {
-      if (closed.signal.aborted || queue.length === QUEUE_MAX) return;
+      if (closed.signal.aborted || queue.length === QUEUE_MAX_SPANS) return;
       queue.push(span);
-      if (queue.length >= BATCH_MAX && !isAway) void deliver();
-      else if (!timer) deliverIn(DELIVER_EVERY_MS);
+      if (queue.length >= BATCH_MAX_SPANS && !isAway) void deliver();
+      else if (!timer) deliverIn(times.deliverEveryMs);
     },
     close: async () => {
       const late = sleep(CLOSE_MAX_MS, undefined, { ref: false });
@@ -107,7 +115,7 @@ interface Refusal {
   isForNow: boolean;
 }
 
-const AWAY = `Traces cannot be delivered to OTLP_URL: they wait, ${QUEUE_MAX} spans at most, for some minutes; what is beyond that is dropped.`;
+const AWAY = `Traces cannot be delivered to OTLP_URL: they wait, ${QUEUE_MAX_SPANS} spans at most, for some minutes; what is beyond that is dropped.`;
 const REFUSED =
   "Traces are refused by OTLP_URL, and dropped. Where the reason is 3xx, 401, 403 or 404, look at the address and at OTLP_HEADERS.";
 
@@ -123,31 +131,24 @@ function openReport(log: Log) {
   };
 }
 
-async function post(
-  spans: string[],
-  { url, headers: given, resource }: Receiver,
-  closed: AbortSignal,
-): Promise<Refusal | undefined> {
+function openSender({ url, headers: given, resource }: Omit<DeliveryOptions, "log" | "times">) {
   const headers = new Headers({ "user-agent": `bunker/${version}`, ...given });
   headers.set("content-type", "application/json");
   const about = JSON.stringify({ attributes: resource });
   const scope = JSON.stringify({ name: "bunker", version });
-  const body = `{"resourceSpans":[{"resource":${about},"scopeSpans":[{"scope":${scope},"spans":[${spans.join()}]}]}]}`;
-  const signal = AbortSignal.any([closed, AbortSignal.timeout(DELIVERY_MAX_MS)]);
-  try {
-    const response = await fetch(url, {
-      method: "POST",
-      headers,
-      body,
-      redirect: "manual",
-      signal,
-    });
-    await response.body?.cancel();
-    if (response.ok) return undefined;
-    return { reason: String(response.status), isForNow: FOR_NOW.includes(response.status) };
-  } catch (error) {
-    return { reason: errorType(error), isForNow: true };
-  }
+  return async (spans: string[], closed: AbortSignal): Promise<Refusal | undefined> => {
+    const body = `{"resourceSpans":[{"resource":${about},"scopeSpans":[{"scope":${scope},"spans":[${spans.join()}]}]}]}`;
+    const signal = AbortSignal.any([closed, AbortSignal.timeout(DELIVERY_MAX_MS)]);
+    try {
+      const request = { method: "POST", headers, body, redirect: "manual", signal } as const;
+      const { ok, status, body: answer } = await fetch(url, request);
+      // What it answers beside its status is not read, and whether that goes well is no matter.
+      answer?.cancel().catch(() => {});
+      return ok ? undefined : { reason: String(status), isForNow: FOR_NOW.includes(status) };
+    } catch (error) {
+      return { reason: errorType(error), isForNow: true };
+    }
+  };
 }
 
 const FOR_NOW = [429, 502, 503, 504];

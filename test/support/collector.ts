@@ -12,7 +12,8 @@ const values = Type.Union([
   Type.Object({ intValue: decimal }, only),
   Type.Object({ doubleValue: Type.Number() }, only),
 ]);
-const attributes = Type.Array(Type.Object({ key: Type.String({ minLength: 1 }), value: values }));
+const keyValue = Type.Object({ key: Type.String({ minLength: 1 }), value: values }, only);
+const attributes = Type.Array(keyValue);
 
 /** As opentelemetry-proto has it in JSON (trace/v1, and the mapping of OTLP 1.9): ids in hexadecimal, 64 bits as text. */
 const span = Type.Object(
