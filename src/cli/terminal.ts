@@ -1,4 +1,4 @@
-import { writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, write, writeSync } from "node:fs";
 import { Exit } from "../kit/exit.ts";
 
 /** What a command was typed with. */
@@ -7,6 +7,8 @@ export interface Typed {
   flags: Record<string, string | boolean | undefined>;
 }
 
+const { O_NOCTTY, O_NONBLOCK, O_WRONLY } = constants;
+const STANDARD_OUTPUT = 1;
 const RETRY_MS = 5;
 
 /**
@@ -18,11 +20,41 @@ export function print(text: string): void {
   let written = 0;
   while (written < bytes.length)
     try {
-      written += writeSync(1, bytes, written);
+      written += writeSync(STANDARD_OUTPUT, bytes, written);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "EPIPE") throw new Exit("failed", "Nobody reads the output any more.");
       if (code !== "EAGAIN") throw error;
       Bun.sleepSync(RETRY_MS);
     }
+}
+
+/**
+ * Writes what a server says of itself. Nobody waits for it: a full pipe, a reader who has left and a full disk stop nothing.
+ * Not even a thread waits where that can be had: it would be missing where passwords are hashed.
+ */
+export function mention(text: string): void {
+  const place = openAnew(STANDARD_OUTPUT);
+  if (place === undefined) {
+    write(STANDARD_OUTPUT, `${text}\n`, () => {});
+    return;
+  }
+  try {
+    writeSync(place, `${text}\n`);
+  } catch {
+    // Said once, and not heard.
+  } finally {
+    closeSync(place);
+  }
+}
+
+/** A pipe or a terminal once more, without waiting: how others write to the same one is their own affair. */
+function openAnew(fd: number): number | undefined {
+  try {
+    const place = fstatSync(fd);
+    if (!place.isFIFO() && !place.isCharacterDevice()) return undefined;
+    return openSync(`/dev/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,6 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { closeSync, constants, openSync, readSync } from "node:fs";
+import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { client, emptyFolder, type Serving, serve } from "../support/program.ts";
@@ -198,16 +198,44 @@ async function readUntil(pipe: number, words: string): Promise<string> {
 }
 
 test("a full disk, or a reader who has left, stops nothing either", async () => {
+  const full = openSync("/dev/full", "w");
+  for (const place of [pipeWithoutReader(), full]) {
+    const server = await serve({ cwd: emptyFolder(), stdout: place, stderr: place });
+    expect(await askOften(server)).toBe(REQUESTS);
+    expect(await server.end("SIGTERM")).toBe(0);
+    closeSync(place);
+  }
+});
+
+function pipeWithoutReader(): number {
   const path = join(emptyFolder(), "fifo");
   execFileSync("mkfifo", [path]);
   const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  const left = openSync(path, constants.O_WRONLY);
+  const writer = openSync(path, constants.O_WRONLY);
   closeSync(reader);
-  const full = openSync("/dev/full", "w");
-  for (const stderr of [left, full]) {
-    const server = await serve({ cwd: emptyFolder(), stderr });
-    expect(await askOften(server)).toBe(REQUESTS);
-    expect(await server.end("SIGTERM")).toBe(0);
-    closeSync(stderr);
-  }
+  return writer;
+}
+
+test("nor do pipes that are full, and in which a write waits", async () => {
+  const path = join(emptyFolder(), "fifo");
+  execFileSync("mkfifo", [path]);
+  const filler = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  expect(() => {
+    for (;;) writeSync(filler, Buffer.alloc(PIPE_BYTES));
+  }).toThrow("EAGAIN");
+  const full = openSync(path, constants.O_WRONLY);
+  const env = { RATE_LIMIT: "off" };
+  const server = await serve({ cwd: emptyFolder(), env, stdout: full, stderr: full });
+  expect(await askOften(server)).toBe(REQUESTS);
+  const api = client(server.url);
+  await api.register("ada@example.com", PASSWORD);
+  // More hashes at once than there are threads.
+  const tokens = await Promise.all(
+    Array.from({ length: 20 }, () => api.logIn("ada@example.com", PASSWORD)),
+  );
+  expect(tokens.filter((token) => token.includes("."))).toHaveLength(20);
+  expect(await server.end("SIGTERM")).toBe(0);
+  closeSync(full);
+  closeSync(filler);
 });
+const PIPE_BYTES = 4096;

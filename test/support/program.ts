@@ -35,7 +35,8 @@ export interface Run {
   input?: string;
   uid?: number;
   cwd?: string;
-  /** A file that takes the place of standard error. */
+  /** Files that take the places of standard output and standard error. */
+  stdout?: number;
   stderr?: number;
 }
 
@@ -45,12 +46,12 @@ const environment = (env: Record<string, string> = {}) => ({
   ...env,
 });
 
-function launch(args: string[], { env, uid, cwd, stderr }: Run): ChildProcess {
+function launch(args: string[], { env, uid, cwd, stdout, stderr }: Run): ChildProcess {
   const account = uid === undefined ? {} : { uid, gid: uid };
   return spawn(program, [...source, ...args], {
     cwd: cwd ?? tmpdir(),
     env: environment(env),
-    stdio: ["pipe", "pipe", stderr ?? "pipe"],
+    stdio: ["pipe", stdout ?? "pipe", stderr ?? "pipe"],
     ...account,
   });
 }

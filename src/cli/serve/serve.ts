@@ -10,7 +10,7 @@ import { Exit } from "../../kit/exit.ts";
 import { tendMemory } from "../../kit/memory.ts";
 import { hasSuperuser } from "../../modules/users/first-superuser.ts";
 import { placeOf } from "../../wire.ts";
-import { print } from "../terminal.ts";
+import { mention } from "../terminal.ts";
 import { follow } from "./follow.ts";
 import { DRAIN_MAX_MS, type Generations, openGenerations } from "./generations.ts";
 import { lead } from "./lead.ts";
@@ -60,7 +60,7 @@ async function serveAs(role: Role, config: Config): Promise<void> {
 }
 
 async function welcome(ctx: Ctx): Promise<void> {
-  print(await banner(ctx));
+  mention(await banner(ctx));
   warnOf(ctx);
 }
 
