@@ -36,7 +36,7 @@ test("Kubernetes: two copies, probes, and a budget for disruptions", () => {
   const { spec } = deployment.spec.template;
   const [container] = spec.containers;
   expect(deployment.spec.replicas).toBe(2);
-  expect(container.readinessProbe.httpGet.path).toBe("/readyz");
+  expect(container.readinessProbe.httpGet.path).toBe("/readyz/server");
   expect(container.livenessProbe.httpGet.path).toBe("/livez");
   expect(budget.spec.minAvailable).toBe(1);
   for (const selector of [
@@ -56,7 +56,7 @@ test("Fly.io", () => {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   const it = Bun.TOML.parse(textOf("fly.toml")) as any;
   expect(it.http_service.internal_port).toBe(3000);
-  expect(it.http_service.checks[0].path).toBe("/readyz");
+  expect(it.http_service.checks[0].path).toBe("/readyz/server");
   expect(warningsOf(it.env)).toEqual([]);
 });
 
@@ -64,7 +64,7 @@ test("Render", () => {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   const { services, databases } = Bun.YAML.parse(textOf("render.yaml")) as any;
   const [web] = services;
-  expect(web.healthCheckPath).toBe("/readyz");
+  expect(web.healthCheckPath).toBe("/readyz/server");
   expect(warningsOf(settingsOf(web.envVars))).toEqual([]);
   const [url] = web.envVars.filter(({ key }: Named) => key === "DATABASE_URL");
   expect(url.fromDatabase.name).toBe(databases[0].name);

@@ -24,6 +24,7 @@ test("the document is valid OpenAPI, by its schema and by Redocly's recommended 
     "operation-4xx-response #/paths/~1.well-known~1oauth-authorization-server/get/responses",
     "operation-4xx-response #/paths/~1livez/get/responses",
     "operation-4xx-response #/paths/~1readyz/get/responses",
+    "operation-4xx-response #/paths/~1readyz~1server/get/responses",
     "operation-4xx-response #/paths/~1version/get/responses",
   ]);
 });
@@ -48,7 +49,7 @@ test("every operation says who may call it, what it takes, and what can go wrong
     expect(statuses).toEqual(expect.arrayContaining(expected));
   }
   const problems = operations
-    .filter(({ name }) => name !== "get /readyz" && !name.includes(" /oauth/"))
+    .filter(({ name }) => !name.startsWith("get /readyz") && !name.includes(" /oauth/"))
     .flatMap(({ it }) => Object.entries<Answer["body"]>(it.responses))
     .filter(([status]) => Number(status) >= 400);
   for (const [, { content }] of problems)

@@ -183,8 +183,7 @@ export async function run(argv: string[]): Promise<void> {
     Object.hasOwn(commands, one),
   );
   const command = name === undefined ? undefined : commands[name];
-  if (name === undefined || !command)
-    throw usage(`There is no command "${words.slice(0, 2).join(" ")}".`);
+  if (name === undefined || !command) throw unknown(words);
   const typed = parse(argv, command);
   typed.words = typed.words.slice(words.length === 0 ? 0 : name.split(" ").length);
   const [least, most] = command.words ?? [0, 0];
@@ -216,6 +215,12 @@ function parse(argv: string[], { options = {}, usage: form }: Command): Typed {
       );
     throw usage(`${(error as Error).message.split(". ")[0]}.\nUsage: bunker ${form}`);
   }
+}
+
+function unknown([group = "", word]: string[]): Exit {
+  const near = Object.entries(commands).filter(([name]) => name.startsWith(`${group} `));
+  const typed = `There is no command "${word === undefined ? group : `${group} ${word}`}".`;
+  return usage([typed, ...near.map(([, { usage: form }]) => `  bunker ${form}`)].join("\n"));
 }
 
 const usage = (message: string) =>

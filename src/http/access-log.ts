@@ -4,7 +4,7 @@ import type { Answered, Observer } from "./observed.ts";
 import type { Trail } from "./trail.ts";
 
 /** Asked every few seconds by whoever watches: their lines would hide the others. */
-const probes = new Set(["/livez", "/readyz", "/health", "/healthz", "/metrics"]);
+const probes = new Set(["/livez", "/readyz", "/readyz/server", "/health", "/healthz", "/metrics"]);
 
 /**
  * Writes one line for each answer: which route, what came of it, how long it took, and who asked. Nothing of it is what the

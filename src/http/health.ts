@@ -20,6 +20,7 @@ const Readiness = t.Object({
       "`off`: REDIS_URL is not set; `away`: it cannot be used, and the database does its work. Not counted as a failure.",
   }),
 });
+const Serving = t.Object({ server: t.Union([t.Literal("ok"), t.Literal("stopping")]) });
 const live = { status: "ok" as const };
 const liveSchema = {
   type: "object",
@@ -73,6 +74,23 @@ export const healthRoutes = (ctx: Ctx) => {
           summary: "May it be given requests?",
           description:
             "Asks the database, whether its schema is up to date, and whether the disk has room. 503 also from the moment that the server is asked to end.",
+        },
+      },
+    )
+    .get(
+      "/readyz/server",
+      ({ status }) =>
+        ctx.lifecycle.isStopping
+          ? status(503, { server: "stopping" as const })
+          : status(200, { server: "ok" as const }),
+      {
+        public: true,
+        response: { 200: Serving, 503: Serving },
+        detail: {
+          operationId: "isServing",
+          summary: "Will it go on answering?",
+          description:
+            "For proxies and orchestrators that take away what is not ready: 503 from the moment that the server is asked to end, and never because of the database, of which Bunker itself tells the client. Touches nothing else.",
         },
       },
     )

@@ -6,6 +6,8 @@ import { request } from "node:http";
 import { connect as dial } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "../../src/db/db.ts";
+import { type Gate, openGate } from "../support/gate.ts";
 import { client, emptyFolder, freePort, serve } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
@@ -16,10 +18,31 @@ const VISITOR = "127.0.0.2";
 /** The files say 10 seconds. */
 const CUT_AFTER_MS = 15_000;
 
+/** The files look after the server each second. */
+const NOTICED_MS = 3_000;
+const ANSWERS_MAX_MS = 3_000;
+
 const proxies: ChildProcess[] = [];
-afterAll(() => {
+const home = process.env["E2E_DATABASE_URL"];
+const database = `bunker_e2e_proxies_${process.pid}`;
+const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
+const gates: Gate[] = [];
+afterAll(async () => {
   for (const proxy of proxies) proxy.kill("SIGKILL");
+  for (const gate of gates) gate.close();
+  await admin?.unsafe(`drop database if exists ${database} with (force)`);
+  await admin?.end();
 });
+
+async function databaseBehindGate() {
+  await admin?.unsafe(`drop database if exists ${database} with (force)`);
+  await admin?.unsafe(`create database ${database}`);
+  const url = new URL(home ?? "");
+  const gate = await openGate({ host: url.hostname, port: Number(url.port || 5432) });
+  gates.push(gate);
+  const there = { pathname: `/${database}`, port: String(gate.port) };
+  return { gate, DATABASE_URL: Object.assign(url, there).href };
+}
 
 interface Ports {
   outside: number;
@@ -122,23 +145,29 @@ const cutAfterMs = (port: number, text: string) =>
     setTimeout(end, 2 * CUT_AFTER_MS);
   });
 
-for (const [name, start] of Object.entries(starts)) {
-  const program = found(name);
-  describe.if(program !== undefined)(`behind ${name}`, () => {
-    test("whoever asks is known by their own address, whatever they write, and a slow one is cut", async () => {
-      const [inside, outside] = [await freePort(), await freePort()];
-      const server = await serve({
-        cwd: emptyFolder(),
-        env: { PORT: String(inside), TRUSTED_PROXIES: "127.0.0.1" },
-      });
-      const proxy = spawn(program ?? "", start({ inside, outside }), {
-        stdio: "ignore",
-        env: { ...process.env, HOME: emptyFolder() },
-      });
-      proxies.push(proxy);
-      const url = `http://127.0.0.1:${outside}`;
-      while (!(await fetch(`${url}/livez`).catch(() => undefined))?.ok) await sleep(50);
+type Start = (typeof starts)[string];
 
+/** Bunker behind a proxy, both until the end of the tests. */
+async function behind(name: string, start: Start, env: Record<string, string> = {}) {
+  const [inside, outside] = [await freePort(), await freePort()];
+  const server = await serve({
+    cwd: emptyFolder(),
+    env: { PORT: String(inside), TRUSTED_PROXIES: "127.0.0.1", ...env },
+  });
+  const proxy = spawn(found(name) ?? "", start({ inside, outside }), {
+    stdio: "ignore",
+    env: { ...process.env, HOME: emptyFolder() },
+  });
+  proxies.push(proxy);
+  const url = `http://127.0.0.1:${outside}`;
+  while (!(await fetch(`${url}/livez`).catch(() => undefined))?.ok) await sleep(50);
+  return { server, outside, url };
+}
+
+for (const [name, start] of Object.entries(starts)) {
+  describe.if(found(name) !== undefined)(`behind ${name}`, () => {
+    test("whoever asks is known by their own address, whatever they write, and a slow one is cut", async () => {
+      const { server, outside } = await behind(name, start);
       const spoof = (n: number) => ({
         "x-forwarded-for": `198.51.100.${n}`,
         "x-real-ip": "10.1.1.1",
@@ -160,5 +189,38 @@ for (const [name, start] of Object.entries(starts)) {
       expect(Math.max(...cut)).toBeLessThan(CUT_AFTER_MS);
       expect(await server.end("SIGTERM")).toBe(0);
     });
+
+    test.if(home !== undefined)(
+      "it is Bunker that says that its database is away, and what needs none goes on",
+      async () => {
+        const { gate, DATABASE_URL } = await databaseBehindGate();
+        const it = await behind(name, start, {
+          DATABASE_URL,
+          SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+          PUBLIC_URL: "https://accounts.example.com",
+        });
+        const signIn = async () => {
+          const answer = await fetch(`${it.url}/api/v1/auth/login`, {
+            method: "POST",
+            headers: { "content-type": "application/json" },
+            body: JSON.stringify({ username: "ada@example.com", password: PASSWORD }),
+          });
+          const { code } = (await answer.json()) as { code: string };
+          return [answer.status, code, answer.headers.has("retry-after")];
+        };
+        gate.shut();
+        // The proxy has asked after its health by then.
+        await sleep(NOTICED_MS);
+        const from = performance.now();
+        expect(await signIn()).toEqual([503, "database_unavailable", true]);
+        expect((await fetch(`${it.url}/livez`)).status).toBe(200);
+        expect((await fetch(`${it.url}/readyz`)).status).toBe(503);
+        expect(performance.now() - from).toBeLessThan(ANSWERS_MAX_MS);
+        await gate.open();
+        await sleep(2_000);
+        expect(await signIn()).toEqual([401, "invalid_credentials", false]);
+        expect(await it.server.end("SIGTERM")).toBe(0);
+      },
+    );
   });
 }

@@ -129,7 +129,7 @@ frontend people
   bind 127.0.0.1:${port}
   default_backend bunkers
 backend bunkers
-  option httpchk GET /readyz
+  option httpchk GET /readyz/server
 ${servers.join("\n")}
 `,
   );

@@ -1,7 +1,7 @@
 /** What systemd hears and is told, as far as that can be seen without it. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { client, command, emptyFolder, isBinary, serve } from "../support/program.ts";
@@ -41,6 +41,8 @@ describe.if(isBinary && Bun.which("systemd-analyze") !== null)("the unit", () =>
   test("is one that systemd takes, and leaves little exposed", async () => {
     const { code, out } = await command(["service", "print"]);
     expect([code, out]).toEqual([0, expect.stringMatching(/^ExecStart=\/\S+bunker serve$/m)]);
+    expect(out).toMatch(/\[Unit\][^[]*^StartLimitIntervalSec=0$[^[]*\[Service\]/m);
+    expect(out).toMatch(/\[Service\][^[]*^RestartPreventExitStatus=2 78$/m);
     const file = join(emptyFolder(), "bunker.service");
     writeFileSync(file, out);
     const verified = spawnSync("systemd-analyze", ["verify", file], { encoding: "utf8" });
@@ -48,5 +50,13 @@ describe.if(isBinary && Bun.which("systemd-analyze") !== null)("the unit", () =>
     const args = ["security", "--offline=true", "--threshold=25", "--no-pager", file];
     const exposed = spawnSync("systemd-analyze", args, { encoding: "utf8" });
     expect([exposed.status, exposed.stdout.split("\n").at(-2)]).toEqual([0, expect.any(String)]);
+  });
+
+  test("starts no binary where it could not see it, or that it could not name, and says what to do", () => {
+    const binary = join(emptyFolder(), "my bunker");
+    copyFileSync(process.env["BUNKER"] ?? "", binary);
+    const { stdout, stderr } = spawnSync(binary, ["service", "print"], { encoding: "utf8" });
+    expect(stdout).toMatch(/^ExecStart=\/usr\/local\/bin\/bunker serve$/m);
+    expect(stderr).toContain(`sudo install '${binary}' /usr/local/bin/bunker`);
   });
 });

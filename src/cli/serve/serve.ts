@@ -18,7 +18,8 @@ import type { Role } from "./role.ts";
 
 /** Beyond this Bun refuses without a body of ours; http/body reads 64 KiB at most, and answers 413 with a problem. */
 const REQUEST_MAX_BYTES = 1 << 30;
-const IDLE_SECONDS = 30;
+/** Longer than most proxies keep a connection on which nothing comes: a request upon one that we close would be lost. */
+export const IDLE_SECONDS = 100;
 
 /**
  * Serves until SIGTERM or SIGINT; then says so at /readyz for SHUTDOWN_DELAY_SECONDS while it goes on serving, lets the
