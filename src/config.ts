@@ -88,6 +88,8 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
     );
   if (config.metricsPort !== undefined && config.metricsPort === config.port)
     wrong.push("METRICS_PORT must be another port than PORT");
+  if (config.metricsPort === undefined && !isUnset("metricsHost"))
+    wrong.push("METRICS_PORT is missing beside METRICS_HOST");
   if ((config.workers ?? 1) > 1 && process.platform !== "linux")
     wrong.push("WORKERS must be 1 here: only Linux shares a port out among processes");
   return [...wrong, ...faultsOfDatabase(config), ...faultsOfSuperuser(config, isUnset)];

@@ -2,13 +2,13 @@ import { isatty } from "node:tty";
 import { type LogFormat, type LogLevel, logFormats, logLevels } from "./kit/log.ts";
 import { SECRET_MIN_BYTES } from "./kit/secret.ts";
 import {
+  bearerToken,
+  collectorUrl,
   fraction,
   headers,
-  httpUrl,
   integer,
   oneOf,
   redisUrl,
-  secretKey,
   setting,
   text,
 } from "./kit/setting.ts";
@@ -53,7 +53,7 @@ export const operationSettings = {
     doc: `Puts /metrics at the side of the API, for whoever sends this as a bearer token: at least ${SECRET_MIN_BYTES} random bytes.`,
     shown: "none",
     isSecret: true,
-    parse: secretKey,
+    parse: bearerToken,
     fallback: () => undefined,
   }),
   logLevel: setting<LogLevel>({
@@ -80,7 +80,7 @@ export const operationSettings = {
     name: "OTLP_URL",
     doc: "Where traces go, by OTLP over HTTP: an OpenTelemetry collector, Tempo, Jaeger, such as `http://127.0.0.1:4318`; `/v1/traces` is added.",
     shown: "none",
-    parse: httpUrl,
+    parse: collectorUrl,
     fallback: () => undefined,
   }),
   otlpHeaders: setting<Record<string, string>>({

@@ -5,6 +5,7 @@ import { usualCost } from "./kit/password.ts";
 import { SECRET_MIN_BYTES } from "./kit/secret.ts";
 import {
   hashCost,
+  headerName,
   httpUrl,
   integer,
   oneOf,
@@ -211,10 +212,17 @@ export const settings = {
   ...mailSettings,
   trustedProxies: setting<string[]>({
     name: "TRUSTED_PROXIES",
-    doc: "Proxies whose `X-Forwarded-For` is believed: addresses and networks, such as `10.0.0.0/8, 2001:db8::/32`. Read from the right, as far as they are trusted.",
+    doc: "Proxies that are believed when they say who asks: addresses and networks, such as `10.0.0.0/8, 2001:db8::/32`.",
     shown: "none",
     parse: networks,
     fallback: () => [],
+  }),
+  clientAddressHeader: setting({
+    name: "CLIENT_ADDRESS_HEADER",
+    doc: "The header in which they say it, if not `X-Forwarded-For`, of which the last address is taken that is not trusted: `Fly-Client-IP` on Fly.io, `CF-Connecting-IP` behind Cloudflare and on Render. Only one that the proxy always sets itself.",
+    shown: "X-Forwarded-For",
+    parse: headerName,
+    fallback: () => "x-forwarded-for",
   }),
   limits: setting<Policies>({
     name: "LIMITS",

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { IDLE_SECONDS } from "../src/cli/serve/listen.ts";
 import { readConfig } from "../src/config.ts";
 
 const textOf = (file: string) => readFileSync(join(import.meta.dir, "../deploy", file), "utf8");
@@ -96,4 +97,12 @@ test("Compose for development: nothing of it is reached from another machine, an
     for (const port of ports) expect(port).toStartWith("127.0.0.1:");
   }
   expect(volumes).toBeUndefined();
+});
+
+test("proxies keep an idle connection for less long than Bunker, or a request on it could be lost", () => {
+  for (const [file, kept] of [
+    ["nginx/bunker.conf", /^\s*keepalive_timeout (\d+)s;$/m],
+    ["caddy/Caddyfile", /^\s*keepalive (\d+)s$/m],
+  ] as const)
+    expect(Number(kept.exec(textOf(file))?.[1])).toBeLessThan(IDLE_SECONDS);
 });

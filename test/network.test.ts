@@ -3,7 +3,7 @@ import { readPolicies } from "../src/kit/limits.ts";
 import { isPrivate, networks, openProxyChain, subscriberOf } from "../src/kit/network.ts";
 
 test("X-Forwarded-For is walked from the right, as far as proxies are trusted", () => {
-  const client = openProxyChain(["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]);
+  const { clientOf: client } = openProxyChain(["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]);
   const cases: [string, string | null, string][] = [
     ["203.0.113.9", "1.2.3.4", "203.0.113.9"],
     ["10.0.0.1", null, "10.0.0.1"],
@@ -17,7 +17,7 @@ test("X-Forwarded-For is walked from the right, as far as proxies are trusted", 
     ["10.0.0.1", "", "10.0.0.1"],
   ];
   for (const [socket, header, expected] of cases) expect(client(socket, header)).toBe(expected);
-  expect(openProxyChain([])("127.0.0.1", "1.2.3.4")).toBe("127.0.0.1");
+  expect(openProxyChain([]).clientOf("127.0.0.1", "1.2.3.4")).toBe("127.0.0.1");
 });
 
 test("an IPv6 network of 64 bits counts as one, however it is written", () => {

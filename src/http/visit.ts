@@ -37,17 +37,18 @@ const said = new WeakSet<Log>();
 
 /** Finds out where requests came from, behind the proxies that are trusted; says once where one seems to be forgotten. */
 export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
-  const { trustedProxies } = config;
-  const clientOf = openProxyChain(trustedProxies);
+  const { trustedProxies, clientAddressHeader } = config;
+  const { clientOf, isTrusted } = openProxyChain(trustedProxies);
   const warn = (socket: string) => {
-    if (trustedProxies.length > 0 || said.has(log) || !isPrivate(socket)) return;
+    if (said.has(log) || !isPrivate(socket) || isTrusted(socket)) return;
     said.add(log);
     log.warn({}, UNTRUSTED);
   };
   return ({ request, headers, set, server }: Visit, limits: readonly LimitName[]): Origin => {
     const socket = trailOf(request).peer ?? server?.requestIP(request)?.address;
-    if (socket && headers["x-forwarded-for"]) warn(socket);
-    const address = socket ? clientOf(socket, headers["x-forwarded-for"] ?? null) : null;
+    const told = headers[clientAddressHeader];
+    if (socket && told) warn(socket);
+    const address = socket ? clientOf(socket, told ?? null) : null;
     return {
       address,
       subscriber: address ? subscriberOf(address) : server && GONE,

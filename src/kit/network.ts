@@ -45,23 +45,26 @@ export const isLoopback = (text: string): boolean =>
 
 /**
  * Finds who is at the far end of a chain of proxies: walks `X-Forwarded-For` from the right, where the nearest proxy has
- * written, for as long as it meets proxies that are trusted. What a client wrote there itself stands further left.
+ * written, for as long as it meets proxies that are trusted. What a client wrote there itself stands further left. A header
+ * that one proxy sets to one address is the shortest such chain.
  */
 export function openProxyChain(trusted: readonly string[]) {
   const list = listOf(trusted);
-  const isTrusted = (address: string) => list.check(address, familyOf(address));
+  const isKnown = (address: string) => list.check(address, familyOf(address));
+  const isTrusted = (socketAddress: string) => isKnown(plain(socketAddress) ?? socketAddress);
 
-  return (socketAddress: string, forwardedFor: string | null): string => {
+  const clientOf = (socketAddress: string, forwardedFor: string | null): string => {
     let client = plain(socketAddress) ?? socketAddress;
-    if (trusted.length === 0 || !forwardedFor || !isTrusted(client)) return client;
+    if (trusted.length === 0 || !forwardedFor || !isKnown(client)) return client;
     for (const hop of forwardedFor.split(",").reverse()) {
       const address = plain(hop.trim());
       if (address === undefined) break;
       client = address;
-      if (!isTrusted(client)) break;
+      if (!isKnown(client)) break;
     }
     return client;
   };
+  return { clientOf, isTrusted };
 }
 
 /** An address without port, brackets and zone; IPv4 as IPv4 also where a socket of IPv6 has met it. */

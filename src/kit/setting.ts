@@ -62,12 +62,29 @@ export function httpUrl(value: string): string {
   return value.replace(/\/+$/, "");
 }
 
+/** Where an OpenTelemetry collector listens. */
+export function collectorUrl(value: string): string {
+  try {
+    return httpUrl(value);
+  } catch {
+    throw new Error(
+      "must be a URL such as http://127.0.0.1:4318; credentials go into OTLP_HEADERS",
+    );
+  }
+}
+
 /** A part of a whole: 0 to 1. */
 export function fraction(value: string): number {
   const part = Number(value);
   if (!/^[\d.]+$/.test(value) || !(part >= 0 && part <= 1))
     throw new Error("must be a number from 0 to 1, such as 0.1");
   return part;
+}
+
+/** A header's name (RFC 9110), in lower case, as requests have it. */
+export function headerName(value: string): string {
+  if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(value)) throw new Error("must be the name of a header");
+  return value.toLowerCase();
 }
 
 /** As OTEL_EXPORTER_OTLP_HEADERS has them: `name=value,name=value`, values percent-encoded. */
@@ -201,6 +218,13 @@ export function secretKey(value: string): string {
   const weakness = weaknessOf(value);
   if (weakness) throw new Error(`${weakness}; make one: openssl rand -hex 32`);
   return value;
+}
+
+/** A secret that a client can put into its Authorization header. */
+export function bearerToken(value: string): string {
+  if (!/^[\x21-\x7e]+$/.test(value))
+    throw new Error("must be ASCII without blanks; make one: openssl rand -hex 32");
+  return secretKey(value);
 }
 
 /** What OWASP's cheat sheet on the storage of passwords takes for equally strong, in KiB and passes. */

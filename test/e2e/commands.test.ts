@@ -39,6 +39,7 @@ describe("a command", () => {
       expect([args, code, out]).toEqual([args, 2, ""]);
       expect(err).toMatch(/Usage|--help/);
     }
+    expect((await command(["service"])).err).toContain("\n  bunker service print\n");
   });
 
   test("takes no password as an argument", async () => {
@@ -147,10 +148,17 @@ describe("beside a running server", () => {
     expect(await logIn("bob", "another long pass phrase")).toBe("account_inactive");
     expect((await run(["users", "deactivate", "ada"])).err).toContain("last active superuser");
     expect((await run(["users", "promote", "nobody-here"])).err).toContain("Nobody has");
-    expect((await run(["healthcheck"])).code).toBe(0);
-    expect((await command(["healthcheck"], { env: { PORT: String(await freePort()) } })).code).toBe(
-      1,
-    );
+  });
+
+  test("healthcheck asks it, past any proxy that the environment names", async () => {
+    const server = await serve({ cwd: emptyFolder() });
+    const check = async (PORT: string) => {
+      const proxies = { HTTP_PROXY: "http://127.0.0.1:9", no_proxy: "example.com" };
+      return (await command(["healthcheck"], { env: { ...proxies, HOST: "127.0.0.1", PORT } }))
+        .code;
+    };
+    expect(await check(new URL(server.url).port)).toBe(0);
+    expect(await check(String(await freePort()))).toBe(1);
   });
 });
 

@@ -1,6 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { client, emptyFolder, type Serving, serve } from "../support/program.ts";
@@ -140,18 +141,69 @@ test("nothing that a client writes is logged, wherever it writes it", async () =
   expect(server.said.err).not.toContain(token.slice(-20));
 });
 
+const HOSTILE_HEADERS = ["traceparent", "x-request-id", "x-forwarded-for"];
+const HOSTILE = [
+  "x".repeat(10_000),
+  "10.0.0.1, ".repeat(1000),
+  '{"level":"error"}',
+  "00-\xff-\t",
+  "a\x7fb",
+];
+/** Of these the parser says that they are no header (RFC 9110, 5.5). */
+const NO_HEADERS = ["a\x00b", "a\x01b", "a\x1b[31mb", "a\rb", "a\nb"];
+
 test("a hostile header changes no answer and breaks no line", async () => {
-  const server = await serve({ cwd: emptyFolder() });
-  const hostile = ["x".repeat(10_000), "10.0.0.1, ".repeat(1000), '{"level":"error"}', "00-ÿ-\t"];
-  for (const text of hostile)
-    for (const name of ["traceparent", "x-request-id", "x-forwarded-for"]) {
-      const answer = await fetch(`${server.url}/version`, { headers: { [name]: text } });
-      const id = answer.headers.get("x-request-id");
-      expect([answer.status, id]).toEqual([200, expect.stringMatching(/^[0-9a-f-]{36}$/)]);
+  const env = { TRUSTED_PROXIES: "127.0.0.1", RATE_LIMIT: "off" };
+  const server = await serve({ cwd: emptyFolder(), env });
+  const ask = (header: string) => rawSignIn(server, header);
+  for (const name of HOSTILE_HEADERS) {
+    for (const text of HOSTILE) {
+      const answer = await ask(`${name}: ${text}`);
+      expect(answer).toStartWith("HTTP/1.1 401 ");
+      expect(answer).toContain('"code":"invalid_credentials"');
+      expect(answer).toMatch(/^x-request-id: [0-9a-f-]{36}\r$/im);
     }
+    for (const text of NO_HEADERS)
+      expect(await ask(`${name}: ${text}`)).toStartWith("HTTP/1.1 400 ");
+    expect(await ask(`${name}: ${"x".repeat(100_000)}`)).toStartWith("HTTP/1.1 431 ");
+  }
   await server.end("SIGTERM");
   const lines = answersIn(server);
-  expect(lines.map(({ trace_id }) => trace_id)).toEqual(Array(hostile.length * 3).fill(undefined));
+  const expected = Array(HOSTILE.length * HOSTILE_HEADERS.length).fill([
+    "invalid_credentials",
+    undefined,
+  ]);
+  expect(lines.map(({ code, trace_id }) => [code, trace_id])).toEqual(expected);
+});
+
+/** Signs in with a wrong password over a socket, byte for byte, since no client would send such headers; answers what came. */
+function rawSignIn({ url }: Serving, header: string): Promise<string> {
+  const body = JSON.stringify({ username: "nobody@example.com", password: PASSWORD });
+  const head = `POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${header}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+  return new Promise((done) => {
+    let said = "";
+    const socket = connect(Number(new URL(url).port), "127.0.0.1", () =>
+      socket.write(Buffer.from(head + body, "latin1")),
+    );
+    socket.on("data", (chunk) => {
+      said += chunk;
+    });
+    socket.on("error", () => {}).on("close", () => done(said));
+  });
+}
+
+test("a proxy that TRUSTED_PROXIES does not name is told of, once", async () => {
+  for (const [trusted, times] of [
+    ["", 1],
+    ["10.9.9.9", 1],
+    ["127.0.0.1", 0],
+  ] as const) {
+    const env = { TRUSTED_PROXIES: trusted, RATE_LIMIT: "off" };
+    const server = await serve({ cwd: emptyFolder(), env });
+    for (let at = 0; at < 3; at += 1) await rawSignIn(server, "x-forwarded-for: 198.51.100.7");
+    await server.end("SIGTERM");
+    expect(server.said.err.split("that TRUSTED_PROXIES does not name").length - 1).toBe(times);
+  }
 });
 
 const REQUESTS = 12_000;

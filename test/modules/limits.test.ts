@@ -165,6 +165,22 @@ test("what counts no more is purged, and a clock that was wrong locks nobody out
   expect(await purgeLimits(ctx)).toBe(0);
 });
 
+test("CLIENT_ADDRESS_HEADER takes the place of X-Forwarded-For", async () => {
+  const { post } = await street({ register: few }, { clientAddressHeader: "fly-client-ip" });
+  let made = 0;
+  const register = (headers: Record<string, string>) => {
+    made += 1;
+    return post("register", headers, { email: `p${made}@example.com`, password: PASSWORD });
+  };
+  const statuses: number[] = [];
+  for (let at = 0; at < 4; at += 1)
+    statuses.push((await register({ "fly-client-ip": addressOf(at) })).status);
+  for (let at = 0; at < 4; at += 1)
+    statuses.push((await register({ "x-forwarded-for": addressOf(at) })).status);
+  // Ada has come without any header.
+  expect(statuses).toEqual([201, 201, 201, 201, 201, 201, 429, 429]);
+});
+
 test("RATE_LIMIT=off limits nothing, and no answer speaks of limits", async () => {
   const { post } = await world({ rateLimit: "off", trustedProxies: ["127.0.0.1"] }).then(
     (here) => ({

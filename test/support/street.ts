@@ -1,9 +1,16 @@
+import type { Config } from "../../src/config.ts";
 import { policies } from "../../src/kit/limits.ts";
 import { PASSWORD, world } from "./world.ts";
 
 /** A world behind a proxy, in which everybody says where they are. */
-export async function street(limits: Partial<typeof policies> | object = {}) {
-  const here = await world({ trustedProxies: ["127.0.0.1"], limits: { ...policies, ...limits } });
+export async function street(
+  limits: Partial<typeof policies> | object = {},
+  settings: Partial<Config> = {},
+) {
+  const here = await world({
+    ...{ trustedProxies: ["127.0.0.1"], limits: { ...policies, ...limits } },
+    ...settings,
+  });
   const post = (path: string, from: string | Record<string, string>, body: object) =>
     here.send("POST", `/api/v1/auth/${path}`, {
       headers: {

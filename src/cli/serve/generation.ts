@@ -41,11 +41,12 @@ export interface Generation {
 export async function openGeneration(config: Config, ground: Ground): Promise<Generation> {
   const wired = await wire(config, ground);
   const { ctx } = wired;
+  let isOpen = true;
   try {
     // The app is put together, and its first request answered, while the database is being reached.
     const answering = wired.answers();
     const [app, schema] = await Promise.all([warmApp(ctx), answering]);
-    await prepare(wired, schema);
+    await prepare(wired, schema, () => isOpen);
     const observers = [...accessLog(ctx), ...httpFigures(ctx)];
     const bounded = deadlined(ctx, app.fetch);
     const answer = parting(ctx, traced(ctx, observed(bounded.answer, observers)));
@@ -63,6 +64,7 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
         );
       },
       close: async (patienceMs) => {
+        isOpen = false;
         const late = sleep(patienceMs, undefined, { ref: false });
         await Promise.race([Promise.all([rest(), untilNone(bounded.running)]), late]);
         bounded.close();
@@ -94,6 +96,7 @@ async function warmApp(ctx: Ctx): Promise<App> {
 async function prepare(
   { ctx, database }: Wired,
   { pending, unknown }: MigrationStatus,
+  isOpen: () => boolean,
 ): Promise<void> {
   const { config, log } = ctx;
   const applied = pending.length > 0 ? await database.alone(migrate) : [];
@@ -101,7 +104,9 @@ async function prepare(
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
   // Under HS256 there may be key pairs left of another algorithm, for which the start need not wait.
   if (config.algorithm === "HS256")
-    void prepareKeys(ctx).catch((error) => log.error({ err: error }, "Key pairs cannot be read."));
+    void prepareKeys(ctx).catch((error) => {
+      if (isOpen()) log.error({ err: error }, "Key pairs cannot be read.");
+    });
   else await prepareKeys(ctx);
   const { firstSuperuserEmail: email, firstSuperuserPassword: password } = config;
   if (!email || !password) return;

@@ -1,32 +1,27 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Server } from "bun";
 import type { Config } from "../../config.ts";
 import type { Ctx } from "../../ctx.ts";
 import { type Ground, openGround } from "../../ground.ts";
-import { metricsOnly } from "../../http/metrics.ts";
-import type { Answering } from "../../http/trail.ts";
 import { isCompiled, version } from "../../kit/build.ts";
-import { Exit } from "../../kit/exit.ts";
 import { tendMemory } from "../../kit/memory.ts";
 import { hasSuperuser } from "../../modules/users/first-superuser.ts";
 import { placeOf } from "../../wire.ts";
 import { mention } from "../terminal.ts";
 import { follow } from "./follow.ts";
-import { DRAIN_MAX_MS, type Generations, openGenerations } from "./generations.ts";
+import { type Generations, openGenerations } from "./generations.ts";
 import { lead } from "./lead.ts";
+import { checkHosts, drain, listen } from "./listen.ts";
 import type { Role } from "./role.ts";
-
-/** Beyond this Bun refuses without a body of ours; http/body reads 64 KiB at most, and answers 413 with a problem. */
-const REQUEST_MAX_BYTES = 1 << 30;
-/** Longer than most proxies keep a connection on which nothing comes: a request upon one that we close would be lost. */
-export const IDLE_SECONDS = 100;
 
 /**
  * Serves until SIGTERM or SIGINT; then says so at /readyz for SHUTDOWN_DELAY_SECONDS while it goes on serving, lets the
  * requests in flight finish, and closes everything that it opened. Upon SIGHUP it goes over to the settings as their files
  * now have them.
  */
-export const serve = (config: Config): Promise<void> => serveAs(lead(config), config);
+export async function serve(config: Config): Promise<void> {
+  await checkHosts(config);
+  await serveAs(lead(config), config);
+}
 
 /** One of several processes under WORKERS, which another one has started. */
 export const work = (config: Config): Promise<void> => serveAs(follow(), config);
@@ -71,53 +66,6 @@ function warnOf({ config, log, mail }: Ctx): void {
   if (!mail) log.warn({}, "MAIL_URL is not set: mails wait until it is.");
 }
 
-async function listen(
-  { host, port, metricsHost, metricsPort }: Config,
-  { purpose, isSeveral }: Role,
-  { current }: Generations,
-): Promise<Server<unknown>[]> {
-  const door = { host, port, setting: "PORT" };
-  // Where a port is shared, a stranger on it would not be noticed.
-  if (isSeveral && purpose === "serve") await listenOn(door, current().answer).stop(true);
-  const server = listenOn({ ...door, isShared: isSeveral }, (request) => current().answer(request));
-  // By it the app learns the address of whoever asks.
-  current().app.server = server;
-  if (metricsPort === undefined || purpose !== "serve") return [server];
-  const figures = { host: metricsHost, port: metricsPort, setting: "METRICS_PORT" };
-  return [server, listenOn(figures, (request) => metricsOnly(current().ctx)(request))];
-}
-
-interface Doorstep {
-  host: string;
-  port: number;
-  setting: string;
-  /** Bun shares the port by default outside development: a second server would quietly take half of the requests. */
-  isShared?: boolean;
-}
-
-function listenOn(
-  { host, port, setting, isShared = false }: Doorstep,
-  fetch: Answering,
-): Server<unknown> {
-  try {
-    return Bun.serve({
-      hostname: host,
-      port,
-      fetch,
-      maxRequestBodySize: REQUEST_MAX_BYTES,
-      idleTimeout: IDLE_SECONDS,
-      development: false,
-      reusePort: isShared,
-    });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new Exit(
-      "failed",
-      `Cannot listen on ${host}:${port} (${code}). Set ${setting.replace("PORT", "HOST")} or ${setting} to another one.`,
-    );
-  }
-}
-
 async function leave(
   { lifecycle, log }: Ground,
   { shutdownDelaySeconds: seconds }: Config,
@@ -125,13 +73,6 @@ async function leave(
   lifecycle.isStopping = true;
   log.info({ seconds }, "Asked to end: no longer ready. A second signal ends at once.");
   await sleep(seconds * 1000);
-}
-
-async function drain(servers: Server<unknown>[]): Promise<void> {
-  const stopAll = (isAtOnce: boolean) => Promise.all(servers.map((one) => one.stop(isAtOnce)));
-  const patience = setTimeout(() => stopAll(true), DRAIN_MAX_MS);
-  await stopAll(false);
-  clearTimeout(patience);
 }
 
 /** How to call a command of this very program. */
