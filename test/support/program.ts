@@ -38,6 +38,8 @@ export interface Run {
   /** Files that take the places of standard output and standard error. */
   stdout?: number;
   stderr?: number;
+  /** Makes it the head of a process group, as a shell does, which a signal can be sent to as a whole. */
+  isGroup?: boolean;
 }
 
 // Nothing of this process's environment but what finds programs; a machine may have settings of its own.
@@ -46,12 +48,16 @@ const environment = (env: Record<string, string> = {}) => ({
   ...env,
 });
 
-function launch(args: string[], { env, uid, cwd, stdout, stderr }: Run): ChildProcess {
+function launch(
+  args: string[],
+  { env, uid, cwd, stdout, stderr, isGroup = false }: Run,
+): ChildProcess {
   const account = uid === undefined ? {} : { uid, gid: uid };
   return spawn(program, [...source, ...args], {
     cwd: cwd ?? tmpdir(),
     env: environment(env),
     stdio: ["pipe", stdout ?? "pipe", stderr ?? "pipe"],
+    detached: isGroup,
     ...account,
   });
 }
