@@ -82,7 +82,8 @@ test("Compose: what is not always wanted is a profile, only the API is published
     ...{ prometheus: "monitoring", grafana: "monitoring" },
   });
   const published = Object.values(services).flatMap(({ ports = [] }) => ports);
-  for (const port of published) expect(port).toMatch(/^(127\.0\.0\.1:|\$\{PUBLISH\w*:-127\.0\.0\.1:)/);
+  for (const port of published)
+    expect(port).toMatch(/^(127\.0\.0\.1:|\$\{PUBLISH\w*:-127\.0\.0\.1:)/);
   expect(text).not.toMatch(/(PASSWORD|SECRET_KEY|TOKEN): +"?[^"$\s]/);
 });
 

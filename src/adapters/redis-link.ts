@@ -46,26 +46,26 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
     await begin(clients);
     await within(clients.asks.send("PING", []), answerMaxMs / 2);
   };
-  const retry = () => {
+  const retry = (error: unknown) => {
     if (isClosed) return;
-    if (!isAway) log.warn({}, AWAY);
+    if (!isAway) log.warn({ reason: reasonOf(error) }, AWAY);
     isAway = true;
     setTimeout(connect, RETRY_MS).unref();
   };
-  const lose = (lost: Clients) => {
+  const lose = (lost: Clients, error: unknown) => {
     if (link !== lost) return;
     link = undefined;
     hangUp(lost);
-    retry();
+    retry(error);
   };
   const connect = async () => {
-    const mine = await dial(url, beginQuickly).catch(() => undefined);
-    if (!mine) return retry();
+    const mine = await dial(url, beginQuickly).catch(retry);
+    if (!mine) return;
     if (isClosed) return hangUp(mine);
     link = mine;
-    for (const client of [mine.asks, mine.hears]) client.onclose = () => lose(mine);
+    for (const client of [mine.asks, mine.hears]) client.onclose = (error) => lose(mine, error);
     // It may have gone before anybody listened for that.
-    if (!mine.asks.connected || !mine.hears.connected) return lose(mine);
+    if (!mine.asks.connected || !mine.hears.connected) return lose(mine, GONE);
     if (isAway) log.info({}, "Redis can be used again.");
     isAway = false;
   };
@@ -77,8 +77,8 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
       if (!asked) return undefined;
       try {
         return await within(asked.asks.send(command, words), answerMaxMs);
-      } catch {
-        lose(asked);
+      } catch (error) {
+        lose(asked, error);
         return undefined;
       }
     },
@@ -93,6 +93,14 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
 
 const AWAY =
   "Redis cannot be used (REDIS_URL: does it run, is the password right, has it memory left?): until it can, all is counted in the database.";
+
+const GONE = new Error("connection closed");
+
+/** Redis' own word, such as WRONGPASS or OOM; not the rest of what it says, which may quote a key. */
+function reasonOf(error: unknown): string {
+  const { message = "", code } = error as { message?: string; code?: string };
+  return /^[A-Z]{2,}(?= )/.exec(message)?.[0] ?? code ?? message;
+}
 
 async function dial(url: URL, begin: LinkOptions["begin"]): Promise<Clients> {
   const clients = {
@@ -121,7 +129,7 @@ function hangUp({ asks, hears }: Clients): void {
 
 function within<T>(answer: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error("late")), ms);
+    const late = setTimeout(() => reject(new Error("no answer in time")), ms);
     answer.then(resolve, reject).finally(() => clearTimeout(late));
   });
 }

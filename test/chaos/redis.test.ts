@@ -164,6 +164,23 @@ describe.if(hasRedis)("a Redis that is away at the start", () => {
   });
 });
 
+describe.if(hasRedis)("a Redis that refuses", () => {
+  test.each([
+    // Bun tells of it as of one that hangs up.
+    ["requirepass", "sentinel", "ERR_REDIS_CONNECTION_CLOSED"],
+    ["maxmemory", "1", "OOM"],
+  ])("by %s is not used, and the log says why", async (name, value, word) => {
+    const redis = await redisServer();
+    await redis.ask("CONFIG", "SET", name, value);
+    const server = await serve({ env: { REDIS_URL: redis.url }, cwd: emptyFolder() });
+    await until(async () => server.said.err.includes("Redis cannot be used"));
+    expect(server.said.err).toContain(`"reason":"${word}"`);
+    expect(server.said.err).not.toContain("sentinel");
+    expect(await server.end("SIGTERM")).toBe(0);
+    redis.kill();
+  });
+});
+
 test.each(["localhost:6379", "http://localhost:6379", "redis://:a@b@host/x"])(
   "a REDIS_URL that is none is said at the start: %s",
   async (REDIS_URL) => {
