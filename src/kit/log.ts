@@ -77,7 +77,7 @@ function openPino({ level, format, isShared = false }: LogOptions): OpenLog {
   const log = pino(
     {
       level,
-      base: null,
+      base: isShared ? { pid: process.pid } : null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },

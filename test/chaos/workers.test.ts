@@ -171,6 +171,9 @@ test("a second signal ends all of them at once", async () => {
   const workers = workersOf(server);
   const ending = server.end("SIGTERM");
   await until(() => server.said.err.split("Asked to end").length === 4);
+  const ended = server.said.err.matchAll(/"pid":(\d+),[^\n]*Asked to end/g);
+  const told = Array.from(ended, ([, pid]) => Number(pid));
+  expect(told.toSorted()).toEqual([server.pid, ...workers].toSorted());
   process.kill(server.pid, "SIGTERM");
   expect(await ending).toBe(null);
   await until(() => workers.filter(isAlive).length === 0, 1_000);

@@ -116,7 +116,9 @@ test("only what is meant to be followed is, whatever a client writes", async () 
     await fetch(`${server.url}/api/v1/users/me`, { headers: { traceparent } });
   await ask(server, "/users/me", { traceId: "6".repeat(32) });
   await server.end("SIGTERM");
-  expect(traces.spans.map(({ traceId }) => traceId)).toEqual(["6".repeat(32)]);
+  const start = traces.spans.find(({ name }) => name === "start")?.traceId;
+  const followed = traces.spans.map(({ traceId }) => traceId).filter((id) => id !== start);
+  expect(followed).toEqual(["6".repeat(32)]);
 });
 
 test("with TRACE_SAMPLE=1 each request begins a trace, whose id is in its line of the log", async () => {
@@ -127,6 +129,18 @@ test("with TRACE_SAMPLE=1 each request begins a trace, whose id is in its line o
   const { traceId } = traces.spans.find(({ name }) => name === "GET /api/v1/users/me") ?? {};
   expect(server.said.err).toContain(`"trace_id":"${traceId}"`);
   expect(traces.spans.map(({ name }) => name)).toContain("job tend keys");
+});
+
+test("that nobody takes the traces is said at the start, also where no request is followed", async () => {
+  const traces = await collector();
+  await traces.down();
+  const server = await traced(traces, { TRACE_SAMPLE: "0", MAIL_URL: "" });
+  await until(() => server.said.err.includes("Traces cannot be delivered"));
+  traces.up();
+  await until(() => server.said.err.includes("Traces are delivered again"));
+  expect(traces.spans.map(({ name }) => name)).toContain("start");
+  expect(await server.end("SIGTERM")).toBe(0);
+  await traces.down();
 });
 
 test("while nobody takes the traces Bunker starts, serves, says so once, and goes on when somebody does", async () => {

@@ -46,7 +46,8 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
     // The app is put together, and its first request answered, while the database is being reached.
     const answering = wired.answers();
     const [app, schema] = await Promise.all([warmApp(ctx), answering]);
-    await prepare(wired, schema, () => isOpen);
+    // Always followed: so it is soon said where nobody takes the traces.
+    await ctx.tracing.begin({ name: "start" }, null, () => prepare(wired, schema, () => isOpen));
     const observers = [...accessLog(ctx), ...httpFigures(ctx)];
     const bounded = deadlined(ctx, app.fetch);
     const answer = parting(ctx, traced(ctx, observed(bounded.answer, observers)));
