@@ -81,7 +81,7 @@ const limits = () =>
         `| \`${name}\` | ${meanings[name as keyof typeof policies]} | ${allowed(policy)} |`,
     ),
     "",
-    "An address is an IPv4 address, or the /64 of an IPv6 address; behind a proxy it is what `TRUSTED_PROXIES` lets us believe. A",
+    "An address is an IPv4 address, or the /64 of an IPv6 address; behind a proxy it is what `TRUSTED_PROXIES` and `CLIENT_ADDRESS_HEADER` let us believe. A",
     "window begins with the first request that counts.",
     "",
     'Each answer says which limits it met, one after the other (draft-ietf-httpapi-ratelimit-headers): `RateLimit-Policy: "register";q=20;w=3600`,',

@@ -86,13 +86,28 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
     wrong.push(
       "MAIL_URL=mailbox: shows mails to whoever is on this machine: only with BUNKER_ENV=development",
     );
+  return [
+    ...wrong,
+    ...faultsOfNetwork(config, isUnset),
+    ...faultsOfDatabase(config),
+    ...faultsOfSuperuser(config, isUnset),
+  ];
+}
+
+function faultsOfNetwork(
+  config: Partial<Config>,
+  isUnset: (key: keyof Config) => boolean,
+): string[] {
+  const wrong: string[] = [];
   if (config.metricsPort !== undefined && config.metricsPort === config.port)
     wrong.push("METRICS_PORT must be another port than PORT");
-  if (config.metricsPort === undefined && !isUnset("metricsHost"))
+  if (isUnset("metricsPort") && !isUnset("metricsHost"))
     wrong.push("METRICS_PORT is missing beside METRICS_HOST");
+  if (isUnset("trustedProxies") && !isUnset("clientAddressHeader"))
+    wrong.push("TRUSTED_PROXIES is missing beside CLIENT_ADDRESS_HEADER");
   if ((config.workers ?? 1) > 1 && process.platform !== "linux")
     wrong.push("WORKERS must be 1 here: only Linux shares a port out among processes");
-  return [...wrong, ...faultsOfDatabase(config), ...faultsOfSuperuser(config, isUnset)];
+  return wrong;
 }
 
 function faultsOfDatabase(config: Partial<Config>): string[] {

@@ -23,7 +23,7 @@ export const operationSettings = {
   }),
   shutdownDelaySeconds: setting({
     name: "SHUTDOWN_DELAY_SECONDS",
-    doc: "How long the server goes on serving when it is asked to end (SIGTERM), while /readyz already says 503: with a proxy before several instances, longer than its health checks take to notice.",
+    doc: "How long the server goes on serving when it is asked to end (SIGTERM), while /readyz and /readyz/server already say 503: with a proxy before several instances, longer than its health checks take to notice.",
     parse: integer(0, 300),
     fallback: () => 0,
   }),

@@ -94,12 +94,13 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
 const AWAY =
   "Redis cannot be used (REDIS_URL: does it run, is the password right, has it memory left?): until it can, all is counted in the database.";
 
-const GONE = new Error("connection closed");
+const failure = (code: string) => Object.assign(new Error(code), { code });
+const GONE = failure("ECONNRESET");
 
-/** Redis' own word, such as WRONGPASS or OOM; not the rest of what it says, which may quote a key. */
+/** Redis' own word, such as OOM, or a code; not the rest of what it says, which may quote a key. */
 function reasonOf(error: unknown): string {
   const { message = "", code } = error as { message?: string; code?: string };
-  return /^[A-Z]{2,}(?= )/.exec(message)?.[0] ?? code ?? message;
+  return /^[A-Z]{2,}(?= )/.exec(message)?.[0] ?? code ?? "unknown";
 }
 
 async function dial(url: URL, begin: LinkOptions["begin"]): Promise<Clients> {
@@ -129,7 +130,7 @@ function hangUp({ asks, hears }: Clients): void {
 
 function within<T>(answer: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error("no answer in time")), ms);
+    const late = setTimeout(() => reject(failure("ETIMEDOUT")), ms);
     answer.then(resolve, reject).finally(() => clearTimeout(late));
   });
 }

@@ -159,7 +159,7 @@ const commands: Record<string, Command> = {
   },
   healthcheck: {
     usage: "healthcheck",
-    summary: "Ask the server on this machine whether it is ready; exit code 0 or 1.",
+    summary: "Ask the server on this machine whether it serves; exit code 0 or 1.",
     run: async () => (await import("./healthcheck.ts")).healthcheck(config()),
   },
   version: {
@@ -183,7 +183,7 @@ export async function run(argv: string[]): Promise<void> {
     Object.hasOwn(commands, one),
   );
   const command = name === undefined ? undefined : commands[name];
-  if (name === undefined || !command) throw unknown(words);
+  if (name === undefined || !command) throw noSuchCommand(words);
   const typed = parse(argv, command);
   typed.words = typed.words.slice(words.length === 0 ? 0 : name.split(" ").length);
   const [least, most] = command.words ?? [0, 0];
@@ -217,7 +217,7 @@ function parse(argv: string[], { options = {}, usage: form }: Command): Typed {
   }
 }
 
-function unknown([group = "", word]: string[]): Exit {
+function noSuchCommand([group = "", word]: string[]): Exit {
   const near = Object.entries(commands).filter(([name]) => name.startsWith(`${group} `));
   const typed = `There is no command "${word === undefined ? group : `${group} ${word}`}".`;
   return usage([typed, ...near.map(([, { usage: form }]) => `  bunker ${form}`)].join("\n"));

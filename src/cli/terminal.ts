@@ -31,7 +31,7 @@ export function print(text: string): void {
 
 /**
  * Writes what a server says of itself. Nobody waits for it: a full pipe, a reader who has left and a full disk stop nothing.
- * Not even a thread waits where that can be had: it would be missing where passwords are hashed.
+ * Nor does a thread wait for a pipe or a terminal: it would be missing where passwords are hashed. (For a socket one may.)
  */
 export function mention(text: string): void {
   const place = openAnew(STANDARD_OUTPUT);
@@ -48,12 +48,12 @@ export function mention(text: string): void {
   }
 }
 
-/** A pipe or a terminal once more, without waiting: how others write to the same one is their own affair. */
+/** A pipe or a terminal once more, without waiting: how others write to the same one is their own affair. Linux only. */
 function openAnew(fd: number): number | undefined {
   try {
     const place = fstatSync(fd);
     if (!place.isFIFO() && !place.isCharacterDevice()) return undefined;
-    return openSync(`/dev/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
+    return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
   } catch {
     return undefined;
   }

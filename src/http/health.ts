@@ -20,7 +20,8 @@ const Readiness = t.Object({
       "`off`: REDIS_URL is not set; `away`: it cannot be used, and the database does its work. Not counted as a failure.",
   }),
 });
-const Serving = t.Object({ server: t.Union([t.Literal("ok"), t.Literal("stopping")]) });
+const serving = <const T extends "ok" | "stopping">(word: T, description: string) =>
+  t.Object({ server: t.Literal(word) }, { description });
 const live = { status: "ok" as const };
 const liveSchema = {
   type: "object",
@@ -71,9 +72,9 @@ export const healthRoutes = (ctx: Ctx) => {
         ...readiness,
         detail: {
           operationId: "isReady",
-          summary: "May it be given requests?",
+          summary: "Is all there that it needs?",
           description:
-            "Asks the database, whether its schema is up to date, and whether the disk has room. 503 also from the moment that the server is asked to end.",
+            "For whoever watches it. Asks the database, whether its schema is up to date, and whether the disk has room. 503 also from the moment that the server is asked to end.",
         },
       },
     )
@@ -85,7 +86,10 @@ export const healthRoutes = (ctx: Ctx) => {
           : status(200, { server: "ok" as const }),
       {
         public: true,
-        response: { 200: Serving, 503: Serving },
+        response: {
+          200: serving("ok", "Give it requests."),
+          503: serving("stopping", "It was asked to end: give further requests to others."),
+        },
         detail: {
           operationId: "isServing",
           summary: "Will it go on answering?",

@@ -33,21 +33,27 @@ const GONE = "gone";
 
 const UNTRUSTED =
   "Requests come through a proxy on a private address that TRUSTED_PROXIES does not name: for the limits, all people behind it count as one.";
+const SILENT =
+  "A proxy that TRUSTED_PROXIES names does not say who asks (X-Forwarded-For, or CLIENT_ADDRESS_HEADER): for the limits, all people behind it count as one.";
 const said = new WeakSet<Log>();
 
-/** Finds out where requests came from, behind the proxies that are trusted; says once where one seems to be forgotten. */
+/** Finds out where requests came from, behind the proxies that are trusted; says once where one seems to be set up wrongly. */
 export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
   const { trustedProxies, clientAddressHeader } = config;
   const { clientOf, isTrusted } = openProxyChain(trustedProxies);
-  const warn = (socket: string) => {
-    if (said.has(log) || !isPrivate(socket) || isTrusted(socket)) return;
+  const warn = (sentence: string) => {
+    if (said.has(log)) return;
     said.add(log);
-    log.warn({}, UNTRUSTED);
+    log.warn({}, sentence);
+  };
+  const look = (socket: string, told: string | undefined) => {
+    if (told && isPrivate(socket) && !isTrusted(socket)) warn(UNTRUSTED);
+    if (!told && isTrusted(socket)) warn(SILENT);
   };
   return ({ request, headers, set, server }: Visit, limits: readonly LimitName[]): Origin => {
     const socket = trailOf(request).peer ?? server?.requestIP(request)?.address;
     const told = headers[clientAddressHeader];
-    if (socket && told) warn(socket);
+    if (socket) look(socket, told);
     const address = socket ? clientOf(socket, told ?? null) : null;
     return {
       address,

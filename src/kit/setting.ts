@@ -55,22 +55,20 @@ export function oneOf<const T extends readonly string[]>(allowed: T) {
   };
 }
 
-export function httpUrl(value: string): string {
-  const url = URL.parse(value);
-  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.search || url.hash)
-    throw new Error("must be a URL such as https://accounts.example.com");
-  return value.replace(/\/+$/, "");
-}
+export const httpUrl = plainUrl("must be a URL such as https://accounts.example.com");
 
 /** Where an OpenTelemetry collector listens. */
-export function collectorUrl(value: string): string {
-  try {
-    return httpUrl(value);
-  } catch {
-    throw new Error(
-      "must be a URL such as http://127.0.0.1:4318; credentials go into OTLP_HEADERS",
-    );
-  }
+export const collectorUrl = plainUrl(
+  "must be a URL such as http://127.0.0.1:4318; credentials go into OTLP_HEADERS",
+);
+
+function plainUrl(rule: string) {
+  return (value: string): string => {
+    const url = URL.parse(value);
+    if (!url || !/^https?:$/.test(url.protocol) || url.username || url.search || url.hash)
+      throw new Error(rule);
+    return value.replace(/\/+$/, "");
+  };
 }
 
 /** A part of a whole: 0 to 1. */

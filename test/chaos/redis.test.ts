@@ -166,7 +166,7 @@ describe.if(hasRedis)("a Redis that is away at the start", () => {
 
 describe.if(hasRedis)("a Redis that refuses", () => {
   test.each([
-    // Bun tells of it as of one that hangs up.
+    // Bun tells a missing password from one that hangs up no more than this.
     ["requirepass", "sentinel", "ERR_REDIS_CONNECTION_CLOSED"],
     ["maxmemory", "1", "OOM"],
   ])("by %s is not used, and the log says why", async (name, value, word) => {

@@ -142,6 +142,7 @@ describe("what is set wrongly", () => {
       [{ METRICS_HOST: "127.0.0.1" }, "METRICS_PORT is missing beside METRICS_HOST"],
       [{ METRICS_HOST: "banana", METRICS_PORT: "9464" }, "METRICS_HOST must be an address"],
       [{ METRICS_HOST: "1.2.3.4", METRICS_PORT: "9464" }, "METRICS_HOST must be an address"],
+      [{ CLIENT_ADDRESS_HEADER: "Fly-Client-IP" }, "TRUSTED_PROXIES is missing beside"],
       [{ HOST: "nowhere.invalid" }, "HOST must be an address"],
     ] as const) {
       const { code, err } = await command(["serve"], { cwd: emptyFolder(), env });

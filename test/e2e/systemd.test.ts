@@ -42,7 +42,7 @@ describe.if(isBinary && Bun.which("systemd-analyze") !== null)("the unit", () =>
     const { code, out } = await command(["service", "print"]);
     expect([code, out]).toEqual([0, expect.stringMatching(/^ExecStart=\/\S+bunker serve$/m)]);
     expect(out).toMatch(/\[Unit\][^[]*^StartLimitIntervalSec=0$[^[]*\[Service\]/m);
-    expect(out).toMatch(/\[Service\][^[]*^RestartPreventExitStatus=2 78$/m);
+    expect(out).toMatch(/\[Service\][^[]*^RestartPreventExitStatus=2$/m);
     const file = join(emptyFolder(), "bunker.service");
     writeFileSync(file, out);
     const verified = spawnSync("systemd-analyze", ["verify", file], { encoding: "utf8" });

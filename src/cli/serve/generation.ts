@@ -73,6 +73,7 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
       },
     };
   } catch (error) {
+    isOpen = false;
     await wired.close();
     throw error;
   }

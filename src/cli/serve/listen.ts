@@ -14,39 +14,47 @@ export const IDLE_SECONDS = 100;
 const NO_ADDRESS_OF_OURS = ["EADDRNOTAVAIL", "EINVAL", "ENOTFOUND"];
 
 /** Throws an Exit where a server cannot listen at all: before anything else is started. */
-export async function checkHosts({ host, metricsHost }: Config): Promise<void> {
+export async function checkHosts(config: Config): Promise<void> {
   const nothing = () => new Response();
-  await listenOn({ host, port: 0, setting: "PORT" }, nothing).stop(true);
-  await listenOn({ host: metricsHost, port: 0, setting: "METRICS_PORT" }, nothing).stop(true);
+  for (const door of [front(config), ...side(config)])
+    await listenOn({ ...door, port: 0 }, nothing).stop(true);
 }
+
+/** For everybody. */
+const front = ({ host, port }: Config): Doorstep => ({ host, port, prefix: "" });
+
+/** For whoever watches. */
+const side = ({ metricsHost: host, metricsPort: port }: Config): Doorstep[] =>
+  port === undefined ? [] : [{ host, port, prefix: "METRICS_" }];
 
 /** Opens what is served to everybody, and in the one that leads, what is only for whoever watches. Throws an Exit. */
 export async function listen(
-  { host, port, metricsHost, metricsPort }: Config,
+  config: Config,
   { purpose, isSeveral }: Role,
   { current }: Generations,
 ): Promise<Server<unknown>[]> {
-  const door = { host, port, setting: "PORT" };
+  const door = front(config);
   // Where a port is shared, a stranger on it would not be noticed.
   if (isSeveral && purpose === "serve") await listenOn(door, current().answer).stop(true);
   const server = listenOn({ ...door, isShared: isSeveral }, (request) => current().answer(request));
   // By it the app learns the address of whoever asks.
   current().app.server = server;
-  if (metricsPort === undefined || purpose !== "serve") return [server];
-  const figures = { host: metricsHost, port: metricsPort, setting: "METRICS_PORT" };
-  return [server, listenOn(figures, (request) => metricsOnly(current().ctx)(request))];
+  const doors = purpose === "serve" ? side(config) : [];
+  const figures = (request: Request) => metricsOnly(current().ctx)(request);
+  return [server, ...doors.map((one) => listenOn(one, figures))];
 }
 
 interface Doorstep {
   host: string;
   port: number;
-  setting: string;
+  /** Of its two settings. */
+  prefix: "" | "METRICS_";
   /** Bun shares the port by default outside development: a second server would quietly take half of the requests. */
   isShared?: boolean;
 }
 
 function listenOn(
-  { host, port, setting, isShared = false }: Doorstep,
+  { host, port, prefix, isShared = false }: Doorstep,
   fetch: Answering,
 ): Server<unknown> {
   try {
@@ -61,15 +69,14 @@ function listenOn(
     });
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
-    const hostSetting = setting.replace("PORT", "HOST");
     if (NO_ADDRESS_OF_OURS.includes(code))
       throw new Exit(
         "badConfiguration",
-        `${hostSetting} must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them; it is ${host}.`,
+        `${prefix}HOST must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them; it is ${host}.`,
       );
     throw new Exit(
       "failed",
-      `Cannot listen on ${host}:${port} (${code}). Set ${hostSetting} or ${setting} to another one.`,
+      `Cannot listen on ${host}:${port} (${code}). Set ${prefix}HOST or ${prefix}PORT to another one.`,
     );
   }
 }

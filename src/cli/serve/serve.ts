@@ -14,7 +14,7 @@ import { checkHosts, drain, listen } from "./listen.ts";
 import type { Role } from "./role.ts";
 
 /**
- * Serves until SIGTERM or SIGINT; then says so at /readyz for SHUTDOWN_DELAY_SECONDS while it goes on serving, lets the
+ * Serves until SIGTERM or SIGINT; then says so at /readyz/server for SHUTDOWN_DELAY_SECONDS while it goes on serving, lets the
  * requests in flight finish, and closes everything that it opened. Upon SIGHUP it goes over to the settings as their files
  * now have them.
  */
