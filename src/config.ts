@@ -105,6 +105,8 @@ function faultsOfNetwork(
     wrong.push("METRICS_PORT is missing beside METRICS_HOST");
   if (isUnset("trustedProxies") && !isUnset("clientAddressHeader"))
     wrong.push("TRUSTED_PROXIES is missing beside CLIENT_ADDRESS_HEADER");
+  if (isUnset("otlpUrl") && !isUnset("otlpHeaders"))
+    wrong.push("OTLP_URL is missing beside OTLP_HEADERS");
   if ((config.workers ?? 1) > 1 && process.platform !== "linux")
     wrong.push("WORKERS must be 1 here: only Linux shares a port out among processes");
   return wrong;

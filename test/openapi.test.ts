@@ -42,7 +42,7 @@ test("every operation says who may call it, what it takes, and what can go wrong
     const expected = [
       ...(it.security.length > 0 ? ["401"] : []),
       ...(it.requestBody
-        ? ["400", "413", "415", ...(name.includes(" /oauth/") ? [] : ["422"])]
+        ? ["400", "408", "413", "415", ...(name.includes(" /oauth/") ? [] : ["422"])]
         : []),
     ];
     expect([name, typeof it.summary, typeof it.operationId]).toEqual([name, "string", "string"]);

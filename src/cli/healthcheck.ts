@@ -1,6 +1,7 @@
 import { get } from "node:http";
 import type { Config } from "../config.ts";
 import { Exit } from "../kit/exit.ts";
+import { authority } from "../kit/network.ts";
 
 const MAX_MS = 3_000;
 
@@ -9,9 +10,9 @@ const MAX_MS = 3_000;
  * so it asks what proxies ask. Not by `fetch`, which would go through HTTP_PROXY.
  */
 export async function healthcheck({ host, port }: Config): Promise<void> {
-  const address = { "0.0.0.0": "127.0.0.1", "::": "[::1]" }[host] ?? host;
+  const address = { "0.0.0.0": "127.0.0.1", "::": "::1" }[host] ?? host;
   try {
-    const status = await statusOf(`http://${address}:${port}/readyz/server`);
+    const status = await statusOf(`http://${authority(address, port)}/readyz/server`);
     if (status !== 200) throw new Error(`it answers ${status}`);
   } catch (error) {
     throw new Exit("failed", `Not serving: ${(error as Error).message}`);

@@ -2,6 +2,8 @@ import { Elysia } from "elysia";
 import { Problem } from "../kit/problem.ts";
 
 const BODY_MAX_BYTES = 65_536;
+/** For all of a body: who sends a byte now and then holds a connection, and the end of the process, for no longer. */
+const ARRIVAL_MAX_MS = 10_000;
 const DEPTH_MAX = 32;
 const JSON_TYPES = ["application/json", "application/merge-patch+json"];
 const FORM_TYPE = "application/x-www-form-urlencoded";
@@ -13,18 +15,33 @@ const FORM_TYPE = "application/x-www-form-urlencoded";
 export const bodyReader = ({ formPaths }: { formPaths: string[] }) =>
   new Elysia({ name: "body" }).onParse({ as: "global" }, async ({ request, path, contentType }) => {
     if (request.body === null) return undefined;
+    const type = contentType.toLowerCase();
+    const isForm = type === FORM_TYPE && formPaths.includes(path.replace(/\/$/, ""));
+    if (!isForm && !JSON_TYPES.includes(type)) return new Problem("unsupported_media_type");
     try {
-      const isForm =
-        contentType.toLowerCase() === FORM_TYPE && formPaths.includes(path.replace(/\/$/, ""));
-      if (!isForm && !JSON_TYPES.includes(contentType.toLowerCase()))
-        return new Problem("unsupported_media_type");
-      const text = decode(await readBytes(request));
+      const text = decode(await inTime(readBytes(request)));
       return isForm ? parseForm(text) : parseJson(text);
     } catch (error) {
-      if (error instanceof Problem) return error;
-      throw error;
+      return refusalOf(error, request);
     }
   });
+
+function refusalOf(error: unknown, { signal }: Request): Problem {
+  if (error instanceof Problem) return error;
+  // Nobody hears the answer; it is counted and logged as what it was.
+  if (signal.aborted) return new Problem("malformed_request");
+  throw error;
+}
+
+async function inTime<T>(arriving: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Problem("request_timeout")), ARRIVAL_MAX_MS);
+  try {
+    return await Promise.race([arriving, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /** Never holds more than the limit, whatever Content-Length says or does not say. */
 async function readBytes(request: Request): Promise<Uint8Array> {

@@ -10,6 +10,7 @@ export const isOAuthPath = (path: string): boolean => OAUTH_PATHS.includes(path.
 /** What a refusal is called at OAuth's own endpoints (RFC 6749, section 5.2; RFC 7009, section 2.2.1), and its status there. */
 const errors: Partial<Record<ProblemCode, [error: string, status: number]>> = {
   malformed_request: ["invalid_request", 400],
+  request_timeout: ["invalid_request", 408],
   invalid_request: ["invalid_request", 400],
   unsupported_media_type: ["invalid_request", 415],
   body_too_large: ["invalid_request", 413],
@@ -54,6 +55,7 @@ const OAuthError = t.Object(
 export const oauthFails = {
   400: OAuthError,
   401: OAuthError,
+  408: OAuthError,
   413: OAuthError,
   415: OAuthError,
   429: OAuthError,

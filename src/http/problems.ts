@@ -88,6 +88,7 @@ export function fails<const C extends ProblemCode>(...codes: C[]) {
 /** What goes with each kind of route: one that reads a body, one that wants a token, and any that does work. */
 export const bodyProblems = [
   "malformed_request",
+  "request_timeout",
   "body_too_large",
   "unsupported_media_type",
   "invalid_request",
@@ -102,7 +103,7 @@ export const tokenProblems = [
 
 const RETRY_AFTER_SECONDS = 2;
 
-/** What a status owes its caller beside the body: RFC 6750 (section 3), RFC 9110 (15.6.4). */
+/** What a status owes its caller beside the body: RFC 6750 (section 3), RFC 9110 (15.5.9, 15.6.4). */
 const headersOf = (code: ProblemCode): Record<string, string> => {
   if (code === "invalid_token")
     return { "www-authenticate": 'Bearer realm="bunker", error="invalid_token"' };
@@ -112,6 +113,7 @@ const headersOf = (code: ProblemCode): Record<string, string> => {
         'Bearer realm="bunker", error="insufficient_user_authentication", max_age=600',
     };
   if (code === "invalid_client") return { "www-authenticate": 'Basic realm="bunker"' };
+  if (code === "request_timeout") return { connection: "close" };
   if (problems[code].status === 401) return { "www-authenticate": 'Bearer realm="bunker"' };
   if (problems[code].status === 503) return { "retry-after": String(RETRY_AFTER_SECONDS) };
   return {};

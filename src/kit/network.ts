@@ -39,6 +39,10 @@ export function isPrivate(text: string): boolean {
   return address !== undefined && privateList.check(address, familyOf(address));
 }
 
+/** A host and a port as a URL has them: an IPv6 address in brackets (RFC 3986, 3.2.2). */
+export const authority = (host: string, port: number): string =>
+  `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+
 /** True for an address of this machine itself. */
 export const isLoopback = (text: string): boolean =>
   /^127\./.test(plain(text) ?? "") || plain(text) === "::1";

@@ -108,6 +108,12 @@ export const problems = {
     detail: "This is the last active superuser",
     remedy: "Make somebody else a superuser first; then this one can be demoted or deactivated.",
   },
+  request_timeout: {
+    status: 408,
+    title: "The request took too long to arrive",
+    detail: "The body did not arrive within 10 seconds",
+    remedy: "Nothing has happened: send it again, over a better connection.",
+  },
   body_too_large: {
     status: 413,
     title: "The body is too large",

@@ -65,8 +65,9 @@ export const collectorUrl = plainUrl(
 function plainUrl(rule: string) {
   return (value: string): string => {
     const url = URL.parse(value);
-    if (!url || !/^https?:$/.test(url.protocol) || url.username || url.search || url.hash)
-      throw new Error(rule);
+    const isPlain =
+      url && /^https?:$/.test(url.protocol) && !url.username && !url.search && !url.hash;
+    if (!isPlain || url.port === "0") throw new Error(rule);
     return value.replace(/\/+$/, "");
   };
 }
@@ -185,7 +186,7 @@ export function postgresUrl(value: string): string {
 
 export function redisUrl(value: string): string {
   const url = URL.parse(value);
-  if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === "")
+  if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === "" || url.port === "0")
     throw new Error("must be a URL such as redis://:password@host:6379/0, or rediss:// for TLS");
   if (![url.username, url.password].every(canDecode) || !/^(\/\d{0,4})?$/.test(url.pathname))
     throw new Error(

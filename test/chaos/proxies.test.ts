@@ -127,23 +127,48 @@ const ask = (port: number, path: string, { body, headers }: Asking) =>
     asked.end(body ? JSON.stringify(body) : undefined);
   });
 
-/** After how long a connection on which only `text` was sent is cut. */
-const cutAfterMs = (port: number, text: string) =>
-  new Promise<number>((done) => {
+/** What comes back, and after how long, on a connection on which `text` is sent and then a byte each second. */
+const dripped = (port: number, text: string) =>
+  new Promise<{ ms: number; said: string }>((done) => {
     const startedAt = performance.now();
+    let said = "";
     const socket = dial(port, "127.0.0.1", () => socket.write(text));
     const dripping = setInterval(() => socket.write("x"), 1_000);
     const end = () => {
       clearInterval(dripping);
       socket.destroy();
-      done(performance.now() - startedAt);
+      done({ ms: performance.now() - startedAt, said });
     };
-    socket
-      .on("data", () => {})
-      .on("error", end)
-      .on("close", end);
+    socket.on("data", (chunk) => {
+      said += chunk;
+    });
+    socket.on("error", end).on("close", end);
     setTimeout(end, 2 * CUT_AFTER_MS);
   });
+
+const HEAD = "POST /api/v1/auth/login HTTP/1.1\r\nHost: accounts.example.com\r\n";
+const LONG = "Content-Type: application/json\r\nContent-Length: 4000\r\n\r\n{";
+
+/** Within a line, within the head, within the body; answers what the last one was told. */
+async function expectCut(port: number): Promise<string> {
+  const cut = await Promise.all(["GET / HT", HEAD, HEAD + LONG].map((text) => dripped(port, text)));
+  expect(Math.max(...cut.map(({ ms }) => ms))).toBeLessThan(CUT_AFTER_MS);
+  return cut[2]?.said ?? "";
+}
+
+const TOLD = /^HTTP\/1\.1 408 (.|\s)*"code":"request_timeout"/;
+
+test("whoever dawdles is cut, also where there is no proxy, and holds up no end", async () => {
+  const server = await serve({ cwd: emptyFolder() });
+  const port = Number(new URL(server.url).port);
+  expect(await expectCut(port)).toMatch(TOLD);
+  const late = dripped(port, HEAD + LONG);
+  await sleep(100);
+  const from = performance.now();
+  expect(await server.end("SIGTERM")).toBe(0);
+  expect(performance.now() - from).toBeLessThan(CUT_AFTER_MS);
+  expect((await late).said).toStartWith("HTTP/1.1 408 ");
+});
 
 type Start = (typeof starts)[string];
 
@@ -184,9 +209,9 @@ for (const [name, start] of Object.entries(starts)) {
       expect(events.body).toContain(`"${VISITOR}"`);
       expect(events.body).not.toContain("198.51.100.");
 
-      const head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: accounts.example.com\r\n";
-      const cut = await Promise.all([cutAfterMs(outside, head), cutAfterMs(outside, "GET / HT")]);
-      expect(Math.max(...cut)).toBeLessThan(CUT_AFTER_MS);
+      const told = await expectCut(outside);
+      // Caddy gives Bunker no body that has not come whole, if it is a short one, and says nothing of its own.
+      if (name !== "caddy") expect(told).toMatch(TOLD);
       expect(await server.end("SIGTERM")).toBe(0);
     });
 

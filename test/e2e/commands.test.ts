@@ -151,14 +151,15 @@ describe("beside a running server", () => {
   });
 
   test("healthcheck asks it, past any proxy that the environment names", async () => {
-    const server = await serve({ cwd: emptyFolder() });
-    const check = async (PORT: string) => {
+    const server = await serve({ cwd: emptyFolder(), env: { HOST: "::" } });
+    const check = async (HOST: string, PORT: string) => {
       const proxies = { HTTP_PROXY: "http://127.0.0.1:9", no_proxy: "example.com" };
-      return (await command(["healthcheck"], { env: { ...proxies, HOST: "127.0.0.1", PORT } }))
-        .code;
+      return (await command(["healthcheck"], { env: { ...proxies, HOST, PORT } })).code;
     };
-    expect(await check(new URL(server.url).port)).toBe(0);
-    expect(await check(String(await freePort()))).toBe(1);
+    const { port } = new URL(server.url);
+    for (const host of ["127.0.0.1", "0.0.0.0", "::1", "::"])
+      expect([host, await check(host, port)]).toEqual([host, 0]);
+    expect(await check("127.0.0.1", String(await freePort()))).toBe(1);
   });
 });
 

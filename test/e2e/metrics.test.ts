@@ -143,6 +143,9 @@ describe("what is set wrongly", () => {
       [{ METRICS_HOST: "banana", METRICS_PORT: "9464" }, "METRICS_HOST must be an address"],
       [{ METRICS_HOST: "1.2.3.4", METRICS_PORT: "9464" }, "METRICS_HOST must be an address"],
       [{ CLIENT_ADDRESS_HEADER: "Fly-Client-IP" }, "TRUSTED_PROXIES is missing beside"],
+      [{ OTLP_HEADERS: "authorization=sentinel" }, "OTLP_URL is missing beside OTLP_HEADERS"],
+      [{ REDIS_URL: "redis://127.0.0.1:0" }, "REDIS_URL must be"],
+      [{ HOST: "/tmp/socket" }, "HOST must be an address"],
       [{ HOST: "nowhere.invalid" }, "HOST must be an address"],
     ] as const) {
       const { code, err } = await command(["serve"], { cwd: emptyFolder(), env });

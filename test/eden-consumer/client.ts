@@ -25,6 +25,8 @@ export async function register(email: string, password: string): Promise<string>
           return "send it again";
       }
       return error.value.code satisfies never;
+    case 408:
+      return error.value.code satisfies "request_timeout";
     case 413:
       return error.value.code satisfies "body_too_large";
     case 415:
@@ -50,6 +52,7 @@ export async function logIn(username: string, password: string): Promise<string>
     case "email_not_verified":
     case "invalid_request":
     case "malformed_request":
+    case "request_timeout":
     case "body_too_large":
     case "unsupported_media_type":
     case "too_many_requests":

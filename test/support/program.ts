@@ -181,6 +181,13 @@ export function postgresIn(folder: string): number[] {
     .sort((a, b) => a - b);
 }
 
+/** What was logged, line by line. */
+export const linesOf = (text: string): Record<string, unknown>[] =>
+  text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+
 const json = { "content-type": "application/json" };
 
 /** The few calls of the tour. */

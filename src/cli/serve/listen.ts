@@ -3,6 +3,7 @@ import type { Config } from "../../config.ts";
 import { metricsOnly } from "../../http/metrics.ts";
 import type { Answering } from "../../http/trail.ts";
 import { Exit } from "../../kit/exit.ts";
+import { authority } from "../../kit/network.ts";
 import { DRAIN_MAX_MS, type Generations } from "./generations.ts";
 import type { Role } from "./role.ts";
 
@@ -11,7 +12,7 @@ const REQUEST_MAX_BYTES = 1 << 30;
 /** Longer than most proxies keep a connection on which nothing comes: a request upon one that we close would be lost. */
 export const IDLE_SECONDS = 100;
 
-const NO_ADDRESS_OF_OURS = ["EADDRNOTAVAIL", "EINVAL", "ENOTFOUND"];
+const NO_ADDRESS_OF_OURS = ["EADDRNOTAVAIL", "EINVAL", "ENOTFOUND", "ERR_INVALID_ARG_TYPE"];
 
 /** Throws an Exit where a server cannot listen at all: before anything else is started. */
 export async function checkHosts(config: Config): Promise<void> {
@@ -76,7 +77,7 @@ function listenOn(
       );
     throw new Exit(
       "failed",
-      `Cannot listen on ${host}:${port} (${code}). Set ${prefix}HOST or ${prefix}PORT to another one.`,
+      `Cannot listen on ${authority(host, port)} (${code}). Set ${prefix}HOST or ${prefix}PORT to another one.`,
     );
   }
 }

@@ -4,6 +4,7 @@ import type { Ctx } from "../../ctx.ts";
 import { type Ground, openGround } from "../../ground.ts";
 import { isCompiled, version } from "../../kit/build.ts";
 import { tendMemory } from "../../kit/memory.ts";
+import { authority } from "../../kit/network.ts";
 import { hasSuperuser } from "../../modules/users/first-superuser.ts";
 import { placeOf } from "../../wire.ts";
 import { mention } from "../terminal.ts";
@@ -85,7 +86,7 @@ const mailOf = ({ config, mail }: Ctx) => {
 };
 
 const metricsLine = ({ publicUrl, metricsHost, metricsPort, metricsToken }: Config): string[] => [
-  ...(metricsPort ? [`  Metrics    http://${metricsHost}:${metricsPort}/metrics`] : []),
+  ...(metricsPort ? [`  Metrics    http://${authority(metricsHost, metricsPort)}/metrics`] : []),
   ...(metricsToken
     ? [`  Metrics    ${publicUrl}/metrics, with METRICS_TOKEN as a bearer token`]
     : []),
@@ -96,7 +97,7 @@ async function banner(ctx: Ctx): Promise<string> {
   const example = JSON.stringify({ email: "you@example.com", password: "a long pass phrase" });
   const lines = [
     `Bunker ${version}`,
-    `  API        ${publicUrl}  (listening on ${host}:${port})`,
+    `  API        ${publicUrl}  (listening on ${authority(host, port)})`,
     `  Docs       ${publicUrl}/docs`,
     `  Database   ${placeOf(ctx.config)}`,
     `  Mail       ${mailOf(ctx)}`,
