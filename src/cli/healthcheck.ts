@@ -1,7 +1,6 @@
 import { get } from "node:http";
 import type { Config } from "../config.ts";
 import { Exit } from "../kit/exit.ts";
-import { authority } from "../kit/network.ts";
 
 const MAX_MS = 3_000;
 
@@ -12,15 +11,15 @@ const MAX_MS = 3_000;
 export async function healthcheck({ host, port }: Config): Promise<void> {
   const address = { "0.0.0.0": "127.0.0.1", "::": "::1" }[host] ?? host;
   try {
-    const status = await statusOf(`http://${authority(address, port)}/readyz/server`);
+    const status = await statusOf({ host: address, port, path: "/readyz/server" });
     if (status !== 200) throw new Error(`it answers ${status}`);
   } catch (error) {
     throw new Exit("failed", `Not serving: ${(error as Error).message}`);
   }
 }
 
-const statusOf = (url: string) =>
+const statusOf = (place: { host: string; port: number; path: string }) =>
   new Promise<number | undefined>((resolve, reject) => {
     const signal = AbortSignal.timeout(MAX_MS);
-    get(url, { signal }, (answer) => resolve(answer.resume().statusCode)).on("error", reject);
+    get({ ...place, signal }, (answer) => resolve(answer.resume().statusCode)).on("error", reject);
   });

@@ -13,23 +13,31 @@ const FORM_TYPE = "application/x-www-form-urlencoded";
  * is, and thrown by the guard: who is asking is found out first.
  */
 export const bodyReader = ({ formPaths }: { formPaths: string[] }) =>
-  new Elysia({ name: "body" }).onParse({ as: "global" }, async ({ request, path, contentType }) => {
-    if (request.body === null) return undefined;
-    const type = contentType.toLowerCase();
-    const isForm = type === FORM_TYPE && formPaths.includes(path.replace(/\/$/, ""));
-    if (!isForm && !JSON_TYPES.includes(type)) return new Problem("unsupported_media_type");
-    try {
-      const text = decode(await inTime(readBytes(request)));
-      return isForm ? parseForm(text) : parseJson(text);
-    } catch (error) {
-      return refusalOf(error, request);
-    }
-  });
+  new Elysia({ name: "body" }).onParse(
+    { as: "global" },
+    async ({ request, path, contentType, set }) => {
+      if (request.body === null) return undefined;
+      const type = contentType.toLowerCase();
+      const isForm = type === FORM_TYPE && formPaths.includes(path.replace(/\/$/, ""));
+      if (!isForm && !JSON_TYPES.includes(type)) return new Problem("unsupported_media_type");
+      try {
+        const text = decode(await inTime(readBytes(request)));
+        return isForm ? parseForm(text) : parseJson(text);
+      } catch (error) {
+        const problem = problemOf(error);
+        // Whatever the answer becomes, nobody waits for what is left of such a body.
+        if (UNREAD.includes(problem.code)) set.headers["connection"] = "close";
+        return problem;
+      }
+    },
+  );
 
-function refusalOf(error: unknown, { signal }: Request): Problem {
+const UNREAD = ["request_timeout", "body_too_large"];
+
+function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  // Nobody hears the answer; it is counted and logged as what it was.
-  if (signal.aborted) return new Problem("malformed_request");
+  // The client has gone. Nobody hears the answer; it is counted and logged as what it was.
+  if ((error as Error).name === "AbortError") return new Problem("malformed_request");
   throw error;
 }
 

@@ -103,7 +103,7 @@ export const tokenProblems = [
 
 const RETRY_AFTER_SECONDS = 2;
 
-/** What a status owes its caller beside the body: RFC 6750 (section 3), RFC 9110 (15.5.9, 15.6.4). */
+/** What a status owes its caller beside the body: RFC 6750 (section 3), RFC 9110 (15.6.4). */
 const headersOf = (code: ProblemCode): Record<string, string> => {
   if (code === "invalid_token")
     return { "www-authenticate": 'Bearer realm="bunker", error="invalid_token"' };
@@ -113,7 +113,6 @@ const headersOf = (code: ProblemCode): Record<string, string> => {
         'Bearer realm="bunker", error="insufficient_user_authentication", max_age=600',
     };
   if (code === "invalid_client") return { "www-authenticate": 'Basic realm="bunker"' };
-  if (code === "request_timeout") return { connection: "close" };
   if (problems[code].status === 401) return { "www-authenticate": 'Bearer realm="bunker"' };
   if (problems[code].status === 503) return { "retry-after": String(RETRY_AFTER_SECONDS) };
   return {};

@@ -34,16 +34,17 @@ const GONE = "gone";
 const UNTRUSTED =
   "Requests come through a proxy on a private address that TRUSTED_PROXIES does not name: for the limits, all people behind it count as one.";
 const SILENT =
-  "A proxy that TRUSTED_PROXIES names does not say who asks (X-Forwarded-For, or CLIENT_ADDRESS_HEADER): for the limits, all people behind it count as one.";
-const said = new WeakSet<Log>();
+  "Requests come from an address that TRUSTED_PROXIES names, and do not say who asks (X-Forwarded-For, or CLIENT_ADDRESS_HEADER): if it is a proxy, all people behind it count as one for the limits.";
+const said = new WeakMap<Log, Set<string>>();
 
 /** Finds out where requests came from, behind the proxies that are trusted; says once where one seems to be set up wrongly. */
 export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
   const { trustedProxies, clientAddressHeader } = config;
   const { clientOf, isTrusted } = openProxyChain(trustedProxies);
   const warn = (sentence: string) => {
-    if (said.has(log)) return;
-    said.add(log);
+    const before = said.get(log) ?? new Set();
+    if (before.has(sentence)) return;
+    said.set(log, before.add(sentence));
     log.warn({}, sentence);
   };
   const look = (socket: string, told: string | undefined) => {

@@ -111,7 +111,7 @@ export const problems = {
   request_timeout: {
     status: 408,
     title: "The request took too long to arrive",
-    detail: "The body did not arrive within 10 seconds",
+    detail: "The body did not arrive in time",
     remedy: "Nothing has happened: send it again, over a better connection.",
   },
   body_too_large: {

@@ -66,7 +66,12 @@ function plainUrl(rule: string) {
   return (value: string): string => {
     const url = URL.parse(value);
     const isPlain =
-      url && /^https?:$/.test(url.protocol) && !url.username && !url.search && !url.hash;
+      url &&
+      /^https?:$/.test(url.protocol) &&
+      !url.username &&
+      !url.password &&
+      !url.search &&
+      !url.hash;
     if (!isPlain || url.port === "0") throw new Error(rule);
     return value.replace(/\/+$/, "");
   };
@@ -116,7 +121,7 @@ export function mailUrl(value: string): string {
   const url = URL.parse(value);
   if (url?.protocol === "mailbox:") return value;
   if (/^smtps?:/.test(value) && value.includes("@") && !url) throw new Error(NOT_ENCODED);
-  if (!url || !/^smtps?:$/.test(url.protocol) || url.hostname === "")
+  if (!url || !/^smtps?:$/.test(url.protocol) || url.hostname === "" || url.port === "0")
     throw new Error("must be a URL such as smtp://user:password@mail.example.com:587, or mailbox:");
   const isWhole = /^\/?$/.test(url.pathname) && !/[@#]/.test(url.search + url.hash);
   if (!isWhole || ![url.username, url.password].every(canDecode)) throw new Error(NOT_ENCODED);
@@ -171,7 +176,7 @@ export type SslMode = (typeof sslModes)[number];
 
 export function postgresUrl(value: string): string {
   const url = URL.parse(value);
-  if (!url || !/^postgres(ql)?:$/.test(url.protocol))
+  if (!url || !/^postgres(ql)?:$/.test(url.protocol) || url.port === "0")
     throw new Error("must be a URL such as postgres://user:password@host:5432/name");
   const isDecodable = [url.username, url.password, url.pathname].every(canDecode);
   if (!isDecodable || /@/.test(url.pathname + url.search))

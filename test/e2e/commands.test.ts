@@ -1,8 +1,17 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { version } from "../../src/kit/build.ts";
-import { client, command, emptyFolder, freePort, serve, shell } from "../support/program.ts";
+import {
+  client,
+  command,
+  emptyFolder,
+  freePort,
+  serve,
+  shell,
+  usedFolder,
+} from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
@@ -84,7 +93,7 @@ describe("a command", () => {
   });
 
   test("on a port that is taken ends with 1", async () => {
-    const server = await serve({ cwd: emptyFolder() });
+    const server = await serve({ cwd: await usedFolder() });
     const PORT = new URL(server.url).port;
     const { code, err } = await command(["serve"], {
       env: { PORT, HOST: "127.0.0.1" },
@@ -109,7 +118,7 @@ describe("beside a running server", () => {
   });
 
   test("the commands use its database", async () => {
-    const cwd = emptyFolder();
+    const cwd = await usedFolder();
     const server = await serve({ cwd });
     const env = { PORT: new URL(server.url).port, HOST: "127.0.0.1" };
     const { logIn, get } = client(server.url);
@@ -151,13 +160,14 @@ describe("beside a running server", () => {
   });
 
   test("healthcheck asks it, past any proxy that the environment names", async () => {
-    const server = await serve({ cwd: emptyFolder(), env: { HOST: "::" } });
+    const isV6 = networkInterfaces()["lo"]?.some(({ address }) => address === "::1") ?? false;
+    const server = await serve({ cwd: await usedFolder(), env: { HOST: isV6 ? "::" : "0.0.0.0" } });
     const check = async (HOST: string, PORT: string) => {
       const proxies = { HTTP_PROXY: "http://127.0.0.1:9", no_proxy: "example.com" };
       return (await command(["healthcheck"], { env: { ...proxies, HOST, PORT } })).code;
     };
     const { port } = new URL(server.url);
-    for (const host of ["127.0.0.1", "0.0.0.0", "::1", "::"])
+    for (const host of ["127.0.0.1", "0.0.0.0", ...(isV6 ? ["::1", "::"] : [])])
       expect([host, await check(host, port)]).toEqual([host, 0]);
     expect(await check("127.0.0.1", String(await freePort()))).toBe(1);
   });

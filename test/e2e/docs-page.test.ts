@@ -1,6 +1,6 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { aBrowser, browserPath } from "../support/browser.ts";
-import { client, emptyFolder, serve } from "../support/program.ts";
+import { client, serve, usedFolder } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
@@ -8,7 +8,7 @@ describe.if(browserPath !== undefined)("the page of the documentation, in a brow
   const browser = aBrowser();
 
   test("signs in by its Authorize button, calls the API, and asks nobody else for anything", async () => {
-    const server = await serve({ cwd: emptyFolder() });
+    const server = await serve({ cwd: await usedFolder() });
     await client(server.url).register("ada@example.com", PASSWORD);
     const page = await browser().newPage({ viewport: { width: 1200, height: 1600 } });
     const elsewhere: string[] = [];
@@ -48,7 +48,7 @@ describe.if(browserPath !== undefined)("the page of the documentation, in a brow
   });
 
   test("a problem's page says what to do, without a script", async () => {
-    const server = await serve({ cwd: emptyFolder() });
+    const server = await serve({ cwd: await usedFolder() });
     const page = await browser().newPage({ javaScriptEnabled: false });
     await page.goto(`${server.url}/problems/email_taken`);
     expect(await page.locator("h1").textContent()).toBe("That email is taken");

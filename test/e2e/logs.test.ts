@@ -1,7 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { client, emptyFolder, linesOf, type Serving, serve } from "../support/program.ts";
+import { client, linesOf, type Serving, serve, usedFolder } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "sentinel battery staple";
@@ -10,7 +10,7 @@ const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
 const answersIn = ({ said }: Serving) => linesOf(said.err).filter(({ msg }) => msg === "Answered.");
 
 test("each answer has a line: which route, what came of it, how long it took, and who asked", async () => {
-  const server = await serve({ cwd: emptyFolder() });
+  const server = await serve({ cwd: await usedFolder() });
   const api = client(server.url);
   await api.register("ada@example.com", PASSWORD);
   const token = await api.logIn("ada@example.com", PASSWORD);
@@ -44,7 +44,7 @@ test("each answer has a line: which route, what came of it, how long it took, an
 });
 
 test("a body that breaks off has its line too, with its route", async () => {
-  const server = await serve({ cwd: emptyFolder() });
+  const server = await serve({ cwd: await usedFolder() });
   const socket = connect(Number(new URL(server.url).port), "127.0.0.1", () =>
     socket.write(
       "POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
@@ -60,7 +60,7 @@ test("a body that breaks off has its line too, with its route", async () => {
 
 test("LOG_ACCESS=off writes none of these lines, LOG_FORMAT=pretty writes for eyes", async () => {
   const env = { LOG_ACCESS: "off", LOG_FORMAT: "pretty", RATE_LIMIT: "off" };
-  const server = await serve({ cwd: emptyFolder(), env });
+  const server = await serve({ cwd: await usedFolder(), env });
   await fetch(`${server.url}/docs`);
   await server.end("SIGTERM");
   expect(server.said.err).toMatch(/WARN.*RATE_LIMIT=off/);
@@ -110,7 +110,7 @@ test("nothing that a client writes is logged, wherever it writes it", async () =
     OAUTH_PASSWORD_GRANT: "on",
     RATE_LIMIT: "off",
   };
-  const server = await serve({ cwd: emptyFolder(), env });
+  const server = await serve({ cwd: await usedFolder(), env });
   const api = client(server.url);
   await api.register("sentinel@example.com", PASSWORD);
   const token = await api.logIn("sentinel@example.com", PASSWORD);
@@ -160,7 +160,7 @@ const NO_HEADERS = ["a\x00b", "a\x01b", "a\x1b[31mb", "a\rb", "a\nb"];
 
 test("a hostile header changes no answer and breaks no line", async () => {
   const env = { TRUSTED_PROXIES: "127.0.0.1", RATE_LIMIT: "off" };
-  const server = await serve({ cwd: emptyFolder(), env });
+  const server = await serve({ cwd: await usedFolder(), env });
   const ask = (header: string) => rawSignIn(server, header);
   for (const name of HOSTILE_HEADERS) {
     for (const text of HOSTILE) {

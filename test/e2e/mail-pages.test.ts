@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import axe from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { aBrowser, browserPath } from "../support/browser.ts";
-import { client, emptyFolder, freePort, serve } from "../support/program.ts";
+import { client, freePort, serve, usedFolder } from "../support/program.ts";
 
 setDefaultTimeout(120_000);
 const PASSWORD = "correct horse battery staple";
@@ -17,7 +17,7 @@ async function house(browser: Browser, locale = "en-US") {
     ...{ BUNKER_ENV: "development", PORT, RATE_LIMIT: "off", EMAIL_SIGN_IN: "on" },
     ...{ BRAND_NAME: "Acme & Söhne", BRAND_COLOR: "#ffcc00" },
   };
-  const { url } = await serve({ env: settings, cwd: emptyFolder() });
+  const { url } = await serve({ env: settings, cwd: await usedFolder() });
   const context = await browser.newContext({ locale, viewport: { width: 390, height: 844 } });
   const page = await context.newPage();
   const elsewhere: string[] = [];

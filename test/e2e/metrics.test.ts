@@ -1,7 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { once } from "node:events";
 import { connect as dial } from "node:net";
-import { client, command, emptyFolder, freePort, serve } from "../support/program.ts";
+import { client, command, emptyFolder, freePort, serve, usedFolder } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
@@ -10,7 +10,7 @@ const METRICS_TOKEN = "3ac1f0c4b9d94e6f8a7b5c2d1e0f9a8b7c6d5e4f3a2b1c0d";
 /** A server with a second listener, and what it says there: each series and its value. */
 async function watched(env: Record<string, string> = {}) {
   const METRICS_PORT = String(await freePort());
-  const server = await serve({ cwd: emptyFolder(), env: { METRICS_PORT, ...env } });
+  const server = await serve({ cwd: await usedFolder(), env: { METRICS_PORT, ...env } });
   const figures = `http://127.0.0.1:${METRICS_PORT}`;
   const text = async () => (await fetch(`${figures}/metrics`)).text();
   const series = async () =>
@@ -110,7 +110,7 @@ test("whatever clients make up adds no series", async () => {
 });
 
 test("METRICS_TOKEN opens /metrics to its bearer, and to nobody else", async () => {
-  const server = await serve({ cwd: emptyFolder(), env: { METRICS_TOKEN } });
+  const server = await serve({ cwd: await usedFolder(), env: { METRICS_TOKEN } });
   const api = client(server.url);
   await api.register("ada@example.com", PASSWORD);
   const accessToken = await api.logIn("ada@example.com", PASSWORD);

@@ -4,7 +4,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { client, emptyFolder, freePort, serve } from "../support/program.ts";
+import { client, emptyFolder, freePort, serve, usedFolder } from "../support/program.ts";
 
 setDefaultTimeout(120_000);
 const PASSWORD = "correct horse battery staple";
@@ -56,7 +56,7 @@ describe.if(prometheus !== null)("in Debian's prometheus", () => {
   test("every query of the dashboard has an answer, and every rule is evaluated", async () => {
     const METRICS_PORT = String(await freePort());
     const server = await serve({
-      cwd: emptyFolder(),
+      cwd: await usedFolder(),
       // Nobody is at that address: what is asked about Redis has an answer all the same.
       env: {
         ...{ METRICS_PORT, LOG_ACCESS: "off", BUNKER_ENV: "development" },

@@ -2,9 +2,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { client, command, emptyFolder, isBinary, serve } from "../support/program.ts";
+import { client, command, emptyFolder, isBinary, serve, usedFolder } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 
@@ -18,7 +18,7 @@ describe.if(Bun.which("socat") !== null)("sd_notify", () => {
     });
     while (!existsSync(socket)) await sleep(20);
     const server = await serve({
-      cwd: emptyFolder(),
+      cwd: await usedFolder(),
       env: { NOTIFY_SOCKET: socket, WATCHDOG_USEC: "1000000", SHUTDOWN_DELAY_SECONDS: "1" },
     });
     await sleep(1_200);
@@ -30,7 +30,7 @@ describe.if(Bun.which("socat") !== null)("sd_notify", () => {
 
   test("a socket that is not there stops nothing", async () => {
     const env = { NOTIFY_SOCKET: "/nowhere/notify" };
-    const server = await serve({ cwd: emptyFolder(), env });
+    const server = await serve({ cwd: await usedFolder(), env });
     const answer = await client(server.url).register("ada@example.com", "a long pass phrase");
     expect(answer.status).toBe(201);
     expect(await server.end("SIGTERM")).toBe(0);
@@ -44,7 +44,9 @@ describe.if(isBinary && Bun.which("systemd-analyze") !== null)("the unit", () =>
     expect(out).toMatch(/\[Unit\][^[]*^StartLimitIntervalSec=0$[^[]*\[Service\]/m);
     expect(out).toMatch(/\[Service\][^[]*^RestartPreventExitStatus=2$/m);
     const file = join(emptyFolder(), "bunker.service");
-    writeFileSync(file, out);
+    // Where this binary may lie is not for a unit to see.
+    const here = resolve(process.env["BUNKER"] ?? "");
+    writeFileSync(file, out.replace(/^ExecStart=\S+/m, `ExecStart=${here}`));
     const verified = spawnSync("systemd-analyze", ["verify", file], { encoding: "utf8" });
     expect(`${verified.stdout}${verified.stderr}`).not.toContain("bunker.service:");
     const args = ["security", "--offline=true", "--threshold=25", "--no-pager", file];

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { attributesOf, type Collector, collector, type Received } from "../support/collector.ts";
-import { command, emptyFolder, type Serving, serve } from "../support/program.ts";
+import { command, emptyFolder, type Serving, serve, usedFolder } from "../support/program.ts";
 import { type MailServer, mailServer, SECRET_WORD, USER } from "../support/smtp.ts";
 
 setDefaultTimeout(60_000);
@@ -18,7 +18,7 @@ afterAll(() => post.close());
 
 const traced = async (traces: Collector, env: Record<string, string> = {}) =>
   serve({
-    cwd: emptyFolder(),
+    cwd: await usedFolder(),
     env: {
       OTLP_URL: traces.url,
       TRACE_SAMPLE: "0",

@@ -4,7 +4,14 @@ import { execFileSync } from "node:child_process";
 import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { client, emptyFolder, linesOf, type Serving, serve } from "../support/program.ts";
+import {
+  client,
+  emptyFolder,
+  linesOf,
+  type Serving,
+  serve,
+  usedFolder,
+} from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
@@ -26,7 +33,7 @@ test("a log that nobody reads stops nothing; what was lost is said when somebody
   const path = join(emptyFolder(), "fifo");
   execFileSync("mkfifo", [path]);
   const pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
-  const server = await serve({ cwd: emptyFolder(), stderr: pipe });
+  const server = await serve({ cwd: await usedFolder(), stderr: pipe });
   expect(await askOften(server)).toBe(REQUESTS);
   const api = client(server.url);
   await api.register("ada@example.com", PASSWORD);
@@ -54,7 +61,7 @@ async function readUntil(pipe: number, words: string): Promise<string> {
 test("a full disk, or a reader who has left, stops nothing either", async () => {
   const full = openSync("/dev/full", "w");
   for (const place of [pipeWithoutReader(), full]) {
-    const server = await serve({ cwd: emptyFolder(), stdout: place, stderr: place });
+    const server = await serve({ cwd: await usedFolder(), stdout: place, stderr: place });
     expect(await askOften(server)).toBe(REQUESTS);
     expect(await server.end("SIGTERM")).toBe(0);
     closeSync(place);
@@ -80,7 +87,7 @@ test("nor do pipes that are full, and in which a write waits", async () => {
   const full = openSync(path, constants.O_WRONLY);
   // As on two cores: with more, there would be threads left over.
   const env = { RATE_LIMIT: "off", UV_THREADPOOL_SIZE: "2" };
-  const server = await serve({ cwd: emptyFolder(), env, stdout: full, stderr: full });
+  const server = await serve({ cwd: await usedFolder(), env, stdout: full, stderr: full });
   expect(await askOften(server)).toBe(REQUESTS);
   const api = client(server.url);
   await api.register("ada@example.com", PASSWORD);

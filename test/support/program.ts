@@ -1,6 +1,6 @@
 /** Bunker as its users have it: a program. The binary that the variable BUNKER names, or from source. */
 import { afterAll, afterEach } from "bun:test";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
   chmodSync,
   mkdtempSync,
@@ -99,6 +99,28 @@ export function emptyFolder(): string {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), "bunker-e2e-"));
   chmodSync(folder, 0o777);
   folders.push(folder);
+  return folder;
+}
+
+/**
+ * A folder where Bunker was started before, and nobody has registered: a start there takes a tenth of a first one. Its
+ * database is made once for all tests.
+ */
+export async function usedFolder(): Promise<string> {
+  const folder = emptyFolder();
+  used ??= useOnce();
+  // With its owners: the database's account is not that of the tests.
+  execFileSync("cp", ["-a", join(await used, "data"), folder]);
+  return folder;
+}
+let used: Promise<string> | undefined;
+
+async function useOnce(): Promise<string> {
+  const folder = mkdtempSync(join(realpathSync(tmpdir()), "bunker-e2e-used-"));
+  chmodSync(folder, 0o777);
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const server = await serve({ cwd: folder });
+  await server.end("SIGTERM");
   return folder;
 }
 

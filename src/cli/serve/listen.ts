@@ -17,15 +17,15 @@ const NO_ADDRESS_OF_OURS = ["EADDRNOTAVAIL", "EINVAL", "ENOTFOUND", "ERR_INVALID
 /** Throws an Exit where a server cannot listen at all: before anything else is started. */
 export async function checkHosts(config: Config): Promise<void> {
   const nothing = () => new Response();
-  for (const door of [front(config), ...side(config)])
-    await listenOn({ ...door, port: 0 }, nothing).stop(true);
+  for (const one of [apiListener(config), ...metricsListeners(config)])
+    await listenOn({ ...one, port: 0 }, nothing).stop(true);
 }
 
 /** For everybody. */
-const front = ({ host, port }: Config): Doorstep => ({ host, port, prefix: "" });
+const apiListener = ({ host, port }: Config): Listener => ({ host, port, prefix: "" });
 
 /** For whoever watches. */
-const side = ({ metricsHost: host, metricsPort: port }: Config): Doorstep[] =>
+const metricsListeners = ({ metricsHost: host, metricsPort: port }: Config): Listener[] =>
   port === undefined ? [] : [{ host, port, prefix: "METRICS_" }];
 
 /** Opens what is served to everybody, and in the one that leads, what is only for whoever watches. Throws an Exit. */
@@ -34,18 +34,18 @@ export async function listen(
   { purpose, isSeveral }: Role,
   { current }: Generations,
 ): Promise<Server<unknown>[]> {
-  const door = front(config);
+  const api = apiListener(config);
   // Where a port is shared, a stranger on it would not be noticed.
-  if (isSeveral && purpose === "serve") await listenOn(door, current().answer).stop(true);
-  const server = listenOn({ ...door, isShared: isSeveral }, (request) => current().answer(request));
+  if (isSeveral && purpose === "serve") await listenOn(api, current().answer).stop(true);
+  const server = listenOn({ ...api, isShared: isSeveral }, (request) => current().answer(request));
   // By it the app learns the address of whoever asks.
   current().app.server = server;
-  const doors = purpose === "serve" ? side(config) : [];
+  const others = purpose === "serve" ? metricsListeners(config) : [];
   const figures = (request: Request) => metricsOnly(current().ctx)(request);
-  return [server, ...doors.map((one) => listenOn(one, figures))];
+  return [server, ...others.map((one) => listenOn(one, figures))];
 }
 
-interface Doorstep {
+interface Listener {
   host: string;
   port: number;
   /** Of its two settings. */
@@ -55,7 +55,7 @@ interface Doorstep {
 }
 
 function listenOn(
-  { host, port, prefix, isShared = false }: Doorstep,
+  { host, port, prefix, isShared = false }: Listener,
   fetch: Answering,
 ): Server<unknown> {
   try {

@@ -1,7 +1,7 @@
 /** Mails, between the program and a real mail server. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { command, emptyFolder, rounds, serve } from "../support/program.ts";
+import { command, rounds, serve, usedFolder } from "../support/program.ts";
 import { type MailServer, mailServer, SECRET_WORD, USER } from "../support/smtp.ts";
 
 setDefaultTimeout(180_000);
@@ -34,7 +34,7 @@ const until = async (isSo: () => boolean) => {
 };
 
 test("while the mail server is away nobody waits for it, and when it is back every mail comes once", async () => {
-  const { url } = await serve({ env: env(), cwd: emptyFolder() });
+  const { url } = await serve({ env: env(), cwd: await usedFolder() });
   await post.down();
   const backAt = Date.now() + AWAY_MS;
   const times: number[] = [];
@@ -58,7 +58,7 @@ test("while the mail server is away nobody waits for it, and when it is back eve
 test("a mail server that takes the call and says nothing holds nobody up", async () => {
   const silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
   const settings = { ...env(), MAIL_URL: `smtp://localhost:${silent.port}` };
-  const { url, end } = await serve({ env: settings, cwd: emptyFolder() });
+  const { url, end } = await serve({ env: settings, cwd: await usedFolder() });
   for (let at = 0; at < PEOPLE; at += 1)
     expect((await register(url, `silent-${at}@example.com`)).status).toBe(201);
   expect(await end("SIGTERM")).toBe(0);
@@ -66,7 +66,7 @@ test("a mail server that takes the call and says nothing holds nobody up", async
 });
 
 test("a kill between writing a mail and sending it loses none", async () => {
-  const cwd = emptyFolder();
+  const cwd = await usedFolder();
   for (let round = 0; round < rounds; round += 1) {
     const email = `killed-${round}@example.com`;
     const first = await serve({ env: env(), cwd });
@@ -82,7 +82,7 @@ test("a kill between writing a mail and sending it loses none", async () => {
 });
 
 test("mail test says what the server answers, or that there is none", async () => {
-  const cwd = emptyFolder();
+  const cwd = await usedFolder();
   const good = await command(["mail", "test", "you@example.com"], { env: env(), cwd });
   expect([good.code, good.out]).toEqual([0, expect.stringContaining("250")]);
   expect(recipients()).toContain("you@example.com");
