@@ -131,36 +131,6 @@ test("with TRACE_SAMPLE=1 each request begins a trace, whose id is in its line o
   expect(traces.spans.map(({ name }) => name)).toContain("job tend keys");
 });
 
-test("that nobody takes the traces is said at the start, also where no request is followed", async () => {
-  const traces = await collector();
-  await traces.down();
-  const server = await traced(traces, { TRACE_SAMPLE: "0", MAIL_URL: "" });
-  await until(() => server.said.err.includes("Traces cannot be delivered"));
-  traces.up();
-  await until(() => server.said.err.includes("Traces are delivered again"));
-  expect(traces.spans.map(({ name }) => name)).toContain("start");
-  expect(await server.end("SIGTERM")).toBe(0);
-  await traces.down();
-});
-
-test("while nobody takes the traces Bunker starts, serves, says so once, and goes on when somebody does", async () => {
-  const traces = await collector();
-  await traces.down();
-  const server = await traced(traces, { TRACE_SAMPLE: "1", MAIL_URL: "" });
-  const says = (sentence: string) => server.said.err.split(sentence).length - 1;
-  await until(() => says("Traces cannot be delivered") > 0);
-  await sleep(3_000);
-  expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
-  traces.up();
-  await until(() => says("Traces are delivered again") > 0);
-  expect([says("Traces cannot be delivered"), says("Traces are delivered again")]).toEqual([1, 1]);
-  expect(traces.spans.length).toBeGreaterThan(0);
-  await traces.down();
-  const endedFrom = performance.now();
-  expect(await server.end("SIGTERM")).toBe(0);
-  expect(performance.now() - endedFrom).toBeLessThan(5_000);
-});
-
 test.each([
   ["OTLP_URL", "localhost:4318"],
   ["OTLP_URL", "grpc://localhost:4317"],

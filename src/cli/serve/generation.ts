@@ -6,6 +6,7 @@ import { type MigrationStatus, migrate } from "../../db/migrate.ts";
 import type { Ground } from "../../ground.ts";
 import { accessLog } from "../../http/access-log.ts";
 import { deadlined } from "../../http/deadline.ts";
+import { withHost } from "../../http/host.ts";
 import { httpFigures } from "../../http/metrics.ts";
 import { observed } from "../../http/observed.ts";
 import { parting } from "../../http/parting.ts";
@@ -50,7 +51,7 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
     await ctx.tracing.begin({ name: "start" }, null, () => prepare(wired, schema, () => isOpen));
     const observers = [...accessLog(ctx), ...httpFigures(ctx)];
     const bounded = deadlined(ctx, app.fetch);
-    const answer = parting(ctx, traced(ctx, observed(bounded.answer, observers)));
+    const answer = withHost(parting(ctx, traced(ctx, observed(bounded.answer, observers))));
     let rest = async () => {};
     return {
       ...{ ctx, app, answer, rest: () => rest() },
