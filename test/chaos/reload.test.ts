@@ -220,8 +220,9 @@ test("a hundred times over, it holds on to nothing of what was before", async ()
   };
   for (let round = 0; round < 30; round++) await reload(server);
   const before = await held();
+  // Collections of garbage move it by some twenty; one pool or app that stays each time would make it hundreds.
   const isAsBefore = ({ files, megabytes }: typeof before) =>
-    files < before.files + 5 && megabytes < before.megabytes + 15;
+    files < before.files + 5 && megabytes < before.megabytes + 40;
   let after = before;
   // What leaks is more each time; what waits to be collected is not.
   for (let tries = 0; tries < 4; tries++) {
