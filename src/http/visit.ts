@@ -48,8 +48,9 @@ export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
     log.warn({}, sentence);
   };
   const look = (socket: string, told: string | undefined) => {
-    if (told && isPrivate(socket) && !isTrusted(socket)) warn(UNTRUSTED);
-    if (!told && isTrusted(socket)) warn(SILENT);
+    if (isTrusted(socket)) {
+      if (!told) warn(SILENT);
+    } else if (told && isPrivate(socket)) warn(UNTRUSTED);
   };
   return ({ request, headers, set, server }: Visit, limits: readonly LimitName[]): Origin => {
     const socket = trailOf(request).peer ?? server?.requestIP(request)?.address;
