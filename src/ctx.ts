@@ -74,6 +74,6 @@ export interface Origin extends Ledger {
   /** As the client calls itself; at most 512 UTF-16 units. */
   userAgent: string | null;
   requestId: string | null;
-  /** What the client says it got when it signed in before; not checked yet. */
-  deviceToken: string | null;
+  /** Every device token that the client sends, in the header or a cookie. Not verified yet. */
+  deviceTokens: readonly string[];
 }

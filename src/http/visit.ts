@@ -62,7 +62,7 @@ export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
       subscriber: address ? subscriberOf(address) : server && GONE,
       userAgent: headers["user-agent"]?.slice(0, USER_AGENT_MAX) ?? null,
       requestId: trailOf(request).id,
-      deviceToken: headers[DEVICE_HEADER] || cookieOf(headers["cookie"]) || null,
+      deviceTokens: [headers[DEVICE_HEADER] ?? "", ...cookiesOf(headers["cookie"])],
       ...ledgerOf({ set }, limits),
     };
   };
@@ -91,8 +91,10 @@ export const ledgerOf = ({ set }: Pick<Visit, "set">, limits: readonly LimitName
     ),
 });
 
-const cookieOf = (header = ""): string | undefined =>
-  new RegExp(`(?:^|;\\s*)${DEVICE_COOKIE}=([^;\\s]+)`).exec(header)?.[1];
+const cookiesOf = (header = ""): string[] =>
+  [...header.matchAll(new RegExp(`(?:^|;\\s*)${DEVICE_COOKIE}=([^;\\s]+)`, "g"))].map(
+    ([, value]) => value ?? "",
+  );
 
 /** Lets a client be known the next time: a browser by a cookie, which opens nothing, everybody else by a header. */
 export function rememberDevice(

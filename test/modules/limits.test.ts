@@ -82,7 +82,7 @@ test("a try that could not be judged counts nowhere", async () => {
   const busy = { ...ctx.hashing, pass: () => Promise.reject(new Problem("busy")) };
   const origin = (limits: LimitName[]) => ({
     ...{ address: "203.0.113.9", subscriber: "203.0.113.9", userAgent: null, requestId: null },
-    ...{ deviceToken: null, limits, tell: () => {} },
+    ...{ deviceTokens: [], limits, tell: () => {} },
   });
   const crowded = { ...ctx, hashing: busy };
   const bob = await person("bob@example.com");

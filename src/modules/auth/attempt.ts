@@ -14,11 +14,14 @@ export function knownDevice(
   { origin }: Stranger,
   user: User | undefined,
 ): KnownDevice | undefined {
-  const token = origin?.deviceToken ?? "";
-  const device = devices.read(token);
-  if (!user || device?.userId !== user.id) return undefined;
-  const since = user.devicesKnownSince;
-  return since && device.knownSince < since ? undefined : { id: device.id, token };
+  if (!user) return undefined;
+  for (const token of origin?.deviceTokens ?? []) {
+    const device = devices.read(token);
+    if (device?.userId !== user.id) continue;
+    const since = user.devicesKnownSince;
+    if (!since || device.knownSince >= since) return { id: device.id, token };
+  }
+  return undefined;
 }
 
 /** One try to sign in: what it counts against, and whether its client is known. */
