@@ -176,6 +176,12 @@ export const signingKeys = pgTable(
   ],
 );
 
+/** Every key that has signed access tokens, also secrets, and until when such a token may be valid. */
+export const keyUses = pgTable("key_uses", {
+  kid: text("kid").primaryKey(),
+  acceptedUntil: at("accepted_until"),
+});
+
 /** Programs with a secret of their own: confidential clients (RFC 6749, section 2.1). */
 export const clients = pgTable(
   "clients",
