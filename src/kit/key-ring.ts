@@ -33,21 +33,28 @@ export interface StoredKey {
   wrappedBy: string;
 }
 
+/** Until when tokens that a key has signed may be valid. Instances that sign with the key extend it. */
+export interface KeyUse {
+  kid: string;
+  acceptedUntil: Date;
+}
+
 export interface KeyRing {
   algorithm: Algorithm;
   signing: () => TokenKey;
   /** The name of the key that signs, where there is one. */
   signingKid: () => string | undefined;
-  /** By the first part of a token, letter for letter. */
-  find: (header: string) => TokenKey | undefined;
-  /** True for a token that names a key pair which we have not met, and which may be one of ours. */
-  mayCome: (token: string) => boolean;
-  /** Another number whenever a key came or went. */
-  version: () => number;
+  /**
+   * Finds the key of a token by the token's first part, letter for letter. Undefined once the last token that the key signed has
+   * expired: only an attacker who has the key still signs with it then.
+   */
+  find: (header: string, now: Date) => TokenKey | undefined;
+  /** True for a token of a key that is unknown or not accepted here, but that another instance may have begun to sign with. */
+  mayCome: (token: string, now: Date) => boolean;
   /** Takes in what the database keeps. Answers false where that has changed, and its current key cannot be opened. */
-  learn: (stored: StoredKey[]) => boolean;
-  /** The public keys, for whoever verifies our tokens (RFC 7517). */
-  published: () => Jwk[];
+  learn: (stored: StoredKey[], uses: KeyUse[]) => boolean;
+  /** The public keys that are accepted, for services that verify our tokens (RFC 7517). */
+  published: (now: Date) => Jwk[];
   make: (algorithm: PairAlgorithm, state: "next" | "current") => StoredKey;
   /** True where we can sign with it. */
   isOpen: (stored: StoredKey) => boolean;
@@ -64,27 +71,36 @@ export function openKeyRing({
   secrets: readonly [string, ...string[]];
 }): KeyRing {
   const shared = secrets.map(secretKeyOf);
-  const wrappers = new Map(
-    secrets.map((secret) => [secretName(secret), derivedKey(secret, "signing keys")]),
-  );
-  const newest = secretName(secrets[0]);
-  // What was opened once stays open: another instance may have wrapped it under a secret that only it was given.
-  const opened = new Map<string, KeyObject>();
+  const { opened, newest, open, sealed } = openWrapping(secrets);
   let keys = new Map(shared.map((key) => [key.header, key]));
   let known: StoredKey[] = [];
+  let acceptedUntil = new Map<string, Date>();
   let signing = algorithm === "HS256" ? shared[0] : undefined;
-  let version = 0;
+  const sharedHeaders = new Set(keys.keys());
 
-  const open = (stored: StoredKey): KeyObject | undefined => {
-    const wrapper = wrappers.get(stored.wrappedBy);
-    const key = opened.get(stored.kid) ?? (wrapper && unwrap(stored, wrapper));
-    if (key) opened.set(stored.kid, key);
-    return key;
+  const isInUse = (kid: string) =>
+    kid === signing?.kid ||
+    known.some((one) => one.kid === kid && one.algorithm === algorithm && one.state !== "retired");
+  const isAccepted = (kid: string, now: Date) =>
+    isInUse(kid) || now < (acceptedUntil.get(kid) ?? EPOCH);
+  const find = (header: string, now: Date) => {
+    const key = keys.get(header);
+    return key && isAccepted(key.kid, now) ? key : undefined;
   };
-  const sealed = (kid: string, key: KeyObject) => ({
-    wrapped: wrap(kid, key, wrappers.get(newest) as Buffer),
-    wrappedBy: newest,
-  });
+
+  const takeIn = (stored: StoredKey[]): boolean => {
+    known = stored;
+    const pairs = stored.map((one) => ({ one, key: tokenKeyOf(one, open(one)) }));
+    keys = new Map([...shared, ...pairs.map(({ key }) => key)].map((key) => [key.header, key]));
+    if (algorithm === "HS256") return true;
+    const able = pairs.filter(({ one }) => one.algorithm === algorithm && opened.has(one.kid));
+    const current = able.find(({ one }) => one.state === "current");
+    // Somebody with another secret has put a key in its place. One that is retired still verifies everywhere: going on with
+    // it for some hours is better than signing nobody in.
+    const before = able.find(({ key }) => key.kid === signing?.kid);
+    signing = (current ?? before ?? able.at(-1))?.key;
+    return current !== undefined;
+  };
 
   return {
     algorithm,
@@ -93,29 +109,20 @@ export function openKeyRing({
       return signing;
     },
     signingKid: () => signing?.kid,
-    find: (header) => keys.get(header),
-    mayCome: (token) => {
+    find,
+    mayCome: (token, now) => {
       const header = token.slice(0, token.indexOf("."));
-      return looksLikeHeader(header) && !keys.has(header);
+      const mayBeOurs = looksLikeHeader(header) || sharedHeaders.has(header);
+      return mayBeOurs && find(header, now) === undefined;
     },
-    version: () => version,
-    learn: (stored) => {
-      if (JSON.stringify(stored) === JSON.stringify(known)) return true;
-      known = stored;
-      version += 1;
-      const pairs = stored.map((one) => ({ one, key: tokenKeyOf(one, open(one)) }));
-      keys = new Map([...shared, ...pairs.map(({ key }) => key)].map((key) => [key.header, key]));
-      if (algorithm === "HS256") return true;
-      const able = pairs.filter(({ one }) => one.algorithm === algorithm && opened.has(one.kid));
-      const current = able.find(({ one }) => one.state === "current");
-      // Somebody with another secret has put a key in its place. One that is retired still verifies everywhere: going on with
-      // it for some hours is better than signing nobody in.
-      const before = able.find(({ key }) => key.kid === signing?.kid);
-      signing = (current ?? before ?? able.at(-1))?.key;
-      return current !== undefined;
+    learn: (stored, uses) => {
+      acceptedUntil = new Map(uses.map((use) => [use.kid, use.acceptedUntil]));
+      return JSON.stringify(stored) === JSON.stringify(known) || takeIn(stored);
     },
-    published: () =>
-      known.map(({ kid, algorithm: alg, publicJwk }) => ({ ...publicJwk, kid, alg, use: "sig" })),
+    published: (now) =>
+      known
+        .filter(({ kid }) => isAccepted(kid, now))
+        .map(({ kid, algorithm: alg, publicJwk }) => ({ ...publicJwk, kid, alg, use: "sig" })),
     make: (pairAlgorithm, state) => {
       const kid = newKid();
       const { publicKey, privateKey } = pairOf(pairAlgorithm);
@@ -129,6 +136,29 @@ export function openKeyRing({
       return key && { ...stored, ...sealed(stored.kid, key) };
     },
   };
+}
+
+const EPOCH = new Date(0);
+
+/** Private parts, wrapped under a secret. */
+function openWrapping(secrets: readonly [string, ...string[]]) {
+  const wrappers = new Map(
+    secrets.map((secret) => [secretName(secret), derivedKey(secret, "signing keys")]),
+  );
+  const newest = secretName(secrets[0]);
+  // What was opened once stays open: another instance may have wrapped it under a secret that only it was given.
+  const opened = new Map<string, KeyObject>();
+  const open = (stored: StoredKey): KeyObject | undefined => {
+    const wrapper = wrappers.get(stored.wrappedBy);
+    const key = opened.get(stored.kid) ?? (wrapper && unwrap(stored, wrapper));
+    if (key) opened.set(stored.kid, key);
+    return key;
+  };
+  const sealed = (kid: string, key: KeyObject) => ({
+    wrapped: wrap(kid, key, wrappers.get(newest) as Buffer),
+    wrappedBy: newest,
+  });
+  return { opened, newest, open, sealed };
 }
 
 const pairOf = (algorithm: PairAlgorithm) =>

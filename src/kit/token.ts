@@ -1,6 +1,7 @@
 import QuickLRU from "quick-lru";
 import { isId } from "./id.ts";
 import type { KeyRing } from "./key-ring.ts";
+import type { TokenKey } from "./token-key.ts";
 
 /** The claims of an access token (RFC 9068, section 2.2); times in seconds since 1970. */
 export interface AccessClaims {
@@ -29,7 +30,7 @@ export interface TokenSubject {
 }
 
 export interface TokenOptions {
-  keys: Pick<KeyRing, "find" | "signing" | "version">;
+  keys: Pick<KeyRing, "find" | "signing">;
   issuer: string;
   audience: string;
   lifetimeSeconds: number;
@@ -55,14 +56,16 @@ const CLIENT = "bunker";
 /**
  * Access tokens as JWTs. They are signed by @elysiajs/jwt. They are verified here and synchronously, because its
  * verification waits for the threads that hash passwords. The claims of a token that was found good are remembered by its
- * SHA-256, so that no table holds what could be presented, until a key comes or goes; its times are checked each time.
+ * SHA-256, so that no table holds what could be presented; whether its key is accepted, and its times, are checked each time.
  */
 export function accessTokens(options: TokenOptions): AccessTokens {
   const { keys, issuer, audience, lifetimeSeconds } = options;
   const read = openReader(options);
   const verify = (token: string, now: Date): Claims | undefined => {
     if (token.length > TOKEN_MAX_LENGTH) return undefined;
-    const claims = read(token);
+    // Our own headers, letter for letter: no other algorithm, type or key is ever considered (RFC 8725, section 3.1).
+    const key = keys.find(token.slice(0, token.indexOf(".")), now);
+    const claims = key && read(token, key);
     return claims && isTimely(claims, now.getTime() / 1000) ? claims : undefined;
   };
   const common = (now: Date, seconds = lifetimeSeconds) => ({
@@ -97,7 +100,7 @@ export function accessTokens(options: TokenOptions): AccessTokens {
 }
 
 /** Answers the claims of a token that we signed, whatever the time. */
-function openReader({ keys, issuer, audience, remembered }: TokenOptions) {
+function openReader({ issuer, audience, remembered }: TokenOptions) {
   // It keeps up to twice what it is asked to.
   const good = new QuickLRU<string, Claims>({
     maxSize: Math.ceil(remembered / 2) || 1,
@@ -116,23 +119,18 @@ function openReader({ keys, issuer, audience, remembered }: TokenOptions) {
     !("nbf" in claims) &&
     (isOfUser(claims as Claims) || isOfClient(claims as Claims));
 
-  const read = (token: string): Claims | undefined => {
+  const read = (token: string, key: TokenKey): Claims | undefined => {
     const [header, payload, signature, ...more] = token.split(".");
-    // Our own headers, letter for letter: no other algorithm, type or key is ever considered (RFC 8725, section 3.1).
-    const key = keys.find(header ?? "");
-    if (!key || !payload || !signature || more.length > 0) return undefined;
+    if (!payload || !signature || more.length > 0) return undefined;
     if (!key.isSignature(`${header}.${payload}`, signature)) return undefined;
     const claims = parse(payload);
     return claims && isOurs(claims) ? claims : undefined;
   };
-  let version = keys.version();
-  const recall = (token: string): Claims | undefined => {
-    if (version !== keys.version()) good.clear();
-    version = keys.version();
+  const recall = (token: string, key: TokenKey): Claims | undefined => {
     const digest = Bun.SHA256.hash(token, "base64");
     const known = good.get(digest);
     if (known) return known;
-    const claims = read(token);
+    const claims = read(token, key);
     if (claims) good.set(digest, claims);
     return claims;
   };

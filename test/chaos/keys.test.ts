@@ -91,6 +91,23 @@ describe.if(home !== undefined)("keys over two instances", () => {
         expect(await statusOf(url, token)).toBe(200);
   });
 
+  test("under load, from one algorithm to the next and back, one instance after the other", async () => {
+    const servers = [await start({}), await start({})];
+    const load = startLoad(servers);
+    for (const ALGORITHM of ["EdDSA", "ES256", "HS256"])
+      for (const at of [0, 1]) {
+        const before = servers[at];
+        servers[at] = await start({ ALGORITHM });
+        await sleep(1_000);
+        await before?.end("SIGTERM");
+      }
+    const { failed, kids, requests } = await load.end();
+    expect([failed.slice(0, 3), kids.size]).toEqual([[], 3]);
+    console.log(
+      `change of algorithm: 3 times under ${requests} requests, ${failed.length} failed, ${kids.size} keys seen`,
+    );
+  });
+
   test("rotation under load fails no request", async () => {
     const servers = [await start(pair), await start(pair)];
     // Just published: whoever verifies elsewhere may not know it.

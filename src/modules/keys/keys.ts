@@ -1,14 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { and, asc, eq, lt, sql } from "drizzle-orm";
+import { and, asc, eq, lt, lte, not, sql } from "drizzle-orm";
 import type { Actor, Ctx } from "../../ctx.ts";
 import type { Db } from "../../db/db.ts";
 import { advisoryLocks } from "../../db/locks.ts";
-import { signingKeys } from "../../db/schema.ts";
-import type { KeyRing, StoredKey } from "../../kit/key-ring.ts";
+import { keyUses, signingKeys } from "../../db/schema.ts";
+import type { KeyRing, KeyUse, StoredKey } from "../../kit/key-ring.ts";
 import { Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
 
 type Keeper = Pick<Ctx, "db" | "keyRing" | "log" | "now">;
+/** A server process, which signs: a command only reads and changes the keys. */
+type Signer = Keeper & Pick<Ctx, "tokens">;
 
 /** A key pair, and since when it is what it is. */
 export interface SigningKey extends StoredKey {
@@ -18,7 +20,7 @@ export interface SigningKey extends StoredKey {
 
 /** How long those who verify our tokens may keep the keys that they have read. */
 export const PUBLISHED_SECONDS = 300;
-/** As long as the longest token may be good: until then a key that signs no more still verifies. */
+/** Longer than any access token may be valid. */
 const RETIRED_MS = 25 * 3_600_000;
 
 /** Every key pair, the oldest first. */
@@ -28,9 +30,44 @@ export const listKeys = ({ db }: Pick<Ctx, "db">): Promise<SigningKey[]> =>
     .from(signingKeys)
     .orderBy(asc(signingKeys.createdAt), asc(signingKeys.kid)) as Promise<SigningKey[]>;
 
-/** Takes in what other instances, and commands, have done to the keys. */
-async function readKeys(ctx: Keeper): Promise<void> {
-  if (!ctx.keyRing.learn(await listKeys(ctx))) ctx.log.error({}, FOREIGN);
+/** Takes in what other instances, and commands, have done to the keys. Answers until when each is accepted. */
+async function readKeys(ctx: Keeper): Promise<KeyUse[]> {
+  const uses = await listUses(ctx);
+  if (!ctx.keyRing.learn(await listKeys(ctx), uses)) ctx.log.error({}, FOREIGN);
+  return uses;
+}
+
+/** A time that lies further ahead than any token's was written by an instance with a wrong clock. */
+const listUses = ({ db, now }: Pick<Ctx, "db" | "now">): Promise<KeyUse[]> =>
+  db
+    .select()
+    .from(keyUses)
+    .where(lte(keyUses.acceptedUntil, latestUse(now())));
+const latestUse = (now: Date) => new Date(now.getTime() + RETIRED_MS);
+
+/** How much longer than its last token a key is accepted at most, and how much at least while an instance signs with it. */
+const USE_SPARE_MS = { max: 120_000, min: 60_000 };
+
+/**
+ * Reads the keys, and tells all instances until when they must accept the key that signs here. They refuse a key once its last
+ * token has expired, whatever the token says of its time: whoever has an old SECRET_KEY could sign with it for ever (RFC 8725,
+ * section 3.1).
+ */
+async function syncKeys(ctx: Signer): Promise<void> {
+  const uses = await readKeys(ctx);
+  const kid = ctx.keyRing.signingKid();
+  if (kid === undefined) return;
+  const lastExpiry = ctx.now().getTime() + ctx.tokens.lifetimeSeconds * 1000;
+  const told = uses.find((use) => use.kid === kid)?.acceptedUntil.getTime() ?? 0;
+  if (told >= lastExpiry + USE_SPARE_MS.min) return;
+  const acceptedUntil = new Date(lastExpiry + USE_SPARE_MS.max);
+  const latest = latestUse(ctx.now()).toISOString();
+  // Another instance may issue tokens that live longer.
+  const later = sql`case when ${keyUses.acceptedUntil} > ${latest}::timestamptz then excluded.accepted_until else greatest(${keyUses.acceptedUntil}, excluded.accepted_until) end`;
+  await ctx.db
+    .insert(keyUses)
+    .values({ kid, acceptedUntil })
+    .onConflictDoUpdate({ target: keyUses.kid, set: { acceptedUntil: later } });
 }
 
 const FOREIGN =
@@ -39,9 +76,9 @@ const FOREIGN =
 /**
  * Makes sure that there is a key to sign with and a next one, and that all of them are wrapped under today's secret: the
  * one before may then be dropped. A current key that cannot be opened is retired, and so are those of an algorithm that is
- * not used any more; they still verify.
+ * not used any more; they verify until their last tokens expire.
  */
-export async function prepareKeys(ctx: Keeper): Promise<void> {
+export async function prepareKeys(ctx: Signer): Promise<void> {
   await alone(ctx, async (within) => {
     for (const key of await listKeys(within)) {
       const again = ctx.keyRing.rewrapped(key) ?? key;
@@ -50,7 +87,7 @@ export async function prepareKeys(ctx: Keeper): Promise<void> {
     }
     await fill(within, await listKeys(within));
   });
-  await readKeys(ctx);
+  await syncKeys(ctx);
 }
 
 /** How long a key is published before it signs: those who verify may keep what they have read for half of it. */
@@ -119,14 +156,10 @@ const ADRIFT_MS = 12 * 3_600_000;
  * Removes keys of which no token can be good any more, takes in what has changed, and mends what an instance with other
  * settings has broken: nobody is left without a key to sign with. Answers 0: there is no more to do.
  */
-export async function tendKeys(ctx: Keeper): Promise<number> {
+export async function tendKeys(ctx: Signer): Promise<number> {
   const now = ctx.now().getTime();
-  await ctx.db
-    .delete(signingKeys)
-    .where(
-      and(eq(signingKeys.state, "retired"), lt(signingKeys.changedAt, new Date(now - RETIRED_MS))),
-    );
-  await readKeys(ctx);
+  await purgeKeys(ctx, new Date(now - RETIRED_MS));
+  await syncKeys(ctx);
   if (ctx.keyRing.algorithm === "HS256") return 0;
   const keys = (await listKeys(ctx)).filter((key) => key.algorithm === ctx.keyRing.algorithm);
   const signing = keys.find(({ kid }) => kid === ctx.keyRing.signingKid());
@@ -137,25 +170,34 @@ export async function tendKeys(ctx: Keeper): Promise<number> {
   return 0;
 }
 
+/** An instance that could not take in a change may have signed with a key that was retired long ago. */
+async function purgeKeys({ db }: Keeper, before: Date): Promise<void> {
+  const isUsed = sql`exists (select 1 from ${keyUses} where ${keyUses.kid} = ${signingKeys.kid})`;
+  await db.delete(keyUses).where(lt(keyUses.acceptedUntil, before));
+  await db
+    .delete(signingKeys)
+    .where(and(eq(signingKeys.state, "retired"), lt(signingKeys.changedAt, before), not(isUsed)));
+}
+
 /** Looks that have not begun yet, so that many who wait share one. */
 const looks = new WeakMap<KeyRing, Promise<void>>();
 const LOOK_EVERY_MS = 200;
 
 /**
- * Where a key pair signed a token that we have not met, another instance may just have made it: then we look, five times a
- * second at most. Answers whether that found the key.
+ * Where a token names a key that is unknown or not accepted here, another instance may just have begun to sign with it: then
+ * we look, five times a second at most. Answers whether that found the key.
  */
-export async function lookForKey(ctx: Keeper, token: string): Promise<boolean> {
-  if (!ctx.keyRing.mayCome(token)) return false;
+export async function lookForKey(ctx: Signer, token: string): Promise<boolean> {
+  if (!ctx.keyRing.mayCome(token, ctx.now())) return false;
   const look =
     looks.get(ctx.keyRing) ??
     sleep(LOOK_EVERY_MS).then(() => {
       looks.delete(ctx.keyRing);
-      return readKeys(ctx);
+      return syncKeys(ctx);
     });
   looks.set(ctx.keyRing, look);
   await look;
-  return !ctx.keyRing.mayCome(token);
+  return !ctx.keyRing.mayCome(token, ctx.now());
 }
 
 /** One of many instances and commands at a time. */

@@ -9,7 +9,7 @@ export const keyRoutes = (ctx: Ctx) =>
     "/.well-known/jwks.json",
     ({ set }) => {
       set.headers["cache-control"] = `public, max-age=${PUBLISHED_SECONDS}`;
-      return { keys: ctx.keyRing.published() as Record<string, string>[] };
+      return { keys: ctx.keyRing.published(ctx.now()) as Record<string, string>[] };
     },
     {
       public: true,
@@ -17,7 +17,7 @@ export const keyRoutes = (ctx: Ctx) =>
         operationId: "getKeys",
         summary: "The keys that verify access tokens",
         description:
-          "A JWK Set (RFC 7517): the present key, the next and retired ones. Empty under HS256, a day after a change to it.",
+          "A JWK Set (RFC 7517): the current key, the next one, and retired ones until the last token that they signed has expired. Empty under HS256.",
       },
       response: {
         200: t.Object({
