@@ -49,17 +49,15 @@ const latestUse = (now: Date) => new Date(now.getTime() + RETIRED_MS);
 const USE_SPARE_MS = { max: 120_000, min: 60_000 };
 
 /**
- * Reads the keys, and tells all instances until when they must accept the key that signs here. They refuse a key once its last
- * token has expired, whatever the token says of its time: whoever has an old SECRET_KEY could sign with it for ever (RFC 8725,
- * section 3.1).
+ * Tells all instances until when they must accept the key that signs here. They refuse a key once its last token has expired,
+ * whatever the token says of its time: whoever has an old SECRET_KEY could sign with it for ever.
  */
-async function syncKeys(ctx: Signer): Promise<void> {
-  const uses = await readKeys(ctx);
+async function recordUse(ctx: Signer, uses: KeyUse[]): Promise<void> {
   const kid = ctx.keyRing.signingKid();
   if (kid === undefined) return;
   const lastExpiry = ctx.now().getTime() + ctx.tokens.lifetimeSeconds * 1000;
-  const told = uses.find((use) => use.kid === kid)?.acceptedUntil.getTime() ?? 0;
-  if (told >= lastExpiry + USE_SPARE_MS.min) return;
+  const recorded = uses.find((use) => use.kid === kid)?.acceptedUntil.getTime() ?? 0;
+  if (recorded >= lastExpiry + USE_SPARE_MS.min) return;
   const acceptedUntil = new Date(lastExpiry + USE_SPARE_MS.max);
   const latest = latestUse(ctx.now()).toISOString();
   // Another instance may issue tokens that live longer.
@@ -87,7 +85,7 @@ export async function prepareKeys(ctx: Signer): Promise<void> {
     }
     await fill(within, await listKeys(within));
   });
-  await syncKeys(ctx);
+  await recordUse(ctx, await readKeys(ctx));
 }
 
 /** How long a key is published before it signs: those who verify may keep what they have read for half of it. */
@@ -158,8 +156,9 @@ const ADRIFT_MS = 12 * 3_600_000;
  */
 export async function tendKeys(ctx: Signer): Promise<number> {
   const now = ctx.now().getTime();
+  // The read comes first: it also works while the database can only be read.
+  await recordUse(ctx, await readKeys(ctx));
   await purgeKeys(ctx, new Date(now - RETIRED_MS));
-  await syncKeys(ctx);
   if (ctx.keyRing.algorithm === "HS256") return 0;
   const keys = (await listKeys(ctx)).filter((key) => key.algorithm === ctx.keyRing.algorithm);
   const signing = keys.find(({ kid }) => kid === ctx.keyRing.signingKid());
@@ -191,9 +190,12 @@ export async function lookForKey(ctx: Signer, token: string): Promise<boolean> {
   if (!ctx.keyRing.mayCome(token, ctx.now())) return false;
   const look =
     looks.get(ctx.keyRing) ??
-    sleep(LOOK_EVERY_MS).then(() => {
+    sleep(LOOK_EVERY_MS).then(async () => {
       looks.delete(ctx.keyRing);
-      return syncKeys(ctx);
+      const before = ctx.keyRing.signingKid();
+      const uses = await readKeys(ctx);
+      // A request writes only where it must, because reads go on while the disk is full.
+      if (ctx.keyRing.signingKid() !== before) await recordUse(ctx, uses);
     });
   looks.set(ctx.keyRing, look);
   await look;
