@@ -180,3 +180,16 @@ test("a key that an instance with a wrong clock has used is not accepted for lon
     [] as never,
   );
 });
+
+test("a database that can only be read keeps no instance from starting or from accepting tokens", async () => {
+  const { ctx, person, sql } = await world({ algorithm: "EdDSA" });
+  const { token } = await person();
+  await sql`truncate key_uses`;
+  await sql`create function refuse() returns trigger language plpgsql as
+    $$ begin raise exception using errcode = '25006'; end $$`;
+  await sql`create trigger refuse before insert on key_uses execute function refuse()`;
+  const young = await startInstance(ctx, "EdDSA");
+  expect(await young.statusOf(token)).toBe(200);
+  expect(await young.statusOf(forge(token))).toBe(401);
+  await sql`drop function refuse cascade`;
+});

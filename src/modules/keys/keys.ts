@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { and, asc, eq, lt, lte, not, sql } from "drizzle-orm";
 import type { Actor, Ctx } from "../../ctx.ts";
-import type { Db } from "../../db/db.ts";
+import { type Db, isUnwritable } from "../../db/db.ts";
 import { advisoryLocks } from "../../db/locks.ts";
 import { keyUses, signingKeys } from "../../db/schema.ts";
 import type { KeyRing, KeyUse, StoredKey } from "../../kit/key-ring.ts";
@@ -62,10 +62,15 @@ async function recordUse(ctx: Signer, uses: KeyUse[]): Promise<void> {
   const latest = latestUse(ctx.now()).toISOString();
   // Another instance may issue tokens that live longer.
   const later = sql`case when ${keyUses.acceptedUntil} > ${latest}::timestamptz then excluded.accepted_until else greatest(${keyUses.acceptedUntil}, excluded.accepted_until) end`;
-  await ctx.db
-    .insert(keyUses)
-    .values({ kid, acceptedUntil })
-    .onConflictDoUpdate({ target: keyUses.kid, set: { acceptedUntil: later } });
+  try {
+    await ctx.db
+      .insert(keyUses)
+      .values({ kid, acceptedUntil })
+      .onConflictDoUpdate({ target: keyUses.kid, set: { acceptedUntil: later } });
+  } catch (error) {
+    // No session starts or continues then. The next look records it.
+    if (!isUnwritable(error)) throw error;
+  }
 }
 
 const FOREIGN =
@@ -192,10 +197,7 @@ export async function lookForKey(ctx: Signer, token: string): Promise<boolean> {
     looks.get(ctx.keyRing) ??
     sleep(LOOK_EVERY_MS).then(async () => {
       looks.delete(ctx.keyRing);
-      const before = ctx.keyRing.signingKid();
-      const uses = await readKeys(ctx);
-      // A request writes only where it must, because reads go on while the disk is full.
-      if (ctx.keyRing.signingKid() !== before) await recordUse(ctx, uses);
+      await recordUse(ctx, await readKeys(ctx));
     });
   looks.set(ctx.keyRing, look);
   await look;
