@@ -33,18 +33,23 @@ const known = {
   argon2id: "$argon2id$v=19$m=1024,t=2,p=2$5KpocFNqKAz/nu1WW2f1XQ$Pzwhblvsva+ZbHo8NH3KYA",
 };
 
+const checkOf = (hash: string) => {
+  const check = readStoredHash(hash);
+  return typeof check === "string" ? async () => check : check;
+};
+
 describe("a hash from elsewhere", () => {
   test.each(Object.entries(known))("is verified: %s", async (_, hash) => {
-    const check = readStoredHash(hash);
-    expect(await check?.(Buffer.from(PASSWORD))).toBe(true);
-    expect(await check?.(Buffer.from(`${PASSWORD}.`))).toBe(false);
-    expect(await check?.(Buffer.from(""))).toBe(false);
+    const check = checkOf(hash);
+    expect(await check(Buffer.from(PASSWORD))).toBe(true);
+    expect(await check(Buffer.from(`${PASSWORD}.`))).toBe(false);
+    expect(await check(Buffer.from(""))).toBe(false);
   });
 
   test("of bcrypt reads 72 bytes of a long password, as everybody's does", async () => {
-    const check = readStoredHash("$2b$05$7wokuMMaMdLthBXEPl3P6es3FEeA6nD2uPnnEuNd4FK/JotKFhb6e");
-    expect(await check?.(Buffer.from(`${"p".repeat(80)}é`))).toBe(true);
-    expect(await check?.(Buffer.from("p".repeat(71)))).toBe(false);
+    const check = checkOf("$2b$05$7wokuMMaMdLthBXEPl3P6es3FEeA6nD2uPnnEuNd4FK/JotKFhb6e");
+    expect(await check(Buffer.from(`${"p".repeat(80)}é`))).toBe(true);
+    expect(await check(Buffer.from("p".repeat(71)))).toBe(false);
   });
 
   test("that demands too much, or is none, is not obeyed", () => {
@@ -65,8 +70,8 @@ describe("a hash from elsewhere", () => {
       "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2i",
       `pbkdf2_sha1$2000000$salt$${Buffer.alloc(360).toString("base64")}`,
       known["PHC scrypt"].replace("ln=10", "ln=20"),
-      known["PHC scrypt"].replace("r=8", "r=999"),
-      known["PHC scrypt"].replace("p=1", "p=99"),
+      known["PHC scrypt"].replace("r=8", "r=9999"),
+      known["PHC scrypt"].replace("p=1", "p=999"),
       known["Django scrypt"].replace("1024", "1023"),
       known["Django pbkdf2_sha256"].replace("1000", "99999999"),
       known["PHC pbkdf2"].replace("$1000$", "$0$"),
@@ -77,7 +82,7 @@ describe("a hash from elsewhere", () => {
       "$1$abc$def",
       `$argon2id$${"A".repeat(600)}`,
     ];
-    expect(refused.filter((hash) => readStoredHash(hash) !== undefined)).toEqual([]);
+    expect(refused.filter((hash) => typeof readStoredHash(hash) === "function")).toEqual([]);
   });
 
   test("is outdated where a thief pays less for it than for ours", () => {

@@ -26,21 +26,35 @@ export const hashPassword = (gate: HashingGate, password: string): Promise<strin
   );
 };
 
+interface Comparison {
+  password: string;
+  hash: string | undefined;
+  /** Told why a hash cannot be verified. The password counts as wrong, after the time of nobody's hash. */
+  onFault: (reason: string) => void;
+}
+
 /**
- * Takes the time of one hash whether or not there is one to compare with. The hash may come from elsewhere (kit/stored-hash);
- * one that we do not know is nobody's.
+ * Takes the time of one hash whether or not there is one to compare with. The hash may come from elsewhere (kit/stored-hash).
+ * Throws `busy` and nothing else, whatever the hash is.
  */
 export async function verifyPassword(
   gate: HashingGate,
-  { password, hash }: { password: string; hash: string | undefined },
+  { password, hash, onFault }: Comparison,
 ): Promise<boolean> {
   if (password === "") return false;
-  const check = hash === undefined ? undefined : readStoredHash(hash);
-  const isRight = await gate.pass(() => {
-    const text = Buffer.from(normalised(password));
-    return check ? check(text) : Bun.password.verify(text, nobodysHash(gate.cost));
+  const text = Buffer.from(normalised(password));
+  const check = hash === undefined || hash === NO_PASSWORD ? undefined : readStoredHash(hash);
+  return gate.pass(async () => {
+    if (typeof check === "function")
+      try {
+        return await check(text);
+      } catch (error) {
+        onFault(String((error as Error).message));
+      }
+    if (typeof check === "string") onFault(check);
+    await Bun.password.verify(text, nobodysHash(gate.cost));
+    return false;
   });
-  return isRight && check !== undefined;
 }
 
 /** The same password as our hashes are made today, where `hash` is of another kind or of a lower cost. Throws `busy`. */

@@ -7,26 +7,50 @@ const runPbkdf2 = promisify(pbkdf2);
 /** Compares a password, in UTF-8, with one stored hash. */
 type Check = (password: Buffer) => Promise<boolean>;
 
-/** A way of hashing, by how its hashes begin; undefined for what is not well-formed, or demands more than the bounds. */
+/** Why a hash is not verified, without its bytes: it names the parameter that is beyond its bound. */
+type Refusal = string;
+
+/** A way of hashing, by how its hashes begin. */
 interface Format {
   prefix: RegExp;
-  read: (hash: string) => Check | undefined;
+  read: (hash: string) => Check | Refusal;
 }
 
-/** What a stored hash may demand at most: it came from elsewhere, and each sign-in would obey it. */
+/**
+ * What a stored hash may demand at most: it came from elsewhere, and each sign-in would obey it, in one of the few slots for
+ * hashing. The comments say how much CPU time the most expensive hash takes, as a multiple of our own default hash
+ * (`bun bench/stored-hashes.ts`).
+ */
 const bounds = {
-  argon2Kibibytes: 262_144,
-  argon2Work: 2_097_152,
+  /** KiB of memory × passes × lanes: 30 times. */
+  argon2Work: 1_048_576,
+  /** Memory is what one slot for hashing takes. */
+  argon2Kibibytes: 131_072,
   argon2Lanes: 16,
+  /** Passes × lanes: each pass starts four threads for each lane, which takes time whatever the memory: 4 times. */
+  argon2Turns: 1_024,
+  /** 25 times. */
   bcryptCost: 14,
-  scryptBytes: 67_108_864,
-  scryptLanes: 16,
-  pbkdf2Iterations: 2_000_000,
-  pbkdf2KeyBytes: 64,
+  /** N × r × p: 28 times. */
+  scryptWork: 4_194_304,
+  scryptBytes: 134_217_728,
+  /** r × p: each takes 128 bytes. */
+  scryptLanes: 65_536,
+  /** Iterations × blocks of the key: 6 times with SHA-1 and SHA-256, 25 times with SHA-512. */
+  pbkdf2Work: 2_000_000,
   hashLength: 512,
 };
 const BCRYPT_MAX_BYTES = 72;
 const HASH_MIN_BYTES = 16;
+
+const UNKNOWN: Refusal =
+  "is not a well-formed hash of a kind that Bunker knows (argon2, bcrypt, scrypt, PBKDF2)";
+
+/** Says which value is beyond its bound, where one is. */
+function excessOf(kind: string, values: [name: string, value: number, max: number][]) {
+  const excess = values.find(([, value, max]) => !(value <= max));
+  return excess && `demands too much of each sign-in: ${kind} ${excess[0]} is above ${excess[2]}`;
+}
 
 // The last letter of 16 and of 23 bytes has bits to spare: another spelling of them makes Bun throw.
 const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]$/;
@@ -35,31 +59,51 @@ const ARGON2 =
 const isCanonical = (text: string) =>
   Buffer.from(text, "base64").toString("base64").replace(/=+$/, "") === text;
 
-function argon2(hash: string): Check | undefined {
+/** The cost of an Argon2 hash. */
+export interface Argon2Cost {
+  kibibytes: number;
+  passes: number;
+  lanes: number;
+}
+
+/** Says which parameter of Argon2 is beyond its bound, where one is. */
+export function argon2Excess({ kibibytes, passes, lanes }: Argon2Cost): Refusal | undefined {
+  // Django's default is above the bound by its eight lanes, but takes only 6 times as long as ours.
+  if (kibibytes === 102_400 && passes === 2 && lanes === 8) return undefined;
+  return excessOf("argon2", [
+    ["p", lanes, bounds.argon2Lanes],
+    ["m", kibibytes, bounds.argon2Kibibytes],
+    ["m × t × p", kibibytes * passes * lanes, bounds.argon2Work],
+    ["t × p", passes * lanes, bounds.argon2Turns],
+  ]);
+}
+
+function argon2(hash: string): Check | Refusal {
   const [, ...found] = ARGON2.exec(hash) ?? [];
-  const [m = 0, t = 0, lanes = 0] = found.slice(0, 3).map(Number);
-  const fits =
-    found.slice(3).every(isCanonical) &&
-    m >= 8 * lanes &&
-    m <= bounds.argon2Kibibytes &&
-    m * t <= bounds.argon2Work &&
-    lanes <= bounds.argon2Lanes;
-  return m * t * lanes > 0 && fits ? (password) => Bun.password.verify(password, hash) : undefined;
+  const [kibibytes = 0, passes = 0, lanes = 0] = found.slice(0, 3).map(Number);
+  const isWhole = passes * lanes > 0 && kibibytes >= 8 * lanes;
+  if (!isWhole || !found.slice(3).every(isCanonical)) return UNKNOWN;
+  return (
+    argon2Excess({ kibibytes, passes, lanes }) ??
+    ((password) => Bun.password.verify(password, hash))
+  );
 }
 
 /** Everybody's bcrypt reads 72 bytes; Bun's would hash a longer password first. */
-function bcrypt(hash: string): Check | undefined {
+function bcrypt(hash: string): Check | Refusal {
   const cost = Number(BCRYPT.exec(hash)?.[1] ?? 0);
-  if (cost < 4 || cost > bounds.bcryptCost) return undefined;
-  return (password) => Bun.password.verify(password.subarray(0, BCRYPT_MAX_BYTES), hash);
+  if (cost < 4) return UNKNOWN;
+  return (
+    excessOf("bcrypt", [["cost", cost, bounds.bcryptCost]]) ??
+    ((password) => Bun.password.verify(password.subarray(0, BCRYPT_MAX_BYTES), hash))
+  );
 }
 
 /** Django's: bcrypt of the hexadecimal SHA-256. */
-function bcryptOfSha256(hash: string): Check | undefined {
+function bcryptOfSha256(hash: string): Check | Refusal {
   const check = bcrypt(hash);
-  return (
-    check && ((password) => check(Buffer.from(createHash("sha256").update(password).digest("hex"))))
-  );
+  if (typeof check === "string") return check;
+  return (password) => check(Buffer.from(createHash("sha256").update(password).digest("hex")));
 }
 
 interface Derived {
@@ -67,33 +111,51 @@ interface Derived {
   key: Buffer;
 }
 
-function scryptOf({ salt, key }: Derived, [n, r, p]: [n: number, r: number, p: number]) {
-  const isPower = n > 1 && (n & (n - 1)) === 0;
-  if (!isPower || r < 1 || p < 1 || p > bounds.scryptLanes) return undefined;
-  if (128 * n * r > bounds.scryptBytes || key.length < HASH_MIN_BYTES) return undefined;
+/** Refuses what node's scrypt refuses as well: it would throw at each sign-in (RFC 7914, section 6). */
+function scryptOf(
+  { salt, key }: Derived,
+  [n, r, p]: [n: number, r: number, p: number],
+): Check | Refusal {
+  const isPower = n > 1 && Number.isInteger(Math.log2(n));
+  if (!isPower || !(r >= 1) || !(p >= 1) || key.length < HASH_MIN_BYTES) return UNKNOWN;
+  if (Math.log2(n) >= 16 * r)
+    return "has a scrypt N that r does not allow: N must be below 2^(16r)";
+  const excess = excessOf("scrypt", [
+    ["N × r × p", n * r * p, bounds.scryptWork],
+    ["128 × N × r", 128 * n * r, bounds.scryptBytes],
+    ["r × p", r * p, bounds.scryptLanes],
+  ]);
   const options = { N: n, r, p, maxmem: 2 * bounds.scryptBytes };
-  return async (password: Buffer) =>
-    timingSafeEqual(await runScrypt(password, salt, key.length, options), key);
+  return (
+    excess ??
+    (async (password) => timingSafeEqual(await runScrypt(password, salt, key.length, options), key))
+  );
 }
 
-function pbkdf2Of({ salt, key }: Derived, digest: string, iterations: number) {
+const digestBytes = { sha1: 20, sha256: 32, sha512: 64 };
+type Digest = keyof typeof digestBytes;
+
+function pbkdf2Of({ salt, key }: Derived, digest: Digest, iterations: number): Check | Refusal {
+  if (!(iterations >= 1) || key.length < HASH_MIN_BYTES) return UNKNOWN;
   // Each further block of the key costs all iterations again.
-  if (iterations < 1 || iterations > bounds.pbkdf2Iterations) return undefined;
-  if (key.length < HASH_MIN_BYTES || key.length > bounds.pbkdf2KeyBytes) return undefined;
-  return async (password: Buffer) =>
-    timingSafeEqual(await runPbkdf2(password, salt, iterations, key.length, digest), key);
+  const blocks = Math.ceil(key.length / digestBytes[digest]);
+  return (
+    excessOf("PBKDF2", [["iterations × blocks", iterations * blocks, bounds.pbkdf2Work]]) ??
+    (async (password) =>
+      timingSafeEqual(await runPbkdf2(password, salt, iterations, key.length, digest), key))
+  );
 }
 
 /** Base64 as it comes: with passlib's dots for plus signs, with padding or without. */
 const bytes = (text = "") => Buffer.from(text.replaceAll(".", "+"), "base64");
-const digests: Record<string, string> = {
+const digests: Record<string, Digest> = {
   "": "sha1",
   "-sha1": "sha1",
   "-sha256": "sha256",
   "-sha512": "sha512",
 };
 
-function phcScrypt(hash: string): Check | undefined {
+function phcScrypt(hash: string): Check | Refusal {
   const [, ln, r, p, salt, key] =
     /^\$scrypt\$ln=(\d{1,2}),r=(\d{1,3}),p=(\d{1,3})\$([\w+/.-]+)\$([\w+/.-]+)$/.exec(hash) ?? [];
   return scryptOf({ salt: bytes(salt), key: bytes(key) }, [
@@ -103,13 +165,13 @@ function phcScrypt(hash: string): Check | undefined {
   ]);
 }
 
-function djangoScrypt(hash: string): Check | undefined {
+function djangoScrypt(hash: string): Check | Refusal {
   const [, n, salt = "", r, p, key] =
     /^scrypt\$(\d{1,8})\$([^$]{1,128})\$(\d{1,3})\$(\d{1,3})\$([\w+/=]+)$/.exec(hash) ?? [];
   return scryptOf({ salt: Buffer.from(salt), key: bytes(key) }, [Number(n), Number(r), Number(p)]);
 }
 
-function phcPbkdf2(hash: string): Check | undefined {
+function phcPbkdf2(hash: string): Check | Refusal {
   const [, kind = "", iterations, salt, key] =
     /^\$pbkdf2(|-sha1|-sha256|-sha512)\$(?:i=)?(\d{1,8})(?:,l=\d{1,3})?\$([\w+/.-]+)\$([\w+/.-]+)$/.exec(
       hash,
@@ -121,10 +183,11 @@ function phcPbkdf2(hash: string): Check | undefined {
   );
 }
 
-function djangoPbkdf2(hash: string): Check | undefined {
+function djangoPbkdf2(hash: string): Check | Refusal {
   const [, digest = "", iterations, salt = "", key] =
     /^pbkdf2_(sha1|sha256|sha512)\$(\d{1,8})\$([^$]{1,128})\$([\w+/=]+)$/.exec(hash) ?? [];
-  return pbkdf2Of({ salt: Buffer.from(salt), key: bytes(key) }, digest, Number(iterations));
+  const derived = { salt: Buffer.from(salt), key: bytes(key) };
+  return pbkdf2Of(derived, digest as Digest, Number(iterations));
 }
 
 /** Django writes the name of its hasher before hashes of other people's making. */
@@ -143,10 +206,10 @@ const formats: Format[] = [
   { prefix: /^pbkdf2_/, read: djangoPbkdf2 },
 ];
 
-/** How to compare with a stored hash of any kind that we know; undefined for every other text. Never throws. */
-export function readStoredHash(hash: string): Check | undefined {
-  if (hash.length > bounds.hashLength) return undefined;
-  return formats.find(({ prefix }) => prefix.test(hash))?.read(hash);
+/** How to compare with a stored hash of any kind that we know; of every other text, why it is refused. Never throws. */
+export function readStoredHash(hash: string): Check | Refusal {
+  if (hash.length > bounds.hashLength) return UNKNOWN;
+  return formats.find(({ prefix }) => prefix.test(hash))?.read(hash) ?? UNKNOWN;
 }
 
 /** What one hash of ours costs: KiB of memory, and passes over it. */

@@ -16,7 +16,7 @@ type Transaction = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now
  * `too_many_requests`, `busy`.
  */
 export async function requestAddressChange(
-  ctx: Pick<Ctx, "db" | "envelope" | "hashing" | "limits" | "now">,
+  ctx: Pick<Ctx, "db" | "envelope" | "hashing" | "limits" | "log" | "now">,
   actor: SignedIn,
   input: { email: string; currentPassword: string | undefined },
 ): Promise<void> {

@@ -3,13 +3,18 @@ import type { Ctx, Principal, SignedIn, Stranger, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
 import { type Spending, spendingsOf } from "../../kit/limits.ts";
-import { rehashed, verifyPassword } from "../../kit/password.ts";
+import { rehashed } from "../../kit/password.ts";
 import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
 import { looksLikeRefreshToken, readRefreshToken } from "../../kit/refresh-token.ts";
 import { settle } from "../addresses/addresses.ts";
 import { lookForKey } from "../keys/keys.ts";
-import { type Credentials, findCredentials, holdVerified } from "../passwords/passwords.ts";
+import {
+  type Credentials,
+  findCredentials,
+  holdVerified,
+  isPasswordOf,
+} from "../passwords/passwords.ts";
 import {
   type Continuation,
   findSession,
@@ -70,6 +75,7 @@ export async function logIn(
     | "fingerprint"
     | "hashing"
     | "limits"
+    | "log"
     | "now"
     | "tokens"
   >,
@@ -122,13 +128,13 @@ function start(
 
 /** Undefined where the password is not right; else whose it is, and the hash to keep from now on where it is time for another one. */
 async function judge(
-  { hashing }: Pick<Ctx, "hashing">,
+  ctx: Pick<Ctx, "hashing" | "log">,
   password: string,
   found: Credentials | undefined,
 ): Promise<Omit<Verified, "attempt"> | undefined> {
-  const hash = found?.passwordHash;
-  if (!(await verifyPassword(hashing, { password, hash })) || !found) return undefined;
-  return { found, upgraded: await rehashed(hashing, { password, hash: found.passwordHash }) };
+  const given = { userId: found?.id, password, hash: found?.passwordHash };
+  if (!(await isPasswordOf(ctx, given)) || !found) return undefined;
+  return { found, upgraded: await rehashed(ctx.hashing, { password, hash: found.passwordHash }) };
 }
 
 /** Continues a session. Throws `too_many_requests` and `invalid_refresh_token`; see `rotateSession`. */

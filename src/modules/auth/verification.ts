@@ -28,7 +28,15 @@ export const verifications = ["verify_email", "change_email"] as const;
 export async function verifyEmail(
   ctx: Pick<
     Ctx,
-    "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now" | "principals"
+    | "config"
+    | "db"
+    | "envelope"
+    | "fingerprint"
+    | "hashing"
+    | "limits"
+    | "log"
+    | "now"
+    | "principals"
   >,
   actor: Stranger,
   { token, password, holder }: Verification,
@@ -53,7 +61,7 @@ export async function verifyEmail(
 
 /** Answers the hash that was verified. A link that went astray is no way to guess at the password: each try counts as at the front door, too. */
 async function verifyByLink(
-  ctx: Pick<Ctx, "db" | "hashing" | "limits">,
+  ctx: Pick<Ctx, "db" | "hashing" | "limits" | "log">,
   { origin }: Stranger,
   { user, password }: { user: User; password: string },
 ): Promise<string> {

@@ -29,7 +29,7 @@ export async function setPassword(
  * `too_many_requests`, and `busy`.
  */
 export async function changePassword(
-  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "hashing" | "limits" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "hashing" | "limits" | "log" | "now">,
   actor: SignedIn,
   input: { currentPassword: string; newPassword: string },
 ): Promise<string> {
@@ -50,7 +50,7 @@ const FRESH_MS = 10 * 60_000;
  * `reauthentication_required`, `invalid_credentials`, `too_many_requests`, `busy`.
  */
 export async function confirm(
-  ctx: Pick<Ctx, "db" | "hashing" | "limits" | "now">,
+  ctx: Pick<Ctx, "db" | "hashing" | "limits" | "log" | "now">,
   actor: SignedIn,
   currentPassword: string | undefined,
 ): Promise<void> {
@@ -61,7 +61,7 @@ export async function confirm(
 
 /** Answers the hash that the password was verified against. */
 function verify(
-  ctx: Pick<Ctx, "db" | "hashing" | "limits">,
+  ctx: Pick<Ctx, "db" | "hashing" | "limits" | "log">,
   { user, session, origin }: SignedIn,
   password: string,
 ): Promise<string> {
@@ -75,7 +75,7 @@ function verify(
  * `invalid_credentials`, `too_many_requests`, `busy`.
  */
 export function verifyOwn(
-  ctx: Pick<Ctx, "db" | "hashing" | "limits">,
+  ctx: Pick<Ctx, "db" | "hashing" | "limits" | "log">,
   ledger: Ledger | undefined,
   { userId, password, spendings }: { userId: string; password: string; spendings: Spending[] },
 ): Promise<string> {
@@ -83,11 +83,25 @@ export function verifyOwn(
   return ctx.limits.attempt(ledger, spendings, async () => {
     // By id: a name may have become somebody else's since the account was read.
     const hash = await findPasswordHash(ctx, userId);
-    if (!(await verifyPassword(ctx.hashing, { password, hash })) || !hash)
+    if (!(await isPasswordOf(ctx, { userId, password, hash })) || !hash)
       throw new Problem("invalid_credentials");
     return hash;
   });
 }
+
+/**
+ * Whether a password is the one of a user, or of nobody: both take the same time. A hash that cannot be verified is a wrong
+ * password and an error in the log. Throws `busy`.
+ */
+export const isPasswordOf = (
+  { hashing, log }: Pick<Ctx, "hashing" | "log">,
+  { userId, ...given }: { userId: string | undefined; password: string; hash: string | undefined },
+): Promise<boolean> =>
+  verifyPassword(hashing, {
+    ...given,
+    onFault: (reason) =>
+      log.error({ user_id: userId, reason }, "Password hash cannot be verified."),
+  });
 
 /** Hashes a new password of an account. Throws `invalid_request` at `pointer`, and `busy`. */
 export function newHash(

@@ -90,15 +90,13 @@ type Secret = { clear: string; hash?: never } | { hash: string };
 
 /** Reads a password, or takes a hash for what it is. */
 function readSecret(password: NewUser["password"], rules: PasswordRules): Secret | FieldProblem {
-  if (typeof password !== "string")
-    return readStoredHash(password.hash)
-      ? password
-      : fieldProblem("/password", "wrong_format", UNKNOWN_HASH);
+  if (typeof password !== "string") {
+    const check = readStoredHash(password.hash);
+    return typeof check === "string" ? fieldProblem("/password", "wrong_format", check) : password;
+  }
   const clear = readPassword("/password", password, rules);
   return typeof clear === "string" ? { clear } : clear;
 }
-const UNKNOWN_HASH =
-  "is not a hash of a kind that Bunker knows (argon2, bcrypt, scrypt, PBKDF2), or demands too much of each sign-in";
 
 type NewRow = Omit<
   typeof users.$inferInsert,
