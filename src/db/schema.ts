@@ -93,6 +93,12 @@ export const sessions = pgTable(
       .array()
       .notNull()
       .default(sql`'{}'`),
+    /** The client that rotated last (`modules/sessions/rotation`): its device, if it sent a device token of the user. */
+    rotatedByDevice: uuid("rotated_by_device"),
+    /** SHA-256 of its network and user agent. */
+    rotatedBy: bytes("rotated_by"),
+    /** How often a spent refresh token was sent again within the grace, and got the same successor. */
+    retries: integer("retries").notNull().default(0),
   },
   (table) => [
     index("sessions_user_id").on(table.userId, table.createdAt, table.id),
