@@ -10,6 +10,7 @@ import type { Log } from "./kit/log.ts";
 import type { Post } from "./kit/mail.ts";
 import type { Metrics } from "./kit/metrics.ts";
 import type { PrincipalCache } from "./kit/principal-cache.ts";
+import type { RefreshSeeds } from "./kit/refresh-token.ts";
 import type { Envelope } from "./kit/sealed.ts";
 import type { SharedMemory } from "./kit/shared-memory.ts";
 import type { AccessTokens } from "./kit/token.ts";
@@ -38,6 +39,7 @@ export interface Ctx {
   metrics: Metrics;
   now: () => Date;
   principals: PrincipalCache<Principal>;
+  refreshSeeds: RefreshSeeds;
   shared: SharedMemory;
   tokens: AccessTokens;
   tracing: Tracing;

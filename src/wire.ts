@@ -13,6 +13,7 @@ import { type KeyRing, openKeyRing } from "./kit/key-ring.ts";
 import type { Log } from "./kit/log.ts";
 import type { MailAddress, Post } from "./kit/mail.ts";
 import { openPrincipalCache, type PrincipalCache } from "./kit/principal-cache.ts";
+import { refreshSeeds } from "./kit/refresh-token.ts";
 import { envelopes } from "./kit/sealed.ts";
 import { derivedKey, derivedKeys, fingerprints, keptSecret, weaknessOf } from "./kit/secret.ts";
 import { type SharedMemory, unshared } from "./kit/shared-memory.ts";
@@ -90,6 +91,7 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
       hashing: openHashingGate({ ...gateBounds(config), cost: config.passwordHash, tracing }),
       now,
       principals: telling(principals, shared),
+      refreshSeeds: refreshSeeds(derivedKeys(secrets, "refresh tokens")),
       shared,
       tokens: tokensOf(config, keyRing),
       tracing,

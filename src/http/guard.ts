@@ -1,8 +1,14 @@
 import { Elysia } from "elysia";
-import type { Ctx, Stranger, User } from "../ctx.ts";
+import type { Ctx, SignedIn, Stranger, User } from "../ctx.ts";
 import { type LimitName, spendingsOf } from "../kit/limits.ts";
-import { Problem } from "../kit/problem.ts";
-import { findActor, findHolder } from "../modules/auth/auth.ts";
+import { fieldProblem, Problem } from "../kit/problem.ts";
+import type { ProblemCode } from "../kit/problem-codes.ts";
+import {
+  findActor,
+  findByRefreshToken,
+  findHolder,
+  spendingsOfToken,
+} from "../modules/auth/auth.ts";
 import { trailOf } from "./trail.ts";
 import { actorsFrom, ledgerOf, openOrigins, type Visit } from "./visit.ts";
 
@@ -19,8 +25,10 @@ export interface Arrival extends Visit {
  * What @elysiajs/bearer read, if it read it from the header: it would also take a token from the URL, where logs and
  * histories keep it. The scheme is written in any case (RFC 9110, section 11.1), which the plugin does not know.
  */
-const tokenOf = (authorization: string, bearer: string | undefined): string | undefined =>
-  authorization.startsWith("Bearer ") ? bearer : /^bearer +(\S+)$/i.exec(authorization)?.[1];
+const tokenIn = ({ headers, bearer }: Pick<Arrival, "headers" | "bearer">): string | undefined => {
+  const { authorization = "" } = headers;
+  return authorization.startsWith("Bearer ") ? bearer : /^bearer +(\S+)$/i.exec(authorization)?.[1];
+};
 
 /** Throws what http/body could not read. */
 const passBody = ({ body }: { body: unknown }) => {
@@ -30,12 +38,60 @@ const passBody = ({ body }: { body: unknown }) => {
 const stranger: Stranger = { kind: "stranger" };
 
 interface Admission {
-  find?: typeof findHolder;
+  /** Also by a refresh token, in the header or as `refresh_token` in the body. */
+  takesRefreshToken?: boolean;
   limits?: readonly LimitName[];
 }
 
 /** On routes that want a token: every request of somebody who is signed in counts against the first, every other against the second. */
 const general: readonly LimitName[] = ["requests", "requests-stranger"];
+
+/** Read before validation: an anonymous caller gets 401 before any 422. */
+const refreshTokenIn = (body: unknown): string | undefined => {
+  const { refresh_token: token } = (body ?? {}) as { refresh_token?: unknown };
+  return typeof token === "string" ? token : undefined;
+};
+
+const refuseTwoTokens = (arrival: Arrival): void => {
+  if (!tokenIn(arrival) || refreshTokenIn(arrival.body) === undefined) return;
+  const detail = "cannot be sent together with a token in the header";
+  throw new Problem("invalid_request", {
+    errors: [fieldProblem("/refresh_token", "not_allowed", detail)],
+  });
+};
+
+/** Finds the user and the session of a request's token, or throws after counting the request. */
+function openAuthentication(ctx: Ctx, from: ReturnType<typeof actorsFrom>) {
+  const refuse = async (actor: Stranger, code: ProblemCode, token?: string): Promise<never> => {
+    const spendings =
+      token === undefined
+        ? spendingsOf("requests-stranger", actor.origin)
+        : spendingsOfToken(ctx, actor, token);
+    await ctx.limits.spend(actor.origin, spendings);
+    throw new Problem(code);
+  };
+  const byAccessToken = async (actor: Stranger, token: string): Promise<SignedIn> =>
+    (await findActor(ctx, token)) ?? refuse(actor, "invalid_token", token);
+  const byEitherToken = async (actor: Stranger, arrival: Arrival): Promise<SignedIn> => {
+    const token = tokenIn(arrival);
+    if (token)
+      return (await findHolder(ctx, actor, token)) ?? refuse(actor, "invalid_token", token);
+    const inBody = refreshTokenIn(arrival.body);
+    if (inBody === undefined) return refuse(actor, "not_signed_in");
+    const found = await findByRefreshToken(ctx, actor, inBody);
+    return found ?? refuse(actor, "invalid_refresh_token", inBody);
+  };
+  const authenticate = (
+    arrival: Arrival,
+    { takesRefreshToken = false, limits = general }: Admission,
+  ): Promise<SignedIn> => {
+    const actor = from(arrival, stranger, limits);
+    if (takesRefreshToken) return byEitherToken(actor, arrival);
+    const token = tokenIn(arrival);
+    return token ? byAccessToken(actor, token) : refuse(actor, "not_signed_in");
+  };
+  return { authenticate, byAccessToken };
+}
 
 /**
  * Says on each route who may call it: `public: true`, `anyone: [limits]`, `visitor: [limits]`, `signedIn: true` (or more limits), `holder: true`
@@ -44,47 +100,42 @@ const general: readonly LimitName[] = ["requests", "requests-stranger"];
  * body that could not be read (http/body) is refused right after.
  */
 export const guard = (ctx: Ctx) => {
-  const originOf = openOrigins(ctx);
-  const from = actorsFrom(originOf);
+  const from = actorsFrom(openOrigins(ctx));
+  const { authenticate, byAccessToken } = openAuthentication(ctx, from);
 
-  const refuse = async (visit: Visit, code: "not_signed_in" | "invalid_token"): Promise<never> => {
-    const origin = originOf(visit, general);
-    await ctx.limits.spend(origin, spendingsOf("requests-stranger", origin));
-    throw new Problem(code);
+  const admit = (mayEnter: (user: User) => boolean, admission: Admission = {}) => {
+    const { takesRefreshToken = false, limits = general } = admission;
+    return {
+      detail: {
+        security: takesRefreshToken ? [...security, {}] : security,
+        "x-rate-limits": limits,
+      },
+      // Field by field: whoever hands Elysia's context on makes it prepare all of it for each request.
+      transform: async ({ request, headers, bearer, body, set, server }: Arrival) => {
+        const arrival = { request, headers, bearer, body, set, server };
+        const found = await authenticate(arrival, admission);
+        const { id } = found.user;
+        const trail = trailOf(request);
+        trail.userId = id;
+        await ctx.limits.spend(ledgerOf(arrival, limits), [{ limit: "requests", who: id }]);
+        if (!mayEnter(found.user)) throw new Problem("forbidden");
+        passBody(arrival);
+        if (takesRefreshToken) refuseTwoTokens(arrival);
+        trail.actor = from(arrival, found, limits);
+      },
+      resolve: ({ request }: { request: Request }) => {
+        const { actor } = trailOf(request);
+        if (!actor) throw new Error("guard: resolve ran without transform");
+        return { actor };
+      },
+      // What a request has changed is seen by the next one, without waiting for the news from the database.
+      afterHandle: ({ request, params }: { request: Request; params: unknown }) => {
+        if (request.method === "GET") return;
+        ctx.principals.forget(trailOf(request).actor?.user.id ?? "");
+        ctx.principals.forget((params as { id?: string } | undefined)?.id ?? "");
+      },
+    };
   };
-
-  const admit = (
-    mayEnter: (user: User) => boolean,
-    { find = findActor, limits = general }: Admission = {},
-  ) => ({
-    detail: { security, "x-rate-limits": limits },
-    // Field by field: whoever hands Elysia's context on makes it prepare all of it for each request.
-    transform: async ({ request, headers, bearer, body, set, server }: Arrival) => {
-      const visit = { request, headers, set, server };
-      const token = tokenOf(headers["authorization"] ?? "", bearer);
-      if (!token) return refuse(visit, "not_signed_in");
-      const found = await find(ctx, token);
-      if (!found) return refuse(visit, "invalid_token");
-      const trail = trailOf(request);
-      trail.userId = found.user.id;
-      const actor = from(visit, found, limits);
-      await ctx.limits.spend(ledgerOf(visit, limits), [{ limit: "requests", who: found.user.id }]);
-      if (!mayEnter(found.user)) throw new Problem("forbidden");
-      passBody({ body });
-      trail.actor = actor;
-    },
-    resolve: ({ request }: { request: Request }) => {
-      const { actor } = trailOf(request);
-      if (!actor) throw new Error("guard: resolve ran without transform");
-      return { actor };
-    },
-    // What a request has changed is seen by the next one, without waiting for the news from the database.
-    afterHandle: ({ request, params }: { request: Request; params: unknown }) => {
-      if (request.method === "GET") return;
-      ctx.principals.forget(trailOf(request).actor?.user.id ?? "");
-      ctx.principals.forget((params as { id?: string } | undefined)?.id ?? "");
-    },
-  });
 
   return new Elysia({ name: "guard" }).macro({
     public: { detail: { security: [] }, transform: passBody },
@@ -102,17 +153,16 @@ export const guard = (ctx: Ctx) => {
       transform: passBody,
       resolve: async ({ request, headers, bearer, set, server }: Arrival) => {
         const actor = from({ request, headers, set, server }, stranger, limits);
-        const token = tokenOf(headers["authorization"] ?? "", bearer);
-        const holder = token ? await findActor(ctx, token) : undefined;
-        if (token && !holder) throw new Problem("invalid_token");
+        const token = tokenIn({ headers, bearer });
+        const holder = token ? await byAccessToken(actor, token) : undefined;
         if (holder) trailOf(request).userId = holder.user.id;
         return { actor, holder };
       },
     }),
     signedIn: (limits: true | readonly LimitName[]) =>
       admit(() => true, { limits: limits === true ? general : [...general, ...limits] }),
-    /** Also with the refresh token of a session in place of the access token. */
-    holder: admit(() => true, { find: findHolder }),
+    /** Also with the refresh token of a session in place of the access token, in the header or in the body. */
+    holder: admit(() => true, { takesRefreshToken: true }),
     superuser: admit((user) => user.isSuperuser),
   });
 };

@@ -94,3 +94,7 @@ export function subscriberOf(address: string): string {
     .map((group) => Number.parseInt(group, 16).toString(16));
   return `${network.join(":")}::/64`;
 }
+
+/** A network whose addresses one client may well change between: the /24 of an IPv4 address, the /64 of an IPv6 address. */
+export const networkOf = (address: string): string =>
+  isIPv4(address) ? address.replace(/\d+$/, "0/24") : subscriberOf(address);

@@ -4,6 +4,8 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
  * A refresh token (RFC 6749, section 1.5): the session that it continues, how many came before it, and a secret. The seed is
  * the same in all tokens of a session; the tag proves by it that nobody made this token up, whatever became of the secret.
  * The database has hashes of seed and secret, so a token can be made from neither a copy of it nor from `SECRET_KEY`.
+ * Half of the seed is random, the other half a MAC (`refreshSeeds`). With `SECRET_KEY` one can make tokens that count
+ * against the limits of a session, but none that continues or ends one: the hash of the seed decides about that.
  */
 export interface RefreshToken {
   sessionId: string;
@@ -14,12 +16,33 @@ export interface RefreshToken {
 
 const PREFIX = "rt_";
 const SEED_BYTES = 16;
+const SEED_RANDOM_BYTES = 8;
 const SECRET_BYTES = 32;
 const TAG_BYTES = 16;
 const BYTES = 16 + 4 + SEED_BYTES + SECRET_BYTES + TAG_BYTES;
 const LENGTH = PREFIX.length + Math.ceil((BYTES * 4) / 3);
 
-export const newSeed = () => randomBytes(SEED_BYTES);
+export interface RefreshSeeds {
+  create: (sessionId: string) => Buffer;
+  /** Whether we made this seed for this session. Without the database, so only limits may depend on it. */
+  isOurs: (token: Pick<RefreshToken, "sessionId" | "seed">) => boolean;
+}
+
+/** The first key makes seeds, all of them recognize one. A seed made under a key that is gone is still good, but not recognized. */
+export function refreshSeeds(keys: readonly [Buffer, ...Buffer[]]): RefreshSeeds {
+  const seedOf = (sessionId: string, random: Buffer, key: Buffer) => {
+    const mac = createHmac("sha256", key).update(sessionId).update(random).digest();
+    return Buffer.concat([random, mac.subarray(0, SEED_BYTES - SEED_RANDOM_BYTES)]);
+  };
+  return {
+    create: (sessionId) => seedOf(sessionId, randomBytes(SEED_RANDOM_BYTES), keys[0]),
+    isOurs: ({ sessionId, seed }) => {
+      const random = seed.subarray(0, SEED_RANDOM_BYTES);
+      return keys.some((key) => timingSafeEqual(seedOf(sessionId, random, key), seed));
+    },
+  };
+}
+
 export const newSecret = () => randomBytes(SECRET_BYTES);
 
 export const hashOf = (bytes: Buffer): Buffer =>

@@ -50,6 +50,7 @@ export const derivedKey = (
     | "key names"
     | "limits"
     | "mails"
+    | "refresh tokens"
     | "shared memory"
     | "signing keys",
 ): Buffer => Buffer.from(hkdfSync("sha256", secret, "", `bunker ${purpose}`, 32));

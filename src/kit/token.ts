@@ -47,6 +47,8 @@ export interface AccessTokens {
   sign: (subject: TokenSubject, now: Date) => Promise<string>;
   /** The claims of a token that we signed and that is good at `now`; undefined for everything else. Never throws. */
   verify: (token: string, now: Date) => AccessClaims | undefined;
+  /** The session, or the OAuth client, of a token that we signed, expired or not. Undefined for every other text. */
+  signedFor: (token: string, now: Date) => string | undefined;
 }
 
 const TOKEN_MAX_LENGTH = 4096;
@@ -61,11 +63,14 @@ const CLIENT = "bunker";
 export function accessTokens(options: TokenOptions): AccessTokens {
   const { keys, issuer, audience, lifetimeSeconds } = options;
   const read = openReader(options);
-  const verify = (token: string, now: Date): Claims | undefined => {
+  const readSigned = (token: string, now: Date): Claims | undefined => {
     if (token.length > TOKEN_MAX_LENGTH) return undefined;
     // Our own headers, letter for letter: no other algorithm, type or key is ever considered (RFC 8725, section 3.1).
     const key = keys.find(token.slice(0, token.indexOf(".")), now);
-    const claims = key && read(token, key);
+    return key && read(token, key);
+  };
+  const verify = (token: string, now: Date): Claims | undefined => {
+    const claims = readSigned(token, now);
     return claims && isTimely(claims, now.getTime() / 1000) ? claims : undefined;
   };
   const common = (now: Date, seconds = lifetimeSeconds) => ({
@@ -95,6 +100,10 @@ export function accessTokens(options: TokenOptions): AccessTokens {
     verifyClient: (token, now) => {
       const claims = verify(token, now);
       return claims && isOfClient(claims) ? claims : undefined;
+    },
+    signedFor: (token, now) => {
+      const claims = readSigned(token, now);
+      return claims && (claims.sid ?? claims.sub);
     },
   };
 }

@@ -10,6 +10,7 @@ import { openHashingGate } from "../../src/kit/hashing-gate.ts";
 import { openKeyRing } from "../../src/kit/key-ring.ts";
 import { unwatched } from "../../src/kit/metrics.ts";
 import { openPrincipalCache } from "../../src/kit/principal-cache.ts";
+import { refreshSeeds } from "../../src/kit/refresh-token.ts";
 import { envelopes } from "../../src/kit/sealed.ts";
 import { derivedKey, fingerprints } from "../../src/kit/secret.ts";
 import { unshared } from "../../src/kit/shared-memory.ts";
@@ -89,6 +90,7 @@ export async function world(settings: Partial<Config> = {}) {
     }),
     now: () => new Date(),
     principals,
+    refreshSeeds: refreshSeeds([derivedKey(SECRET, "refresh tokens")]),
     tokens: accessTokens({
       keys: keyRing,
       issuer: config.publicUrl,

@@ -16,8 +16,8 @@ import {
   isPasswordOf,
 } from "../passwords/passwords.ts";
 import {
+  acceptRefreshToken,
   type Continuation,
-  findSession,
   rotateSession,
   secondsLeftOf,
 } from "../sessions/sessions.ts";
@@ -77,6 +77,7 @@ export async function logIn(
     | "limits"
     | "log"
     | "now"
+    | "refreshSeeds"
     | "tokens"
   >,
   actor: Stranger,
@@ -113,7 +114,7 @@ interface Verified {
 
 /** Throws `invalid_credentials` where the account is not any more what was verified. */
 function start(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now" | "refreshSeeds">,
   actor: Stranger,
   { found, upgraded, attempt }: Verified,
 ): Promise<Continuation> {
@@ -139,21 +140,58 @@ async function judge(
 
 /** Continues a session. Throws `too_many_requests` and `invalid_refresh_token`; see `rotateSession`. */
 export async function refresh(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now" | "tokens">,
+  ctx: Pick<
+    Ctx,
+    | "config"
+    | "db"
+    | "devices"
+    | "envelope"
+    | "limits"
+    | "now"
+    | "principals"
+    | "refreshSeeds"
+    | "tokens"
+  >,
   actor: Stranger,
   refreshToken: string,
 ): Promise<Token> {
-  await ctx.limits.spend(actor.origin, refreshSpendings(actor, refreshToken));
+  await ctx.limits.spend(actor.origin, refreshSpendings(ctx, actor, refreshToken));
   return tokenFor(ctx, await rotateSession(ctx, actor, refreshToken));
 }
 
-/** A session counts together with its seed: whoever merely knows its id uses nothing of it up. */
-function refreshSpendings({ origin }: Stranger, refreshToken: string): Spending[] {
-  const byAddress = spendingsOf("refresh-address", origin);
+/** A token that proves that we issued it counts by its session: made-up ones keep out no client that shares their IP. */
+function refreshSpendings(
+  ctx: Pick<Ctx, "refreshSeeds">,
+  { origin }: Stranger,
+  refreshToken: string,
+): Spending[] {
+  const sessionId = sessionOfRefreshToken(ctx, refreshToken);
+  if (!sessionId) return spendingsOf("refresh-address", origin);
+  return [{ limit: "refresh-session", who: sessionId }];
+}
+
+const sessionOfRefreshToken = (
+  { refreshSeeds }: Pick<Ctx, "refreshSeeds">,
+  refreshToken: string,
+): string | undefined => {
   const token = readRefreshToken(refreshToken);
-  if (!token) return byAddress;
-  const who = `${token.sessionId} ${token.seed.toString("hex")}`;
-  return [...byAddress, { limit: "refresh-session", who }];
+  return token && refreshSeeds.isOurs(token) ? token.sessionId : undefined;
+};
+
+/**
+ * What a request counts against whose token may not be good, by the same rule: the session of a token that we issued, or the
+ * client's IP. Not the user of the token: an attacker with an old token would use up what the user may request.
+ */
+export function spendingsOfToken(
+  ctx: Pick<Ctx, "refreshSeeds" | "tokens">,
+  { origin }: Stranger,
+  token: string,
+): Spending[] {
+  const session = looksLikeRefreshToken(token)
+    ? sessionOfRefreshToken(ctx, token)
+    : ctx.tokens.signedFor(token, ctx.now());
+  if (!session) return spendingsOf("requests-stranger", origin);
+  return [{ limit: "requests", who: `session ${session}` }];
 }
 
 /** The answer to whoever starts or continues a session. */
@@ -208,14 +246,29 @@ async function readPrincipal(
   return found;
 }
 
-/** The same for the refresh token of a session, which is not spent by it; or for an access token. */
-export async function findHolder(
-  ctx: Pick<Ctx, "config" | "db" | "keyRing" | "log" | "now" | "principals" | "tokens">,
+type Finding = Pick<
+  Ctx,
+  "config" | "db" | "devices" | "envelope" | "keyRing" | "log" | "now" | "principals" | "tokens"
+>;
+
+/** The same for the refresh token of a session, which it does not spend; see `acceptRefreshToken`. */
+export async function findByRefreshToken(
+  ctx: Finding,
+  actor: Stranger,
   token: string,
 ): Promise<SignedIn | undefined> {
-  if (!looksLikeRefreshToken(token)) return findActor(ctx, token);
-  const found = await findSession(ctx, token);
+  const found = looksLikeRefreshToken(token)
+    ? await acceptRefreshToken(ctx, actor, token)
+    : undefined;
   if (!found) return undefined;
-  const holder = await readPrincipal(ctx, { userId: found.userId, sessionId: found.id });
-  return holder && { kind: "user", ...holder };
+  const principal = await readPrincipal(ctx, { userId: found.userId, sessionId: found.id });
+  return principal && { kind: "user", ...principal };
 }
+
+/** The same for either kind of token. */
+export const findHolder = (
+  ctx: Finding,
+  actor: Stranger,
+  token: string,
+): Promise<SignedIn | undefined> =>
+  looksLikeRefreshToken(token) ? findByRefreshToken(ctx, actor, token) : findActor(ctx, token);

@@ -41,6 +41,7 @@ export async function signInByMail(
     | "limits"
     | "now"
     | "principals"
+    | "refreshSeeds"
     | "tokens"
   >,
   actor: Stranger,

@@ -34,7 +34,7 @@ export const verificationRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        visitor: ["login", "login-account", "login-streak", "requests-stranger"],
+        visitor: ["login", "login-account", "login-streak", "requests", "requests-stranger"],
         detail: {
           operationId: "verifyEmail",
           summary: "Prove an address",

@@ -129,11 +129,20 @@ export const Refresh = t.Object(
 
 export const LogOut = t.Optional(
   t.Object(
-    { scope: t.Optional(literals(logOutScopes)) },
+    {
+      scope: t.Optional(literals(logOutScopes)),
+      refresh_token: t.Optional(
+        t.String({
+          minLength: 1,
+          maxLength: 512,
+          description: "In place of the Authorization header. Both together get 422.",
+        }),
+      ),
+    },
     {
       additionalProperties: false,
       description: "Without a scope: `current`.",
-      examples: [{ scope: "all" }],
+      examples: [{ scope: "all" }, { refresh_token: "rt_AZqsMFwbfU6dP2orjE4fcA…" }],
     },
   ),
 );

@@ -97,7 +97,7 @@ export const continuationRoutes = (ctx: Ctx) =>
         operationId: "refresh",
         summary: "Continue a session",
         description:
-          "Spends the refresh token and answers the next one. A retry within ten seconds gets the same one again; a token that was spent long before ends the session, because somebody has a copy.",
+          "Spends the refresh token and returns the next one. A retry within `REFRESH_GRACE_SECONDS` (10) from the same client gets the same one again: send the same `Device-Token` (browsers send the cookie), or keep the network and the user agent. Any other use of a spent token ends the session, because two parties have it.",
       },
       body: Refresh,
       response: {
@@ -117,9 +117,12 @@ export const continuationRoutes = (ctx: Ctx) =>
           operationId: "logout",
           summary: "Sign out",
           description:
-            "Ends this session, the others, or all of them, and their access tokens with them. The refresh token may stand in place of the access token.",
+            "Ends this session, the others, or all of them, and their access tokens with them. The refresh token may stand in place of the access token: in the header, or as `refresh_token` in the body of a request without `Authorization`. A refresh token that was spent gets 401, and its session ends.",
         },
         body: LogOut,
-        response: { 204: t.Void(), ...fails(...tokenProblems, ...bodyProblems) },
+        response: {
+          204: t.Void(),
+          ...fails(...tokenProblems, ...bodyProblems, "invalid_refresh_token"),
+        },
       },
     );

@@ -12,7 +12,7 @@ import type { KnownDevice } from "./attempt.ts";
  * proven, which may be a stranger's.
  */
 export async function beginSession(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now" | "refreshSeeds">,
   actor: Stranger,
   { user, device }: { user: User; device: KnownDevice | undefined },
 ): Promise<Continuation> {

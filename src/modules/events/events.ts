@@ -1,4 +1,4 @@
-import { and, desc, eq, sql } from "drizzle-orm";
+import { and, desc, eq, gt, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
 import type { Db } from "../../db/db.ts";
 import { events } from "../../db/schema.ts";
@@ -18,6 +18,8 @@ export interface EventData {
   "session.ended": { session_id: string };
   /** A refresh token that had been spent long before came again: somebody has a copy, and the session was ended. */
   "session.reuse_detected": { session_id: string };
+  /** A refresh token that was just spent came again from its client, which got the same successor. */
+  "session.refresh_retried": { session_id: string };
   "client.created": Record<string, never>;
   "client.secret_rotated": Record<string, never>;
   /** The secret before the last one is good no more. */
@@ -39,6 +41,7 @@ export const eventTypes = [
   "session.started",
   "session.ended",
   "session.reuse_detected",
+  "session.refresh_retried",
   "client.created",
   "client.secret_rotated",
   "client.rotation_finished",
@@ -82,6 +85,13 @@ export async function record<T extends EventType>(
 }
 /** A statement takes 65,535 parameters at most. */
 const WRITTEN_AT_ONCE = 1_000;
+
+/** How many events of one type a user has had since a time. */
+export const countSince = (
+  { db }: { db: Db },
+  { type: kind, subjectId: about, since }: { type: EventType; subjectId: string; since: Date },
+): Promise<number> =>
+  db.$count(events, and(eq(subjectId, about), eq(type, kind), gt(occurredAt, since)));
 
 const COMPARED_MAX = 200;
 

@@ -4,9 +4,9 @@ import { spendingsOf } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
 import { looksLikeRefreshToken } from "../../kit/refresh-token.ts";
 import type { AccessClaims } from "../../kit/token.ts";
-import { findActor, logIn, refresh, type Token } from "../auth/auth.ts";
+import { findActor, logIn, refresh, spendingsOfToken, type Token } from "../auth/auth.ts";
 import { lookForKey } from "../keys/keys.ts";
-import { endSessionsOf, findSession } from "../sessions/sessions.ts";
+import { acceptRefreshToken, endSessionsOf, inspectRefreshToken } from "../sessions/sessions.ts";
 import { type Client, findAuthenticated, findClient } from "./clients.ts";
 
 /** The grants that there are; `password` only where the configuration says so (RFC 9700, section 2.4, forbids it). */
@@ -36,6 +36,7 @@ type Answering = Pick<
   | "log"
   | "now"
   | "principals"
+  | "refreshSeeds"
   | "tokens"
 >;
 
@@ -91,16 +92,13 @@ async function identify(
 ): Promise<Client | undefined> {
   const client = credentials && (await findAuthenticated(ctx, credentials));
   if (client || !credentials) return client;
-  await countStranger(ctx, actor);
+  await ctx.limits.spend(actor.origin, spendingsOf("requests-stranger", actor.origin));
   throw new Problem("invalid_client");
 }
 
-const countStranger = ({ limits }: Pick<Ctx, "limits">, { origin }: Stranger) =>
-  limits.spend(origin, spendingsOf("requests-stranger", origin));
-
 /**
  * Ends the session that a token belongs to, and with it all of its tokens (RFC 7009). A token that is none, or good no more,
- * is no failure. Throws `invalid_client`, `too_many_requests`; `unauthorized_client` for what was given to another client, and
+ * is no failure; a refresh token that was spent ends its session as a reuse. Throws `invalid_client`, `too_many_requests`; `unauthorized_client` for what was given to another client, and
  * `unsupported_token_type` for a client's own token, which ends by itself.
  */
 export async function revokeToken(
@@ -108,11 +106,13 @@ export async function revokeToken(
   actor: Stranger,
   { credentials, token }: { credentials: ClientCredentials | undefined; token: string },
 ): Promise<void> {
-  if (!credentials) await countStranger(ctx, actor);
+  if (!credentials) await ctx.limits.spend(actor.origin, spendingsOfToken(ctx, actor, token));
   const client = await identify(ctx, actor, credentials);
   await lookForKey(ctx, token);
   if (ctx.tokens.verifyClient(token, ctx.now())) throw new Problem("unsupported_token_type");
-  const session = await sessionOf(ctx, token);
+  const session = looksLikeRefreshToken(token)
+    ? await (client ? inspectRefreshToken : acceptRefreshToken)(ctx, actor, token)
+    : await sessionOf(ctx, token);
   if (!session) return;
   // Sessions were given to the public client: whoever asks as another one is told that nothing was ended.
   if (client) throw new Problem("unauthorized_client");
@@ -129,7 +129,6 @@ async function sessionOf(
   ctx: Answering,
   token: string,
 ): Promise<{ id: string; userId: string } | undefined> {
-  if (looksLikeRefreshToken(token)) return findSession(ctx, token);
   const found = await findActor(ctx, token);
   return found && { id: found.session.id, userId: found.user.id };
 }
@@ -150,7 +149,7 @@ export async function introspectToken(
 ): Promise<Introspection> {
   if (!credentials) throw new Problem("invalid_client");
   await identify(ctx, actor, credentials);
-  if (looksLikeRefreshToken(token)) return introspectRefreshToken(ctx, token);
+  if (looksLikeRefreshToken(token)) return introspectRefreshToken(ctx, actor, token);
   await lookForKey(ctx, token);
   const ofClient = ctx.tokens.verifyClient(token, ctx.now());
   if (ofClient)
@@ -165,8 +164,12 @@ export async function introspectToken(
 
 const DAY_SECONDS = 86_400;
 
-async function introspectRefreshToken(ctx: Answering, token: string): Promise<Introspection> {
-  const found = await findSession(ctx, token);
+async function introspectRefreshToken(
+  ctx: Answering,
+  actor: Stranger,
+  token: string,
+): Promise<Introspection> {
+  const found = await inspectRefreshToken(ctx, actor, token);
   if (!found) return inactive;
   const { config, tokens } = ctx;
   const [usedAt, bornAt] = [found.lastUsedAt, found.createdAt].map((at) =>

@@ -53,12 +53,12 @@ export const oauthRoutes = (ctx: Ctx) =>
         return {};
       },
       {
-        anyone: ["requests-stranger"],
+        anyone: ["requests", "requests-stranger"],
         detail: {
           operationId: "revokeToken",
           summary: "Revoke a token",
           description:
-            "RFC 7009: ends the session that the token belongs to. A token that is none is no failure.",
+            "RFC 7009: ends the session that the token belongs to, also with a refresh token that was spent. An unknown token is no failure.",
         },
         body: SingleTokenForm,
         response: { 200: t.Object({}), ...oauthFails },
@@ -76,7 +76,8 @@ export const oauthRoutes = (ctx: Ctx) =>
         detail: {
           operationId: "introspectToken",
           summary: "Ask what a token is",
-          description: "RFC 7662, for confidential clients.",
+          description:
+            "RFC 7662, for confidential clients. A refresh token that was spent before the grace is not active, and its session ends.",
         },
         body: SingleTokenForm,
         response: { 200: IntrospectionView, ...oauthFails },

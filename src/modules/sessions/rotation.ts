@@ -1,7 +1,9 @@
 import { and, eq, or, type SQL, sql } from "drizzle-orm";
-import type { Ctx } from "../../ctx.ts";
+import type { Ctx, Stranger } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
+import { networkOf } from "../../kit/network.ts";
+import { hashOf } from "../../kit/refresh-token.ts";
 
 const SECOND_MS = 1000;
 const DAY_MS = 86_400 * SECOND_MS;
@@ -22,16 +24,66 @@ export function boundsOf({ config, now }: Pick<Ctx, "config" | "now">) {
 export const isAlive = ({ usedFrom, bornFrom }: Record<"usedFrom" | "bornFrom", unknown>): SQL =>
   sql`(${sessions.lastUsedAt} > ${usedFrom}::timestamptz and ${sessions.createdAt} > ${bornFrom}::timestamptz)`;
 
+/** The client that sends a refresh token, as far as its request tells. */
+export interface TokenClient {
+  /** JSON: the ids of its devices by user. */
+  devices: string;
+  /** SHA-256 of its network and user agent. */
+  fingerprint: Buffer;
+}
+
+export function tokenClientOf(
+  { devices }: Pick<Ctx, "devices">,
+  { origin }: Stranger,
+): TokenClient {
+  const known = (origin?.deviceTokens ?? []).flatMap((token) => devices.read(token) ?? []);
+  // The first one of each user counts: a client sends its device tokens in the same order each time.
+  const byUser = Object.fromEntries(known.reverse().map(({ userId, id }) => [userId, id]));
+  const network = origin?.address ? networkOf(origin.address) : "";
+  return {
+    devices: JSON.stringify(byUser),
+    fingerprint: hashOf(Buffer.from(`${network}\n${origin?.userAgent ?? ""}`)),
+  };
+}
+
+const deviceIn = (devices: unknown): SQL =>
+  sql`(${devices}::jsonb ->> ${sessions.userId}::text)::uuid`;
+
+/**
+ * Whether the client that rotated last sends this too. A device token of the user decides alone where either request has one:
+ * then the client may change its network, and an attacker on the same network is another client. A row that the version before
+ * this one rotated says nothing about its client.
+ */
+export const isSameClient = (client: Record<keyof TokenClient, unknown> | undefined) =>
+  client
+    ? sql<boolean>`(${sessions.rotatedBy} is null or (
+    ${sessions.rotatedByDevice} is not distinct from ${deviceIn(client.devices)}
+    and (${sessions.rotatedByDevice} is not null or ${sessions.rotatedBy} = ${client.fingerprint}::bytea)))`
+    : sql<boolean>`true`;
+
 const slot = (name: string) => sql.placeholder(name);
-const isCurrent = sql`${sessions.currentHash} = ${slot("hash")}::bytea`;
-const isRetry = sql`(${sessions.previousHash} = ${slot("hash")}::bytea and ${sessions.rotations}[1] > ${slot("graceFrom")}::timestamptz)`;
+/** The token that is good now, by its hash. */
+export const isCurrentToken = (hash: unknown): SQL => sql`${sessions.currentHash} = ${hash}::bytea`;
+/** The token that was spent last, within the grace, and sent again by the client that rotated. */
+export const isRetriedToken = (
+  hash: unknown,
+  { graceFrom, client }: { graceFrom: unknown; client: Parameters<typeof isSameClient>[0] },
+): SQL =>
+  sql`(${sessions.previousHash} = ${hash}::bytea and ${sessions.rotations}[1] > ${graceFrom}::timestamptz
+    and ${isSameClient(client)})`;
+
+const isCurrent = isCurrentToken(slot("hash"));
+const isRetry = isRetriedToken(slot("hash"), {
+  graceFrom: slot("graceFrom"),
+  client: { devices: slot("devices"), fingerprint: slot("fingerprint") },
+});
 const ROTATIONS_KEPT = sql.raw("8");
 const ifCurrent = (value: SQL, kept: SQL) =>
   sql`case when ${isCurrent} then ${value} else ${kept} end`;
 
 /**
  * One statement decides: a token that is good now is spent, and its successor takes its place; the token just spent gets
- * that same successor once more. Of two that come together the second sees what the first has written.
+ * that same successor once more, if the client that rotated sends it. Of two that come together the second sees what the first has written.
  */
 export const rotation = prepared((db) =>
   db
@@ -45,6 +97,9 @@ export const rotation = prepared((db) =>
         sql`${sessions.rotations}`,
       ),
       lastUsedAt: sql`${slot("now")}::timestamptz`,
+      rotatedByDevice: ifCurrent(deviceIn(slot("devices")), sql`${sessions.rotatedByDevice}`),
+      rotatedBy: ifCurrent(sql`${slot("fingerprint")}::bytea`, sql`${sessions.rotatedBy}`),
+      retries: ifCurrent(sql`${sessions.retries}`, sql`${sessions.retries} + 1`),
       currentHash: ifCurrent(sql`${slot("successorHash")}::bytea`, sql`${sessions.currentHash}`),
     })
     .from(users)

@@ -1,4 +1,4 @@
-import { and, desc, eq, inArray, lt, ne, or, type SQL, sql } from "drizzle-orm";
+import { and, desc, eq, inArray, lt, ne, or, type SQL } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
 import type { Db } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
@@ -7,16 +7,21 @@ import { Problem } from "../../kit/problem.ts";
 import {
   hashOf,
   newSecret,
-  newSeed,
-  type RefreshToken,
   readRefreshToken,
   successorOf,
   writeRefreshToken,
 } from "../../kit/refresh-token.ts";
 import { record } from "../events/events.ts";
-import { enqueueMail } from "../mail/mail.ts";
-import { forgotPage } from "../one-time/one-time.ts";
-import { boundsOf, isAlive, rotation } from "./rotation.ts";
+import { endIfReused, recordRetry } from "./reuse.ts";
+import {
+  boundsOf,
+  isAlive,
+  isCurrentToken,
+  isRetriedToken,
+  rotation,
+  type TokenClient,
+  tokenClientOf,
+} from "./rotation.ts";
 
 /** A sign-in that goes on. */
 export interface Session {
@@ -36,19 +41,20 @@ export interface Continuation {
 }
 
 type Transaction = Pick<Ctx, "config" | "now"> & { db: Db };
+type Starting = Transaction & Pick<Ctx, "refreshSeeds">;
 
 /**
  * Starts a session for somebody who has just proved who they are, in the caller's transaction. Where there are more of them
  * than an account may have, the longest unused end.
  */
 export async function startSession(
-  ctx: Transaction,
+  ctx: Starting,
   actor: Stranger,
   userId: string,
 ): Promise<Continuation> {
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
-  const [seed, secret] = [newSeed(), newSecret()];
+  const [seed, secret] = [ctx.refreshSeeds.create(id), newSecret()];
   const surplus = inArray(sessions.id, beyond(ctx, userId, ctx.config.sessionsPerAccount - 1));
   await end(ctx, actor, { userId, where: surplus });
   await ctx.db.insert(sessions).values({
@@ -87,29 +93,32 @@ function beyond({ db }: Transaction, owner: string, kept: number) {
 
 /**
  * Spends a refresh token and answers its successor (RFC 9700, section 4.14.2). Throws `invalid_refresh_token` for
- * everything else, alike. A token that was spent long ago ends its session, because two people hold it; one that nobody
- * issued, or whose successor was spent a moment ago by another tab, ends nothing.
+ * everything else, alike. A token that was spent ends its session where a second party uses it (`endIfReused`).
  */
 export async function rotateSession(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "now" | "principals">,
   actor: Stranger,
   refreshToken: string,
 ): Promise<Continuation> {
   const token = readRefreshToken(refreshToken);
   if (!token) throw new Problem("invalid_refresh_token");
+  const client = tokenClientOf(ctx, actor);
   const nonce = newSecret();
   const [row] = await rotation(ctx.db).execute({
     ...boundsOf(ctx),
+    ...client,
     id: token.sessionId,
     hash: hashOf(token.secret),
     successorHash: hashOf(successorOf(token.secret, nonce)),
     nonce,
   });
   if (!row?.nonce) {
-    await endIfReused(ctx, actor, token);
+    await endIfReused(ctx, actor, { token, client });
     throw new Problem("invalid_refresh_token");
   }
   const { userId, createdAt, generation } = row;
+  if (!row.nonce.equals(nonce))
+    await recordRetry(ctx, actor, { userId, sessionId: token.sessionId });
   const successor = { ...token, generation, secret: successorOf(token.secret, row.nonce) };
   return {
     userId,
@@ -118,66 +127,43 @@ export async function rotateSession(
   };
 }
 
-async function endIfReused(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
+/**
+ * The session of a refresh token that a client sends and does not spend: undefined unless the token is good now, or was just
+ * spent by the same client. A token that was spent ends its session here as it does in `rotateSession`.
+ */
+export const acceptRefreshToken = (
+  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "now" | "principals">,
   actor: Stranger,
-  token: RefreshToken,
-): Promise<void> {
-  await ctx.db.transaction(async (tx) => {
-    const [session] = await tx
-      .select()
-      .from(sessions)
-      .where(eq(sessions.id, token.sessionId))
-      .for("update");
-    if (!session?.seedHash.equals(hashOf(token.seed))) return;
-    const age = session.generation - token.generation;
-    if (age < 1) return;
-    const spentAt = session.rotations[age - 1];
-    if (spentAt && spentAt > new Date(boundsOf(ctx).graceFrom)) return;
-    await tx.delete(sessions).where(eq(sessions.id, session.id));
-    const within = { ...ctx, db: tx };
-    await record(within, actor, {
-      type: "session.reuse_detected",
-      subjectId: session.userId,
-      data: { session_id: session.id },
-    });
-    const [to] = await tx
-      .select({ email: users.email, locale: users.locale })
-      .from(users)
-      .where(and(eq(users.id, session.userId), users.emailVerified));
-    if (to) await enqueueMail(within, { kind: "reuse_detected", to, link: forgotPage(ctx) });
-  });
-}
+  refreshToken: string,
+): Promise<Session | undefined> =>
+  judge(ctx, actor, { refreshToken, client: tokenClientOf(ctx, actor) });
+
+/** The same for another party that asks about the token: it is not the client that rotated, so only the grace counts. */
+export const inspectRefreshToken = (
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now" | "principals">,
+  actor: Stranger,
+  refreshToken: string,
+): Promise<Session | undefined> => judge(ctx, actor, { refreshToken, client: undefined });
 
 const { id, userId, address, userAgent, createdAt, lastUsedAt } = sessions;
 const columns = { id, userId, address, userAgent, createdAt, lastUsedAt };
 
-/** The session of an active account whose refresh token this is now, or was until a moment ago. */
-export async function findSession(
-  ctx: Pick<Ctx, "config" | "db" | "now">,
-  refreshToken: string,
+async function judge(
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now" | "principals">,
+  actor: Stranger,
+  { refreshToken, client }: { refreshToken: string; client: TokenClient | undefined },
 ): Promise<Session | undefined> {
   const token = readRefreshToken(refreshToken);
   if (!token) return undefined;
   const hash = hashOf(token.secret);
   const bounds = boundsOf(ctx);
+  const isGood = or(isCurrentToken(hash), isRetriedToken(hash, { ...bounds, client }));
   const [found] = await ctx.db
     .select(columns)
     .from(sessions)
     .innerJoin(users, and(eq(users.id, userId), users.isActive))
-    .where(
-      and(
-        eq(id, token.sessionId),
-        or(
-          eq(sessions.currentHash, hash),
-          and(
-            eq(sessions.previousHash, hash),
-            sql`${sessions.rotations}[1] > ${bounds.graceFrom}::timestamptz`,
-          ),
-        ),
-        isAlive(bounds),
-      ),
-    );
+    .where(and(eq(id, token.sessionId), isGood, isAlive(bounds)));
+  if (!found) await endIfReused(ctx, actor, { token, client });
   return found;
 }
 

@@ -1,0 +1,81 @@
+import { and, eq, getTableColumns } from "drizzle-orm";
+import type { Ctx, Stranger } from "../../ctx.ts";
+import { sessions, users } from "../../db/schema.ts";
+import { hashOf, type RefreshToken } from "../../kit/refresh-token.ts";
+import { countSince, record } from "../events/events.ts";
+import { enqueueMail } from "../mail/mail.ts";
+import { forgotPage } from "../one-time/one-time.ts";
+import { boundsOf, isSameClient, type TokenClient } from "./rotation.ts";
+
+/** A refresh token as one client sends it. The client is undefined where another party asks about the token. */
+export interface Presented {
+  token: RefreshToken;
+  client: TokenClient | undefined;
+}
+
+/**
+ * Ends the session of a refresh token that was not accepted, if the token was spent and is now used by a second party: it
+ * comes after the grace, or from another client than the one that rotated. A slow tab of that client, and a token that does
+ * not prove that we issued it, end nothing.
+ */
+export async function endIfReused(
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now" | "principals">,
+  actor: Stranger,
+  presented: Presented,
+): Promise<void> {
+  const userId = await ctx.db.transaction((tx) => endReused({ ...ctx, db: tx }, actor, presented));
+  if (userId) ctx.principals.forget(userId);
+}
+
+/** In the caller's transaction. Returns the user whose session it ended. */
+async function endReused(
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
+  actor: Stranger,
+  { token, client }: Presented,
+): Promise<string | undefined> {
+  const [session] = await ctx.db
+    .select({ ...getTableColumns(sessions), isSameClient: isSameClient(client) })
+    .from(sessions)
+    .where(eq(sessions.id, token.sessionId))
+    .for("update");
+  if (!session?.seedHash.equals(hashOf(token.seed))) return undefined;
+  const { id, userId, generation, rotations } = session;
+  const age = generation - token.generation;
+  if (age < 1) return undefined;
+  const spentAt = rotations[age - 1];
+  const isInGrace = spentAt !== undefined && spentAt > new Date(boundsOf(ctx).graceFrom);
+  if (isInGrace && session.isSameClient) return undefined;
+  await ctx.db.delete(sessions).where(eq(sessions.id, id));
+  await record(ctx, actor, {
+    type: "session.reuse_detected",
+    subjectId: userId,
+    data: { session_id: id },
+  });
+  const [to] = await ctx.db
+    .select({ email: users.email, locale: users.locale })
+    .from(users)
+    .where(and(eq(users.id, userId), users.emailVerified));
+  if (to) await enqueueMail(ctx, { kind: "reuse_detected", to, link: forgotPage(ctx) });
+  return userId;
+}
+
+const RECORDED_MAX = 20;
+const HOUR_MS = 3_600_000;
+
+/** Records that a client got the same successor again. Bounded, so that retries do not fill the table of events. */
+export async function recordRetry(
+  ctx: Pick<Ctx, "db" | "now">,
+  actor: Stranger,
+  { userId, sessionId }: { userId: string; sessionId: string },
+): Promise<void> {
+  await ctx.db.transaction(async (tx) => {
+    // Parallel retries must count one another.
+    const isUser = eq(users.id, userId);
+    await tx.select({ id: users.id }).from(users).where(isUser).for("no key update");
+    const type = "session.refresh_retried";
+    const since = new Date(ctx.now().getTime() - HOUR_MS);
+    if ((await countSince({ db: tx }, { type, subjectId: userId, since })) >= RECORDED_MAX) return;
+    const data = { session_id: sessionId };
+    await record({ ...ctx, db: tx }, actor, { type, subjectId: userId, data });
+  });
+}
