@@ -27,18 +27,15 @@ const query = rotation(drizzle(sql)).getQuery();
 let begun = 0;
 async function rotate(token: string): Promise<void> {
   const id = readRefreshToken(token)?.sessionId ?? "";
-  const keys = [randomBytes(16).toString("hex"), randomBytes(16).toString("hex")];
+  const key = randomBytes(16).toString("hex");
+  const fingerprint = randomBytes(HASH_BYTES);
   let hash = randomBytes(HASH_BYTES);
   await sql`update sessions set current_hash = ${hash} where id = ${id}`;
   while (begun < refreshes) {
     begun += 1;
     const now = new Date();
     const dayAgo = new Date(now.getTime() - 86_400_000).toISOString();
-    await take(
-      sql,
-      keys.map((key) => ({ ...often, key })),
-      now,
-    );
+    await take(sql, [{ ...often, key }], now);
     const successorHash = randomBytes(HASH_BYTES);
     const bounds = {
       now: now.toISOString(),
@@ -46,7 +43,8 @@ async function rotate(token: string): Promise<void> {
       usedFrom: dayAgo,
       bornFrom: dayAgo,
     };
-    const values = { ...bounds, id, hash, successorHash, nonce: randomBytes(HASH_BYTES) };
+    const secrets = { hash, successorHash, nonce: randomBytes(HASH_BYTES) };
+    const values = { ...bounds, ...secrets, id, devices: "{}", fingerprint };
     const params = fillPlaceholders(query.params, values) as string[];
     const rows = await sql.unsafe(query.sql, params, { prepare: true });
     if (rows.length !== 1) throw new Error("a rotation found nothing to rotate");
