@@ -52,17 +52,17 @@ export const meanings: Record<LimitName, string> = {
     "The same without a success in between. Then only known clients sign in by password, until one does or the password is set anew (NIST SP 800-63B).",
   "login-address": "Tries of unknown clients at one address, codes too, whatever the account.",
   register: "Registrations from one address.",
-  "refresh-session": "Refreshes of one session.",
-  "refresh-address": "Refreshes from one address.",
+  "refresh-session": "Refreshes of one session, by tokens that prove that we issued them.",
+  "refresh-address": "Other refreshes from one address: mostly made-up tokens.",
   "mail-account":
     "Mails of one kind asked for to one address, whether or not somebody has it; registrations with it, where they are always answered alike; changes of address of one account.",
   "mail-address": "Links asked for by mail from one address.",
   "email-code":
     "Codes tried for one e-mail address, whether or not somebody has it, by unknown clients; or by one known client.",
   requests:
-    "Everything that one account asks for, signed in; what has a limit of its own counts against that as well.",
+    "Everything that one account asks for, signed in; what has a limit of its own counts against that as well. Also, for each session by itself, requests with a token that we issued and that is not good any more, and its revocations.",
   "requests-stranger":
-    "Requests from one address that want an access token, where it is missing or not valid; looks at mailed links.",
+    "Requests from one address that want an access token, where it is missing or made up; looks at mailed links.",
 };
 
 export type LimitName = keyof typeof policies;

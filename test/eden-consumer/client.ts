@@ -71,6 +71,13 @@ export async function continueSession(refreshToken: string): Promise<string> {
   return error.value.detail;
 }
 
+export async function signOut(refreshToken: string): Promise<string> {
+  const { error } = await api.api.v1.auth.logout.post({ refresh_token: refreshToken });
+  if (error?.status === 401)
+    return error.value.code satisfies "not_signed_in" | "invalid_token" | "invalid_refresh_token";
+  return error ? error.value.detail : "";
+}
+
 export async function wrongNames(): Promise<void> {
   // @ts-expect-error the field is called username
   await api.api.v1.auth.login.post({ email: "ada@example.com", password: "" });

@@ -108,6 +108,23 @@ describe("a retry of the token just spent", () => {
     }
   });
 
+  test("that was overtaken by a dozen rotations within the grace is refused, and the session lives", async () => {
+    const here = await theft();
+    const { refresh } = await here.signIn();
+    let latest = refresh;
+    for (let turn = 0; turn < 12; turn += 1) latest = await here.next(latest, owner);
+    expect((await here.refresh(refresh, owner)).status).toBe(401);
+    expect([await here.reuses(), (await here.refresh(latest, owner)).status]).toEqual([0, 200]);
+  });
+
+  test("is a reuse at once where REFRESH_GRACE_SECONDS is 0", async () => {
+    const here = await theft({ refreshGraceSeconds: 0 });
+    const { refresh } = await here.signIn();
+    const latest = await here.next(refresh, owner);
+    expect((await here.refresh(refresh, owner)).status).toBe(401);
+    expect([await here.reuses(), (await here.refresh(latest, owner)).status]).toEqual([1, 401]);
+  });
+
   test("is counted on the session and recorded, twenty times an hour for each user at most", async () => {
     const here = await theft();
     const { refresh } = await here.signIn();

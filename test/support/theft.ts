@@ -14,8 +14,8 @@ export const owner: Client = { ip: "203.0.113.7", agent: "Firefox" };
 export const thief: Client = { ip: "198.51.100.9", agent: "curl" };
 
 /** A world in which the tokens of one user are stolen. */
-export async function theft() {
-  const here = await town({ trustedProxies: ["127.0.0.1"] });
+export async function theft(settings: Parameters<typeof town>[0] = {}) {
+  const here = await town({ trustedProxies: ["127.0.0.1"], ...settings });
   await here.proven();
   const call = (path: string, from: Client & { authorization?: string }, body?: object) =>
     here.send("POST", path, {
