@@ -7,6 +7,15 @@ import type { Answering } from "./trail.ts";
 export const withHost =
   (answer: Answering): Answering =>
   (request) =>
-    request.url.startsWith("/")
-      ? answer(new Request(`http://localhost${request.url}`, request))
-      : answer(request);
+    request.headers.has("host")
+      ? answer(request)
+      : answer(new Request(`http://localhost${request.url}`, request));
+
+/** `host [":" port]` of RFC 3986, section 3.2. Bun joins repeated Host lines by a comma and a space. */
+const HOST = /^(?:\[[\da-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[\da-f]{2})+)(?::\d{0,5})?$/i;
+
+/** RFC 9112, section 3.2. Without a Host only HTTP/1.0 comes this far. */
+export function hasValidHost({ headers }: Request): boolean {
+  const host = headers.get("host");
+  return host === null || HOST.test(host);
+}

@@ -4,6 +4,7 @@ import { unwatched } from "../kit/metrics.ts";
 import { Problem } from "../kit/problem.ts";
 import { isSecret } from "../kit/secret.ts";
 import { guard } from "./guard.ts";
+import { hasValidHost } from "./host.ts";
 import type { Observer } from "./observed.ts";
 
 /** The routes that sign somebody in. */
@@ -39,10 +40,13 @@ const pathOf = ({ url }: Request) => url.replace(/^https?:\/\/[^/]*/, "").split(
 /** On the listener of METRICS_PORT, which has nothing else and asks for no token. */
 export const metricsOnly =
   (ctx: Pick<Ctx, "metrics">) =>
-  (request: Request): Response | Promise<Response> =>
-    request.method === "GET" && pathOf(request) === "/metrics"
+  (request: Request): Response | Promise<Response> => {
+    if (!hasValidHost(request))
+      return new Response("The Host header is empty, repeated or malformed.\n", { status: 400 });
+    return request.method === "GET" && pathOf(request) === "/metrics"
       ? textOf(ctx)
       : new Response("Only GET /metrics is here.\n", { status: 404 });
+  };
 
 /** At the side of everything else, for whoever has METRICS_TOKEN; without that setting there is nothing. */
 export const metricsRoutes = (ctx: Ctx) => {

@@ -1,4 +1,6 @@
 import { Elysia } from "elysia";
+import { Problem } from "../kit/problem.ts";
+import { hasValidHost } from "./host.ts";
 import { trailOf } from "./trail.ts";
 import { notePeer } from "./visit.ts";
 
@@ -17,6 +19,10 @@ export const requestPlugin = new Elysia({ name: "request" })
   .onRequest(({ request, server, set }) => {
     set.headers["x-request-id"] = trailOf(request).id;
     notePeer({ request, server });
+    if (!hasValidHost(request))
+      throw new Problem("malformed_request", {
+        detail: "The Host header is empty, repeated or malformed",
+      });
   })
   .onTransform({ as: "global" }, ({ request, route }) => {
     const trail = trailOf(request);

@@ -8,7 +8,7 @@ export const problems = {
     title: "The request cannot be read",
     detail: "The body is not well-formed",
     remedy:
-      "Send well-formed UTF-8 JSON, nested at most 32 levels deep, without NUL characters or lone surrogates.",
+      "Send well-formed UTF-8 JSON, nested at most 32 levels deep, without NUL characters or lone surrogates, and one valid Host header.",
   },
   invalid_credentials: {
     status: 401,

@@ -2,7 +2,10 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect } from "node:net";
 import type { Server } from "bun";
 import { withHost } from "../../src/http/host.ts";
+import { metricsOnly } from "../../src/http/metrics.ts";
 import { world } from "../support/world.ts";
+
+const ANSWER_MAX_MS = 5_000;
 
 let server: Server<unknown>;
 beforeAll(async () => {
@@ -13,16 +16,16 @@ beforeAll(async () => {
 afterAll(() => server.stop(true));
 
 /** What a server says to these very bytes. */
-const raw = (bytes: string): Promise<string> =>
+const raw = (bytes: string, port = server.port): Promise<string> =>
   new Promise((resolve, reject) => {
     let said = "";
-    const socket = connect(server.port ?? 0, "127.0.0.1", () => socket.write(bytes));
+    const socket = connect(port ?? 0, "127.0.0.1", () => socket.write(bytes, "latin1"));
     socket.on("data", (chunk) => {
       said += chunk.toString("latin1");
     });
     socket.on("end", () => resolve(said));
     socket.on("error", reject);
-    setTimeout(() => socket.end(), 300);
+    setTimeout(() => socket.end(), ANSWER_MAX_MS);
   });
 
 test("a short or odd Host header reaches no route that the path does not name", async () => {
@@ -43,6 +46,97 @@ test("a request of HTTP/1.0 without a Host finds what its path names, and nothin
   const body = JSON.stringify({ email: "ada@example.com", password: "correct horse battery" });
   const head = `POST /api/v1/auth/register HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
   expect(await raw(head + body)).toContain("201 Created");
+});
+
+const invalidHosts = [
+  ["Host: localhost", "Host: other.example"],
+  ["Host: localhost", "Host: localhost"],
+  ["host: localhost", "HOST:"],
+  ["Host:", "Host: localhost"],
+  ...["", "a b", "a\tb", "user@localhost", "localhost/path", "localhost?a", "localhost#a"].map(
+    hostLine,
+  ),
+  ...["a, b", "a:b", "a:1:2", "a:123456", ":80", "<a>", '"a"', "a\\b", "a%4", "\xe9", "a\x7f"].map(
+    hostLine,
+  ),
+  ...["[::1", "::1", "[]", "[::1]a", "[fe80::1%25eth0]", "http://localhost"].map(hostLine),
+];
+function hostLine(host: string): string[] {
+  return [`Host: ${host}`];
+}
+
+test("an empty, repeated or malformed Host is refused (RFC 9112, section 3.2)", async () => {
+  for (const lines of invalidHosts)
+    for (const version of ["1.0", "1.1"])
+      for (const target of [
+        "GET /livez",
+        "GET http://localhost/livez",
+        "POST /api/v1/auth/login",
+      ]) {
+        const head = [`${target} HTTP/${version}`, ...lines, "Connection: close", "", ""];
+        const said = await raw(head.join("\r\n"));
+        expect({ lines, said }).toEqual({ lines, said: expect.stringMatching(/^HTTP\/1\.1 400 /) });
+      }
+  const said = await raw("GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n");
+  expect(said).toContain('"code":"malformed_request"');
+  expect(said).toMatch(/^x-request-id: /im);
+});
+
+test("a Host is a name, an address, or either with a port", async () => {
+  for (const host of [
+    ...[
+      "localhost",
+      "LOCALHOST:3000",
+      "accounts.example.com",
+      "a_b.internal:80",
+      "xn--bcher-kva.example",
+    ],
+    ...["127.0.0.1:3000", "[::1]", "[2001:db8::1]:3000", "localhost:", "localhost."],
+  ])
+    expect(
+      await raw(`GET /livez HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`),
+    ).toContain("200 OK");
+});
+
+test("the listener of METRICS_PORT refuses an invalid Host as well", async () => {
+  const { ctx } = await world();
+  for (const host of ["a, b", "", "a/b"])
+    expect((await metricsOnly(ctx)(at(host))).status).toBe(400);
+  expect((await metricsOnly(ctx)(at("localhost:9464"))).status).toBe(404);
+  function at(host: string) {
+    return new Request("http://localhost/nothing", { headers: { host } });
+  }
+});
+
+/** Fields that may stand only once: Bun joins their lines by a comma, and what comes out is refused. */
+test("no repeated field is read as if it stood there once", async () => {
+  const { app, person } = await world();
+  const { token } = await person();
+  const twice = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: app.fetch, development: false });
+  const body = JSON.stringify({ username: "ada@example.com", password: "correct horse battery" });
+  const json = "Content-Type: application/json";
+  const bearer = `Authorization: Bearer ${token}`;
+  const cases = [
+    ["401", "GET /api/v1/users/me", bearer, bearer],
+    ["401", "GET /api/v1/users/me", bearer, bearer.replace("Bearer", "bearer")],
+    ["401", "GET /api/v1/users/me", "Authorization:", bearer],
+    ["415", "POST /api/v1/auth/login", json, "Content-Type: text/plain"],
+    ["415", "POST /api/v1/auth/login", `${json};charset=utf-8`, "Content-Type: text/plain"],
+    ["415", "POST /api/v1/auth/login", json, json],
+    ["422", "POST /api/v1/auth/register", json, "Idempotency-Key: a", "Idempotency-Key: b"],
+    ["400", "POST /api/v1/auth/login", json, `Content-Length: ${body.length}`],
+    ["400", "POST /api/v1/auth/login", json, "Content-Length: 1"],
+    ["400", "POST /api/v1/auth/login", json, "Transfer-Encoding: chunked"],
+  ];
+  for (const [status = "", line = "", ...fields] of cases) {
+    const length = `Content-Length: ${line.startsWith("POST") ? body.length : 0}`;
+    const head = [`${line} HTTP/1.1`, "Host: a", ...fields, length, "Connection: close", "", ""];
+    const said = await raw(head.join("\r\n") + (line.startsWith("POST") ? body : ""), twice.port);
+    expect({ line, fields, status: said.slice(0, 12) }).toEqual({
+      ...{ line, fields, status: `HTTP/1.1 ${status}` },
+    });
+  }
+  await twice.stop(true);
 });
 
 test("no answer repeats the Host header", async () => {
