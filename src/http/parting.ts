@@ -1,17 +1,31 @@
 import type { Ctx } from "../ctx.ts";
 import type { Answering } from "./trail.ts";
+import { discardBody } from "./unread-body.ts";
 
 /**
- * While the process is about to end, each answer is the last on its connection (RFC 9112, section 9.6): a client or proxy
- * that kept one open for its next request would send that into the moment when it is closed.
+ * Answers when the body has arrived, also where no route reads it, and closes the connection behind the answer
+ * - while the process stops (RFC 9112, section 9.6): a request that is sent at that moment would be lost;
+ * - after a chunked request: Bun answers a trailer section with a second response, 400, and a proxy that shares connections
+ *   would hand that to another client.
  */
 export const parting =
   ({ lifecycle }: Pick<Ctx, "lifecycle">, answer: Answering): Answering =>
-  (request) =>
-    lifecycle.isStopping ? lastOn(answer(request)) : answer(request);
+  (request) => {
+    const isLast = lifecycle.isStopping || request.headers.has("transfer-encoding");
+    return isLast || !BODILESS.includes(request.method)
+      ? afterBody(request, { answer: answer(request), isLast })
+      : answer(request);
+  };
 
-async function lastOn(answer: Response | Promise<Response>): Promise<Response> {
+/** Bun itself discards the body of such a request, and hands over none. */
+const BODILESS = ["GET", "HEAD"];
+
+async function afterBody(
+  request: Request,
+  { answer, isLast }: { answer: ReturnType<Answering>; isLast: boolean },
+): Promise<Response> {
   const response = await answer;
-  response.headers.set("connection", "close");
+  await discardBody(request);
+  if (isLast) response.headers.set("connection", "close");
   return response;
 }
