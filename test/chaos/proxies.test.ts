@@ -3,12 +3,12 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
-import { connect as dial } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
 import { type Gate, openGate } from "../support/gate.ts";
 import { client, emptyFolder, freePort, serve } from "../support/program.ts";
+import { drip } from "../support/slow-client.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
@@ -128,23 +128,11 @@ const ask = (port: number, path: string, { body, headers }: Asking) =>
   });
 
 /** What comes back, and after how long, on a connection on which `text` is sent and then a byte each second. */
-const dripped = (port: number, text: string) =>
-  new Promise<{ ms: number; said: string }>((done) => {
-    const startedAt = performance.now();
-    let said = "";
-    const socket = dial(port, "127.0.0.1", () => socket.write(text));
-    const dripping = setInterval(() => socket.write("x"), 1_000);
-    const end = () => {
-      clearInterval(dripping);
-      socket.destroy();
-      done({ ms: performance.now() - startedAt, said });
-    };
-    socket.on("data", (chunk) => {
-      said += chunk;
-    });
-    socket.on("error", end).on("close", end);
-    setTimeout(end, 2 * CUT_AFTER_MS);
-  });
+function dripped(port: number, text: string) {
+  const { closed, end } = drip(port, text);
+  setTimeout(end, 2 * CUT_AFTER_MS);
+  return closed;
+}
 
 const HEAD = "POST /api/v1/auth/login HTTP/1.1\r\nHost: accounts.example.com\r\n";
 const LONG = "Content-Type: application/json\r\nContent-Length: 4000\r\n\r\n{";

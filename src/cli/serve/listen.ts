@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "bun";
 import type { Config } from "../../config.ts";
 import { metricsOnly } from "../../http/metrics.ts";
@@ -11,6 +12,10 @@ import type { Role } from "./role.ts";
 const REQUEST_MAX_BYTES = 1 << 30;
 /** Longer than most proxies keep a connection on which nothing comes: a request upon one that we close would be lost. */
 export const IDLE_SECONDS = 100;
+
+/** For a request that is just being sent when the last one has been answered. */
+const QUIET_MS = 1_000;
+const LOOK_EVERY_MS = 50;
 
 const NO_ADDRESS_OF_OURS = ["EADDRNOTAVAIL", "EINVAL", "ENOTFOUND", "ERR_INVALID_ARG_TYPE"];
 
@@ -82,10 +87,22 @@ function listenOn(
   }
 }
 
-/** Answers the requests in flight, and takes no more. */
+/**
+ * Answers the requests in flight, and takes no more. Bun also waits for connections on which a head arrives slowly, or a body
+ * that no route reads: these are closed when all requests have been answered.
+ */
 export async function drain(servers: Server<unknown>[]): Promise<void> {
   const stopAll = (isAtOnce: boolean) => Promise.all(servers.map((one) => one.stop(isAtOnce)));
-  const patience = setTimeout(() => stopAll(true), DRAIN_MAX_MS);
-  await stopAll(false);
-  clearTimeout(patience);
+  await Promise.race([stopAll(false), untilAnswered(servers)]);
+  await stopAll(true);
+}
+
+async function untilAnswered(servers: Server<unknown>[]): Promise<void> {
+  const giveUpAt = performance.now() + DRAIN_MAX_MS;
+  let closeAt = performance.now() + QUIET_MS;
+  while (performance.now() < Math.min(closeAt, giveUpAt)) {
+    await sleep(LOOK_EVERY_MS);
+    const isPending = servers.some(({ pendingRequests }) => pendingRequests > 0);
+    if (isPending) closeAt = performance.now() + QUIET_MS;
+  }
 }
