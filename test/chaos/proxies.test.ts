@@ -1,18 +1,15 @@
-/** Behind Caddy and nginx, with the files of `deploy/`; only addresses, ports and TLS are others. */
+/** Behind Caddy, nginx and haproxy, with the files of `deploy/`; only addresses, ports and TLS are others. */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { type ChildProcess, spawn } from "node:child_process";
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
 import { type Gate, openGate } from "../support/gate.ts";
 import { client, emptyFolder, freePort, serve } from "../support/program.ts";
+import { pathOf, proxies, startProxy } from "../support/proxies.ts";
 import { drip } from "../support/slow-client.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
-const deploy = join(import.meta.dir, "../../deploy");
 /** Another address of this machine than the proxy's own. */
 const VISITOR = "127.0.0.2";
 /** The files say 10 seconds. */
@@ -22,13 +19,11 @@ const CUT_AFTER_MS = 15_000;
 const NOTICED_MS = 3_000;
 const ANSWERS_MAX_MS = 5_000;
 
-const proxies: ChildProcess[] = [];
 const home = process.env["E2E_DATABASE_URL"];
 const database = `bunker_e2e_proxies_${process.pid}`;
 const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
 const gates: Gate[] = [];
 afterAll(async () => {
-  for (const proxy of proxies) proxy.kill("SIGKILL");
   for (const gate of gates) gate.close();
   await admin?.unsafe(`drop database if exists ${database} with (force)`);
   await admin?.end();
@@ -43,58 +38,6 @@ async function databaseBehindGate() {
   const there = { pathname: `/${database}`, port: String(gate.port) };
   return { gate, DATABASE_URL: Object.assign(url, there).href };
 }
-
-interface Ports {
-  outside: number;
-  inside: number;
-}
-
-/** Writes the file with `changes` made, each of which must be one, and answers where. */
-function adapted(file: string, changes: [string | RegExp, string][]): string {
-  let text = readFileSync(join(deploy, file), "utf8");
-  for (const [from, to] of changes) {
-    const changed = text.replace(from, to);
-    if (changed === text) throw new Error(`${file} has no ${from}`);
-    text = changed;
-  }
-  const path = join(emptyFolder(), "proxy.conf");
-  writeFileSync(path, text);
-  chmodSync(path, 0o644);
-  return path;
-}
-
-const starts: Record<string, (ports: Ports) => string[]> = {
-  caddy: ({ outside, inside }) => [
-    ...["run", "--adapter", "caddyfile", "--config"],
-    adapted("caddy/Caddyfile", [
-      ["{\n\tservers", "{\n\tadmin off\n\tservers"],
-      [/^accounts\.example\.com/m, `http://127.0.0.1:${outside}`],
-      ["127.0.0.1:3000", `127.0.0.1:${inside}`],
-    ]),
-  ],
-  nginx: ({ outside, inside }) => {
-    const server = adapted("nginx/bunker.conf", [
-      ["listen 443 ssl", `listen 127.0.0.1:${outside}`],
-      ["server 127.0.0.1:3000", `server 127.0.0.1:${inside}`],
-      [/^ *ssl_certificate .*\n/m, ""],
-      [/^ *ssl_certificate_key .*\n/m, ""],
-    ]);
-    const folder = emptyFolder();
-    const whole = join(folder, "nginx.conf");
-    const bodies = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
-      (kind) => `${kind}_temp_path ${folder}/${kind};`,
-    );
-    writeFileSync(
-      whole,
-      `daemon off; pid ${folder}/pid; error_log stderr; events {}
-http { access_log off; ${bodies.join(" ")} include ${server}; }`,
-    );
-    return ["-e", "stderr", "-c", whole];
-  },
-};
-
-const found = (name: string) =>
-  [`/usr/sbin/${name}`, `/usr/bin/${name}`, Bun.which(name) ?? ""].find((path) => Bun.which(path));
 
 interface Said {
   status: number;
@@ -170,29 +113,21 @@ test("whoever dawdles is cut, also where there is no proxy, and holds up no end"
   expect((await late).said).toStartWith("HTTP/1.1 408 ");
 });
 
-type Start = (typeof starts)[string];
-
 /** Bunker behind a proxy, both until the end of the tests. */
-async function behind(name: string, start: Start, env: Record<string, string> = {}) {
-  const [inside, outside] = [await freePort(), await freePort()];
+async function behind(name: string, env: Record<string, string> = {}) {
+  const inside = await freePort();
   const server = await serve({
     cwd: emptyFolder(),
     env: { PORT: String(inside), TRUSTED_PROXIES: "127.0.0.1", ...env },
   });
-  const proxy = spawn(found(name) ?? "", start({ inside, outside }), {
-    stdio: "ignore",
-    env: { ...process.env, HOME: emptyFolder() },
-  });
-  proxies.push(proxy);
-  const url = `http://127.0.0.1:${outside}`;
-  while (!(await fetch(`${url}/livez`).catch(() => undefined))?.ok) await sleep(50);
-  return { server, outside, url };
+  const outside = await startProxy(name, [inside]);
+  return { server, outside, url: `http://127.0.0.1:${outside}` };
 }
 
-for (const [name, start] of Object.entries(starts)) {
-  describe.if(found(name) !== undefined)(`behind ${name}`, () => {
+for (const name of Object.keys(proxies)) {
+  describe.if(pathOf(name) !== undefined)(`behind ${name}`, () => {
     test("whoever asks is known by their own address, whatever they write, and a slow one is cut", async () => {
-      const { server, outside } = await behind(name, start);
+      const { server, outside } = await behind(name);
       const spoof = (n: number) => ({
         "x-forwarded-for": `198.51.100.${n}`,
         "x-real-ip": "10.1.1.1",
@@ -219,7 +154,7 @@ for (const [name, start] of Object.entries(starts)) {
       "it is Bunker that says that its database is away, and what needs none goes on",
       async () => {
         const { gate, DATABASE_URL } = await databaseBehindGate();
-        const it = await behind(name, start, {
+        const it = await behind(name, {
           DATABASE_URL,
           SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
           PUBLIC_URL: "https://accounts.example.com",
