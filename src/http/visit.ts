@@ -3,6 +3,7 @@ import type { Ctx, Origin, SignedIn, Stranger } from "../ctx.ts";
 import { type Balance, type Ledger, type LimitName, quiet } from "../kit/limits.ts";
 import type { Log } from "../kit/log.ts";
 import { isPrivate, openProxyChain, subscriberOf } from "../kit/network.ts";
+import { deviceTokensIn } from "./device.ts";
 import { trailOf } from "./trail.ts";
 
 /** What a request says of where it came from; exported because the declarations for Eden name it. */
@@ -14,9 +15,6 @@ export interface Visit {
 }
 
 const USER_AGENT_MAX = 512;
-export const DEVICE_HEADER = "device-token";
-const DEVICE_COOKIE = "bunker_device";
-const DEVICE_SECONDS = 400 * 86_400;
 
 /**
  * Notes who is at the other end while that can be told: of a client that has hung up it cannot, and whoever hangs up at once
@@ -62,7 +60,7 @@ export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
       subscriber: address ? subscriberOf(address) : server && GONE,
       userAgent: headers["user-agent"]?.slice(0, USER_AGENT_MAX) ?? null,
       requestId: trailOf(request).id,
-      deviceTokens: [headers[DEVICE_HEADER] ?? "", ...cookiesOf(headers["cookie"])],
+      deviceTokens: deviceTokensIn(headers),
       ...ledgerOf({ set }, limits),
     };
   };
@@ -90,23 +88,6 @@ export const ledgerOf = ({ set }: Pick<Visit, "set">, limits: readonly LimitName
       balances.filter(({ limit, isGranted }) => !isGranted || !quiet.has(limit)),
     ),
 });
-
-const cookiesOf = (header = ""): string[] =>
-  [...header.matchAll(new RegExp(`(?:^|;\\s*)${DEVICE_COOKIE}=([^;\\s]+)`, "g"))].map(
-    ([, value]) => value ?? "",
-  );
-
-/** Lets a client be known the next time: a browser by a cookie, which opens nothing, everybody else by a header. */
-export function rememberDevice(
-  { config }: Pick<Ctx, "config">,
-  { headers }: Visit["set"],
-  token: string,
-): void {
-  const isSecure = config.publicUrl.startsWith("https:");
-  headers[DEVICE_HEADER] = token;
-  headers["set-cookie"] =
-    `${DEVICE_COOKIE}=${token}; Path=/; Max-Age=${DEVICE_SECONDS}; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
-}
 
 /**
  * RateLimit and RateLimit-Policy as draft-ietf-httpapi-ratelimit-headers has them: `q` in `w` seconds, `r` left, more in `t`. A

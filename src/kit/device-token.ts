@@ -17,6 +17,10 @@ export interface DeviceTokens {
 
 const PREFIX = "dt_";
 const TOKEN_MAX_LENGTH = 256;
+const SHAPE = /(?<![\w.-])dt_[\da-f-]{36}\.[\da-f-]{36}\.[\w-]{43}(?![\w.-])/gi;
+
+/** Everything in a text that has the shape of a device token. */
+export const findDeviceTokens = (text: string): string[] => text.match(SHAPE) ?? [];
 
 /**
  * Device tokens: `dt_<user id>.<device id>.<HMAC-SHA-256>`. One says that its holder has signed in to an account before,

@@ -1,7 +1,7 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
+import { rememberDevice } from "../http/device.ts";
 import { guard } from "../http/guard.ts";
-import { rememberDevice } from "../http/visit.ts";
 import { escaped } from "../kit/html.ts";
 import { Problem } from "../kit/problem.ts";
 import { problems } from "../kit/problem-codes.ts";
@@ -113,7 +113,7 @@ export const entryLinkRoutes = (ctx: Ctx) => {
       ({ actor, headers, set, body: { token } }) =>
         withLink({ actor, headers, token }, ["sign_in"], async (words, { form }) => {
           const signedIn = await signInByMail(ctx, actor, { token });
-          rememberDevice(ctx, set, signedIn.deviceToken);
+          rememberDevice(ctx, { headers, set }, signedIn.deviceToken);
           const tokens = escaped(JSON.stringify(signedIn.token, null, 2));
           return showDone(words, form, `<pre>${tokens}</pre>`);
         }),

@@ -1,8 +1,8 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
+import { rememberDevice } from "../../http/device.ts";
 import { guard } from "../../http/guard.ts";
 import { bodyProblems, fails, serverProblems, tokenProblems } from "../../http/problems.ts";
-import { rememberDevice } from "../../http/visit.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
 import { requestAddressChange } from "./address.ts";
 import { type MailedProof as Proof, requestSignIn, signInByMail } from "./email-sign-in.ts";
@@ -136,9 +136,9 @@ export const emailSignInRoutes = (ctx: Ctx) =>
     )
     .post(
       "/email-code/verify",
-      async ({ actor, body, set }) => {
+      async ({ actor, body, headers, set }) => {
         const { token, deviceToken } = await signInByMail(ctx, actor, proofOf(body));
-        rememberDevice(ctx, set, deviceToken);
+        rememberDevice(ctx, { headers, set }, deviceToken);
         return token;
       },
       {

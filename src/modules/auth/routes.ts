@@ -1,9 +1,9 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
+import { rememberDevice } from "../../http/device.ts";
 import { guard } from "../../http/guard.ts";
 import { once } from "../../http/idempotency.ts";
 import { bodyProblems, fails, serverProblems, tokenProblems } from "../../http/problems.ts";
-import { rememberDevice } from "../../http/visit.ts";
 import { logOut } from "../sessions/sessions.ts";
 import { UserView, userView } from "../users/model.ts";
 import { logIn, refresh, register } from "./auth.ts";
@@ -57,9 +57,9 @@ export const authRoutes = (ctx: Ctx) => {
     )
     .post(
       "/login",
-      async ({ actor, body, set }) => {
+      async ({ actor, body, headers, set }) => {
         const { token, deviceToken } = await logIn(ctx, actor, body);
-        rememberDevice(ctx, set, deviceToken);
+        rememberDevice(ctx, { headers, set }, deviceToken);
         return token;
       },
       {

@@ -1,9 +1,9 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
+import { rememberDevice } from "../../http/device.ts";
 import { versionsOf } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
 import { bodyProblems, fails, tokenProblems } from "../../http/problems.ts";
-import { rememberDevice } from "../../http/visit.ts";
 import { deleteUser } from "../users/users.ts";
 import { Confirmation, PasswordChange } from "./model.ts";
 import { changePassword, confirm } from "./passwords.ts";
@@ -14,13 +14,10 @@ export const ownAccountRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .put(
       "/password",
-      async ({ actor, body, set, status }) => {
+      async ({ actor, body, headers, set, status }) => {
         const { current_password: currentPassword, new_password: newPassword } = body;
-        rememberDevice(
-          ctx,
-          set,
-          await changePassword(ctx, actor, { currentPassword, newPassword }),
-        );
+        const token = await changePassword(ctx, actor, { currentPassword, newPassword });
+        rememberDevice(ctx, { headers, set }, token);
         return status(204, undefined);
       },
       {

@@ -1,0 +1,54 @@
+import type { Ctx } from "../ctx.ts";
+import { findDeviceTokens } from "../kit/device-token.ts";
+import type { Visit } from "./visit.ts";
+
+export const DEVICE_HEADER = "device-token";
+/** Browsers take a cookie with this prefix only from the host itself, over https (RFC 6265bis, section 4.1.3.2). */
+const HOST_COOKIE = "__Host-bunker_device";
+/** For http. Also read over https: until a known client signs in again, it has only this one. */
+const PLAIN_COOKIE = "bunker_device";
+const COOKIE_SECONDS = 400 * 86_400;
+const USERS_MAX = 8;
+/** Legal in a cookie value, and in no token. */
+const SEPARATOR = "~";
+/** More than the headers of one request have room for. */
+const TOKENS_MAX = 128;
+
+/**
+ * Every device token that a request carries, not verified yet. A host on the same site can add plain cookies: they come last, so
+ * that they push no other token out.
+ */
+export function deviceTokensIn(headers: Visit["headers"]): string[] {
+  const tokens = [
+    ...cookieTokens(headers, HOST_COOKIE),
+    ...findDeviceTokens(headers[DEVICE_HEADER] ?? ""),
+    ...cookieTokens(headers, PLAIN_COOKIE),
+  ];
+  return [...new Set(tokens)].slice(0, TOKENS_MAX);
+}
+
+/** Makes the client a known device of the user of `token`. A browser stays a known device of other users as well. */
+export function rememberDevice(
+  { config, devices }: Pick<Ctx, "config" | "devices">,
+  { headers, set }: Pick<Visit, "headers" | "set">,
+  token: string,
+): void {
+  const before = [HOST_COOKIE, PLAIN_COOKIE].flatMap((name) => cookieTokens(headers, name));
+  const byUser = new Map<string, string>();
+  for (const each of [token, ...before.slice(0, TOKENS_MAX)]) {
+    const device = devices.read(each);
+    if (device && !byUser.has(device.userId)) byUser.set(device.userId, each);
+  }
+  const value = [...byUser.values()].slice(0, USERS_MAX).join(SEPARATOR);
+  const isSecure = config.publicUrl.startsWith("https:");
+  const name = isSecure ? HOST_COOKIE : PLAIN_COOKIE;
+  set.headers[DEVICE_HEADER] = token;
+  set.headers["set-cookie"] =
+    `${name}=${value}; Path=/; Max-Age=${COOKIE_SECONDS}; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
+}
+
+const cookieTokens = (headers: Visit["headers"], name: string): string[] =>
+  (headers["cookie"] ?? "")
+    .split(";")
+    .filter((pair) => pair.trimStart().startsWith(`${name}=`))
+    .flatMap(findDeviceTokens);
