@@ -2,6 +2,7 @@ import { bearer } from "@elysiajs/bearer";
 import { Elysia } from "elysia";
 import type { Ctx } from "./ctx.ts";
 import { bodyReader } from "./http/body.ts";
+import { openCrossSiteCheck } from "./http/cross-site.ts";
 import { healthRoutes } from "./http/health.ts";
 import { metricsRoutes } from "./http/metrics.ts";
 import { OAUTH_PATHS } from "./http/oauth-errors.ts";
@@ -65,7 +66,7 @@ export const createApp = (ctx: Ctx) => {
   const app = new Elysia({ handler: { standardHostname: false }, normalize: false })
     .use(requestPlugin)
     .use(problemPlugin(ctx, routes))
-    .use(bodyReader({ formPaths }))
+    .use(bodyReader({ formPaths, isCrossSite: openCrossSiteCheck(ctx.config) }))
     .use(bearer())
     .use(openapiRoutes({ formPaths, rooms: () => rooms(ctx) }))
     .use(openapiAssets)

@@ -14,6 +14,7 @@ import {
   secretKey,
   setting,
   text,
+  webOrigins,
 } from "./kit/setting.ts";
 import type { HashCost } from "./kit/stored-hash.ts";
 import { type Algorithm, algorithms } from "./kit/token-key.ts";
@@ -50,6 +51,13 @@ export const settings = {
     shown: "http://localhost:<PORT>",
     parse: httpUrl,
     fallback: ({ port }) => `http://localhost:${port}`,
+  }),
+  corsOrigins: setting<string[]>({
+    name: "CORS_ORIGINS",
+    doc: "Other origins whose pages may send forms here, such as `https://app.example.com`: exact, with commas or blanks between. A form that a browser sends from any other site is refused. In development `http://localhost` and `http://127.0.0.1` may on every port.",
+    shown: "none",
+    parse: webOrigins,
+    fallback: () => [],
   }),
   dataDir: setting({
     name: "DATA_DIR",

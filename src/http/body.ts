@@ -9,23 +9,29 @@ const DEPTH_MAX = 32;
 const JSON_TYPES = ["application/json", "application/merge-patch+json"];
 const FORM_TYPE = "application/x-www-form-urlencoded";
 
+interface BodyRules {
+  formPaths: string[];
+  isCrossSite: (headers: Headers) => boolean;
+}
+
 /**
  * Reads every body: JSON, and forms on the paths that take them. What cannot be read is handed on as the Problem that it
  * is, and thrown by the guard: who is asking is found out first.
  */
-export const bodyReader = ({ formPaths }: { formPaths: string[] }) =>
+export const bodyReader = ({ formPaths, isCrossSite }: BodyRules) =>
   new Elysia({ name: "body" }).onParse(
     { as: "global" },
     async ({ request, path, contentType, set }) => {
       if (request.body === null) return undefined;
       const type = contentType.toLowerCase();
-      const isForm = type === FORM_TYPE && formPaths.includes(path.replace(/\/$/, ""));
+      const isForm = isFormAt(formPaths, { type, path });
       if (!isForm && !JSON_TYPES.includes(type)) return new Problem("unsupported_media_type");
       // Two lines: Elysia cuts at the first semicolon, and Bun joins them by a comma.
       if (request.headers.get("content-type")?.includes(","))
         return new Problem("unsupported_media_type");
       try {
         const text = decode(await inTime(readBytes(request)));
+        if (isForm && isCrossSite(request.headers)) return new Problem("cross_site_request");
         return isForm ? parseForm(text) : parseJson(text);
       } catch (error) {
         const problem = problemOf(error);
@@ -35,6 +41,9 @@ export const bodyReader = ({ formPaths }: { formPaths: string[] }) =>
       }
     },
   );
+
+const isFormAt = (formPaths: string[], { type, path }: { type: string; path: string }) =>
+  type === FORM_TYPE && formPaths.includes(path.replace(/\/$/, ""));
 
 function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;

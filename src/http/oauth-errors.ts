@@ -14,6 +14,7 @@ const errors: Partial<Record<ProblemCode, [error: string, status: number]>> = {
   invalid_request: ["invalid_request", 400],
   unsupported_media_type: ["invalid_request", 415],
   body_too_large: ["invalid_request", 413],
+  cross_site_request: ["invalid_request", 403],
   invalid_client: ["invalid_client", 401],
   invalid_credentials: ["invalid_grant", 400],
   invalid_refresh_token: ["invalid_grant", 400],
@@ -55,6 +56,7 @@ const OAuthError = t.Object(
 export const oauthFails = {
   400: OAuthError,
   401: OAuthError,
+  403: OAuthError,
   408: OAuthError,
   413: OAuthError,
   415: OAuthError,

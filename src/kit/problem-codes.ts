@@ -65,6 +65,13 @@ export const problems = {
     detail: "Signing in by mail is switched off",
     remedy: "Sign in by password. Whoever runs the service can switch it on: EMAIL_SIGN_IN=on.",
   },
+  cross_site_request: {
+    status: 403,
+    title: "The form comes from another site",
+    detail: "This origin may not send forms here",
+    remedy:
+      "A browser says that a page of another site sent this form. Send it from a page of this service, or list the origin of that page in CORS_ORIGINS.",
+  },
   forbidden: {
     status: 403,
     title: "You may not do this",

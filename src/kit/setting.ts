@@ -57,6 +57,17 @@ export function oneOf<const T extends readonly string[]>(allowed: T) {
 
 export const httpUrl = plainUrl("must be a URL such as https://accounts.example.com");
 
+/** Origins as browsers send them (RFC 6454, section 6.2), with commas or blanks between. */
+export function webOrigins(value: string): string[] {
+  const origins = value.split(/[\s,]+/).filter((one) => one !== "");
+  const isExact = (one: string) => /^https?:\/\/[^*]+$/.test(one) && URL.parse(one)?.origin === one;
+  if (!origins.every(isExact))
+    throw new Error(
+      "must be origins such as https://app.example.com, http://localhost:5173: scheme, host in lower case, a port that is not the usual one, and no slash at the end",
+    );
+  return origins;
+}
+
 /** Where an OpenTelemetry collector listens. */
 export const collectorUrl = plainUrl(
   "must be a URL such as http://127.0.0.1:4318; credentials go into OTLP_HEADERS",

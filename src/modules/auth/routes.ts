@@ -13,8 +13,8 @@ const REGISTERED = {
   detail: "A mail is on its way to that address. It says how to go on.",
 };
 
-export const authRoutes = (ctx: Ctx) => {
-  return new Elysia({ name: "auth", prefix: "/auth", tags: ["auth"] })
+export const authRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "auth", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
     .post(
       "/register",
@@ -76,6 +76,7 @@ export const authRoutes = (ctx: Ctx) => {
           ...fails(
             ...bodyProblems,
             ...serverProblems,
+            "cross_site_request",
             "invalid_credentials",
             "account_inactive",
             "email_not_verified",
@@ -85,7 +86,6 @@ export const authRoutes = (ctx: Ctx) => {
         },
       },
     );
-};
 
 /** To go on with a session, and to end it. */
 export const continuationRoutes = (ctx: Ctx) =>
