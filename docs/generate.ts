@@ -7,7 +7,7 @@ import { getTableConfig, type PgTable } from "drizzle-orm/pg-core";
 import { openapiText } from "../src/cli/openapi.ts";
 import { readConfig } from "../src/config.ts";
 import * as schema from "../src/db/schema.ts";
-import { meanings, type Policy, policies } from "../src/kit/limits.ts";
+import { byKnownUser, type LimitName, meanings, type Policy, policies } from "../src/kit/limits.ts";
 import { type Setting, variablesOf } from "../src/kit/setting.ts";
 import { settings } from "../src/settings.ts";
 
@@ -67,6 +67,13 @@ const timeOf = (seconds: number) => {
   return seconds === unit ? `a ${name}`.replace("a h", "an h") : `${seconds / unit} ${name}s`;
 };
 
+const knownUserReasons: Partial<Record<LimitName, string>> = {
+  "mail-address":
+    "`mail-account` still limits the emails to one address, and the changes of email of one user",
+  "requests-stranger":
+    "it protects the database: a signed-in user has a limit of their own as well (`requests`); tokens and links cannot be guessed",
+};
+
 const limits = () =>
   [
     "# Limits",
@@ -90,9 +97,29 @@ const limits = () =>
     "because the service was busy. What is left of `login-account`, `login-streak`, `mail-account` and `email-code` is told only by a refusal: it would tell",
     "whose names are accounts, or what others do with an address. For the same reason names that nobody has count as well, but are forgotten after a day.",
     "",
-    "**A known client** is never kept out by somebody else's guesses. A successful sign-in answers a device token, in the header",
-    "`Device-Token` and in the cookie `bunker_device` (HttpOnly). It opens nothing, and is good no more when the account's password is reset. Whoever sends it",
-    "back, by either, counts by itself. Browsers on the same site do so of themselves; an app keeps the header's value.",
+    "## Known clients",
+    "",
+    "A successful sign-in returns a device token: in the header `Device-Token`, and in a cookie (HttpOnly). The cookie is",
+    "`__Host-bunker_device` if `PUBLIC_URL` is https, otherwise `bunker_device`; the latter is read in both cases. It holds the tokens of",
+    "the eight users who signed in last with that browser. A client that sends a token back, either way, is known to that user. Browsers",
+    "on the same site send the cookie; an app stores the header and sends it as `Device-Token`.",
+    "",
+    "A device token grants no access. A new password ends the tokens of all other devices. All tokens of a request are tried, up to 128:",
+    "a stale one, or a cookie that another host of the same site adds, does no harm.",
+    "",
+    "People behind one IP (NAT) share the limits that count by IP. A known client is not refused because another client used them up:",
+    "",
+    "| limit | how a known client counts | why this is safe |",
+    "|---|---|---|",
+    "| `login`, `login-account`, `login-streak`, `login-address` | by device, for a user that knows it; otherwise as unknown | a device token helps with no other user's password |",
+    "| `email-code` | by device, for a user that knows it; otherwise as unknown, with `login-address` | the same |",
+    ...[...byKnownUser].map(
+      (name) =>
+        `| \`${name}\` | by user, however many devices; then by IP | ${knownUserReasons[name] ?? ""} |`,
+    ),
+    "| `register` | by IP | by user, each new user could register twenty more |",
+    "",
+    "An attacker gets one more bucket of these limits per user, and `register` limits how fast an IP creates users.",
     "",
     "**Made-up tokens keep out no client that shares an IP address.** An access or refresh token that we issued proves it by a MAC, before",
     "any look into the database, and counts by its session, also when it is expired or spent. Only other tokens count by address; a",

@@ -78,4 +78,6 @@ export interface Origin extends Ledger {
   requestId: string | null;
   /** Every device token that the client sends, in the header or a cookie. Not verified yet. */
   deviceTokens: readonly string[];
+  /** The user of the first of them that we issued: the client has signed in as that user before. */
+  readonly deviceUserId?: string | undefined;
 }

@@ -36,7 +36,7 @@ const SILENT =
 const said = new WeakMap<Log, Set<string>>();
 
 /** Finds out where requests came from, behind the proxies that are trusted; says once where one seems to be set up wrongly. */
-export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
+export function openOrigins({ config, devices, log }: Pick<Ctx, "config" | "devices" | "log">) {
   const { trustedProxies, clientAddressHeader } = config;
   const { clientOf, isTrusted } = openProxyChain(trustedProxies);
   const warn = (sentence: string) => {
@@ -55,15 +55,28 @@ export function openOrigins({ config, log }: Pick<Ctx, "config" | "log">) {
     const told = headers[clientAddressHeader];
     if (socket) look(socket, told);
     const address = socket ? clientOf(socket, told ?? null) : null;
+    const deviceTokens = deviceTokensIn(headers);
     return {
       address,
       subscriber: address ? subscriberOf(address) : server && GONE,
       userAgent: headers["user-agent"]?.slice(0, USER_AGENT_MAX) ?? null,
       requestId: trailOf(request).id,
-      deviceTokens: deviceTokensIn(headers),
+      deviceTokens,
+      get deviceUserId() {
+        return firstOf(deviceTokens, devices.read)?.userId;
+      },
       ...ledgerOf({ set }, limits),
     };
   };
+}
+
+/** What `read` makes of the first token that it can read. */
+function firstOf<T>(tokens: string[], read: (token: string) => T | undefined): T | undefined {
+  for (const token of tokens) {
+    const found = read(token);
+    if (found) return found;
+  }
+  return undefined;
 }
 
 /** Most requests change nothing, and nobody asks where they came from: it is found out when somebody does. */

@@ -56,13 +56,13 @@ export const meanings: Record<LimitName, string> = {
   "refresh-address": "Other refreshes from one address: mostly made-up tokens.",
   "mail-account":
     "Mails of one kind asked for to one address, whether or not somebody has it; registrations with it, where they are always answered alike; changes of address of one account.",
-  "mail-address": "Links asked for by mail from one address.",
+  "mail-address": "Emails requested from one IP, or by the known devices of one user.",
   "email-code":
     "Codes tried for one e-mail address, whether or not somebody has it, by unknown clients; or by one known client.",
   requests:
     "Everything that one account asks for, signed in; what has a limit of its own counts against that as well. Also, for each session by itself, requests with a token that we issued and that is not good any more, and its revocations.",
   "requests-stranger":
-    "Requests from one address that want an access token, where it is missing or made up; looks at mailed links.",
+    "Requests from one IP, or from the known devices of one user, that need an access token, where it is missing or made up; opening mailed links.",
 };
 
 export type LimitName = keyof typeof policies;
@@ -74,13 +74,32 @@ export interface Spending {
   who: string;
   /** Forgotten after so long, where the limit's own period is longer. */
   keptSeconds?: number;
+  /** Counts in place of `who`, where that has nothing left. */
+  otherwise?: string;
 }
 
-/** What counts by address alone. */
-export const spendingsOf = (
+/**
+ * Limits by IP that a known client of any user meets by that user first: an IP is shared by many people (NAT), of whom one may
+ * use it up. Never by the device, of which one user can have many. The others stay with the IP: they limit how fast new users,
+ * or guesses at the users of others, come from it.
+ */
+export const byKnownUser: ReadonlySet<LimitName> = new Set<LimitName>([
+  "mail-address",
+  "requests-stranger",
+]);
+
+/** What counts by IP, or by the user whose known device asks. */
+export function spendingsOf(
   limit: LimitName,
-  origin: { subscriber: string | null } | undefined,
-): Spending[] => (origin?.subscriber ? [{ limit, who: origin.subscriber }] : []);
+  origin: { subscriber: string | null; deviceUserId?: string | undefined } | undefined,
+): Spending[] {
+  if (!origin?.subscriber) return [];
+  const { subscriber } = origin;
+  const userId = byKnownUser.has(limit) ? origin.deviceUserId : undefined;
+  return [
+    userId ? { limit, who: `user ${userId}`, otherwise: subscriber } : { limit, who: subscriber },
+  ];
+}
 
 /** What is left of a limit after a request, and in how many seconds there is more. */
 export interface Balance {

@@ -21,16 +21,17 @@ export const LINK_PATHS = [...linkPages, "/forgot-password"];
 const Token = t.String({ minLength: 1, maxLength: 200 });
 const Password = t.String({ minLength: 1, maxLength: 512 });
 const hidden = { response: t.Any(), detail: { hide: true } };
-const opened = {
+// Functions, because Elysia writes into the options of a route: shared ones would keep what the first app put there.
+const opened = () => ({
   ...hidden,
   anyone: ["requests-stranger"] as const,
   query: t.Object({ token: t.String({ default: "" }) }),
-};
-const sent = {
+});
+const sent = () => ({
   ...hidden,
   anyone: ["requests-stranger"] as const,
   body: t.Object({ token: Token }),
-};
+});
 
 /** Where links about an address lead. Opening one spends nothing: programs that look through mail open links, too. */
 export const addressLinkRoutes = (ctx: Ctx) => {
@@ -41,7 +42,7 @@ export const addressLinkRoutes = (ctx: Ctx) => {
       "/verify-email",
       ({ actor, headers, query: { token } }) =>
         showForm({ actor, headers, token }, ...verifications),
-      opened,
+      opened(),
     )
     .post(
       "/verify-email",
@@ -70,7 +71,7 @@ export const addressLinkRoutes = (ctx: Ctx) => {
     .get(
       "/undo-email",
       ({ actor, headers, query: { token } }) => showForm({ actor, headers, token }, "undo_email"),
-      opened,
+      opened(),
     )
     .post(
       "/undo-email",
@@ -79,7 +80,7 @@ export const addressLinkRoutes = (ctx: Ctx) => {
           await restoreAddress(ctx, actor, token);
           return showDone(words, form);
         }),
-      sent,
+      sent(),
     );
 };
 
@@ -92,7 +93,7 @@ export const entryLinkRoutes = (ctx: Ctx) => {
       "/reset-password",
       ({ actor, headers, query: { token } }) =>
         showForm({ actor, headers, token }, "reset_password"),
-      opened,
+      opened(),
     )
     .post(
       "/reset-password",
@@ -101,12 +102,12 @@ export const entryLinkRoutes = (ctx: Ctx) => {
           await resetPassword(ctx, actor, { token, password });
           return showDone(words, form);
         }),
-      { ...sent, body: t.Object({ token: Token, password: Password }) },
+      { ...sent(), body: t.Object({ token: Token, password: Password }) },
     )
     .get(
       "/sign-in",
       ({ actor, headers, query: { token } }) => showForm({ actor, headers, token }, "sign_in"),
-      opened,
+      opened(),
     )
     .post(
       "/sign-in",
@@ -117,7 +118,7 @@ export const entryLinkRoutes = (ctx: Ctx) => {
           const tokens = escaped(JSON.stringify(signedIn.token, null, 2));
           return showDone(words, form, `<pre>${tokens}</pre>`);
         }),
-      sent,
+      sent(),
     );
 };
 

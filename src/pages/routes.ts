@@ -59,7 +59,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
         passMachine({ request, headers, set, server });
         return new Response(mailboxPage(await listMails(ctx)), { headers: pageHeaders });
       },
-      hidden,
+      { ...hidden },
     )
     .get(
       "/:id",

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import type { Ctx } from "../../src/ctx.ts";
 import { openOrigins } from "../../src/http/visit.ts";
+import { deviceTokens } from "../../src/kit/device-token.ts";
 
 interface Asking {
   peer: string;
@@ -14,7 +15,8 @@ function saidOf(trustedProxies: string[], ...all: Asking[]): string[] {
   const say = (_: object, sentence: string) => lines.push(sentence);
   const log = { debug: say, info: say, warn: say, error: say };
   const config = { trustedProxies, clientAddressHeader: "x-forwarded-for" } as Ctx["config"];
-  const originOf = openOrigins({ config, log });
+  const devices = deviceTokens([Buffer.alloc(32)]);
+  const originOf = openOrigins({ config, devices, log });
   for (const { peer, headers } of [...all, ...all, ...all]) {
     const server = { requestIP: () => ({ address: peer }) } as unknown as Bun.Server<unknown>;
     const request = new Request("http://localhost/", { method: "POST" });

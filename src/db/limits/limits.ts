@@ -58,6 +58,12 @@ const REMEMBERED = 20_000;
 const REFUSED_MS = 1_000;
 const FINGERPRINT_BYTES = 16;
 
+/** Answers what was spent. */
+type Spend = (ledger: Ledger | undefined, spendings: Spending[]) => Promise<Spending[]>;
+interface Attempting extends Pick<Limits, "giveBack"> {
+  spend: Spend;
+}
+
 interface Account {
   limit: LimitName;
   /** As it is told; `want` may be shorter. */
@@ -79,9 +85,7 @@ const accountsBy =
 /** Counts for all instances together: all limits of a request in one statement, which also decides who was first. */
 export function openLimits({ isOn, policies, database, shared, key, now }: LimitsOptions): Limits {
   const counting = openCounting(database, shared, now);
-  const refusals = new QuickLRU<string, { balance: Balance; at: number }>({
-    maxSize: REMEMBERED / 2,
-  });
+  const refusals: Refusals = new QuickLRU({ maxSize: REMEMBERED / 2 });
   const met: Record<string, number> = {};
   const spendOfLump = openLumps({
     take: async (spending, count) => {
@@ -95,45 +99,27 @@ export function openLimits({ isOn, policies, database, shared, key, now }: Limit
 
   const accountOf = accountsBy(policies, key);
 
-  const refusalsOf = (accounts: Account[]): Balance[] =>
-    accounts.flatMap((account) => {
-      const known = refusals.get(account.key);
-      const age = now().getTime() - (known?.at ?? 0);
-      return known && age >= 0 && age < REFUSED_MS ? [known.balance] : [];
-    });
+  const spendExactly = openExactCount({ counting, db: database.db, refusals, now });
 
-  const spendExactly = async (accounts: Account[]): Promise<Balance[]> => {
-    const known = refusalsOf(accounts);
-    if (known.length > 0) return known;
-    const wants = accounts.map((account) => ({ ...account.want, key: account.key, count: 1 }));
-    const counts = await counting.take(wants);
-    const balances = accounts.map((account) => balanceOf(account, counts.get(account.key)));
-    if (balances.every(({ isGranted }) => isGranted)) return balances;
-    const granted = accounts.filter((_, at) => balances[at]?.isGranted);
-    if (granted.length > 0)
-      await counting.giveBack(
-        database.db,
-        granted.map((account) => backOf(account, 1)),
-      );
-    const at = now().getTime();
-    for (const [index, balance] of balances.entries())
-      if (!balance.isGranted) refusals.set(accounts[index]?.key ?? "", { balance, at });
-    return balances.map((each) => (each.isGranted ? { ...each, left: each.left + 1 } : each));
+  const take = async (spendings: Spending[]): Promise<Balance[]> => {
+    const [one] = spendings;
+    return one && inLumps.has(one.limit)
+      ? [await spendOfLump({ ...one, policy: policies[one.limit] })]
+      : spendExactly(spendings.map(accountOf));
   };
 
-  const spend: Limits["spend"] = async (ledger, spendings) => {
-    if (!isOn || !ledger || spendings.length === 0) return;
+  const spend: Spend = async (ledger, spendings) => {
+    if (!isOn || !ledger || spendings.length === 0) return [];
     const stray = spendings.find(({ limit }) => !ledger.limits.includes(limit));
     if (stray) throw new Error(`limits: the route does not declare ${stray.limit}`);
     if (spendings.some(({ limit }) => inLumps.has(limit)) && spendings.length > 1)
       throw new Error("limits: what is counted in lumps is spent alone");
-    const [one] = spendings;
-    const balances =
-      one && inLumps.has(one.limit)
-        ? [await spendOfLump({ ...one, policy: policies[one.limit] })]
-        : await spendExactly(spendings.map(accountOf));
+    const first = await take(spendings);
+    const others = otherwise(spendings, first);
+    const balances = others ? await take(others) : first;
     ledger.tell(balances);
     refuseBy(balances, met);
+    return others ?? spendings;
   };
 
   const giveBackTo: Limits["giveBack"] = async (tx, spendings) => {
@@ -143,20 +129,73 @@ export function openLimits({ isOn, policies, database, shared, key, now }: Limit
     await counting.giveBack(tx, backs);
   };
 
-  const both = { spend, giveBack: giveBackTo, met: () => met };
-  return { ...both, attempt: openAttempts(both, database.db) };
+  return {
+    spend: async (...request) => void (await spend(...request)),
+    giveBack: giveBackTo,
+    met: () => met,
+    attempt: openAttempts({ spend, giveBack: giveBackTo }, database.db),
+  };
+}
+
+/** What an instance knows to be used up. */
+type Refusals = QuickLRU<string, { balance: Balance; at: number }>;
+
+interface ExactCount extends Pick<LimitsOptions, "now"> {
+  counting: ReturnType<typeof openCounting>;
+  db: Db;
+  refusals: Refusals;
+}
+
+/** Counts against all of the given limits, or against none of them. */
+function openExactCount({ counting, db, refusals, now }: ExactCount) {
+  const refusalsOf = (accounts: Account[]): Balance[] =>
+    accounts.flatMap((account) => {
+      const known = refusals.get(account.key);
+      const age = now().getTime() - (known?.at ?? 0);
+      return known && age >= 0 && age < REFUSED_MS ? [known.balance] : [];
+    });
+
+  return async (accounts: Account[]): Promise<Balance[]> => {
+    const known = refusalsOf(accounts);
+    if (known.length > 0) return known;
+    const wants = accounts.map((account) => ({ ...account.want, key: account.key, count: 1 }));
+    const counts = await counting.take(wants);
+    const balances = accounts.map((account) => balanceOf(account, counts.get(account.key)));
+    if (balances.every(({ isGranted }) => isGranted)) return balances;
+    const granted = accounts.filter((_, at) => balances[at]?.isGranted);
+    if (granted.length > 0)
+      await counting.giveBack(
+        db,
+        granted.map((account) => backOf(account, 1)),
+      );
+    const at = now().getTime();
+    for (const [index, balance] of balances.entries())
+      if (!balance.isGranted) refusals.set(accounts[index]?.key ?? "", { balance, at });
+    return balances.map((each) => (each.isGranted ? { ...each, left: each.left + 1 } : each));
+  };
+}
+
+/** The spendings to try next, where every refused one has something else to count against. */
+function otherwise(spendings: Spending[], balances: Balance[]): Spending[] | undefined {
+  const refused = balances.filter(({ isGranted }) => !isGranted).map(({ limit }) => limit);
+  const isRefused = ({ limit }: Spending) => refused.includes(limit);
+  const canGoOn = spendings.filter(isRefused).every((each) => each.otherwise !== undefined);
+  if (refused.length === 0 || !canGoOn) return undefined;
+  return spendings.map((each) =>
+    isRefused(each) ? { ...each, who: each.otherwise ?? each.who } : each,
+  );
 }
 
 const backOf = ({ key, want }: Account, count: number) => ({ ...want, key, count });
 
 const openAttempts =
-  ({ spend, giveBack: giveBackTo }: Omit<Limits, "attempt">, db: Db): Limits["attempt"] =>
+  ({ spend, giveBack: giveBackTo }: Attempting, db: Db): Limits["attempt"] =>
   async (ledger, spendings, work) => {
-    await spend(ledger, spendings);
+    const spent = await spend(ledger, spendings);
     try {
       return await work();
     } catch (error) {
-      const backs = spendings.map((each) => ({ ...each, count: 1 }));
+      const backs = spent.map((each) => ({ ...each, count: 1 }));
       // Where the database is away this fails as the work did: the work's failure is the one to tell.
       if (!isJudged(error)) await Promise.allSettled([giveBackTo(db, backs)]);
       throw error;

@@ -20,8 +20,7 @@ export const authRoutes = (ctx: Ctx) =>
       "/register",
       async ({ actor, body, headers, set, status }) => {
         const { full_name: fullName, ...rest } = body;
-        const request = { actor, body, headers, set, route: "register" };
-        const user = await once(ctx, request, async () => {
+        const user = await once(ctx, { actor, body, headers, set, route: "register" }, async () => {
           const made = await register(ctx, actor, { ...rest, fullName });
           return made ? userView(made) : null;
         });
