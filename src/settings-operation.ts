@@ -37,7 +37,7 @@ export const operationSettings = {
   }),
   metricsHost: setting({
     name: "METRICS_HOST",
-    doc: "The address to listen on for METRICS_PORT. On another one than this machine's own, everybody who can reach it can read it.",
+    doc: "The address to listen on for METRICS_PORT. On a loopback address, requests must ask by a local name, such as localhost. On another one than this machine's own, everybody who can reach it can read it.",
     parse: text,
     fallback: () => "127.0.0.1",
   }),

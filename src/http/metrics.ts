@@ -1,6 +1,7 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { unwatched } from "../kit/metrics.ts";
+import { isLocalHost, isLoopback } from "../kit/network.ts";
 import { Problem } from "../kit/problem.ts";
 import { isSecret } from "../kit/secret.ts";
 import { guard } from "./guard.ts";
@@ -39,10 +40,18 @@ const pathOf = ({ url }: Request) => url.replace(/^https?:\/\/[^/]*/, "").split(
 
 /** On the listener of METRICS_PORT, which has nothing else and asks for no token. */
 export const metricsOnly =
-  (ctx: Pick<Ctx, "metrics">) =>
+  (ctx: Pick<Ctx, "config" | "metrics">) =>
   (request: Request): Response | Promise<Response> => {
     if (!hasValidHost(request))
-      return new Response("The Host header is empty, repeated or malformed.\n", { status: 400 });
+      return new Response("The Host header is empty, repeated or malformed.
+", { status: 400 });
+    const { metricsHost } = ctx.config;
+    const isForThisMachine = isLoopback(metricsHost) || isLocalHost(metricsHost);
+    if (isForThisMachine && !isLocalHost(request.headers.get("host") ?? ""))
+      return new Response("Ask by a local name, such as localhost, or set METRICS_HOST.
+", {
+        status: 403,
+      });
     return request.method === "GET" && pathOf(request) === "/metrics"
       ? textOf(ctx)
       : new Response("Only GET /metrics is here.\n", { status: 404 });

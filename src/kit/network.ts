@@ -47,6 +47,14 @@ export const authority = (host: string, port: number): string =>
 export const isLoopback = (text: string): boolean =>
   /^127\./.test(plain(text) ?? "") || plain(text) === "::1";
 
+const LOCAL_HOST = /^(?:(?:[\w-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i;
+
+/**
+ * True for a Host header that names this machine, whatever DNS answers. Only the client's own machine is trusted by its address:
+ * a page of another site can make its own name resolve to 127.0.0.1, and read what is there (DNS rebinding).
+ */
+export const isLocalHost = (host: string): boolean => LOCAL_HOST.test(host);
+
 /**
  * Finds who is at the far end of a chain of proxies: walks `X-Forwarded-For` from the right, where the nearest proxy has
  * written, for as long as it meets proxies that are trusted. What a client wrote there itself stands further left. A header

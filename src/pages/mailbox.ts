@@ -1,17 +1,31 @@
+import type { Config } from "../config.ts";
 import { escaped } from "../kit/html.ts";
 import type { RenderedMail } from "../kit/mail.ts";
-import { isLoopback } from "../kit/network.ts";
+import { isLocalHost, isLoopback } from "../kit/network.ts";
 import type { Letter } from "../modules/mail/mail.ts";
 import { page } from "./page.ts";
 
-const FORWARDED = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+/** What proxies add to a request. */
+const FORWARDING = /^(?:forwarded|via|x-real-ip|x-forwarded-.+)$/;
 
-/** True for somebody at this very machine, and not for a proxy on it that passes somebody else on. */
-export const isAtThisMachine = (
+/** True for a program on this machine that asks by a name of this machine or of PUBLIC_URL; not for a proxy on it. */
+export function isAtThisMachine(
+  { publicUrl, clientAddressHeader }: Config,
+  { headers }: Request,
   peer: string | undefined,
-  headers: Record<string, string | undefined>,
-): boolean =>
-  peer !== undefined && isLoopback(peer) && FORWARDED.every((name) => headers[name] === undefined);
+): boolean {
+  const host = headers.get("host") ?? "";
+  const name = host.replace(/:\d+$/, "").toLowerCase();
+  const isProxied = [...headers.keys()].some(
+    (header) => FORWARDING.test(header) || header === clientAddressHeader,
+  );
+  return (
+    peer !== undefined &&
+    isLoopback(peer) &&
+    !isProxied &&
+    (isLocalHost(host) || name === new URL(publicUrl).hostname)
+  );
+}
 
 const rowOf = ({ id, recipient, kind, createdAt, state }: Letter) =>
   `<li><a href="/dev/mailbox/${id}">${escaped(kind.replaceAll("_", " "))}</a> to ${escaped(recipient)}<br><span class="code">${createdAt.toISOString()} · ${escaped(state)}</span></li>`;

@@ -47,24 +47,24 @@ const hidden = { public: true as const, response: t.Any(), detail: { hide: true 
 /** The mails of a Bunker in development, for whoever sits at the machine; for everybody else there is nothing here. */
 export const mailboxRoutes = (ctx: Ctx) => {
   const isOpen = ctx.config.environment === "development" && ctx.mail?.isMailbox === true;
-  const passMachine = ({ request, headers, server }: Visit) => {
+  const passMachine = ({ request, server }: Pick<Visit, "request" | "server">) => {
     const peer = server?.requestIP(request)?.address;
-    if (!isOpen || !isAtThisMachine(peer, headers)) throw new Problem("not_found");
+    if (!isOpen || !isAtThisMachine(ctx.config, request, peer)) throw new Problem("not_found");
   };
   return new Elysia({ name: "mailbox", prefix: "/dev/mailbox" })
     .use(guard(ctx))
     .get(
       "",
-      async ({ request, headers, set, server }) => {
-        passMachine({ request, headers, set, server });
+      async ({ request, server }) => {
+        passMachine({ request, server });
         return new Response(mailboxPage(await listMails(ctx)), { headers: pageHeaders });
       },
       { ...hidden },
     )
     .get(
       "/:id",
-      async ({ request, headers, set, server, params }) => {
-        passMachine({ request, headers, set, server });
+      async ({ request, server, params }) => {
+        passMachine({ request, server });
         const { letter, rendered } = await readMail(ctx, params.id);
         return new Response(mailPage(letter, rendered), { headers: pageHeaders });
       },
@@ -72,8 +72,8 @@ export const mailboxRoutes = (ctx: Ctx) => {
     )
     .get(
       "/:id/:part",
-      async ({ request, headers, set, server, params }) => {
-        passMachine({ request, headers, set, server });
+      async ({ request, server, params }) => {
+        passMachine({ request, server });
         const { letter, rendered } = await readMail(ctx, params.id);
         if (params.part === "html") return new Response(rendered.html, { headers: mailHeaders });
         return new Response(sourceOf(letter, rendered), {

@@ -1,10 +1,14 @@
 import { expect, test } from "bun:test";
+import type { Config } from "../../src/config.ts";
+import { withHost } from "../../src/http/host.ts";
+import { metricsOnly } from "../../src/http/metrics.ts";
 import { enqueueMail } from "../../src/modules/mail/mail.ts";
+import { rawRequests } from "../support/raw.ts";
 import { world } from "../support/world.ts";
 
 /** What the mailbox answers to somebody at `peer`. */
-async function mailbox(environment: "development" | "production" = "development") {
-  const here = await world({ environment });
+async function mailbox(settings: Partial<Config> = {}) {
+  const here = await world({ environment: "development", ...settings });
   let peer = "127.0.0.1";
   here.app.server = { requestIP: () => ({ address: peer }) } as unknown as typeof here.app.server;
   const link = "https://accounts.example.com/reset-password?token=ot_<b>";
@@ -12,9 +16,11 @@ async function mailbox(environment: "development" | "production" = "development"
   const id = await enqueueMail(here.ctx, { kind: "reset_password", to, link });
   const open = (path = "", from = "127.0.0.1", headers: Record<string, string> = {}) => {
     peer = from;
-    return here.send("GET", `/dev/mailbox${path}`, { headers });
+    return here.send("GET", `/dev/mailbox${path}`, {
+      headers: { host: "localhost:3000", ...headers },
+    });
   };
-  return { id, open };
+  return { ...here, id, open };
 }
 
 test("a developer reads mails: the list, the text with links that work, the HTML, the source", async () => {
@@ -32,13 +38,81 @@ test("a developer reads mails: the list, the text with links that work, the HTML
 });
 
 test("nobody else does: not from elsewhere, not through a proxy, not in production", async () => {
-  const { id, open } = await mailbox();
+  const { id, open } = await mailbox({ clientAddressHeader: "fly-client-ip" });
   for (const path of ["", `/${id}`, `/${id}/html`, `/${id}/source`]) {
     for (const peer of ["192.168.1.5", "203.0.113.7", "::ffff:10.0.0.1"])
       expect([path, peer, (await open(path, peer)).status]).toEqual([path, peer, 404]);
-    for (const header of ["x-forwarded-for", "forwarded", "x-real-ip", "via"])
-      expect((await open(path, "127.0.0.1", { [header]: "203.0.113.7" })).status).toBe(404);
+    for (const header of [
+      ...["x-forwarded-for", "forwarded", "x-real-ip", "via", "x-forwarded-proto"],
+      ...["x-forwarded-host", "fly-client-ip"],
+    ])
+      expect([header, (await open(path, "127.0.0.1", { [header]: "203.0.113.7" })).status]).toEqual(
+        [header, 404],
+      );
   }
-  const { open: inProduction } = await mailbox("production");
+  const { open: inProduction } = await mailbox({ environment: "production" });
   expect((await inProduction()).status).toBe(404);
+});
+
+const LOCAL_HOSTS = [
+  ...["localhost", "localhost:3000", "LOCALHOST:1", "bunker.localhost", "a.b-c.localhost:8080"],
+  ...["127.0.0.1", "127.0.0.1:3000", "127.8.9.10", "[::1]", "[::1]:3000"],
+];
+/** Names that somebody else can make resolve to this machine, and what only looks local. */
+const OTHER_HOSTS = [
+  ...["evil.example", "evil.example:3000", "127.0.0.1.evil.example", "localhost.evil.example"],
+  ...["localhost.", "evil.example#.localhost", "localhost@evil.example", "localhost/evil.example"],
+  ...["evil-localhost", "xlocalhost", "127.0.0.1@evil.example", "1127.0.0.1", "128.0.0.1"],
+  ...["[::2]", "0.0.0.0", "192.168.1.5", "localhost, evil.example", "localhost:x", ""],
+];
+
+test("a page of another site that points its name at this machine reads nothing (DNS rebinding)", async () => {
+  const { id, open } = await mailbox({ publicUrl: "http://Bunker.test:3000" });
+  for (const path of ["", `/${id}`, `/${id}/html`, `/${id}/source`]) {
+    for (const host of [...LOCAL_HOSTS, "bunker.test", "BUNKER.test:3000"])
+      expect([host, (await open(path, "127.0.0.1", { host })).status]).toEqual([host, 200]);
+    for (const host of [...OTHER_HOSTS, "bunker.test.evil.example", "x.bunker.test"])
+      expect([host, (await open(path, "127.0.0.1", { host })).status]).toEqual([host, 404]);
+  }
+});
+
+test("what a request line, a second Host or none of them says opens it neither", async () => {
+  const { app } = await mailbox();
+  const { raw, close } = rawRequests(withHost(app.fetch), (server) => {
+    app.server = server;
+  });
+  const get = async (...head: string[]) =>
+    (await raw([...head, "Connection: close", "", ""].join("\r\n"))).split("\r\n")[0];
+  const found = "HTTP/1.1 200 OK";
+  const missing = "HTTP/1.1 404 Not Found";
+  expect(await get("GET /dev/mailbox HTTP/1.1", "Host: localhost")).toBe(found);
+  expect(await get("GET /dev/mailbox HTTP/1.1", "Host: evil.example")).toBe(missing);
+  expect(await get("GET http://localhost/dev/mailbox HTTP/1.1", "Host: evil.example")).toBe(
+    missing,
+  );
+  expect(await get("GET /dev/mailbox HTTP/1.0")).toBe(missing);
+  for (const hosts of [
+    ["localhost", "evil.example"],
+    ["evil.example", "localhost"],
+  ])
+    expect(
+      await get("GET /dev/mailbox HTTP/1.1", ...hosts.map((host) => `Host: ${host}`)),
+    ).not.toBe(found);
+  await close();
+});
+
+test("metrics on a loopback address answer to local names only", async () => {
+  const { ctx } = await mailbox();
+  const statusOf = async (host: string, metricsHost: string) => {
+    const config = { ...ctx.config, metricsHost };
+    const request = new Request("http://localhost/metrics", { headers: { host } });
+    return (await metricsOnly({ ...ctx, config })(request)).status;
+  };
+  for (const metricsHost of ["127.0.0.1", "localhost", "::1"]) {
+    for (const host of LOCAL_HOSTS) expect(await statusOf(host, metricsHost)).toBe(200);
+    for (const host of OTHER_HOSTS)
+      expect([host, await statusOf(host, metricsHost)]).toEqual([host, 403]);
+  }
+  // On every address, other machines ask by whatever name they know.
+  expect(await statusOf("bunker:9464", "0.0.0.0")).toBe(200);
 });
