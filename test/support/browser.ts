@@ -6,8 +6,8 @@ export const browserPath = ["chromium", "google-chrome", "chromium-browser"]
   .map((name) => Bun.which(name))
   .find((path) => path !== null);
 
-/** A real browser for the tests of one file. */
-export function aBrowser(): () => Browser {
+/** A real browser for the tests of one file, with further arguments. */
+export function aBrowser(...args: string[]): () => Browser {
   let browser: Browser;
   beforeAll(async () => {
     browser = await chromium.launch({
@@ -18,6 +18,7 @@ export function aBrowser(): () => Browser {
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
+        ...args,
       ],
     });
   });
