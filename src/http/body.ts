@@ -23,16 +23,12 @@ export const bodyReader = ({ formPaths, isCrossSite }: BodyRules) =>
     { as: "global" },
     async ({ request, path, contentType, set }) => {
       if (request.body === null) return undefined;
-      const type = contentType.toLowerCase();
-      const isForm = isFormAt(formPaths, { type, path });
-      if (!isForm && !JSON_TYPES.includes(type)) return new Problem("unsupported_media_type");
-      // Two lines: Elysia cuts at the first semicolon, and Bun joins them by a comma.
-      if (request.headers.get("content-type")?.includes(","))
-        return new Problem("unsupported_media_type");
+      const format = formatOf(request.headers, { formPaths, contentType, path });
+      if (!format) return new Problem("unsupported_media_type");
       try {
         const text = decode(await inTime(readBytes(request)));
-        if (isForm && isCrossSite(request.headers)) return new Problem("cross_site_request");
-        return isForm ? parseForm(text) : parseJson(text);
+        if (format === "json") return parseJson(text);
+        return isCrossSite(request.headers) ? new Problem("cross_site_request") : parseForm(text);
       } catch (error) {
         const problem = problemOf(error);
         // Its rest may never arrive, and nothing waits for it.
@@ -42,8 +38,22 @@ export const bodyReader = ({ formPaths, isCrossSite }: BodyRules) =>
     },
   );
 
-const isFormAt = (formPaths: string[], { type, path }: { type: string; path: string }) =>
-  type === FORM_TYPE && formPaths.includes(path.replace(/\/$/, ""));
+interface BodyType {
+  formPaths: string[];
+  contentType: string;
+  path: string;
+}
+
+function formatOf(
+  headers: Headers,
+  { formPaths, contentType, path }: BodyType,
+): "form" | "json" | undefined {
+  // Two lines: Elysia cuts at the first semicolon, and Bun joins them by a comma.
+  if (headers.get("content-type")?.includes(",")) return undefined;
+  const type = contentType.toLowerCase();
+  if (JSON_TYPES.includes(type)) return "json";
+  return type === FORM_TYPE && formPaths.includes(path.replace(/\/$/, "")) ? "form" : undefined;
+}
 
 function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;

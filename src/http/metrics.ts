@@ -43,13 +43,11 @@ export const metricsOnly =
   (ctx: Pick<Ctx, "config" | "metrics">) =>
   (request: Request): Response | Promise<Response> => {
     if (!hasValidHost(request))
-      return new Response("The Host header is empty, repeated or malformed.
-", { status: 400 });
+      return new Response("The Host header is empty, repeated or malformed.\n", { status: 400 });
     const { metricsHost } = ctx.config;
     const isForThisMachine = isLoopback(metricsHost) || isLocalHost(metricsHost);
     if (isForThisMachine && !isLocalHost(request.headers.get("host") ?? ""))
-      return new Response("Ask by a local name, such as localhost, or set METRICS_HOST.
-", {
+      return new Response("Ask by a local name, such as localhost, or set METRICS_HOST.\n", {
         status: 403,
       });
     return request.method === "GET" && pathOf(request) === "/metrics"

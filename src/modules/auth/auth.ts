@@ -183,7 +183,7 @@ const sessionOfRefreshToken = (
  * client's IP. Not the user of the token: an attacker with an old token would use up what the user may request.
  */
 export function spendingsOfToken(
-  ctx: Pick<Ctx, "refreshSeeds" | "tokens">,
+  ctx: Pick<Ctx, "now" | "refreshSeeds" | "tokens">,
   { origin }: Stranger,
   token: string,
 ): Spending[] {
