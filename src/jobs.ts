@@ -1,5 +1,5 @@
 import type { Ctx } from "./ctx.ts";
-import { purgeLimits } from "./db/limits/counts.ts";
+import { evictLimits, purgeLimits } from "./db/limits/counts.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
 import { purgeUnproven } from "./modules/addresses/addresses.ts";
 import { answerLinkRequests } from "./modules/auth/links.ts";
@@ -29,6 +29,7 @@ export const jobs: Record<string, Job> = {
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },
   "purge limits": { everyMs: 10 * MINUTE_MS, run: purgeLimits },
+  "evict limits": { everyMs: 10 * MINUTE_MS, run: (ctx) => evictLimits(ctx) },
 };
 
 /**

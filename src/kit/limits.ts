@@ -22,8 +22,9 @@ export const DAY = 24 * HOUR;
  */
 export const policies = {
   login: { quota: 10, refill: 5, periodSeconds: MINUTE },
-  "login-account": window(30, QUARTER),
-  "login-streak": window(100, 90 * DAY),
+  // A user has two names, each counted by itself: 30 and 100 (NIST SP 800-63B) for both together.
+  "login-account": window(15, QUARTER),
+  "login-streak": window(50, 90 * DAY),
   "login-address": window(100, QUARTER),
   register: window(20, HOUR),
   "refresh-session": window(30, MINUTE),
@@ -35,10 +36,7 @@ export const policies = {
   "requests-stranger": window(1200, MINUTE),
 } as const satisfies Record<string, Policy>;
 
-/**
- * What an answer tells only when it refuses. What is left of these would tell which names are accounts, and whose, because they count by
- * account, whichever of its names was typed, and are given back when its owner signs in; or what others do with an address.
- */
+/** What an answer tells only when it refuses: the rest would tell what other clients do with the same name or email. */
 export const quiet: ReadonlySet<LimitName> = new Set([
   ...["login-account", "login-streak", "mail-account", "email-code"],
 ] as LimitName[]);
@@ -47,9 +45,10 @@ export const quiet: ReadonlySet<LimitName> = new Set([
 export const meanings: Record<LimitName, string> = {
   login:
     "Tries to sign in by one name from one address, or to one account by one known client. Also `current_password` in one session, and a password shown with a mailed link.",
-  "login-account": "Failed tries of one account by unknown clients, from all addresses.",
+  "login-account":
+    "Failed sign-ins by one email or username, as typed, by unknown clients, from all addresses. Names that no user has count alike.",
   "login-streak":
-    "The same without a success in between. Then only known clients sign in by password, until one does or the password is set anew (NIST SP 800-63B).",
+    "The same without a success in between. Then only known clients sign in by that name, until one does, the user sets a new password, or a superuser or the operator unlocks the user (NIST SP 800-63B).",
   "login-address": "Tries of unknown clients at one address, codes too, whatever the account.",
   register: "Registrations from one address.",
   "refresh-session": "Refreshes of one session, by tokens that prove that we issued them.",
@@ -72,11 +71,18 @@ export type Policies = Record<LimitName, Policy>;
 export interface Spending {
   limit: LimitName;
   who: string;
-  /** Forgotten after so long, where the limit's own period is longer. */
-  keptSeconds?: number;
   /** Counts in place of `who`, where that has nothing left. */
   otherwise?: string;
 }
+
+/**
+ * What a failed sign-in by an unknown client counts against: the name as typed, folded, and never the user behind it. So a name
+ * that no user has counts alike (CWE-204), and an email does not lead to a username.
+ */
+export const failuresOf = (identifierKey: string): Spending[] => [
+  { limit: "login-account", who: identifierKey },
+  { limit: "login-streak", who: identifierKey },
+];
 
 /**
  * Limits by IP that a known client of any user meets by that user first: an IP is shared by many people (NAT), of whom one may

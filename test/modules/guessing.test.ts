@@ -1,16 +1,18 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
+import { policies } from "../../src/kit/limits.ts";
 import { findCredentials, setPassword } from "../../src/modules/passwords/passwords.ts";
 import { addressOf, countOf, few, street, wrong } from "../support/street.ts";
+import { NEW, town } from "../support/town.ts";
 import { PASSWORD } from "../support/world.ts";
 
 describe("guessing", () => {
-  test("from 200 addresses at one account gets 30 tries, and keeps its owner's client out of nothing", async () => {
+  test("from 200 addresses at one account gets 15 tries, and keeps its owner's client out of nothing", async () => {
     const { logIn } = await street();
     const device = (await logIn("203.0.113.7")).headers.get("device-token") ?? "";
     const answers = await Promise.all(
       Array.from({ length: 200 }, (_, number) => logIn(addressOf(number), wrong)),
     );
-    expect([countOf(answers, 401), countOf(answers, 429)]).toEqual([30, 170]);
+    expect([countOf(answers, 401), countOf(answers, 429)]).toEqual([15, 185]);
     expect((await logIn("203.0.113.7")).status).toBe(429);
     expect((await logIn("203.0.113.7", PASSWORD, device)).status).toBe(200);
     // Who is known has shown that the account is in its owner's hands: nobody is kept waiting for the guesses of others.
@@ -42,13 +44,21 @@ describe("guessing", () => {
     expect(hers).toEqual(nobodys);
   });
 
-  test("at one account under two names is counted once", async () => {
+  test("at one user by email and by username is counted by each, in every spelling", async () => {
     const { post } = await street({ "login-account": few });
-    const names = ["ada", "ADA@example.com", "ada@example.com", "Ada"];
-    const statuses = [];
-    for (const [number, username] of names.entries())
-      statuses.push((await post("login", addressOf(number), { username, password: wrong })).status);
-    expect(statuses).toEqual([401, 401, 401, 429]);
+    const guess = async (names: string[]) => {
+      const statuses = [];
+      for (const [number, username] of names.entries())
+        statuses.push(
+          (await post("login", addressOf(number), { username, password: wrong })).status,
+        );
+      return statuses;
+    };
+    const limited = [401, 401, 401, 429];
+    expect(
+      await guess(["ada@example.com", "ADA@example.com", "Ada@EXAMPLE.com", "ada@example.com"]),
+    ).toEqual(limited);
+    expect(await guess(["ada", "ADA", " ada", "Ada"])).toEqual(limited);
   });
 
   test("at many accounts from one address ends too, also from all over its /64, and a spoofed header does not help", async () => {
@@ -84,6 +94,47 @@ describe("guessing", () => {
     if (!user) throw new Error("ada is gone");
     await setPassword(ctx, { kind: "operator" }, { user, password: "another stable of horses" });
     expect((await logIn(addressOf(2), "another stable of horses")).status).toBe(200);
+  });
+
+  test("before a name is a user's keeps nobody from it, whether or not emails must be verified", async () => {
+    const limits = { ...policies, "login-streak": few };
+    const tryIn = async (here: Awaited<ReturnType<typeof town>>, name: string) =>
+      (await here.anyone.post("/auth/login", { username: name, password: PASSWORD })).status;
+    for (const requireEmailVerification of ["off", "on"] as const) {
+      const here = await town({
+        ...{ rateLimit: "on", trustedProxies: ["127.0.0.1"], limits, requireEmailVerification },
+      });
+      const guess = async (username: string) => {
+        for (let at = 0; at < 4; at += 1)
+          await here.send("POST", "/api/v1/auth/login", {
+            headers: { "content-type": "application/json", "x-forwarded-for": addressOf(at) },
+            body: JSON.stringify({ username, password: wrong }),
+          });
+      };
+      const names = ["bob@example.com", "bob"];
+      for (const name of names) await guess(name);
+      await here.anyone.post("/auth/register", { email: names[0], password: PASSWORD });
+      const token = await here.tokenFor("bob@example.com", "verify_email");
+      if (requireEmailVerification === "on")
+        expect((await here.verify({ token, password: PASSWORD })).status).toBe(204);
+      for (const name of names) expect([name, await tryIn(here, name)]).toEqual([name, 200]);
+    }
+  });
+
+  test("is cleared by a success under that name only, and by a new password under both", async () => {
+    const { post, logIn, as } = await street({ "login-streak": few });
+    const device = (await logIn(addressOf(0))).headers.get("device-token") ?? "";
+    for (const username of ["ada", "ada@example.com"])
+      for (let at = 0; at < 4; at += 1)
+        await post("login", addressOf(at), { username, password: wrong });
+    const enter = (username: string, password: string, from: number) =>
+      post("login", addressOf(from), { username, password });
+    const known = await logIn(addressOf(1), PASSWORD, device);
+    expect((await enter("ada@example.com", PASSWORD, 5)).status).toBe(200);
+    expect((await enter("ada", PASSWORD, 6)).status).toBe(429);
+    const change = { current_password: PASSWORD, new_password: NEW };
+    await as(known.body.access_token).put("/users/me/password", change);
+    expect((await enter("ada", NEW, 7)).status).toBe(200);
   });
 
   test("a known client has its own ten tries, then five a minute, wherever it is", async () => {

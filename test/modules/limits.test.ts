@@ -1,5 +1,5 @@
 import { expect, setSystemTime, test } from "bun:test";
-import { purgeLimits } from "../../src/db/limits/counts.ts";
+import { evictLimits, purgeLimits } from "../../src/db/limits/counts.ts";
 import type { LimitName } from "../../src/kit/limits.ts";
 import { Problem } from "../../src/kit/problem.ts";
 import { newSecret, readRefreshToken, writeRefreshToken } from "../../src/kit/refresh-token.ts";
@@ -130,13 +130,29 @@ test("what was given back may be purged, though its window is long", async () =>
   expect(await sql`select 1 from limits`).toHaveLength(0);
 });
 
-test("names that nobody has are forgotten after a day, those of accounts are not", async () => {
+test("failed sign-ins are kept for 90 days, whether or not a user has the name", async () => {
   const { ctx, post, sql } = await street();
   for (const username of ["nobody@example.com", "ada@example.com"])
     await post("login", addressOf(1), { username, password: wrong });
-  setSystemTime(Date.now() + 86_460_000);
+  setSystemTime(Date.now() + 89 * 86_400_000);
   await purgeLimits(ctx);
-  expect(await sql`select 1 from limits`).toHaveLength(1);
+  expect(await sql`select 1 from limits`).toHaveLength(2);
+  setSystemTime(Date.now() + 2 * 86_400_000);
+  await purgeLimits(ctx);
+  expect(await sql`select 1 from limits`).toHaveLength(0);
+});
+
+test("the table keeps so many rows at most, and loses those that end first", async () => {
+  const { ctx, sql } = await street();
+  await sql`truncate limits`;
+  await sql`insert into limits (key, spent, granted, since, ends_at)
+    select decode(lpad(to_hex(n), 32, '0'), 'hex'), 1, 1, now(), now() + make_interval(mins => n)
+    from generate_series(1, 12500) as n`;
+  const evict = () => evictLimits(ctx, 2000);
+  expect([await evict(), await evict(), await evict()]).toEqual([10_000, 500, 0]);
+  const [left] = await sql`select count(*)::int as rows,
+    (min(ends_at) - now()) > interval '10499 minutes' as last from limits`;
+  expect(left).toEqual({ rows: 2000, last: true });
 });
 
 test("a bucket that fills slowly is not filled by what is free of counting", async () => {

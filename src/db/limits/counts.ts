@@ -56,14 +56,42 @@ export async function giveBack(db: Db, backs: Back[]): Promise<void> {
     from given where limits.key = given.key and limits.key in (select key from held)`);
 }
 
+interface Purger {
+  db: Db;
+  now: () => Date;
+}
 const PURGED_AT_ONCE = 500;
 
 /** Removes what counts no more, a few rows at a time, past rows that somebody else holds. Answers how many. */
-export async function purgeLimits({ db, now }: { db: Db; now: () => Date }): Promise<number> {
+export async function purgeLimits({ db, now }: Purger): Promise<number> {
   const purged = await db.execute(query`
     delete from limits where key in (
       select key from limits where ends_at < ${now().toISOString()}::timestamptz
       limit ${PURGED_AT_ONCE} for update skip locked
     ) returning 1`);
   return purged.length;
+}
+
+/** About 150 MB with its indexes. Clients make up names without end, and each counts for up to 90 days. */
+const ROWS_MAX = 1_000_000;
+const EVICTED_AT_ONCE = 10_000;
+/** A row takes 76 bytes or more. */
+const ROW_MIN_BYTES = 76;
+
+/** Removes rows beyond `rowsMax`, those that end first, at most 10,000 at a time. Returns how many. */
+export async function evictLimits({ db }: Purger, rowsMax = ROWS_MAX): Promise<number> {
+  // The file's size costs nothing to read, and mostly shows that there are too few rows to count.
+  const [full] = await db.execute(
+    query`select 1 where pg_relation_size('limits') > ${rowsMax * ROW_MIN_BYTES}::bigint`,
+  );
+  if (!full) return 0;
+  const [counted] = await db.execute<{ rows: string }>(query`select count(*) as rows from limits`);
+  const surplus = Number(counted?.rows) - rowsMax;
+  if (surplus <= 0) return 0;
+  const evicted = await db.execute(query`
+    delete from limits where key in (
+      select key from limits order by ends_at limit ${Math.min(surplus, EVICTED_AT_ONCE)}
+      for update skip locked
+    ) returning 1`);
+  return evicted.length;
 }

@@ -1,14 +1,13 @@
 import { createHmac } from "node:crypto";
 import QuickLRU from "quick-lru";
-import {
-  type Balance,
-  type Count,
-  DAY,
-  type Ledger,
-  type LimitName,
-  type Policies,
-  type Policy,
-  type Spending,
+import type {
+  Balance,
+  Count,
+  Ledger,
+  LimitName,
+  Policies,
+  Policy,
+  Spending,
 } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
 import type { ProblemCode } from "../../kit/problem-codes.ts";
@@ -66,20 +65,16 @@ interface Attempting extends Pick<Limits, "giveBack"> {
 
 interface Account {
   limit: LimitName;
-  /** As it is told; `want` may be shorter. */
   policy: Policy;
   key: string;
-  want: Policy;
 }
 
 const accountsBy =
   (policies: Policies, secret: Buffer) =>
-  ({ limit, who, keptSeconds }: Spending): Account => {
+  ({ limit, who }: Spending): Account => {
     const mac = createHmac("sha256", secret).update(`${limit} ${who}`).digest();
     const key = mac.subarray(0, FINGERPRINT_BYTES).toString("hex");
-    const policy = policies[limit];
-    const periodSeconds = Math.min(policy.periodSeconds, keptSeconds ?? policy.periodSeconds);
-    return { limit, policy, key, want: { ...policy, periodSeconds } };
+    return { limit, policy: policies[limit], key };
   };
 
 /** Counts for all instances together: all limits of a request in one statement, which also decides who was first. */
@@ -89,8 +84,8 @@ export function openLimits({ isOn, policies, database, shared, key, now }: Limit
   const met: Record<string, number> = {};
   const spendOfLump = openLumps({
     take: async (spending, count) => {
-      const { want, key: fingerprint } = accountOf(spending);
-      const counts = await counting.take([{ ...want, key: fingerprint, count }]);
+      const { policy, key: fingerprint } = accountOf(spending);
+      const counts = await counting.take([{ ...policy, key: fingerprint, count }]);
       return counts.get(fingerprint) ?? nothing;
     },
     now,
@@ -158,7 +153,7 @@ function openExactCount({ counting, db, refusals, now }: ExactCount) {
   return async (accounts: Account[]): Promise<Balance[]> => {
     const known = refusalsOf(accounts);
     if (known.length > 0) return known;
-    const wants = accounts.map((account) => ({ ...account.want, key: account.key, count: 1 }));
+    const wants = accounts.map((account) => backOf(account, 1));
     const counts = await counting.take(wants);
     const balances = accounts.map((account) => balanceOf(account, counts.get(account.key)));
     if (balances.every(({ isGranted }) => isGranted)) return balances;
@@ -186,7 +181,7 @@ function otherwise(spendings: Spending[], balances: Balance[]): Spending[] | und
   );
 }
 
-const backOf = ({ key, want }: Account, count: number) => ({ ...want, key, count });
+const backOf = ({ key, policy }: Account, count: number) => ({ ...policy, key, count });
 
 const openAttempts =
   ({ spend, giveBack: giveBackTo }: Attempting, db: Db): Limits["attempt"] =>
@@ -212,8 +207,7 @@ function balanceOf(
     limit,
     policy,
     left: Math.max(0, policy.quota - spent),
-    // Names that nobody has are forgotten after a day, and no answer may tell them apart from those of accounts.
-    refillInSeconds: Math.min(refillInSeconds, DAY),
+    refillInSeconds,
     isGranted: granted > 0,
   };
 }

@@ -11,10 +11,11 @@ import {
 } from "../../kit/names.ts";
 import { accept } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
+import { clearFailures, findUser } from "../users/users.ts";
 
 /** Takes the address of an account for proven, in the caller's transaction; a username that was held back is its own now. */
 export async function markVerified(
-  ctx: Pick<Ctx, "db" | "now">,
+  ctx: Pick<Ctx, "db" | "limits" | "now">,
   actor: Actor,
   id: string,
 ): Promise<void> {
@@ -27,6 +28,9 @@ export async function markVerified(
   if (!changed) return;
   if (changed.wanted !== null) await claimUsername(ctx.db, id, changed.wanted);
   await record(ctx, actor, { type: "email.verified", subjectId: id, data: {} });
+  // Guesses at these names from before they were the user's must not lock the user out.
+  const user = await findUser(ctx, id);
+  if (user) await clearFailures(ctx, user);
 }
 
 /**

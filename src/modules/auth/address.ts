@@ -8,7 +8,7 @@ import { confirm, replaceHash } from "../passwords/passwords.ts";
 import { identifierKeyOf } from "../users/users.ts";
 import { openLink, requestLink } from "./links.ts";
 
-type Transaction = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;
+type Transaction = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "limits" | "now">;
 
 /**
  * Asks for another address: a link that is mailed there makes it the account's. Whether somebody else has it is told to its
@@ -51,7 +51,7 @@ export async function takeAddress(
  * choose one goes to its owner. What undoes later changes is good no more, and the address that it had last is told. Throws `invalid_link`, `email_taken`, `too_many_requests`.
  */
 export async function restoreAddress(
-  ctx: Transaction & Pick<Ctx, "limits" | "principals">,
+  ctx: Transaction & Pick<Ctx, "principals">,
   actor: Stranger,
   token: string,
 ): Promise<void> {

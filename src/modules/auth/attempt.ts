@@ -1,5 +1,5 @@
 import type { Ctx, Stranger, User } from "../../ctx.ts";
-import { ALL, DAY, type Spending, spendingsOf } from "../../kit/limits.ts";
+import { ALL, failuresOf, type Spending, spendingsOf } from "../../kit/limits.ts";
 import { identifierKeyOf } from "../users/users.ts";
 
 /** A client that has signed in to an account before, and the token by which it is known. */
@@ -24,16 +24,17 @@ export function knownDevice(
   return undefined;
 }
 
-/** One try to sign in: what it counts against, and whether its client is known. */
+/** One try to sign in: by which name, whether its client is known, and what it counts against. */
 export interface Attempt {
+  /** The email or username as typed, folded. */
+  identifierKey: string;
   device: KnownDevice | undefined;
   spendings: Spending[];
 }
 
 /**
- * A client that has signed in to the account before counts by itself, so nobody else's guesses keep it out. Everybody else
- * counts by name and address, by account, and by address; names that nobody has are counted as if somebody had them, but
- * for a day at most: there is no end of such names.
+ * A client that has signed in to the account before counts by itself, so no other client's guesses keep it out. An unknown client
+ * counts by name and client IP, by name, and by client IP, whether or not a user has that name.
  */
 export function attemptOf(
   ctx: Pick<Ctx, "devices">,
@@ -41,36 +42,31 @@ export function attemptOf(
   { name, found }: { name: string; found: User | undefined },
 ): Attempt {
   const device = knownDevice(ctx, actor, found);
-  if (device && found)
-    return { device, spendings: [{ limit: "login", who: `${found.id} ${device.id}` }] };
-  const typed = identifierKeyOf(name);
+  const identifierKey = identifierKeyOf(name);
+  if (device && found) {
+    const own: Spending = { limit: "login", who: `${found.id} ${device.id}` };
+    return { identifierKey, device, spendings: [own] };
+  }
   const byAddress = spendingsOf("login-address", actor.origin).flatMap(
     ({ limit, who }): Spending[] => [
-      { limit: "login", who: `${typed} ${who}` },
+      { limit: "login", who: `${identifierKey} ${who}` },
       { limit, who },
     ],
   );
-  const failures = found
-    ? failuresOf(found.id)
-    : failuresOf(typed).map((each) => ({ ...each, keptSeconds: DAY }));
-  return { device, spendings: [...byAddress, ...failures] };
+  return { identifierKey, device, spendings: [...byAddress, ...failuresOf(identifierKey)] };
 }
 
-/** Failed tries of one account, whoever makes them. */
-export const failuresOf = (account: string): Spending[] => [
-  { limit: "login-account", who: account },
-  { limit: "login-streak", who: account },
-];
-
-/** A success is no failure, and ends the row of them; of a known client, it makes all of them forgotten. */
+/**
+ * A success is no failure, and ends the row of failures; a success of a known client clears all of them. Only those by the name that was
+ * typed: two locks that end together would tell that an email and a username belong to one user.
+ */
 export const succeed = (
   { db, limits }: Pick<Ctx, "db" | "limits">,
-  userId: string,
-  { device }: Pick<Attempt, "device">,
+  { identifierKey, device }: Pick<Attempt, "identifierKey" | "device">,
 ) =>
   limits.giveBack(
     db,
-    failuresOf(userId).map((each) => ({
+    failuresOf(identifierKey).map((each) => ({
       ...each,
       count: device === undefined && each.limit === "login-account" ? 1 : ALL,
     })),

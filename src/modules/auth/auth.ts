@@ -121,7 +121,7 @@ function start(
   return ctx.db.transaction(async (tx) => {
     await holdVerified(tx, found, upgraded);
     const within = { ...ctx, db: tx };
-    await succeed(within, found.id, attempt);
+    await succeed(within, attempt);
     if (found.wantedUsername !== null) await settle(within, found.id);
     return beginSession(within, actor, { user: found, device: attempt.device });
   });

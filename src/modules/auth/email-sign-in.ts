@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { and, eq } from "drizzle-orm";
 import type { Ctx, Stranger, User } from "../../ctx.ts";
 import { users } from "../../db/schema.ts";
-import { DAY, type Spending, spendingsOf } from "../../kit/limits.ts";
+import { type Spending, spendingsOf } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
 import { type Link, redeemLink, tryCode } from "../one-time/one-time.ts";
 import { findByEmail } from "../passwords/passwords.ts";
@@ -96,5 +96,5 @@ function codeSpendings(
 ): Spending[] {
   const who = device ? `device ${device.id}` : identifierKeyOf(email);
   const byAddress = device ? [] : spendingsOf("login-address", origin);
-  return [{ limit: "email-code", who, keptSeconds: DAY }, ...byAddress];
+  return [{ limit: "email-code", who }, ...byAddress];
 }

@@ -1,7 +1,7 @@
 import { asc, inArray, sql } from "drizzle-orm";
 import type { Ctx, Stranger, User } from "../../ctx.ts";
 import { mailRequests } from "../../db/schema.ts";
-import { DAY, type Spending, spendingsOf } from "../../kit/limits.ts";
+import { type Spending, spendingsOf } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { getLink, type Link, type Purpose, sendLink } from "../one-time/one-time.ts";
@@ -39,7 +39,8 @@ export async function requestLink(
 
 /** What a mail counts against. Each kind by itself: who uses up one of them keeps nobody from another. */
 export const mailSpending = (purpose: Purpose, who: string): Spending => ({
-  ...{ limit: "mail-account", who: `${purpose} ${who}`, keptSeconds: DAY },
+  limit: "mail-account",
+  who: `${purpose} ${who}`,
 });
 
 type Answerer = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;

@@ -1,12 +1,13 @@
 import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
-import type { Spending } from "../../kit/limits.ts";
+import { failuresOf, type Spending } from "../../kit/limits.ts";
 import { NO_PASSWORD } from "../../kit/password.ts";
 import { Problem } from "../../kit/problem.ts";
 import { forgetRegistration, markVerified } from "../addresses/addresses.ts";
-import { endLinks, redeemLink } from "../one-time/one-time.ts";
+import { endLinks, type Link, redeemLink } from "../one-time/one-time.ts";
 import { holdVerified, replaceHash, verifyOwn } from "../passwords/passwords.ts";
+import { identifierKeyOf } from "../users/users.ts";
 import { takeAddress } from "./address.ts";
-import { failuresOf, succeed } from "./attempt.ts";
+import { succeed } from "./attempt.ts";
 import { openLink } from "./links.ts";
 
 export interface Verification {
@@ -43,7 +44,7 @@ export async function verifyEmail(
 ): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
   const verified =
-    password === undefined ? undefined : await verifyByLink(ctx, actor, { user, password });
+    password === undefined ? undefined : await verifyByLink(ctx, actor, { link, user, password });
   const isTheirs = password !== undefined || holder?.user.id === user.id;
   const isChange = link.purpose === "change_email";
   if (isChange && !isTheirs) throw new Problem("invalid_credentials");
@@ -59,16 +60,28 @@ export async function verifyEmail(
   ctx.principals.forget(user.id);
 }
 
-/** Answers the hash that was verified. A link that went astray is no way to guess at the password: each try counts as at the front door, too. */
+interface LinkPassword {
+  link: Link;
+  user: User;
+  password: string;
+}
+
+/**
+ * Returns the hash that was verified. A link to a new email may have gone to another person, who must not guess the password by it: each
+ * try counts as a sign-in does. A link to the email that the user has counts by itself, because whoever reads that mail can reset the
+ * password, and guesses made before the registration must not lock its owner out.
+ */
 async function verifyByLink(
   ctx: Pick<Ctx, "db" | "hashing" | "limits" | "log">,
   { origin }: Stranger,
-  { user, password }: { user: User; password: string },
+  { link, user, password }: LinkPassword,
 ): Promise<string> {
   const own: Spending = { limit: "login", who: `${user.id} by link` };
-  const spendings = [own, ...failuresOf(user.id)];
+  const isOther = link.purpose === "change_email";
+  const identifierKey = identifierKeyOf(user.email);
+  const spendings = isOther ? [own, ...failuresOf(identifierKey)] : [own];
   const verified = await verifyOwn(ctx, origin, { userId: user.id, password, spendings });
-  await succeed(ctx, user.id, { device: undefined });
+  if (isOther) await succeed(ctx, { identifierKey, device: undefined });
   return verified;
 }
 

@@ -3,7 +3,6 @@ import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
 import { type Db, prepared } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
 import type { Ledger, Spending } from "../../kit/limits.ts";
-import { ALL } from "../../kit/limits.ts";
 import { hashPassword, passwordRules, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, Problem } from "../../kit/problem.ts";
 import { settle } from "../addresses/addresses.ts";
@@ -11,7 +10,7 @@ import { record } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { endAccountLinks, forgotPage } from "../one-time/one-time.ts";
 import { endSessionsOf, type Which } from "../sessions/sessions.ts";
-import { identifierKeyOf, userColumns } from "../users/users.ts";
+import { clearFailures, identifierKeyOf, userColumns } from "../users/users.ts";
 
 /** Sets a new password and ends every session. Throws `not_found`, `invalid_request`, `busy`. */
 export async function setPassword(
@@ -161,18 +160,16 @@ export async function replaceHash(
   const now = ctx.now();
   // Before everything that waits for somebody else's rows: a job that holds those waits for nothing of this account.
   await endAccountLinks(ctx, userId);
-  await ctx.db
+  const [user] = await ctx.db
     .update(users)
     // Whoever signed in by the old one may have been somebody else, and is known no more.
     .set({ passwordHash, updatedAt: now, devicesKnownSince: now })
-    .where(eq(users.id, userId));
+    .where(eq(users.id, userId))
+    .returning({ email: users.email, username: users.username });
   await record(ctx, actor, { type: "password.changed", subjectId: userId, data: {} });
   await endSessionsOf(ctx, actor, { userId, which });
   // Who guessed at the old one keeps nobody away from the new one.
-  await ctx.limits.giveBack(ctx.db, [
-    { limit: "login-account", who: userId, count: ALL },
-    { limit: "login-streak", who: userId, count: ALL },
-  ]);
+  if (user) await clearFailures(ctx, user);
 }
 
 const { passwordHash, wantedUsername } = users;

@@ -9,7 +9,7 @@ import { createUser } from "./users.ts";
  * does. Throws `email_taken` where somebody registered that address before: a stranger must not become superuser by it.
  */
 export async function createFirstSuperuser(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now">,
   actor: Actor,
   input: { email: string; password: string },
 ): Promise<User | undefined> {

@@ -2,6 +2,7 @@ import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
+import { ALL, failuresOf } from "../../kit/limits.ts";
 import {
   type ChosenName,
   emailKeyOf,
@@ -53,7 +54,7 @@ export interface NewUser {
  * wrong with its fields, `email_taken`, `username_taken`, `busy`.
  */
 export async function createUser(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now">,
   actor: Actor,
   input: NewUser,
 ): Promise<User> {
@@ -104,7 +105,7 @@ type NewRow = Omit<
 >;
 
 async function insertAs(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "limits" | "now">,
   actor: Actor,
   { row, name, isMailed }: { row: NewRow; name: ChosenName; isMailed: boolean },
 ): Promise<User> {
@@ -126,6 +127,8 @@ async function insertAs(
         subjectId: user.id,
         data: {},
       });
+      // Guesses from before must not lock the user out. A name that is held back is cleared later: now it would tell that it is new.
+      if (name.wanted === undefined) await clearFailures({ ...ctx, db: tx }, user);
       if (isMailed) await sendLink({ ...ctx, db: tx }, { purpose: "verify_email", user });
       return user;
     }
@@ -250,6 +253,18 @@ export async function getUser(ctx: Pick<Ctx, "db">, _actor: Actor, id: string): 
   if (!user) throw new Problem("not_found");
   return user;
 }
+
+/** Clears the failed sign-ins by both names of a user, in the caller's transaction. */
+export const clearFailures = (
+  { db, limits }: Pick<Ctx, "db" | "limits">,
+  { email, username }: Pick<User, "email" | "username">,
+): Promise<void> =>
+  limits.giveBack(
+    db,
+    [email, username].flatMap((name) =>
+      failuresOf(identifierKeyOf(name)).map((failure) => ({ ...failure, count: ALL })),
+    ),
+  );
 
 /** One key for all spellings of an e-mail address or a username. */
 export const identifierKeyOf = (name: string): string =>
