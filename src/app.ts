@@ -22,7 +22,7 @@ import { keyRoutes } from "./modules/keys/routes.ts";
 import { metadataRoutes, oauthRoutes } from "./modules/oauth/routes.ts";
 import { ownAccountRoutes } from "./modules/passwords/routes.ts";
 import { sessionRoutes } from "./modules/sessions/routes.ts";
-import { meRoutes, userByIdRoutes, userRoutes } from "./modules/users/routes.ts";
+import { meRoutes, userByIdRoutes, userRoutes, userSupportRoutes } from "./modules/users/routes.ts";
 import { addressLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./pages/links.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 
@@ -55,7 +55,8 @@ const rooms = (ctx: Ctx) =>
         .use(sessionRoutes(ctx))
         .use(myEventRoutes(ctx))
         .use(userRoutes(ctx))
-        .use(userByIdRoutes(ctx)),
+        .use(userByIdRoutes(ctx))
+        .use(userSupportRoutes(ctx)),
     );
 
 /** The whole service as one Elysia app. Builds without I/O. */

@@ -65,6 +65,13 @@ const commands: Record<string, Command> = {
     words: [1, 1],
     run: async (typed) => (await import("./users.ts")).deactivate(config(), typed),
   },
+  "users unlock": {
+    usage: "users unlock NAME",
+    summary:
+      "Clear the failed sign-ins of a user, by email, username or id, so that clients that have not signed in before can do so.",
+    words: [1, 1],
+    run: async (typed) => (await import("./users.ts")).unlock(config(), typed),
+  },
   "users set-password": {
     usage: "users set-password NAME [--password-file FILE]",
     summary: "Give somebody a new password.",

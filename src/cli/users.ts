@@ -8,7 +8,13 @@ import { isId } from "../kit/id.ts";
 import { findCredentials, setPassword } from "../modules/passwords/passwords.ts";
 import { listUsers } from "../modules/users/directory.ts";
 import { userView } from "../modules/users/model.ts";
-import { createUser, findUser, type NewUser, updateUser } from "../modules/users/users.ts";
+import {
+  createUser,
+  findUser,
+  type NewUser,
+  unlockUser,
+  updateUser,
+} from "../modules/users/users.ts";
 import { print, type Typed } from "./terminal.ts";
 import { withDatabase } from "./with-database.ts";
 
@@ -63,6 +69,12 @@ export const deactivate = (config: Config, { words: [name = ""] }: Typed) =>
   withDatabase(config, async (ctx) => {
     const { id } = await getNamed(ctx, name);
     print(`Deactivated ${describe(await updateUser(ctx, operator, { id, isActive: false }))}.`);
+  });
+
+export const unlock = (config: Config, { words: [name = ""] }: Typed) =>
+  withDatabase(config, async (ctx) => {
+    const { id } = await getNamed(ctx, name);
+    print(`Unlocked ${describe(await unlockUser(ctx, operator, id))}.`);
   });
 
 export const changePassword = (config: Config, { words: [name = ""], flags }: Typed) =>

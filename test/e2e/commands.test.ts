@@ -2,6 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { version } from "../../src/kit/build.ts";
 import {
   client,
@@ -157,6 +158,25 @@ describe("beside a running server", () => {
     expect(await logIn("bob", "another long pass phrase")).toBe("account_inactive");
     expect((await run(["users", "deactivate", "ada"])).err).toContain("last active superuser");
     expect((await run(["users", "promote", "nobody-here"])).err).toContain("Nobody has");
+  });
+
+  test("a user who was locked out is unlocked, and the start says how while there is no mail", async () => {
+    const cwd = await usedFolder();
+    const LIMITS = "login-streak=3/7776000";
+    const server = await serve({ cwd, env: { LIMITS, BUNKER_ENV: "production" } });
+    expect(server.said.err).toMatch(/MAIL_URL is not set.*bunker users unlock/);
+    const { register, logIn } = client(server.url);
+    await register("eve@example.com", PASSWORD);
+    for (let at = 0; at < 3; at += 1) await logIn("eve@example.com", "not the password");
+    expect(await logIn("eve@example.com", PASSWORD)).toBe("too_many_requests");
+    const unlocked = await command(["users", "unlock", "EVE"], { cwd, env: { LIMITS } });
+    expect([unlocked.code, unlocked.out]).toEqual([
+      0,
+      expect.stringMatching(/^Unlocked .*eve\.$/m),
+    ]);
+    // A running server repeats a refusal for a second.
+    await sleep(1_100);
+    expect(await logIn("eve@example.com", PASSWORD)).toStartWith("ey");
   });
 
   test("healthcheck asks it, past any proxy that the environment names", async () => {

@@ -137,6 +137,25 @@ describe("guessing", () => {
     expect((await enter("ada", NEW, 7)).status).toBe(200);
   });
 
+  test("that locked a user out is cleared by a superuser, which is recorded", async () => {
+    const { post, superuser, sql } = await street({ "login-streak": few });
+    const root = await superuser();
+    const names = ["ada", "ada@example.com"];
+    for (const username of names)
+      for (let at = 0; at < 4; at += 1)
+        await post("login", addressOf(at), { username, password: wrong });
+    const [ada] = await sql<{ id: string }[]>`select id from users where username = 'ada'`;
+    expect((await root.post(`/users/${ada?.id}/unlock`)).status).toBe(204);
+    for (const username of names)
+      expect((await post("login", addressOf(9), { username, password: PASSWORD })).status).toBe(
+        200,
+      );
+    const recorded =
+      await sql`select actor_id, subject_id from events where type = 'user.unlocked'`;
+    expect([...recorded]).toEqual([{ actor_id: root.id, subject_id: ada?.id }]);
+    expect((await root.post(`/users/${crypto.randomUUID()}/unlock`)).status).toBe(404);
+  });
+
   test("a known client has its own ten tries, then five a minute, wherever it is", async () => {
     const { logIn } = await street();
     const device = (await logIn(addressOf(0))).headers.get("device-token") ?? "";

@@ -64,7 +64,11 @@ async function welcome(ctx: Ctx): Promise<void> {
 function warnOf({ config, log, mail }: Ctx): void {
   if (config.rateLimit === "off")
     log.warn({}, "RATE_LIMIT=off: nothing limits how often anybody tries.");
-  if (!mail) log.warn({}, "MAIL_URL is not set: mails wait until it is.");
+  if (!mail)
+    log.warn(
+      {},
+      "MAIL_URL is not set: mails wait until it is, and no user can reset a password. After too many failed sign-ins, unlock a user with: bunker users unlock",
+    );
 }
 
 async function leave(

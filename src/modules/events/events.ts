@@ -9,6 +9,8 @@ export interface EventData {
   /** The names of the fields, on the wire, that were written. */
   "user.updated": { fields: string[] };
   "user.deleted": Record<string, never>;
+  /** The failed sign-ins of the user were cleared. */
+  "user.unlocked": Record<string, never>;
   "password.changed": Record<string, never>;
   "email.verified": Record<string, never>;
   "email.changed": Record<string, never>;
@@ -34,6 +36,7 @@ export const eventTypes = [
   "user.created",
   "user.updated",
   "user.deleted",
+  "user.unlocked",
   "password.changed",
   "email.verified",
   "email.changed",

@@ -8,7 +8,7 @@ import { ById } from "../../http/schemas.ts";
 import type { Visit } from "../../http/visit.ts";
 import { countUsers, listUsers } from "./directory.ts";
 import { changesOf, ProfileChanges, UserChanges, UserView, userView } from "./model.ts";
-import { deleteUser, getUser, updateUser } from "./users.ts";
+import { deleteUser, getUser, unlockUser, updateUser } from "./users.ts";
 
 type Change = Pick<Visit, "headers" | "set"> & { id: string; body: typeof UserChanges.static };
 
@@ -177,3 +177,27 @@ export const userByIdRoutes = (ctx: Ctx) =>
         },
       },
     );
+
+/** What superusers do for the users that they support. */
+export const userSupportRoutes = (ctx: Ctx) =>
+  new Elysia({ name: "user-support", prefix: "/users", tags: ["users"] }).use(guard(ctx)).post(
+    "/:id/unlock",
+    async ({ actor, params, status }) => {
+      await unlockUser(ctx, actor, params.id);
+      return status(204, undefined);
+    },
+    {
+      superuser: true,
+      detail: {
+        operationId: "unlockUser",
+        summary: "Unlock a user",
+        description:
+          "Clears the failed sign-ins of a user. Clients that have not signed in before can sign in again after too many failures (`login-account`, `login-streak`).",
+      },
+      params: ById,
+      response: {
+        204: t.Void(),
+        ...fails(...superuserProblems, ...bodyProblems, "not_found"),
+      },
+    },
+  );

@@ -254,6 +254,21 @@ export async function getUser(ctx: Pick<Ctx, "db">, _actor: Actor, id: string): 
   return user;
 }
 
+/** Lets unknown clients sign in again after too many failures. Throws `not_found`. */
+export async function unlockUser(
+  ctx: Pick<Ctx, "db" | "limits" | "now">,
+  actor: Actor,
+  id: string,
+): Promise<User> {
+  return ctx.db.transaction(async (tx) => {
+    const within = { ...ctx, db: tx };
+    const user = await getUser(within, actor, id);
+    await clearFailures(within, user);
+    await record(within, actor, { type: "user.unlocked", subjectId: id, data: {} });
+    return user;
+  });
+}
+
 /** Clears the failed sign-ins by both names of a user, in the caller's transaction. */
 export const clearFailures = (
   { db, limits }: Pick<Ctx, "db" | "limits">,
