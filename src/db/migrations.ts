@@ -16,6 +16,7 @@ import sql0013 from "../../drizzle/0013_address_changes.sql" with { type: "text"
 import sql0014 from "../../drizzle/0014_traces.sql" with { type: "text" };
 import sql0015 from "../../drizzle/0015_key_uses.sql" with { type: "text" };
 import sql0016 from "../../drizzle/0016_refresh_retries.sql" with { type: "text" };
+import sql0017 from "../../drizzle/0017_erasure.sql" with { type: "text" };
 
 export interface Migration {
   tag: string;
@@ -40,4 +41,5 @@ export const migrations: Migration[] = [
   { tag: "0014_traces", sql: sql0014 },
   { tag: "0015_key_uses", sql: sql0015 },
   { tag: "0016_refresh_retries", sql: sql0016 },
+  { tag: "0017_erasure", sql: sql0017 },
 ];

@@ -134,10 +134,21 @@ export const events = pgTable(
   (table) => [
     index("events_position").on(table.transactionId, table.position),
     index("events_subject").on(table.subjectId, table.occurredAt, table.id),
+    index("events_actor_origin")
+      .on(table.actorId)
+      .where(
+        sql`${table.actorId} is not null and (${table.address} is not null or ${table.userAgent} is not null)`,
+      ),
     check("events_actor_kind", sql`${table.actorKind} in ('stranger', 'user', 'operator')`),
     check("events_user_agent_length", sql`length(${table.userAgent}) <= 512`),
   ],
 );
+
+/** Deleted users whose IPs and user agents may still be in `events` (`modules/events/erasure`). */
+export const erasures = pgTable("erasures", {
+  userId: uuid("user_id").primaryKey(),
+  createdAt: at("created_at"),
+});
 
 /**
  * What was spent of each limit (`db/limits`). Unlogged: it is written often, and a database that crashed begins to count
@@ -259,7 +270,12 @@ export const mails = pgTable(
     /** Also the first half of its Message-ID, the same at each try. */
     id: uuid("id").primaryKey(),
     kind: text("kind").notNull(),
+    /** Empty once the user is deleted. */
     recipient: text("recipient").notNull(),
+    /** A keyed fingerprint of the recipient: mails to one email are counted by it, also after the user is deleted. */
+    recipientKey: bytes("recipient_key"),
+    /** The user that it is about. No reference, because the last notice outlives the user. */
+    userId: uuid("user_id"),
     /** A BCP 47 language tag: what the recipient reads, if we have it. */
     locale: text("locale"),
     /** Of what caused it (W3C Trace Context), where that was traced. */
@@ -278,6 +294,8 @@ export const mails = pgTable(
   (table) => [
     index("mails_due").on(table.dueAt).where(sql`${table.state} = 'waiting'`),
     index("mails_ended_at").on(table.endedAt),
+    index("mails_recipient").on(table.recipientKey, table.kind, table.createdAt),
+    index("mails_user_id").on(table.userId),
     check("mails_state", sql`${table.state} in ('waiting', 'sent', 'dead')`),
   ],
 );
@@ -294,5 +312,9 @@ export const idempotency = pgTable(
     claimedAt: at("claimed_at"),
     expiresAt: at("expires_at"),
   },
-  (table) => [index("idempotency_expires_at").on(table.expiresAt)],
+  (table) => [
+    index("idempotency_expires_at").on(table.expiresAt),
+    // The user that a registration answered with.
+    index("idempotency_user").on(sql`(${table.outcome} -> 'value' ->> 'id')`),
+  ],
 );
