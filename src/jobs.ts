@@ -3,6 +3,7 @@ import { evictLimits, purgeLimits } from "./db/limits/counts.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
 import { purgeUnproven } from "./modules/addresses/addresses.ts";
 import { answerLinkRequests } from "./modules/auth/links.ts";
+import { eraseLeftOrigins } from "./modules/events/erasure.ts";
 import { tendKeys } from "./modules/keys/keys.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
 import { purgeLinks } from "./modules/one-time/one-time.ts";
@@ -26,6 +27,7 @@ export const jobs: Record<string, Job> = {
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
   "purge unproven accounts": { everyMs: 10 * MINUTE_MS, run: purgeUnproven },
+  "erase deleted users": { everyMs: MINUTE_MS, run: eraseLeftOrigins },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },
   "purge limits": { everyMs: 10 * MINUTE_MS, run: purgeLimits },

@@ -5,6 +5,10 @@ export interface Policy {
   periodSeconds: number;
 }
 
+/** After how many seconds nothing counts any more. */
+export const windowSecondsOf = ({ quota, refill, periodSeconds }: Policy): number =>
+  Math.ceil(quota / refill) * periodSeconds;
+
 const window = (quota: number, periodSeconds: number): Policy => ({
   quota,
   refill: quota,
@@ -30,6 +34,7 @@ export const policies = {
   "refresh-session": window(30, MINUTE),
   "refresh-address": window(600, MINUTE),
   "mail-account": window(3, QUARTER),
+  "mail-recipient": { quota: 10, refill: 1, periodSeconds: HOUR },
   "mail-address": window(20, HOUR),
   "email-code": window(5, TEN_MINUTES),
   requests: window(600, MINUTE),
@@ -56,6 +61,8 @@ export const meanings: Record<LimitName, string> = {
   "mail-account":
     "Mails of one kind asked for to one address, whether or not somebody has it; registrations with it, where they are always answered alike; changes of address of one account.",
   "mail-address": "Emails requested from one IP, or by the known devices of one user.",
+  "mail-recipient":
+    "Mails of one kind that go out to one email. No answer tells it: a request beyond it is accepted, and no mail is sent.",
   "email-code":
     "Codes tried for one e-mail address, whether or not somebody has it, by unknown clients; or by one known client.",
   requests:

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
 
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
@@ -29,6 +29,8 @@ export function unseal(
 export interface Envelope {
   seal: (name: string, value: object) => Buffer;
   open: (name: string, sealed: Buffer) => unknown;
+  /** A keyed fingerprint of a recipient. */
+  fingerprint: (recipient: string) => Buffer;
   /** Where it was posted: the `traceparent` of what was going on then, for whoever delivers it later. */
   postmark: () => string | null;
 }
@@ -38,6 +40,8 @@ export const envelopes = (
   postmark: Envelope["postmark"] = () => null,
 ): Envelope => ({
   postmark,
+  fingerprint: (recipient) =>
+    createHmac("sha256", keys[0]).update(`recipient ${recipient}`).digest(),
   seal: (name, value) => seal(Buffer.from(JSON.stringify(value)), { key: keys[0], name }),
   open: (name, sealed) => {
     for (const key of keys) {

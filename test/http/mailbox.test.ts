@@ -12,7 +12,7 @@ async function mailbox(settings: Partial<Config> = {}) {
   let peer = "127.0.0.1";
   here.app.server = { requestIP: () => ({ address: peer }) } as unknown as typeof here.app.server;
   const link = "https://accounts.example.com/reset-password?token=ot_<b>";
-  const to = { email: "ada@example.com", locale: null };
+  const to = { id: null, email: "ada@example.com", locale: null };
   const id = await enqueueMail(here.ctx, { kind: "reset_password", to, link });
   const open = (path = "", from = "127.0.0.1", headers: Record<string, string> = {}) => {
     peer = from;

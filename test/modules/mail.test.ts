@@ -11,8 +11,8 @@ import { mailServer } from "../support/smtp.ts";
 test("a mail goes out by STARTTLS and with a password, in the reader's language, and then nothing keeps what it said", async () => {
   const { ctx, server, enqueue, states, sql } = await office();
   const id = await enqueue();
-  await enqueue({ to: { email: "bert@example.com", locale: "de-AT" } });
-  await enqueue({ to: { email: "carla@example.com", locale: "pt-BR" } });
+  await enqueue({ to: { id: null, email: "bert@example.com", locale: "de-AT" } });
+  await enqueue({ to: { id: null, email: "carla@example.com", locale: "pt-BR" } });
   const kept = JSON.stringify(await sql`select encode(sealed, 'escape') from mails`);
   expect(kept).not.toContain("ot_secret");
   expect(await deliverMails(ctx)).toBe(3);

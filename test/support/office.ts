@@ -12,11 +12,11 @@ afterEach(async () => {
 });
 
 export const LINK = "https://accounts.example.com/reset-password?token=ot_secret";
-export const ada = { email: "ada@example.com", locale: null };
+export const ada = { id: null, email: "ada@example.com", locale: null };
 
 /** A world whose mails go to a real server. */
 export async function office(settings: { port?: number; caFile?: string } = {}) {
-  const here = await world();
+  const here = await world({ rateLimit: "off" });
   const server = await mailServer(settings.port);
   closing.push(server);
   const ctx = { ...here.ctx, mail: await postTo(server, here.ctx.mail as Post) };

@@ -54,7 +54,7 @@ export interface Answer {
 
 /** A fresh, empty world: no rows, a clock to turn, people made through the API itself. */
 export async function world(settings: Partial<Config> = {}) {
-  await database.sql`truncate users, events, limits, mails, mail_requests, one_time_secrets, signing_keys, key_uses, clients, idempotency cascade`;
+  await database.sql`truncate users, events, erasures, limits, mails, mail_requests, one_time_secrets, signing_keys, key_uses, clients, idempotency cascade`;
   const config: Config = { ...readConfig({ SECRET_KEY: SECRET }).config, ...settings };
   const logged: { fields: object; sentence: string }[] = [];
   const note = (fields: object, sentence: string) => void logged.push({ fields, sentence });

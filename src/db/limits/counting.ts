@@ -1,12 +1,17 @@
-import { ALL, type Back, type Count, type Policy, type Want } from "../../kit/limits.ts";
+import {
+  ALL,
+  type Back,
+  type Count,
+  type Policy,
+  type Want,
+  windowSecondsOf,
+} from "../../kit/limits.ts";
 import type { SharedMemory } from "../../kit/shared-memory.ts";
 import type { Database, Db } from "../db.ts";
 import { giveBack, take } from "./counts.ts";
 
 /** A count that is lost begins anew: what lasts longer than this is only ever kept in the database. */
 const LOSABLE_MAX_SECONDS = 3_600;
-const secondsOf = ({ quota, refill, periodSeconds }: Policy) =>
-  Math.ceil(quota / refill) * periodSeconds;
 
 /** Where all instances count together: in the memory that they share, while it is there, and otherwise in PostgreSQL. */
 export function openCounting(
@@ -15,7 +20,7 @@ export function openCounting(
   now: () => Date,
 ) {
   const isShared = (policy: Policy) =>
-    shared.state() === "ok" && secondsOf(policy) <= LOSABLE_MAX_SECONDS;
+    shared.state() === "ok" && windowSecondsOf(policy) <= LOSABLE_MAX_SECONDS;
 
   /** Takes what is wanted, or as much as is there; answers by key. Where the database is away, nothing is taken anywhere. */
   const takeAll = async (wants: Want[]): Promise<Map<string, Count>> => {

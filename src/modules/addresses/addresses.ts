@@ -11,7 +11,7 @@ import {
 } from "../../kit/names.ts";
 import { accept } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
-import { clearFailures, findUser } from "../users/users.ts";
+import { clearFailures, eraseUsers, findUser } from "../users/users.ts";
 
 /** Takes the address of an account for proven, in the caller's transaction; a username that was held back is its own now. */
 export async function markVerified(
@@ -151,7 +151,13 @@ export async function purgeUnproven(ctx: Pick<Ctx, "config" | "db" | "now">): Pr
     const deleted = purged.map(({ id }) => ({
       ...{ type: "user.deleted" as const, subjectId: id, data: {} },
     }));
-    if (deleted.length > 0) await record({ ...ctx, db: tx }, { kind: "operator" }, deleted);
+    if (deleted.length === 0) return 0;
+    const within = { ...ctx, db: tx };
+    await record(within, { kind: "operator" }, deleted);
+    await eraseUsers(
+      within,
+      purged.map(({ id }) => id),
+    );
     return purged.length;
   });
 }

@@ -1,7 +1,8 @@
 import { and, desc, eq, gt, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
 import type { Db } from "../../db/db.ts";
-import { events } from "../../db/schema.ts";
+import { erasures, events } from "../../db/schema.ts";
+import { eraseSome } from "./erasure.ts";
 
 /** Everything that can have happened, and what is told of it. */
 export interface EventData {
@@ -95,6 +96,21 @@ export const countSince = (
   { type: kind, subjectId: about, since }: { type: EventType; subjectId: string; since: Date },
 ): Promise<number> =>
   db.$count(events, and(eq(subjectId, about), eq(type, kind), gt(occurredAt, since)));
+
+/**
+ * Erases the IPs and user agents of deleted users from events, in the transaction that deletes them: those of what they did, and of
+ * sign-ins to their accounts. Of a user with many events it erases 5,000 now, and a job does the rest. The ids stay: without the
+ * user they are pseudonyms. The origin of a superuser who changed the user stays as well, because it is the superuser's.
+ */
+export async function eraseOrigins(
+  ctx: { db: Db; now: () => Date },
+  userIds: string[],
+): Promise<void> {
+  const createdAt = ctx.now();
+  await eraseSome(ctx.db, userIds);
+  const rows = userIds.map((userId) => ({ userId, createdAt }));
+  await ctx.db.insert(erasures).values(rows).onConflictDoNothing();
+}
 
 const COMPARED_MAX = 200;
 

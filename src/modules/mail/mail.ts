@@ -1,7 +1,8 @@
-import { and, desc, eq, getTableColumns, inArray, lt, lte, ne, sql } from "drizzle-orm";
+import { and, count, desc, eq, getTableColumns, gt, inArray, lt, lte, ne, sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { mails } from "../../db/schema.ts";
 import { isId } from "../../kit/id.ts";
+import { windowSecondsOf } from "../../kit/limits.ts";
 import {
   type MailContent,
   MailFailure,
@@ -9,6 +10,7 @@ import {
   type Post,
   type RenderedMail,
 } from "../../kit/mail.ts";
+import { emailKeyOf } from "../../kit/names.ts";
 import { Problem } from "../../kit/problem.ts";
 import type { MailKind } from "./render.ts";
 
@@ -18,20 +20,30 @@ export type Letter = Omit<Row, "sealed">;
 
 export interface NewMail extends MailContent {
   kind: MailKind;
-  to: { email: string; locale: string | null };
+  /** `id` is the user's; null where the mail is about none, or about one that is being deleted. */
+  to: { id: string | null; email: string; locale: string | null };
 }
 
-/** Lets a mail go out when the caller's transaction has happened, and not otherwise: `ctx.db` is that transaction. */
+type Outbox = Pick<Ctx, "config" | "db" | "envelope" | "now">;
+
+/**
+ * Queues a mail that goes out when the caller's transaction has committed: `ctx.db` is that transaction. Returns undefined, and queues
+ * nothing, where the email has had its share of such mails (`mail-recipient`): whoever requested it is not told (CWE-204).
+ */
 export async function enqueueMail(
-  ctx: Pick<Ctx, "db" | "envelope" | "now">,
+  ctx: Outbox,
   { kind, to, ...content }: NewMail,
-): Promise<string> {
+): Promise<string | undefined> {
   const now = ctx.now();
+  const recipientKey = ctx.envelope.fingerprint(emailKeyOf(to.email) ?? to.email);
+  if (await hadItsShare(ctx, { kind, recipientKey })) return undefined;
   const id = Bun.randomUUIDv7("hex", now);
   await ctx.db.insert(mails).values({
     id,
     kind,
     recipient: to.email,
+    recipientKey,
+    userId: to.id,
     locale: to.locale,
     traceParent: ctx.envelope.postmark(),
     sealed: ctx.envelope.seal(id, content),
@@ -39,6 +51,43 @@ export async function enqueueMail(
     createdAt: now,
   });
   return id;
+}
+
+/**
+ * Whether no further mail of a kind goes to an email now. The queue itself is counted: nothing is locked, so that of many at once a few more
+ * may pass. Each kind counts by itself, so that a flood of one hides no other.
+ */
+async function hadItsShare(
+  { config, db, now }: Outbox,
+  { kind, recipientKey }: { kind: MailKind; recipientKey: Buffer },
+): Promise<boolean> {
+  if (config.rateLimit === "off") return false;
+  const policy = config.limits["mail-recipient"];
+  const time = now();
+  const ago = (seconds: number) => new Date(time.getTime() - seconds * SECOND_MS);
+  const lately = sql<number>`(count(*) filter (where ${gt(mails.createdAt, ago(policy.periodSeconds))}))::int`;
+  const [counted] = await db
+    .select({ all: count(), lately })
+    .from(mails)
+    .where(
+      and(
+        eq(mails.recipientKey, recipientKey),
+        eq(mails.kind, kind),
+        gt(mails.createdAt, ago(windowSecondsOf(policy))),
+        lte(mails.createdAt, time),
+      ),
+    );
+  return counted !== undefined && counted.all >= policy.quota && counted.lately >= policy.refill;
+}
+
+/** Erases the mails of deleted users in the caller's transaction. What is left is a count of mails by a keyed fingerprint. */
+export async function eraseMails({ db }: Pick<Ctx, "db">, userIds: string[]): Promise<void> {
+  const theirs = inArray(mails.userId, userIds);
+  await db.delete(mails).where(and(theirs, eq(mails.state, "waiting")));
+  await db
+    .update(mails)
+    .set({ recipient: "", locale: null, sealed: null, answer: null, userId: null })
+    .where(theirs);
 }
 
 type Postman = Pick<Ctx, "db" | "envelope" | "log" | "mail" | "metrics" | "now" | "tracing">;
@@ -113,11 +162,14 @@ async function deliver(ctx: Postman, row: Row): Promise<MailOutcome> {
   const ended = { state: isDead ? "dead" : "sent", endedAt: now };
   const waitMaxMs = outcome === "away" ? WAIT_MAX_MS.away : WAIT_MAX_MS.later;
   const waitMs = Math.min(WAIT_MIN_MS * 2 ** (row.tries - 1), waitMaxMs);
+  // The user is deleted, and with this mail goes the last of the email.
+  const isLast = isSent && row.kind === "account_deleted" && !ctx.mail?.isMailbox;
   await ctx.db
     .update(mails)
     .set({
       answer: sent.answer,
       ...(isSent && !ctx.mail?.isMailbox ? { sealed: null } : {}),
+      ...(isLast ? { recipient: "", locale: null, answer: null } : {}),
       ...(isDead || isSent ? ended : { dueAt: new Date(now.getTime() + waitMs) }),
     })
     .where(and(eq(mails.id, row.id), eq(mails.state, "waiting")));

@@ -81,6 +81,14 @@ export async function sendLink(
   const [id, token] = [Bun.randomUUIDv7("hex", now), newToken()];
   const code = hasCode ? newCode() : undefined;
   const expiresAt = new Date(now.getTime() + lifetimeMs);
+  const content: MailContent = {
+    link: linkTo(ctx, purpose, token),
+    code,
+    goodUntil: expiresAt.toISOString(),
+  };
+  const recipient = { id: user.id, email: to, locale: user.locale };
+  // Where no mail goes out, the links that were mailed before must stay good.
+  if (!(await enqueueMail(ctx, { kind: mail, to: recipient, ...content }))) return;
   await endOldest(ctx, purpose, user.id);
   const { emailKey } = users;
   const bound = sql`(select ${emailKey} from ${users} where ${users.id} = ${user.id})`;
@@ -91,9 +99,6 @@ export async function sendLink(
     hash: hashOf(token),
     codeMac: code === undefined ? null : macOf(ctx, id, code),
   });
-  const goodUntil = expiresAt.toISOString();
-  const content: MailContent = { link: linkTo(ctx, purpose, token), code, goodUntil };
-  await enqueueMail(ctx, { kind: mail, to: { email: to, locale: user.locale }, ...content });
 }
 
 async function endOldest({ db }: Transaction, purpose: Purpose, userId: string): Promise<void> {

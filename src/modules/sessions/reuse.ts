@@ -53,7 +53,7 @@ async function endReused(
     data: { session_id: id },
   });
   const [to] = await ctx.db
-    .select({ email: users.email, locale: users.locale })
+    .select({ id: users.id, email: users.email, locale: users.locale })
     .from(users)
     .where(and(eq(users.id, userId), users.emailVerified));
   if (to) await enqueueMail(ctx, { kind: "reuse_detected", to, link: forgotPage(ctx) });

@@ -1,7 +1,7 @@
 import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
-import { users } from "../../db/schema.ts";
+import { idempotency, users } from "../../db/schema.ts";
 import { ALL, failuresOf } from "../../kit/limits.ts";
 import {
   type ChosenName,
@@ -24,8 +24,8 @@ import {
 } from "../../kit/password.ts";
 import { accept, type FieldProblem, fieldProblem, Problem } from "../../kit/problem.ts";
 import { readStoredHash } from "../../kit/stored-hash.ts";
-import { record } from "../events/events.ts";
-import { enqueueMail } from "../mail/mail.ts";
+import { eraseOrigins, record } from "../events/events.ts";
+import { enqueueMail, eraseMails } from "../mail/mail.ts";
 import { endAccountLinks, endRequests, sendLink } from "../one-time/one-time.ts";
 import { endSessionsOf } from "../sessions/sessions.ts";
 import { lockIfActive, refuseLastSuperuser } from "./locks.ts";
@@ -162,7 +162,7 @@ const wireNames = {
  * `last_superuser` where nobody would be left to administer the service, `stale` where it is at none of `versions`.
  */
 export async function updateUser(
-  ctx: Pick<Ctx, "db" | "envelope" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
   actor: Actor,
   { id, versions, ...changes }: Target & UserChanges,
 ): Promise<User> {
@@ -214,9 +214,12 @@ async function missing(db: Db, id: string): Promise<Problem> {
   return new Problem((await findUser({ db }, id)) ? "stale" : "not_found");
 }
 
-/** Removes an account and its sessions; what happened to it stays known. Throws `not_found`, `stale`, `last_superuser`. */
+/**
+ * Deletes a user and their sessions, erases what else is kept of them, and tells a verified email. Their events stay. Throws
+ * `not_found`, `stale`, `last_superuser`.
+ */
 export async function deleteUser(
-  ctx: Pick<Ctx, "db" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now">,
   actor: Actor,
   { id, versions }: Target,
 ): Promise<void> {
@@ -227,12 +230,25 @@ export async function deleteUser(
     await refuseLastSuperuser(tx, id);
     // The account before its sessions, as whoever changes it does: two at once wait for one another, and not in a circle.
     const isThere = isAt(id, versions);
-    const locked = await tx.select({ id: users.id }).from(users).where(isThere).for("update");
-    if (locked.length === 0) throw await missing(tx, id);
+    const [user] = await tx.select(columns).from(users).where(isThere).for("update");
+    if (!user) throw await missing(tx, id);
     await endSessionsOf(within, actor, { userId: id, which: "all" });
     await tx.delete(users).where(eq(users.id, id));
     await record(within, actor, { type: "user.deleted", subjectId: id, data: {} });
+    await eraseUsers(within, [id]);
+    await clearFailures(within, user);
+    if (!user.emailVerified) return;
+    const details = { time: `${ctx.now().toISOString().slice(0, 16).replace("T", " ")} UTC` };
+    await enqueueMail(within, { kind: "account_deleted", to: { ...user, id: null }, details });
   });
+}
+
+/** Erases what other tables hold of deleted users, in the caller's transaction, after their last event is recorded. */
+export async function eraseUsers(ctx: Pick<Ctx, "db" | "now">, ids: string[]): Promise<void> {
+  await eraseOrigins(ctx, ids);
+  await eraseMails(ctx, ids);
+  const registered = sql`(${idempotency.outcome} -> 'value' ->> 'id')`;
+  await ctx.db.delete(idempotency).where(inArray(registered, ids));
 }
 
 const byId = prepared((db) =>

@@ -1,0 +1,163 @@
+import { describe, expect, test } from "bun:test";
+import { purgeUnproven } from "../../src/modules/addresses/addresses.ts";
+import { eraseLeftOrigins } from "../../src/modules/events/erasure.ts";
+import { record } from "../../src/modules/events/events.ts";
+import { deliverMails, listMails, readMail } from "../../src/modules/mail/mail.ts";
+import { deleteUser } from "../../src/modules/users/users.ts";
+import { office } from "../support/office.ts";
+import { addressOf } from "../support/street.ts";
+import { town } from "../support/town.ts";
+import { PASSWORD } from "../support/world.ts";
+
+const operator = { kind: "operator" } as const;
+const ADA = "ada@example.com";
+
+interface Sent {
+  body?: object;
+  token?: string;
+  headers?: Record<string, string>;
+}
+
+/** A town behind a proxy, so that every request has a client IP. */
+async function village(settings: Parameters<typeof town>[0] = {}) {
+  const here = await town({ trustedProxies: ["127.0.0.1"], ...settings });
+  const call = (method: string, path: string, { body, token, headers = {} }: Sent = {}) =>
+    here.send(method, `/api/v1${path}`, {
+      headers: {
+        ...{ "content-type": "application/json", "x-forwarded-for": addressOf(7) },
+        ...{ "user-agent": "Ada's browser", ...headers },
+        ...(token ? { authorization: `Bearer ${token}` } : {}),
+      },
+      ...(body ? { body: JSON.stringify(body) } : {}),
+    });
+  const enter = async () => {
+    const body = { username: ADA, password: PASSWORD };
+    return (await call("POST", "/auth/login", { body })).body.access_token as string;
+  };
+  const originsOf = (id: string) =>
+    here.sql`select type, address, user_agent from events
+      where (subject_id = ${id} or actor_id = ${id}) and (address is not null or user_agent is not null)
+      order by position`.then((rows) => rows.map(({ type }) => String(type)));
+  /** Every row of every table that has the text somewhere. */
+  const rowsWith = async (text: string) => {
+    const tables = await here.sql<{ name: string }[]>`
+      select relname as name from pg_class
+      where relnamespace = 'public'::regnamespace and relkind = 'r'`;
+    const found: string[] = [];
+    for (const { name } of tables) {
+      const rows =
+        await here.sql`select 1 from ${here.sql(name)} as t where t::text ilike ${`%${text}%`}`;
+      if (rows.length > 0) found.push(name);
+    }
+    return found;
+  };
+  return { ...here, call, enter, originsOf, rowsWith };
+}
+
+describe("a user who is deleted", () => {
+  test("is told by mail, in their language, also where a superuser does it", async () => {
+    const { proven, superuser, mails, ctx } = await town();
+    const root = await superuser();
+    const ada = await proven();
+    await ada.patch("/users/me", { locale: "de" });
+    expect((await ada.delete("/users/me")).status).toBe(204);
+    const bob = await proven("bob@example.com");
+    expect((await root.delete(`/users/${bob.id}`)).status).toBe(204);
+    const kinds = (await mails()).filter((one) => one.startsWith("account_deleted"));
+    expect(kinds).toEqual(["account_deleted bob@example.com", `account_deleted ${ADA}`]);
+    const letters = await Promise.all((await listMails(ctx)).map(({ id }) => readMail(ctx, id)));
+    const subjects = letters.map(({ rendered }) => rendered.subject);
+    expect(subjects.slice(0, 2)).toEqual(["Your account was deleted", "Dein Konto wurde gelöscht"]);
+    expect(letters[0]?.rendered.text).toMatch(/deleted on \d{4}-\d\d-\d\d \d\d:\d\d UTC/);
+  });
+
+  test("is told at no email that was never verified", async () => {
+    const { person, mails } = await town();
+    const ada = await person();
+    expect((await ada.delete("/users/me")).status).toBe(204);
+    expect((await mails()).filter((one) => one.startsWith("account_deleted"))).toEqual([]);
+  });
+
+  test("keeps events under an id that leads to no person, without client IP and user agent", async () => {
+    const { call, enter, originsOf, rowsWith, sql, superuser } = await village();
+    const root = await superuser();
+    const made = await call("POST", "/auth/register", { body: { email: ADA, password: PASSWORD } });
+    const { id } = made.body;
+    const token = await enter();
+    await call("PATCH", "/users/me", { body: { full_name: "Ada King" }, token });
+    await call("PATCH", `/users/${id}`, { body: { locale: "en" }, token: root.token });
+    expect(await originsOf(id)).toEqual([
+      ...["user.created", "session.started", "user.updated", "user.updated"],
+    ]);
+    expect((await call("DELETE", "/users/me", { token })).status).toBe(204);
+    // The last one is of the superuser, whose own it is.
+    expect(await originsOf(id)).toEqual(["user.updated"]);
+    const [kept] = await sql`select count(*)::int as number from events where subject_id = ${id}`;
+    expect(kept).toEqual({ number: 6 });
+    for (const text of [ADA, "Ada King"]) expect([text, await rowsWith(text)]).toEqual([text, []]);
+  });
+
+  test("leaves no answer of an Idempotency-Key and no waiting mail", async () => {
+    const { call, enter, rowsWith } = await village();
+    const body = { email: ADA, password: PASSWORD };
+    await call("POST", "/auth/register", { body, headers: { "idempotency-key": "one" } });
+    expect((await rowsWith(ADA)).sort()).toEqual([
+      ...["idempotency", "mails", "one_time_secrets", "users"],
+    ]);
+    const token = await enter();
+    await call("DELETE", "/users/me", { token });
+    expect(await rowsWith(ADA)).toEqual([]);
+  });
+
+  test("leaves the email in the last mail only until that is sent", async () => {
+    const { ctx, sql, person, server } = await office();
+    const ada = await person();
+    await deliverMails(ctx);
+    await sql`update users set email_verified = true`;
+    await ada.delete("/users/me");
+    const recipients = () => sql`select recipient from mails where recipient <> ''`;
+    expect([...(await recipients())]).toEqual([{ recipient: ADA }]);
+    expect(await deliverMails(ctx)).toBe(1);
+    expect(server.received.at(-1)?.to).toEqual([ADA]);
+    expect([...(await recipients())]).toEqual([]);
+  });
+
+  test("who did more than can be erased at once is forgotten by a job, and so is what was under way", async () => {
+    const { ctx, superuser, originsOf, pass, sql } = await village();
+    const root = await superuser();
+    const other = await superuser("other@example.com");
+    const subjectId = other.id;
+    const origin = { address: "198.51.100.9", userAgent: "curl/8", requestId: null };
+    const { body: user } = await root.get("/users/me");
+    const actor = {
+      kind: "user",
+      user,
+      session: { id: "", createdAt: new Date() },
+      origin,
+    } as never;
+    const change = { type: "user.updated", subjectId, data: { fields: [] as string[] } } as const;
+    await record(
+      ctx,
+      actor,
+      Array.from({ length: 12_000 }, () => change),
+    );
+    await deleteUser(ctx, operator, { id: root.id });
+    expect((await originsOf(root.id)).length).toBeGreaterThan(6_999);
+    expect(await eraseLeftOrigins(ctx)).toBe(0);
+    await record(ctx, actor, change);
+    pass(61_000);
+    let rounds = 0;
+    while ((await eraseLeftOrigins(ctx)) > 0) rounds += 1;
+    expect([rounds, await originsOf(root.id)]).toEqual([2, []]);
+    expect(await sql`select 1 from erasures`).toHaveLength(0);
+  });
+
+  test("because the email was never verified is forgotten as well", async () => {
+    const { ctx, call, rowsWith, pass, sql } = await village({ requireEmailVerification: "on" });
+    await call("POST", "/auth/register", { body: { email: ADA, password: PASSWORD } });
+    pass(8 * 86_400_000);
+    expect(await purgeUnproven(ctx)).toBe(1);
+    expect(await rowsWith(ADA)).toEqual([]);
+    expect(await sql`select 1 from events where address is not null`).toHaveLength(0);
+  });
+});
