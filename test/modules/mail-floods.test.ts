@@ -1,0 +1,110 @@
+import { describe, expect, setSystemTime, test } from "bun:test";
+import { policies } from "../../src/kit/limits.ts";
+import { deliverMails } from "../../src/modules/mail/mail.ts";
+import { addressOf } from "../support/street.ts";
+import { town } from "../support/town.ts";
+import { PASSWORD } from "../support/world.ts";
+
+const ADA = "ada@example.com";
+const MINUTES_MS = 60_000;
+/** Only the limit under test is met. */
+const much = { quota: 10_000, refill: 10_000, periodSeconds: 60 };
+const limits = {
+  ...Object.fromEntries(Object.keys(policies).map((name) => [name, much])),
+  "mail-recipient": policies["mail-recipient"],
+} as typeof policies;
+
+/** A town where mails to one email are limited, and nothing else. */
+async function floodedTown(settings: Parameters<typeof town>[0] = {}) {
+  setSystemTime(new Date("2026-11-28T09:00:00Z"));
+  const here = await town({
+    ...{ rateLimit: "on", trustedProxies: ["127.0.0.1"], emailSignIn: "on", limits },
+    ...settings,
+  });
+  let requests = 0;
+  /** Each from another client IP and by another program. */
+  const post = (path: string, body: object, token = "") => {
+    requests += 1;
+    return here.send("POST", `/api/v1${path}`, {
+      headers: {
+        ...{ "content-type": "application/json", "x-forwarded-for": addressOf(requests) },
+        ...{ "user-agent": `program-${requests}/1` },
+        ...(token ? { authorization: `Bearer ${token}` } : {}),
+      },
+      body: JSON.stringify(body),
+    });
+  };
+  const sent = async (kind: string, email = ADA) =>
+    (await here.mails()).filter((one) => one === `${kind} ${email}`).length;
+  return { ...here, post, sent };
+}
+
+describe("mails of one kind to one email", () => {
+  test("are ten, then one an hour, whatever is requested, from wherever", async () => {
+    const { proven, post, sent, pass, mails, tokenFor, reset, person } = await floodedTown();
+    await proven();
+    const bob = await person("bob@example.com");
+    const requests: Record<string, () => Promise<{ status: number }>> = {
+      reset_password: () => post("/auth/password/forgot", { email: "Ada@Example.com" }),
+      sign_in: () => post("/auth/email-code", { email: ADA }),
+      address_taken: () =>
+        post("/users/me/email", { email: ADA, current_password: PASSWORD }, bob.token),
+      new_device: () => post("/auth/login", { username: ADA, password: PASSWORD }),
+    };
+    for (const [kind, request] of Object.entries(requests)) {
+      for (let number = 0; number < 15; number += 1) {
+        expect([200, 202]).toContain((await request()).status);
+        await mails();
+      }
+      expect([kind, await sent(kind)]).toEqual([kind, 10]);
+    }
+    for (let number = 0; number < 48; number += 1) {
+      pass(15 * MINUTES_MS);
+      await requests["reset_password"]?.();
+      await mails();
+    }
+    expect(await sent("reset_password")).toBe(10 + 12);
+    // The flood did not end the last link that was mailed.
+    expect((await reset(await tokenFor(ADA, "reset_password"))).status).toBe(204);
+    expect(await sent("password_changed")).toBe(1);
+  });
+
+  test("are limited without any answer telling, also of an email that no user has", async () => {
+    const { proven, post } = await floodedTown();
+    await proven();
+    const statuses = async (email: string) => {
+      const seen = [];
+      for (let number = 0; number < 13; number += 1) {
+        const { status, body, headers } = await post("/auth/password/forgot", { email });
+        seen.push({ status, body, limit: headers.get("ratelimit") });
+      }
+      return seen;
+    };
+    expect(await statuses(ADA)).toEqual(await statuses("nobody@example.com"));
+  });
+
+  test("are limited across users who register, are deleted and register again", async () => {
+    const { ctx, post, send, sent } = await floodedTown();
+    for (let number = 0; number < 12; number += 1) {
+      expect((await post("/auth/register", { email: ADA, password: PASSWORD })).status).toBe(201);
+      const { body } = await post("/auth/login", { username: ADA, password: PASSWORD });
+      const headers = { authorization: `Bearer ${body.access_token}` };
+      // Delivered, so that the deletion of the user does not remove it from the queue.
+      await deliverMails(ctx);
+      expect((await send("DELETE", "/api/v1/users/me", { headers })).status).toBe(204);
+    }
+    expect(await sent("verify_email", "")).toBe(10);
+  });
+
+  test("are limited where emails must be verified, alike for a new one and a known one", async () => {
+    const { post, sent, tokenFor, verify } = await floodedTown({ requireEmailVerification: "on" });
+    const register = (email: string) => post("/auth/register", { email, password: PASSWORD });
+    await register(ADA);
+    await verify({ token: await tokenFor(ADA, "verify_email"), password: PASSWORD });
+    for (let number = 0; number < 13; number += 1)
+      for (const email of [ADA, "new@example.com"])
+        expect((await register(email)).status).toBe(202);
+    expect(await sent("registration_attempt")).toBe(10);
+    expect(await sent("verify_email", "new@example.com")).toBe(10);
+  });
+});
