@@ -43,6 +43,8 @@ function nginx({ outside, inside }: Ports): string[] {
     [/server 127\.0\.0\.1:3000(.*)/, inside.map((port) => `server 127.0.0.1:${port}$1`).join("\n")],
     [/^ *ssl_certificate .*\n/m, ""],
     [/^ *ssl_certificate_key .*\n/m, ""],
+    [/^ *access_log .*\n/m, ""],
+    [/ *error_log .* crit;\n/, ""],
   ]);
   const folder = emptyFolder();
   const whole = join(folder, "nginx.conf");
