@@ -117,7 +117,8 @@ for (const [name, configure] of Object.entries(proxies))
     while ((await open("/sign-in")) !== 200 && Date.now() < deadline) await sleep(100);
     for (const path of paths) expect([path, await open(path)]).toEqual([path, 200]);
     await server.stop(true);
-    for (const path of ["/reset-password", "/%73ign-in"]) expect(await open(path)).toBeGreaterThan(499);
+    for (const path of ["/reset-password", "/%73ign-in"])
+      expect(await open(path)).toBeGreaterThan(499);
     child.kill("SIGTERM");
     await sleep(500);
     const logs = readdirSync(place.folder)

@@ -1,47 +1,150 @@
+/** What an anonymous caller learns of who has an account. Each test is named by a row of SECURITY.md. */
 import { describe, expect, setSystemTime, test } from "bun:test";
 import { DAY } from "../../src/kit/limits.ts";
+import { LINK_PATHS } from "../../src/pages/links.ts";
+import { ADA, HOUR_MS, MORNING, NOBODY, quietTown, visible } from "../support/disclosure.ts";
 import { addressOf, few, street, wrong } from "../support/street.ts";
-import type { Answer } from "../support/world.ts";
+import { NEW } from "../support/town.ts";
+import { PASSWORD } from "../support/world.ts";
 
-/** Everything of an answer that a client sees and that does not differ from one request to the next. */
-const visible = ({ status, body, headers }: Answer) => ({
-  status,
-  body: { ...body, request_id: "" },
-  headers: Object.fromEntries([...headers].filter(([name]) => name !== "x-request-id")),
-});
-
-describe("a sign-in", () => {
-  test("answers alike for a user and for no user, however many tries failed", async () => {
-    setSystemTime(new Date("2026-11-28T09:00:00Z"));
+describe("an anonymous caller", () => {
+  test("cannot tell a user from no user by failed sign-ins, limits or Retry-After", async () => {
+    setSystemTime(MORNING);
     const { post } = await street({ "login-streak": { ...few, periodSeconds: 90 * DAY } });
     const tries = async (from: number) => {
-      const answers: Record<string, unknown[]> = { "ada@example.com": [], "bob@example.com": [] };
+      const answers: Record<string, unknown[]> = { [ADA]: [], [NOBODY]: [] };
       for (const [at, username] of Object.keys(answers).entries())
-        for (let number = 0; number < 5; number += 1)
+        for (let number = 0; number < 5; number += 1) {
+          const sent = { username, password: wrong };
           answers[username]?.push(
-            visible(await post("login", addressOf(from + at * 5 + number), { username, password })),
+            visible(await post("login", addressOf(from + at * 5 + number), sent)),
           );
+        }
       return answers;
     };
-    const password = wrong;
     for (const hours of [0, 3, 30, 24 * 40, 24 * 60]) {
-      setSystemTime(new Date(Date.parse("2026-11-28T09:00:00Z") + hours * 3_600_000));
-      const { "ada@example.com": known = [], ...others } = await tries(hours * 10);
-      expect([hours, others]).toEqual([hours, { "bob@example.com": known }]);
+      setSystemTime(MORNING + hours * HOUR_MS);
+      const { [ADA]: known = [], ...others } = await tries(hours * 10);
+      expect([hours, others]).toEqual([hours, { [NOBODY]: known }]);
       expect(known.at(-1)).toMatchObject({ status: 429 });
     }
   });
 
-  test("does not link an email to a username", async () => {
-    setSystemTime(new Date("2026-11-28T09:00:00Z"));
+  test("cannot tell which username belongs to an email", async () => {
+    setSystemTime(MORNING);
     const { post, person } = await street({ "login-account": few });
     await person("bob@example.com");
     const guess = async (at: number, username: string) =>
       visible(await post("login", addressOf(at), { username, password: wrong }));
-    for (let at = 0; at < 4; at += 1) await guess(at, "ada@example.com");
+    for (let at = 0; at < 4; at += 1) await guess(at, ADA);
     const answers = [await guess(10, "ada"), await guess(11, "bob"), await guess(12, "nobody-1")];
     expect(answers.map(({ status }) => status)).toEqual([401, 401, 401]);
     expect(answers[0]).toEqual(answers[1]);
     expect(answers[0]).toEqual(answers[2]);
+  });
+
+  test("learns that a user is deactivated, or the email not verified, only with the password", async () => {
+    const { ask, person, superuser, sql } = await quietTown({ oauthPasswordGrant: "on" });
+    const root = await superuser();
+    const ada = await person();
+    const logIn = (username: string, password: string) =>
+      ask("POST /api/v1/auth/login", { username, password });
+    const grant = (username: string, password: string) =>
+      ask("POST /oauth/token", `grant_type=password&username=${username}&password=${password}`);
+    await root.patch(`/users/${ada.id}`, { is_active: false });
+    expect(await logIn(ADA, wrong)).toEqual(await logIn(NOBODY, wrong));
+    expect(await grant(ADA, wrong)).toEqual(await grant(NOBODY, wrong));
+    expect((await logIn(ADA, PASSWORD)).body).toMatchObject({ code: "account_inactive" });
+    await sql`update users set is_active = true`;
+    const careful = await quietTown({ requireEmailVerification: "on" });
+    await careful.ask("POST /api/v1/auth/register", { email: ADA, password: PASSWORD });
+    const enter = (username: string, password: string) =>
+      careful.ask("POST /api/v1/auth/login", { username, password });
+    expect(await enter(ADA, wrong)).toEqual(await enter(NOBODY, wrong));
+    expect((await enter(ADA, PASSWORD)).body).toMatchObject({ code: "email_not_verified" });
+  });
+
+  test("learns by registering which names are taken, unless emails must be verified", async () => {
+    const register = (here: Awaited<ReturnType<typeof quietTown>>, email: string, more = {}) =>
+      here.ask("POST /api/v1/auth/register", { email, password: PASSWORD, ...more });
+    const open = await quietTown();
+    await open.person();
+    expect((await register(open, ADA)).body).toMatchObject({ code: "email_taken" });
+    expect((await register(open, NOBODY, { username: "ada" })).body).toMatchObject({
+      code: "username_taken",
+    });
+    const careful = await quietTown({ requireEmailVerification: "on" });
+    await register(careful, ADA);
+    setSystemTime(MORNING + HOUR_MS);
+    for (const more of [{}, { username: "ada" }, { username: "somebody" }])
+      expect(await register(careful, ADA, more)).toEqual(await register(careful, NOBODY, more));
+  });
+
+  test("gets the same answer to a request for a mail, whatever email it names", async () => {
+    const { ask, proven, superuser, person } = await quietTown();
+    await proven();
+    const off = await person("off@example.com");
+    await (await superuser()).patch(`/users/${off.id}`, { is_active: false });
+    for (const path of ["password/forgot", "email/verify/resend", "email-code"])
+      for (let number = 0; number < 4; number += 1) {
+        const [known, ...others] = await Promise.all(
+          [ADA, "off@example.com", NOBODY].map((email) =>
+            ask(`POST /api/v1/auth/${path}`, { email }),
+          ),
+        );
+        expect(known).toMatchObject({ status: number < 3 ? 202 : 429 });
+        for (const other of others) expect(other).toEqual(known as never);
+      }
+    // The page counts together with the API.
+    setSystemTime(MORNING + HOUR_MS);
+    const page = (email: string) => ask("POST /forgot-password", `email=${email}`);
+    for (let number = 0; number < 4; number += 1)
+      expect(await page(ADA)).toEqual(await page(NOBODY));
+  });
+
+  test("gets the same answer to a mailed code that is wrong, whatever email it names", async () => {
+    const { ask, proven, mails } = await quietTown();
+    await proven();
+    await ask("POST /api/v1/auth/email-code", { email: ADA });
+    await mails();
+    const guess = (email: string) =>
+      ask("POST /api/v1/auth/email-code/verify", { email, code: "12345x" });
+    for (let number = 0; number < 7; number += 1)
+      expect(await guess(ADA)).toEqual(await guess(NOBODY));
+  });
+
+  test("gets the same answer to a link that is made up, spent, expired, or of a deleted user", async () => {
+    const { ask, person, tokenFor, forgot, pass, sql } = await quietTown();
+    const tokens = async (email: string) => {
+      await forgot(email);
+      return tokenFor(email, "reset_password");
+    };
+    const [ada, bob, eve] = [
+      await person(),
+      await person("bob@example.com"),
+      await person("eve@example.com"),
+    ];
+    const [old, gone] = [await tokens(ADA), await tokens("bob@example.com")];
+    await bob.delete("/users/me");
+    await sql`update one_time_secrets set expires_at = now() - interval '1 minute' where user_id = ${ada.id}`;
+    pass(1_000);
+    const spent = await tokens("eve@example.com");
+    await ask("POST /api/v1/auth/password/reset", { token: spent, password: NEW });
+    expect((await eve.get("/users/me")).status).toBe(401);
+    const made = `ot_${"A".repeat(43)}`;
+    const requests: ((token: string) => ReturnType<typeof ask>)[] = [
+      (token) => ask("POST /api/v1/auth/password/reset", { token, password: NEW }),
+      (token) => ask("POST /api/v1/auth/email/verify", { token }),
+      (token) => ask("POST /api/v1/auth/email-code/verify", { token }),
+      ...LINK_PATHS.filter((path) => path !== "/forgot-password").flatMap((path) => [
+        (token: string) => ask(`GET ${path}?token=${token}`),
+        (token: string) => ask(`POST ${path}`, `token=${token}&password=${PASSWORD}`),
+      ]),
+    ];
+    for (const request of requests) {
+      const known = await request(made);
+      expect([400, 401, 422]).toContain(known.status);
+      for (const token of [old, gone, spent]) expect(await request(token)).toEqual(known);
+    }
   });
 });

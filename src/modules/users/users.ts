@@ -196,7 +196,8 @@ export async function updateUser(
       await endSessionsOf(within, actor, { userId: id, which: "all" });
       await endAccountLinks(within, id);
     }
-    if (isSwitchedOff) await enqueueMail(within, { kind: "account_deactivated", to: user });
+    if (isSwitchedOff && user.emailVerified)
+      await enqueueMail(within, { kind: "account_deactivated", to: user });
     return user;
   });
 }
