@@ -74,16 +74,26 @@ test("what happens is counted: answers by route, sign-ins by what came of them, 
   expect((await fetch(`${server.url}/metrics`)).status).toBe(404);
 });
 
-test("the second listener takes any Host, and nothing but its one path", async () => {
-  const { figures, server } = await watched();
-  const { port } = new URL(figures);
-  const ask = async (request: string) => {
-    const socket = dial(Number(port), "127.0.0.1");
-    socket.write(request);
-    const [answer] = await once(socket, "data");
-    socket.destroy();
-    return String(answer).split("\r\n")[0];
-  };
+/** The status line of the answer to a request as it is written. */
+async function statusLine(url: string, request: string) {
+  const socket = dial(Number(new URL(url).port), "127.0.0.1");
+  socket.write(request);
+  const [answer] = await once(socket, "data");
+  socket.destroy();
+  return String(answer).split("\r\n")[0];
+}
+
+test("on a loopback address the second listener answers to local names only (DNS rebinding)", async () => {
+  const { figures } = await watched();
+  const ask = (host: string) =>
+    statusLine(figures, `GET /metrics HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+  expect(await ask("evil.example:9464")).toBe("HTTP/1.1 403 Forbidden");
+  expect(await ask("localhost:9464")).toBe("HTTP/1.1 200 OK");
+});
+
+test("on other addresses the second listener takes any Host, and nothing but its one path", async () => {
+  const { figures, server } = await watched({ METRICS_HOST: "0.0.0.0" });
+  const ask = (request: string) => statusLine(figures, request);
   expect(await ask("GET /metrics HTTP/1.1\r\nHost: [\r\n\r\n")).toBe("HTTP/1.1 200 OK");
   expect(await ask("GET /metrics?x=1 HTTP/1.1\r\nHost: a b\r\n\r\n")).toBe("HTTP/1.1 200 OK");
   expect(await ask("GET //metrics HTTP/1.1\r\nHost: a\r\n\r\n")).toBe("HTTP/1.1 404 Not Found");

@@ -49,6 +49,7 @@ export async function logIn(username: string, password: string): Promise<string>
   switch (error.value.code) {
     case "invalid_credentials":
     case "account_inactive":
+    case "cross_site_request":
     case "email_not_verified":
     case "invalid_request":
     case "malformed_request":

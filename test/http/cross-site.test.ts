@@ -74,6 +74,8 @@ describe("a form", () => {
       ]);
       expect(answer.headers.get("set-cookie")).toBeNull();
     }
+    for (const type of [`${FORM};charset=utf-8`, FORM.toUpperCase()])
+      expect((await signIn({ "content-type": type, origin: "null" })).status).toBe(403);
     for (const path of [...FORM_PATHS, ...FORM_PATHS.map((one) => `${one}/`)]) {
       const answer = await post(path, { "sec-fetch-site": "cross-site" }, { token: "ot_x" });
       const isOAuth = path.startsWith("/oauth");
