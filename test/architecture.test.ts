@@ -85,6 +85,7 @@ test("only wire and ground open what is outside, only main ends the process, onl
   const allowed: [RegExp, RegExp][] = [
     [/openDatabase\(|openEmbedded\(/, /^((wire|ground)\.ts|db\/)/],
     [/process\.exit\(/, /^(main\.ts|build\/)/],
+    [/\.transaction\(/, /^db\//],
     [/process\.env/, /^(cli\/|build\/)/],
     [
       /\.(onRequest|onParse|onTransform|onBeforeHandle|onAfterHandle|onError|derive|resolve|mapResponse)\(/,

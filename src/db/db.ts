@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
+import { is } from "drizzle-orm";
 import { DrizzleQueryError } from "drizzle-orm/errors";
-import type { PgDatabase } from "drizzle-orm/pg-core";
+import { type PgDatabase, PgTransaction } from "drizzle-orm/pg-core";
 import { drizzle, type PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
-import { Problem } from "../kit/problem.ts";
+import { Problem, UserGone } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import type { SslMode } from "../kit/setting.ts";
 import { type Tracing, untraced } from "../kit/tracing.ts";
@@ -177,22 +178,49 @@ const duplicates: Record<string, ProblemCode> = {
   users_username_key: "username_taken",
 };
 
+/** Rows that belong to a user: an insert fails with these if the user is deleted at the same time. */
+export const userReferences: readonly string[] = [
+  "mail_requests_user_id_users_id_fk",
+  "one_time_secrets_user_id_users_id_fk",
+  "sessions_user_id_users_id_fk",
+];
+
+const DEADLOCK_RETRIES = 2;
+
 /**
- * Runs one verb's changes in one transaction. The database decides who came first: a broken unique constraint becomes
- * the refusal that belongs to it, and every other failure stays what it is.
+ * Runs one verb's changes in one transaction; every transaction goes through here. The database decides races: a broken
+ * constraint becomes its refusal, and every other failure stays as it is. PostgreSQL resolves a deadlock by canceling one
+ * transaction: that one runs again from the start, so `change` must not have effects outside the database.
  */
 export async function transact<T>(db: Db, change: (tx: Db) => Promise<T>): Promise<T> {
-  try {
-    return await db.transaction(change);
-  } catch (error) {
-    const { code, constraint_name: constraint } = causeOf(error);
-    const duplicate = code === "23505" ? duplicates[constraint ?? ""] : undefined;
-    throw duplicate ? new Problem(duplicate) : error;
-  }
+  // A nested transaction cannot retry: the outer one still holds the locks of the deadlock.
+  const retries = is(db, PgTransaction) ? 0 : DEADLOCK_RETRIES;
+  for (let attempt = 0; ; attempt += 1)
+    try {
+      return await db.transaction(change);
+    } catch (error) {
+      const isDeadlock = /^(40P01|40001)$/.test(causeOf(error).code ?? "");
+      if (!isDeadlock || attempt >= retries) throw refusalOf(error) ?? error;
+    }
+}
+
+function refusalOf(error: unknown): Problem | undefined {
+  const { code, constraint_name: constraint = "", detail } = causeOf(error);
+  const duplicate = code === "23505" ? duplicates[constraint] : undefined;
+  if (duplicate) return new Problem(duplicate);
+  if (code !== "23503" || !userReferences.includes(constraint)) return undefined;
+  // PostgreSQL's detail is in the server's language; only the key in it is not.
+  return new UserGone(/=\(([0-9a-f-]{36})\)/.exec(detail ?? "")?.[1]);
+}
+
+interface Cause {
+  code?: string;
+  constraint_name?: string;
+  detail?: string;
 }
 
 /** What the driver said, beneath what drizzle wraps around it. */
-export function causeOf(error: unknown): { code?: string; constraint_name?: string } {
+export function causeOf(error: unknown): Cause {
   const cause = error instanceof DrizzleQueryError ? error.cause : error;
   return typeof cause === "object" && cause !== null ? cause : {};
 }

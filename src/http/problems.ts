@@ -1,7 +1,7 @@
 import { Elysia, t, ValidationError } from "elysia";
 import { isDatabaseOutage } from "../db/db.ts";
 import type { Log } from "../kit/log.ts";
-import { Problem } from "../kit/problem.ts";
+import { Problem, UserGone } from "../kit/problem.ts";
 import {
   type FieldProblemCode,
   fieldProblems,
@@ -119,7 +119,9 @@ const headersOf = (code: ProblemCode): Record<string, string> => {
 };
 
 /** Whatever was thrown, as the refusal that the caller gets. What nobody planned for is `internal`, and says no more. */
-function problemOf(error: unknown, code: string | number): Problem {
+function problemOf(error: unknown, code: string | number, { userId }: Trail): Problem {
+  if (error instanceof UserGone && userId !== undefined && error.userId === userId)
+    return new Problem("invalid_token");
   if (error instanceof Problem) return error;
   // A response that breaks its own schema is our fault, not the caller's.
   if (error instanceof ValidationError && error.type !== "response")
@@ -168,10 +170,10 @@ export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>
     { as: "global" },
     ({ error, code, set, path, route, request }) => {
       const allowed = code === "NOT_FOUND" ? routes.methodsOf(path) : [];
-      const problem =
-        allowed.length > 0 ? new Problem("method_not_allowed") : problemOf(error, code);
-      if (allowed.length > 0) set.headers["allow"] = allowed.join(", ");
       const trail = trailOf(request);
+      const problem =
+        allowed.length > 0 ? new Problem("method_not_allowed") : problemOf(error, code, trail);
+      if (allowed.length > 0) set.headers["allow"] = allowed.join(", ");
       trail.refusal = problem.code;
       const requestId = trail.id;
       const answer =

@@ -29,6 +29,15 @@ export class Problem extends Error {
   }
 }
 
+/** A user that a change refers to no longer exists: `not_found`, or `invalid_token` where it is the caller (http/problems). */
+export class UserGone extends Problem {
+  readonly userId: string | undefined;
+  constructor(userId: string | undefined) {
+    super("not_found");
+    this.userId = userId;
+  }
+}
+
 /** A refusal in words for a terminal, a line for each field. */
 export const wordsOf = ({ message, errors = [] }: Problem): string =>
   [`${message}.`, ...errors.map(({ pointer, detail }) => `  ${pointer.slice(1)} ${detail}`)].join(

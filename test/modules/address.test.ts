@@ -251,3 +251,34 @@ test("somebody who gets such a mail by mistake says so, and nothing changes", as
   expect((await verify({ token }, ada.token)).body.code).toBe("invalid_link");
   expect((await ada.get("/users/me")).body.email).toBe(OLD_ADDRESS);
 });
+
+test("two users who take each other's email at once do not wait for each other", async () => {
+  const { person, verify, tokenFor, sql } = await town({
+    passwordHash: { kibibytes: 8, passes: 1 },
+  });
+  const deadlocks = async () => {
+    await sql`select pg_stat_clear_snapshot()`;
+    const [row] = await sql`select deadlocks::int from pg_stat_database
+      where datname = current_database()`;
+    return row?.["deadlocks"];
+  };
+  const before = await deadlocks();
+  for (let round = 0; round < 5; round += 1) {
+    const [first, second] = [`ada${round}@example.com`, `bob${round}@example.com`];
+    const [ada, bob] = [await person(first), await person(second)];
+    await ada.post("/users/me/email", { email: second });
+    await bob.post("/users/me/email", { email: first });
+    const tokens = [
+      await tokenFor(second, "change_email"),
+      await tokenFor(first, "change_email"),
+    ] as const;
+    const answers = await Promise.all([
+      verify({ token: tokens[0] }, ada.token),
+      verify({ token: tokens[1] }, bob.token),
+    ]);
+    const statuses = answers.map(({ status }) => status).sort();
+    expect(statuses[0]).toBe(204);
+    expect(statuses[1]).toBeLessThan(500);
+  }
+  expect(await deadlocks()).toBe(before);
+});

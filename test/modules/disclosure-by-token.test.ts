@@ -1,7 +1,9 @@
 /** What callers with a token, an id or a key learn of other users. Each test is named by a row of SECURITY.md; the last compares the two. */
+
 import { describe, expect, test } from "bun:test";
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { newSecret, newSeed, writeRefreshToken } from "../../src/kit/refresh-token.ts";
+import { newSecret, writeRefreshToken } from "../../src/kit/refresh-token.ts";
 import { createClient } from "../../src/modules/oauth/clients.ts";
 import { ADA, NOBODY, quietTown, visible } from "../support/disclosure.ts";
 import { addressOf, few, street, wrong } from "../support/street.ts";
@@ -21,7 +23,7 @@ describe("an anonymous caller with a token, an id or a path", () => {
       200,
     );
     const made = writeRefreshToken({
-      ...{ sessionId: other.id, generation: 0, seed: newSeed(), secret: newSecret() },
+      ...{ sessionId: other.id, generation: 0, seed: randomBytes(16), secret: newSecret() },
     });
     const spentOrGone = [ended.refresh_token, bob.refreshToken];
     const requests: ((token: string) => ReturnType<typeof ask>)[] = [

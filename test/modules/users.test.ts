@@ -52,6 +52,18 @@ describe("one's own account", () => {
     expect((await ada.patch("/users/me", { username: "ADA" })).body.username).toBe("ADA");
   });
 
+  test("two users who take each other's username at once get a refusal, not an error", async () => {
+    const { person } = await world({ rateLimit: "off" });
+    const [ada, bob] = [await person("ada@example.com"), await person("bob@example.com")];
+    for (let round = 0; round < 30; round += 1) {
+      const answers = await Promise.all([
+        ada.patch("/users/me", { username: "bob" }),
+        bob.patch("/users/me", { username: "ada" }),
+      ]);
+      expect(answers.map(({ status }) => status)).toEqual([409, 409]);
+    }
+  });
+
   test("a deactivated account is refused at once, and its old tokens also when it is switched on again", async () => {
     const { person, superuser, signIn, as } = await world();
     const root = await superuser();

@@ -140,7 +140,7 @@ const PURGED_AT_ONCE = 500;
 export async function purgeUnproven(ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> {
   if (ctx.config.requireEmailVerification === "off") return 0;
   const isOld = lt(users.updatedAt, new Date(ctx.now().getTime() - UNPROVEN_MS));
-  return ctx.db.transaction(async (tx) => {
+  return transact(ctx.db, async (tx) => {
     const old = tx
       .select({ id: users.id })
       .from(users)

@@ -1,4 +1,5 @@
 import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
 import { NO_PASSWORD } from "../../kit/password.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
 import { acceptEmail, changeEmail, markVerified } from "../addresses/addresses.ts";
@@ -57,7 +58,7 @@ export async function restoreAddress(
 ): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: ["undo_email"], token });
   const email = emailOf(link);
-  await ctx.db.transaction(async (tx) => {
+  await transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
     await redeemLink(within, link);
     const passwordHash = NO_PASSWORD;

@@ -1,6 +1,6 @@
 import { and, eq, sql } from "drizzle-orm";
 import type { Ctx, Principal, SignedIn, Stranger, User } from "../../ctx.ts";
-import { prepared } from "../../db/db.ts";
+import { prepared, transact } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
 import { type Spending, spendingsOf } from "../../kit/limits.ts";
 import { rehashed } from "../../kit/password.ts";
@@ -118,7 +118,7 @@ function start(
   actor: Stranger,
   { found, upgraded, attempt }: Verified,
 ): Promise<Continuation> {
-  return ctx.db.transaction(async (tx) => {
+  return transact(ctx.db, async (tx) => {
     await holdVerified(tx, found, upgraded);
     const within = { ...ctx, db: tx };
     await succeed(within, attempt);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { and, eq } from "drizzle-orm";
 import type { Ctx, Stranger, User } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
 import { type Spending, spendingsOf } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
@@ -51,7 +52,7 @@ export async function signInByMail(
   const { link, user } = await ("token" in proof
     ? openLink(ctx, actor, { purposes: ["sign_in"], token: proof.token })
     : matchCode(ctx, actor, proof));
-  const started = await ctx.db.transaction(async (tx) => {
+  const started = await transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
     await redeemLink(within, link);
     // Locked: whoever switches the account off meanwhile waits, and ends this session too.

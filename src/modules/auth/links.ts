@@ -1,5 +1,7 @@
 import { asc, inArray, sql } from "drizzle-orm";
 import type { Ctx, Stranger, User } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
+import { tryHoldUser } from "../../db/locks.ts";
 import { mailRequests } from "../../db/schema.ts";
 import { type Spending, spendingsOf } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
@@ -32,9 +34,8 @@ export async function requestLink(
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
   const traceParent = ctx.envelope.postmark();
-  await ctx.db
-    .insert(mailRequests)
-    .values({ id, purpose, email, userId, traceParent, createdAt: now });
+  const row = { id, purpose, email, userId, traceParent, createdAt: now };
+  await transact(ctx.db, (tx) => tx.insert(mailRequests).values(row));
 }
 
 /** What a mail counts against. Each kind by itself: who uses up one of them keeps nobody from another. */
@@ -47,35 +48,42 @@ type Answerer = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;
 const ANSWERED_AT_ONCE = 20;
 const ANSWER = { name: "answer link request" };
 
-/** Mails the links that were asked for, where the address has an account that is on. Answers how many were looked at. */
+/**
+ * Mails the links that were asked for, where the address has an account that is on. Answers how many requests are done. One for
+ * a user who is just being deleted stays: the deletion may wait for its row, so the job must not wait for the deletion.
+ */
 export async function answerLinkRequests(ctx: Answerer & Pick<Ctx, "tracing">): Promise<number> {
   // By hand, because it is asked each second for as long as there is nothing to do.
   const asked = await ctx.db.execute(sql`select 1 from ${mailRequests} limit 1`);
   if (asked.length === 0) return 0;
-  return ctx.db.transaction(async (tx) => {
-    const due = tx
-      .select({ id: mailRequests.id })
+  return transact(ctx.db, async (tx) => {
+    const due = await tx
+      .select()
       .from(mailRequests)
       .orderBy(asc(mailRequests.createdAt))
       .limit(ANSWERED_AT_ONCE)
       .for("update", { skipLocked: true });
-    const taken = await tx.delete(mailRequests).where(inArray(mailRequests.id, due)).returning();
-    for (const request of taken)
-      await ctx.tracing.resume(ANSWER, request.traceParent, () =>
-        answer({ ...ctx, db: tx }, request),
-      );
-    return taken.length;
+    const done: string[] = [];
+    for (const request of due) {
+      const work = () => answer({ ...ctx, db: tx }, request);
+      if (await ctx.tracing.resume(ANSWER, request.traceParent, work)) done.push(request.id);
+    }
+    if (done.length > 0) await tx.delete(mailRequests).where(inArray(mailRequests.id, done));
+    return done.length;
   });
 }
 
+/** Returns false if the request is to be tried again. */
 async function answer(
   ctx: Answerer,
   { purpose, email, userId }: typeof mailRequests.$inferSelect,
-): Promise<void> {
+): Promise<boolean> {
   const owner = await findByEmail(ctx, email);
   if (userId !== null) return answerChange(ctx, { email, userId, owner });
-  if (!owner?.isActive || (purpose === "verify_email" && owner.emailVerified)) return;
+  if (!owner?.isActive || (purpose === "verify_email" && owner.emailVerified)) return true;
+  if (!(await tryHoldUser(ctx.db, owner.id))) return false;
   await sendLink(ctx, { purpose: purpose as Purpose, user: owner });
+  return true;
 }
 
 interface Change {
@@ -85,13 +93,15 @@ interface Change {
   owner: User | undefined;
 }
 
-async function answerChange(ctx: Answerer, { email, userId, owner }: Change): Promise<void> {
+async function answerChange(ctx: Answerer, { email, userId, owner }: Change): Promise<boolean> {
   const user = await findUser(ctx, userId);
-  if (!user?.isActive) return;
+  if (!user?.isActive) return true;
+  if (!(await tryHoldUser(ctx.db, userId))) return false;
   // Who never proved it gives way to whoever does.
   if (!owner?.emailVerified || owner.id === userId)
-    return sendLink(ctx, { purpose: "change_email", user, to: email, givesEmail: email });
-  if (owner.isActive) await enqueueMail(ctx, { kind: "address_taken", to: owner });
+    await sendLink(ctx, { purpose: "change_email", user, to: email, givesEmail: email });
+  else if (owner.isActive) await enqueueMail(ctx, { kind: "address_taken", to: owner });
+  return true;
 }
 
 /** What a link does and whose it is, without spending it. Each look counts, because links can be made up. Throws `invalid_link`, `too_many_requests`. */

@@ -1,4 +1,8 @@
+import { eq } from "drizzle-orm";
 import type { Ctx, Stranger, User } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
+import { lockUsers } from "../../db/locks.ts";
+import { users } from "../../db/schema.ts";
 import { hashPassword } from "../../kit/password.ts";
 import { Problem } from "../../kit/problem.ts";
 import { type Registration, registerAnew } from "../addresses/addresses.ts";
@@ -34,7 +38,9 @@ export async function registerQuietly(
     const passwordHash = await hashPassword(ctx.hashing, input.password);
     const owner = await findByEmail(ctx, input.email);
     const attempt = { email: email.key, password: input.password };
-    if (owner) return answerOwner(ctx, owner, { attempt, registration: { ...read, passwordHash } });
+    const said = { attempt, registration: { ...read, passwordHash } };
+    // The owner may be deleted at the same time: then the email is free.
+    if (owner && (await answerOwner(ctx, owner, said))) return undefined;
     try {
       const password = { hash: passwordHash };
       await createUser(ctx, actor, { ...input, password, verification: "required" });
@@ -50,20 +56,25 @@ interface Said {
   registration: Registration;
 }
 
-/** To whoever did not prove the address yet the link goes again; whoever did is told that there is an account. */
-async function answerOwner(
+/**
+ * To whoever did not prove the address yet the link goes again; whoever did is told that there is an account. Returns false if
+ * the user is deleted by now.
+ */
+function answerOwner(
   ctx: Registrar,
   user: User,
   { attempt, registration }: Said,
-): Promise<undefined> {
-  await ctx.db.transaction(async (tx) => {
+): Promise<boolean> {
+  return transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
+    if ((await lockUsers(tx, eq(users.id, user.id))).length === 0) return false;
     const isTheirs = await registerAnew(within, user, registration);
     if (!isTheirs) await keepAttempt(within, user.id, attempt);
-    if (!user.isActive) return;
+    if (!user.isActive) return true;
     const told = { kind: "registration_attempt", to: user, link: forgotPage(ctx) } as const;
     if (user.emailVerified) await enqueueMail(within, told);
     else await sendLink(within, { purpose: "verify_email", user });
+    return true;
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Ctx, Stranger } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
 import { forgetRegistration } from "../addresses/addresses.ts";
 import { redeemLink } from "../one-time/one-time.ts";
 import { newHash, replaceHash, tellOfNewPassword } from "../passwords/passwords.ts";
@@ -16,7 +17,7 @@ export async function resetPassword(
 ): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: ["reset_password"], token });
   const passwordHash = await newHash(ctx, "/password", { user, password });
-  await ctx.db.transaction(async (tx) => {
+  await transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
     await redeemLink(within, link);
     await replaceHash(within, actor, { userId: user.id, passwordHash, which: "all" });

@@ -1,4 +1,5 @@
 import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
 import { failuresOf, type Spending } from "../../kit/limits.ts";
 import { NO_PASSWORD } from "../../kit/password.ts";
 import { Problem } from "../../kit/problem.ts";
@@ -48,7 +49,7 @@ export async function verifyEmail(
   const isTheirs = password !== undefined || holder?.user.id === user.id;
   const isChange = link.purpose === "change_email";
   if (isChange && !isTheirs) throw new Problem("invalid_credentials");
-  await ctx.db.transaction(async (tx) => {
+  await transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
     await redeemLink(within, link);
     // While it was hashed somebody may have registered the address anew, with a password of their own.
@@ -95,7 +96,7 @@ export async function disown(
   token: string,
 ): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
-  await ctx.db.transaction(async (tx) => {
+  await transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
     await redeemLink(within, link);
     if (link.purpose === "verify_email") await dropPassword(within, actor, user);

@@ -1,6 +1,6 @@
 import { and, asc, eq, inArray, isNotNull, lt, or } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
-import type { Db } from "../../db/db.ts";
+import { type Db, transact } from "../../db/db.ts";
 import { erasures, events } from "../../db/schema.ts";
 
 const ERASED_AT_ONCE = 5_000;
@@ -9,7 +9,7 @@ const AGAIN_AFTER_MS = 60_000;
 
 /** Erases what is left of a user who was deleted a minute ago, at most 5,000 events at a time. Returns 0 when nothing is due. */
 export function eraseLeftOrigins({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> {
-  return db.transaction(async (tx) => {
+  return transact(db, async (tx) => {
     const [due] = await tx
       .select()
       .from(erasures)

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { and, asc, eq, lt, lte, not, sql } from "drizzle-orm";
 import type { Actor, Ctx } from "../../ctx.ts";
-import { type Db, isUnwritable } from "../../db/db.ts";
+import { type Db, isUnwritable, transact } from "../../db/db.ts";
 import { advisoryLocks } from "../../db/locks.ts";
 import { keyUses, signingKeys } from "../../db/schema.ts";
 import type { KeyRing, KeyUse, StoredKey } from "../../kit/key-ring.ts";
@@ -206,7 +206,7 @@ export async function lookForKey(ctx: Signer, token: string): Promise<boolean> {
 
 /** One of many instances and commands at a time. */
 const alone = (ctx: Keeper, work: (within: Keeper) => Promise<void>): Promise<void> =>
-  ctx.db.transaction(async (tx) => {
+  transact(ctx.db, async (tx) => {
     await tx.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.signingKeys})`);
     await work({ ...ctx, db: tx as Db });
   });

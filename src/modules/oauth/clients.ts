@@ -2,6 +2,7 @@ import { timingSafeEqual } from "node:crypto";
 import { asc, eq, sql } from "drizzle-orm";
 import type { PgUpdateSetSource } from "drizzle-orm/pg-core";
 import type { Actor, Ctx } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
 import { clients } from "../../db/schema.ts";
 import {
   type ClientCredentials,
@@ -51,7 +52,7 @@ export async function createClient(
     ...{ id, name: shown, secretHash: hashOfSecret(secret), previousSecretHash: null },
     ...times,
   };
-  await ctx.db.transaction(async (tx) => {
+  await transact(ctx.db, async (tx) => {
     await tx.insert(clients).values(row);
     await record({ ...ctx, db: tx }, actor, { type: "client.created", subjectId: id, data: {} });
   });
@@ -114,7 +115,7 @@ async function change(
   { id, type, set }: Change,
 ): Promise<void> {
   if (!isId(id)) throw new Problem("not_found", { detail: UNKNOWN });
-  await ctx.db.transaction(async (tx) => {
+  await transact(ctx.db, async (tx) => {
     const [isIt, told] = [eq(clients.id, id), { id: clients.id }];
     const found = set
       ? await tx.update(clients).set(set).where(isIt).returning(told)

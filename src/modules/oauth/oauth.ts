@@ -1,4 +1,5 @@
 import type { Ctx, Stranger } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
 import type { ClientCredentials } from "../../kit/client-credentials.ts";
 import { spendingsOf } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
@@ -116,7 +117,7 @@ export async function revokeToken(
   if (!session) return;
   // Sessions were given to the public client: whoever asks as another one is told that nothing was ended.
   if (client) throw new Problem("unauthorized_client");
-  await ctx.db.transaction((tx) =>
+  await transact(ctx.db, (tx) =>
     endSessionsOf({ ...ctx, db: tx }, actor, {
       userId: session.userId,
       which: { only: session.id },

@@ -1,8 +1,11 @@
 import { randomBytes, randomInt, timingSafeEqual } from "node:crypto";
 import { and, desc, eq, gt, inArray, isNull, lt, or, type SQL, sql } from "drizzle-orm";
 import type { Ctx, User } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
+import { lockUsers } from "../../db/locks.ts";
 import { mailRequests, oneTimeSecrets, users } from "../../db/schema.ts";
 import type { MailContent } from "../../kit/mail.ts";
+import { emailKeyOf } from "../../kit/names.ts";
 import { Problem } from "../../kit/problem.ts";
 import { enqueueMail, type NewMail } from "../mail/mail.ts";
 
@@ -186,7 +189,7 @@ export async function tryCode(
   const { id, codeMac, codeTries } = oneTimeSecrets;
   // For nobody's address the same statement runs, and finds nothing.
   const which = isOf(userId ?? NOBODY, "sign_in") as SQL;
-  const tried = await ctx.db.transaction(async (tx) => {
+  const tried = await transact(ctx.db, async (tx) => {
     await tx.execute(sql`set local synchronous_commit = off`);
     return tx
       .update(oneTimeSecrets)
@@ -199,16 +202,16 @@ export async function tryCode(
 const NOBODY = "00000000-0000-0000-0000-000000000000";
 
 /**
- * Spends a link in the transaction that does what it is for; of two at once one finds it gone. The account is locked first, as
- * whoever changes it does: two at once wait for one another, and not in a circle. Throws `invalid_link`.
+ * Spends a link in the transaction that does what it is for; of two at once one finds it gone. Locks the user first, together
+ * with another user who has the email that the link gives. Throws `invalid_link`.
  */
 export async function redeemLink(
   ctx: Pick<Ctx, "db" | "now">,
-  link: Pick<Link, "id" | "userId">,
+  link: Pick<Link, "id" | "userId"> & Partial<Link>,
 ): Promise<void> {
   const { id, userId } = oneTimeSecrets;
-  const account = ctx.db.select({ id: users.id }).from(users).where(eq(users.id, link.userId));
-  await account.for("no key update");
+  const givenKey = emailKeyOf(link.givesEmail ?? "") ?? "";
+  await lockUsers(ctx.db, or(eq(users.id, link.userId), eq(users.emailKey, givenKey)));
   const good = ctx.db
     .select({ id })
     .from(oneTimeSecrets)

@@ -1,6 +1,6 @@
 import { and, eq, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
-import { type Db, prepared } from "../../db/db.ts";
+import { type Db, prepared, transact } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
 import type { Ledger, Spending } from "../../kit/limits.ts";
 import { hashPassword, passwordRules, readPassword, verifyPassword } from "../../kit/password.ts";
@@ -130,7 +130,7 @@ async function store(
   const isOwn = actor.kind === "user" && actor.user.id === userId;
   const which: Which = isOwn ? { except: actor.session.id } : "all";
   const isAsVerified = verified === undefined ? undefined : eq(users.passwordHash, verified);
-  await ctx.db.transaction(async (tx) => {
+  await transact(ctx.db, async (tx) => {
     const isIt = and(eq(users.id, userId), isAsVerified);
     const locked = await tx.select({ id: users.id }).from(users).where(isIt).for("no key update");
     if (locked.length === 0)

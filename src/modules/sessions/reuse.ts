@@ -1,5 +1,6 @@
 import { and, eq, getTableColumns } from "drizzle-orm";
 import type { Ctx, Stranger } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
 import { hashOf, type RefreshToken } from "../../kit/refresh-token.ts";
 import { countSince, record } from "../events/events.ts";
@@ -23,7 +24,7 @@ export async function endIfReused(
   actor: Stranger,
   presented: Presented,
 ): Promise<void> {
-  const userId = await ctx.db.transaction((tx) => endReused({ ...ctx, db: tx }, actor, presented));
+  const userId = await transact(ctx.db, (tx) => endReused({ ...ctx, db: tx }, actor, presented));
   if (userId) ctx.principals.forget(userId);
 }
 
@@ -69,7 +70,7 @@ export async function recordRetry(
   actor: Stranger,
   { userId, sessionId }: { userId: string; sessionId: string },
 ): Promise<void> {
-  await ctx.db.transaction(async (tx) => {
+  await transact(ctx.db, async (tx) => {
     // Parallel retries must count one another.
     const isUser = eq(users.id, userId);
     await tx.select({ id: users.id }).from(users).where(isUser).for("no key update");

@@ -1,6 +1,6 @@
 import { and, desc, eq, inArray, lt, ne, or, type SQL } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
-import type { Db } from "../../db/db.ts";
+import { type Db, transact } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
 import { DAY } from "../../kit/limits.ts";
 import { Problem } from "../../kit/problem.ts";
@@ -195,7 +195,7 @@ export async function endSession(
   actor: SignedIn,
   sessionId: string,
 ): Promise<void> {
-  const ended = await ctx.db.transaction((tx) =>
+  const ended = await transact(ctx.db, (tx) =>
     endSessionsOf({ ...ctx, db: tx }, actor, {
       userId: actor.user.id,
       which: { only: sessionId },
@@ -215,7 +215,7 @@ export async function logOut(
 ): Promise<void> {
   const here = actor.session.id;
   const which = { current: { only: here }, others: { except: here }, all: "all" as const }[scope];
-  await ctx.db.transaction((tx) =>
+  await transact(ctx.db, (tx) =>
     endSessionsOf({ ...ctx, db: tx }, actor, { userId: actor.user.id, which }),
   );
 }

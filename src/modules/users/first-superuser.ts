@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
 import { advisoryLocks } from "../../db/locks.ts";
 import { users } from "../../db/schema.ts";
 import { createUser } from "./users.ts";
@@ -13,7 +14,7 @@ export async function createFirstSuperuser(
   actor: Actor,
   input: { email: string; password: string },
 ): Promise<User | undefined> {
-  return ctx.db.transaction(async (tx) => {
+  return transact(ctx.db, async (tx) => {
     await tx.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.firstSuperuser})`);
     const inTransaction = { ...ctx, db: tx };
     if (await hasSuperuser(inTransaction)) return undefined;

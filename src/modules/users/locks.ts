@@ -1,16 +1,18 @@
-import { and, eq, sql } from "drizzle-orm";
+import { and, eq, or } from "drizzle-orm";
 import type { Db } from "../../db/db.ts";
+import { lockUsers } from "../../db/locks.ts";
 import { users } from "../../db/schema.ts";
 import { Problem } from "../../kit/problem.ts";
 
-/** Locks every active superuser, so that two of them who demote each other at once do not both succeed. */
+const isActiveSuperuser = and(users.isSuperuser, users.isActive);
+
+/**
+ * Locks a user together with every active superuser, so that two superusers who demote each other at once do not both
+ * succeed. Throws `last_superuser`.
+ */
 export async function refuseLastSuperuser(tx: Db, id: string): Promise<void> {
-  const active = await tx
-    .select({ id: users.id })
-    .from(users)
-    .where(sql`${users.isSuperuser} and ${users.isActive}`)
-    .orderBy(users.id)
-    .for("no key update");
+  await lockUsers(tx, or(isActiveSuperuser, eq(users.id, id)));
+  const active = await tx.select({ id: users.id }).from(users).where(isActiveSuperuser).limit(2);
   if (active.length === 1 && active[0]?.id === id) throw new Problem("last_superuser");
 }
 

@@ -22,7 +22,7 @@ import {
   passwordRules,
   readPassword,
 } from "../../kit/password.ts";
-import { accept, type FieldProblem, fieldProblem, Problem } from "../../kit/problem.ts";
+import { accept, type FieldProblem, fieldProblem, Problem, UserGone } from "../../kit/problem.ts";
 import { readStoredHash } from "../../kit/stored-hash.ts";
 import { eraseOrigins, record } from "../events/events.ts";
 import { enqueueMail, eraseMails } from "../mail/mail.ts";
@@ -212,7 +212,7 @@ const isAt = (id: string, versions: Date[] | undefined) =>
 
 /** Why there was nothing to change. */
 async function missing(db: Db, id: string): Promise<Problem> {
-  return new Problem((await findUser({ db }, id)) ? "stale" : "not_found");
+  return (await findUser({ db }, id)) ? new Problem("stale") : new UserGone(id);
 }
 
 /**
@@ -224,15 +224,14 @@ export async function deleteUser(
   actor: Actor,
   { id, versions }: Target,
 ): Promise<void> {
-  await ctx.db.transaction(async (tx) => {
+  await transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
-    // Before the account is locked: a job that mails what it asked for holds the one, and waits for the other.
-    await endRequests(within, id);
     await refuseLastSuperuser(tx, id);
-    // The account before its sessions, as whoever changes it does: two at once wait for one another, and not in a circle.
+    // Also against inserts that refer to the user: none may come after those rows are deleted.
     const isThere = isAt(id, versions);
     const [user] = await tx.select(columns).from(users).where(isThere).for("update");
     if (!user) throw await missing(tx, id);
+    await endRequests(within, id);
     await endSessionsOf(within, actor, { userId: id, which: "all" });
     await tx.delete(users).where(eq(users.id, id));
     await record(within, actor, { type: "user.deleted", subjectId: id, data: {} });
@@ -277,7 +276,7 @@ export async function unlockUser(
   actor: Actor,
   id: string,
 ): Promise<User> {
-  return ctx.db.transaction(async (tx) => {
+  return transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
     const user = await getUser(within, actor, id);
     await clearFailures(within, user);
