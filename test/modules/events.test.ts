@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
 import { record } from "../../src/modules/events/events.ts";
+import { listMails, readMail } from "../../src/modules/mail/mail.ts";
+import { updateUser } from "../../src/modules/users/users.ts";
 import { world } from "../support/world.ts";
 
 const operator = { kind: "operator" } as const;
@@ -29,9 +31,54 @@ test("what happens to an account is written down, with who did it and from where
     request_id: expect.any(String),
     data: { session_id: expect.any(String) },
   });
-  expect(body[1].actor).toEqual({ kind: "user", id: root.id });
+  expect(body[1].actor).toEqual({ kind: "superuser", id: null });
+  expect(body[4].actor).toEqual({ kind: "user", id: ada.id });
   expect(body[4].data).toEqual({ fields: ["full_name", "locale"] });
   expect(typesOf((await root.get("/users/me/events")).body)).not.toContain("user.deleted");
+});
+
+test("a user does not learn which administrator acted, nor from where", async () => {
+  const { ctx, person, superuser, send, as, signIn, sql } = await world({
+    trustedProxies: ["127.0.0.1"],
+  });
+  const root = await superuser();
+  const ada = await person();
+  const origin = {
+    ...{ "x-forwarded-for": "203.0.113.7", "user-agent": "Admin/1.0" },
+    "x-request-id": "request-of-the-administrator",
+  };
+  const byRoot = (body: object) =>
+    send("PATCH", `/api/v1/users/${ada.id}`, {
+      headers: {
+        ...origin,
+        authorization: `Bearer ${root.token}`,
+        "content-type": "application/json",
+      },
+      body: JSON.stringify(body),
+    });
+  const answers = [await byRoot({ is_active: false }), await byRoot({ is_active: true })];
+  await updateUser(ctx, operator, { id: ada.id, fullName: "Ada" });
+  const own = { "x-forwarded-for": "198.51.100.9", "user-agent": "Phone/2.0" };
+  const { access_token: token } = await signIn("ada@example.com", own);
+  const { body } = await as(token).get("/users/me/events");
+  const hidden = { address: null, user_agent: null, request_id: null };
+  expect(body.slice(0, 4)).toMatchObject([
+    { type: "session.started", actor: { kind: "stranger", id: null }, address: "198.51.100.9" },
+    { type: "user.updated", actor: { kind: "operator", id: null }, ...hidden },
+    { type: "user.updated", actor: { kind: "superuser", id: null }, ...hidden },
+    { type: "session.ended", actor: { kind: "superuser", id: null }, ...hidden },
+  ]);
+  const mails = (await listMails(ctx)).filter(({ recipient }) => recipient === "ada@example.com");
+  const texts = await Promise.all(mails.map(async ({ id }) => (await readMail(ctx, id)).rendered));
+  const sessions = (await as(token).get("/users/me/sessions")).body;
+  const shown = JSON.stringify([body, sessions, (await as(token).get("/users/me")).body, texts]);
+  const requestIds = answers.map(({ headers }) => headers.get("x-request-id") ?? "");
+  for (const secret of [root.id, "203.0.113.7", "Admin/1.0", "root@example.com", ...requestIds])
+    expect(shown).not.toContain(secret);
+  // The operator still finds all of it.
+  const [row] = await sql`select actor_id, address from events
+    where subject_id = ${ada.id} and type = 'user.updated' order by occurred_at, id limit 1`;
+  expect(row).toEqual({ actor_id: root.id, address: "203.0.113.7" });
 });
 
 test("events are paged from the latest, once each, and outlive the account", async () => {

@@ -54,8 +54,15 @@ export const eventTypes = [
   "key.retired",
 ] as const satisfies EventType[];
 
-export type Event = Omit<typeof events.$inferSelect, "position" | "transactionId" | "type"> & {
+/** Who caused an event, as its subject sees it: `superuser` is another user who acted on the subject. */
+export const actorKinds = ["stranger", "user", "superuser", "operator"] as const;
+
+export type Event = Omit<
+  typeof events.$inferSelect,
+  "position" | "transactionId" | "type" | "actorKind"
+> & {
   type: EventType;
+  actorKind: (typeof actorKinds)[number];
 };
 
 export interface Happening<T extends EventType> {
@@ -153,7 +160,7 @@ const columns = {
 /** Where a page begins: `skip` events from the latest, or behind the one that a cursor names. */
 type PageStart = { skip: number } | { createdAt: Date; id: string };
 
-/** What happened to one's own account, the latest first. */
+/** Events of the caller's own account, the latest first, as `asSubjectSees` shows them. */
 export async function listOwnEvents(
   ctx: Pick<Ctx, "db">,
   actor: SignedIn,
@@ -170,7 +177,20 @@ export async function listOwnEvents(
     .orderBy(desc(occurredAt), desc(id))
     .limit(limit)
     .offset("skip" in start ? start.skip : 0);
-  return rows.map((row) => ({ ...row, type: row.type as EventType, createdAt: row.occurredAt }));
+  return rows.map((row) => ({
+    ...asSubjectSees({ ...row, type: row.type as EventType, actorKind: row.actorKind as "user" }),
+    createdAt: row.occurredAt,
+  }));
+}
+
+/**
+ * Another user who acted on the subject has a role and no name: otherwise anyone could read the administrators' ids and IPs. An
+ * anonymous actor keeps the origin, which tells the subject of an attack.
+ */
+function asSubjectSees(event: Event): Event {
+  if (event.actorKind !== "user" || event.actorId === event.subjectId) return event;
+  const hidden = { actorId: null, address: null, userAgent: null, requestId: null };
+  return { ...event, ...hidden, actorKind: "superuser" };
 }
 
 export const countOwnEvents = (ctx: Pick<Ctx, "db">, actor: SignedIn): Promise<number> =>

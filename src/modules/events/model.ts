@@ -1,6 +1,6 @@
 import { t } from "elysia";
 import { literals } from "../../http/schemas.ts";
-import { type Event, eventTypes } from "./events.ts";
+import { actorKinds, type Event, eventTypes } from "./events.ts";
 
 const Id = t.String({ format: "uuid" });
 
@@ -11,10 +11,13 @@ export const EventView = t.Object(
     occurred_at: t.String({ format: "date-time" }),
     actor: t.Object(
       {
-        kind: t.String({ description: "`stranger`, `user`, or `operator` on the machine itself." }),
+        kind: literals(actorKinds),
         id: t.Nullable(Id),
       },
-      { description: "Who did it." },
+      {
+        description:
+          "`user`: you. `superuser`: an administrator; which one, and where from, is not shown: `id`, `address`, `user_agent` and `request_id` are null. `operator`: a command on the server itself. `stranger`: a request without an access token, such as a sign-in or a mailed link; `address` and `user_agent` are those of that request.",
+      },
     ),
     subject_id: t.Nullable(
       t.String({

@@ -28,7 +28,7 @@ export const myEventRoutes = (ctx: Ctx) =>
           operationId: "listMyEvents",
           summary: "Read what happened to your account",
           description:
-            'Sign-ins, changes and their origin, the latest first. While there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
+            'Sign-ins and changes, the latest first, with the origin of those that you or an anonymous request caused. While there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
         },
         query: PageQuery,
         response: { 200: t.Array(EventView), ...fails(...tokenProblems, "invalid_request") },
