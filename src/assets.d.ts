@@ -1,4 +1,8 @@
-declare module "*.tar.zst" {
+declare module "*.zst" {
+  const path: string;
+  export default path;
+}
+declare module "*.manifest" {
   const path: string;
   export default path;
 }

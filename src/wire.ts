@@ -65,7 +65,7 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
     await tracing.close();
   };
   try {
-    const secret = config.secretKey ?? makeOrReadSecret(config.dataDir);
+    const secret = config.secretKey ?? makeOrReadSecret(config.dataDir, embedded?.owner);
     const secrets = [secret, ...config.secretKeys] as const;
     const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
     const now = () => new Date();
@@ -219,9 +219,9 @@ function tokensOf(config: Config, keys: KeyRing) {
   });
 }
 
-function makeOrReadSecret(dataDir: string): string {
+function makeOrReadSecret(dataDir: string, owner: number | undefined): string {
   try {
-    const secret = keptSecret(dataDir);
+    const secret = keptSecret(dataDir, owner);
     const weakness = weaknessOf(secret);
     if (weakness)
       throw new Exit(

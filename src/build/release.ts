@@ -2,9 +2,11 @@
  * `bun run release [target …]`: a binary for each target, beside each what it is made of (CycloneDX), the types for Eden, and
  * the checksums of all of them, in `dist/release/`. Built on any Linux: a binary for another platform is not run here.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
+import { unpack } from "../db/embedded/archive.ts";
 import { billOfMaterials } from "./sbom.ts";
 
 interface Target {
@@ -52,19 +54,29 @@ function run(...command: string[]): void {
   if (!done.success) throw new Error(`failed: ${command.join(" ")}`);
 }
 
+/** The program `postgres` of the archive. */
+async function serverOf(): Promise<Buffer> {
+  const folder = mkdtempSync(join(tmpdir(), "bunker-release-"));
+  try {
+    const archive = join(root, "dist/embedded/postgres");
+    const into = join(folder, "postgres");
+    await unpack({ contents: `${archive}.zst`, manifest: `${archive}.manifest` }, into);
+    return readFileSync(join(into, "bin/postgres"));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 /** Throws where a binary is for another machine, or carries another PostgreSQL than it should. */
 async function check(file: string, { database, isRight }: Target): Promise<void> {
   const binary = readFileSync(join(folder, file));
   if (!isRight(binary.subarray(0, 4096))) throw new Error(`${file} is for another machine`);
   if (database === "none") return;
   for (const name of ["postgres", "cluster"]) {
-    const archive = readFileSync(join(root, `dist/embedded/${name}.tar.zst`));
-    if (!binary.includes(archive)) throw new Error(`${file} does not carry ${name}`);
+    const contents = readFileSync(join(root, `dist/embedded/${name}.zst`));
+    if (!binary.includes(contents)) throw new Error(`${file} does not carry ${name}`);
   }
-  const packed = await Bun.file(join(root, "dist/embedded/postgres.tar.zst")).bytes();
-  const files = await new Bun.Archive(await Bun.zstdDecompress(packed)).files("bin/postgres");
-  const server = files.get("bin/postgres");
-  if (!server || !isRight(Buffer.from(await server.arrayBuffer())))
+  if (!isRight(await serverOf()))
     throw new Error(`the PostgreSQL in ${file} is for another machine`);
 }
 

@@ -1,6 +1,15 @@
 import { createHash, createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
-import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fchownSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
+import { openDataDir, ownUid, readOwn } from "./data-dir.ts";
 
 export const SECRET_MIN_BYTES = 32;
 
@@ -21,16 +30,23 @@ export function weaknessOf(secret: string): string | undefined {
   return undefined;
 }
 
-/** The key that this installation made for itself: made once, even where several processes start together. */
-export function keptSecret(dataDir: string): string {
-  const file = join(dataDir, "secret_key");
-  if (existsSync(file)) return readFileSync(file, "utf8").trim();
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex"), {
-    mode: 0o600,
-    flush: true,
-  });
+/**
+ * The key that this installation made for itself: made once, also where several processes start together. `owner` is the
+ * account that the data directory belongs to.
+ */
+export function keptSecret(path: string, owner = ownUid()): string {
+  const file = join(openDataDir(path, owner), "secret_key");
+  return (readOwn(file, owner) ?? makeSecret(file, owner)).trim();
+}
+
+/** Links a whole file to its name, because another process may read it at any moment. */
+function makeSecret(file: string, owner: number | undefined): string {
+  const draft = `${file}.${crypto.randomUUID()}`;
+  const fd = openSync(draft, "wx", 0o600);
+  writeFileSync(fd, Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex"));
+  if (owner !== undefined && owner !== ownUid()) fchownSync(fd, owner, owner);
+  fsyncSync(fd);
+  closeSync(fd);
   try {
     linkSync(draft, file);
   } catch (error) {
@@ -38,7 +54,7 @@ export function keptSecret(dataDir: string): string {
   } finally {
     rmSync(draft, { force: true });
   }
-  return readFileSync(file, "utf8").trim();
+  return readOwn(file, owner) ?? "";
 }
 
 /** A key for one purpose, which tells nothing of the secret or of another purpose's key (HKDF, RFC 5869). */

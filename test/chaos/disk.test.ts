@@ -23,7 +23,7 @@ const mounted: string[] = [];
 function smallDisk(megabytes: number): string | undefined {
   const folder = join(emptyFolder(), "disk");
   mkdirSync(folder);
-  const options = `size=${megabytes}M,mode=777`;
+  const options = `size=${megabytes}M,mode=1777`;
   if (run("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder).status !== 0) return undefined;
   mounted.push(folder);
   return folder;

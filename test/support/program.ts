@@ -97,7 +97,7 @@ const folders: string[] = [];
 /** An empty folder that other accounts may enter, gone after the tests. */
 export function emptyFolder(): string {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), "bunker-e2e-"));
-  chmodSync(folder, 0o777);
+  chmodSync(folder, 0o1777);
   folders.push(folder);
   return folder;
 }
@@ -117,7 +117,7 @@ let used: Promise<string> | undefined;
 
 async function useOnce(): Promise<string> {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), "bunker-e2e-used-"));
-  chmodSync(folder, 0o777);
+  chmodSync(folder, 0o1777);
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const server = await serve({ cwd: folder });
   await server.end("SIGTERM");

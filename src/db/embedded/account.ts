@@ -18,6 +18,8 @@ export function chooseAccount(dataDir: string): Account {
   const cluster = join(dataDir, "cluster");
   const owner = existsSync(cluster) ? statSync(cluster).uid : undefined;
   if (owner !== 0 && isReachable(dataDir)) return { kind: "other", uid: owner ?? NONROOT };
+  if (owner !== undefined && owner !== 0)
+    throw new Exit("badConfiguration", refusalOf(cluster, owner));
   if (Bun.which("unshare")) return { kind: "namespace" };
   throw new Exit(
     "unavailable",
@@ -25,6 +27,11 @@ export function chooseAccount(dataDir: string): Account {
       `put DATA_DIR where others may enter (chmod o+x on each folder above it), or install util-linux (unshare).`,
   );
 }
+
+/** In a namespace PostgreSQL has root's rights, and what it loads is named by files of the cluster. */
+const refusalOf = (cluster: string, owner: number) =>
+  `DATA_DIR: ${cluster} belongs to uid ${owner}, which cannot reach it. Let other accounts enter each folder above it ` +
+  `(chmod o+x), or, if you trust its contents, run: chown -R root:root ${cluster}`;
 
 /** The words to put before a program so that it sees itself as an ordinary user. */
 export const prefixOf = (account: Account): string[] =>

@@ -1,3 +1,9 @@
+import { readSync } from "node:fs";
+
+const STANDARD_INPUT = 0;
+/** Sent to it when it may run PostgreSQL. It gets nothing where that must not happen. */
+export const VERIFIED = "v";
+
 /** A hidden command of the binary: the process between Bunker and PostgreSQL, which becomes the latter. */
 export const HAND_OVER = "__postgres";
 
@@ -12,8 +18,10 @@ export async function handOver(text: string): Promise<never> {
   const { becomeUser, dieWithParent, leaveTerminal, replaceProcess } = await import("./libc.ts");
   const { parent, uid, command }: HandOver = JSON.parse(text);
   leaveTerminal();
+  const isVerified = readSync(STANDARD_INPUT, Buffer.alloc(1)) > 0;
   if (uid !== undefined) becomeUser(uid);
   dieWithParent("SIGINT");
-  if (process.ppid !== parent) throw new Error("the server that asked for a database is gone");
+  if (!isVerified || process.ppid !== parent)
+    throw new Error("the server that asked for a database is gone");
   return replaceProcess(command, { LANG: "C", TZ: "UTC" });
 }

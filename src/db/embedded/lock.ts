@@ -1,5 +1,6 @@
-import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, constants, ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { openOwn, readOwn } from "../../kit/data-dir.ts";
 import { tryLock } from "./libc.ts";
 
 /** Who holds a data directory. `url` is where a server answers. */
@@ -10,14 +11,20 @@ export interface Holder {
   since: string;
 }
 
+export interface DataDir {
+  dataDir: string;
+  /** The account that it belongs to. */
+  owner: number | undefined;
+}
+
 const lockFile = (dataDir: string) => join(dataDir, "bunker.lock");
 
 /**
  * Takes the data directory for this process, or answers false where another has it. The kernel lets go of the lock when
  * its holder dies, however it dies, so there is never a stale one to remove. Its file descriptor is closed on exec.
  */
-export function tryHold(dataDir: string, holder: Holder): boolean {
-  const fd = openSync(lockFile(dataDir), constants.O_RDWR | constants.O_CREAT, 0o600);
+export function tryHold({ dataDir, owner }: DataDir, holder: Holder): boolean {
+  const fd = openOwn(lockFile(dataDir), constants.O_RDWR | constants.O_CREAT, owner);
   if (!tryLock(fd)) {
     closeSync(fd);
     return false;
@@ -27,10 +34,25 @@ export function tryHold(dataDir: string, holder: Holder): boolean {
   return true;
 }
 
-/** Undefined while the holder has not written its name yet. */
-export function findHolder(dataDir: string): Holder | undefined {
+/** Whether a process has the data directory. Asks without writing, because it may belong to another account. */
+export function isHeld(dataDir: string): boolean {
   try {
-    return JSON.parse(readFileSync(lockFile(dataDir), "utf8"));
+    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+    const fd = openSync(lockFile(dataDir), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    try {
+      return !tryLock(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return false;
+  }
+}
+
+/** Undefined while the holder has not written its name yet. */
+export function findHolder({ dataDir, owner }: DataDir): Holder | undefined {
+  try {
+    return JSON.parse(readOwn(lockFile(dataDir), owner) ?? "");
   } catch {
     return undefined;
   }

@@ -1,19 +1,21 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import {
   closeSync,
-  existsSync,
-  openSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
-  statSync,
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ownProgram } from "../../kit/build.ts";
+import { openOwn, readOwn } from "../../kit/data-dir.ts";
 import { type Account, prefixOf } from "./account.ts";
-import { HAND_OVER, type HandOver } from "./hand-over.ts";
+import { HAND_OVER, type HandOver, VERIFIED } from "./hand-over.ts";
 
 /** What is started: whose programs, on which cluster, as whom. */
 export interface Installation {
@@ -21,6 +23,8 @@ export interface Installation {
   cluster: string;
   logFile: string;
   account: Account;
+  /** Compares the programs with those of this build, and replaces them where they differ. */
+  verify: () => Promise<void>;
   maxConnections: number;
 }
 
@@ -68,13 +72,31 @@ export async function startPostmaster(installation: Installation): Promise<Child
     HAND_OVER,
     JSON.stringify(handOver),
   ];
-  const tooLong =
-    existsSync(installation.logFile) && statSync(installation.logFile).size > LOG_FILE_MAX_BYTES;
-  const log = openSync(installation.logFile, tooLong ? "w" : "a", 0o600);
-  const child = spawn(program, rest, { stdio: ["ignore", log, log], cwd: "/" });
+  const log = openLog(installation.logFile);
+  const child = spawn(program, rest, { stdio: ["pipe", log, log], cwd: "/" });
   closeSync(log);
+  await verifyMeanwhile(installation, child);
   await untilReady(installation, child);
   return child;
+}
+
+/** The child starts on another core meanwhile. It runs PostgreSQL only when it is told that the programs are verified. */
+async function verifyMeanwhile({ verify }: Installation, child: ChildProcess): Promise<void> {
+  // A child that has ended is reported by its exit.
+  child.stdin?.on("error", () => {});
+  try {
+    await verify();
+    child.stdin?.write(VERIFIED);
+  } finally {
+    child.stdin?.end();
+  }
+}
+
+function openLog(file: string): number {
+  const { O_WRONLY, O_APPEND, O_CREAT } = constants;
+  const fd = openOwn(file, O_WRONLY | O_APPEND | O_CREAT);
+  if (fstatSync(fd).size > LOG_FILE_MAX_BYTES) ftruncateSync(fd);
+  return fd;
 }
 
 /** Fast shutdown: running transactions are rolled back, a checkpoint is written. Immediate where that takes too long. */
@@ -109,14 +131,20 @@ async function untilReady(installation: Installation, child: ChildProcess): Prom
 /** The status line that the postmaster keeps in its pid file: "starting", "ready", "stopping". */
 export function statusOf(cluster: string): string | undefined {
   try {
-    return readFileSync(join(cluster, "postmaster.pid"), "utf8").split("\n")[7]?.trim();
+    return readOwn(join(cluster, "postmaster.pid"), lstatSync(cluster).uid)?.split("\n")[7]?.trim();
   } catch {
     return undefined;
   }
 }
 
-const lastLines = (file: string) =>
-  readFileSync(file, "utf8").trimEnd().split("\n").slice(-8).join("\n");
+function lastLines(file: string): string {
+  const fd = openOwn(file, constants.O_RDONLY);
+  try {
+    return readFileSync(fd, "utf8").trimEnd().split("\n").slice(-8).join("\n");
+  } finally {
+    closeSync(fd);
+  }
+}
 
 /**
  * Ends what a killed server may have left running on this cluster, and removes the lock files that would block the start.

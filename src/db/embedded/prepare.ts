@@ -1,0 +1,137 @@
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
+import { basename, join } from "node:path";
+import { ownUid, readOwn } from "../../kit/data-dir.ts";
+import { Exit } from "../../kit/exit.ts";
+import { type Account, chooseAccount, giveTo } from "./account.ts";
+import { type Archive, entriesOf, findAlteration, unpack } from "./archive.ts";
+import type { EmbeddedOptions } from "./embedded.ts";
+import { syncFileSystem } from "./libc.ts";
+import type { Installation } from "./postmaster.ts";
+
+const UNPACKED_MB = 100;
+const ROOT = 0;
+
+/** Makes sure that the programs of this build and a cluster are there. Only under the lock on the data directory. */
+export async function prepare(dataDir: string, options: EmbeddedOptions): Promise<Installation> {
+  const { archives, version } = await import("./payload.ts");
+  const entries = entriesOf(archives.postgres);
+  if (entries.length === 0)
+    throw new Exit("badConfiguration", "This build carries no database: set DATABASE_URL.");
+  const cluster = join(dataDir, "cluster");
+  const programs = join(dataDir, `postgres-${version}`);
+  const account = chooseAccount(dataDir);
+  const parts = {
+    programs: { archive: archives.postgres, at: programs, uid: undefined },
+    cluster: { archive: archives.cluster, at: cluster, uid: uidOf(account) },
+  };
+  refuseOtherMajor(cluster, version);
+  removeRemains(dataDir, programs);
+  await install(
+    dataDir,
+    Object.values(parts).filter(({ at }) => !existsSync(at)),
+  );
+  if (account.kind === "namespace")
+    options.warn(
+      "running as root: PostgreSQL runs in a user namespace, still with root's rights on this machine. " +
+        "Better: start bunker as another user, or put DATA_DIR where other users may enter.",
+    );
+  const verify = async () => {
+    const altered = findAlteration(programs, entries, ownUid());
+    if (altered !== undefined) {
+      const path = join(programs, altered);
+      options.warn(`${path} differs from this build of bunker. PostgreSQL is unpacked again.`);
+      await install(dataDir, [parts.programs]);
+    }
+    refuseNoexec(dataDir, join(programs, "bin/postgres"));
+  };
+  const logFile = join(dataDir, "postgres.log");
+  return { programs, cluster, logFile, account, verify, maxConnections: options.maxConnections };
+}
+
+function refuseOtherMajor(cluster: string, version: string) {
+  const file = join(cluster, "PG_VERSION");
+  if (!existsSync(file)) return;
+  const found = Number(readOwn(file, lstatSync(cluster).uid));
+  const ours = Number.parseInt(version, 10);
+  if (found === ours) return;
+  const remedy =
+    found > ours
+      ? "Use the newer bunker that made it, or another DATA_DIR."
+      : "Start the bunker that made it, move the data to a server, and set DATABASE_URL.";
+  throw new Exit(
+    "badConfiguration",
+    `${cluster} was made by PostgreSQL ${found}, and this bunker carries PostgreSQL ${ours}. Nothing was changed. ${remedy}`,
+  );
+}
+
+/** What a killed process left behind, and the programs of other versions. */
+function removeRemains(dataDir: string, programs: string) {
+  for (const name of readdirSync(dataDir)) {
+    const path = join(dataDir, name);
+    if (name.startsWith(".unpack-") || (name.startsWith("postgres-") && path !== programs))
+      rmSync(path, { recursive: true, force: true });
+  }
+}
+
+/** To root, the only thing that forbids a program with its own mode is the mount. */
+function refuseNoexec(dataDir: string, program: string) {
+  try {
+    accessSync(program, constants.X_OK);
+  } catch {
+    throw new Exit(
+      "badConfiguration",
+      `DATA_DIR: PostgreSQL cannot run in ${dataDir}, because its file system is mounted with noexec. ` +
+        `Use a DATA_DIR on another file system, or run: mount -o remount,exec "$(findmnt -no TARGET -T ${dataDir})"`,
+    );
+  }
+}
+
+interface Part {
+  archive: Archive;
+  at: string;
+  /** Its owner, where that is not the account that unpacks it. */
+  uid: number | undefined;
+}
+
+/** Unpacks beside the destinations and renames, so that a crash leaves all of a part or nothing. */
+async function install(dataDir: string, parts: Part[]): Promise<void> {
+  if (parts.length === 0) return;
+  const staging = join(dataDir, `.unpack-${process.pid}`);
+  const stagingOf = ({ at }: Part) => join(staging, basename(at));
+  try {
+    mkdirSync(staging, { mode: 0o700 });
+    await Promise.all(parts.map((part) => unpack(part.archive, stagingOf(part))));
+  } catch (error) {
+    rmSync(staging, { recursive: true, force: true });
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new Exit(
+      "failed",
+      `DATA_DIR: PostgreSQL cannot be unpacked into ${dataDir} (${code ?? message}). It needs about ${UNPACKED_MB} MB, and the right to write there.`,
+    );
+  }
+  for (const part of parts) if (part.uid !== undefined) giveTo(part.uid, stagingOf(part));
+  const directory = openSync(dataDir, "r");
+  syncFileSystem(directory);
+  closeSync(directory);
+  for (const part of parts) {
+    if (existsSync(part.at)) renameSync(part.at, join(staging, "replaced"));
+    renameSync(stagingOf(part), part.at);
+  }
+  rmSync(staging, { recursive: true, force: true });
+}
+
+function uidOf(account: Account): number | undefined {
+  if (account.kind === "own") return undefined;
+  return account.kind === "other" ? account.uid : ROOT;
+}
