@@ -162,7 +162,23 @@ describe.if(isRoot)("root beside a server of another account", () => {
   });
 });
 
-/** As a start in this umask makes everything, whatever it is afterwards. */
+test.if(isRoot)(
+  "on a volume as Kubernetes prepares it, only a directory below the mount is used",
+  async () => {
+    const uid = 65_532;
+    const mount = join(emptyFolder(), "mount");
+    mkdirSync(mount);
+    chownSync(mount, 0, uid);
+    chmodSync(mount, 0o2770);
+    const refused = await command(["serve"], { uid, env: { DATA_DIR: mount } });
+    expect([refused.code, refused.err]).toEqual([78, expect.stringContaining("has mode 2770")]);
+    const server = await serve({ uid, env: { DATA_DIR: join(mount, "bunker") } });
+    expect(statSync(join(mount, "bunker")).mode & 0o7777).toBe(0o700);
+    expect(await server.end("SIGTERM")).toBe(0);
+  },
+);
+
+/** Starts with this umask, which is reset for what the tests do next. */
 async function serveUnder(umask: number, run: { cwd: string; uid?: number }) {
   const PORT = String(await freePort());
   const before = process.umask(umask);
