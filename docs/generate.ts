@@ -10,6 +10,7 @@ import * as schema from "../src/db/schema.ts";
 import { byKnownUser, type LimitName, meanings, type Policy, policies } from "../src/kit/limits.ts";
 import { type Setting, variablesOf } from "../src/kit/setting.ts";
 import { settings } from "../src/settings.ts";
+import { growthLines } from "./growth.ts";
 
 const base = { isProduction: true, port: 3000 };
 const listed = (Object.values(settings) as Setting<unknown>[]).map((it) => ({
@@ -139,6 +140,7 @@ const limits = () =>
     "`requests` and `requests-stranger` are counted in lumps of a twentieth, so that a request costs no statement: each further",
     "instance may allow a twentieth more. The others are exact.",
     "",
+    ...growthLines(),
   ].join("\n");
 
 const tables: PgTable[] = Object.values(schema);

@@ -4,6 +4,7 @@ import { purgeIdempotency } from "./http/idempotency.ts";
 import { purgeUnproven } from "./modules/addresses/addresses.ts";
 import { answerLinkRequests } from "./modules/auth/links.ts";
 import { eraseLeftOrigins } from "./modules/events/erasure.ts";
+import { purgeEvents } from "./modules/events/events.ts";
 import { tendKeys } from "./modules/keys/keys.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
 import { purgeLinks } from "./modules/one-time/one-time.ts";
@@ -25,6 +26,7 @@ export const jobs: Record<string, Job> = {
   "tend keys": { everyMs: 5_000, isUrgent: true, run: tendKeys },
   "deliver mails": { everyMs: 1_000, run: deliverMails },
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
+  "purge events": { everyMs: 10 * MINUTE_MS, run: purgeEvents },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
   "purge unproven accounts": { everyMs: 10 * MINUTE_MS, run: purgeUnproven },
   "erase deleted users": { everyMs: MINUTE_MS, run: eraseLeftOrigins },

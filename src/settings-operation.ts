@@ -15,6 +15,12 @@ import {
 
 /** The settings for whoever runs and watches it: a part of `settings`. */
 export const operationSettings = {
+  eventsRetentionDays: setting({
+    name: "EVENTS_RETENTION_DAYS",
+    doc: "How many days events are kept: what happened to users, clients and keys. Older ones are deleted. A sign-in is compared with those that are kept, to tell a user of a new device.",
+    parse: integer(1, 36_500),
+    fallback: () => 400,
+  }),
   workers: setting({
     name: "WORKERS",
     doc: "How many processes serve together on PORT, each as one instance: one for each core that sign-ins and the database leave. Their figures and their embedded database are one. Linux only.",

@@ -1,8 +1,11 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { getTableConfig } from "drizzle-orm/pg-core";
 import { documents } from "../docs/generate.ts";
+import { growth } from "../docs/growth.ts";
 import manifest from "../package.json" with { type: "json" };
+import * as schema from "../src/db/schema.ts";
 import { version } from "../src/kit/build.ts";
 
 const root = join(import.meta.dir, "..");
@@ -10,6 +13,11 @@ const read = (path: string) => Bun.file(join(root, path)).text();
 
 test("what is printed from the code is as committed; if not: bun run docs", async () => {
   for (const [path, text] of Object.entries(await documents())) expect(await read(path)).toBe(text);
+});
+
+test("what one caller can write is stated for every table", async () => {
+  const tables = Object.values(schema).map((table) => getTableConfig(table).name);
+  expect(Object.keys(growth).sort()).toEqual(tables.sort());
 });
 
 test("the README speaks of commands that exist", async () => {

@@ -92,10 +92,12 @@ function openAuthentication(ctx: Ctx, from: ReturnType<typeof actorsFrom>) {
   };
   return { authenticate, byAccessToken };
 }
+type MoreLimits = true | readonly LimitName[];
+const withGeneral = (limits: MoreLimits) => (limits === true ? general : [...general, ...limits]);
 
 /**
  * Says on each route who may call it: `public: true`, `anyone: [limits]`, `visitor: [limits]`, `signedIn: true` (or more limits), `holder: true`
- * or `superuser: true`; all but the first put `actor` into the handler's hands, and say which limits a request counts
+ * or `superuser: true` (or more limits); all but the first put `actor` into the handler's hands, and say which limits a request counts
  * against. All of them stand before validation, so that a stranger is told to sign in and not how the body should look; a
  * body that could not be read (http/body) is refused right after.
  */
@@ -159,10 +161,10 @@ export const guard = (ctx: Ctx) => {
         return { actor, holder };
       },
     }),
-    signedIn: (limits: true | readonly LimitName[]) =>
-      admit(() => true, { limits: limits === true ? general : [...general, ...limits] }),
+    signedIn: (limits: MoreLimits) => admit(() => true, { limits: withGeneral(limits) }),
     /** Also with the refresh token of a session in place of the access token, in the header or in the body. */
     holder: admit(() => true, { takesRefreshToken: true }),
-    superuser: admit((user) => user.isSuperuser),
+    superuser: (limits: MoreLimits) =>
+      admit((user) => user.isSuperuser, { limits: withGeneral(limits) }),
   });
 };

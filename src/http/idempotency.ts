@@ -25,6 +25,8 @@ const SHAPE = /^[\x21-\x7e]{1,255}$/;
 /** What says nothing of the request itself: the next one may fare otherwise. */
 const passing = new Set<ProblemCode>([
   "too_many_requests",
+  // Costs no limit: a row for each would fill the disk.
+  "registration_closed",
   "busy",
   "database_unavailable",
   "internal",

@@ -37,6 +37,8 @@ export const policies = {
   "mail-recipient": { quota: 10, refill: 1, periodSeconds: HOUR },
   "mail-address": window(20, HOUR),
   "email-code": window(5, TEN_MINUTES),
+  "sign-ins": { quota: 100, refill: 1, periodSeconds: MINUTE },
+  changes: { quota: 100, refill: 1, periodSeconds: 3 * MINUTE },
   requests: window(600, MINUTE),
   "requests-stranger": window(1200, MINUTE),
 } as const satisfies Record<string, Policy>;
@@ -65,6 +67,9 @@ export const meanings: Record<LimitName, string> = {
     "Mails of one kind that go out to one email. No answer tells it: a request beyond it is accepted, and no mail is sent.",
   "email-code":
     "Codes tried for one e-mail address, whether or not somebody has it, by unknown clients; or by one known client.",
+  "sign-ins": "Sign-ins to one account by its password, from all clients.",
+  changes:
+    "Changes that a user makes to their own account. Those of the profile and those of the password count apart. A request that changes nothing is free.",
   requests:
     "Everything that one account asks for, signed in; what has a limit of its own counts against that as well. Also, for each session by itself, requests with a token that we issued and that is not good any more, and its revocations.",
   "requests-stranger":
@@ -114,6 +119,12 @@ export function spendingsOf(
   ];
 }
 
+/** One change that a user makes to their own account. A stolen access token must not use up changes of the password. */
+export const changeOf = (userId: string, kind: "profile" | "password"): Spending => ({
+  limit: "changes",
+  who: `${kind} ${userId}`,
+});
+
 /** What is left of a limit after a request, and in how many seconds there is more. */
 export interface Balance {
   limit: LimitName;
@@ -150,6 +161,10 @@ export interface Ledger {
   limits: readonly LimitName[];
   tell: (balances: Balance[]) => void;
 }
+
+/** How much a limit lets through in any 24 hours at most. */
+export const perDay = ({ quota, refill, periodSeconds }: Policy): number =>
+  quota + Math.floor((refill * DAY) / periodSeconds);
 
 /** Other limits than the usual, written `name=quota/seconds` or `name=quota+refill/seconds`, with commas or blanks between. */
 export function readPolicies(text: string): Policies {

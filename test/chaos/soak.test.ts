@@ -96,7 +96,8 @@ test.if(isBinary)(`${REQUESTS} mixed requests leave nothing behind`, async () =>
       ACCESS_TOKEN_EXPIRE_MINUTES: "1440",
       TRUSTED_PROXIES: "127.0.0.1",
       PASSWORD_HASH: "m=7168,t=5",
-      LIMITS: "register=999999/60, login=999999/60, login-address=999999/60, requests=9999999/60",
+      LIMITS:
+        "register=999999/60, login=999999/60, login-address=999999/60, sign-ins=999999/60, requests=9999999/60",
     },
   });
   const api = client(server.url);

@@ -33,7 +33,7 @@ test("what happens to an account is written down, with who did it and from where
   });
   expect(body[1].actor).toEqual({ kind: "superuser", id: null });
   expect(body[4].actor).toEqual({ kind: "user", id: ada.id });
-  expect(body[4].data).toEqual({ fields: ["full_name", "locale"] });
+  expect(body[4].data).toEqual({ fields: ["full_name"] });
   expect(typesOf((await root.get("/users/me/events")).body)).not.toContain("user.deleted");
 });
 

@@ -56,6 +56,20 @@ export function attemptOf(
   return { identifierKey, device, spendings: [...byAddress, ...failuresOf(identifierKey)] };
 }
 
+/** Counts a sign-in whose password was right. If there are too many, the try still counts as no failure. */
+export async function countSignIn(
+  ctx: Pick<Ctx, "db" | "limits">,
+  { origin }: Stranger,
+  { userId, attempt }: { userId: string; attempt: Attempt },
+): Promise<void> {
+  try {
+    await ctx.limits.spend(origin, [{ limit: "sign-ins", who: userId }]);
+  } catch (error) {
+    await succeed(ctx, attempt);
+    throw error;
+  }
+}
+
 /**
  * A success is no failure, and ends the row of failures; a success of a known client clears all of them. Only those by the name that was
  * typed: two locks that end together would tell that an email and a username belong to one user.

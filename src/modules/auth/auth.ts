@@ -22,7 +22,7 @@ import {
   secondsLeftOf,
 } from "../sessions/sessions.ts";
 import { createUser, userColumns } from "../users/users.ts";
-import { type Attempt, attemptOf, succeed } from "./attempt.ts";
+import { type Attempt, attemptOf, countSignIn, succeed } from "./attempt.ts";
 import { type RegistrationInput, registerQuietly, waitsForProof } from "./quiet-registration.ts";
 import { beginSession } from "./session-start.ts";
 
@@ -94,6 +94,7 @@ export async function logIn(
       const isWaiting = await waitsForProof(ctx, input);
       throw new Problem(isWaiting || verified ? "email_not_verified" : "invalid_credentials");
     }
+    await countSignIn(ctx, actor, { userId: verified.found.id, attempt });
     return start(ctx, actor, { ...verified, attempt });
   });
   return {

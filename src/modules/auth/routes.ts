@@ -62,7 +62,7 @@ export const authRoutes = (ctx: Ctx) =>
         return token;
       },
       {
-        anyone: ["login", "login-account", "login-streak", "login-address"],
+        anyone: ["login", "login-account", "login-streak", "login-address", "sign-ins"],
         detail: {
           operationId: "login",
           summary: "Sign in",

@@ -1,6 +1,6 @@
 import type { Ctx, Stranger, User } from "../../ctx.ts";
 import { deviceOf } from "../../kit/user-agent.ts";
-import { compareWithEarlier } from "../events/events.ts";
+import { compareWithEarlier, eventsKeptFrom } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { forgotPage } from "../one-time/one-time.ts";
 import { type Continuation, startSession } from "../sessions/sessions.ts";
@@ -28,7 +28,9 @@ async function tellOfNewDevice(
   const { id: subjectId, devicesKnownSince: since } = user;
   const about = { type: "session.started", subjectId, since } as const;
   const { isFirst, isFromThere } = await compareWithEarlier(ctx, actor, about);
-  if (isFirst || isFromThere) return;
+  // An old account without events had them purged: its next sign-in is not known to be the first.
+  const isNew = user.createdAt > eventsKeptFrom(ctx);
+  if ((isFirst && isNew) || isFromThere) return;
   const details = {
     device: (await deviceOf(actor.origin?.userAgent ?? null)) ?? UNTOLD,
     address: actor.origin?.address ?? UNTOLD,

@@ -1,7 +1,8 @@
-import { and, desc, eq, gt, sql } from "drizzle-orm";
+import { and, desc, eq, gt, inArray, lt, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
 import type { Db } from "../../db/db.ts";
 import { erasures, events } from "../../db/schema.ts";
+import { leastIdOf } from "../../kit/id.ts";
 import { eraseSome } from "./erasure.ts";
 
 /** Everything that can have happened, and what is told of it. */
@@ -117,6 +118,34 @@ export async function eraseOrigins(
   await eraseSome(ctx.db, userIds);
   const rows = userIds.map((userId) => ({ userId, createdAt }));
   await ctx.db.insert(erasures).values(rows).onConflictDoNothing();
+}
+
+const DAY_MS = 86_400_000;
+
+/** Since when events are kept: older ones are deleted. */
+export const eventsKeptFrom = ({ config, now }: Pick<Ctx, "config" | "now">): Date =>
+  new Date(now().getTime() - config.eventsRetentionDays * DAY_MS);
+
+const PURGED_AT_ONCE = 500;
+
+/**
+ * Deletes events older than EVENTS_RETENTION_DAYS, a few at a time, and skips locked rows. Returns how many. Ids are UUIDv7, so
+ * the primary key finds the oldest without another index.
+ */
+export async function purgeEvents(ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> {
+  const { db } = ctx;
+  const old = db
+    .select({ id: events.id })
+    .from(events)
+    .where(lt(events.id, leastIdOf(eventsKeptFrom(ctx))))
+    .orderBy(events.id)
+    .limit(PURGED_AT_ONCE)
+    .for("update", { skipLocked: true });
+  const purged = await db
+    .delete(events)
+    .where(inArray(events.id, old))
+    .returning({ id: events.id });
+  return purged.length;
 }
 
 const COMPARED_MAX = 200;

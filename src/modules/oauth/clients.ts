@@ -87,13 +87,17 @@ export async function rotateSecret(
   return secret;
 }
 
-/** Ends the secret before the last one. Throws `not_found`. */
-export const finishRotation = (
+/** Ends the secret before the last one, if there is one. Throws `not_found`. */
+export async function finishRotation(
   ctx: Pick<Ctx, "db" | "now">,
   actor: Actor,
   id: string,
-): Promise<void> =>
-  change(ctx, actor, { id, type: "client.rotation_finished", set: { previousSecretHash: null } });
+): Promise<void> {
+  const client = isId(id) ? await findClient(ctx, id) : undefined;
+  if (client && !client.isRotating) return;
+  const set = { previousSecretHash: null };
+  await change(ctx, actor, { id, type: "client.rotation_finished", set });
+}
 
 /** Ends a client, its secrets, and what its tokens say at introspection. Throws `not_found`. */
 export const deleteClient = (

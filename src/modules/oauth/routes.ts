@@ -34,6 +34,7 @@ export const oauthRoutes = (ctx: Ctx) =>
           "login-account",
           "login-streak",
           "login-address",
+          "sign-ins",
           "requests-stranger",
         ],
         detail: {

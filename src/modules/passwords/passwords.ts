@@ -2,9 +2,10 @@ import { and, eq, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
-import type { Ledger, Spending } from "../../kit/limits.ts";
+
+import { changeOf, type Ledger, type Spending } from "../../kit/limits.ts";
 import { hashPassword, passwordRules, readPassword, verifyPassword } from "../../kit/password.ts";
-import { accept, Problem } from "../../kit/problem.ts";
+import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
 import { settle } from "../addresses/addresses.ts";
 import { record } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
@@ -33,13 +34,21 @@ export async function changePassword(
   input: { currentPassword: string; newPassword: string },
 ): Promise<string> {
   const verified = await verify(ctx, actor, input.currentPassword);
+  const { currentPassword, newPassword } = input;
+  if (newPassword.normalize("NFC") === currentPassword.normalize("NFC")) throw unchangedPassword();
+  await ctx.limits.spend(actor.origin, [changeOf(actor.user.id, "password")]);
   const passwordHash = await newHash(ctx, "/new_password", {
     user: actor.user,
-    password: input.newPassword,
+    password: newPassword,
   });
   await store(ctx, actor, { user: actor.user, passwordHash, verified });
   return ctx.devices.sign(actor.user.id);
 }
+
+const unchangedPassword = () =>
+  new Problem("invalid_request", {
+    errors: [fieldProblem("/new_password", "not_allowed", "is the present password")],
+  });
 
 /** How old a sign-in may be where it stands for the password. */
 const FRESH_MS = 10 * 60_000;

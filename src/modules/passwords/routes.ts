@@ -21,7 +21,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        signedIn: ["login"],
+        signedIn: ["login", "changes"],
         detail: {
           operationId: "changePassword",
           summary: "Change your password",

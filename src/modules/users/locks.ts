@@ -15,11 +15,3 @@ export async function refuseLastSuperuser(tx: Db, id: string): Promise<void> {
   const active = await tx.select({ id: users.id }).from(users).where(isActiveSuperuser).limit(2);
   if (active.length === 1 && active[0]?.id === id) throw new Problem("last_superuser");
 }
-
-/** Locks an account, and says whether it is on. */
-export const lockIfActive = async (tx: Db, id: string): Promise<boolean> => {
-  const active = and(eq(users.id, id), users.isActive);
-  return (
-    (await tx.select({ id: users.id }).from(users).where(active).for("no key update")).length > 0
-  );
-};

@@ -40,7 +40,7 @@ export const meRoutes = (ctx: Ctx) =>
       ({ actor, body, headers, set }) =>
         change(ctx, actor, { id: actor.user.id, body, headers, set }),
       {
-        signedIn: true,
+        signedIn: ["changes"],
         detail: {
           operationId: "putMe",
           summary: "Change yourself",
@@ -58,7 +58,7 @@ export const meRoutes = (ctx: Ctx) =>
       ({ actor, body, headers, set }) =>
         change(ctx, actor, { id: actor.user.id, body, headers, set }),
       {
-        signedIn: true,
+        signedIn: ["changes"],
         detail: {
           operationId: "updateMe",
           summary: "Change some of yourself",
@@ -135,7 +135,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
       ({ actor, params, body, headers, set }) =>
         change(ctx, actor, { id: params.id, body, headers, set }),
       {
-        superuser: true,
+        superuser: ["changes"],
         detail: {
           operationId: "updateUser",
           summary: "Change a user",

@@ -2,7 +2,7 @@ import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
 import { idempotency, users } from "../../db/schema.ts";
-import { ALL, failuresOf } from "../../kit/limits.ts";
+import { ALL, changeOf, failuresOf } from "../../kit/limits.ts";
 import {
   type ChosenName,
   emailKeyOf,
@@ -28,7 +28,8 @@ import { eraseOrigins, record } from "../events/events.ts";
 import { enqueueMail, eraseMails } from "../mail/mail.ts";
 import { endAccountLinks, endRequests, sendLink } from "../one-time/one-time.ts";
 import { endSessionsOf } from "../sessions/sessions.ts";
-import { lockIfActive, refuseLastSuperuser } from "./locks.ts";
+import { changedFields, optional, readChanges, type Target, type UserChanges } from "./changes.ts";
+import { refuseLastSuperuser } from "./locks.ts";
 
 const { passwordHash, emailKey, usernameKey, wantedUsername, ...columns } = getTableColumns(users);
 /** What everyone may handle of an account. */
@@ -137,76 +138,49 @@ async function insertAs(
   });
 }
 
-/** Reads what was given; undefined leaves a field as it is, null clears it. */
-const optional = <T>(text: string | null | undefined, read: (text: string) => T) =>
-  typeof text === "string" ? read(text) : text;
-
-export interface UserChanges {
-  username?: string;
-  fullName?: string | null;
-  locale?: string | null;
-  isActive?: boolean;
-  isSuperuser?: boolean;
-}
-
-const wireNames = {
-  username: "username",
-  fullName: "full_name",
-  locale: "locale",
-  isActive: "is_active",
-  isSuperuser: "is_superuser",
-} as const;
-
 /**
- * Changes what is given and leaves the rest; deactivating ends every session. Throws `not_found`, `invalid_request`, `username_taken`, and
- * `last_superuser` where nobody would be left to administer the service, `stale` where it is at none of `versions`.
+ * Changes what is given and leaves the rest; deactivating ends every session. Values that the user already has are no change:
+ * nothing is written. Throws `not_found`, `invalid_request`, `username_taken`, `last_superuser` where no active superuser would
+ * be left, `stale` where the user is at none of `versions`, `too_many_requests` for the own account.
  */
 export async function updateUser(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now">,
   actor: Actor,
   { id, versions, ...changes }: Target & UserChanges,
 ): Promise<User> {
-  const { username, fullName, locale } = accept({
-    username: changes.username === undefined ? undefined : readUsername(changes.username),
-    fullName: optional(changes.fullName, readFullName),
-    locale: optional(changes.locale, readLocale),
-  });
-  const { isActive, isSuperuser } = changes;
-  const set = {
-    fullName,
-    isActive,
-    isSuperuser,
-    locale,
-    username: username?.shown,
-    usernameKey: username?.key,
-    wantedUsername: username && null,
-    updatedAt: ctx.now(),
-  };
+  const set = readChanges(changes);
+  const present = await findUser(ctx, id);
+  // Reads first: a request that changes nothing takes no lock and counts against no limit.
+  if (changedFields(present, { id, versions }, set).length === 0 && present) return present;
+  if (actor.kind === "user" && actor.user.id === id)
+    await ctx.limits.spend(actor.origin, [changeOf(id, "profile")]);
   return transact(ctx.db, async (tx) => {
-    if (isActive === false || isSuperuser === false) await refuseLastSuperuser(tx, id);
-    const isSwitchedOff = isActive === false && (await lockIfActive(tx, id));
-    const [user] = await tx.update(users).set(set).where(isAt(id, versions)).returning(columns);
-    if (!user) throw await missing(tx, id);
     const within = { ...ctx, db: tx };
-    const fields = Object.entries(wireNames)
-      .filter(([key]) => changes[key as keyof UserChanges] !== undefined)
-      .map(([, name]) => name);
+    if (set.isActive === false || set.isSuperuser === false) await refuseLastSuperuser(tx, id);
+    const isIt = eq(users.id, id);
+    const [before] = await tx.select(columns).from(users).where(isIt).for("no key update");
+    const fields = changedFields(before, { id, versions }, set);
+    if (fields.length === 0 && before) return before;
+    const values = { ...set, updatedAt: ctx.now() };
+    const [user] = await tx.update(users).set(values).where(isIt).returning(columns);
+    if (!user) throw new UserGone(id);
     await record(within, actor, { type: "user.updated", subjectId: id, data: { fields } });
-    if (isActive === false) {
-      await endSessionsOf(within, actor, { userId: id, which: "all" });
-      await endAccountLinks(within, id);
-    }
-    if (isSwitchedOff && user.emailVerified)
-      await enqueueMail(within, { kind: "account_deactivated", to: user });
+    if (!user.isActive && fields.includes("is_active")) await switchOff(within, actor, user);
     return user;
   });
 }
 
-/** An account; where `versions` are given, only while it was last changed at one of them. */
-interface Target {
-  id: string;
-  versions?: Date[] | undefined;
+/** Ends the sessions and links of a user who was just deactivated, in the caller's transaction, and tells them by mail. */
+async function switchOff(
+  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
+  actor: Actor,
+  user: User,
+): Promise<void> {
+  await endSessionsOf(ctx, actor, { userId: user.id, which: "all" });
+  await endAccountLinks(ctx, user.id);
+  if (user.emailVerified) await enqueueMail(ctx, { kind: "account_deactivated", to: user });
 }
+
 const isAt = (id: string, versions: Date[] | undefined) =>
   and(eq(users.id, id), versions && inArray(users.updatedAt, versions));
 

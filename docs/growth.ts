@@ -1,0 +1,89 @@
+import { perDay, policies } from "../src/kit/limits.ts";
+
+/** How many `session.refresh_retried` events a user can cause, and how many mails one recipient gets. */
+const RETRIES = 480;
+const MAILS_TO_ONE_EMAIL = 20;
+
+const day = (name: keyof typeof policies): number => perDay(policies[name]);
+const [changes, signIns, emails] = [day("changes"), day("sign-ins"), day("mail-account")];
+const sessions = signIns + MAILS_TO_ONE_EMAIL;
+const EVENTS_OF_A_LINK = 4;
+const events =
+  2 * changes + 2 * sessions + RETRIES + EVENTS_OF_A_LINK * (MAILS_TO_ONE_EMAIL + 2 * emails);
+const OWN_LIMITS = 6;
+const LIMITS_OF_A_SESSION = 3;
+const ROWS_OF_A_NAME = 3;
+const n = (count: number) => count.toLocaleString("en-US");
+
+interface Growth {
+  byUser: string;
+  byIp: string;
+  kept: string;
+}
+
+/** How many rows each table gets in 24 hours at most, with the default limits. */
+export const growth: Record<string, Growth> = {
+  users: {
+    byUser: `none; ${n(changes)} updates of the profile and ${n(changes)} of the password (\`changes\`)`,
+    byIp: `${n(day("register"))} (\`register\`)`,
+    kept: "until deleted; never verified: a week",
+  },
+  sessions: {
+    byUser: `${n(sessions)}: ${n(signIns)} by password (\`sign-ins\`), ${MAILS_TO_ONE_EMAIL} by mail (\`mail-recipient\`)`,
+    byIp: "none without a password or a mailed link",
+    kept: "`SESSIONS_PER_ACCOUNT` of one user at most",
+  },
+  events: {
+    byUser: `${n(events)}: ${n(2 * changes)} changes, 2 for each session, ${RETRIES} retried refreshes, ${EVENTS_OF_A_LINK} for each mailed link that is opened`,
+    byIp: `${n(day("register"))} (\`register\`)`,
+    kept: "`EVENTS_RETENTION_DAYS`",
+  },
+  limits: {
+    byUser: `${n(OWN_LIMITS + LIMITS_OF_A_SESSION * sessions + 2 * emails)}: ${OWN_LIMITS} of the user, ${LIMITS_OF_A_SESSION} for each session or device, 2 for each email change`,
+    byIp: `${n(ROWS_OF_A_NAME * day("login-address"))} for made-up names (\`login-address\`), ${n(day("refresh-address"))} for made-up refresh tokens (\`refresh-address\`), ${n(2 * day("mail-address"))} for links`,
+    kept: "until the count is zero again, and ten minutes: a minute for refresh tokens, a day at most for made-up names",
+  },
+  one_time_secrets: {
+    byUser: `${n(2 * emails)} for email changes and for undoing them (\`mail-account\`)`,
+    byIp: `${n(day("mail-address") + day("register"))} (\`mail-address\`, \`register\`); ${MAILS_TO_ONE_EMAIL} for one email (\`mail-recipient\`)`,
+    kept: "until used or expired: a week at most",
+  },
+  mail_requests: {
+    byUser: `${n(emails)} (\`mail-account\`)`,
+    byIp: `${n(day("mail-address"))} (\`mail-address\`)`,
+    kept: "seconds",
+  },
+  mails: {
+    byUser: `${n(2 * emails + changes + sessions + MAILS_TO_ONE_EMAIL)}: one for each link, new password and sign-in from a new device; ${MAILS_TO_ONE_EMAIL} to one email (\`mail-recipient\`)`,
+    byIp: `${n(day("mail-address") + day("register"))} (\`mail-address\`, \`register\`)`,
+    kept: "30 days after they were sent or given up",
+  },
+  idempotency: {
+    byUser: "none",
+    byIp: `${n(day("register"))} (\`register\`): a refusal that costs nothing of a limit leaves no row`,
+    kept: "a day",
+  },
+  signing_keys: { byUser: "none", byIp: "none", kept: "only commands add them" },
+  clients: { byUser: "none", byIp: "none", kept: "only commands add them" },
+};
+
+export const growthLines = (): string[] => [
+  "## What one caller can write",
+  "",
+  "At most so many rows in any 24 hours, with the limits above; a user is signed in, a client IP is anonymous. An event takes some 900 bytes with its",
+  `indexes, so one user fills ${Math.ceil((events * 900) / 1_000_000)} MB of events a day at most.`,
+  "",
+  "| table | rows that one user adds | rows that one client IP adds | kept |",
+  "|---|---|---|---|",
+  ...Object.entries(growth).map(
+    ([table, { byUser, byIp, kept }]) => `| \`${table}\` | ${byUser} | ${byIp} | ${kept} |`,
+  ),
+  "",
+  "- A change to the value that is there already writes nothing, and counts only against `requests`.",
+  "- Ending sessions has no limit of its own, so that a thief cannot use it up: each session ends once, so its bound is that of sign-ins.",
+  "- Changes of the password count apart from those of the profile, and only after the present password was right: a stolen access token cannot use them up.",
+  `- A superuser's changes to other users are bounded by \`requests\` alone: ${n(day("requests"))} events.`,
+  "- A user who moves to other emails gets the figures of one email for each of them.",
+  "- The command line has no limits.",
+  "",
+];

@@ -1,0 +1,59 @@
+import type { User } from "../../ctx.ts";
+import { readFullName, readLocale, readUsername } from "../../kit/names.ts";
+import { accept, Problem, UserGone } from "../../kit/problem.ts";
+
+/** An account; where `versions` are given, only while it was last changed at one of them. */
+export interface Target {
+  id: string;
+  versions?: Date[] | undefined;
+}
+
+/** Reads what was given; undefined leaves a field as it is, null clears it. */
+export const optional = <T>(text: string | null | undefined, read: (text: string) => T) =>
+  typeof text === "string" ? read(text) : text;
+
+export interface UserChanges {
+  username?: string;
+  fullName?: string | null;
+  locale?: string | null;
+  isActive?: boolean;
+  isSuperuser?: boolean;
+}
+
+const wireNames = {
+  username: "username",
+  fullName: "full_name",
+  locale: "locale",
+  isActive: "is_active",
+  isSuperuser: "is_superuser",
+} as const;
+const changeable = Object.keys(wireNames) as (keyof typeof wireNames)[];
+
+/** Reads the values of the fields that are given. Throws `invalid_request`. */
+export function readChanges({ isActive, isSuperuser, ...changes }: UserChanges) {
+  const { username, fullName, locale } = accept({
+    username: changes.username === undefined ? undefined : readUsername(changes.username),
+    fullName: optional(changes.fullName, readFullName),
+    locale: optional(changes.locale, readLocale),
+  });
+  const name = username && {
+    username: username.shown,
+    usernameKey: username.key,
+    wantedUsername: null,
+  };
+  return { ...name, fullName, locale, isActive, isSuperuser };
+}
+
+/** The fields, by their names on the wire, whose values would change. Throws `not_found`, `stale`. */
+export function changedFields(
+  user: User | undefined,
+  { id, versions }: Target,
+  set: Partial<Record<keyof UserChanges, unknown>>,
+): string[] {
+  if (!user) throw new UserGone(id);
+  const isCurrent = versions?.some((version) => version.getTime() === user.updatedAt.getTime());
+  if (isCurrent === false) throw new Problem("stale");
+  return changeable
+    .filter((field) => set[field] !== undefined && set[field] !== user[field])
+    .map((field) => wireNames[field]);
+}
