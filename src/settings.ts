@@ -142,7 +142,7 @@ export const settings = {
   }),
   refreshGraceSeconds: setting({
     name: "REFRESH_GRACE_SECONDS",
-    doc: "For how long the client that spent a refresh token may send it again, and gets the same successor: a lost answer or a second tab signs nobody out. 0: any reuse ends the session.",
+    doc: "For how long the client that spent a refresh token may send it again, and gets the same successor: a lost answer or a second tab ends no session. 0: any reuse ends the session.",
     parse: integer(0, 300),
     fallback: () => 10,
   }),

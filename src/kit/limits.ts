@@ -59,7 +59,7 @@ export const meanings: Record<LimitName, string> = {
   "login-address": "Tries of unknown clients at one address, codes too, whatever the account.",
   register: "Registrations from one address.",
   "refresh-session": "Refreshes of one session, by tokens that prove that we issued them.",
-  "refresh-address": "Other refreshes from one address: mostly made-up tokens.",
+  "refresh-address": "Other refreshes from one address, mostly with made-up tokens.",
   "mail-account":
     "Mails of one kind asked for to one address, whether or not somebody has it; registrations with it, where they are always answered alike; changes of address of one account.",
   "mail-address": "Emails requested from one IP, or by the known devices of one user.",

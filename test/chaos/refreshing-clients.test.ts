@@ -145,12 +145,12 @@ describe.if(home !== undefined)("over two instances", () => {
   test("an attacker with a stolen pair who refreshes right after the owner gets nothing, and ends the session", async () => {
     const [owner] = await signIn(1, true);
     if (!owner) throw new Error("a client has signed in");
-    const thief = { agent: "curl", ip: "198.51.100.66", device: undefined };
+    const attacker = { agent: "curl", ip: "198.51.100.66", device: undefined };
     const [here = "", there = ""] = urls;
     const stolen = owner.refreshToken;
     const rotated = await refresh(here, stolen, owner);
     const { access_token: access } = (await rotated.json()) as { access_token: string };
-    expect((await refresh(there, stolen, thief)).status).toBe(401);
+    expect((await refresh(there, stolen, attacker)).status).toBe(401);
     const me = (instance: string) =>
       fetch(`${instance}/api/v1/users/me`, { headers: { authorization: `Bearer ${access}` } });
     for (const instance of urls) while ((await me(instance)).status !== 401) await sleep(50);

@@ -1,18 +1,18 @@
 import { describe, expect, test } from "bun:test";
-import { type Client, owner, SECOND, theft, thief } from "../support/theft.ts";
+import { attacker, type Client, owner, SECOND, theft } from "../support/theft.ts";
 import { PASSWORD } from "../support/world.ts";
 
 describe("a retry of the token just spent", () => {
   test("from another client gets no successor, ends the session, and the user is told", async () => {
     const here = await theft();
     const { device, ...stolen } = await here.signIn();
-    // The thief polls until the owner has refreshed, and comes within the grace.
+    // The attacker polls until the owner has refreshed, and comes within the grace.
     const me = () => here.as(stolen.access).get("/users/me/sessions");
     const before = (await me()).body[0].last_used_at;
     here.pass(SECOND);
     const latest = await here.next(stolen.refresh, { ...owner, device });
     expect((await me()).body[0].last_used_at).not.toBe(before);
-    const answer = await here.refresh(stolen.refresh, thief);
+    const answer = await here.refresh(stolen.refresh, attacker);
     expect([answer.status, answer.body.code]).toEqual([401, "invalid_refresh_token"]);
     expect(await here.isAlive(stolen.access)).toBe(false);
     expect((await here.refresh(latest, { ...owner, device })).status).toBe(401);
@@ -26,7 +26,7 @@ describe("a retry of the token just spent", () => {
       `with ${known}, from anywhere`,
       (device) => [
         { ...owner, device },
-        { ...thief, device },
+        { ...attacker, device },
       ],
       true,
     ],
@@ -79,7 +79,7 @@ describe("a retry of the token just spent", () => {
       const { refresh, device } = await here.signIn();
       const { device: other } = await here.signIn();
       await here.person("bob@example.com");
-      const bob = await here.call("/api/v1/auth/login", thief, {
+      const bob = await here.call("/api/v1/auth/login", attacker, {
         username: "bob@example.com",
         password: PASSWORD,
       });
@@ -99,7 +99,7 @@ describe("a retry of the token just spent", () => {
     const here = await theft();
     for (const [from, isLiving] of [
       [owner, true],
-      [thief, false],
+      [attacker, false],
     ] as const) {
       const { refresh } = await here.signIn();
       const latest = await here.next(await here.next(refresh, owner), owner);
@@ -153,6 +153,6 @@ describe("a retry of the token just spent", () => {
     const { refresh } = await here.signIn();
     const successor = await here.next(refresh, owner);
     await here.sql`update sessions set rotated_by_device = null, rotated_by = null`;
-    expect(await here.next(refresh, thief)).toBe(successor);
+    expect(await here.next(refresh, attacker)).toBe(successor);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { owner, SECOND, theft, thief } from "../support/theft.ts";
+import { attacker, owner, SECOND, theft } from "../support/theft.ts";
 
 type Theft = Awaited<ReturnType<typeof theft>>;
 
@@ -48,7 +48,7 @@ describe("at every endpoint a spent refresh token ends its session, and an unkno
     test(name, async () => {
       const here = await theft();
       const { refresh } = await here.signIn();
-      const stolen = await here.refresh(refresh, thief);
+      const stolen = await here.refresh(refresh, attacker);
       here.pass(11 * SECOND);
       const { access_token: access, refresh_token: latest } = stolen.body;
       expect(await here.isAlive(access)).toBe(true);
@@ -58,7 +58,7 @@ describe("at every endpoint a spent refresh token ends its session, and an unkno
       expect([await here.isAlive(access), await here.reuses()]).toEqual([true, 0]);
       expect(await present(here, refresh)).toMatchObject(answer);
       expect([await here.isAlive(access), await here.reuses()]).toEqual([false, 1]);
-      expect((await here.refresh(latest, thief)).status).toBe(401);
+      expect((await here.refresh(latest, attacker)).status).toBe(401);
       expect(await here.textsFor("ada@example.com", "reuse_detected")).toHaveLength(1);
     });
 

@@ -11,7 +11,7 @@ export interface Client {
   device?: string;
 }
 export const owner: Client = { ip: "203.0.113.7", agent: "Firefox" };
-export const thief: Client = { ip: "198.51.100.9", agent: "curl" };
+export const attacker: Client = { ip: "198.51.100.9", agent: "curl" };
 
 /** A world in which the tokens of one user are stolen. */
 export async function theft(settings: Parameters<typeof town>[0] = {}) {
