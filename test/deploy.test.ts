@@ -4,6 +4,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { IDLE_SECONDS } from "../src/cli/serve/listen.ts";
 import { readConfig } from "../src/config.ts";
+import { BODY_MAX_BYTES } from "../src/http/body.ts";
+import { METHODS } from "../src/http/observed.ts";
+import { problems } from "../src/kit/problem-codes.ts";
+import { emptyFolder } from "./support/program.ts";
+import { pathOf, proxies } from "./support/proxies.ts";
 
 const textOf = (file: string) => readFileSync(join(import.meta.dir, "../deploy", file), "utf8");
 /** As the secrets are that each place keeps elsewhere. */
@@ -99,6 +104,58 @@ test("Compose for development: nothing of it is reached from another machine, an
   }
   expect(volumes).toBeUndefined();
 });
+
+const proxyFiles = ["nginx/bunker.conf", "caddy/Caddyfile", "haproxy/haproxy.cfg"];
+
+test("each proxy refuses the methods that Bunker does not have, by Bunker's own problem", () => {
+  for (const file of proxyFiles) {
+    const text = textOf(file);
+    expect(text).toContain(`Allow "${METHODS.join(", ")}"`);
+    const lists = [METHODS.join("|"), METHODS.join(" ")];
+    expect(lists.filter((list) => text.includes(list))).toHaveLength(1);
+  }
+});
+
+test("what a proxy answers itself is a problem as Bunker has it", () => {
+  for (const file of proxyFiles) {
+    const bodies = [...textOf(file).matchAll(/\{"type":.*?"\}/g)].map(([body]) => JSON.parse(body));
+    expect(bodies.length).toBeGreaterThan(0);
+    for (const { type, request_id, ...rest } of bodies) {
+      const code = rest.code as keyof typeof problems;
+      const { title, status, detail } = problems[code];
+      expect(type).toBe(`/problems/${code}`);
+      expect(rest).toEqual({ title, status, detail, code });
+      expect(request_id).toMatch(/uuid|request_id/);
+    }
+  }
+});
+
+test("a proxy takes bodies as large as Bunker does", () => {
+  expect(textOf("nginx/bunker.conf")).toContain(`client_max_body_size ${BODY_MAX_BYTES / 1024}k;`);
+  expect(textOf("haproxy/haproxy.cfg")).toContain(`{ req.body_size gt ${BODY_MAX_BYTES} }`);
+});
+
+test("nginx takes no instance away; Caddy and haproxy ask whether it goes on serving", () => {
+  const servers = textOf("nginx/bunker.conf").match(/^ *server \d.*$/gm) ?? [];
+  expect(servers.length).toBeGreaterThan(0);
+  for (const server of servers) expect(server).toEndWith(" max_fails=0;");
+  for (const file of ["caddy/Caddyfile", "haproxy/haproxy.cfg"])
+    expect(textOf(file)).toMatch(/(health_uri|httpchk GET) \/readyz\/server$/m);
+});
+
+const check: Record<string, (args: string[]) => string[]> = {
+  caddy: ([, ...rest]) => ["validate", ...rest],
+  nginx: (args) => ["-t", ...args],
+  haproxy: (args) => ["-c", ...args],
+};
+for (const [name, argumentsOf] of Object.entries(proxies))
+  test.if(pathOf(name) !== undefined)(`${name} accepts its file`, () => {
+    const args = check[name]?.(argumentsOf({ outside: 1, inside: [2, 3] })) ?? [];
+    const { exitCode } = Bun.spawnSync([pathOf(name) ?? "", ...args], {
+      env: { ...process.env, HOME: emptyFolder() },
+    });
+    expect(exitCode).toBe(0);
+  });
 
 test("proxies keep an idle connection for less long than Bunker, or a request on it could be lost", () => {
   for (const [file, kept] of [

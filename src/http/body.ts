@@ -2,7 +2,7 @@ import { Elysia } from "elysia";
 import { Problem } from "../kit/problem.ts";
 import { discardRest } from "./unread-body.ts";
 
-const BODY_MAX_BYTES = 65_536;
+export const BODY_MAX_BYTES = 65_536;
 /** For all of a body: who sends a byte now and then holds a connection, and the end of the process, for no longer. */
 const ARRIVAL_MAX_MS = 10_000;
 const DEPTH_MAX = 32;

@@ -39,7 +39,7 @@ export function observed(answer: Answering, observers: Observer[]): Answering {
   };
 }
 
-const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+export const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /** A closed list, as OpenTelemetry's semantic conventions have it (http.request.method). */
 export const methodOf = ({ method }: Request): string =>
   METHODS.includes(method) ? method : "_OTHER";

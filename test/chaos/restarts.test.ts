@@ -1,11 +1,9 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { get } from "node:http";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
 import { client, emptyFolder, freePort, rounds, type Serving, serve } from "../support/program.ts";
+import { haproxyWith, pathOf, startProxy } from "../support/proxies.ts";
 
 setDefaultTimeout(120_000);
 const PASSWORD = "correct horse battery staple";
@@ -61,10 +59,18 @@ test("a second signal ends it at once", async () => {
 });
 
 const home = process.env["E2E_DATABASE_URL"];
-const haproxy = Bun.which("haproxy");
 const REQUESTS_A_SECOND = 200;
 
-describe.if(home !== undefined && haproxy !== null)("two instances behind haproxy", () => {
+/** haproxy without retries, which would hide what failed; nginx, which knows no health checks, with those of its file. */
+const proxies: Record<string, ReturnType<typeof haproxyWith> | undefined> = {
+  haproxy: haproxyWith([
+    ["option redispatch 1", "retries 0"],
+    [/ inter 1s/g, " inter 300ms"],
+  ]),
+  nginx: undefined,
+};
+
+describe.if(home !== undefined)("two instances", () => {
   const admin = connect({ url: home ?? "postgres://none", caFile: undefined }, { max: 1 });
   const name = `bunker_e2e_restarts_${process.pid}`;
   afterAll(async () => {
@@ -72,72 +78,47 @@ describe.if(home !== undefined && haproxy !== null)("two instances behind haprox
     await admin.end();
   });
 
-  test(`are restarted in turn, and no request of ${REQUESTS_A_SECOND} a second fails`, async () => {
-    await admin.unsafe(`create database ${name}`);
-    const ports = [await freePort(), await freePort()];
-    const start = (port: number) =>
-      serve({
-        cwd: emptyFolder(),
-        env: {
-          PORT: String(port),
-          DATABASE_URL: Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href,
-          SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-          PUBLIC_URL: "https://accounts.example.com",
-          SHUTDOWN_DELAY_SECONDS: "2",
-          LOG_ACCESS: "off",
-          RATE_LIMIT: "off",
-        },
-      });
-    const servers = [await start(ports[0] ?? 0), await start(ports[1] ?? 0)];
-    const proxy = await startProxy(ports);
-    await client(proxy.url).register("ada@example.com", PASSWORD);
-    const token = await client(proxy.url).logIn("ada@example.com", PASSWORD);
-    const load = startLoad(proxy.url, token);
-    const from = performance.now();
-    for (let round = 0; round < Math.min(rounds, 10); round += 1) {
-      const at = round % 2;
-      expect(await servers[at]?.end("SIGTERM")).toBe(0);
-      servers[at] = await start(ports[at] ?? 0);
-      // Until the proxy has seen that it is back.
-      await sleep(1_500);
-    }
-    const { sent, failures } = await load.end();
-    expect(failures).toEqual([]);
-    const seconds = (performance.now() - from) / 1000;
-    expect(sent / seconds).toBeGreaterThan(0.8 * REQUESTS_A_SECOND);
-    proxy.stop();
-    for (const server of servers) await server.end("SIGTERM");
-  });
+  for (const [proxy, argumentsOf] of Object.entries(proxies))
+    test.if(pathOf(proxy) !== undefined)(
+      `behind ${proxy} are restarted in turn, and no request of ${REQUESTS_A_SECOND} a second fails`,
+      async () => {
+        await admin.unsafe(`drop database if exists ${name} with (force)`);
+        await admin.unsafe(`create database ${name}`);
+        const ports = [await freePort(), await freePort()];
+        const start = (port: number) =>
+          serve({
+            cwd: emptyFolder(),
+            env: {
+              PORT: String(port),
+              DATABASE_URL: Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href,
+              SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+              PUBLIC_URL: "https://accounts.example.com",
+              SHUTDOWN_DELAY_SECONDS: "2",
+              LOG_ACCESS: "off",
+              RATE_LIMIT: "off",
+            },
+          });
+        const servers = [await start(ports[0] ?? 0), await start(ports[1] ?? 0)];
+        const url = `http://127.0.0.1:${await startProxy(proxy, ports, argumentsOf)}`;
+        await client(url).register("ada@example.com", PASSWORD);
+        const token = await client(url).logIn("ada@example.com", PASSWORD);
+        const load = startLoad(url, token);
+        const from = performance.now();
+        for (let round = 0; round < Math.min(rounds, 10); round += 1) {
+          const at = round % 2;
+          expect(await servers[at]?.end("SIGTERM")).toBe(0);
+          servers[at] = await start(ports[at] ?? 0);
+          // Until the proxy has seen that it is back.
+          await sleep(1_500);
+        }
+        const { sent, failures } = await load.end();
+        expect(failures).toEqual([]);
+        const seconds = (performance.now() - from) / 1000;
+        expect(sent / seconds).toBeGreaterThan(0.8 * REQUESTS_A_SECOND);
+        for (const server of servers) await server.end("SIGTERM");
+      },
+    );
 });
-
-/** Debian's haproxy, as its manual sets up health checks; no retries, which would hide what failed. */
-async function startProxy(ports: number[]) {
-  const [port, folder] = [await freePort(), emptyFolder()];
-  const file = join(folder, "haproxy.cfg");
-  const servers = ports.map(
-    (one, at) => `  server bunker${at} 127.0.0.1:${one} check inter 300ms fall 2 rise 2`,
-  );
-  writeFileSync(
-    file,
-    `defaults
-  mode http
-  timeout connect 2s
-  timeout client 30s
-  timeout server 30s
-  retries 0
-frontend people
-  bind 127.0.0.1:${port}
-  default_backend bunkers
-backend bunkers
-  option httpchk GET /readyz/server
-${servers.join("\n")}
-`,
-  );
-  const child = spawn(haproxy ?? "", ["-db", "-f", file], { stdio: "ignore" });
-  const url = `http://127.0.0.1:${port}`;
-  while (!(await fetch(`${url}/livez`).catch(() => undefined))?.ok) await sleep(50);
-  return { url, stop: () => child.kill() };
-}
 
 /** Reads, and every fiftieth time registers, at a steady rate. */
 function startLoad(url: string, token: string) {
@@ -152,8 +133,8 @@ function startLoad(url: string, token: string) {
       const answer = isWrite
         ? await api.register(`person${sent}@example.com`, PASSWORD)
         : await api.get("/users/me", token);
-      await answer.text();
-      if (!answer.ok) failures.push(answer.status);
+      const text = await answer.text();
+      if (!answer.ok) failures.push({ status: answer.status, text });
     } catch (error) {
       failures.push(String(error));
     }

@@ -172,3 +172,43 @@ test("two equal Content-Length lines do not pass the limit", async () => {
   const { statuses } = await exchange(head, [body, NEXT]);
   expect(statuses).toEqual(["400", "200"]);
 });
+
+/** docs/operation.md says so to operators; another version of Bun may do otherwise. */
+test("what Bun refuses by itself, without a body, and closes", async () => {
+  const host = "Host: localhost";
+  const head = (...lines: string[]) => [...lines, "", ""].join("\r\n");
+  const refusedByBun = [
+    ["", head("FOO /livez HTTP/1.1", host)],
+    ["", head("get /livez HTTP/1.1", host)],
+    ["400", head("GET /livez HTTP/1.1")],
+    ["400", head("OPTIONS * HTTP/1.1", host)],
+    ["400", head("GET /livez HTTP/1.1", host, "X-A: a\0b")],
+    ["400", head("GET /livez HTTP/1.1", host, "X-A: 1", " folded")],
+    ["400", head("POST /livez HTTP/1.1", host, CHUNKED, "Content-Length: 3")],
+    ["400", head("POST /livez HTTP/1.1", host, "Content-Length: 3", "Content-Length: 4")],
+    ["400", head("POST /livez HTTP/1.1", host, "Transfer-Encoding: gzip")],
+    ["400", `${head("POST /api/v1/auth/login HTTP/1.1", host, JSON_TYPE, CHUNKED)}zz\r\n`],
+    ["431", head("GET /livez HTTP/1.1", host, `X-A: ${"a".repeat(17_000)}`)],
+    ["505", head("GET /livez HTTP/2.0", host)],
+  ] as const;
+  for (const [status, text] of refusedByBun) {
+    const { statuses, isClosed } = await exchange(text);
+    expect({ text, statuses, isClosed }).toEqual({
+      ...{ text, statuses: status === "" ? [] : [status], isClosed: true },
+    });
+  }
+});
+
+test("Bun drops the host of an absolute target: it is not seen that it differs from Host", async () => {
+  const head = "GET http://other.example/livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  expect((await exchange(head)).statuses).toEqual(["200"]);
+});
+
+test("methods that Bun knows and no route has get 404 or 405", async () => {
+  for (const method of ["TRACE", "CONNECT", "PROPFIND", "QUERY", "PURGE"])
+    for (const [status, path] of [
+      ["405", "/livez"],
+      ["404", "/nothing"],
+    ])
+      expect((await exchange(headOf(`${method} ${path}`))).statuses).toEqual([status]);
+});
