@@ -139,6 +139,12 @@ describe("the configuration", () => {
     ]);
   });
 
+  test("lets new hashes cost no more than a sign-in verifies", () => {
+    expect(refusal({ PASSWORD_HASH: "m=131072,t=8" })).toBe("accepted");
+    for (const value of ["m=131073,t=2", "m=262144,t=2", "m=131072,t=9"])
+      expect(refusal({ PASSWORD_HASH: value })).toContain("PASSWORD_HASH");
+  });
+
   test("does not let a certificate authority be set for nothing", () => {
     const DATABASE_CA_FILE = "/etc/hostname";
     expect(refusal({ DATABASE_CA_FILE })).toContain("DATABASE_CA_FILE checks nothing");

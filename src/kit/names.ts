@@ -1,4 +1,4 @@
-import { domainToASCII } from "node:url";
+import { domainToASCII, domainToUnicode } from "node:url";
 import { fold } from "./fold.ts";
 import { type FieldProblem, fieldProblem, Problem } from "./problem.ts";
 
@@ -31,25 +31,41 @@ export function emailKeyOf(email: string): string | undefined {
 }
 export const usernameKeyOf = (username: string): string => username.trim().toLowerCase();
 
-const LOCAL_PART = /^(?!\.)(?!.*\.\.)(?!.*\.$)[^\s"(),:;<>@[\\\]\p{C}]+$/u;
+const LOCAL_PART =
+  /^(?!\.)(?!.*\.\.)(?!.*\.$)[^\s"(),:;<>@[\\\]\p{C}\p{Default_Ignorable_Code_Point}]+$/u;
 // What a URL's parser drops, decodes or cuts off would otherwise pass as part of a domain, line breaks included.
 const NOT_OF_DOMAIN = /[\s\p{C}%/?#\\:@]/u;
 const DOMAIN =
   /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+(xn--[a-z0-9-]{1,59}|[a-z][a-z0-9-]{0,61}[a-z0-9])$/;
 
-/** An address to write to (RFC 5321, with RFC 6531's letters): no display name, no quotes, no comments, no address literal. */
+// Mailboxes that differ only in compatibility forms would share a key: U+212A KELVIN SIGN is keyed as k.
+const isNfkc = (text: string) => text === text.normalize("NFKC");
+const isLocalPart = (local: string) =>
+  LOCAL_PART.test(local) && isNfkc(local) && Buffer.byteLength(local) <= LOCAL_PART_MAX_BYTES;
+
+/** Letter by letter: a sigma is the same at the end of a word. */
+const lowerCase = (text: string) => [...text].map((letter) => letter.toLowerCase()).join("");
+
+function isDomain(domain: string): boolean {
+  if (NOT_OF_DOMAIN.test(domain) || !isNfkc(domain)) return false;
+  const ascii = domainToASCII(domain);
+  // Where UTS-46 maps it to another text, people would read one domain, and mail would go to another.
+  const isOwnMapping = [ascii, domainToUnicode(ascii)].some(
+    (form) => lowerCase(form) === lowerCase(domain),
+  );
+  return isOwnMapping && DOMAIN.test(ascii) && !ascii.endsWith(".invalid");
+}
+
+/**
+ * Reads an email (RFC 5321, with RFC 6531's letters): no display name, no quotes, no comments, no address literal. Two emails that
+ * are accepted share a key only if they differ in letter case: a mailbox never acts for the user of another one.
+ */
 export function readEmail(text: string): Name | FieldProblem {
   const shown = text.trim();
+  const { local = "", domain = "" } = split(shown) ?? {};
+  if (!isLocalPart(local) || !isDomain(domain))
+    return fieldProblem("/email", "wrong_format", "is not an e-mail address");
   const key = emailKeyOf(shown) ?? "";
-  const local = split(shown)?.local ?? "";
-  const isAddress =
-    LOCAL_PART.test(local) &&
-    local.normalize("NFKC") === local.normalize("NFC") &&
-    !NOT_OF_DOMAIN.test(split(shown)?.domain ?? "") &&
-    Buffer.byteLength(local) <= LOCAL_PART_MAX_BYTES &&
-    DOMAIN.test(split(key)?.domain ?? "") &&
-    !key.endsWith(".invalid");
-  if (!isAddress) return fieldProblem("/email", "wrong_format", "is not an e-mail address");
   if (shown.length > EMAIL_MAX_LENGTH || key.length > EMAIL_MAX_LENGTH)
     return fieldProblem("/email", "too_long", `may have at most ${EMAIL_MAX_LENGTH} characters`);
   return { shown, key };

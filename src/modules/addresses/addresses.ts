@@ -4,6 +4,7 @@ import { type Db, transact } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
 import {
   localPartOf,
+  type Name,
   readEmail,
   usernameKeyOf,
   usernamesFrom,
@@ -68,9 +69,9 @@ export const acceptEmail = (email: string) => accept({ email: readEmail(email) }
 export async function changeEmail(
   ctx: Pick<Ctx, "db" | "now">,
   actor: Actor,
-  { id, email, type }: { id: string; email: string; type: "email.changed" | "email.restored" },
+  { id, email, type }: { id: string; email: Name; type: "email.changed" | "email.restored" },
 ): Promise<void> {
-  const { shown, key } = acceptEmail(email);
+  const { shown, key } = email;
   const isSquatted = and(eq(users.emailKey, key), not(users.emailVerified), ne(users.id, id));
   // Nobody can have registered it: it cannot be guessed, and `.invalid` is refused (RFC 2606).
   const gone = `user-${crypto.randomUUID()}@displaced.invalid`;

@@ -43,7 +43,8 @@ export async function takeAddress(
 ): Promise<void> {
   if (user.emailVerified)
     await sendLink(ctx, { purpose: "undo_email", user, givesEmail: user.email });
-  await changeEmail(ctx, actor, { id: user.id, email: emailOf(link), type: "email.changed" });
+  const email = acceptEmail(emailOf(link));
+  await changeEmail(ctx, actor, { id: user.id, email, type: "email.changed" });
   await markVerified(ctx, actor, user.id);
 }
 
@@ -64,7 +65,9 @@ export async function restoreAddress(
     const passwordHash = NO_PASSWORD;
     await replaceHash(within, actor, { userId: user.id, passwordHash, which: "all" });
     await endLaterLinks(within, link);
-    await changeEmail(within, actor, { id: user.id, email, type: "email.restored" });
+    // Not read once more: it was this user's email before, maybe by the rules of an older version.
+    const before = { shown: email, key: identifierKeyOf(email) };
+    await changeEmail(within, actor, { id: user.id, email: before, type: "email.restored" });
     await markVerified(within, actor, user.id);
     await sendLink(within, { purpose: "reset_password", user: { ...user, email } });
     // Who has only this address may be the owner, and that old mailbox no longer hers.
