@@ -164,6 +164,7 @@ describe("beside a running server", () => {
     const cwd = await usedFolder();
     const LIMITS = "login-streak=3/7776000";
     const server = await serve({ cwd, env: { LIMITS, BUNKER_ENV: "production" } });
+    while (!server.said.err.includes("MAIL_URL")) await sleep(10);
     expect(server.said.err).toMatch(/MAIL_URL is not set.*bunker users unlock/);
     const { register, logIn } = client(server.url);
     await register("eve@example.com", PASSWORD);
