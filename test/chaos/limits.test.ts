@@ -105,7 +105,7 @@ describe.if(home !== undefined)("limits over several instances", () => {
         logIn(n, `192.0.2.${n}`, { password: "not the password at all" }),
       ),
     );
-    expect([countOf(guesses, 401), countOf(guesses, 429)]).toEqual([30, 170]);
+    expect([countOf(guesses, 401), countOf(guesses, 429)]).toEqual([15, 185]);
     expect((await logIn(1, "203.0.113.8")).status).toBe(429);
     const known = await logIn(2, "203.0.113.8", { device });
     expect(known.status).toBe(200);
