@@ -3,6 +3,7 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
+import { METHODS } from "../../src/http/observed.ts";
 import { type Gate, openGate } from "../support/gate.ts";
 import { client, emptyFolder, freePort, serve } from "../support/program.ts";
 import { pathOf, proxies, startProxy } from "../support/proxies.ts";
@@ -147,6 +148,21 @@ for (const name of Object.keys(proxies)) {
       const told = await expectCut(outside);
       // Caddy gives Bunker no body that has not come whole, if it is a short one, and says nothing of its own.
       if (name !== "caddy") expect(told).toMatch(TOLD);
+      expect(await server.end("SIGTERM")).toBe(0);
+    });
+
+    test("an unknown method is refused by the proxy, and the next request is answered", async () => {
+      const { server, url } = await behind(name);
+      for (let sent = 0; sent < 3; sent += 1) {
+        const answer = await fetch(`${url}/livez`, { method: "PURGE" });
+        expect([answer.status, answer.headers.get("content-type")]).toEqual([
+          ...[405, "application/problem+json"],
+        ]);
+        expect(answer.headers.get("allow")).toBe(METHODS.join(", "));
+        const { request_id } = (await answer.json()) as { request_id: string };
+        expect(answer.headers.get("x-request-id")).toBe(request_id);
+        expect((await fetch(`${url}/livez`)).status).toBe(200);
+      }
       expect(await server.end("SIGTERM")).toBe(0);
     });
 
