@@ -1,10 +1,11 @@
 import { perDay, policies } from "../src/kit/limits.ts";
 
-/** How many `session.refresh_retried` events a user can cause, and how many mails one recipient gets. */
+/** How many `session.refresh_retried` events a user can cause: 20 an hour (`modules/sessions/reuse`). */
 const RETRIES = 480;
-const MAILS_TO_ONE_EMAIL = 20;
 
 const day = (name: keyof typeof policies): number => perDay(policies[name]);
+/** Of one kind: a link to sign in, for example. */
+const MAILS_TO_ONE_EMAIL = day("mail-recipient");
 const [changes, signIns, emails] = [day("changes"), day("sign-ins"), day("mail-account")];
 const sessions = signIns + MAILS_TO_ONE_EMAIL;
 const EVENTS_OF_A_LINK = 4;
@@ -63,7 +64,13 @@ export const growth: Record<string, Growth> = {
     byIp: `${n(day("register"))} (\`register\`): a refusal that costs nothing of a limit leaves no row`,
     kept: "a day",
   },
+  erasures: {
+    byUser: "one, when the user is deleted",
+    byIp: "none",
+    kept: "until the events of the deleted user are erased: minutes",
+  },
   signing_keys: { byUser: "none", byIp: "none", kept: "only commands add them" },
+  key_uses: { byUser: "none", byIp: "none", kept: "one for each signing key" },
   clients: { byUser: "none", byIp: "none", kept: "only commands add them" },
 };
 
