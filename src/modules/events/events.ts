@@ -107,7 +107,7 @@ export const countSince = (
 
 /**
  * Erases the IPs and user agents of deleted users from events, in the transaction that deletes them: those of what they did, and of
- * sign-ins to their accounts. Of a user with many events it erases 5,000 now, and a job does the rest. The ids stay: without the
+ * sign-ins to their accounts. Of a user with many events it erases some thousands now, and a job does the rest. The ids stay: without the
  * user they are pseudonyms. The origin of a superuser who changed the user stays as well, because it is the superuser's.
  */
 export async function eraseOrigins(
@@ -115,7 +115,7 @@ export async function eraseOrigins(
   userIds: string[],
 ): Promise<void> {
   const createdAt = ctx.now();
-  await eraseSome(ctx.db, userIds);
+  for (const userId of userIds) await eraseSome(ctx.db, userId);
   const rows = userIds.map((userId) => ({ userId, createdAt }));
   await ctx.db.insert(erasures).values(rows).onConflictDoNothing();
 }
