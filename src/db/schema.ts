@@ -135,7 +135,7 @@ export const events = pgTable(
     index("events_position").on(table.transactionId, table.position),
     index("events_subject").on(table.subjectId, table.occurredAt, table.id),
     index("events_actor_origin")
-      .on(table.actorId)
+      .on(table.actorId, table.id)
       .where(
         sql`${table.actorId} is not null and (${table.address} is not null or ${table.userAgent} is not null)`,
       ),
