@@ -122,6 +122,8 @@ async function deleteAround<T>(here: Scene, id: string, work: () => Promise<T>):
     const working = work().finally(() => {
       done = true;
     });
+    // It may fail before the caller awaits it.
+    working.catch(() => {});
     while (!done) {
       const [row] = await sql`select count(*)::int as waiting from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock'`;
