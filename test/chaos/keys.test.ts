@@ -89,6 +89,15 @@ describe.if(home !== undefined)("keys over two instances", () => {
     for (const { url } of [before, after])
       for (const { access_token: token } of [old, young])
         expect(await statusOf(url, token)).toBe(200);
+    // The last token of the old key expires, while the new instance remembers it as verified.
+    await before.end("SIGTERM");
+    const database = connect({ url: env.DATABASE_URL, caFile: undefined }, { max: 1 });
+    const kid = kidOf(old.access_token);
+    await database`update key_uses set accepted_until = now() where kid = ${kid}`;
+    await database.end();
+    await sleep(6_000);
+    expect(await statusOf(after.url, old.access_token)).toBe(401);
+    expect(await statusOf(after.url, young.access_token)).toBe(200);
   });
 
   test("under load, from one algorithm to the next and back, one instance after the other", async () => {
