@@ -110,7 +110,7 @@ const sendTrailers = (port: number) =>
     socket.on("error", () => {}).on("close", () => done());
   });
 
-/** Someone with an account, who reads and writes all the time, each time on a connection of their own. */
+/** A user who reads and writes all the time. */
 async function startVictim(url: string) {
   const api = client(url);
   await api.register("ada@example.com", PASSWORD);
