@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import type { Ctx } from "../../src/ctx.ts";
 import { openOrigins } from "../../src/http/visit.ts";
 import { deviceTokens } from "../../src/kit/device-token.ts";
+import { world } from "../support/world.ts";
 
 interface Asking {
   peer: string;
@@ -43,4 +44,15 @@ test("so is one that is trusted and does not say who asks; the one hides not the
   expect(saidOf([], direct)).toEqual([]);
   const other = { peer: "172.18.0.1", headers: forwarded };
   expect(saidOf(["127.0.0.1"], direct, other)).toEqual([silent, unnamed]);
+});
+
+test("a page counts by the client IP also where another app was made first in the process", async () => {
+  const open = async ({ send }: Awaited<ReturnType<typeof world>>, from: string) =>
+    (await send("GET", "/reset-password?token=x", { headers: { "x-forwarded-for": from } })).headers
+      .get("ratelimit")
+      ?.split(";")[1];
+  await open(await world(), "198.51.100.1");
+  const behind = await world({ trustedProxies: ["127.0.0.1"] });
+  expect(await open(behind, "198.51.100.1")).toBe("r=1199");
+  expect(await open(behind, "198.51.100.2")).toBe("r=1199");
 });

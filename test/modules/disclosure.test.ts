@@ -126,19 +126,24 @@ describe("an anonymous caller", () => {
     ];
     const [old, gone] = [await tokens(ADA), await tokens("bob@example.com")];
     await bob.delete("/users/me");
-    await sql`update one_time_secrets set expires_at = now() - interval '1 minute' where user_id = ${ada.id}`;
+    await sql`update one_time_secrets set expires_at = ${new Date(MORNING - HOUR_MS).toISOString()} where user_id = ${ada.id}`;
     pass(1_000);
     const spent = await tokens("eve@example.com");
     await ask("POST /api/v1/auth/password/reset", { token: spent, password: NEW });
     expect((await eve.get("/users/me")).status).toBe(401);
     const made = `ot_${"A".repeat(43)}`;
+    const password = `&password=${PASSWORD}`;
+    const fields: Record<string, string> = {
+      "/verify-email": password,
+      "/reset-password": password,
+    };
     const requests: ((token: string) => ReturnType<typeof ask>)[] = [
       (token) => ask("POST /api/v1/auth/password/reset", { token, password: NEW }),
       (token) => ask("POST /api/v1/auth/email/verify", { token }),
       (token) => ask("POST /api/v1/auth/email-code/verify", { token }),
       ...LINK_PATHS.filter((path) => path !== "/forgot-password").flatMap((path) => [
         (token: string) => ask(`GET ${path}?token=${token}`),
-        (token: string) => ask(`POST ${path}`, `token=${token}&password=${PASSWORD}`),
+        (token: string) => ask(`POST ${path}`, `token=${token}${fields[path] ?? ""}`),
       ]),
     ];
     for (const request of requests) {
