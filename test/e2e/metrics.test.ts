@@ -91,11 +91,15 @@ test("on a loopback address the second listener answers to local names only (DNS
   expect(await ask("localhost:9464")).toBe("HTTP/1.1 200 OK");
 });
 
-test("on other addresses the second listener takes any Host, and nothing but its one path", async () => {
+test("on other addresses the second listener takes any valid Host, and nothing but its one path", async () => {
   const { figures, server } = await watched({ METRICS_HOST: "0.0.0.0" });
   const ask = (request: string) => statusLine(figures, request);
-  expect(await ask("GET /metrics HTTP/1.1\r\nHost: [\r\n\r\n")).toBe("HTTP/1.1 200 OK");
-  expect(await ask("GET /metrics?x=1 HTTP/1.1\r\nHost: a b\r\n\r\n")).toBe("HTTP/1.1 200 OK");
+  expect(await ask("GET /metrics HTTP/1.1\r\nHost: a:99999\r\n\r\n")).toBe("HTTP/1.1 200 OK");
+  expect(await ask("GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\n\r\n")).toBe("HTTP/1.1 200 OK");
+  for (const host of ["[", "a b", "a\r\nHost: b"])
+    expect(await ask(`GET /metrics HTTP/1.1\r\nHost: ${host}\r\n\r\n`)).toBe(
+      "HTTP/1.1 400 Bad Request",
+    );
   expect(await ask("GET //metrics HTTP/1.1\r\nHost: a\r\n\r\n")).toBe("HTTP/1.1 404 Not Found");
   expect(await ask("POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n")).toBe("HTTP/1.1 404 Not Found");
   expect(server.said.err).not.toContain("TypeError");
