@@ -46,10 +46,10 @@ const byAda =
   (body: object = {}): Write =>
   ({ ada }) => ({ token: ada.token, body });
 const byRoot =
-  (body?: object): Write =>
+  (body?: object, rest = ""): Write =>
   ({ root, ada }) => ({
     token: root.token,
-    path: `/api/v1/users/${ada.id}`,
+    path: `/api/v1/users/${ada.id}${rest}`,
     ...(body ? { body } : {}),
   });
 const credentials = { username: EMAIL, password: PASSWORD };
@@ -81,6 +81,7 @@ const writes: Record<string, Write> = {
   }),
   "PATCH /api/v1/users/:id": byRoot({ is_active: false }),
   "DELETE /api/v1/users/:id": byRoot(),
+  "POST /api/v1/users/:id/unlock": byRoot(undefined, "/unlock"),
   "POST /oauth/token": () => ({ body: { grant_type: "password", ...credentials } }),
   "POST /oauth/revoke": ({ ada }) => ({ body: { token: ada.refreshToken } }),
   "POST /oauth/introspect": ({ ada }) => ({ body: { token: ada.refreshToken } }),
@@ -165,7 +166,11 @@ test("a caller whose own account is deleted meanwhile gets 401, a superuser 404 
     const answer = await deleteAround(here, here.ada.id, () => start(here, route));
     expect([route, answer.status, answer.body.code]).toEqual([route, 401, "invalid_token"]);
   }
-  for (const route of ["PATCH /api/v1/users/:id", "DELETE /api/v1/users/:id"]) {
+  for (const route of [
+    "PATCH /api/v1/users/:id",
+    "DELETE /api/v1/users/:id",
+    "POST /api/v1/users/:id/unlock",
+  ]) {
     const here = await scene();
     const answer = await deleteAround(here, here.ada.id, () => start(here, route));
     expect([route, answer.status, answer.body.code]).toEqual([route, 404, "not_found"]);

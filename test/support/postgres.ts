@@ -1,11 +1,14 @@
 /** Loaded once before all tests: one real PostgreSQL for the run, the embedded one or the server that TEST_DATABASE_URL names. */
-import { afterAll } from "bun:test";
+import { afterAll, afterEach, setSystemTime } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type Place } from "../../src/db/db.ts";
 import { openEmbedded } from "../../src/db/embedded/embedded.ts";
 import { migrate } from "../../src/db/migrate.ts";
+
+// A hook of a file that several tests import runs for the first of them only.
+afterEach(() => void setSystemTime());
 
 const url = process.env["TEST_DATABASE_URL"];
 const folder = mkdtempSync(join(tmpdir(), "bunker-test-"));

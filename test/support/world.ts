@@ -1,4 +1,4 @@
-import { afterEach, setSystemTime } from "bun:test";
+import { setSystemTime } from "bun:test";
 import { createApp } from "../../src/app.ts";
 import { type Config, readConfig } from "../../src/config.ts";
 import type { Ctx, Principal } from "../../src/ctx.ts";
@@ -39,7 +39,6 @@ const news = hearNews({
 });
 atTheEnd(news.close);
 atTheEnd(database.close);
-afterEach(() => void setSystemTime());
 
 export const PASSWORD = "correct horse battery staple";
 export const SECRET = "k3Jd0sLq8vXz2mNb7TyUw5RfGh1PcAe9";

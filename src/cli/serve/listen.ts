@@ -1,3 +1,4 @@
+import { lookup } from "node:dns/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "bun";
 import type { Config } from "../../config.ts";
@@ -19,11 +20,21 @@ const LOOK_EVERY_MS = 50;
 
 const NO_ADDRESS_OF_OURS = ["EADDRNOTAVAIL", "EINVAL", "ENOTFOUND", "ERR_INVALID_ARG_TYPE"];
 
+const noAddressOfOurs = ({ host, prefix }: Pick<Listener, "host" | "prefix">) =>
+  new Exit(
+    "badConfiguration",
+    `${prefix}HOST must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them; it is ${host}.`,
+  );
+
 /** Throws an Exit where a server cannot listen at all: before anything else is started. */
 export async function checkHosts(config: Config): Promise<void> {
   const nothing = () => new Response();
-  for (const one of [apiListener(config), ...metricsListeners(config)])
+  for (const one of [apiListener(config), ...metricsListeners(config)]) {
+    // Bun.serve reports any leftover errno where a name does not resolve.
+    const [found] = await Promise.allSettled([lookup(one.host)]);
+    if (found.status === "rejected") throw noAddressOfOurs(one);
     await listenOn({ ...one, port: 0 }, nothing).stop(true);
+  }
 }
 
 /** For everybody. */
@@ -75,11 +86,7 @@ function listenOn(
     });
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
-    if (NO_ADDRESS_OF_OURS.includes(code))
-      throw new Exit(
-        "badConfiguration",
-        `${prefix}HOST must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them; it is ${host}.`,
-      );
+    if (NO_ADDRESS_OF_OURS.includes(code)) throw noAddressOfOurs({ host, prefix });
     throw new Exit(
       "failed",
       `Cannot listen on ${authority(host, port)} (${code}). Set ${prefix}HOST or ${prefix}PORT to another one.`,

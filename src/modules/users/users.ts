@@ -252,7 +252,9 @@ export async function unlockUser(
 ): Promise<User> {
   return transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
-    const user = await getUser(within, actor, id);
+    const isIt = eq(users.id, id);
+    const [user] = await tx.select(columns).from(users).where(isIt).for("no key update");
+    if (!user) throw new UserGone(id);
     await clearFailures(within, user);
     await record(within, actor, { type: "user.unlocked", subjectId: id, data: {} });
     return user;
