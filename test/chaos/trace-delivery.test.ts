@@ -1,11 +1,11 @@
 /** How spans are delivered, against a receiver that decodes the protocol. */
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openDelivery } from "../src/adapters/otlp-delivery.ts";
-import { openTracing } from "../src/adapters/trace.ts";
-import type { Log } from "../src/kit/log.ts";
-import type { Tracing } from "../src/kit/tracing.ts";
-import { attributesOf, type Collector, collector } from "./support/collector.ts";
+import { openDelivery } from "../../src/adapters/otlp-delivery.ts";
+import { openTracing } from "../../src/adapters/trace.ts";
+import type { Log } from "../../src/kit/log.ts";
+import type { Tracing } from "../../src/kit/tracing.ts";
+import { attributesOf, type Collector, collector } from "../support/collector.ts";
 
 setDefaultTimeout(30_000);
 const opened: { tracing: Tracing; traces: Collector }[] = [];
