@@ -99,7 +99,7 @@ describe.if(home !== undefined)("limits over several instances", () => {
       post(n, "login", { from, username: "ada@example.com", password: PASSWORD, ...more });
     const cookie = (await logIn(0, "203.0.113.7")).headers.get("set-cookie") ?? "";
     expect(cookie).toContain("; HttpOnly; SameSite=Lax; Secure");
-    const device = /^bunker_device=([^;]+)/.exec(cookie)?.[1] ?? "";
+    const device = /^__Host-bunker_device=([^;]+)/.exec(cookie)?.[1] ?? "";
     const guesses = await Promise.all(
       Array.from({ length: 200 }, (_, n) =>
         logIn(n, `192.0.2.${n}`, { password: "not the password at all" }),
