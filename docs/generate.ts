@@ -100,7 +100,7 @@ const limits = () =>
     "",
     "Names that no user has count alike, for the same time. A user has two names, an email and a username, and each is counted by itself:",
     "per user, `login-account` allows 30 failures and `login-streak` 100. The table keeps at most 1,000,000 rows (about 150 MB). Beyond",
-    "that, a job removes those that end first.",
+    "that, a job removes those that count least, and of these the ones that end first.",
     "",
     "## Known clients",
     "",

@@ -44,6 +44,17 @@ describe("guessing", () => {
     expect(hers).toEqual(nobodys);
   });
 
+  test("at a free username does not lock out the user who takes it", async () => {
+    const { post, person } = await street({ "login-account": few });
+    const bob = await person("bob@example.com");
+    const logIn = (number: number, password: string) =>
+      post("login", addressOf(number), { username: "bob-the-second", password });
+    for (const number of [1, 2, 3]) await logIn(number, wrong);
+    expect((await logIn(4, PASSWORD)).status).toBe(429);
+    expect((await bob.patch("/users/me", { username: "bob-the-second" })).status).toBe(200);
+    expect((await logIn(5, PASSWORD)).status).toBe(200);
+  });
+
   test("at one user by email and by username is counted by each, in every spelling", async () => {
     const { post } = await street({ "login-account": few });
     const guess = async (names: string[]) => {

@@ -142,7 +142,7 @@ test("failed sign-ins are kept for 90 days, whether or not a user has the name",
   expect(await sql`select 1 from limits`).toHaveLength(0);
 });
 
-test("the table keeps so many rows at most, and loses those that end first", async () => {
+test("the table keeps so many rows at most, and loses those that count least and end first", async () => {
   const { ctx, sql } = await street();
   await sql`truncate limits`;
   await sql`insert into limits (key, spent, granted, since, ends_at)

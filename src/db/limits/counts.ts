@@ -78,7 +78,7 @@ const EVICTED_AT_ONCE = 10_000;
 /** A row takes 76 bytes or more. */
 const ROW_MIN_BYTES = 76;
 
-/** Removes rows beyond `rowsMax`, those that end first, at most 10,000 at a time. Returns how many. */
+/** Removes rows beyond `rowsMax`, those that count least first, at most 10,000 at a time. Returns how many. */
 export async function evictLimits({ db }: Purger, rowsMax = ROWS_MAX): Promise<number> {
   // The file's size costs nothing to read, and mostly shows that there are too few rows to count.
   const [full] = await db.execute(
@@ -90,7 +90,7 @@ export async function evictLimits({ db }: Purger, rowsMax = ROWS_MAX): Promise<n
   if (surplus <= 0) return 0;
   const evicted = await db.execute(query`
     delete from limits where key in (
-      select key from limits order by ends_at limit ${Math.min(surplus, EVICTED_AT_ONCE)}
+      select key from limits order by spent, ends_at limit ${Math.min(surplus, EVICTED_AT_ONCE)}
       for update skip locked
     ) returning 1`);
   return evicted.length;

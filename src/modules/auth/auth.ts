@@ -21,7 +21,7 @@ import {
   rotateSession,
   secondsLeftOf,
 } from "../sessions/sessions.ts";
-import { createUser, userColumns } from "../users/users.ts";
+import { clearFailures, createUser, findUser, userColumns } from "../users/users.ts";
 import { type Attempt, attemptOf, countSignIn, succeed } from "./attempt.ts";
 import { type RegistrationInput, registerQuietly, waitsForProof } from "./quiet-registration.ts";
 import { beginSession } from "./session-start.ts";
@@ -123,7 +123,10 @@ function start(
     await holdVerified(tx, found, upgraded);
     const within = { ...ctx, db: tx };
     await succeed(within, attempt);
-    if (found.wantedUsername !== null) await settle(within, found.id);
+    if (found.wantedUsername !== null) {
+      await settle(within, found.id);
+      await clearFailures(within, (await findUser(within, found.id)) ?? found);
+    }
     return beginSession(within, actor, { user: found, device: attempt.device });
   });
 }

@@ -163,13 +163,14 @@ async function deliver(ctx: Postman, row: Row): Promise<MailOutcome> {
   const waitMaxMs = outcome === "away" ? WAIT_MAX_MS.away : WAIT_MAX_MS.later;
   const waitMs = Math.min(WAIT_MIN_MS * 2 ** (row.tries - 1), waitMaxMs);
   // The user is deleted, and with this mail goes the last of the email.
-  const isLast = isSent && row.kind === "account_deleted" && !ctx.mail?.isMailbox;
+  const isLast =
+    (isSent || isDead) && row.kind === "account_deleted" && !(isSent && ctx.mail?.isMailbox);
   await ctx.db
     .update(mails)
     .set({
       answer: sent.answer,
       ...(isSent && !ctx.mail?.isMailbox ? { sealed: null } : {}),
-      ...(isLast ? { recipient: "", locale: null, answer: null } : {}),
+      ...(isLast ? { recipient: "", locale: null, answer: null, sealed: null } : {}),
       ...(isDead || isSent ? ended : { dueAt: new Date(now.getTime() + waitMs) }),
     })
     .where(and(eq(mails.id, row.id), eq(mails.state, "waiting")));
