@@ -122,7 +122,7 @@ const limits = () =>
       (name) =>
         `| \`${name}\` | by user, however many devices; then by IP | ${knownUserReasons[name] ?? ""} |`,
     ),
-    "| `register` | by IP | by user, each new user could register twenty more |",
+    "| `register` | by IP | if it counted by user, each new user could register twenty more |",
     "",
     "An attacker gets one more bucket of these limits per user, and `register` limits how fast an IP creates users.",
     "",

@@ -42,7 +42,7 @@ export const growth: Record<string, Growth> = {
   limits: {
     byUser: `${n(OWN_LIMITS + LIMITS_OF_A_SESSION * sessions + 2 * emails)}: ${OWN_LIMITS} of the user, ${LIMITS_OF_A_SESSION} for each session or device, 2 for each email change`,
     byIp: `${n(ROWS_OF_A_NAME * day("login-address"))} for made-up names (\`login-address\`), ${n(day("refresh-address"))} for made-up refresh tokens (\`refresh-address\`), ${n(2 * day("mail-address"))} for links`,
-    kept: "until the count is zero again, and ten minutes: a minute for refresh tokens, a day at most for made-up names",
+    kept: "until the count is zero again, and ten minutes: a minute for made-up refresh tokens, 90 days for failed sign-ins, also by made-up names; at most 1,000,000 rows",
   },
   one_time_secrets: {
     byUser: `${n(2 * emails)} for email changes and for undoing them (\`mail-account\`)`,
@@ -77,7 +77,7 @@ export const growth: Record<string, Growth> = {
 export const growthLines = (): string[] => [
   "## What one caller can write",
   "",
-  "At most so many rows in any 24 hours, with the limits above; a user is signed in, a client IP is anonymous. An event takes some 900 bytes with its",
+  "The most rows in any 24 hours, with the limits above. A user is signed in; a client IP sends anonymous requests. An event takes some 900 bytes with its",
   `indexes, so one user fills ${Math.ceil((events * 900) / 1_000_000)} MB of events a day at most.`,
   "",
   "| table | rows that one user adds | rows that one client IP adds | kept |",
@@ -87,8 +87,8 @@ export const growthLines = (): string[] => [
   ),
   "",
   "- A change to the value that is there already writes nothing, and counts only against `requests`.",
-  "- Ending sessions has no limit of its own, so that a thief cannot use it up: each session ends once, so its bound is that of sign-ins.",
-  "- Changes of the password count apart from those of the profile, and only after the present password was right: a stolen access token cannot use them up.",
+  "- Ending sessions has no limit that an attacker could use up. Each session ends once, so sign-ins bound it.",
+  "- Changes of the password count apart from those of the profile, and only after the current password was verified: a stolen access token cannot use them up.",
   `- A superuser's changes to other users are bounded by \`requests\` alone: ${n(day("requests"))} events.`,
   "- A user who moves to other emails gets the figures of one email for each of them.",
   "- The command line has no limits.",

@@ -43,7 +43,7 @@ export const operationSettings = {
   }),
   metricsHost: setting({
     name: "METRICS_HOST",
-    doc: "The address to listen on for METRICS_PORT. On a loopback address, requests must ask by a local name, such as localhost. On another one than this machine's own, everybody who can reach it can read it.",
+    doc: "The address to listen on for METRICS_PORT. On a loopback address, the Host header must be a local name, such as localhost. On any other address, every client that can reach the port can read the metrics.",
     parse: text,
     fallback: () => "127.0.0.1",
   }),

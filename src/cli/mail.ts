@@ -36,7 +36,10 @@ export const test = (config: Config, { words: [address = ""] }: Typed) =>
       return print(`${email.shown}: ${await sendTest(post, email.shown, config.publicUrl)}`);
     const to = { id: null, email: email.shown, locale: null };
     if (!(await enqueueMail(ctx, { kind: "test", to, link: config.publicUrl })))
-      throw new Exit("failed", "The limit mail-recipient is met. Try again in an hour.");
+      throw new Exit(
+        "failed",
+        "The limit mail-recipient is used up for this email. Try again in an hour.",
+      );
     print(`${email.shown}: see ${config.publicUrl}/dev/mailbox`);
   });
 

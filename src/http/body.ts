@@ -48,7 +48,7 @@ function formatOf(
   headers: Headers,
   { formPaths, contentType, path }: BodyType,
 ): "form" | "json" | undefined {
-  // Two lines: Elysia cuts at the first semicolon, and Bun joins them by a comma.
+  // A comma means two Content-Type lines: Bun joins them, and Elysia reads up to the first semicolon.
   if (headers.get("content-type")?.includes(",")) return undefined;
   const type = contentType.toLowerCase();
   if (JSON_TYPES.includes(type)) return "json";

@@ -47,9 +47,12 @@ export const metricsOnly =
     const { metricsHost } = ctx.config;
     const isForThisMachine = isLoopback(metricsHost) || isLocalHost(metricsHost);
     if (isForThisMachine && !isLocalHost(request.headers.get("host") ?? ""))
-      return new Response("Ask by a local name, such as localhost, or set METRICS_HOST.\n", {
-        status: 403,
-      });
+      return new Response(
+        "Use a local host name, such as localhost. To serve other hosts, set METRICS_HOST.\n",
+        {
+          status: 403,
+        },
+      );
     return request.method === "GET" && pathOf(request) === "/metrics"
       ? textOf(ctx)
       : new Response("Only GET /metrics is here.\n", { status: 404 });

@@ -53,25 +53,25 @@ export const meanings: Record<LimitName, string> = {
   login:
     "Tries to sign in by one name from one address, or to one account by one known client. Also `current_password` in one session, and a password shown with a mailed link.",
   "login-account":
-    "Failed sign-ins by one email or username, as typed, by unknown clients, from all addresses. Names that no user has count alike.",
+    "Failed sign-ins by one email or username, as typed, by unknown clients, from all IPs. Names that no user has count the same way.",
   "login-streak":
     "The same without a success in between. Then only known clients sign in by that name, until one does, the user sets a new password, or a superuser or the operator unlocks the user (NIST SP 800-63B).",
   "login-address": "Tries of unknown clients at one address, codes too, whatever the account.",
   register: "Registrations from one address.",
-  "refresh-session": "Refreshes of one session, by tokens that prove that we issued them.",
+  "refresh-session": "Refreshes of one session, with tokens that we issued.",
   "refresh-address": "Other refreshes from one address, mostly with made-up tokens.",
   "mail-account":
     "Mails of one kind asked for to one address, whether or not somebody has it; registrations with it, where they are always answered alike; changes of address of one account.",
   "mail-address": "Emails requested from one IP, or by the known devices of one user.",
   "mail-recipient":
-    "Mails of one kind that go out to one email. No answer tells it: a request beyond it is accepted, and no mail is sent.",
+    "Mails of one kind to one email. No answer shows this limit: a request beyond it is accepted, and no mail is sent.",
   "email-code":
     "Codes tried for one e-mail address, whether or not somebody has it, by unknown clients; or by one known client.",
   "sign-ins": "Sign-ins to one account by its password, from all clients.",
   changes:
     "Changes that a user makes to their own account. Those of the profile and those of the password count apart. A request that changes nothing is free.",
   requests:
-    "Everything that one account asks for, signed in; what has a limit of its own counts against that as well. Also, for each session by itself, requests with a token that we issued and that is not good any more, and its revocations.",
+    "Everything that one account asks for, signed in; what has a limit of its own counts against that as well. Also, counted for each session, requests with an expired, revoked or spent token that we issued, and revocations of its tokens.",
   "requests-stranger":
     "Requests from one IP, or from the known devices of one user, that need an access token, where it is missing or made up; opening mailed links.",
 };

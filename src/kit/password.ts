@@ -29,7 +29,7 @@ export const hashPassword = (gate: HashingGate, password: string): Promise<strin
 interface Comparison {
   password: string;
   hash: string | undefined;
-  /** Told why a hash cannot be verified. The password counts as wrong, after the time of nobody's hash. */
+  /** Called with the reason if a hash cannot be verified. The password then counts as wrong, after the usual time. */
   onFault: (reason: string) => void;
 }
 

@@ -21,7 +21,7 @@ export const LINK_PATHS = [...linkPages, "/forgot-password"];
 const Token = t.String({ minLength: 1, maxLength: 200 });
 const Password = t.String({ minLength: 1, maxLength: 512 });
 const hidden = { response: t.Any(), detail: { hide: true } };
-// Functions, because Elysia writes into the options of a route: shared ones would keep what the first app put there.
+// Functions, because Elysia mutates a route's options: a shared object would keep the first app's guard.
 const opened = () => ({
   ...hidden,
   anyone: ["requests-stranger"] as const,

@@ -17,7 +17,7 @@ ul{padding-left:1.1rem}li{margin:.5rem 0}pre{white-space:pre-wrap;overflow-wrap:
 const headersFor = (allowed: { style: string; pictures: string }) => ({
   "content-type": "text/html; charset=utf-8",
   "content-security-policy": `default-src 'none'; img-src ${allowed.pictures}; style-src 'sha256-${new Bun.CryptoHasher("sha256").update(allowed.style).digest("base64")}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'`,
-  // Over plain http a browser names the origin of a form only under such a policy; it keeps the link's token to itself.
+  // Under no-referrer, forms have the origin `null`, and http/cross-site would refuse our own. No path is sent, so no link token.
   "referrer-policy": "strict-origin",
 });
 

@@ -62,8 +62,11 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
     if (isServed && self.command === "serve") throw new Exit("taken", takenBy(holder, dataDir));
     if (isServed && statusOf(cluster) === "ready")
       return {
-        ...{ socketPath: socketOf(cluster), owner, freeBytes },
-        ...{ restarts: () => 0, close: async () => {} },
+        socketPath: socketOf(cluster),
+        owner,
+        freeBytes,
+        restarts: () => 0,
+        close: async () => {},
       };
     if (performance.now() > giveUpAt) throw new Exit("taken", takenBy(holder, dataDir));
     await sleep(20);

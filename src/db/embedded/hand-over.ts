@@ -1,7 +1,7 @@
 import { readSync } from "node:fs";
 
 const STANDARD_INPUT = 0;
-/** Sent to it when it may run PostgreSQL. It gets nothing where that must not happen. */
+/** The server writes this to the child when the programs are verified. If it closes the pipe instead, the child exits. */
 export const VERIFIED = "v";
 
 /** A hidden command of the binary: the process between Bunker and PostgreSQL, which becomes the latter. */

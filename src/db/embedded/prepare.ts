@@ -84,7 +84,7 @@ function removeRemains(dataDir: string, programs: string) {
   }
 }
 
-/** To root, the only thing that forbids a program with its own mode is the mount. */
+/** The mode was verified, so only a noexec mount can make this fail, also for root. */
 function refuseNoexec(dataDir: string, program: string) {
   try {
     accessSync(program, constants.X_OK);

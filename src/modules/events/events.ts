@@ -20,7 +20,7 @@ export interface EventData {
   "email.restored": Record<string, never>;
   "session.started": { session_id: string };
   "session.ended": { session_id: string };
-  /** A refresh token that had been spent long before came again: somebody has a copy, and the session was ended. */
+  /** A spent refresh token was used after the grace, or by another client: two parties have it. The session was ended. */
   "session.reuse_detected": { session_id: string };
   /** A refresh token that was just spent came again from its client, which got the same successor. */
   "session.refresh_retried": { session_id: string };

@@ -17,7 +17,7 @@ export const keyRoutes = (ctx: Ctx) =>
         operationId: "getKeys",
         summary: "The keys that verify access tokens",
         description:
-          "A JWK Set (RFC 7517): the current key, the next one, and retired ones until the last token that they signed has expired. Empty under HS256.",
+          "A JWK Set (RFC 7517): the current key, the next one, and retired ones until the last token that they signed has expired. Under HS256 only retired keys are listed.",
       },
       response: {
         200: t.Object({

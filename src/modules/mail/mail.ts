@@ -36,7 +36,7 @@ export async function enqueueMail(
 ): Promise<string | undefined> {
   const now = ctx.now();
   const recipientKey = ctx.envelope.fingerprint(emailKeyOf(to.email) ?? to.email);
-  if (await hadItsShare(ctx, { kind, recipientKey })) return undefined;
+  if (await isOverLimit(ctx, { kind, recipientKey })) return undefined;
   const id = Bun.randomUUIDv7("hex", now);
   await ctx.db.insert(mails).values({
     id,
@@ -57,7 +57,7 @@ export async function enqueueMail(
  * Whether no further mail of a kind goes to an email now. The queue itself is counted: nothing is locked, so that of many at once a few more
  * may pass. Each kind counts by itself, so that a flood of one hides no other.
  */
-async function hadItsShare(
+async function isOverLimit(
   { config, db, now }: Outbox,
   { kind, recipientKey }: { kind: MailKind; recipientKey: Buffer },
 ): Promise<boolean> {

@@ -79,7 +79,7 @@ export const oauthRoutes = (ctx: Ctx) =>
           operationId: "introspectToken",
           summary: "Ask what a token is",
           description:
-            "RFC 7662, for confidential clients. A refresh token that was spent before the grace is not active, and its session ends.",
+            "RFC 7662, for confidential clients. A refresh token that was spent more than `REFRESH_GRACE_SECONDS` ago is not active, and its session ends.",
         },
         body: SingleTokenForm,
         response: { 200: IntrospectionView, ...oauthFails },

@@ -2,7 +2,6 @@ import { and, eq, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
-
 import { changeOf, type Ledger, type Spending } from "../../kit/limits.ts";
 import { hashPassword, passwordRules, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
@@ -47,7 +46,7 @@ export async function changePassword(
 
 const unchangedPassword = () =>
   new Problem("invalid_request", {
-    errors: [fieldProblem("/new_password", "not_allowed", "is the present password")],
+    errors: [fieldProblem("/new_password", "not_allowed", "must differ from the current password")],
   });
 
 /** How old a sign-in may be where it stands for the password. */
@@ -98,7 +97,7 @@ export function verifyOwn(
 }
 
 /**
- * Whether a password is the one of a user, or of nobody: both take the same time. A hash that cannot be verified is a wrong
+ * Whether a password is the user's. Takes the same time if there is no user. A hash that cannot be verified is a wrong
  * password and an error in the log. Throws `busy`.
  */
 export const isPasswordOf = (

@@ -1,6 +1,7 @@
 import { and, eq, getTableColumns } from "drizzle-orm";
 import type { Ctx, Stranger } from "../../ctx.ts";
 import { transact } from "../../db/db.ts";
+import { lockUsers } from "../../db/locks.ts";
 import { sessions, users } from "../../db/schema.ts";
 import { hashOf, type RefreshToken } from "../../kit/refresh-token.ts";
 import { countSince, record } from "../events/events.ts";
@@ -72,8 +73,7 @@ export async function recordRetry(
 ): Promise<void> {
   await transact(ctx.db, async (tx) => {
     // Parallel retries must count one another.
-    const isUser = eq(users.id, userId);
-    await tx.select({ id: users.id }).from(users).where(isUser).for("no key update");
+    await lockUsers(tx, eq(users.id, userId));
     const type = "session.refresh_retried";
     const since = new Date(ctx.now().getTime() - HOUR_MS);
     if ((await countSince({ db: tx }, { type, subjectId: userId, since })) >= RECORDED_MAX) return;
