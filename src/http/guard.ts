@@ -70,8 +70,9 @@ function openAuthentication(ctx: Ctx, from: ReturnType<typeof actorsFrom>) {
     await ctx.limits.spend(actor.origin, spendings);
     throw new Problem(code);
   };
-  const byAccessToken = async (actor: Stranger, token: string): Promise<SignedIn> =>
-    (await findActor(ctx, token)) ?? refuse(actor, "invalid_token", token);
+  /** The caller is made only for a refusal: most requests have a good token. */
+  const byAccessToken = async (actor: () => Stranger, token: string): Promise<SignedIn> =>
+    (await findActor(ctx, token)) ?? refuse(actor(), "invalid_token", token);
   const byEitherToken = async (actor: Stranger, arrival: Arrival): Promise<SignedIn> => {
     const token = tokenIn(arrival);
     if (token)
@@ -85,10 +86,10 @@ function openAuthentication(ctx: Ctx, from: ReturnType<typeof actorsFrom>) {
     arrival: Arrival,
     { takesRefreshToken = false, limits = general }: Admission,
   ): Promise<SignedIn> => {
-    const actor = from(arrival, stranger, limits);
-    if (takesRefreshToken) return byEitherToken(actor, arrival);
+    const actor = () => from(arrival, stranger, limits);
+    if (takesRefreshToken) return byEitherToken(actor(), arrival);
     const token = tokenIn(arrival);
-    return token ? byAccessToken(actor, token) : refuse(actor, "not_signed_in");
+    return token ? byAccessToken(actor, token) : refuse(actor(), "not_signed_in");
   };
   return { authenticate, byAccessToken };
 }
@@ -156,7 +157,7 @@ export const guard = (ctx: Ctx) => {
       resolve: async ({ request, headers, bearer, set, server }: Arrival) => {
         const actor = from({ request, headers, set, server }, stranger, limits);
         const token = tokenIn({ headers, bearer });
-        const holder = token ? await byAccessToken(actor, token) : undefined;
+        const holder = token ? await byAccessToken(() => actor, token) : undefined;
         if (holder) trailOf(request).userId = holder.user.id;
         return { actor, holder };
       },
