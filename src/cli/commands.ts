@@ -201,8 +201,12 @@ export async function run(argv: string[]): Promise<void> {
 
 function parse(argv: string[], { options = {}, usage: form }: Command): Typed {
   try {
+    // There are no one-letter options, so "-x" is a word: one key id in 64 begins with a dash.
+    const isWord = (word: string) => /^-[^-]/.test(word);
     const { values, positionals } = parseArgs({
-      args: argv,
+      args: argv.includes("--")
+        ? argv
+        : [...argv.filter((word) => !isWord(word)), "--", ...argv.filter(isWord)],
       options,
       allowPositionals: true,
       strict: true,

@@ -158,6 +158,9 @@ describe("beside a running server", () => {
     expect(await logIn("bob", "another long pass phrase")).toBe("account_inactive");
     expect((await run(["users", "deactivate", "ada"])).err).toContain("last active superuser");
     expect((await run(["users", "promote", "nobody-here"])).err).toContain("Nobody has");
+    // A key id is random and may begin with a dash.
+    const { err } = await run(["keys", "retire", "-8vFq3hT"]);
+    expect(err).not.toMatch(/Usage|Unknown option/);
   });
 
   test("a user who was locked out is unlocked, and the start says how while there is no mail", async () => {
