@@ -17,6 +17,7 @@ import sql0014 from "../../drizzle/0014_traces.sql" with { type: "text" };
 import sql0015 from "../../drizzle/0015_key_uses.sql" with { type: "text" };
 import sql0016 from "../../drizzle/0016_refresh_retries.sql" with { type: "text" };
 import sql0017 from "../../drizzle/0017_erasure.sql" with { type: "text" };
+import sql0018 from "../../drizzle/0018_known_device_mail.sql" with { type: "text" };
 
 export interface Migration {
   tag: string;
@@ -42,4 +43,5 @@ export const migrations: Migration[] = [
   { tag: "0015_key_uses", sql: sql0015 },
   { tag: "0016_refresh_retries", sql: sql0016 },
   { tag: "0017_erasure", sql: sql0017 },
+  { tag: "0018_known_device_mail", sql: sql0018 },
 ];

@@ -61,10 +61,10 @@ export const meanings: Record<LimitName, string> = {
   "refresh-session": "Refreshes of one session, with tokens that we issued.",
   "refresh-address": "Other refreshes from one address, mostly with made-up tokens.",
   "mail-account":
-    "Mails of one kind asked for to one address, whether or not somebody has it; registrations with it, where they are always answered alike; changes of address of one account.",
+    "Mails of one kind requested for one email, whether or not a user has it; by known devices of its user, counted apart; registrations with it, where they are always answered alike; changes of the email of one user.",
   "mail-address": "Emails requested from one IP, or by the known devices of one user.",
   "mail-recipient":
-    "Mails of one kind to one email. No answer shows this limit: a request beyond it is accepted, and no mail is sent.",
+    "Mails of one kind to one email. Those that known devices of its user request count apart. No answer shows this limit: a request beyond it is accepted, and no mail is sent.",
   "email-code":
     "Codes tried for one e-mail address, whether or not somebody has it, by unknown clients; or by one known client.",
   "sign-ins": "Sign-ins to one account by its password, from all clients.",

@@ -23,13 +23,13 @@ async function floodedTown(settings: Parameters<typeof town>[0] = {}) {
   });
   let requests = 0;
   /** Each from another client IP and by another program. */
-  const post = (path: string, body: object, token = "") => {
+  const post = (path: string, body: object, credentials: Record<string, string> = {}) => {
     requests += 1;
     return here.send("POST", `/api/v1${path}`, {
       headers: {
         ...{ "content-type": "application/json", "x-forwarded-for": addressOf(requests) },
         ...{ "user-agent": `program-${requests}/1` },
-        ...(token ? { authorization: `Bearer ${token}` } : {}),
+        ...credentials,
       },
       body: JSON.stringify(body),
     });
@@ -38,6 +38,8 @@ async function floodedTown(settings: Parameters<typeof town>[0] = {}) {
     (await here.mails()).filter((one) => one === `${kind} ${email}`).length;
   return { ...here, post, sent };
 }
+
+const bearerOf = ({ token }: { token: string }) => ({ authorization: `Bearer ${token}` });
 
 describe("mails of one kind to one email", () => {
   test("are ten, then one an hour, whatever is requested, from wherever", async () => {
@@ -48,7 +50,7 @@ describe("mails of one kind to one email", () => {
       reset_password: () => post("/auth/password/forgot", { email: "Ada@Example.com" }),
       sign_in: () => post("/auth/email-code", { email: ADA }),
       address_taken: () =>
-        post("/users/me/email", { email: ADA, current_password: PASSWORD }, bob.token),
+        post("/users/me/email", { email: ADA, current_password: PASSWORD }, bearerOf(bob)),
       new_device: () => post("/auth/login", { username: ADA, password: PASSWORD }),
     };
     for (const [kind, request] of Object.entries(requests)) {
@@ -82,6 +84,44 @@ describe("mails of one kind to one email", () => {
     };
     expect(await statuses(ADA)).toEqual(await statuses("nobody@example.com"));
   });
+
+  for (const [path, kind] of [
+    ["/auth/password/forgot", "reset_password"],
+    ["/auth/email-code", "sign_in"],
+  ] as const)
+    test(`of other clients leave a known device its own: ${kind}`, async () => {
+      const { proven, post, sent, pass, person } = await floodedTown({
+        limits: { ...limits, "mail-account": policies["mail-account"] },
+      });
+      await proven();
+      const deviceOf = async (username: string) => {
+        const { headers } = await post("/auth/login", { username, password: PASSWORD });
+        return headers.get("device-token") ?? "";
+      };
+      const ada = await deviceOf(ADA);
+      await person("bob@example.com");
+      const bob = await deviceOf("bob@example.com");
+      const request = async (times: number, deviceToken = "") => {
+        const statuses = [];
+        for (let number = 0; number < times; number += 1)
+          statuses.push((await post(path, { email: ADA }, { "device-token": deviceToken })).status);
+        return [statuses, await sent(kind)];
+      };
+      const inNextQuarter = (times: number, deviceToken = "") => {
+        pass(15 * MINUTES_MS);
+        return request(times, deviceToken);
+      };
+      const [GRANTED, REFUSED] = [202, 429];
+      const three = [GRANTED, GRANTED, GRANTED];
+      expect(await request(3)).toEqual([three, 3]);
+      for (const mails of [6, 9, 10]) expect(await inNextQuarter(3)).toEqual([three, mails]);
+      expect(await request(1)).toEqual([[REFUSED], 10]);
+      // A known device of another user is no known device of Ada.
+      expect(await request(1, bob)).toEqual([[REFUSED], 10]);
+      // Its own share has the same bounds.
+      expect(await request(4, ada)).toEqual([[...three, REFUSED], 13]);
+      for (const mails of [16, 19, 20]) expect(await inNextQuarter(3, ada)).toEqual([three, mails]);
+    });
 
   test("are limited across users who register, are deleted and register again", async () => {
     const { ctx, post, send, sent } = await floodedTown();

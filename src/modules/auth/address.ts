@@ -17,7 +17,7 @@ type Transaction = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "lim
  * `too_many_requests`, `busy`.
  */
 export async function requestAddressChange(
-  ctx: Pick<Ctx, "db" | "envelope" | "hashing" | "limits" | "log" | "now">,
+  ctx: Pick<Ctx, "db" | "devices" | "envelope" | "hashing" | "limits" | "log" | "now">,
   actor: SignedIn,
   input: { email: string; currentPassword: string | undefined },
 ): Promise<void> {

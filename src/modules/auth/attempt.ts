@@ -11,7 +11,7 @@ export interface KnownDevice {
 /** By which device token the client is known to an account, if it is: one from before its password was set by its owner is not. */
 export function knownDevice(
   { devices }: Pick<Ctx, "devices">,
-  { origin }: Stranger,
+  { origin }: Pick<Stranger, "origin">,
   user: User | undefined,
 ): KnownDevice | undefined {
   if (!user) return undefined;

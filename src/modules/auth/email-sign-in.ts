@@ -16,7 +16,7 @@ import { proveByMailAlone } from "./verification.ts";
 
 /** Asks for a mail to sign in by, alike for every address. Throws `email_sign_in_off`, `too_many_requests`. */
 export async function requestSignIn(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "limits" | "now">,
   actor: Stranger,
   email: string,
 ): Promise<void> {

@@ -4,11 +4,16 @@ import { transact } from "../../db/db.ts";
 import { tryHoldUser } from "../../db/locks.ts";
 import { mailRequests } from "../../db/schema.ts";
 import { type Spending, spendingsOf } from "../../kit/limits.ts";
+import { emailKeyOf } from "../../kit/names.ts";
 import { Problem } from "../../kit/problem.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { getLink, type Link, type Purpose, sendLink } from "../one-time/one-time.ts";
 import { findByEmail } from "../passwords/passwords.ts";
 import { findUser, identifierKeyOf } from "../users/users.ts";
+import { knownDevice } from "./attempt.ts";
+
+/** A browser is a known device of at most so many users (http/device). */
+const DEVICE_USERS_MAX = 8;
 
 export type MailRequest =
   | { purpose: "verify_email" | "reset_password" | "sign_in"; email: string }
@@ -20,22 +25,44 @@ export type MailRequest =
  * address, and tells nothing by its time (CWE-208). Throws `too_many_requests`, alike for every address.
  */
 export async function requestLink(
-  ctx: Pick<Ctx, "db" | "envelope" | "limits" | "now">,
-  { origin }: Pick<Stranger, "origin">,
+  ctx: Pick<Ctx, "db" | "devices" | "envelope" | "limits" | "now">,
+  actor: Pick<Stranger, "origin">,
   request: MailRequest,
 ): Promise<void> {
+  const { origin } = actor;
   const { purpose, email } = request;
   const userId = request.purpose === "change_email" ? request.userId : null;
+  const knownUserId = userId ? undefined : await findKnownUserId(ctx, actor, email);
   await ctx.limits.spend(origin, [
-    mailSpending(purpose, identifierKeyOf(email)),
+    mailSpending(purpose, knownUserId ?? identifierKeyOf(email)),
     ...(userId ? [mailSpending(purpose, userId)] : []),
     ...spendingsOf("mail-address", origin),
   ]);
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
   const traceParent = ctx.envelope.postmark();
-  const row = { id, purpose, email, userId, traceParent, createdAt: now };
+  const isFromKnownDevice = knownUserId !== undefined;
+  const row = { id, purpose, email, userId, isFromKnownDevice, traceParent, createdAt: now };
   await transact(ctx.db, (tx) => tx.insert(mailRequests).values(row));
+}
+
+/**
+ * The user of an email, where the client is a known device of that user. Reads only the users of its device tokens, so the time of
+ * the answer does not tell whether any other user has the email (CWE-208).
+ */
+async function findKnownUserId(
+  ctx: Pick<Ctx, "db" | "devices">,
+  actor: Pick<Stranger, "origin">,
+  email: string,
+): Promise<string | undefined> {
+  const tokens = actor.origin?.deviceTokens ?? [];
+  const ids = new Set(tokens.flatMap((token) => ctx.devices.read(token)?.userId ?? []));
+  for (const id of [...ids].slice(0, DEVICE_USERS_MAX)) {
+    const user = await findUser(ctx, id);
+    if (!user || emailKeyOf(user.email) !== emailKeyOf(email)) continue;
+    if (knownDevice(ctx, actor, user)) return id;
+  }
+  return undefined;
 }
 
 /** What a mail counts against. Each kind by itself: who uses up one of them keeps nobody from another. */
@@ -76,13 +103,13 @@ export async function answerLinkRequests(ctx: Answerer & Pick<Ctx, "tracing">): 
 /** Returns false if the request is to be tried again. */
 async function answer(
   ctx: Answerer,
-  { purpose, email, userId }: typeof mailRequests.$inferSelect,
+  { purpose, email, userId, isFromKnownDevice }: typeof mailRequests.$inferSelect,
 ): Promise<boolean> {
   const owner = await findByEmail(ctx, email);
   if (userId !== null) return answerChange(ctx, { email, userId, owner });
   if (!owner?.isActive || (purpose === "verify_email" && owner.emailVerified)) return true;
   if (!(await tryHoldUser(ctx.db, owner.id))) return false;
-  await sendLink(ctx, { purpose: purpose as Purpose, user: owner });
+  await sendLink(ctx, { purpose: purpose as Purpose, user: owner, isFromKnownDevice });
   return true;
 }
 

@@ -69,6 +69,7 @@ export interface NewLink {
   to?: string;
   /** The address that it gives to the account: the next one, or the one before. */
   givesEmail?: string;
+  isFromKnownDevice?: boolean;
 }
 
 /**
@@ -77,7 +78,7 @@ export interface NewLink {
  */
 export async function sendLink(
   ctx: Transaction,
-  { purpose, user, to = user.email, givesEmail }: NewLink,
+  { purpose, user, to = user.email, givesEmail, isFromKnownDevice = false }: NewLink,
 ): Promise<void> {
   const now = ctx.now();
   const { lifetimeMs, mail, isUnbound, hasCode } = kindOf(purpose);
@@ -91,7 +92,8 @@ export async function sendLink(
   };
   const recipient = { id: user.id, email: to, locale: user.locale };
   // Where no mail goes out, the links that were mailed before must stay good.
-  if (!(await enqueueMail(ctx, { kind: mail, to: recipient, ...content }))) return;
+  const message = { kind: mail, to: recipient, isFromKnownDevice, ...content };
+  if (!(await enqueueMail(ctx, message))) return;
   await endOldest(ctx, purpose, user.id);
   const { emailKey } = users;
   const bound = sql`(select ${emailKey} from ${users} where ${users.id} = ${user.id})`;

@@ -1,0 +1,1 @@
+ALTER TABLE "mail_requests" ADD COLUMN "is_from_known_device" boolean DEFAULT false NOT NULL;
