@@ -54,7 +54,7 @@ export const settings = {
   }),
   corsOrigins: setting<string[]>({
     name: "CORS_ORIGINS",
-    doc: "Other origins whose pages may send forms here, such as `https://app.example.com`: exact, with commas or blanks between. A form that a browser sends from any other site is refused. In development, every port of `http://localhost` and `http://127.0.0.1` is allowed as well. Bunker sends no CORS headers yet.",
+    doc: "Other origins whose pages may call this service in a browser (CORS) and send forms to it, such as `https://app.example.com`: exact, with commas or blanks between. A form that a browser sends from any other site is refused. In development, every port of `http://localhost` and `http://127.0.0.1` is allowed as well.",
     shown: "none",
     parse: webOrigins,
     fallback: () => [],

@@ -19,3 +19,7 @@ export function hasValidHost({ headers }: Request): boolean {
   const host = headers.get("host");
   return host === null || HOST.test(host);
 }
+
+/** The path of a request. Without `URL`, which throws where the Host is malformed. */
+export const pathOf = ({ url }: Request): string =>
+  url.replace(/^https?:\/\/[^/]*/, "").split("?", 1)[0] ?? "";

@@ -5,7 +5,7 @@ import { isLocalHost, isLoopback } from "../kit/network.ts";
 import { Problem } from "../kit/problem.ts";
 import { isSecret } from "../kit/secret.ts";
 import { guard } from "./guard.ts";
-import { hasValidHost } from "./host.ts";
+import { hasValidHost, pathOf } from "./host.ts";
 import type { Observer } from "./observed.ts";
 
 /** The routes that sign somebody in. */
@@ -34,9 +34,6 @@ export const httpFigures = ({ metrics }: Pick<Ctx, "metrics">): Observer[] =>
 const TEXT = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
 const textOf = async ({ metrics }: Pick<Ctx, "metrics">): Promise<Response> =>
   new Response(await metrics.text(), { headers: TEXT });
-
-/** Without `URL`, which throws where a client writes a Host that is none. */
-const pathOf = ({ url }: Request) => url.replace(/^https?:\/\/[^/]*/, "").split("?")[0];
 
 /** On the listener of METRICS_PORT, which has nothing else and asks for no token. */
 export const metricsOnly =

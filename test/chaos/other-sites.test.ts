@@ -60,6 +60,39 @@ const fetched = (page: Page, path: string, body?: object) =>
     [path, body && JSON.stringify(body)] as const,
   );
 
+interface Call {
+  method?: string;
+  token?: string;
+  body?: object;
+  headers?: Record<string, string>;
+}
+
+/** What a page can read of a response of another origin; status 0 where the browser keeps it from the page. */
+const crossOrigin = (page: Page, url: string, { token, body, ...call }: Call = {}) =>
+  page.evaluate(
+    async ({ url, init }) => {
+      try {
+        const answer = await fetch(url, { ...init, credentials: "include" });
+        const headers = Object.fromEntries(answer.headers);
+        return { status: answer.status, text: await answer.text(), headers };
+      } catch {
+        return { status: 0, text: "", headers: {} as Record<string, string> };
+      }
+    },
+    {
+      url,
+      init: {
+        method: call.method ?? (body ? "POST" : "GET"),
+        headers: {
+          ...(token ? { authorization: `Bearer ${token}` } : {}),
+          ...(body ? { "content-type": "application/json" } : {}),
+          ...call.headers,
+        },
+        ...(body ? { body: JSON.stringify(body) } : {}),
+      },
+    },
+  );
+
 const cookies = async (context: BrowserContext) =>
   (await context.cookies()).filter(({ name }) => name.endsWith("bunker_device"));
 
@@ -136,6 +169,45 @@ describe.if(browserPath !== undefined)("in a browser", () => {
       await site.stop(true);
       await close();
     });
+
+  test("a page of an origin in CORS_ORIGINS uses the API, one of another origin does not", async () => {
+    const site = otherSite("");
+    const product = `http://app.example.test:${site.port}`;
+    const { origin, context, page, close } = await home(browser(), false, {
+      CORS_ORIGINS: product,
+    });
+    await context.clearCookies();
+    const logIn = { username: OWNER, password: PASSWORD };
+    await page.goto(`${product}/`);
+    const signedIn = await crossOrigin(page, `${origin}/api/v1/auth/login`, { body: logIn });
+    expect(signedIn.status).toBe(200);
+    expect(signedIn.headers["device-token"]).toBeString();
+    expect(signedIn.headers["ratelimit"]).toBeString();
+    // The two origins are one site, so the cookie is kept.
+    expect(await cookies(context)).toHaveLength(1);
+    const { access_token: token } = JSON.parse(signedIn.text);
+    const me = `${origin}/api/v1/users/me`;
+    const read = await crossOrigin(page, me, { token });
+    expect([read.status, read.headers["etag"]]).toEqual([200, expect.any(String)]);
+    const changed = await crossOrigin(page, me, {
+      ...{ method: "PATCH", token, body: { full_name: "Ada" } },
+      headers: { "if-match": read.headers["etag"] ?? "", "idempotency-key": "change-1" },
+    });
+    expect(changed.status).not.toBe(0);
+    for (const [status, url] of [
+      [401, me],
+      [404, `${origin}/api/v1/nothing`],
+    ] as const) {
+      const refused = await crossOrigin(page, url);
+      expect([refused.status, JSON.parse(refused.text).status]).toEqual([status, status]);
+      expect(refused.headers["x-request-id"]).toBeString();
+    }
+    await page.goto(`http://evil.example:${site.port}/`);
+    for (const call of [{}, { token }, { body: logIn }])
+      expect((await crossOrigin(page, me, call)).status).toBe(0);
+    await site.stop(true);
+    await close();
+  });
 
   test("a name of another site for this machine resets no password (DNS rebinding)", async () => {
     const { port, page } = await home(browser(), false);

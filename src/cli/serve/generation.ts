@@ -5,6 +5,7 @@ import type { Ctx } from "../../ctx.ts";
 import { type MigrationStatus, migrate } from "../../db/migrate.ts";
 import type { Ground } from "../../ground.ts";
 import { accessLog } from "../../http/access-log.ts";
+import { withCors } from "../../http/cors.ts";
 import { deadlined } from "../../http/deadline.ts";
 import { withHost } from "../../http/host.ts";
 import { httpFigures } from "../../http/metrics.ts";
@@ -51,7 +52,9 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
     await ctx.tracing.begin({ name: "start" }, null, () => prepare(wired, schema, () => isOpen));
     const observers = [...accessLog(ctx), ...httpFigures(ctx)];
     const bounded = deadlined(ctx, app.fetch);
-    const answer = withHost(parting(ctx, traced(ctx, observed(bounded.answer, observers))));
+    const answer = withHost(
+      parting(ctx, traced(ctx, observed(withCors(ctx, bounded.answer), observers))),
+    );
     let rest = async () => {};
     return {
       ...{ ctx, app, answer, rest: () => rest() },

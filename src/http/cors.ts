@@ -1,0 +1,90 @@
+import type { Ctx } from "../ctx.ts";
+import { openAllowedOrigins, openCrossSiteCheck } from "./cross-site.ts";
+import { pathOf } from "./host.ts";
+import { type Answering, trailOf } from "./trail.ts";
+
+const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE";
+const REQUEST_HEADERS = [
+  ...["authorization", "content-type", "device-token", "idempotency-key"],
+  ...["if-match", "if-none-match", "traceparent", "tracestate", "x-request-id"],
+].join(", ");
+const RESPONSE_HEADERS = [
+  ...["ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
+  ...["X-Total-Count", "Idempotency-Replayed", "Device-Token", "WWW-Authenticate"],
+].join(", ");
+/** Chromium keeps a preflight for two hours at most. */
+const PREFLIGHT_SECONDS = 7_200;
+
+/** Where a browser's device cookie counts. Everywhere else, requests with cookies stay forbidden. */
+const TAKES_COOKIES = /^\/(api\/v1|oauth)\//;
+
+/** An attacker can make up any number of origins. */
+const WARNED_MAX = 20;
+
+/**
+ * Cross-origin requests of browsers (Fetch standard, section 3.2), for the origins in CORS_ORIGINS. It stands around the whole app, so
+ * that refusals, unknown paths and timed-out requests carry the headers as well: otherwise a page could not read why it failed.
+ */
+export function withCors(ctx: Pick<Ctx, "config" | "log">, answer: Answering): Answering {
+  const isAllowed = openAllowedOrigins(ctx.config);
+  const warn = openWarning(ctx);
+  const isOff = ctx.config.corsOrigins.length === 0 && ctx.config.environment === "production";
+  return (request) => {
+    const origin = request.headers.get("origin");
+    const isPreflight =
+      request.method === "OPTIONS" && request.headers.has("access-control-request-method");
+    if (origin !== null && !isAllowed(origin)) warn(request, origin);
+    // Nothing depends on the origin then. A preflight is refused by the app: no route has the method OPTIONS.
+    if (isOff) return answer(request);
+    const allowed = origin !== null && isAllowed(origin) ? originHeaders(request, origin) : {};
+    if (isPreflight) return preflightResponse(request, allowed);
+    const response = answer(request);
+    return response instanceof Promise
+      ? response.then((one) => withHeaders(one, allowed))
+      : withHeaders(response, allowed);
+  };
+}
+
+const originHeaders = (request: Request, origin: string): Record<string, string> => ({
+  "access-control-allow-origin": origin,
+  "access-control-expose-headers": RESPONSE_HEADERS,
+  ...(TAKES_COOKIES.test(pathOf(request)) ? { "access-control-allow-credentials": "true" } : {}),
+});
+
+const preflightResponse = (request: Request, allowed: Record<string, string>): Response =>
+  new Response(null, {
+    status: 204,
+    headers: {
+      "x-request-id": trailOf(request).id,
+      "cache-control": "no-store",
+      vary: "Origin",
+      ...(allowed["access-control-allow-origin"] && {
+        ...allowed,
+        "access-control-allow-methods": METHODS,
+        "access-control-allow-headers": REQUEST_HEADERS,
+        "access-control-max-age": String(PREFLIGHT_SECONDS),
+      }),
+    },
+  });
+
+function withHeaders(response: Response, headers: Record<string, string>): Response {
+  response.headers.append("vary", "Origin");
+  for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
+  return response;
+}
+
+/** Says once for each origin which setting would let its pages in. */
+function openWarning({ config, log }: Pick<Ctx, "config" | "log">) {
+  const isCrossSite = openCrossSiteCheck(config);
+  const warned = new Set<string>();
+  return ({ headers }: Request, origin: string): void => {
+    // A form is not read by a page, so CORS does not concern it.
+    if (headers.get("sec-fetch-mode") === "navigate" || !isCrossSite(headers)) return;
+    if (warned.size >= WARNED_MAX || warned.has(origin)) return;
+    warned.add(origin);
+    log.warn(
+      { origin },
+      "A browser cannot read the response: the origin of its page is not in CORS_ORIGINS.",
+    );
+  };
+}
