@@ -89,6 +89,7 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
   return [
     ...wrong,
     ...faultsOfNetwork(config, isUnset),
+    ...faultsOfSignIn(config, isUnset),
     ...faultsOfDatabase(config),
     ...faultsOfSuperuser(config, isUnset),
   ];
@@ -110,6 +111,18 @@ function faultsOfNetwork(
   if ((config.workers ?? 1) > 1 && process.platform !== "linux")
     wrong.push("WORKERS must be 1 here: only Linux shares a port out among processes");
   return wrong;
+}
+
+function faultsOfSignIn(
+  config: Partial<Config>,
+  isUnset: (key: keyof Config) => boolean,
+): string[] {
+  const isOn = config.environment === "production" && config.emailSignIn === "on";
+  return isOn && isUnset("signInUrl")
+    ? [
+        "SIGN_IN_REDIRECT_URL is required in production with EMAIL_SIGN_IN=on: the page of your product that signs in with the mailed token",
+      ]
+    : [];
 }
 
 function faultsOfDatabase(config: Partial<Config>): string[] {

@@ -77,6 +77,13 @@ export const mailSettings = {
     parse: pageUrl,
     fallback: () => undefined,
   }),
+  productUrl: setting<string | undefined>({
+    name: "PRODUCT_URL",
+    doc: "Where your product is, such as `https://app.example.com`: pages that are done link to it.",
+    shown: "the origin of the first *_REDIRECT_URL that is set",
+    parse: pageUrl,
+    fallback: () => undefined,
+  }),
   requireEmailVerification: setting({
     name: "REQUIRE_EMAIL_VERIFICATION",
     doc: "`on`: nobody signs in before the address is proven, and registering answers the same whether or not somebody has the address: the mail tells the owner which. Sessions that exist go on.",
@@ -105,8 +112,8 @@ export const mailSettings = {
   }),
   signInUrl: setting<string | undefined>({
     name: "SIGN_IN_REDIRECT_URL",
-    doc: "The same for a sign-in by mail: it calls POST /api/v1/auth/email-code/verify.",
-    shown: "our own page, /sign-in",
+    doc: "The same for a sign-in by mail: it calls POST /api/v1/auth/email-code/verify. Required in production with EMAIL_SIGN_IN=on.",
+    shown: "in development our own page, /sign-in",
     parse: pageUrl,
     fallback: () => undefined,
   }),

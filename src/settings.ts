@@ -6,7 +6,6 @@ import { SECRET_MIN_BYTES } from "./kit/secret.ts";
 import {
   hashCost,
   headerName,
-  httpUrl,
   integer,
   oneOf,
   postgresUrl,
@@ -14,6 +13,7 @@ import {
   secretKey,
   setting,
   text,
+  webOrigin,
   webOrigins,
 } from "./kit/setting.ts";
 import type { HashCost } from "./kit/stored-hash.ts";
@@ -47,9 +47,9 @@ export const settings = {
   }),
   publicUrl: setting({
     name: "PUBLIC_URL",
-    doc: "The URL under which people reach this service; the issuer of its tokens. Required in production with DATABASE_URL.",
+    doc: "The origin under which people reach this service, such as `https://accounts.example.com`, without a path; the issuer of its tokens. Required in production with DATABASE_URL.",
     shown: "http://localhost:<PORT>",
-    parse: httpUrl,
+    parse: webOrigin,
     fallback: ({ port }) => `http://localhost:${port}`,
   }),
   corsOrigins: setting<string[]>({

@@ -105,6 +105,31 @@ describe("the configuration", () => {
     expect(refusal({ SIGN_IN_REDIRECT_URL: "javascript:alert(1)" })).toContain("SIGN_IN_REDIRECT");
   });
 
+  test("takes an origin for PUBLIC_URL, and no path", () => {
+    for (const [value, origin] of [
+      ["https://Accounts.example.com/", "https://accounts.example.com"],
+      ["https://accounts.example.com:443?", "https://accounts.example.com"],
+      ["http://localhost:8080", "http://localhost:8080"],
+    ] as const)
+      expect(readConfig({ PUBLIC_URL: value }).config.publicUrl).toBe(origin);
+    for (const value of [
+      ...["https://example.com/accounts", "https://example.com/?a=b", "https://example.com/#a"],
+      ...["https://u:p@example.com", "ftp://example.com", "example.com", "http://example.com:0"],
+    ])
+      expect([value, refusal({ PUBLIC_URL: value })]).toEqual([
+        value,
+        expect.stringContaining("PUBLIC_URL must be an origin"),
+      ]);
+  });
+
+  test("wants the product's page for a sign-in by mail in production", () => {
+    const settings = { BUNKER_ENV: "production", EMAIL_SIGN_IN: "on", MAIL_URL: "smtp://mail:587" };
+    expect(refusal(settings)).toContain("SIGN_IN_REDIRECT_URL is required");
+    const url = "https://app.example.com/in";
+    expect(readConfig({ ...settings, SIGN_IN_REDIRECT_URL: url }).config.signInUrl).toBe(url);
+    expect(readConfig({ ...settings, BUNKER_ENV: "development" }).config.signInUrl).toBeUndefined();
+  });
+
   test("reads a secret from a file, but not from two places", () => {
     const folder = mkdtempSync(join(tmpdir(), "bunker-config-"));
     const file = join(folder, "key");

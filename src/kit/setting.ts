@@ -55,7 +55,15 @@ export function oneOf<const T extends readonly string[]>(allowed: T) {
   };
 }
 
-export const httpUrl = plainUrl("must be a URL such as https://accounts.example.com");
+/** One origin, with or without a slash at the end. Links, cookies and metadata (RFC 8414) are built for the root of a host. */
+export function webOrigin(value: string): string {
+  const url = URL.parse(value);
+  const rest = url && `${url.username}${url.password}${url.pathname}${url.search}${url.hash}`;
+  const isOrigin = url && /^https?:$/.test(url.protocol) && url.port !== "0" && rest === "/";
+  if (!isOrigin)
+    throw new Error("must be an origin such as https://accounts.example.com, without a path");
+  return url.origin;
+}
 
 /** Origins as browsers send them (RFC 6454, section 6.2), with commas or blanks between. */
 export function webOrigins(value: string): string[] {

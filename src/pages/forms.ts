@@ -1,6 +1,6 @@
 import { escaped } from "../kit/html.ts";
 import { PASSWORD_MAX_LENGTH } from "../kit/password.ts";
-import type { Purpose } from "../modules/one-time/one-time.ts";
+import type { Purpose } from "../modules/one-time/purposes.ts";
 import type { Words } from "./words.ts";
 
 const hidden = (name: string, value: string) =>

@@ -1,76 +1,122 @@
+import type { Config } from "../config.ts";
 import type { Ctx, Stranger } from "../ctx.ts";
 import type { Visit } from "../http/visit.ts";
 import { Problem } from "../kit/problem.ts";
 import { problems } from "../kit/problem-codes.ts";
 import { openLink } from "../modules/auth/links.ts";
-import type { Purpose } from "../modules/one-time/one-time.ts";
+import type { Purpose } from "../modules/one-time/purposes.ts";
+import { findRedemption, type RedeemedForm } from "../modules/one-time/redemptions.ts";
+import { findUser } from "../modules/users/users.ts";
 import { forgotLink, type LinkForm, linkForm, notice } from "./forms.ts";
 import { openPeoplePages } from "./page.ts";
+import { openProductLink } from "./product-link.ts";
 import { refusalIn, type Words, wordsFor } from "./words.ts";
 
-/** Who opens a link or sends its form, and what stands in it. */
-interface Sent {
+/** Who opens a link. */
+interface Opened {
   actor: Stranger;
   headers: Visit["headers"];
   token: string;
 }
 
-type Work = (words: Words, shown: LinkForm) => Response | Promise<Response>;
+/** Who sends the form of a link, and what stands in it. */
+interface Sent extends Omit<Opened, "token"> {
+  form: RedeemedForm;
+}
+
+interface Deed {
+  purposes: readonly Purpose[];
+  /** Does what the link is for. May return HTML to show below what has come of it. */
+  work: () => Promise<string | undefined>;
+  /** Says what has come of it, where the words of the purpose do not. */
+  done?: (words: Words, purpose: Purpose) => Response;
+}
 
 /** What lies behind mailed links, whatever they are for: a form, a refusal as the form again, what has come of it. */
 export function openLinkPages(ctx: Ctx) {
-  const people = openPeoplePages(ctx.config);
-  const answer = ({ lang }: Words, title: string, { body, status = 200 }: Page) =>
-    people({ lang, title, body }, status);
+  const { answer, answerEnd } = openAnswers(ctx.config);
 
   const refuse = (error: unknown, words: Words, shown?: LinkForm): Response => {
     if (!(error instanceof Problem)) throw error;
     const { status } = problems[error.code];
     if (error.code === "invalid_link") {
       const { title, text } = words.problems.invalid_link;
-      return answer(words, title, { body: notice(title, text) + forgotLink(words), status });
+      return answerEnd(words, title, { body: notice(title, text) + forgotLink(words), status });
     }
     const refusal = refusalIn(words, error, ctx.config.passwordMinLength);
-    if (!shown) return answer(words, refusal, { body: notice(refusal, ""), status });
+    if (!shown) return answerEnd(words, refusal, { body: notice(refusal, ""), status });
     const { title } = words[shown.form];
     return answer(words, title, { body: linkForm(words, shown, refusal), status });
   };
 
-  /** Finds out what a link is for, without spending it, and does `work` with the form that belongs to it. */
-  const withLink = async (
-    { actor, headers, token }: Sent,
+  /** Finds out what a link is for, without spending it. */
+  const look = async (
+    { actor, headers, token }: Opened,
     purposes: readonly Purpose[],
-    work: Work,
-  ): Promise<Response> => {
-    let [words, shown]: [Words, LinkForm?] = [wordsFor(null, headers["accept-language"])];
+  ): Promise<{ words: Words; shown: LinkForm }> => {
+    const { link, user } = await openLink(ctx, actor, { purposes, token });
+    // A new address is not told the account's, which is none of its business if somebody mistyped it.
+    const email = (link.purpose === "change_email" ? link.givesEmail : null) ?? user.email;
+    return {
+      words: wordsFor(user.locale, headers["accept-language"]),
+      shown: { form: link.purpose, token, email },
+    };
+  };
+
+  const showForm = async (opened: Opened, ...purposes: Purpose[]): Promise<Response> => {
     try {
-      const { link, user } = await openLink(ctx, actor, { purposes, token });
-      words = wordsFor(user.locale, headers["accept-language"]);
-      // A new address is not told the account's, which is none of its business if somebody mistyped it.
-      const isChange = link.purpose === "change_email";
-      shown = {
-        form: link.purpose,
-        token,
-        email: (isChange ? link.givesEmail : null) ?? user.email,
-      };
-      return await work(words, shown);
+      const { words, shown } = await look(opened, purposes);
+      return answer(words, words[shown.form].title, { body: linkForm(words, shown) });
     } catch (error) {
-      return refuse(error, words, shown);
+      return refuse(error, wordsFor(null, opened.headers["accept-language"]));
     }
   };
 
-  return {
-    answer,
-    withLink,
-    showForm: (sent: Sent, ...purposes: Purpose[]) =>
-      withLink(sent, purposes, (words, shown) =>
-        answer(words, words[shown.form].title, { body: linkForm(words, shown) }),
-      ),
-    showDone: (words: Words, form: Purpose, more = "") => {
-      const { done, doneText } = words[form];
-      return answer(words, done, { body: notice(done, doneText) + more });
-    },
+  const showDone = (words: Words, purpose: Purpose, more = "") => {
+    const { done, doneText } = words[purpose];
+    return answerEnd(words, done, { body: notice(done, doneText) + more });
   };
+
+  /** A second click sends the same form again, and is answered as the first one was. */
+  const repeated = async (
+    { headers, form }: Sent,
+    done: NonNullable<Deed["done"]>,
+  ): Promise<Response | undefined> => {
+    const before = await findRedemption(ctx, form);
+    if (!before) return undefined;
+    const user = await findUser(ctx, before.userId);
+    return done(wordsFor(user?.locale ?? null, headers["accept-language"]), before.purpose);
+  };
+
+  const submit = async (
+    sent: Sent,
+    { purposes, work, done = showDone }: Deed,
+  ): Promise<Response> => {
+    let words = wordsFor(null, sent.headers["accept-language"]);
+    let shown: LinkForm | undefined;
+    try {
+      ({ words, shown } = await look({ ...sent, token: sent.form.token }, purposes));
+      const more = await work();
+      return more === undefined ? done(words, shown.form) : showDone(words, shown.form, more);
+    } catch (error) {
+      const isSpent = error instanceof Problem && error.code === "invalid_link";
+      const before = isSpent ? await repeated(sent, done) : undefined;
+      return before ?? refuse(error, words, shown);
+    }
+  };
+
+  return { answer, answerEnd, showForm, submit };
+}
+
+function openAnswers(config: Config) {
+  const people = openPeoplePages(config);
+  const productLink = openProductLink(config);
+  const answer = ({ lang }: Words, title: string, { body, status = 200 }: Page) =>
+    people({ lang, title, body }, status);
+  /** After this page nothing is left to do here. */
+  const answerEnd = (words: Words, title: string, { body, status = 200 }: Page) =>
+    answer(words, title, { body: body + productLink(words), status });
+  return { answer, answerEnd };
 }
 
 interface Page {

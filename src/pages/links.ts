@@ -9,11 +9,11 @@ import { restoreAddress } from "../modules/auth/address.ts";
 import { signInByMail } from "../modules/auth/email-sign-in.ts";
 import { requestLink } from "../modules/auth/links.ts";
 import { resetPassword } from "../modules/auth/recovery.ts";
-import { disown, verifications, verifyEmail } from "../modules/auth/verification.ts";
-import { linkPages } from "../modules/one-time/one-time.ts";
+import { DISOWN, disown, verifications, verifyEmail } from "../modules/auth/verification.ts";
+import { linkPages, type Purpose } from "../modules/one-time/purposes.ts";
 import { forgotForm, notice } from "./forms.ts";
 import { openLinkPages } from "./link-page.ts";
-import { refusalIn, wordsFor } from "./words.ts";
+import { refusalIn, type Words, wordsFor } from "./words.ts";
 
 /** Where forms of ours are sent. */
 export const LINK_PATHS = [...linkPages, "/forgot-password"];
@@ -21,21 +21,29 @@ export const LINK_PATHS = [...linkPages, "/forgot-password"];
 const Token = t.String({ minLength: 1, maxLength: 200 });
 const Password = t.String({ minLength: 1, maxLength: 512 });
 const hidden = { response: t.Any(), detail: { hide: true } };
+/** Mail services add parameters of their own to links. */
+const open = { additionalProperties: true };
 // Functions, because Elysia mutates a route's options: a shared object would keep the first app's guard.
 const opened = () => ({
   ...hidden,
   anyone: ["requests-stranger"] as const,
-  query: t.Object({ token: t.String({ default: "" }) }),
+  query: t.Object({ token: t.String({ default: "" }) }, open),
 });
 const sent = () => ({
   ...hidden,
   anyone: ["requests-stranger"] as const,
-  body: t.Object({ token: Token }),
+  body: t.Object({ token: Token }, open),
 });
 
 /** Where links about an address lead. Opening one spends nothing: programs that look through mail open links, too. */
 export const addressLinkRoutes = (ctx: Ctx) => {
-  const { answer, withLink, showForm, showDone } = openLinkPages(ctx);
+  const { answerEnd, submit, showForm } = openLinkPages(ctx);
+  const disowned = (words: Words, purpose: Purpose) => {
+    const { title, account, change } = words.disowned;
+    return answerEnd(words, title, {
+      body: notice(title, purpose === "change_email" ? change : account),
+    });
+  };
   return new Elysia({ name: "address-links" })
     .use(guard(ctx))
     .get(
@@ -47,25 +55,35 @@ export const addressLinkRoutes = (ctx: Ctx) => {
     .post(
       "/verify-email",
       ({ actor, headers, body: { token, password, intent } }) =>
-        withLink({ actor, headers, token }, verifications, async (words, { form }) => {
-          if (intent === "disown") {
-            await disown(ctx, actor, token);
-            const { title, account, change } = words.disowned;
-            const text = form === "change_email" ? change : account;
-            return answer(words, title, { body: notice(title, text) });
-          }
-          if (password === undefined) throw new Problem("invalid_credentials");
-          await verifyEmail(ctx, actor, { token, password });
-          return showDone(words, form);
-        }),
+        intent === DISOWN
+          ? submit(
+              { actor, headers, form: { token, intent } },
+              {
+                ...{ purposes: verifications, done: disowned },
+                work: async () => void (await disown(ctx, actor, token)),
+              },
+            )
+          : submit(
+              { actor, headers, form: { token, password } },
+              {
+                purposes: verifications,
+                work: async () => {
+                  if (password === undefined) throw new Problem("invalid_credentials");
+                  await verifyEmail(ctx, actor, { token, password });
+                },
+              },
+            ),
       {
         ...hidden,
         anyone: ["login", "login-account", "login-streak", "requests-stranger"],
-        body: t.Object({
-          token: Token,
-          password: t.Optional(Password),
-          intent: t.Optional(t.Literal("disown")),
-        }),
+        body: t.Object(
+          {
+            token: Token,
+            password: t.Optional(Password),
+            intent: t.Optional(t.Literal(DISOWN)),
+          },
+          open,
+        ),
       },
     )
     .get(
@@ -76,17 +94,21 @@ export const addressLinkRoutes = (ctx: Ctx) => {
     .post(
       "/undo-email",
       ({ actor, headers, body: { token } }) =>
-        withLink({ actor, headers, token }, ["undo_email"], async (words, { form }) => {
-          await restoreAddress(ctx, actor, token);
-          return showDone(words, form);
-        }),
+        submit(
+          { actor, headers, form: { token } },
+          {
+            purposes: ["undo_email"],
+            work: async () => void (await restoreAddress(ctx, actor, token)),
+          },
+        ),
       sent(),
     );
 };
 
 /** Where links lead that let somebody in. */
 export const entryLinkRoutes = (ctx: Ctx) => {
-  const { withLink, showForm, showDone } = openLinkPages(ctx);
+  const { submit, showForm } = openLinkPages(ctx);
+  const { signInUrl } = ctx.config;
   return new Elysia({ name: "entry-links" })
     .use(guard(ctx))
     .get(
@@ -98,33 +120,53 @@ export const entryLinkRoutes = (ctx: Ctx) => {
     .post(
       "/reset-password",
       ({ actor, headers, body: { token, password } }) =>
-        withLink({ actor, headers, token }, ["reset_password"], async (words, { form }) => {
-          await resetPassword(ctx, actor, { token, password });
-          return showDone(words, form);
-        }),
-      { ...sent(), body: t.Object({ token: Token, password: Password }) },
+        submit(
+          { actor, headers, form: { token, password } },
+          {
+            purposes: ["reset_password"],
+            work: async () => void (await resetPassword(ctx, actor, { token, password })),
+          },
+        ),
+      { ...sent(), body: t.Object({ token: Token, password: Password }, open) },
     )
     .get(
       "/sign-in",
-      ({ actor, headers, query: { token } }) => showForm({ actor, headers, token }, "sign_in"),
+      ({ actor, headers, redirect, query: { token } }) =>
+        // Mailed before the setting was there.
+        signInUrl
+          ? redirect(withToken(signInUrl, token), 303)
+          : showForm({ actor, headers, token }, "sign_in"),
       opened(),
     )
     .post(
       "/sign-in",
-      ({ actor, headers, set, body: { token } }) =>
-        withLink({ actor, headers, token }, ["sign_in"], async (words, { form }) => {
+      ({ actor, headers, set, body: { token } }) => {
+        // Tokens are shown to whoever builds a product, never to its people.
+        if (signInUrl || ctx.config.environment === "production") throw new Problem("not_found");
+        const work = async () => {
           const signedIn = await signInByMail(ctx, actor, { token });
           rememberDevice(ctx, { headers, set }, signedIn.deviceToken);
-          const tokens = escaped(JSON.stringify(signedIn.token, null, 2));
-          return showDone(words, form, `<pre>${tokens}</pre>`);
-        }),
+          return developerNote(signedIn.token);
+        };
+        return submit({ actor, headers, form: { token } }, { purposes: ["sign_in"], work });
+      },
       sent(),
     );
 };
 
+function withToken(page: string, token: string): string {
+  const url = new URL(page);
+  url.searchParams.set("token", token);
+  return url.href;
+}
+
+const developerNote = (tokens: object): string => `<h2>For developers</h2>
+<p>This page exists in development only. In production, set <code>SIGN_IN_REDIRECT_URL</code> to the page of your product that sends the mailed token to <code>POST /api/v1/auth/email-code/verify</code>. The response has these tokens:</p>
+<pre>${escaped(JSON.stringify(tokens, null, 2))}</pre>`;
+
 /** Where somebody asks for a new password (also by W3C's "A Well-Known URL for Changing Passwords"). */
 export const forgotRoutes = (ctx: Ctx) => {
-  const { answer } = openLinkPages(ctx);
+  const { answer, answerEnd } = openLinkPages(ctx);
   return new Elysia({ name: "forgot" })
     .use(guard(ctx))
     .get("/.well-known/change-password", ({ redirect }) => redirect("/forgot-password"), {
@@ -145,7 +187,7 @@ export const forgotRoutes = (ctx: Ctx) => {
         const { title, done, doneText } = words.forgot;
         try {
           await requestLink(ctx, actor, { purpose: "reset_password", email });
-          return answer(words, done, { body: notice(done, doneText), status: 202 });
+          return answerEnd(words, done, { body: notice(done, doneText), status: 202 });
         } catch (error) {
           if (!(error instanceof Problem)) throw error;
           const refusal = refusalIn(words, error, ctx.config.passwordMinLength);
@@ -156,7 +198,7 @@ export const forgotRoutes = (ctx: Ctx) => {
       {
         ...hidden,
         anyone: ["mail-account", "mail-address"],
-        body: t.Object({ email: t.String({ minLength: 3, maxLength: 320 }) }),
+        body: t.Object({ email: t.String({ minLength: 3, maxLength: 320 }) }, open),
       },
     );
 };

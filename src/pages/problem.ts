@@ -7,6 +7,9 @@ export const problemPage = (code: ProblemCode): string => {
   const { status, title, detail, remedy } = problems[code];
   return page(
     title,
-    `<p class="code">${status} <code>${code}</code></p><h1>${escaped(title)}</h1><p>${escaped(detail)}.</p><p>${escaped(remedy)}</p>`,
+    `<p class="code">${status} <code>${code}</code></p><h1>${escaped(title)}</h1><p>${formatted(detail)}.</p><p>${formatted(remedy)}</p>`,
   );
 };
+
+/** Names of fields and headers stand in backticks. */
+const formatted = (text: string): string => escaped(text).replace(/`([^`]+)`/g, "<code>$1</code>");

@@ -8,13 +8,15 @@ import { listMails, readMail } from "../modules/mail/mail.ts";
 import { isAtThisMachine, mailboxPage, mailHeaders, mailPage, sourceOf } from "./mailbox.ts";
 import { icon, pageHeaders } from "./page.ts";
 import { problemPage } from "./problem.ts";
+import { openStartPage } from "./start-page.ts";
 
 const isCode = (text: string): text is ProblemCode => Object.hasOwn(problems, text);
 
-export const pageRoutes = (ctx: Ctx) =>
-  new Elysia({ name: "pages", tags: ["operation"] })
+export const pageRoutes = (ctx: Ctx) => {
+  const startPage = openStartPage(ctx);
+  return new Elysia({ name: "pages", tags: ["operation"] })
     .use(guard(ctx))
-    .get("/", ({ redirect }) => redirect("/docs"), {
+    .get("/", ({ headers }) => startPage(headers["accept-language"]), {
       public: true,
       response: t.Any(),
       detail: { hide: true },
@@ -40,6 +42,7 @@ export const pageRoutes = (ctx: Ctx) =>
         detail: { hide: true },
       },
     );
+};
 
 const ById = t.Object({ id: t.String({ maxLength: 64 }) });
 const hidden = { public: true as const, response: t.Any(), detail: { hide: true } };

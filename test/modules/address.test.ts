@@ -158,7 +158,7 @@ describe("another address", () => {
 
 describe("the old address", () => {
   test("takes the account back: the thief is out, and knows no password", async () => {
-    const { move, arrive, tokenFor, form, send, ada, logIn, reset, mails } = await adasTown();
+    const { move, arrive, tokenFor, form, send, ada, logIn, reset, mails, pass } = await adasTown();
     await move(NEW_ADDRESS);
     await arrive(NEW_ADDRESS);
     const token = await tokenFor(OLD_ADDRESS, "email_changed");
@@ -172,6 +172,9 @@ describe("the old address", () => {
     ]);
     expect((await reset(await tokenFor(OLD_ADDRESS, "reset_password"))).status).toBe(204);
     expect(await logIn(NEW, OLD_ADDRESS)).toBe(200);
+    // A second click is answered as the first, and does nothing.
+    expect((await form("/undo-email", { token })).status).toBe(200);
+    pass(2 * 60_000);
     expect((await form("/undo-email", { token })).status).toBe(400);
   });
 

@@ -152,7 +152,7 @@ test("codes are tried from one address a hundred times in a quarter of an hour",
 });
 
 test("the page signs in by its button, and shows what a product would get", async () => {
-  const { person, ask, tokenFor, send, form } = await openTown();
+  const { person, ask, tokenFor, send, form, enter } = await openTown();
   await person();
   await ask();
   const token = await tokenFor(ADA, "sign_in");
@@ -160,7 +160,11 @@ test("the page signs in by its button, and shows what a product would get", asyn
     expect((await send("GET", `/sign-in?token=${token}`)).body).toContain("<form");
   const { status, body } = await form("/sign-in", { token });
   expect([status, body]).toEqual([200, expect.stringContaining("access_token")]);
-  expect((await form("/sign-in", { token })).status).toBe(400);
+  // A second click is told the same, and signs nobody in.
+  const second = await form("/sign-in", { token });
+  expect([second.status, second.body]).toEqual([200, expect.not.stringContaining("access_token")]);
+  expect(second.headers.get("set-cookie")).toBeNull();
+  expect((await enter({ token })).body.code).toBe("invalid_link");
 });
 
 test("a known client is kept from its code by nobody's guesses", async () => {

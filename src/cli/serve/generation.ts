@@ -19,6 +19,7 @@ import { unwatched } from "../../kit/metrics.ts";
 import { Problem, wordsOf } from "../../kit/problem.ts";
 import { prepareKeys } from "../../modules/keys/keys.ts";
 import { createFirstSuperuser } from "../../modules/users/first-superuser.ts";
+import { withErrorPages } from "../../pages/error-page.ts";
 import { type Wired, wire } from "../../wire.ts";
 
 const TURN_MS = 1;
@@ -53,7 +54,10 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
     const observers = [...accessLog(ctx), ...httpFigures(ctx)];
     const bounded = deadlined(ctx, app.fetch);
     const answer = withHost(
-      parting(ctx, traced(ctx, observed(withCors(ctx, bounded.answer), observers))),
+      parting(
+        ctx,
+        traced(ctx, observed(withCors(ctx, withErrorPages(ctx, bounded.answer)), observers)),
+      ),
     );
     let rest = async () => {};
     return {

@@ -2,10 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../../config.ts";
 import type { Ctx } from "../../ctx.ts";
 import { type Ground, openGround } from "../../ground.ts";
-import { isCompiled, version } from "../../kit/build.ts";
+import { version } from "../../kit/build.ts";
 import { tendMemory } from "../../kit/memory.ts";
 import { authority } from "../../kit/network.ts";
-import { hasSuperuser } from "../../modules/users/first-superuser.ts";
+import { firstRequest, firstSuperuserCommand } from "../../pages/start-page.ts";
 import { placeOf } from "../../wire.ts";
 import { mention } from "../terminal.ts";
 import { follow } from "./follow.ts";
@@ -80,9 +80,6 @@ async function leave(
   await sleep(seconds * 1000);
 }
 
-/** How to call a command of this very program. */
-const self = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run start";
-
 const mailOf = ({ config, mail }: Ctx) => {
   if (!mail) return "MAIL_URL is not set: mails wait";
   if (mail.isMailbox) return `${config.publicUrl}/dev/mailbox`;
@@ -98,7 +95,7 @@ const metricsLine = ({ publicUrl, metricsHost, metricsPort, metricsToken }: Conf
 
 async function banner(ctx: Ctx): Promise<string> {
   const { publicUrl, host, port } = ctx.config;
-  const example = JSON.stringify({ email: "you@example.com", password: "a long pass phrase" });
+  const [superuser, request] = [await firstSuperuserCommand(ctx), firstRequest(ctx.config)];
   const lines = [
     `Bunker ${version}`,
     `  API        ${publicUrl}  (listening on ${authority(host, port)})`,
@@ -106,11 +103,8 @@ async function banner(ctx: Ctx): Promise<string> {
     `  Database   ${placeOf(ctx.config)}`,
     `  Mail       ${mailOf(ctx)}`,
     ...metricsLine(ctx.config),
-    // Only a hint: a database that is away for a moment ends nothing that serves.
-    ...((await hasSuperuser(ctx).catch(() => true))
-      ? []
-      : [`  Superuser  none yet: register, then  ${self} users promote you@example.com`]),
-    `  Try        curl ${publicUrl}/api/v1/auth/register -H 'content-type: application/json' -d '${example}'`,
+    ...(superuser ? [`  Superuser  none yet: ${superuser}`] : []),
+    ...(request ? [`  Try        ${request}`] : []),
   ];
   return lines.join("\n");
 }

@@ -61,7 +61,7 @@ export async function restoreAddress(
   const email = emailOf(link);
   await transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
-    await redeemLink(within, link);
+    await redeemLink(within, link, { token });
     const passwordHash = NO_PASSWORD;
     await replaceHash(within, actor, { userId: user.id, passwordHash, which: "all" });
     await endLaterLinks(within, link);

@@ -54,7 +54,7 @@ export async function signInByMail(
     : matchCode(ctx, actor, proof));
   const started = await transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
-    await redeemLink(within, link);
+    await redeemLink(within, link, "token" in proof ? proof : undefined);
     // Locked: whoever switches the account off meanwhile waits, and ends this session too.
     const isIt = and(eq(users.id, user.id), users.isActive);
     const [still] = await tx.select(userColumns).from(users).where(isIt).for("no key update");

@@ -11,7 +11,10 @@ import { prove } from "./verification.ts";
  * `invalid_link`, `invalid_request`, `too_many_requests`, `busy`.
  */
 export async function resetPassword(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "hashing" | "limits" | "now" | "principals">,
+  ctx: Pick<
+    Ctx,
+    "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now" | "principals"
+  >,
   actor: Stranger,
   { token, password }: { token: string; password: string },
 ): Promise<void> {
@@ -19,7 +22,7 @@ export async function resetPassword(
   const passwordHash = await newHash(ctx, "/password", { user, password });
   await transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
-    await redeemLink(within, link);
+    await redeemLink(within, link, { token, password });
     await replaceHash(within, actor, { userId: user.id, passwordHash, which: "all" });
     await forgetRegistration(within, user);
     await prove(within, actor, user);

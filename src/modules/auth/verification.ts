@@ -51,7 +51,7 @@ export async function verifyEmail(
   if (isChange && !isTheirs) throw new Problem("invalid_credentials");
   await transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
-    await redeemLink(within, link);
+    await redeemLink(within, link, { token, password });
     // While it was hashed somebody may have registered the address anew, with a password of their own.
     if (verified !== undefined) await holdVerified(tx, { id: user.id, passwordHash: verified });
     if (isChange) await takeAddress(within, actor, { link, user });
@@ -86,19 +86,22 @@ async function verifyByLink(
   return verified;
 }
 
+/** What a form says to `disown`. */
+export const DISOWN = "disown";
+
 /**
  * Says that it was not oneself: nobody can sign in any more to an account that was registered, and the address is not taken
  * for proven; one that an account wants stays without it. Throws `invalid_link`, `too_many_requests`.
  */
 export async function disown(
-  ctx: Pick<Ctx, "db" | "limits" | "now" | "principals">,
+  ctx: Pick<Ctx, "db" | "fingerprint" | "limits" | "now" | "principals">,
   actor: Stranger,
   token: string,
 ): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
   await transact(ctx.db, async (tx) => {
     const within = { ...ctx, db: tx };
-    await redeemLink(within, link);
+    await redeemLink(within, link, { token, intent: DISOWN });
     if (link.purpose === "verify_email") await dropPassword(within, actor, user);
   });
   ctx.principals.forget(user.id);

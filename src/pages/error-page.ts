@@ -1,0 +1,48 @@
+import type { Ctx } from "../ctx.ts";
+import { pathOf } from "../http/host.ts";
+import { type Answering, trailOf } from "../http/trail.ts";
+import { notice } from "./forms.ts";
+import { LINK_PATHS } from "./links.ts";
+import { openPeoplePages } from "./page.ts";
+import { openProductLink } from "./product-link.ts";
+import { type Words, wordsFor } from "./words.ts";
+
+/** Programs call these. A browser that opens one shows the same JSON as they get. */
+const API = /^\/(api|oauth|\.well-known)\//;
+
+/** Answers people with a page where a program gets problem details. Around the whole app, so that no refusal is missed. */
+export function withErrorPages(ctx: Pick<Ctx, "config">, answer: Answering): Answering {
+  const people = openPeoplePages(ctx.config);
+  const productLink = openProductLink(ctx.config);
+  const pageOf = (request: Request, refused: Response): Response => {
+    const words = wordsFor(null, request.headers.get("accept-language") ?? "");
+    const { title, text } = wordsOf(words, trailOf(request).refusal);
+    const body = notice(title, text) + productLink(words);
+    const page = people({ lang: words.lang, title, body }, refused.status);
+    for (const [name, value] of refused.headers)
+      if (!page.headers.has(name)) page.headers.set(name, value);
+    return page;
+  };
+  const shown = (request: Request, response: Response): Response =>
+    isProblem(response) && isForPeople(request) ? pageOf(request, response) : response;
+  return (request) => {
+    const response = answer(request);
+    return response instanceof Promise
+      ? response.then((one) => shown(request, one))
+      : shown(request, response);
+  };
+}
+
+const isProblem = ({ status, headers }: Response): boolean =>
+  status >= 400 && (headers.get("content-type") ?? "").startsWith("application/problem+json");
+
+function isForPeople(request: Request): boolean {
+  const path = pathOf(request);
+  if (LINK_PATHS.includes(path.replace(/\/$/, ""))) return true;
+  return !API.test(path) && (request.headers.get("accept") ?? "").includes("text/html");
+}
+
+function wordsOf({ problems }: Words, code: string | undefined): { title: string; text: string } {
+  const known: Record<string, { title?: string; text: string }> = problems;
+  return { ...problems.other, ...known[code ?? ""] };
+}

@@ -1,0 +1,61 @@
+import type { Ctx } from "../ctx.ts";
+import { isCompiled, version } from "../kit/build.ts";
+import { escaped } from "../kit/html.ts";
+import { hasSuperuser } from "../modules/users/first-superuser.ts";
+import { notice } from "./forms.ts";
+import { openPeoplePages, page, pageHeaders } from "./page.ts";
+import { openProductLink } from "./product-link.ts";
+import { wordsFor } from "./words.ts";
+
+/** How to call a command of this very program. */
+export const ownCommand = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run start";
+
+/** The command that makes the first superuser, or undefined where there is one. While the database is away nobody knows. */
+export async function firstSuperuserCommand(ctx: Pick<Ctx, "db">): Promise<string | undefined> {
+  const isMade = await hasSuperuser(ctx).catch(() => true);
+  return isMade ? undefined : `${ownCommand} users create you@example.com --superuser`;
+}
+
+/** A first request to try, or undefined where nobody can register. */
+export function firstRequest({ publicUrl, registration }: Ctx["config"]): string | undefined {
+  const example = JSON.stringify({ email: "you@example.com", password: "a long pass phrase" });
+  return registration === "open"
+    ? `curl ${publicUrl}/api/v1/auth/register -H 'content-type: application/json' -d '${example}'`
+    : undefined;
+}
+
+const step = (title: string, command: string | undefined) =>
+  command === undefined ? "" : `<h2>${title}</h2><pre><code>${escaped(command)}</code></pre>`;
+
+/** What a developer needs first. */
+async function developerPage(ctx: Ctx): Promise<Response> {
+  const command = await firstSuperuserCommand(ctx);
+  const links = [
+    `<a href="/docs">API documentation</a>: every endpoint, to try in the browser`,
+    ...(ctx.mail?.isMailbox
+      ? [`<a href="/dev/mailbox">Mailbox</a>: the mails of this server`]
+      : []),
+    `<a href="/openapi.json">OpenAPI document</a>`,
+    `<a href="/readyz">Readiness</a>: the state of the database, the disk and mail`,
+  ];
+  const superuser = command === undefined ? "<p>There is a superuser.</p>" : "";
+  const body = `<h1>Bunker is running</h1>
+<p>Accounts and sign-in for your product. Version ${escaped(version)}, in development.</p>
+<ul>${links.map((link) => `<li>${link}</li>`).join("")}</ul>
+${step("Make the first superuser", command)}${superuser}${step("Register a user", firstRequest(ctx.config))}`;
+  return new Response(page("Bunker", body), { headers: pageHeaders });
+}
+
+/** What stands at the root: in development for whoever builds the product, in production for its people. */
+export function openStartPage(ctx: Ctx): (acceptLanguage?: string) => Promise<Response> | Response {
+  const people = openPeoplePages(ctx.config);
+  const productLink = openProductLink(ctx.config);
+  if (ctx.config.environment === "development") return () => developerPage(ctx);
+  return (acceptLanguage) => {
+    const words = wordsFor(null, acceptLanguage);
+    const { brandName } = ctx.config;
+    const text = words.home.text.replace("{brand}", () => brandName);
+    const body = notice(brandName, text) + productLink(words);
+    return people({ lang: words.lang, title: words.home.title, body });
+  };
+}
