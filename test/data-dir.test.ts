@@ -4,6 +4,7 @@ import {
   chmodSync,
   chownSync,
   constants,
+  lchownSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -155,6 +156,19 @@ describe("is refused, with the path and the remedy", () => {
     symlinkSync(join(root, "open/link"), join(root, "second"));
     expect(refusal(join(root, "second"))).toMatch(/open can be written by every account/);
   });
+
+  test.if(isRoot)(
+    "one behind a symbolic link of another account, also in a sticky directory",
+    () => {
+      const dataDir = dataDirWith(() => {});
+      makeFolder(join(root, "sticky"), 0o1777);
+      const link = join(root, "sticky/link");
+      symlinkSync(dataDir, link);
+      expect(openDataDir(link)).toBe(dataDir);
+      lchownSync(link, OTHER, OTHER);
+      expect(refusal(link)).toContain(`${link} belongs to uid ${OTHER}, which can replace`);
+    },
+  );
 
   test("every fault is in one message, and a path that a shell would split is quoted", () => {
     const dataDir = join(root, "with a blank");

@@ -1,15 +1,20 @@
-import type { Answering } from "./trail.ts";
+import type { Server } from "bun";
+import { type Answering, trailOf } from "./trail.ts";
 
 /**
  * A request without a Host, as HTTP/1.0 has it (checks of load balancers do), comes with a path for a URL, and Elysia would
  * look for the path within that: it gets a URL like all others. Nothing else of it matters; where it came from is not known.
  */
 export const withHost =
-  (answer: Answering): Answering =>
-  (request) =>
-    request.headers.has("host")
-      ? answer(request)
-      : answer(new Request(`http://localhost${request.url}`, request));
+  (answer: Answering, server: () => Pick<Server<unknown>, "requestIP"> | null): Answering =>
+  (request) => {
+    if (request.headers.has("host")) return answer(request);
+    const renamed = new Request(`http://localhost${request.url}`, request);
+    // Bun knows the other end of the socket of its own request only.
+    const peer = server()?.requestIP(request)?.address;
+    if (peer) trailOf(renamed).peer = peer;
+    return answer(renamed);
+  };
 
 /** `host [":" port]` of RFC 3986, section 3.2. Bun joins repeated Host lines by a comma and a space. */
 const HOST = /^(?:\[[\da-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[\da-f]{2})+)(?::\d{0,5})?$/i;

@@ -94,10 +94,13 @@ function setModes(first: string, last: string, mode: number) {
 
 /** An account that can rename a directory above can put its own in its place. */
 function faultsAbove(path: string, owner: number): string[] {
-  return directoriesAbove(resolve(path)).flatMap((above) => {
+  const isOther = (uid: number) => ![ROOT, ownUid(), owner].includes(uid);
+  return lookupOf(resolve(path)).flatMap((above) => {
     const { uid, gid, mode } = statSync(above);
-    if (![ROOT, ownUid(), owner].includes(uid))
-      return [`${above} belongs to uid ${uid}, which can replace ${path}. Use another DATA_DIR.`];
+    // Whoever owns a symbolic link can make it name something else, also in a sticky directory.
+    const other = [lstatSync(above).uid, uid].find(isOther);
+    if (other !== undefined)
+      return [`${above} belongs to uid ${other}, which can replace ${path}. Use another DATA_DIR.`];
     if ((mode & STICKY) !== 0) return [];
     if ((mode & OTHERS_CAN_WRITE) !== 0)
       return [
@@ -113,12 +116,13 @@ function faultsAbove(path: string, owner: number): string[] {
   });
 }
 
-/** Every directory that a lookup of `path` passes through, also by symbolic links, as far as it exists. */
-function directoriesAbove(path: string): string[] {
+/** Every directory and symbolic link that a lookup of `path` passes through, as far as it exists. */
+function lookupOf(path: string): string[] {
   const parent = dirname(path);
-  const above = parent === path ? [] : [...directoriesAbove(parent), parent];
+  const above = parent === path ? [] : [...lookupOf(parent), parent];
   const target = linkTarget(path);
-  return [...above, ...(target === undefined ? [] : directoriesAbove(target))].filter(existsSync);
+  const beyond = target === undefined ? [] : [path, ...lookupOf(target)];
+  return [...above, ...beyond].filter(existsSync);
 }
 
 function linkTarget(path: string): string | undefined {

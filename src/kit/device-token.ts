@@ -10,7 +10,8 @@ export interface Device {
 }
 
 export interface DeviceTokens {
-  sign: (userId: string) => string;
+  /** `knownSince` is now unless given. */
+  sign: (userId: string, knownSince?: Date) => string;
   /** The device that a token of ours is for; undefined for everything else. Never throws. */
   read: (token: string) => Device | undefined;
 }
@@ -31,8 +32,8 @@ export function deviceTokens(keys: readonly [Buffer, ...Buffer[]]): DeviceTokens
   const mac = (text: string, key: Buffer) =>
     createHmac("sha256", key).update(text).digest("base64url");
   return {
-    sign: (userId) => {
-      const text = `${PREFIX}${userId}.${Bun.randomUUIDv7()}`;
+    sign: (userId, knownSince = new Date()) => {
+      const text = `${PREFIX}${userId}.${Bun.randomUUIDv7("hex", knownSince)}`;
       return `${text}.${mac(text, keys[0])}`;
     },
     read: (token) => {

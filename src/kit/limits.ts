@@ -19,6 +19,7 @@ const QUARTER = 15 * MINUTE;
 const TEN_MINUTES = 10 * MINUTE;
 const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
+const WINDOW_MAX_SECONDS = 3_650 * DAY;
 
 /**
  * Every limit, by the name that the RateLimit headers give it; docs/limits.md is printed from it. A client is known that has
@@ -172,13 +173,15 @@ export function readPolicies(text: string): Policies {
   for (const part of text.split(/[\s,]+/).filter((one) => one !== "")) {
     const [, name = "", quota = "", refill = quota, seconds = ""] =
       /^([a-z-]+)=(\d{1,7})(?:\+(\d{1,7}))?\/(\d{1,8})$/.exec(part) ?? [];
-    if (!(name in policies))
+    if (!Object.hasOwn(policies, name))
       throw new Error(
         `must be a list such as register=50/3600, login=10+5/60; the names are ${Object.keys(policies).join(", ")}`,
       );
     const policy = { quota: Number(quota), refill: Number(refill), periodSeconds: Number(seconds) };
     if (Object.values(policy).includes(0))
       throw new Error("must not have a 0: nothing would ever pass");
+    if (windowSecondsOf(policy) > WINDOW_MAX_SECONDS)
+      throw new Error(`must let ${name} start anew within ten years`);
     found[name as LimitName] = policy;
   }
   return found;

@@ -15,7 +15,7 @@ let server: Server<unknown>;
 const lifecycle = { isStopping: false };
 beforeAll(async () => {
   const { app } = await world({ rateLimit: "off" });
-  const fetch = withHost(parting({ lifecycle }, app.fetch));
+  const fetch = withHost(parting({ lifecycle }, app.fetch), () => app.server);
   server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch, development: false });
 });
 afterAll(() => server.stop(true));

@@ -7,11 +7,13 @@ import { world } from "../support/world.ts";
 
 const ANSWER_MAX_MS = 5_000;
 
+let here: Awaited<ReturnType<typeof world>>;
 let server: Server<unknown>;
 beforeAll(async () => {
-  const { app } = await world();
-  const fetch = withHost(app.fetch);
+  here = await world();
+  const fetch = withHost(here.app.fetch, () => server);
   server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch, development: false });
+  here.app.server = server;
 });
 afterAll(() => server.stop(true));
 
@@ -46,6 +48,8 @@ test("a request of HTTP/1.0 without a Host finds what its path names, and nothin
   const body = JSON.stringify({ email: "ada@example.com", password: "correct horse battery" });
   const head = `POST /api/v1/auth/register HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
   expect(await raw(head + body)).toContain("201 Created");
+  const events = await here.sql`select distinct address from events`;
+  expect(events.map(({ address }) => address)).toEqual(["127.0.0.1"]);
 });
 
 const invalidHosts = [

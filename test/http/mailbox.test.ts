@@ -83,9 +83,12 @@ test("a page of another site that points its name at this machine reads nothing 
 
 test("what a request line, a second Host or none of them says opens it neither", async () => {
   const { app } = await mailbox();
-  const { raw, close } = rawRequests(withHost(app.fetch), (server) => {
-    app.server = server;
-  });
+  const { raw, close } = rawRequests(
+    withHost(app.fetch, () => app.server),
+    (server) => {
+      app.server = server;
+    },
+  );
   const get = async (...head: string[]) =>
     (await raw([...head, "Connection: close", "", ""].join("\r\n"))).split("\r\n")[0];
   const found = "HTTP/1.1 200 OK";

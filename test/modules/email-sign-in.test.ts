@@ -189,6 +189,34 @@ test("a known client is kept from its code by nobody's guesses", async () => {
   expect(ctx.devices.read(device)?.userId).toBeTruthy();
 });
 
+test("guesses at a code leave a known client five tries of its own", async () => {
+  const { proven, send, ask, codeFor, enter } = await openTown();
+  await proven();
+  const { headers } = await send("POST", "/api/v1/auth/login", {
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ username: ADA, password: PASSWORD }),
+  });
+  const enterFrom = (code: string) =>
+    send("POST", "/api/v1/auth/email-code/verify", {
+      headers: {
+        "content-type": "application/json",
+        "device-token": headers.get("device-token") ?? "",
+      },
+      body: JSON.stringify({ email: ADA, code }),
+    });
+  await ask();
+  const code = await codeFor(ADA);
+  const other = code === "000000" ? "000001" : "000000";
+  for (let at = 0; at < 6; at += 1) await enter({ email: ADA, code: other });
+  expect((await enter({ email: ADA, code })).body.code).toBe("invalid_code");
+  for (let at = 0; at < 4; at += 1) expect((await enterFrom(other)).status).toBe(400);
+  expect((await enterFrom(code)).status).toBe(200);
+  await ask();
+  const next = await codeFor(ADA);
+  for (let at = 0; at < 10; at += 1) await enterFrom(next === other ? code : other);
+  expect((await enterFrom(next)).body.code).toBe("invalid_code");
+});
+
 test("a code stands nowhere in clear", async () => {
   const { person, ask, codeFor, sql } = await openTown();
   await person();

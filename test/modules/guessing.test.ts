@@ -44,15 +44,39 @@ describe("guessing", () => {
     expect(hers).toEqual(nobodys);
   });
 
-  test("at a free username does not lock out the user who takes it", async () => {
+  test("at a free username locks the user who takes it out of nothing else", async () => {
     const { post, person } = await street({ "login-account": few });
     const bob = await person("bob@example.com");
-    const logIn = (number: number, password: string) =>
-      post("login", addressOf(number), { username: "bob-the-second", password });
-    for (const number of [1, 2, 3]) await logIn(number, wrong);
-    expect((await logIn(4, PASSWORD)).status).toBe(429);
-    expect((await bob.patch("/users/me", { username: "bob-the-second" })).status).toBe(200);
-    expect((await logIn(5, PASSWORD)).status).toBe(200);
+    const username = "bob-the-second";
+    for (const number of [1, 2, 3])
+      await post("login", addressOf(number), { username, password: wrong });
+    expect((await bob.patch("/users/me", { username })).status).toBe(200);
+    const signIn = (number: number, name: string, device = "") =>
+      post(
+        "login",
+        { "x-forwarded-for": addressOf(number), "device-token": device },
+        { username: name, password: PASSWORD },
+      );
+    expect((await signIn(4, username)).status).toBe(429);
+    const byEmail = await signIn(5, "bob@example.com");
+    expect(byEmail.status).toBe(200);
+    const device = byEmail.headers.get("device-token") ?? "";
+    expect((await signIn(6, username, device)).status).toBe(200);
+    expect((await signIn(7, username)).status).toBe(200);
+  });
+
+  test("gets no more tries when a thief of a session changes the username there and back", async () => {
+    const { post, person } = await street({ "login-account": few });
+    const bob = await person("bob@example.com");
+    const guess = (number: number, username: string) =>
+      post("login", addressOf(number), { username, password: wrong });
+    for (const name of ["bob@example.com", "bob"])
+      for (const number of [1, 2, 3]) expect((await guess(number, name)).status).toBe(401);
+    for (const username of ["BOB", "bob", "robert", "bob"]) {
+      expect((await bob.patch("/users/me", { username })).status).toBe(200);
+      for (const name of ["bob@example.com", "bob"])
+        expect([username, name, (await guess(4, name)).status]).toEqual([username, name, 429]);
+    }
   });
 
   test("at one user by email and by username is counted by each, in every spelling", async () => {
@@ -208,5 +232,26 @@ describe("guessing", () => {
     const statuses = [];
     for (let at = 0; at < 4; at += 1) statuses.push((await change()).status);
     expect(statuses).toEqual([401, 401, 401, 429]);
+  });
+
+  test("a sign-in that a new password overtakes leaves no known device", async () => {
+    setSystemTime();
+    const { ctx, logIn, sql } = await street();
+    // The sign-in has verified the old password, and waits for the row of the user.
+    const { signingIn, waitsSince } = await sql.begin(async (tx) => {
+      await tx`select 1 from users for update`;
+      const signing = logIn(addressOf(1));
+      const isWaiting = async () =>
+        (
+          await sql`select 1 from pg_stat_activity where wait_event_type = 'Lock'
+          and datname = current_database()`
+        ).length > 0;
+      while (!(await isWaiting())) await Bun.sleep(5);
+      const since = new Date();
+      await Bun.sleep(5);
+      return { signingIn: signing, waitsSince: since };
+    });
+    const token = (await await signingIn).headers.get("device-token") ?? "";
+    expect(ctx.devices.read(token)?.knownSince.getTime()).toBeLessThanOrEqual(waitsSince.getTime());
   });
 });

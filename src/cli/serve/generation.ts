@@ -47,18 +47,16 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
   let isOpen = true;
   try {
     // The app is put together, and its first request answered, while the database is being reached.
-    const answering = wired.answers();
-    const [app, schema] = await Promise.all([warmApp(ctx), answering]);
+    const [app, schema] = await Promise.all([warmApp(ctx), wired.answers()]);
     // Always followed: so it is soon said where nobody takes the traces.
     await ctx.tracing.begin({ name: "start" }, null, () => prepare(wired, schema, () => isOpen));
     const observers = [...accessLog(ctx), ...httpFigures(ctx)];
     const bounded = deadlined(ctx, app.fetch);
-    const answer = withHost(
-      parting(
-        ctx,
-        traced(ctx, observed(withCors(ctx, withErrorPages(ctx, bounded.answer)), observers)),
-      ),
+    const answering = parting(
+      ctx,
+      traced(ctx, observed(withCors(ctx, withErrorPages(ctx, bounded.answer)), observers)),
     );
+    const answer = withHost(answering, () => app.server);
     let rest = async () => {};
     return {
       ...{ ctx, app, answer, rest: () => rest() },

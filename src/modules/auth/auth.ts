@@ -84,6 +84,8 @@ export async function logIn(
   input: { username: string; password: string },
 ): Promise<SignIn> {
   ctx.hashing.knock();
+  // Before the password is read: one that is changed meanwhile makes this device unknown.
+  const knownSince = ctx.now();
   const found = await findCredentials(ctx, input.username);
   const attempt = attemptOf(ctx, actor, { name: input.username, found });
   const started = await ctx.limits.attempt(actor.origin, attempt.spendings, async () => {
@@ -99,7 +101,7 @@ export async function logIn(
   });
   return {
     token: await tokenFor(ctx, started),
-    deviceToken: attempt.device?.token ?? ctx.devices.sign(started.userId),
+    deviceToken: attempt.device?.token ?? ctx.devices.sign(started.userId, knownSince),
   };
 }
 

@@ -81,9 +81,13 @@ async function matchCode(
   { email, code }: { email: string; code: string },
 ): Promise<{ link: Pick<Link, "id" | "userId">; user: User }> {
   const user = await findByEmail(ctx, email);
-  const spendings = codeSpendings(actor, { email, device: knownDevice(ctx, actor, user) });
+  const device = knownDevice(ctx, actor, user);
+  const spendings = codeSpendings(actor, { email, device });
   await ctx.limits.spend(actor.origin, spendings);
-  const trying = tryCode(ctx, { userId: user?.id, code: code.replaceAll(/\s/g, "") });
+  const trying = tryCode(ctx, {
+    ...{ userId: user?.id, code: code.replaceAll(/\s/g, "") },
+    isKnownDevice: device !== undefined,
+  });
   // To count a try is to write a row: no clock may tell whether there was one (CWE-208).
   const [link] = await Promise.all([trying, sleep(TRY_MIN_MS)]);
   if (!user || !link) throw new Problem("invalid_code");

@@ -1,4 +1,17 @@
-import { and, count, desc, eq, getTableColumns, gt, inArray, lt, lte, ne, sql } from "drizzle-orm";
+import {
+  and,
+  count,
+  desc,
+  eq,
+  getTableColumns,
+  gt,
+  inArray,
+  lt,
+  lte,
+  ne,
+  or,
+  sql,
+} from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { mails } from "../../db/schema.ts";
 import { isId } from "../../kit/id.ts";
@@ -248,12 +261,13 @@ export async function retryMails(
 const KEPT_MS = 30 * DAY_MS;
 const PURGED_AT_ONCE = 500;
 
-/** Removes what was sent, or is dead, for a month, a few rows at a time, past rows that somebody else holds. Answers how many. */
+/** Removes what was sent or dead for a month, or due for a month without a mail server, a few rows at a time, past rows that somebody else holds. Answers how many. */
 export async function purgeMails({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> {
+  const before = new Date(now().getTime() - KEPT_MS);
   const old = db
     .select({ id: mails.id })
     .from(mails)
-    .where(lt(mails.endedAt, new Date(now().getTime() - KEPT_MS)))
+    .where(or(lt(mails.endedAt, before), and(eq(mails.state, "waiting"), lt(mails.dueAt, before))))
     .limit(PURGED_AT_ONCE)
     .for("update", { skipLocked: true });
   const purged = await db.delete(mails).where(inArray(mails.id, old)).returning({ id: mails.id });

@@ -94,6 +94,8 @@ const hashOf = (token: string): Buffer =>
 
 const CODE_DIGITS = 6;
 const CODE_TRIES_MAX = 5;
+/** A known device has five tries of its own beyond those of all other clients. */
+const KNOWN_DEVICE_CODE_TRIES_MAX = 10;
 const newCode = () => String(randomInt(10 ** CODE_DIGITS)).padStart(CODE_DIGITS, "0");
 const macOf = ({ fingerprint }: Pick<Ctx, "fingerprint">, id: string, code: string): Buffer =>
   fingerprint(JSON.stringify(["one-time code", id, code]));
@@ -132,6 +134,12 @@ export async function getLink(
   return { ...found, purpose: found.purpose as Purpose };
 }
 
+export interface CodeTry {
+  userId: string | undefined;
+  code: string;
+  isKnownDevice: boolean;
+}
+
 /**
  * Tries a code, and answers the link beside which it was mailed. The try is counted before the code is looked at: of many at once
  * no more than five are. Undefined where the code is wrong, or was tried too often; its link stays good. Nobody waits for the
@@ -139,17 +147,18 @@ export async function getLink(
  */
 export async function tryCode(
   ctx: Pick<Ctx, "db" | "fingerprint" | "now">,
-  { userId, code }: { userId: string | undefined; code: string },
+  { userId, code, isKnownDevice }: CodeTry,
 ): Promise<Pick<Link, "id" | "userId"> | undefined> {
   const { id, codeMac, codeTries } = oneTimeSecrets;
   // For nobody's address the same statement runs, and finds nothing.
   const which = isOf(userId ?? NOBODY, "sign_in") as SQL;
+  const triesMax = isKnownDevice ? KNOWN_DEVICE_CODE_TRIES_MAX : CODE_TRIES_MAX;
   const tried = await transact(ctx.db, async (tx) => {
     await tx.execute(sql`set local synchronous_commit = off`);
     return tx
       .update(oneTimeSecrets)
       .set({ codeTries: sql`${codeTries} + 1` })
-      .where(and(which, lt(codeTries, CODE_TRIES_MAX), gt(oneTimeSecrets.expiresAt, ctx.now())))
+      .where(and(which, lt(codeTries, triesMax), gt(oneTimeSecrets.expiresAt, ctx.now())))
       .returning({ id, userId: oneTimeSecrets.userId, codeMac });
   });
   return tried.find((one) => one.codeMac && timingSafeEqual(one.codeMac, macOf(ctx, one.id, code)));

@@ -165,8 +165,6 @@ export async function updateUser(
     const [user] = await tx.update(users).set(values).where(isIt).returning(columns);
     if (!user) throw new UserGone(id);
     await record(within, actor, { type: "user.updated", subjectId: id, data: { fields } });
-    // Guesses at the name while no user had it must not lock this one out.
-    if (fields.includes("username")) await clearFailures(within, user);
     if (!user.isActive && fields.includes("is_active")) await switchOff(within, actor, user);
     return user;
   });
