@@ -13,7 +13,7 @@ const EVENTS_OF_A_LINK = 4;
 const events =
   2 * changes + 2 * sessions + RETRIES + EVENTS_OF_A_LINK * (MAILS_TO_ONE_EMAIL + 2 * emails);
 const OWN_LIMITS = 6;
-const LIMITS_OF_A_SESSION = 3;
+const LIMITS_OF_A_SESSION = 4;
 const ROWS_OF_A_NAME = 3;
 const n = (count: number) => count.toLocaleString("en-US");
 
@@ -31,7 +31,7 @@ export const growth: Record<string, Growth> = {
     kept: "until deleted; never verified: a week",
   },
   sessions: {
-    byUser: `${n(sessions)}: ${n(signIns)} by password (\`sign-ins\`), ${MAILS_TO_ONE_EMAIL} by mail (\`mail-recipient\`)`,
+    byUser: `${n(sessions)}: ${n(signIns)} by password (\`sign-ins\`), ${MAILS_TO_ONE_EMAIL} by mail (\`mail-recipient\`); ${n(day("refresh-session"))} updates of each session (\`refresh-session\`)`,
     byIp: "none without a password or a mailed link",
     kept: "`SESSIONS_PER_ACCOUNT` of one user at most",
   },
@@ -42,13 +42,13 @@ export const growth: Record<string, Growth> = {
   },
   limits: {
     byUser: `${n(OWN_LIMITS + LIMITS_OF_A_SESSION * sessions + 2 * emails)}: ${OWN_LIMITS} of the user, ${LIMITS_OF_A_SESSION} for each session or device, 2 for each email change`,
-    byIp: `${n(ROWS_OF_A_NAME * day("login-address"))} for made-up names (\`login-address\`), ${n(day("refresh-address"))} for made-up refresh tokens (\`refresh-address\`), ${n(2 * day("mail-address"))} for links`,
+    byIp: `${n(ROWS_OF_A_NAME * day("login-address"))} for made-up names (\`login-address\`), one for made-up refresh tokens (\`refresh-address\`), ${n(2 * day("mail-address"))} for links`,
     kept: "until the count is zero again, and ten minutes: a minute for made-up refresh tokens, 90 days for failed sign-ins, also by made-up names; at most 1,000,000 rows",
   },
   one_time_secrets: {
     byUser: `${n(2 * emails)} for email changes and for undoing them (\`mail-account\`)`,
     byIp: `${n(day("mail-address") + day("register"))} (\`mail-address\`, \`register\`); ${MAILS_TO_ONE_EMAIL} for one email (\`mail-recipient\`)`,
-    kept: "until used or expired: a week at most",
+    kept: "until used, and a minute more, or expired: a week at most",
   },
   mail_requests: {
     byUser: `${n(emails)} (\`mail-account\`)`,
@@ -58,7 +58,7 @@ export const growth: Record<string, Growth> = {
   mails: {
     byUser: `${n(2 * emails + changes + sessions + MAILS_TO_ONE_EMAIL)}: one for each link, new password and sign-in from a new device; ${MAILS_TO_ONE_EMAIL} to one email (\`mail-recipient\`)`,
     byIp: `${n(day("mail-address") + day("register"))} (\`mail-address\`, \`register\`)`,
-    kept: "30 days after they were sent or given up",
+    kept: "30 days after they were sent or given up, or became due without a mail server",
   },
   idempotency: {
     byUser: "none",

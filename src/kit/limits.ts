@@ -56,7 +56,7 @@ export const meanings: Record<LimitName, string> = {
   "login-account":
     "Failed sign-ins by one email or username, as typed, by unknown clients, from all IPs. Names that no user has count the same way.",
   "login-streak":
-    "The same without a success in between. Then only known clients sign in by that name, until one does, the user sets a new password, or a superuser or the operator unlocks the user (NIST SP 800-63B).",
+    "The same without a success in between. Then only known clients sign in by that name, until one does, the user sets a new password, or a superuser or the operator unlocks the user (NIST SP 800-63B). A wrong `current_password` counts by session; after too many, sign in again.",
   "login-address": "Tries of unknown clients at one address, codes too, whatever the account.",
   register: "Registrations from one address.",
   "refresh-session": "Refreshes of one session, with tokens that we issued.",

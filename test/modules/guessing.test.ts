@@ -234,6 +234,21 @@ describe("guessing", () => {
     expect(statuses).toEqual([401, 401, 401, 429]);
   });
 
+  test("at current_password ends for the session after so many in a row, and for no other", async () => {
+    const { person, as, post } = await street({ "login-streak": few });
+    const bob = await person("bob@example.com");
+    const change = (client: Pick<typeof bob, "put">, password: string, next: string) =>
+      client.put("/users/me/password", { current_password: password, new_password: next });
+    const NEXT = "a new stable of horses";
+    for (let at = 0; at < 2; at += 1) expect((await change(bob, wrong, NEXT)).status).toBe(401);
+    expect((await change(bob, PASSWORD, NEXT)).status).toBe(204);
+    for (let at = 0; at < 3; at += 1) expect((await change(bob, wrong, PASSWORD)).status).toBe(401);
+    expect((await change(bob, NEXT, PASSWORD)).status).toBe(429);
+    const credentials = { username: "bob@example.com", password: NEXT };
+    const { body } = await post("login", addressOf(1), credentials);
+    expect((await change(as(body.access_token), NEXT, PASSWORD)).status).toBe(204);
+  });
+
   test("a sign-in that a new password overtakes leaves no known device", async () => {
     setSystemTime();
     const { ctx, logIn, sql } = await street();

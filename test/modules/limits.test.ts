@@ -111,7 +111,7 @@ test("a try that could not be judged counts nowhere", async () => {
           kind: "user",
           user,
           session: { id: session?.id ?? "", createdAt: new Date() },
-          origin: origin(["login"]),
+          origin: origin(["login", "login-streak"]),
         },
         PASSWORD,
       ),

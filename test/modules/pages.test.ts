@@ -127,6 +127,20 @@ describe("the page of a mailed link", () => {
   });
 });
 
+test("a link of a deactivated user does nothing until the user is active again", async () => {
+  const { proven, superuser, reset, resetToken, verify, tokenFor } = await place();
+  const ada = await proven();
+  const root = await superuser();
+  const token = await resetToken();
+  await ada.post("/users/me/email", { email: "new@example.com", current_password: PASSWORD });
+  const change = await tokenFor("new@example.com", "change_email");
+  const setActive = (isActive: boolean) => root.patch(`/users/${ada.id}`, { is_active: isActive });
+  await setActive(false);
+  expect((await reset(token)).body.code).toBe("invalid_link");
+  expect((await verify({ token: change, password: PASSWORD })).body.code).toBe("invalid_link");
+  await setActive(true);
+});
+
 describe("a refusal", () => {
   test("is a page on every path of a page, whatever went wrong, also to a program", async () => {
     const { open } = await place();

@@ -34,7 +34,7 @@ export async function requestLink(
   const userId = request.purpose === "change_email" ? request.userId : null;
   const knownUserId = userId ? undefined : await findKnownUserId(ctx, actor, email);
   await ctx.limits.spend(origin, [
-    mailSpending(purpose, knownUserId ?? identifierKeyOf(email)),
+    mailSpending(purpose, knownUserId ? `known device ${knownUserId}` : identifierKeyOf(email)),
     ...(userId ? [mailSpending(purpose, userId)] : []),
     ...spendingsOf("mail-address", origin),
   ]);

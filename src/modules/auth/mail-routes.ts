@@ -181,7 +181,7 @@ export const ownAddressRoutes = (ctx: Ctx) =>
       return status(202, mailed);
     },
     {
-      signedIn: ["login", ...mailLimits],
+      signedIn: ["login", "login-streak", ...mailLimits],
       detail: {
         operationId: "changeEmail",
         summary: "Change your address",

@@ -114,6 +114,8 @@ const isGood = ({ now }: Pick<Ctx, "now">, which: SQL) =>
     which,
     gt(oneTimeSecrets.expiresAt, now()),
     eq(users.id, oneTimeSecrets.userId),
+    // A sign-in says itself that the user is deactivated.
+    or(users.isActive, eq(oneTimeSecrets.purpose, "sign_in")),
     or(isNull(oneTimeSecrets.addressKey), eq(users.emailKey, oneTimeSecrets.addressKey)),
   );
 

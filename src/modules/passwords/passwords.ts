@@ -2,7 +2,7 @@ import { and, eq, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
-import { changeOf, type Ledger, type Spending } from "../../kit/limits.ts";
+import { ALL, changeOf, type Ledger, type Spending } from "../../kit/limits.ts";
 import { hashPassword, passwordRules, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
 import { settle } from "../addresses/addresses.ts";
@@ -67,14 +67,17 @@ export async function confirm(
 }
 
 /** Answers the hash that the password was verified against. */
-function verify(
+async function verify(
   ctx: Pick<Ctx, "db" | "hashing" | "limits" | "log">,
   { user, session, origin }: SignedIn,
   password: string,
 ): Promise<string> {
   // Whoever holds somebody's access token guesses no faster than who comes to the front door.
-  const spendings: Spending[] = [{ limit: "login", who: `${user.id} ${session.id}` }];
-  return verifyOwn(ctx, origin, { userId: user.id, password, spendings });
+  const streak: Spending = { limit: "login-streak", who: `session ${session.id}` };
+  const spendings: Spending[] = [{ limit: "login", who: `${user.id} ${session.id}` }, streak];
+  const hash = await verifyOwn(ctx, origin, { userId: user.id, password, spendings });
+  await ctx.limits.giveBack(ctx.db, [{ ...streak, count: ALL }]);
+  return hash;
 }
 
 /**

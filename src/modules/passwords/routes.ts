@@ -21,7 +21,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        signedIn: ["login", "changes"],
+        signedIn: ["login", "login-streak", "changes"],
         detail: {
           operationId: "changePassword",
           summary: "Change your password",
@@ -43,7 +43,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        signedIn: ["login"],
+        signedIn: ["login", "login-streak"],
         detail: {
           operationId: "deleteMe",
           summary: "Delete your account",
