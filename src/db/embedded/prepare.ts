@@ -14,7 +14,7 @@ import { basename, join } from "node:path";
 import { ownUid, readOwn } from "../../kit/data-dir.ts";
 import { Exit } from "../../kit/exit.ts";
 import { type Account, chooseAccount, giveTo } from "./account.ts";
-import { type Archive, entriesOf, findAlteration, unpack } from "./archive.ts";
+import { type Archive, type Entry, entriesOf, findAlteration, unpack } from "./archive.ts";
 import type { EmbeddedOptions } from "./embedded.ts";
 import { syncFileSystem } from "./libc.ts";
 import type { Installation } from "./postmaster.ts";
@@ -22,12 +22,34 @@ import type { Installation } from "./postmaster.ts";
 const UNPACKED_MB = 100;
 const ROOT = 0;
 
-/** Makes sure that the programs of this build and a cluster are there. Only under the lock on the data directory. */
-export async function prepare(dataDir: string, options: EmbeddedOptions): Promise<Installation> {
+/** What to do where there is no embedded database. */
+export const START_A_SERVER =
+  "Set DATABASE_URL to a PostgreSQL server, 15 or newer. To start one with Docker:\n" +
+  "  docker run -d --name bunker-postgres -p 127.0.0.1:5432:5432 -e POSTGRES_PASSWORD=bunker postgres:18\n" +
+  "  DATABASE_URL=postgres://postgres:bunker@127.0.0.1:5432/postgres";
+
+/** What this build carries. */
+interface Programs {
+  archives: Record<"cluster" | "postgres", Archive>;
+  entries: Entry[];
+  version: string;
+}
+
+/** Throws an Exit where this build carries no PostgreSQL. */
+export async function loadPrograms(): Promise<Programs> {
   const { archives, version } = await import("./payload.ts");
   const entries = entriesOf(archives.postgres);
   if (entries.length === 0)
-    throw new Exit("badConfiguration", "This build carries no database: set DATABASE_URL.");
+    throw new Exit("badConfiguration", `This build has no embedded database. ${START_A_SERVER}`);
+  return { archives, entries, version };
+}
+
+/** Makes sure that the programs of this build and a cluster are there. Only under the lock on the data directory. */
+export async function prepare(
+  dataDir: string,
+  { archives, entries, version }: Programs,
+  options: EmbeddedOptions,
+): Promise<Installation> {
   const cluster = join(dataDir, "cluster");
   const programs = join(dataDir, `postgres-${version}`);
   const account = chooseAccount(dataDir);
