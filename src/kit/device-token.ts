@@ -10,8 +10,7 @@ export interface Device {
 }
 
 export interface DeviceTokens {
-  /** `knownSince` is now unless given. */
-  sign: (userId: string, knownSince?: Date) => string;
+  sign: (userId: string, knownSince: Date) => string;
   /** The device that a token of ours is for; undefined for everything else. Never throws. */
   read: (token: string) => Device | undefined;
 }
@@ -32,7 +31,7 @@ export function deviceTokens(keys: readonly [Buffer, ...Buffer[]]): DeviceTokens
   const mac = (text: string, key: Buffer) =>
     createHmac("sha256", key).update(text).digest("base64url");
   return {
-    sign: (userId, knownSince = new Date()) => {
+    sign: (userId, knownSince) => {
       const text = `${PREFIX}${userId}.${Bun.randomUUIDv7("hex", knownSince)}`;
       return `${text}.${mac(text, keys[0])}`;
     },

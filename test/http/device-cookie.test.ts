@@ -78,7 +78,9 @@ test("another user's sign-in in the same browser keeps the owner known", async (
 
 test("a cookie keeps the eight users who signed in last, each once, and nothing made up", async () => {
   const { ctx, signIn } = await browsers();
-  const others = Array.from({ length: 12 }, () => ctx.devices.sign(crypto.randomUUID()));
+  const others = Array.from({ length: 12 }, () =>
+    ctx.devices.sign(crypto.randomUUID(), new Date()),
+  );
   const madeUp = `${others[0]?.slice(0, -4)}AAAA`;
   const answer = await signIn(OWNER, {
     cookie: `__Host-bunker_device=${[madeUp, others[0], ...others].join("~")}`,
@@ -89,8 +91,8 @@ test("a cookie keeps the eight users who signed in last, each once, and nothing 
 
 test("cookies that another host adds push nothing out of the __Host- cookie", async () => {
   const { ctx, signIn } = await browsers();
-  const mine = Array.from({ length: 8 }, () => ctx.devices.sign(crypto.randomUUID()));
-  const added = Array.from({ length: 8 }, () => ctx.devices.sign(crypto.randomUUID()));
+  const mine = Array.from({ length: 8 }, () => ctx.devices.sign(crypto.randomUUID(), new Date()));
+  const added = Array.from({ length: 8 }, () => ctx.devices.sign(crypto.randomUUID(), new Date()));
   const answer = await signIn(OWNER, {
     cookie: `bunker_device=${added.join("~")}; __Host-bunker_device=${mine.join("~")}`,
   });
@@ -101,7 +103,7 @@ test("neither added cookies nor a stale header hide a good token", async () => {
   const { ctx, signIn, useUpLimit } = await browsers();
   const good = (await signIn(OWNER)).headers.get("device-token") ?? "";
   await useUpLimit();
-  const made = ctx.devices.sign(crypto.randomUUID());
+  const made = ctx.devices.sign(crypto.randomUUID(), new Date());
   const forged = `${good.slice(0, -4)}AAAA`;
   // As many cookies as a request has room for.
   const added = Array.from({ length: 100 }, () => `bunker_device=${forged}`);

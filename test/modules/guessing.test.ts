@@ -123,7 +123,8 @@ describe("guessing", () => {
     const forged = `${device.slice(0, -4)}AAAA`;
     expect((await logIn(addressOf(2), PASSWORD, forged)).status).toBe(429);
     expect(
-      (await logIn(addressOf(2), PASSWORD, ctx.devices.sign(crypto.randomUUID()))).status,
+      (await logIn(addressOf(2), PASSWORD, ctx.devices.sign(crypto.randomUUID(), new Date())))
+        .status,
     ).toBe(429);
     const user = await findCredentials(ctx, "ada@example.com");
     if (!user) throw new Error("ada is gone");

@@ -39,11 +39,11 @@ test("more devices of one user are no more mails; another user has their own", a
   const { ctx, askForMail, useUp, person } = await office({ "mail-address": few });
   await useUp();
   const bob = await person("bob@example.com");
-  const devices = [1, 2, 3, 4].map(() => ctx.devices.sign(bob.id));
+  const devices = [1, 2, 3, 4].map(() => ctx.devices.sign(bob.id, new Date()));
   const statuses = [];
   for (const token of devices) statuses.push(await askForMail({ "device-token": token }));
   expect(statuses).toEqual([202, 202, 202, 429]);
-  const carol = ctx.devices.sign((await person("carol@example.com")).id);
+  const carol = ctx.devices.sign((await person("carol@example.com")).id, new Date());
   expect(await askForMail({ "device-token": carol })).toBe(202);
 });
 
@@ -57,7 +57,7 @@ test("a token that we did not issue counts by IP", async () => {
 test("a client whose user has used up the limit still has that of its IP", async () => {
   const { ctx, askForMail, useUp, person } = await office({ "mail-address": few });
   // Somebody else signed in on this machine, and uses up their limit from elsewhere.
-  const mallory = ctx.devices.sign((await person("mallory@example.com")).id);
+  const mallory = ctx.devices.sign((await person("mallory@example.com")).id, new Date());
   for (let at = 0; at < few.quota; at += 1)
     expect(await askForMail({ "device-token": mallory, "x-forwarded-for": addressOf(99) })).toBe(
       202,
@@ -104,5 +104,5 @@ test("an app that is built later in the process, as by a reload, uses its own ke
   };
   for (let at = 0; at < few.quota; at += 1) expect(await open()).toBe(400);
   expect(await open()).toBe(429);
-  expect(await open({ "device-token": devices.sign(crypto.randomUUID()) })).toBe(400);
+  expect(await open({ "device-token": devices.sign(crypto.randomUUID(), new Date()) })).toBe(400);
 });

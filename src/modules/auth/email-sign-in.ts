@@ -64,7 +64,7 @@ export async function signInByMail(
     return { ...(await beginSession(within, actor, { user: still, device })), device };
   });
   ctx.principals.forget(user.id);
-  const deviceToken = started.device?.token ?? ctx.devices.sign(user.id);
+  const deviceToken = started.device?.token ?? ctx.devices.sign(user.id, ctx.now());
   return { token: await tokenFor(ctx, started), deviceToken };
 }
 

@@ -41,7 +41,7 @@ export async function changePassword(
     password: newPassword,
   });
   await store(ctx, actor, { user: actor.user, passwordHash, verified });
-  return ctx.devices.sign(actor.user.id);
+  return ctx.devices.sign(actor.user.id, ctx.now());
 }
 
 const unchangedPassword = () =>
