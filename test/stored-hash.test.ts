@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { isOutdated, readStoredHash } from "../src/kit/stored-hash.ts";
 import { logIn } from "../src/modules/auth/auth.ts";
 import { createUser } from "../src/modules/users/users.ts";
+import { usualCost } from "../src/kit/password.ts";
 import { PASSWORD, world } from "./support/world.ts";
 
 /** Made by passlib 1.7, Django 3.2, bcrypt 3.2, argon2-cffi 21.1 and Python's hashlib, of `PASSWORD`. */
@@ -95,7 +96,7 @@ describe("a hash from elsewhere", () => {
 });
 
 test("a sign-in raises a hash to today's cost, and signs in again with it", async () => {
-  const { ctx, sql, anyone } = await world();
+  const { ctx, sql, anyone } = await world({ passwordHash: usualCost });
   const operator = { kind: "operator" } as const;
   const hash = known["Django pbkdf2_sha256"];
   await createUser(ctx, operator, { email: "ada@example.com", password: { hash } });

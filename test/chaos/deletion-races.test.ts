@@ -18,8 +18,7 @@ const EMAIL = "ada@example.com";
 
 /** A user with everything that a write can refer to, and a superuser. */
 async function scene() {
-  const passwordHash = { kibibytes: 8, passes: 1 };
-  const here = await town({ emailSignIn: "on", oauthPasswordGrant: "on", passwordHash });
+  const here = await town({ emailSignIn: "on", oauthPasswordGrant: "on" });
   const root = await here.superuser();
   const ada = await here.proven("before@example.com");
   await ada.post("/users/me/email", { email: EMAIL });

@@ -256,9 +256,7 @@ test("somebody who gets such a mail by mistake says so, and nothing changes", as
 });
 
 test("two users who take each other's email at once do not wait for each other", async () => {
-  const { person, verify, tokenFor, sql } = await town({
-    passwordHash: { kibibytes: 8, passes: 1 },
-  });
+  const { person, verify, tokenFor, sql } = await town();
   const deadlocks = async () => {
     await sql`select pg_stat_clear_snapshot()`;
     const [row] = await sql`select deadlocks::int from pg_stat_database

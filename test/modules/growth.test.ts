@@ -102,8 +102,7 @@ const few = { quota: 2, refill: 1, periodSeconds: 3600 };
 
 /** A user whose access token is renewed as the clock is turned. */
 async function tireless(limits: object = {}) {
-  const passwordHash = { kibibytes: 8, passes: 1 };
-  const here = await world({ limits: { ...policies, ...limits }, passwordHash });
+  const here = await world({ limits: { ...policies, ...limits } });
   const ada = await here.person();
   const renewed = async () => here.as((await here.signIn("ada@example.com")).access_token);
   return { ...here, ada, renewed };
