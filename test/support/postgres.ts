@@ -33,6 +33,10 @@ export const databaseNamed = (name: string): Place =>
     ? { ...home, database: name }
     : { ...home, url: Object.assign(new URL(home.url), { pathname: `/${name}` }).href };
 
+// Nothing of this database is needed after a crash of the machine.
+if (embedded)
+  for (const statement of ["alter system set fsync = off", "select pg_reload_conf()"])
+    await admin.unsafe(statement);
 await admin.unsafe(`create database ${template}`);
 const migrating = connect(databaseNamed(template), { max: 1 });
 await migrate(migrating);

@@ -51,12 +51,19 @@ export interface Answer {
   headers: Headers;
 }
 
+const tables =
+  "events erasures limits mails mail_requests one_time_secrets signing_keys key_uses clients idempotency users".split(
+    " ",
+  );
+// TRUNCATE makes new files for every table and index, which takes 50 ms even if they are empty.
+const emptying = tables.map((table) => `delete from ${table}`).join(";");
+
 /** A cheap hash, for tests that are not about its cost: the usual one takes some 30 ms of one core. */
 const passwordHash = { kibibytes: 8, passes: 1 };
 
 /** A fresh, empty world: no rows, a clock to turn, people made through the API itself. */
 export async function world(settings: Partial<Config> = {}) {
-  await database.sql`truncate users, events, erasures, limits, mails, mail_requests, one_time_secrets, signing_keys, key_uses, clients, idempotency cascade`;
+  await database.sql.unsafe(emptying);
   const { config: usual } = readConfig({ SECRET_KEY: SECRET });
   const config: Config = { ...usual, passwordHash, ...settings };
   const logged: { fields: object; sentence: string }[] = [];
