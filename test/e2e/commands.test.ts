@@ -98,7 +98,7 @@ describe("a command", () => {
     const PORT = new URL(server.url).port;
     const { code, err } = await command(["serve"], {
       env: { PORT, HOST: "127.0.0.1" },
-      cwd: emptyFolder(),
+      cwd: await usedFolder(),
     });
     expect(code).toBe(1);
     expect(err).toContain("EADDRINUSE");
@@ -107,7 +107,7 @@ describe("a command", () => {
 
 describe("beside a running server", () => {
   test("a second one is refused with 75, which names the first", async () => {
-    const cwd = emptyFolder();
+    const cwd = await usedFolder();
     const server = await serve({ cwd });
     const { code, err } = await command(["serve"], {
       cwd,
@@ -233,7 +233,7 @@ test("data of another major version is refused, with words that help, and left a
 });
 
 test("the first superuser of the configuration is made once", async () => {
-  const cwd = emptyFolder();
+  const cwd = await usedFolder();
   const env = { FIRST_SUPERUSER_EMAIL: "root@example.com", FIRST_SUPERUSER_PASSWORD: PASSWORD };
   const server = await serve({ cwd, env });
   const { logIn, get } = client(server.url);
@@ -247,7 +247,7 @@ test("the first superuser of the configuration is made once", async () => {
 });
 
 test("whoever registered the first superuser's address before does not become one", async () => {
-  const cwd = emptyFolder();
+  const cwd = await usedFolder();
   const open = await serve({ cwd });
   await client(open.url).register("root@example.com", "the stranger's pass phrase");
   await open.end("SIGTERM");
@@ -264,9 +264,7 @@ test("whoever registered the first superuser's address before does not become on
 });
 
 test("a key that somebody weakened is refused", async () => {
-  const cwd = emptyFolder();
-  const server = await serve({ cwd });
-  await server.end("SIGTERM");
+  const cwd = await usedFolder();
   writeFileSync(join(cwd, "data/secret_key"), "x");
   const { code, err } = await command(["serve"], { cwd, env: { PORT: String(await freePort()) } });
   expect([code, err]).toEqual([78, expect.stringContaining("secret_key needs at least")]);

@@ -171,7 +171,7 @@ describe("what is set wrongly", () => {
   test("a port that is taken is named by its setting", async () => {
     const { server } = await watched();
     const env = { PORT: String(await freePort()), METRICS_PORT: new URL(server.url).port };
-    const { code, err } = await command(["serve"], { cwd: emptyFolder(), env });
+    const { code, err } = await command(["serve"], { cwd: await usedFolder(), env });
     expect([code, err]).toEqual([1, expect.stringMatching(/^Cannot listen .*METRICS_PORT/m)]);
     // What was under way then is nobody's concern.
     expect(err).not.toContain('"level":"error"');

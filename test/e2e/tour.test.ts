@@ -11,6 +11,7 @@ import {
   postgresIn,
   type Run,
   serve,
+  usedFolder,
 } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
@@ -79,7 +80,7 @@ describe("the tour works", () => {
 });
 
 test("a request in flight is answered before the server ends", async () => {
-  const server = await serve({ cwd: emptyFolder() });
+  const server = await serve({ cwd: await usedFolder() });
   const answer = client(server.url).register("ada@example.com", PASSWORD);
   await sleep(5);
   const ended = server.end("SIGTERM");
