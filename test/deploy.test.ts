@@ -1,6 +1,6 @@
 /** The files of `deploy/` for places where Bunker can be run: each is read as its place reads it, and sets only what there is to set. */
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { IDLE_SECONDS } from "../src/cli/serve/listen.ts";
 import { readConfig } from "../src/config.ts";
@@ -164,3 +164,19 @@ test("proxies keep an idle connection for less long than Bunker, or a request on
   ] as const)
     expect(Number(kept.exec(textOf(file))?.[1])).toBeLessThan(IDLE_SECONDS);
 });
+
+test.if(Bun.which("promtool") !== null)(
+  "each alert is raised by what it is for, and by nothing less",
+  () => {
+    const folder = emptyFolder();
+    cpSync(join(import.meta.dir, "../deploy/prometheus"), folder, { recursive: true });
+    cpSync(join(import.meta.dir, "support/alerts.yml"), join(folder, "alerts.yml"));
+    const tested = Bun.spawnSync(["promtool", "test", "rules", "alerts.yml"], { cwd: folder });
+    expect(`${tested.stdout}${tested.stderr}`).toContain("SUCCESS");
+    expect(tested.exitCode).toBe(0);
+    const rules = textOf("prometheus/bunker.rules.yml");
+    const alerts = [...rules.matchAll(/alert: (\w+)/g)].map(([, alert = ""]) => alert);
+    const cases = readFileSync(join(folder, "alerts.yml"), "utf8");
+    expect(alerts.filter((alert) => !cases.includes(alert))).toEqual([]);
+  },
+);

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { usualCost } from "../src/kit/password.ts";
 import { isOutdated, readStoredHash } from "../src/kit/stored-hash.ts";
 import { logIn } from "../src/modules/auth/auth.ts";
 import { createUser } from "../src/modules/users/users.ts";
-import { usualCost } from "../src/kit/password.ts";
 import { PASSWORD, world } from "./support/world.ts";
 
 /** Made by passlib 1.7, Django 3.2, bcrypt 3.2, argon2-cffi 21.1 and Python's hashlib, of `PASSWORD`. */
