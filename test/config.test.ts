@@ -170,6 +170,36 @@ describe("the configuration", () => {
       expect(refusal({ PASSWORD_HASH: value })).toContain("PASSWORD_HASH");
   });
 
+  test("refuses wrong settings of metrics, traces and Redis, and prints no value", () => {
+    const token = "3ac1f0c4b9d94e6f8a7b5c2d1e0f9a8b7c6d5e4f3a2b1c0d";
+    for (const [env, words] of [
+      [{ METRICS_PORT: "many" }, "METRICS_PORT"],
+      [{ METRICS_PORT: "4000", PORT: "4000" }, "METRICS_PORT must be another port than PORT"],
+      [{ METRICS_TOKEN: "sentinel" }, "METRICS_TOKEN needs"],
+      [{ METRICS_TOKEN: `${token} ${token}` }, "METRICS_TOKEN must be ASCII"],
+      [{ METRICS_TOKEN: `${token}é` }, "METRICS_TOKEN must be ASCII"],
+      [{ METRICS_HOST: "127.0.0.1" }, "METRICS_PORT is missing beside METRICS_HOST"],
+      [{ CLIENT_ADDRESS_HEADER: "Fly-Client-IP" }, "TRUSTED_PROXIES is missing beside"],
+      [{ OTLP_HEADERS: "authorization=sentinel" }, "OTLP_URL is missing beside OTLP_HEADERS"],
+      [{ REDIS_URL: "redis://127.0.0.1:0" }, "REDIS_URL must be"],
+    ] as const) {
+      expect(refusal(env)).toContain(words);
+      expect(refusal(env)).not.toContain("sentinel");
+    }
+  });
+
+  test.each([
+    ["OTLP_URL", "localhost:4318"],
+    ["OTLP_URL", "grpc://localhost:4317"],
+    ["TRACE_SAMPLE", "10%"],
+    ["OTLP_HEADERS", "authorization"],
+    ["OTLP_HEADERS", "authorization=%E2%82%AC"],
+  ])("refuses a wrong %s for traces, and does not print it", (name, value) => {
+    const message = refusal({ OTLP_URL: "http://localhost:4318", [name]: value });
+    expect(message).toContain(`${name} must be`);
+    expect(message).not.toContain(value);
+  });
+
   test("does not let a certificate authority be set for nothing", () => {
     const DATABASE_CA_FILE = "/etc/hostname";
     expect(refusal({ DATABASE_CA_FILE })).toContain("DATABASE_CA_FILE checks nothing");

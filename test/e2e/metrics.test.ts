@@ -148,17 +148,9 @@ test("METRICS_TOKEN opens /metrics to its bearer, and to nobody else", async () 
 describe("what is set wrongly", () => {
   test("stops the start and says what", async () => {
     for (const [env, words] of [
-      [{ METRICS_PORT: "many" }, "METRICS_PORT"],
-      [{ METRICS_PORT: "4000", PORT: "4000" }, "METRICS_PORT must be another port than PORT"],
       [{ METRICS_TOKEN: "sentinel" }, "METRICS_TOKEN needs"],
-      [{ METRICS_TOKEN: `${METRICS_TOKEN} ${METRICS_TOKEN}` }, "METRICS_TOKEN must be ASCII"],
-      [{ METRICS_TOKEN: `${METRICS_TOKEN}é` }, "METRICS_TOKEN must be ASCII"],
-      [{ METRICS_HOST: "127.0.0.1" }, "METRICS_PORT is missing beside METRICS_HOST"],
       [{ METRICS_HOST: "banana", METRICS_PORT: "9464" }, "METRICS_HOST must be an address"],
       [{ METRICS_HOST: "1.2.3.4", METRICS_PORT: "9464" }, "METRICS_HOST must be an address"],
-      [{ CLIENT_ADDRESS_HEADER: "Fly-Client-IP" }, "TRUSTED_PROXIES is missing beside"],
-      [{ OTLP_HEADERS: "authorization=sentinel" }, "OTLP_URL is missing beside OTLP_HEADERS"],
-      [{ REDIS_URL: "redis://127.0.0.1:0" }, "REDIS_URL must be"],
       [{ HOST: "/tmp/socket" }, "HOST must be an address"],
       [{ HOST: "nowhere.invalid" }, "HOST must be an address"],
     ] as const) {
