@@ -7,6 +7,7 @@ import { readConfig } from "../src/config.ts";
 import { BODY_MAX_BYTES } from "../src/http/body.ts";
 import { METHODS } from "../src/http/observed.ts";
 import { problems } from "../src/kit/problem-codes.ts";
+import { needs } from "./support/needs.ts";
 import { emptyFolder } from "./support/program.ts";
 import { pathOf, proxies } from "./support/proxies.ts";
 
@@ -149,7 +150,7 @@ const check: Record<string, (args: string[]) => string[]> = {
   haproxy: (args) => ["-c", ...args],
 };
 for (const [name, argumentsOf] of Object.entries(proxies))
-  test.if(pathOf(name) !== undefined)(`${name} accepts its file`, () => {
+  needs(name).test(`${name} accepts its file`, () => {
     const args = check[name]?.(argumentsOf({ outside: 1, inside: [2, 3] })) ?? [];
     const { exitCode } = Bun.spawnSync([pathOf(name) ?? "", ...args], {
       env: { ...process.env, HOME: emptyFolder() },
@@ -165,7 +166,7 @@ test("proxies keep an idle connection for less long than Bunker, or a request on
     expect(Number(kept.exec(textOf(file))?.[1])).toBeLessThan(IDLE_SECONDS);
 });
 
-test.if(Bun.which("promtool") !== null)(
+needs("prometheus", Bun.which("promtool") !== null).test(
   "each alert is raised by what it is for, and by nothing less",
   () => {
     const folder = emptyFolder();

@@ -1,5 +1,5 @@
 /** What instances share in Redis, and what becomes of it without. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openSharedMemory } from "../src/adapters/shared-memory.ts";
 import { connect } from "../src/db/db.ts";
@@ -7,10 +7,11 @@ import { openCounting } from "../src/db/limits/counting.ts";
 import { giveBack, take } from "../src/db/limits/counts.ts";
 import type { Log } from "../src/kit/log.ts";
 import { countShared, type SharedMemory } from "../src/kit/shared-memory.ts";
-import { hasRedis, type RedisServer, redisServer } from "./support/redis.ts";
+import { needs } from "./support/needs.ts";
+import { type RedisServer, redisServer } from "./support/redis.ts";
 import { database, world } from "./support/world.ts";
 
-describe.if(hasRedis)("a memory that instances share", () => {
+needs("redis-server").describe("a memory that instances share", () => {
   let redis: RedisServer;
   const memories: SharedMemory[] = [];
   const logTo = (said: string[]): Log => {

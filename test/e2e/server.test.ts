@@ -5,6 +5,7 @@ import { chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "no
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
+import { needs } from "../support/needs.ts";
 import { client, command, emptyFolder, freePort, serve } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
@@ -83,7 +84,11 @@ const programs = ["/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/15/bin"].fi
 const isRoot = process.getuid?.() === 0;
 const NOBODY = 65_534;
 
-describe.if(programs !== undefined && isRoot)("over TLS", () => {
+const postgresql = isRoot
+  ? needs("postgresql", programs !== undefined)
+  : { describe: describe.skip };
+
+postgresql.describe("over TLS", () => {
   /** A server with a certificate for localhost, signed by an authority of the test's own. */
   async function tlsServer() {
     const folder = emptyFolder();

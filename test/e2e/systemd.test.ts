@@ -4,11 +4,12 @@ import { spawn, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { needs } from "../support/needs.ts";
 import { client, command, emptyFolder, isBinary, serve, usedFolder } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 
-describe.if(Bun.which("socat") !== null)("sd_notify", () => {
+needs("socat").describe("sd_notify", () => {
   test("tells that it is ready, that it lives, and that it is about to end", async () => {
     const socket = join(emptyFolder(), "notify");
     const listener = spawn("socat", ["-u", `UNIX-RECV:${socket},mode=777`, "STDOUT"]);

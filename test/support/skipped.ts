@@ -1,0 +1,15 @@
+/** The last line of `bun run check`: how many tests were skipped because a program is missing, and what to install. */
+import { readFileSync } from "node:fs";
+
+const skipped = process.argv
+  .slice(2)
+  .flatMap((report) => [
+    ...readFileSync(report, "utf8").matchAll(/<testcase ([^>]*[^>/])>\s*<skipped/g),
+  ])
+  .flatMap(([, attributes = ""]) => /\(needs ([^)]+)\)/.exec(attributes)?.[1] ?? []);
+const programs = [...new Set(skipped)].sort();
+console.log(
+  programs.length === 0
+    ? "No test was skipped because a program is missing."
+    : `Skipped ${skipped.length} tests because a program is missing. To run them, install: ${programs.join(", ")}.`,
+);
