@@ -1,11 +1,10 @@
 import { describe, test } from "bun:test";
-import { pathOf } from "./proxies.ts";
 
 /**
  * `describe` and `test` for tests that need a program of the machine. Without it they are skipped, and their names say what
  * to install: `bun run check` ends with their count (skipped.ts).
  */
-export function needs(program: string, isInstalled = pathOf(program) !== undefined) {
+export function needs(program: string, isInstalled = Bun.which(program) !== null) {
   const named = (title: string) => (isInstalled ? title : `${title} (needs ${program})`);
   return {
     describe: (title: string, body: () => void) => describe.if(isInstalled)(named(title), body),

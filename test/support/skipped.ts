@@ -11,5 +11,5 @@ const programs = [...new Set(skipped)].sort();
 console.log(
   programs.length === 0
     ? "No test was skipped because a program is missing."
-    : `Skipped ${skipped.length} tests because a program is missing. To run them, install: ${programs.join(", ")}.`,
+    : `Tests skipped because a program is missing: ${skipped.length}. To run them, install: ${programs.join(", ")}.`,
 );
