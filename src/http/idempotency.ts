@@ -1,5 +1,6 @@
-import { and, eq, inArray, isNull, lt, sql } from "drizzle-orm";
+import { and, eq, isNull, lt, sql } from "drizzle-orm";
 import type { Actor, Ctx } from "../ctx.ts";
+import { isInBatch } from "../db/batch.ts";
 import { idempotency } from "../db/schema.ts";
 import { spendingsOf } from "../kit/limits.ts";
 import { type FieldProblem, fieldProblem, Problem } from "../kit/problem.ts";
@@ -177,7 +178,7 @@ export async function purgeIdempotency({ db, now }: Pick<Ctx, "db" | "now">): Pr
     .for("update", { skipLocked: true });
   const purged = await db
     .delete(idempotency)
-    .where(inArray(idempotency.key, old))
+    .where(isInBatch(idempotency.key, old))
     .returning({ key: idempotency.key });
   return purged.length;
 }

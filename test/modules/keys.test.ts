@@ -140,10 +140,8 @@ test("a token of HS256 is accepted only where its secret is listed", async () =>
   expect((await ring(OTHER, SECRET)).signing().kid).toBe(secretName(OTHER));
   expect((await as(token).get("/users/me")).status).toBe(200);
   expect(rotateKeys(ctx, operator)).rejects.toMatchObject({ code: "not_found" });
-  const device = deviceTokens([derivedKey(SECRET, "device tokens")]).sign(
-    crypto.randomUUID(),
-    new Date(),
-  );
+  const { sign } = deviceTokens([derivedKey(SECRET, "device tokens")]);
+  const device = sign(crypto.randomUUID(), new Date());
   const keys = [OTHER, SECRET].map((secret) => derivedKey(secret, "device tokens")) as [
     Buffer,
     Buffer,

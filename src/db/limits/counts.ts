@@ -65,10 +65,10 @@ const PURGED_AT_ONCE = 500;
 /** Removes what counts no more, a few rows at a time, past rows that somebody else holds. Answers how many. */
 export async function purgeLimits({ db, now }: Purger): Promise<number> {
   const purged = await db.execute(query`
-    delete from limits where key in (
+    delete from limits where key = any(array(
       select key from limits where ends_at < ${now().toISOString()}::timestamptz
       limit ${PURGED_AT_ONCE} for update skip locked
-    ) returning 1`);
+    )) returning 1`);
   return purged.length;
 }
 
@@ -89,9 +89,9 @@ export async function evictLimits({ db }: Purger, rowsMax = ROWS_MAX): Promise<n
   const surplus = Number(counted?.rows) - rowsMax;
   if (surplus <= 0) return 0;
   const evicted = await db.execute(query`
-    delete from limits where key in (
+    delete from limits where key = any(array(
       select key from limits order by spent, ends_at limit ${Math.min(surplus, EVICTED_AT_ONCE)}
       for update skip locked
-    ) returning 1`);
+    )) returning 1`);
   return evicted.length;
 }

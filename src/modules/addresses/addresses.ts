@@ -1,5 +1,6 @@
-import { and, eq, inArray, isNotNull, lt, ne, not, sql } from "drizzle-orm";
+import { and, eq, isNotNull, lt, ne, not, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
+import { isInBatch } from "../../db/batch.ts";
 import { type Db, transact } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
 import {
@@ -148,7 +149,10 @@ export async function purgeUnproven(ctx: Pick<Ctx, "config" | "db" | "now">): Pr
       .where(and(isNeverProven, isOld))
       .limit(PURGED_AT_ONCE)
       .for("update", { skipLocked: true });
-    const purged = await tx.delete(users).where(inArray(users.id, old)).returning({ id: users.id });
+    const purged = await tx
+      .delete(users)
+      .where(isInBatch(users.id, old))
+      .returning({ id: users.id });
     const deleted = purged.map(({ id }) => ({
       ...{ type: "user.deleted" as const, subjectId: id, data: {} },
     }));

@@ -1,6 +1,7 @@
-import { and, asc, eq, inArray, isNotNull, lt, or, type SQL } from "drizzle-orm";
+import { and, asc, eq, isNotNull, lt, or, type SQL } from "drizzle-orm";
 import type { PgColumn } from "drizzle-orm/pg-core";
 import type { Ctx } from "../../ctx.ts";
+import { isInBatch } from "../../db/batch.ts";
 import { type Db, transact } from "../../db/db.ts";
 import { erasures, events } from "../../db/schema.ts";
 
@@ -46,7 +47,7 @@ async function erase(db: Db, which: SQL | undefined, order: PgColumn[]): Promise
   const erased = await db
     .update(events)
     .set({ address: null, userAgent: null })
-    .where(inArray(id, some))
+    .where(isInBatch(id, some))
     .returning({ id });
   return erased.length;
 }

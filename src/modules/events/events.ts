@@ -1,5 +1,6 @@
-import { and, desc, eq, gt, inArray, lt, sql } from "drizzle-orm";
+import { and, desc, eq, gt, lt, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
+import { isInBatch } from "../../db/batch.ts";
 import type { Db } from "../../db/db.ts";
 import { erasures, events } from "../../db/schema.ts";
 import { leastIdOf } from "../../kit/id.ts";
@@ -143,7 +144,7 @@ export async function purgeEvents(ctx: Pick<Ctx, "config" | "db" | "now">): Prom
     .for("update", { skipLocked: true });
   const purged = await db
     .delete(events)
-    .where(inArray(events.id, old))
+    .where(isInBatch(events.id, old))
     .returning({ id: events.id });
   return purged.length;
 }

@@ -13,6 +13,7 @@ import {
   sql,
 } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
+import { isInBatch } from "../../db/batch.ts";
 import { mails } from "../../db/schema.ts";
 import { isId } from "../../kit/id.ts";
 import { windowSecondsOf } from "../../kit/limits.ts";
@@ -160,7 +161,7 @@ async function take({ db, now }: Postman): Promise<Row[]> {
   return db
     .update(mails)
     .set({ tries: sql`${mails.tries} + 1`, dueAt: new Date(time.getTime() + LEASE_MS) })
-    .where(inArray(mails.id, due))
+    .where(isInBatch(mails.id, due))
     .returning();
 }
 
@@ -270,6 +271,6 @@ export async function purgeMails({ db, now }: Pick<Ctx, "db" | "now">): Promise<
     .where(or(lt(mails.endedAt, before), and(eq(mails.state, "waiting"), lt(mails.dueAt, before))))
     .limit(PURGED_AT_ONCE)
     .for("update", { skipLocked: true });
-  const purged = await db.delete(mails).where(inArray(mails.id, old)).returning({ id: mails.id });
+  const purged = await db.delete(mails).where(isInBatch(mails.id, old)).returning({ id: mails.id });
   return purged.length;
 }

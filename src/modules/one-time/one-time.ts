@@ -1,6 +1,7 @@
 import { randomBytes, randomInt, timingSafeEqual } from "node:crypto";
 import { and, desc, eq, gt, inArray, isNull, lt, or, type SQL, sql } from "drizzle-orm";
 import type { Ctx, User } from "../../ctx.ts";
+import { isInBatch } from "../../db/batch.ts";
 import { transact } from "../../db/db.ts";
 import { lockUsers } from "../../db/locks.ts";
 import { mailRequests, oneTimeSecrets, users } from "../../db/schema.ts";
@@ -271,7 +272,7 @@ export async function purgeLinks({ db, now }: Pick<Ctx, "db" | "now">): Promise<
     .for("update", { skipLocked: true });
   const purged = await db
     .delete(oneTimeSecrets)
-    .where(inArray(oneTimeSecrets.id, old))
+    .where(isInBatch(oneTimeSecrets.id, old))
     .returning({ id: oneTimeSecrets.id });
   return purged.length;
 }

@@ -1,5 +1,6 @@
 import { and, desc, eq, inArray, lt, ne, or, type SQL } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
+import { isInBatch } from "../../db/batch.ts";
 import { type Db, transact } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
 import { DAY } from "../../kit/limits.ts";
@@ -87,7 +88,7 @@ function beyond({ db }: Transaction, owner: string, kept: number) {
   return db
     .select({ id: sessions.id })
     .from(sessions)
-    .where(inArray(sessions.id, unused))
+    .where(isInBatch(sessions.id, unused))
     .for("update", { skipLocked: true });
 }
 
@@ -260,5 +261,5 @@ export async function purgeSessions(ctx: Pick<Ctx, "config" | "db" | "now">): Pr
     .where(or(lt(lastUsedAt, new Date(bounds.usedFrom)), lt(createdAt, new Date(bounds.bornFrom))))
     .limit(PURGED_AT_ONCE)
     .for("update", { skipLocked: true });
-  return (await ctx.db.delete(sessions).where(inArray(id, old)).returning({ id })).length;
+  return (await ctx.db.delete(sessions).where(isInBatch(id, old)).returning({ id })).length;
 }
