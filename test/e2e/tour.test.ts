@@ -28,7 +28,7 @@ async function tour(run: Run): Promise<void> {
   // It answers a moment before it says so.
   for (let at = 0; at < 100 && !first.said.out.includes("Try "); at += 1) await sleep(20);
   expect(first.said.out).toContain("/docs");
-  expect(first.said.out).toContain("users promote");
+  expect(first.said.out).toContain("users create you@example.com --superuser");
   expect((await ada.register("ada@example.com", PASSWORD)).status).toBe(201);
   const token = await ada.logIn("ada@example.com", PASSWORD);
   expect((await ada.get("/users", token)).status).toBe(403);
