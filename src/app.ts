@@ -27,7 +27,8 @@ import { addressLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 
 /** Where a body may be a form: at the sign-in, at OAuth's own endpoints, and where pages of ours send one. Everywhere else it is JSON. */
-const formPaths = ["/api/v1/auth/login", ...OAUTH_PATHS, ...LINK_PATHS];
+const oauthPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
+const formPaths = [...oauthPaths, ...LINK_PATHS];
 
 /** What there is to call, and the shape of every refusal. */
 const rooms = (ctx: Ctx) =>
@@ -67,7 +68,7 @@ export const createApp = (ctx: Ctx) => {
   const app = new Elysia({ handler: { standardHostname: false }, normalize: false })
     .use(requestPlugin)
     .use(problemPlugin(ctx, routes))
-    .use(bodyReader({ formPaths, isCrossSite: openCrossSiteCheck(ctx.config) }))
+    .use(bodyReader({ formPaths, oauthPaths, isCrossSite: openCrossSiteCheck(ctx.config) }))
     .use(bearer())
     .use(openapiRoutes({ formPaths, rooms: () => rooms(ctx) }))
     .use(openapiAssets)

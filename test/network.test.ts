@@ -15,6 +15,10 @@ test("X-Forwarded-For is walked from the right, as far as proxies are trusted", 
     ["::ffff:10.0.0.1", "1.2.3.4:5678", "1.2.3.4"],
     ["2001:db8::7", "[2a00:1::5]:443", "2a00:1::5"],
     ["10.0.0.1", "", "10.0.0.1"],
+    ["::ffff:a00:1", "::ffff:cb00:7107", "203.0.113.7"],
+    ["10.0.0.1", "0:0:0:0:0:FFFF:203.0.113.7", "203.0.113.7"],
+    ["10.0.0.1", "[0::ffff:cb00:7107]:443", "203.0.113.7"],
+    ["10.0.0.1", "::ffff:0:cb00:7107", "::ffff:0:cb00:7107"],
   ];
   for (const [socket, header, expected] of cases) expect(client(socket, header)).toBe(expected);
   expect(openProxyChain([]).clientOf("127.0.0.1", "1.2.3.4")).toBe("127.0.0.1");
@@ -24,6 +28,7 @@ test("an IPv6 network of 64 bits counts as one, however it is written", () => {
   expect(subscriberOf("198.51.100.1")).toBe("198.51.100.1");
   for (const address of ["2001:DB8::1", "2001:db8:0:0:ffff::", "2001:0db8:0000:0000:1:2:3:4"])
     expect(subscriberOf(address)).toBe("2001:db8:0:0::/64");
+  expect(subscriberOf("64:ff9b::203.0.113.7")).toBe("64:ff9b:0:0::/64");
   expect(subscriberOf("::1")).toBe("0:0:0:0::/64");
 });
 

@@ -11,6 +11,8 @@ const FORM_TYPE = "application/x-www-form-urlencoded";
 
 interface BodyRules {
   formPaths: string[];
+  /** Where parameters without a value count as missing (RFC 6749, section 3.2). */
+  oauthPaths: string[];
   isCrossSite: (headers: Headers) => boolean;
 }
 
@@ -18,17 +20,13 @@ interface BodyRules {
  * Reads every body: JSON, and forms on the paths that take them. What cannot be read is handed on as the Problem that it
  * is, and thrown by the guard: who is asking is found out first.
  */
-export const bodyReader = ({ formPaths, isCrossSite }: BodyRules) =>
+export const bodyReader = (rules: BodyRules) =>
   new Elysia({ name: "body" }).onParse(
     { as: "global" },
     async ({ request, path, contentType, set }) => {
       if (request.body === null) return undefined;
-      const format = formatOf(request.headers, { formPaths, contentType, path });
-      if (!format) return new Problem("unsupported_media_type");
       try {
-        const text = decode(await inTime(readBytes(request)));
-        if (format === "json") return parseJson(text);
-        return isCrossSite(request.headers) ? new Problem("cross_site_request") : parseForm(text);
+        return await read(rules, request, { contentType, path });
       } catch (error) {
         const problem = problemOf(error);
         // Its rest may never arrive, and nothing waits for it.
@@ -37,6 +35,26 @@ export const bodyReader = ({ formPaths, isCrossSite }: BodyRules) =>
       }
     },
   );
+
+async function read(
+  { formPaths, oauthPaths, isCrossSite }: BodyRules,
+  request: Request,
+  { contentType, path }: Omit<BodyType, "formPaths">,
+): Promise<unknown> {
+  const { headers } = request;
+  const format = formatOf(headers, { formPaths, contentType, path });
+  const refusal = refusalOf(headers, format);
+  if (refusal && headers.has("content-length")) throw refusal;
+  const bytes = await inTime(readBytes(request));
+  // Clients that send in chunks also do so where they have nothing to send. For undefined, Elysia would read the body again.
+  if (bytes.length === 0) return null;
+  if (refusal) throw refusal;
+  const text = decode(bytes);
+  if (format === "json") return parseJson(text);
+  if (isCrossSite(headers)) throw new Problem("cross_site_request");
+  const parameters = parseForm(text);
+  return isAmong(oauthPaths, path) ? withoutEmpty(parameters) : parameters;
+}
 
 interface BodyType {
   formPaths: string[];
@@ -50,9 +68,24 @@ function formatOf(
 ): "form" | "json" | undefined {
   // A comma means two Content-Type lines: Bun joins them, and Elysia reads up to the first semicolon.
   if (headers.get("content-type")?.includes(",")) return undefined;
-  const type = contentType.toLowerCase();
+  const type = contentType.trim().toLowerCase();
   if (JSON_TYPES.includes(type)) return "json";
-  return type === FORM_TYPE && formPaths.includes(path.replace(/\/$/, "")) ? "form" : undefined;
+  return type === FORM_TYPE && isAmong(formPaths, path) ? "form" : undefined;
+}
+
+/** A slash at the end leads to the same route. */
+const isAmong = (paths: string[], path: string) => paths.includes(path.replace(/\/$/, ""));
+
+const withoutEmpty = (parameters: Record<string, string>) =>
+  Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== ""));
+
+/** A body is read as it is (RFC 9110, section 8.4.1), so that its limit is the limit of what it holds. */
+function refusalOf(headers: Headers, format: "form" | "json" | undefined): Problem | undefined {
+  if (!format) return new Problem("unsupported_media_type");
+  const encoding = headers.get("content-encoding") ?? "identity";
+  if (encoding.trim().toLowerCase() === "identity") return undefined;
+  const detail = "Send the body without Content-Encoding";
+  return new Problem("unsupported_media_type", { detail });
 }
 
 function problemOf(error: unknown): Problem {

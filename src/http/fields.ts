@@ -2,21 +2,22 @@ import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { getTableColumns } from "drizzle-orm";
 import type { ValidationError } from "elysia";
 import { users } from "../db/schema.ts";
-import { type FieldProblem, fieldProblem } from "../kit/problem.ts";
+import { charactersOf, type FieldProblem, fieldProblem } from "../kit/problem.ts";
 import type { FieldProblemCode } from "../kit/problem-codes.ts";
+import { exactFaultsOf, type Surroundings } from "./exact.ts";
+import { repeatedIn } from "./query.ts";
 
 const ERRORS_MAX = 20;
 const ERRORS_READ_MAX = 1000;
 
-/** Names that are ours: known elsewhere, but not writable where somebody tried. Other people's names are not repeated. */
+/** Names that are ours: known elsewhere, but not where they were sent. Other people's names are not repeated. */
 const ownNames = new Set([
   "password",
   ...Object.values(getTableColumns(users)).map(({ name }) => name),
 ]);
 
 const codes: Partial<Record<ValueErrorType, FieldProblemCode>> = {
-  [ValueErrorType.ObjectRequiredProperty]: "required",
-  [ValueErrorType.ObjectMinProperties]: "required",
+  [ValueErrorType.ObjectRequiredProperty]: "missing",
   [ValueErrorType.ObjectAdditionalProperties]: "unknown_field",
   [ValueErrorType.StringMinLength]: "too_short",
   [ValueErrorType.StringMaxLength]: "too_long",
@@ -26,39 +27,91 @@ const codes: Partial<Record<ValueErrorType, FieldProblemCode>> = {
   [ValueErrorType.Union]: "not_allowed",
 };
 
-/** What does not fit the schema, one entry for each place; never a value, and no name that is not ours. */
-export function fieldProblemsOf(error: ValidationError): FieldProblem[] {
+const PARTS: Record<string, string> = { query: "/query", params: "/path", headers: "/header" };
+
+/**
+ * All that is wrong with the body, or with another part of a request, one entry for each place: what does not fit the schema, and
+ * what the domain would refuse. Never a value, and no name that is not ours.
+ */
+export function fieldProblemsOf(
+  error: ValidationError,
+  { url }: Pick<Request, "url">,
+  around: Omit<Surroundings, "body">,
+): FieldProblem[] {
+  const part = PARTS[error.type] ?? "";
   const found = new Map<string, FieldProblem>();
-  let read = 0;
-  for (const one of errorsOf(error)) {
-    const problem = problemOf(one);
+  const add = (problem: FieldProblem) => {
     if (!found.has(problem.pointer)) found.set(problem.pointer, problem);
+  };
+  if (part === "/query") for (const problem of Object.values(repeatedIn(url))) add(problem);
+  // Without a body, each field is missing.
+  const value = error.value ?? {};
+  let read = 0;
+  for (const one of errorsOf(error, value)) {
+    add(problemOf(one, part));
     read += 1;
     if (found.size >= ERRORS_MAX || read >= ERRORS_READ_MAX) break;
   }
-  return [...found.values()];
+  const schema = schemaOf(error);
+  if (isObject(value)) {
+    const isFound = (field: string) => isFinal(found.get(`${part}/${field}`));
+    for (const fault of exactFaultsOf(schema, { ...around, body: value }, isFound))
+      found.set(fault.pointer, fault);
+  }
+  if (found.size === 0) add(fieldProblem(part, "missing"));
+  return inOrderOf(schema, [...found.values()]);
 }
 
-const errorsOf = ({ validator, value }: ValidationError): Iterable<ValueError> =>
+const schemaOf = ({ validator }: ValidationError): { properties?: object } =>
+  (validator as { schema?: object }).schema ?? {};
+
+/** As the document lists the fields, and last what is no field. */
+function inOrderOf({ properties = {} }: { properties?: object }, faults: FieldProblem[]) {
+  const names = Object.keys(properties);
+  const placeOf = ({ pointer }: FieldProblem) =>
+    names.findIndex((name) => pointer.endsWith(`/${name}`)) + 1 || names.length + 1;
+  return faults.toSorted((a, b) => placeOf(a) - placeOf(b));
+}
+
+/** Schemas know lengths and patterns roughly: the domain's own words about them are better. */
+const rough: FieldProblemCode[] = ["too_short", "too_long", "wrong_format"];
+const isFinal = (fault: FieldProblem | undefined) =>
+  fault !== undefined && !rough.includes(fault.code);
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const errorsOf = ({ validator }: ValidationError, value: unknown): Iterable<ValueError> =>
   "Errors" in validator ? validator.Errors(value) : [];
 
-function problemOf(error: ValueError): FieldProblem {
-  const at = error.path.lastIndexOf("/");
+function problemOf(error: ValueError, part: string): FieldProblem {
+  const pointer = part + error.path;
   const code = codes[error.type] ?? "wrong_type";
-  if (code === "unknown_field" && ownNames.has(error.path.slice(at + 1)))
-    return fieldProblem(error.path, "not_writable");
-  if (code === "unknown_field") return fieldProblem(error.path.slice(0, at), code);
+  if (code === "unknown_field") return unknownField(error.path, part);
   const inner = error.type === ValueErrorType.Union ? firstOf(error) : undefined;
-  if (inner && codes[inner.type] !== "not_allowed") return problemOf(inner);
-  return fieldProblem(error.path, code, detailOf(error));
+  if (inner && codes[inner.type] !== "not_allowed") return problemOf(inner, part);
+  return fieldProblem(pointer, code, detailOf(error));
+}
+
+function unknownField(path: string, part: string): FieldProblem {
+  const at = path.lastIndexOf("/");
+  const isOurs = ownNames.has(path.slice(at + 1));
+  if (part === "")
+    return isOurs
+      ? fieldProblem(path, "not_writable")
+      : fieldProblem(path.slice(0, at), "unknown_field");
+  return isOurs
+    ? fieldProblem(part + path, "unknown_field", "is not a parameter here")
+    : fieldProblem(part, "unknown_field", "has a parameter that is not known here");
 }
 
 /** A value that may also be null is told what is wrong with it, not that it is not null. */
 const firstOf = (union: ValueError): ValueError | undefined => union.errors[0]?.First();
 
 const units: Partial<Record<ValueErrorType, (schema: Record<string, unknown>) => string>> = {
-  [ValueErrorType.StringMinLength]: ({ minLength }) => `needs at least ${minLength} characters`,
-  [ValueErrorType.StringMaxLength]: ({ maxLength }) => `may have at most ${maxLength} characters`,
-  [ValueErrorType.ObjectMinProperties]: () => "needs at least one field",
+  [ValueErrorType.StringMinLength]: ({ minLength }) =>
+    `needs at least ${charactersOf(Number(minLength))}`,
+  [ValueErrorType.StringMaxLength]: ({ maxLength }) =>
+    `may have at most ${charactersOf(Number(maxLength))}`,
 };
 const detailOf = (error: ValueError) => units[error.type]?.(error.schema);

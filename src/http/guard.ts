@@ -1,5 +1,6 @@
 import { Elysia } from "elysia";
 import type { Ctx, SignedIn, Stranger, User } from "../ctx.ts";
+import { credentialsOf } from "../kit/authorization.ts";
 import { type LimitName, spendingsOf } from "../kit/limits.ts";
 import { fieldProblem, Problem } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
@@ -23,12 +24,13 @@ export interface Arrival extends Visit {
 
 /**
  * What @elysiajs/bearer read, if it read it from the header: it would also take a token from the URL, where logs and
- * histories keep it. The scheme is written in any case (RFC 9110, section 11.1), which the plugin does not know.
+ * histories keep it. The plugin knows one spelling only: the usual one.
  */
 const tokenIn = ({ headers, bearer }: Pick<Arrival, "headers" | "bearer">): string | undefined => {
   const { authorization = "" } = headers;
-  return authorization.startsWith("Bearer ") ? bearer : /^bearer +(\S+)$/i.exec(authorization)?.[1];
+  return USUAL.test(authorization) ? bearer : credentialsOf(authorization, "bearer");
 };
+const USUAL = /^Bearer [^ \t]/;
 
 /** Throws what http/body could not read. */
 const passBody = ({ body }: { body: unknown }) => {

@@ -43,7 +43,7 @@ export async function once<T>(ctx: Keeper, request: Retryable, work: () => Promi
   if (given === undefined) return work();
   if (!SHAPE.test(given))
     throw new Problem("invalid_request", {
-      errors: [fieldProblem("/idempotency-key", "wrong_format")],
+      errors: [fieldProblem("/header/Idempotency-Key", "wrong_format")],
     });
   const { actor, route } = request;
   // A retry spends nothing of what its work is limited by, but costs the database something.

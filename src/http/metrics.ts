@@ -1,5 +1,6 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
+import { credentialsOf } from "../kit/authorization.ts";
 import { unwatched } from "../kit/metrics.ts";
 import { isLocalHost, isLoopback } from "../kit/network.ts";
 import { Problem } from "../kit/problem.ts";
@@ -62,7 +63,7 @@ export const metricsRoutes = (ctx: Ctx) => {
     "/metrics",
     ({ headers }) => {
       if (metricsToken === undefined) throw new Problem("not_found");
-      const [, token] = /^bearer +(\S+)$/i.exec(headers["authorization"] ?? "") ?? [];
+      const token = credentialsOf(headers["authorization"], "bearer");
       if (token === undefined) throw new Problem("not_signed_in");
       if (!isSecret(token, metricsToken)) throw new Problem("invalid_token");
       return textOf(ctx);

@@ -37,10 +37,8 @@ export function oauthErrorOf(
   const known = errors[problem.code];
   if (!known) return undefined;
   const [error, status] = known;
-  const [field] = problem.errors ?? [];
-  const words = field ? `${field.pointer.slice(1)} ${field.detail}` : problem.message;
   // RFC 6749 leaves out quotation marks and backslashes.
-  return { status, body: { error, error_description: words.replaceAll(/["\\]/g, "'").trim() } };
+  return { status, body: { error, error_description: problem.message.replaceAll(/["\\]/g, "'") } };
 }
 
 const OAuthError = t.Object(

@@ -1,5 +1,6 @@
 import { type ProblemCode, problems } from "../kit/problem-codes.ts";
 import { PROBLEM_CODES } from "./problems.ts";
+import { CODE_POINTS } from "./schemas.ts";
 
 interface Schema {
   [PROBLEM_CODES]?: ProblemCode[];
@@ -60,10 +61,17 @@ function responseOf(status: number, response: Body): Body {
   return { description, content: { "application/problem+json": { schema: problem as Schema } } };
 }
 
+interface Tidied {
+  $id?: string;
+  nullable?: boolean;
+  [CODE_POINTS]?: object;
+}
+
 /** Takes out of a schema what only Elysia understands: internal ids, strings that stand for integers, `nullable`. */
 function tidy(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-  const { $id, nullable, anyOf, ...rest } = value as Schema & { $id?: string; nullable?: boolean };
+  const { $id, nullable, anyOf, [CODE_POINTS]: lengths, ...own } = value as Schema & Tidied;
+  const rest = { ...own, ...lengths };
   if (!anyOf) return rest;
   const texts = anyOf.flatMap((option) => (typeof option.const === "string" ? [option.const] : []));
   if (texts.length === anyOf.length) return { ...rest, type: "string", enum: texts };

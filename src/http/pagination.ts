@@ -1,6 +1,8 @@
 import { t } from "elysia";
 import { isId } from "../kit/id.ts";
 import { accept, type FieldProblem, fieldProblem } from "../kit/problem.ts";
+import { readBy } from "./exact.ts";
+import { repeatedIn } from "./query.ts";
 import { described } from "./schemas.ts";
 
 /** A place in a list ordered by time and id. On the wire it is opaque: callers pass on what they were given. */
@@ -34,23 +36,27 @@ export const PageQuery = t.Object(
     skip: optional<number>({
       type: "integer",
       ...bounds.skip,
+      ...readBy<unknown>((value) => readInteger("/query/skip", value, bounds.skip)),
       description: "How many to leave out. For more, follow the cursor.",
     }),
     limit: optional<number>({
       type: "integer",
       ...bounds.limit,
+      ...readBy<unknown>((value) => readInteger("/query/limit", value, bounds.limit)),
       description: "How many to answer at most.",
     }),
     cursor: t.Optional(
       t.String({
         minLength: 1,
         maxLength: 100,
+        ...readBy(readCursor),
         description: "From the Link header of the page before; instead of `skip`.",
       }),
     ),
     total: optional<boolean>({
       type: "boolean",
       default: false,
+      ...readBy<unknown>((value) => readBoolean("/query/total", value)),
       description: "True: count all of them into the header X-Total-Count.",
     }),
   },
@@ -59,12 +65,13 @@ export const PageQuery = t.Object(
 type Query = typeof PageQuery.static;
 
 /** Throws `invalid_request` with all that is wrong. */
-export function readPage(query: Query): Page {
+export function readPage(query: Query, { url }: Pick<Request, "url">): Page {
   const { skip, limit, cursor, total } = accept({
-    skip: readInteger("/skip", query.skip, bounds.skip),
-    limit: readInteger("/limit", query.limit, bounds.limit),
+    skip: readInteger("/query/skip", query.skip, bounds.skip),
+    limit: readInteger("/query/limit", query.limit, bounds.limit),
     cursor: query.cursor === undefined ? undefined : readCursor(query.cursor),
-    total: readBoolean("/total", query.total),
+    total: readBoolean("/query/total", query.total),
+    ...repeatedIn(url),
   });
   return { start: cursor ?? { skip }, limit, total };
 }
@@ -106,7 +113,7 @@ function readCursor(text: string): Cursor | FieldProblem {
     .split(" ");
   const isOurs =
     /^\d{1,15}$/.test(time) && Number(time) <= TIME_MAX && isId(id) && more.length === 0;
-  if (!isOurs) return fieldProblem("/cursor", "wrong_format");
+  if (!isOurs) return fieldProblem("/query/cursor", "wrong_format");
   return { createdAt: new Date(Number(time)), id };
 }
 

@@ -1,6 +1,6 @@
 import { Elysia, t, ValidationError } from "elysia";
+import type { Ctx, User } from "../ctx.ts";
 import { isDatabaseOutage } from "../db/db.ts";
-import type { Log } from "../kit/log.ts";
 import { Problem, UserGone } from "../kit/problem.ts";
 import {
   type FieldProblemCode,
@@ -25,7 +25,8 @@ type CodeOf<C extends ProblemCode, S> = C extends ProblemCode
 const fieldProblemView = () =>
   t.Object({
     pointer: t.String({
-      description: "JSON Pointer (RFC 6901) into the body, or `/name` of a parameter.",
+      description:
+        "JSON Pointer (RFC 6901) into the body; `/query/…`, `/header/…` and `/path/…` point outside it.",
     }),
     code: literals(Object.keys(fieldProblems) as FieldProblemCode[]),
     detail: t.String(),
@@ -53,10 +54,10 @@ const problemBody = <C extends ProblemCode>(codes: C[]) =>
           type: "/problems/invalid_request",
           title: problems.invalid_request.title,
           status: 422,
-          detail: problems.invalid_request.detail,
+          detail: "email is missing",
           code: "invalid_request",
           request_id: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",
-          errors: [{ pointer: "/email", code: "required", detail: fieldProblems.required }],
+          errors: [{ pointer: "/email", code: "missing", detail: fieldProblems.missing }],
         },
       ],
     },
@@ -113,23 +114,35 @@ const headersOf = (code: ProblemCode): Record<string, string> => {
         'Bearer realm="bunker", error="insufficient_user_authentication", max_age=600',
     };
   if (code === "invalid_client") return { "www-authenticate": 'Basic realm="bunker"' };
+  // RFC 9110, section 15.5.16.
+  if (code === "unsupported_media_type") return { "accept-encoding": "identity" };
   if (problems[code].status === 401) return { "www-authenticate": 'Bearer realm="bunker"' };
   if (problems[code].status === 503) return { "retry-after": String(RETRY_AFTER_SECONDS) };
   return {};
 };
 
 /** Whatever was thrown, as the refusal that the caller gets. What nobody planned for is `internal`, and says no more. */
-function problemOf(error: unknown, code: string | number, { userId }: Trail): Problem {
+function problemOf(
+  { config }: Pick<Ctx, "config">,
+  { error, code, request }: { error: unknown; code: string | number; request: Request },
+): Problem {
+  const { actor, userId } = trailOf(request);
   if (error instanceof UserGone && userId !== undefined && error.userId === userId)
     return new Problem("invalid_token");
   if (error instanceof Problem) return error;
   // A response that breaks its own schema is our fault, not the caller's.
-  if (error instanceof ValidationError && error.type !== "response")
-    return new Problem("invalid_request", { errors: fieldProblemsOf(error) });
+  if (error instanceof ValidationError && error.type !== "response") {
+    const names = actor ? namesOf(actor.user) : [];
+    return new Problem("invalid_request", {
+      errors: fieldProblemsOf(error, request, { config, names }),
+    });
+  }
   if (code === "PARSE") return new Problem("malformed_request");
   if (code === "NOT_FOUND") return new Problem("not_found");
   return new Problem(isDatabaseOutage(error) ? "database_unavailable" : "internal");
 }
+
+const namesOf = ({ email, username, fullName }: User) => [email, username, fullName ?? ""];
 
 interface Answer {
   status: number;
@@ -165,14 +178,16 @@ export function refusalOf(problem: Problem, { id, route = "" }: Trail): Response
 }
 
 /** The one place where refusals become answers: application/problem+json (RFC 9457), or OAuth's errors. */
-export const problemPlugin = (ctx: { log: Log }, routes: RouteTable) =>
+export const problemPlugin = (ctx: Pick<Ctx, "config" | "log">, routes: RouteTable) =>
   new Elysia({ name: "problems" }).onError(
     { as: "global" },
     ({ error, code, set, path, route, request }) => {
       const allowed = code === "NOT_FOUND" ? routes.methodsOf(path) : [];
       const trail = trailOf(request);
       const problem =
-        allowed.length > 0 ? new Problem("method_not_allowed") : problemOf(error, code, trail);
+        allowed.length > 0
+          ? new Problem("method_not_allowed")
+          : problemOf(ctx, { error, code, request });
       if (allowed.length > 0) set.headers["allow"] = allowed.join(", ");
       trail.refusal = problem.code;
       const requestId = trail.id;

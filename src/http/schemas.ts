@@ -1,5 +1,7 @@
 import type { TUnsafe } from "@sinclair/typebox";
 import { t } from "elysia";
+import { passwordRules, readPassword } from "../kit/password.ts";
+import { readBy, type Surroundings } from "./exact.ts";
 
 /** One of a closed list of words. */
 export const literals = <C extends string>(words: readonly C[]) =>
@@ -8,6 +10,27 @@ export const literals = <C extends string>(words: readonly C[]) =>
 /** A schema that is told in the document and to the compiler, and not checked: something else makes sure of it. */
 export const described = <T>(schema: Record<string, unknown>) =>
   t.Any(schema) as unknown as TUnsafe<T>;
+
+/** Lengths in code points, as JSON Schema counts them; TypeBox counts UTF-16 units. The domain checks them. */
+export const text = ({ minLength, maxLength }: Record<"minLength" | "maxLength", number>) =>
+  t.String({ maxLength: 2 * maxLength, [CODE_POINTS]: { minLength, maxLength } });
+/** Where a schema holds its lengths for the document. */
+export const CODE_POINTS = "x-code-points";
+
+/** A password to be set; `pointer` is its place in the body. */
+export const newPassword = (pointer: string) =>
+  t.String({
+    minLength: 1,
+    maxLength: 512,
+    ...readBy((value, { config, body, names }: Surroundings) =>
+      readPassword(pointer, value, passwordRules(config, [...names, ...namesIn(body)])),
+    ),
+    description:
+      "8 to 128 characters (or as the service is configured), of any kind; not among the most common, not made of your own names or this service's.",
+  });
+
+const namesIn = (body: Record<string, unknown>): string[] =>
+  [body["email"], body["username"], body["full_name"]].filter((name) => typeof name === "string");
 
 /** The path of one thing. */
 // A pattern, because the format "uuid" also lets `urn:uuid:…` pass, which PostgreSQL does not.

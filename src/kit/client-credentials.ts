@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { credentialsOf } from "./authorization.ts";
 import { Problem } from "./problem.ts";
 
 /** How a client says who it is (RFC 6749, section 2.3.1). */
@@ -30,8 +31,9 @@ export function readClientCredentials(
   }: { client_id?: string | undefined; client_secret?: string | undefined },
 ): ClientCredentials | undefined {
   if (authorization === undefined) return secret === "" ? withoutSecret(id) : named({ id, secret });
-  const basic = /^basic +([A-Za-z0-9+/]+={0,2})$/i.exec(authorization)?.[1];
-  const pair = Buffer.from(basic ?? "", "base64").toString();
+  const basic = credentialsOf(authorization, "basic") ?? "";
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(basic)) throw new Problem("invalid_client");
+  const pair = Buffer.from(basic, "base64").toString();
   const at = pair.indexOf(":");
   if (secret !== "" || at < 1) throw new Problem("invalid_client");
   const found = { id: decoded(pair.slice(0, at)), secret: decoded(pair.slice(at + 1)) };

@@ -1,6 +1,6 @@
 import { domainToASCII, domainToUnicode } from "node:url";
 import { fold } from "./fold.ts";
-import { type FieldProblem, fieldProblem, Problem } from "./problem.ts";
+import { charactersOf, type FieldProblem, fieldProblem, Problem } from "./problem.ts";
 
 /** A name as its owner wrote it, and the key by which two spellings of it are one. */
 export interface Name {
@@ -10,7 +10,7 @@ export interface Name {
 
 const EMAIL_MAX_LENGTH = 254;
 const LOCAL_PART_MAX_BYTES = 64;
-const USERNAME_SHAPE = /^[A-Za-z0-9._-]{3,32}$/;
+const USERNAME_SHAPE = /^(?=.*[A-Za-z0-9])[A-Za-z0-9._-]{3,32}$/;
 
 /** Names that would pass for the service itself, or for a path of it. */
 const reserved = new Set(
@@ -64,10 +64,10 @@ export function readEmail(text: string): Name | FieldProblem {
   const shown = text.trim();
   const { local = "", domain = "" } = split(shown) ?? {};
   if (!isLocalPart(local) || !isDomain(domain))
-    return fieldProblem("/email", "wrong_format", "is not an e-mail address");
+    return fieldProblem("/email", "wrong_format", "is not an email address");
   const key = emailKeyOf(shown) ?? "";
   if (shown.length > EMAIL_MAX_LENGTH || key.length > EMAIL_MAX_LENGTH)
-    return fieldProblem("/email", "too_long", `may have at most ${EMAIL_MAX_LENGTH} characters`);
+    return fieldProblem("/email", "too_long", `may have at most ${charactersOf(EMAIL_MAX_LENGTH)}`);
   return { shown, key };
 }
 
@@ -78,7 +78,7 @@ export function readUsername(text: string): Name | FieldProblem {
     return fieldProblem(
       "/username",
       "wrong_format",
-      "needs 3 to 32 ASCII letters, digits, dots, hyphens or underscores",
+      "needs 3 to 32 ASCII letters, digits, dots, hyphens or underscores, and one of them a letter or digit",
     );
   return reserved.has(key) ? fieldProblem("/username", "reserved") : { shown, key };
 }
@@ -94,7 +94,7 @@ const named = (shown: string): Name => ({ shown, key: usernameKeyOf(shown) });
 export function* usernamesFrom(text: string): Generator<Name, undefined> {
   const letters = text.normalize("NFKD").replace(/[^A-Za-z0-9._-]/g, "");
   const stem = letters.slice(0, STEM_MAX_LENGTH);
-  if (stem.length >= 3 && !reserved.has(stem.toLowerCase())) yield named(stem);
+  if (USERNAME_SHAPE.test(stem) && !reserved.has(stem.toLowerCase())) yield named(stem);
   for (let tries = 0; tries < SUFFIXES_MAX; tries += 1)
     yield named(`${stem || "user"}-${crypto.randomUUID().slice(0, 6)}`);
 }
@@ -115,19 +115,27 @@ export function readLocale(text: string): string | FieldProblem {
 
 const FULL_NAME_MAX_LENGTH = 200;
 
-/** Whatever somebody calls herself, trimmed, on one line. */
-export function readFullName(text: string): string | FieldProblem {
+/** A person's name, trimmed. */
+export const readFullName = (text: string): string | FieldProblem =>
+  readLine("/full_name", text, FULL_NAME_MAX_LENGTH);
+
+const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
+/** A letter, digit, sign or picture that can be seen: U+2800 is a blank, Hangul fillers are ignorable letters. */
+const VISIBLE = /(?![\p{Default_Ignorable_Code_Point}\u2800])[\p{L}\p{N}\p{P}\p{S}]/u;
+
+/**
+ * Reads a name of at most `lengthMax` code points that people can see. It stays on its line and does not turn around the text
+ * beside it (Unicode TR36, 3.1: "\u202egnp.exe" would be shown as "exe.png").
+ */
+export function readLine(pointer: string, text: string, lengthMax: number): string | FieldProblem {
   const name = text.trim();
-  const { length } = [...name];
-  if (/\p{Cc}/u.test(name))
-    return fieldProblem("/full_name", "wrong_format", "has control characters");
-  if (length === 0) return fieldProblem("/full_name", "too_short", "needs at least 1 character");
-  if (length <= FULL_NAME_MAX_LENGTH) return name;
-  return fieldProblem(
-    "/full_name",
-    "too_long",
-    `may have at most ${FULL_NAME_MAX_LENGTH} characters`,
-  );
+  if (name === "") return fieldProblem(pointer, "too_short", `needs at least ${charactersOf(1)}`);
+  if (CONTROL.test(name))
+    return fieldProblem(pointer, "wrong_format", "has control characters or line breaks");
+  if (!VISIBLE.test(name))
+    return fieldProblem(pointer, "wrong_format", "has no visible characters");
+  if ([...name].length <= lengthMax) return name;
+  return fieldProblem(pointer, "too_long", `may have at most ${charactersOf(lengthMax)}`);
 }
 
 /** A username to be taken now, and the one that its owner gets when the address is proven. */

@@ -79,11 +79,20 @@ export function openProxyChain(trusted: readonly string[]) {
   return { clientOf, isTrusted };
 }
 
-/** An address without port, brackets and zone; IPv4 as IPv4 also where a socket of IPv6 has met it. */
+/** An address without port, brackets and zone; IPv4 as IPv4 also where a socket of IPv6 has met it, in every spelling. */
 function plain(text: string): string | undefined {
   const bare = /^\[(.+)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
-  const address = bare.replace(/%.*$/, "").replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "");
-  return isIP(address) === 0 ? undefined : address;
+  const address = bare.replace(/%.*$/, "");
+  const version = isIP(address);
+  if (version !== 6) return version === 4 ? address : undefined;
+  return ipv4In(groupsOf(address)) ?? address;
+}
+
+/** The IPv4 address of an IPv4-mapped one (RFC 4291, section 2.5.5.2). */
+function ipv4In(groups: number[]): string | undefined {
+  const [high = 0, low = 0] = groups.slice(6);
+  const isMapped = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff;
+  return isMapped ? [high >> 8, high & 255, low >> 8, low & 255].join(".") : undefined;
 }
 
 const GROUPS = 8;
@@ -92,15 +101,21 @@ const NETWORK_GROUPS = 4;
 /** Who is counted as one: an IPv4 address, or the /64 of an IPv6 address, which is what one customer gets. */
 export function subscriberOf(address: string): string {
   if (isIP(address) !== 6) return address;
-  const [head = "", tail] = address.toLowerCase().split("::");
-  const left = head === "" ? [] : head.split(":");
-  const right = tail ? tail.split(":") : [];
-  const zeros = tail === undefined ? 0 : GROUPS - left.length - right.length;
-  const groups = [...left, ...Array<string>(Math.max(0, zeros)).fill("0"), ...right];
-  const network = groups
-    .slice(0, NETWORK_GROUPS)
-    .map((group) => Number.parseInt(group, 16).toString(16));
-  return `${network.join(":")}::/64`;
+  const network = groupsOf(address).slice(0, NETWORK_GROUPS);
+  return `${network.map((group) => group.toString(16)).join(":")}::/64`;
+}
+
+/** The eight groups of an IPv6 address, whose last two may be written as IPv4. */
+function groupsOf(address: string): number[] {
+  const hexadecimal = address.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...bytes) => {
+    const [a = 0, b = 0, c = 0, d = 0] = bytes.slice(0, 4).map(Number);
+    return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
+  });
+  const [left = [], right = []] = hexadecimal
+    .split("::")
+    .map((half) => half.split(":").filter((group) => group !== ""));
+  const zeros = Array<string>(GROUPS - left.length - right.length).fill("0");
+  return [...left, ...zeros, ...right].map((group) => Number.parseInt(group, 16));
 }
 
 /** A network whose addresses one client may well change between: the /24 of an IPv4 address, the /64 of an IPv6 address. */

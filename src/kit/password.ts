@@ -1,7 +1,7 @@
 import commonPasswords from "./common-passwords.txt" with { type: "text" };
 import { fold } from "./fold.ts";
 import type { HashingGate } from "./hashing-gate.ts";
-import { type FieldProblem, fieldProblem } from "./problem.ts";
+import { charactersOf, type FieldProblem, fieldProblem } from "./problem.ts";
 import { type HashCost, isOutdated, readStoredHash } from "./stored-hash.ts";
 
 /** OWASP's second recommendation for Argon2id: 19 MiB, two passes, one lane. */
@@ -111,9 +111,13 @@ export function readPassword(
     return fieldProblem(pointer, "wrong_format", "is not well-formed text");
   const { length } = [...normalised(password)];
   if (length < minLength)
-    return fieldProblem(pointer, "too_short", `needs at least ${minLength} characters`);
+    return fieldProblem(pointer, "too_short", `needs at least ${charactersOf(minLength)}`);
   if (length > PASSWORD_MAX_LENGTH)
-    return fieldProblem(pointer, "too_long", `may have at most ${PASSWORD_MAX_LENGTH} characters`);
+    return fieldProblem(
+      pointer,
+      "too_long",
+      `may have at most ${charactersOf(PASSWORD_MAX_LENGTH)}`,
+    );
   if (isCommon(password)) return fieldProblem(pointer, "password_too_common");
   if (isPersonal(password, names)) return fieldProblem(pointer, "password_too_personal");
   return password;

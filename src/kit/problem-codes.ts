@@ -263,15 +263,16 @@ export type ProblemCode = keyof typeof problems;
 
 /** What can be wrong with one field of a request. */
 export const fieldProblems = {
-  required: "is missing",
+  missing: "is missing",
   unknown_field: "has a field that is not known here",
-  not_writable: "cannot be changed here",
+  not_writable: "cannot be set here",
   wrong_type: "has the wrong type",
   wrong_format: "has the wrong format",
   too_short: "is too short",
   too_long: "is too long",
   out_of_range: "is out of range",
   not_allowed: "is not one of the allowed values",
+  repeated: "is sent more than once",
   reserved: "is reserved",
   password_too_common: "is among the most common passwords",
   password_too_personal:

@@ -5,7 +5,7 @@ import {
   problems,
 } from "./problem-codes.ts";
 
-/** `pointer` is a JSON Pointer into the body, or `/name` of a query or path parameter. */
+/** `pointer` is a JSON Pointer into the body (`/email`), or names a part outside it: `/query/…`, `/header/…`, `/path/…`. */
 export interface FieldProblem {
   pointer: string;
   code: FieldProblemCode;
@@ -23,7 +23,8 @@ export class Problem extends Error {
   readonly code: ProblemCode;
   readonly errors: FieldProblem[] | undefined;
   constructor(code: ProblemCode, more: { detail?: string; errors?: FieldProblem[] } = {}) {
-    super(more.detail ?? problems[code].detail);
+    const [first] = more.errors ?? [];
+    super(more.detail ?? (first ? sentenceOf(first) : problems[code].detail));
     this.code = code;
     this.errors = more.errors;
   }
@@ -38,13 +39,28 @@ export class UserGone extends Problem {
   }
 }
 
+/** One fault in words, for clients that show nothing else: "email is missing". */
+export const sentenceOf = ({ pointer, detail }: FieldProblem): string =>
+  `${placeOf(pointer)} ${detail}`;
+
+function placeOf(pointer: string): string {
+  if (pointer === "") return "The body";
+  if (pointer === "/query") return "The query";
+  return pointer
+    .replace(/^\/(?:query|header|path)(?=\/)/, "")
+    .slice(1)
+    .replaceAll("/", ".");
+}
+
 /** A refusal in words for a terminal, a line for each field. */
 export const wordsOf = ({ message, errors = [] }: Problem): string =>
-  [`${message}.`, ...errors.map(({ pointer, detail }) => `  ${pointer.slice(1)} ${detail}`)].join(
-    "\n",
-  );
+  (errors.length === 0 ? [message] : errors.map(sentenceOf)).map((line) => `${line}.`).join("\n");
 
-const isFieldProblem = (value: unknown): value is FieldProblem =>
+/** "1 character", "8 characters". */
+export const charactersOf = (count: number): string =>
+  count === 1 ? "1 character" : `${count} characters`;
+
+export const isFieldProblem = (value: unknown): value is FieldProblem =>
   typeof value === "object" && value !== null && "pointer" in value;
 
 /**

@@ -45,7 +45,6 @@ const expectProblem = (answer: Answer, status: number, code: string) => {
 
 describe("every write route refuses", () => {
   const unreadable: Record<string, Body> = {
-    "an empty body": "",
     "half a document": '{"email": "a',
     "depth 33": `{"email":${deep(32)}}`,
     "a NUL": '{"email":"a\\u0000b"}',
@@ -60,13 +59,22 @@ describe("every write route refuses", () => {
         expectProblem(await sendRaw(route, body), 400, "malformed_request");
     });
 
-  test("no body", async () => {
+  test("no body, and an empty one of unknown length", async () => {
     const { routes, sendRaw } = await writeRoutes();
-    for (const route of routes) expectProblem(await sendRaw(route), 422, "invalid_request");
+    const empty = () => new Blob([]).stream();
+    for (const route of routes)
+      for (const answer of [
+        await sendRaw(route),
+        await sendRaw(route, ""),
+        await sendRaw(route, empty()),
+        await sendRaw(route, empty(), {}),
+      ]) {
+        expectProblem(answer, 422, "invalid_request");
+        expect(answer.body.errors[0].code).toBe("missing");
+      }
   });
 
   const unfit: Record<string, [string, string]> = {
-    "{}": ["{}", ""],
     "an array": ["[]", ""],
     "a number": ["7", ""],
     null: ["null", ""],
@@ -171,22 +179,6 @@ test("a token in the URL or in the body is not read", async () => {
   );
 });
 
-test("names that a database or a page might trip over come back as they were, or are refused", async () => {
-  const { person } = await world();
-  const ada = await person();
-  const names = [
-    "Robert'); DROP TABLE users;--",
-    "<script>alert(1)</script>",
-    "𝓐𝓭𝓪 ❤️ 👩‍👩‍👧",
-    "ʇunpᴉpᴉɔuᴉ",
-    "%s%n%x",
-    "../../etc/passwd",
-    "\u202egnp.exe",
-  ];
-  for (const full_name of names)
-    expect((await ada.patch("/users/me", { full_name })).body.full_name).toBe(full_name);
-});
-
 test("a string that never ends is refused, whatever is escaped in it", async () => {
   const { routes, sendRaw } = await writeRoutes();
   for (const route of routes)
@@ -217,15 +209,6 @@ test("bytes in a form that are not UTF-8 are refused", async () => {
       400,
       "malformed_request",
     );
-});
-
-test("a name on one line stays on one line", async () => {
-  const { person } = await world();
-  const ada = await person();
-  for (const full_name of ["a\r\nb", "\u001b[2J", "\u0007"])
-    expect((await ada.patch("/users/me", { full_name })).body.errors).toMatchObject([
-      { pointer: "/full_name" },
-    ]);
 });
 
 describe("paths and methods", () => {

@@ -73,7 +73,7 @@ describe("register", () => {
     expect(statuses).toEqual([201, ...Array.from({ length: 49 }, () => 409)]);
   });
 
-  test("what is wrong is said with pointers, all that a schema sees and then all that the domain sees", async () => {
+  test("what is wrong is said with pointers, all of it at once", async () => {
     const { anyone } = await world();
     const answer = await anyone.post("/auth/register", {
       email: "not an address",
@@ -82,18 +82,11 @@ describe("register", () => {
       locale: "x",
     });
     expect(answer).toMatchObject({ status: 422, body: { code: "invalid_request" } });
-    expect(answer.body.errors.map((error: { pointer: string }) => error.pointer)).toEqual([
-      "/locale",
-    ]);
-    const second = await anyone.post("/auth/register", {
-      email: "not an address",
-      username: "no@signs",
-      password: "password",
-    });
-    expect(second.body.errors).toEqual([
+    expect(answer.body.errors).toEqual([
       { pointer: "/email", code: "wrong_format", detail: expect.any(String) },
-      { pointer: "/username", code: "wrong_format", detail: expect.any(String) },
       { pointer: "/password", code: "password_too_common", detail: expect.any(String) },
+      { pointer: "/username", code: "wrong_format", detail: expect.any(String) },
+      { pointer: "/locale", code: "wrong_format", detail: expect.any(String) },
     ]);
   });
 

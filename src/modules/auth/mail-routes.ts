@@ -168,7 +168,7 @@ function proofOf({ token, email, code }: typeof MailedProof.static): Proof {
   if (token !== undefined && email === undefined && code === undefined) return { token };
   if (token === undefined && email !== undefined && code !== undefined) return { email, code };
   const detail = "needs either token, or email and code";
-  throw new Problem("invalid_request", { errors: [fieldProblem("", "required", detail)] });
+  throw new Problem("invalid_request", { errors: [fieldProblem("", "missing", detail)] });
 }
 
 /** Another address for one's account. */

@@ -1,23 +1,22 @@
 import { t } from "elysia";
-import { literals } from "../../http/schemas.ts";
+import { readBy } from "../../http/exact.ts";
+import { literals, newPassword } from "../../http/schemas.ts";
+import { readEmail } from "../../kit/names.ts";
+import { accept, fieldProblem } from "../../kit/problem.ts";
 import { logOutScopes } from "../sessions/sessions.ts";
 import { profile } from "../users/model.ts";
 
 const email = t.String({
   minLength: 3,
   maxLength: 320,
+  ...readBy(readEmail),
   description: "An address that mail can be sent to.",
 });
 
 export const Registration = t.Object(
   {
     email,
-    password: t.String({
-      minLength: 1,
-      maxLength: 512,
-      description:
-        "8 to 128 characters (or as the service is configured), of any kind; not among the most common, not made of your own names or this service's.",
-    }),
+    password: newPassword("/password"),
     username: t.Optional(profile.username),
     full_name: t.Optional(profile.full_name),
     locale: t.Optional(profile.locale),
@@ -58,7 +57,7 @@ export const Verification = t.Object(
 );
 
 export const Reset = t.Object(
-  { token: linkToken, password },
+  { token: linkToken, password: newPassword("/password") },
   {
     additionalProperties: false,
     examples: [{ token: "ot_…", password: "a stable full of correct horses" }],
@@ -100,11 +99,16 @@ export const Accepted = t.Object(
 
 export const Login = t.Object(
   {
-    username: t.String({
-      minLength: 1,
-      maxLength: 320,
-      description: "E-mail address or username.",
-    }),
+    username: t.Optional(
+      t.String({ minLength: 1, maxLength: 320, description: "Email or username." }),
+    ),
+    email: t.Optional(
+      t.String({
+        pattern: "@",
+        maxLength: 320,
+        description: "In place of `username`. Send exactly one of them.",
+      }),
+    ),
     password,
     grant_type: t.Optional(
       t.Union([t.Literal("password"), t.Literal("")], {
@@ -117,10 +121,32 @@ export const Login = t.Object(
   },
   {
     additionalProperties: false,
-    description: "OAuth2's password form (RFC 6749, section 4.3.2), or the same as JSON.",
-    examples: [{ username: "ada@example.com", password: "correct horse battery staple" }],
+    ...readBy<Names>(refuseOtherThanOne),
+    description:
+      "OAuth2's password form (RFC 6749, section 4.3.2), or the same as JSON, which may have `email` in place of `username`.",
+    oneOf: [{ required: ["username"] }, { required: ["email"] }],
+    examples: [{ email: "ada@example.com", password: "correct horse battery staple" }],
   },
 );
+
+interface Names {
+  username?: string;
+  email?: string;
+}
+
+/** What is wrong where a sign-in has no name, or two. */
+function refuseOtherThanOne({ username, email }: Names) {
+  if (username === undefined && email === undefined)
+    return fieldProblem("/username", "missing", "is missing, and so is email: send one of them");
+  if (username === undefined || email === undefined) return undefined;
+  return fieldProblem("/email", "not_allowed", "cannot be sent together with username");
+}
+
+/** The email or username that a sign-in is for. Throws `invalid_request` unless there is exactly one. */
+export function nameIn(names: Names): string {
+  accept({ names: refuseOtherThanOne(names) });
+  return names.username ?? names.email ?? "";
+}
 
 export const Refresh = t.Object(
   { refresh_token: t.String({ minLength: 1, maxLength: 512 }) },

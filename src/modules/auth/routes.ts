@@ -7,7 +7,7 @@ import { bodyProblems, fails, serverProblems, tokenProblems } from "../../http/p
 import { logOut } from "../sessions/sessions.ts";
 import { UserView, userView } from "../users/model.ts";
 import { logIn, refresh, register } from "./auth.ts";
-import { Accepted, Login, LogOut, Refresh, Registration, TokenView } from "./model.ts";
+import { Accepted, Login, LogOut, nameIn, Refresh, Registration, TokenView } from "./model.ts";
 
 const REGISTERED = {
   detail: "A mail is on its way to that address. It says how to go on.",
@@ -57,7 +57,7 @@ export const authRoutes = (ctx: Ctx) =>
     .post(
       "/login",
       async ({ actor, body, headers, set }) => {
-        const { token, deviceToken } = await logIn(ctx, actor, body);
+        const { token, deviceToken } = await logIn(ctx, actor, { ...body, username: nameIn(body) });
         rememberDevice(ctx, { headers, set }, deviceToken);
         return token;
       },
@@ -67,7 +67,7 @@ export const authRoutes = (ctx: Ctx) =>
           operationId: "login",
           summary: "Sign in",
           description:
-            "By e-mail address or username. Takes OAuth2's password form or JSON. An unknown name and a wrong password get the same answer after the same time.",
+            "By email or username. Takes OAuth2's password form or JSON. An unknown name and a wrong password get the same answer after the same time.",
         },
         body: Login,
         response: {

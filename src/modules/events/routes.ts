@@ -12,8 +12,8 @@ export const myEventRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .get(
       "",
-      async ({ actor, query, set }) => {
-        const page = readPage(query);
+      async ({ actor, query, request, set }) => {
+        const page = readPage(query, request);
         const { rows, headers } = await readRows(page, {
           path: "/api/v1/users/me/events",
           list: (limit) => listOwnEvents(ctx, actor, { start: page.start, limit }),

@@ -10,7 +10,8 @@ import {
   newClientSecret,
 } from "../../kit/client-credentials.ts";
 import { isId } from "../../kit/id.ts";
-import { Problem } from "../../kit/problem.ts";
+import { readLine } from "../../kit/names.ts";
+import { accept, Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
 
 /** A program with a secret of its own: a confidential client (RFC 6749, section 2.1). */
@@ -41,9 +42,7 @@ export async function createClient(
   actor: Actor,
   name: string,
 ): Promise<{ client: Client; secret: string }> {
-  const shown = name.trim();
-  if (shown === "" || shown.length > NAME_MAX)
-    throw new Problem("invalid_request", { detail: `A name needs 1 to ${NAME_MAX} characters` });
+  const { shown } = accept({ shown: readLine("/name", name, NAME_MAX) });
   const secret = newClientSecret();
   const time = ctx.now();
   const id = Bun.randomUUIDv7("hex", time);

@@ -2,7 +2,7 @@ import type { Ctx, Stranger } from "../../ctx.ts";
 import { transact } from "../../db/db.ts";
 import type { ClientCredentials } from "../../kit/client-credentials.ts";
 import { spendingsOf } from "../../kit/limits.ts";
-import { Problem } from "../../kit/problem.ts";
+import { fieldProblem, Problem } from "../../kit/problem.ts";
 import { looksLikeRefreshToken } from "../../kit/refresh-token.ts";
 import type { AccessClaims } from "../../kit/token.ts";
 import { findActor, logIn, refresh, spendingsOfToken, type Token } from "../auth/auth.ts";
@@ -65,13 +65,18 @@ export async function grantToken(
     throw new Problem(client ? "unauthorized_client" : "invalid_client");
   if (client) return { grant: await tokenOfClient(ctx, client.id) };
   if (type === "refresh_token") {
-    if (token === "") throw new Problem("invalid_request", { detail: "refresh_token is missing" });
+    requireParameters({ refresh_token: token });
     return { grant: await refresh(ctx, actor, token) };
   }
-  if (username === "" || password === "")
-    throw new Problem("invalid_request", { detail: "username or password is missing" });
+  requireParameters({ username, password });
   const { token: grant, deviceToken } = await logIn(ctx, actor, { username, password });
   return { grant, deviceToken };
+}
+
+function requireParameters(parameters: Record<string, string>): void {
+  const missing = Object.keys(parameters).filter((name) => parameters[name] === "");
+  const errors = missing.map((name) => fieldProblem(`/${name}`, "missing"));
+  if (errors.length > 0) throw new Problem("invalid_request", { errors });
 }
 
 async function tokenOfClient(

@@ -1,15 +1,12 @@
 import { t } from "elysia";
+import { newPassword } from "../../http/schemas.ts";
 
 const currentPassword = t.String({ minLength: 1, maxLength: 512 });
 
 export const PasswordChange = t.Object(
   {
     current_password: currentPassword,
-    new_password: t.String({
-      minLength: 1,
-      maxLength: 512,
-      description: "The rules of registration hold here too.",
-    }),
+    new_password: newPassword("/new_password"),
   },
   {
     additionalProperties: false,

@@ -1,5 +1,8 @@
 import { t } from "elysia";
 import type { User } from "../../ctx.ts";
+import { readBy } from "../../http/exact.ts";
+import { text } from "../../http/schemas.ts";
+import { readFullName, readLocale, readUsername } from "../../kit/names.ts";
 
 const example = {
   id: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",
@@ -44,21 +47,23 @@ export const userView = (user: User) => ({
   updated_at: user.updatedAt.toISOString(),
 });
 
-/** What a person may write about herself; lengths in UTF-16 units, the exact rules are the domain's. */
+/** What users may write about themselves. */
 export const profile = {
   username: t.String({
     minLength: 3,
     maxLength: 32,
-    description: "3 to 32 ASCII letters, digits, dots, hyphens or underscores.",
+    ...readBy(readUsername),
+    description:
+      "3 to 32 ASCII letters, digits, dots, hyphens or underscores, at least one of them a letter or digit.",
   }),
-  full_name: t.Nullable(t.String({ minLength: 1, maxLength: 200 })),
+  full_name: t.Nullable(text({ minLength: 1, maxLength: 200 }), readBy(readFullName)),
   locale: t.Nullable(
     t.String({ minLength: 2, maxLength: 35, description: "Language tag (BCP 47)." }),
+    readBy(readLocale),
   ),
 };
 
 export const ProfileChanges = t.Partial(t.Object(profile), {
-  minProperties: 1,
   additionalProperties: false,
   description: "A field left out stays as it is; null clears it.",
   examples: [{ full_name: "Ada King", locale: "en-GB" }],
@@ -67,7 +72,6 @@ export const ProfileChanges = t.Partial(t.Object(profile), {
 export const UserChanges = t.Partial(
   t.Object({ ...profile, is_active: t.Boolean(), is_superuser: t.Boolean() }),
   {
-    minProperties: 1,
     additionalProperties: false,
     description: "A field left out stays as it is; null clears it.",
     examples: [{ is_active: false }],

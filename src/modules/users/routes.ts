@@ -79,8 +79,8 @@ const superuserProblems = [...tokenProblems, "forbidden"] as const;
 export const userRoutes = (ctx: Ctx) =>
   new Elysia({ name: "users", prefix: "/users", tags: ["users"] }).use(guard(ctx)).get(
     "",
-    async ({ actor, query, set }) => {
-      const page = readPage(query);
+    async ({ actor, query, request, set }) => {
+      const page = readPage(query, request);
       const { rows, headers } = await readRows(page, {
         path: "/api/v1/users",
         list: (limit) => listUsers(ctx, actor, { start: page.start, limit }),

@@ -1,0 +1,40 @@
+import type { Config } from "../config.ts";
+import { type FieldProblem, isFieldProblem } from "../kit/problem.ts";
+
+/** Where a schema holds the exact rules of its value, which the domain checks as well. */
+const EXACT = Symbol("exact rules");
+
+/** What a rule may look at beside its own value. `names` are those of the signed-in user. */
+export interface Surroundings {
+  config: Config;
+  body: Record<string, unknown>;
+  names: string[];
+}
+
+/** Answers a fault, a list of faults, or anything else if there is none. */
+type Reader<T> = (value: T, around: Surroundings) => unknown;
+interface Schema {
+  [EXACT]?: Reader<unknown>;
+  properties?: Record<string, Schema>;
+}
+
+/**
+ * Gives a schema the reader that the domain uses for its value. A request that does not fit its schema never reaches the domain:
+ * what the domain would refuse is then found by these readers, so that one answer names all faults.
+ */
+export const readBy = <T = string>(read: Reader<T>) => ({ [EXACT]: read as Reader<unknown> });
+
+/** What the readers of an object schema and its fields refuse, except for fields whose fault is found already. */
+export function exactFaultsOf(
+  schema: unknown,
+  around: Surroundings,
+  isFound: (field: string) => boolean,
+): FieldProblem[] {
+  const { properties = {}, ...whole } = schema as Schema;
+  const readers = Object.entries(properties).map(([name, property]) => {
+    const value = around.body[name];
+    const isReadable = value !== undefined && value !== null && !isFound(name);
+    return isReadable ? property[EXACT]?.(value, around) : undefined;
+  });
+  return [...readers, whole[EXACT]?.(around.body, around)].flat().filter(isFieldProblem);
+}
