@@ -2,7 +2,7 @@ import type { Config } from "../config.ts";
 import { escaped } from "../kit/html.ts";
 import type { RenderedMail } from "../kit/mail.ts";
 import { isLocalHost, isLoopback } from "../kit/network.ts";
-import type { Letter } from "../modules/mail/mail.ts";
+import type { Letter, readMails } from "../modules/mail/mail.ts";
 import { page } from "./page.ts";
 
 /** What proxies add to a request. */
@@ -37,6 +37,24 @@ export const mailboxPage = (mails: Letter[]): string =>
       mails.length === 0 ? "<p>There is none yet.</p>" : `<ul>${mails.map(rowOf).join("")}</ul>`
     }`,
   );
+
+/** The same for programs: what a test follows or types stands by itself. */
+export const mailView = ({
+  letter,
+  content,
+  rendered,
+}: Awaited<ReturnType<typeof readMails>>[number]) => ({
+  id: letter.id,
+  kind: letter.kind,
+  to: letter.recipient,
+  subject: rendered.subject,
+  link: content.link ?? null,
+  token: content.link ? new URL(content.link).searchParams.get("token") : null,
+  code: content.code ?? null,
+  text: rendered.text,
+  state: letter.state,
+  created_at: letter.createdAt.toISOString(),
+});
 
 const linked = (text: string) =>
   escaped(text).replaceAll(

@@ -2,12 +2,19 @@ import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { guard } from "../http/guard.ts";
 import type { Visit } from "../http/visit.ts";
-import { Problem } from "../kit/problem.ts";
+import { fieldProblem, Problem } from "../kit/problem.ts";
 import { type ProblemCode, problems } from "../kit/problem-codes.ts";
-import { listMails, readMail } from "../modules/mail/mail.ts";
-import { isAtThisMachine, mailboxPage, mailHeaders, mailPage, sourceOf } from "./mailbox.ts";
+import { listMails, readMail, readMails } from "../modules/mail/mail.ts";
+import {
+  isAtThisMachine,
+  mailboxPage,
+  mailHeaders,
+  mailPage,
+  mailView,
+  sourceOf,
+} from "./mailbox.ts";
 import { icon, pageHeaders } from "./page.ts";
-import { problemPage } from "./problem.ts";
+import { problemIndex, problemPage } from "./problem.ts";
 import { openStartPage } from "./start-page.ts";
 
 const isCode = (text: string): text is ProblemCode => Object.hasOwn(problems, text);
@@ -29,6 +36,11 @@ export const pageRoutes = (ctx: Ctx) => {
         }),
       { public: true, response: t.Any(), detail: { hide: true } },
     )
+    .get("/problems", () => new Response(problemIndex(), { headers: pageHeaders }), {
+      public: true,
+      response: t.Any(),
+      detail: { hide: true },
+    })
     .get(
       "/problems/:code",
       ({ params }) => {
@@ -47,6 +59,15 @@ export const pageRoutes = (ctx: Ctx) => {
 const ById = t.Object({ id: t.String({ maxLength: 64 }) });
 const hidden = { public: true as const, response: t.Any(), detail: { hide: true } };
 
+/** A misspelled parameter would answer everybody's mails. */
+function recipientIn({ to, ...more }: Record<string, string>): string | undefined {
+  if (Object.keys(more).length === 0) return to;
+  const detail = "may only have the parameter to";
+  throw new Problem("invalid_request", {
+    errors: [fieldProblem("/query", "unknown_field", detail)],
+  });
+}
+
 /** The mails of a Bunker in development, for whoever sits at the machine; for everybody else there is nothing here. */
 export const mailboxRoutes = (ctx: Ctx) => {
   const isOpen = ctx.config.environment === "development" && ctx.mail?.isMailbox === true;
@@ -54,10 +75,18 @@ export const mailboxRoutes = (ctx: Ctx) => {
     const peer = server?.requestIP(request)?.address;
     if (!isOpen || !isAtThisMachine(ctx.config, request, peer)) throw new Problem("not_found");
   };
-  return new Elysia({ name: "mailbox", prefix: "/dev/mailbox" })
+  return new Elysia({ name: "mailbox", prefix: "/dev" })
     .use(guard(ctx))
     .get(
-      "",
+      "/mailbox.json",
+      async ({ query, request, server }) => {
+        passMachine({ request, server });
+        return (await readMails(ctx, recipientIn(query))).map(mailView);
+      },
+      { ...hidden },
+    )
+    .get(
+      "/mailbox",
       async ({ request, server }) => {
         passMachine({ request, server });
         return new Response(mailboxPage(await listMails(ctx)), { headers: pageHeaders });
@@ -65,7 +94,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
       { ...hidden },
     )
     .get(
-      "/:id",
+      "/mailbox/:id",
       async ({ request, server, params }) => {
         passMachine({ request, server });
         const { letter, rendered } = await readMail(ctx, params.id);
@@ -74,7 +103,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
       { ...hidden, params: ById },
     )
     .get(
-      "/:id/:part",
+      "/mailbox/:id/:part",
       async ({ request, server, params }) => {
         passMachine({ request, server });
         const { letter, rendered } = await readMail(ctx, params.id);

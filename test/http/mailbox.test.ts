@@ -37,9 +37,46 @@ test("a developer reads mails: the list, the text with links that work, the HTML
     expect((await open(path)).status).toBe(404);
 });
 
+test("a test suite reads mails as JSON: newest first, of one recipient, links and codes by themselves", async () => {
+  const { ctx, id, open, pass } = await mailbox();
+  const { body } = await open(".json");
+  expect(body).toEqual([
+    {
+      id,
+      kind: "reset_password",
+      to: "ada@example.com",
+      subject: "Choose a new password",
+      link: "https://accounts.example.com/reset-password?token=ot_<b>",
+      token: "ot_<b>",
+      code: null,
+      text: expect.stringContaining("https://accounts.example.com/reset-password?token=ot_"),
+      state: "waiting",
+      created_at: expect.stringMatching(/Z$/),
+    },
+  ]);
+  const to = { id: null, email: "Eve+tag@Example.com", locale: null };
+  pass(1000);
+  await enqueueMail(ctx, {
+    kind: "sign_in",
+    to,
+    link: "http://localhost/x?token=a",
+    code: "123456",
+  });
+  pass(1000);
+  await enqueueMail(ctx, { kind: "password_changed", to, isFromKnownDevice: true });
+  const eves = (await open(".json?to=eve%2Btag@example.com")).body;
+  expect(eves.map(({ kind, code, token }: Record<string, string>) => [kind, code, token])).toEqual([
+    ["password_changed", null, null],
+    ["sign_in", "123456", "a"],
+  ]);
+  expect((await open(".json")).body.length).toBe(3);
+  expect((await open(".json?to=nobody")).body).toEqual([]);
+  expect((await open(".json?too=nobody")).body.errors).toMatchObject([{ pointer: "/query" }]);
+});
+
 test("nobody else does: not from elsewhere, not through a proxy, not in production", async () => {
   const { id, open } = await mailbox({ clientAddressHeader: "fly-client-ip" });
-  for (const path of ["", `/${id}`, `/${id}/html`, `/${id}/source`]) {
+  for (const path of [".json", ".json?x=y", "", `/${id}`, `/${id}/html`, `/${id}/source`]) {
     for (const peer of ["192.168.1.5", "203.0.113.7", "::ffff:10.0.0.1"])
       expect([path, peer, (await open(path, peer)).status]).toEqual([path, peer, 404]);
     for (const header of [
@@ -71,7 +108,7 @@ const MALFORMED_HOSTS = [
 
 test("a page of another site that points its name at this machine reads nothing (DNS rebinding)", async () => {
   const { id, open } = await mailbox({ publicUrl: "http://Bunker.test:3000" });
-  for (const path of ["", `/${id}`, `/${id}/html`, `/${id}/source`]) {
+  for (const path of [".json", "", `/${id}`, `/${id}/html`, `/${id}/source`]) {
     for (const host of [...LOCAL_HOSTS, "bunker.test", "BUNKER.test:3000"])
       expect([host, (await open(path, "127.0.0.1", { host })).status]).toEqual([host, 200]);
     for (const host of [...OTHER_HOSTS, "bunker.test.evil.example", "x.bunker.test"])

@@ -51,10 +51,8 @@ export async function enqueueMail(
   { kind, to, isFromKnownDevice = false, ...content }: NewMail,
 ): Promise<string | undefined> {
   const now = ctx.now();
-  const emailKey = emailKeyOf(to.email) ?? to.email;
-  const recipientKey = ctx.envelope.fingerprint(
-    isFromKnownDevice ? `known device ${emailKey}` : emailKey,
-  );
+  const [ofAnyone, ofKnownDevice] = recipientKeysOf(ctx, to.email);
+  const recipientKey = isFromKnownDevice ? ofKnownDevice : ofAnyone;
   if (await isOverLimit(ctx, { kind, recipientKey })) return undefined;
   const id = Bun.randomUUIDv7("hex", now);
   await ctx.db.insert(mails).values({
@@ -70,6 +68,12 @@ export async function enqueueMail(
     createdAt: now,
   });
   return id;
+}
+
+/** What mails to an email are counted by: those that anyone requests, and those that its user's known devices request. */
+function recipientKeysOf({ envelope }: Pick<Ctx, "envelope">, email: string): [Buffer, Buffer] {
+  const key = emailKeyOf(email) ?? email;
+  return [envelope.fingerprint(key), envelope.fingerprint(`known device ${key}`)];
 }
 
 /**
@@ -242,6 +246,27 @@ export async function readMail(
   const content = row && contentOf(ctx.envelope, row);
   if (!row || !content || !ctx.mail) throw new Problem("not_found");
   return { letter: row, rendered: await ctx.mail.render(row.kind, row.locale, content) };
+}
+
+/** The latest mails with what they say, newest first: all, or those to one email. */
+export async function readMails(
+  ctx: Pick<Ctx, "db" | "envelope" | "mail">,
+  to: string | undefined,
+): Promise<{ letter: Letter; content: MailContent; rendered: RenderedMail }[]> {
+  const { db, envelope, mail } = ctx;
+  if (!mail) return [];
+  const rows = await db
+    .select()
+    .from(mails)
+    .where(to === undefined ? undefined : inArray(mails.recipientKey, recipientKeysOf(ctx, to)))
+    .orderBy(desc(mails.createdAt), desc(mails.id))
+    .limit(LISTED_MAX);
+  const read = rows.map(async (row) => {
+    const content = contentOf(envelope, row);
+    if (!content) return [];
+    return [{ letter: row, content, rendered: await mail.render(row.kind, row.locale, content) }];
+  });
+  return (await Promise.all(read)).flat();
 }
 
 /** Tries a mail again now: one that is dead, or waits. Throws `not_found` where it was sent. Without an id: all of them. */
