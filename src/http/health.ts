@@ -2,6 +2,7 @@ import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { version } from "../kit/build.ts";
 import { guard } from "./guard.ts";
+import { RETRY_AFTER_SECONDS } from "./problems.ts";
 import { described } from "./schemas.ts";
 
 const Word = t.Union([t.Literal("ok"), t.Literal("failed")]);
@@ -64,8 +65,9 @@ export const healthRoutes = (ctx: Ctx) => {
     })
     .get(
       "/readyz",
-      async ({ status }) => {
+      async ({ status, set }) => {
         const { code, body } = await ready();
+        if (code === 503) set.headers["retry-after"] = String(RETRY_AFTER_SECONDS);
         return status(code, body);
       },
       {
@@ -80,10 +82,11 @@ export const healthRoutes = (ctx: Ctx) => {
     )
     .get(
       "/readyz/server",
-      ({ status }) =>
-        ctx.lifecycle.isStopping
-          ? status(503, { server: "stopping" as const })
-          : status(200, { server: "ok" as const }),
+      ({ status, set }) => {
+        if (!ctx.lifecycle.isStopping) return status(200, { server: "ok" as const });
+        set.headers["retry-after"] = String(RETRY_AFTER_SECONDS);
+        return status(503, { server: "stopping" as const });
+      },
       {
         public: true,
         response: {
