@@ -66,7 +66,7 @@ export const createApp = (ctx: Ctx) => {
   // `standardHostname: false`: with a short Host header, Elysia would look for the path in the wrong place of the URL.
   // `normalize: false`: it would drop unknown fields in silence, where we refuse them aloud.
   const app = new Elysia({ handler: { standardHostname: false }, normalize: false })
-    .use(requestPlugin)
+    .use(requestPlugin(ctx))
     .use(problemPlugin(ctx, routes))
     .use(bodyReader({ formPaths, oauthPaths, isCrossSite: openCrossSiteCheck(ctx.config) }))
     .use(bearer())

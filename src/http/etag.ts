@@ -1,25 +1,33 @@
 import type { User } from "../ctx.ts";
+import { Stale } from "../kit/problem.ts";
 import type { Visit } from "./visit.ts";
 
 type Exchange = Pick<Visit, "headers" | "set">;
 
 /** The version of an account: the time of its last change, which never repeats (RFC 9110, section 8.8.3). */
-const tagOf = ({ updatedAt }: User): string => `"${updatedAt.getTime().toString(36)}"`;
+export const tagOf = (updatedAt: Date): string => `"${updatedAt.getTime().toString(36)}"`;
 
 /** Says which version an answer shows. */
 export function tagged(set: Exchange["set"], user: User): User {
-  set.headers["etag"] = tagOf(user);
+  set.headers["etag"] = tagOf(user.updatedAt);
   return user;
 }
 
-/** True where the caller has this version already (If-None-Match): it is not sent again. */
+/**
+ * True where the caller has this version already (If-None-Match): it is not sent again. Throws `stale` where it wants another
+ * version (If-Match).
+ */
 export function isKnown({ headers, set }: Exchange, user: User): boolean {
   const known = headers["if-none-match"];
+  const versions = versionsOf({ headers });
+  if (versions?.every((version) => version.getTime() !== user.updatedAt.getTime()))
+    throw new Stale(user.updatedAt);
   tagged(set, user);
   if (known === undefined) return false;
   // Compared weakly (RFC 9110, section 13.1.2): a proxy that compresses may have weakened it.
   return (
-    known.trim() === "*" || tagsIn(known).some((tag) => tag.replace(/^W\//, "") === tagOf(user))
+    known.trim() === "*" ||
+    tagsIn(known).some((tag) => tag.replace(/^W\//, "") === tagOf(user.updatedAt))
   );
 }
 

@@ -10,6 +10,7 @@ import {
   findHolder,
   spendingsOfToken,
 } from "../modules/auth/auth.ts";
+import { headerMacros, refuseUnsupported } from "./headers.ts";
 import { trailOf } from "./trail.ts";
 import { actorsFrom, ledgerOf, openOrigins, type Visit } from "./visit.ts";
 
@@ -128,7 +129,8 @@ export const guard = (ctx: Ctx) => {
         if (takesRefreshToken) refuseTwoTokens(arrival);
         trail.actor = from(arrival, found, limits);
       },
-      resolve: ({ request }: { request: Request }) => {
+      resolve: ({ request, headers }: Pick<Visit, "request" | "headers">) => {
+        refuseUnsupported({ request, headers });
         const { actor } = trailOf(request);
         if (!actor) throw new Error("guard: resolve ran without transform");
         return { actor };
@@ -143,20 +145,23 @@ export const guard = (ctx: Ctx) => {
   };
 
   return new Elysia({ name: "guard" }).macro({
+    ...headerMacros,
     public: { detail: { security: [] }, transform: passBody },
     /** As public, for a route that does something: `actor` is a stranger from somewhere, whom these limits hold. */
     anyone: (limits: readonly LimitName[]) => ({
       detail: { security: [], "x-rate-limits": limits },
       transform: passBody,
-      resolve: ({ request, headers, set, server }: Visit): { actor: Stranger } => ({
-        actor: from({ request, headers, set, server }, stranger, limits),
-      }),
+      resolve: ({ request, headers, set, server }: Visit): { actor: Stranger } => {
+        refuseUnsupported({ request, headers });
+        return { actor: from({ request, headers, set, server }, stranger, limits) };
+      },
     }),
     /** As anyone; and `holder` is who is signed in, if somebody is. A token that is not good is no silence: it is refused. */
     visitor: (limits: readonly LimitName[]) => ({
       detail: { security: [{}, ...security], "x-rate-limits": limits },
       transform: passBody,
       resolve: async ({ request, headers, bearer, set, server }: Arrival) => {
+        refuseUnsupported({ request, headers });
         const actor = from({ request, headers, set, server }, stranger, limits);
         const token = tokenIn({ headers, bearer });
         const holder = token ? await byAccessToken(() => actor, token) : undefined;

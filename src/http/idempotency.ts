@@ -26,8 +26,10 @@ const SHAPE = /^[\x21-\x7e]{1,255}$/;
 /** What says nothing of the request itself: the next one may fare otherwise. */
 const passing = new Set<ProblemCode>([
   "too_many_requests",
+  "reauthentication_required",
   // Costs no limit: a row for each would fill the disk.
   "registration_closed",
+  "email_sign_in_off",
   "busy",
   "database_unavailable",
   "internal",
@@ -61,7 +63,8 @@ export async function once<T>(ctx: Keeper, request: Retryable, work: () => Promi
     await settle(ctx, mine, error);
     throw error;
   });
-  await keep<T>(ctx, mine, { value });
+  // JSON has no undefined.
+  await keep<T>(ctx, mine, { value: value ?? (null as T) });
   return value;
 }
 

@@ -12,6 +12,7 @@ const errors: Partial<Record<ProblemCode, [error: string, status: number]>> = {
   malformed_request: ["invalid_request", 400],
   request_timeout: ["invalid_request", 408],
   invalid_request: ["invalid_request", 400],
+  unsupported_header: ["invalid_request", 400],
   unsupported_media_type: ["invalid_request", 415],
   body_too_large: ["invalid_request", 413],
   cross_site_request: ["invalid_request", 403],

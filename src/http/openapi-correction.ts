@@ -1,4 +1,5 @@
 import { type ProblemCode, problems } from "../kit/problem-codes.ts";
+import { describeHeaders } from "./openapi-headers.ts";
 import { PROBLEM_CODES } from "./problems.ts";
 import { CODE_POINTS } from "./schemas.ts";
 
@@ -41,6 +42,7 @@ export function corrected(raw: Document, { formPaths }: { formPaths: string[] })
       if (operation.parameters?.length === 0) delete operation.parameters;
       for (const [status, response] of Object.entries(responses))
         responses[status] = responseOf(Number(status), response);
+      describeHeaders(operation);
     }
   return Object.assign(document, { openapi: "3.1.0" });
 }

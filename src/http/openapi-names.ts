@@ -2,6 +2,7 @@ interface Titled {
   title?: unknown;
   type?: string;
   description?: string;
+  headers?: object;
   content?: Record<string, { schema: object }>;
 }
 
@@ -19,11 +20,15 @@ export function namedByTitle<T extends { components: { schemas: Record<string, o
   };
   const written: T = JSON.parse(JSON.stringify(document), (_key, value: Titled | null) => {
     if (typeof value?.title !== "string") return value;
-    const { title, content, ...rest } = value;
+    const { title, content, headers, ...rest } = value;
     if (!content) return rest.type === "object" ? refer(title, rest) : value;
     const [[type, { schema }] = ["", { schema: {} }]] = Object.entries(content);
     const reference = refer(title, { ...rest, ...schema });
-    return { description: rest.description, content: { [type]: { schema: reference } } };
+    return {
+      description: rest.description,
+      ...(headers ? { headers } : {}),
+      content: { [type]: { schema: reference } },
+    };
   });
   Object.assign(written.components.schemas, named);
   return written;

@@ -4,6 +4,7 @@ import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import { version } from "../kit/build.ts";
 import { Problem } from "../kit/problem.ts";
 import { corrected, type Document } from "./openapi-correction.ts";
+import { headerComponents } from "./openapi-headers.ts";
 import { namedByTitle } from "./openapi-names.ts";
 import { problemView } from "./problems.ts";
 
@@ -31,6 +32,7 @@ const documentation = () => ({
   ],
   components: {
     schemas: { Problem: problemView() },
+    ...headerComponents(),
     securitySchemes: {
       signIn: {
         type: "oauth2",

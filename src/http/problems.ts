@@ -1,13 +1,14 @@
 import { Elysia, t, ValidationError } from "elysia";
 import type { Ctx, User } from "../ctx.ts";
 import { isDatabaseOutage } from "../db/db.ts";
-import { Problem, UserGone } from "../kit/problem.ts";
+import { Problem, Stale, UserGone } from "../kit/problem.ts";
 import {
   type FieldProblemCode,
   fieldProblems,
   type ProblemCode,
   problems,
 } from "../kit/problem-codes.ts";
+import { tagOf } from "./etag.ts";
 import { fieldProblemsOf } from "./fields.ts";
 import { isOAuthPath, oauthErrorOf } from "./oauth-errors.ts";
 import { commonHeaders } from "./request.ts";
@@ -44,7 +45,9 @@ const problemBody = <C extends ProblemCode>(codes: C[]) =>
         description: "Also in the header X-Request-Id, and in the service's log.",
       }),
       errors: t.Optional(
-        t.Array(fieldProblemView(), { description: "What does not fit, for `invalid_request`." }),
+        t.Array(fieldProblemView(), {
+          description: "What does not fit, for `invalid_request` and `unsupported_header`.",
+        }),
       ),
     },
     {
@@ -94,15 +97,25 @@ export const bodyProblems = [
   "unsupported_media_type",
   "invalid_request",
 ] as const satisfies ProblemCode[];
-export const serverProblems = ["internal", "database_unavailable"] as const satisfies ProblemCode[];
+export const commonProblems = [
+  "unsupported_header",
+  "internal",
+  "database_unavailable",
+] as const satisfies ProblemCode[];
+/** Beside those, for a route that reads Idempotency-Key. */
+export const retryProblems = [
+  "request_in_progress",
+  "idempotency_key_reused",
+] as const satisfies ProblemCode[];
 export const tokenProblems = [
   "not_signed_in",
   "invalid_token",
   "too_many_requests",
-  ...serverProblems,
+  ...commonProblems,
 ] as const satisfies ProblemCode[];
 
-const RETRY_AFTER_SECONDS = 2;
+/** For every 503. */
+export const RETRY_AFTER_SECONDS = 2;
 
 /** What a status owes its caller beside the body: RFC 6750 (section 3), RFC 9110 (15.6.4). */
 const headersOf = (code: ProblemCode): Record<string, string> => {
@@ -198,6 +211,7 @@ export const problemPlugin = (ctx: Pick<Ctx, "config" | "log">, routes: RouteTab
         ctx.log.error({ err: error, request_id: requestId, route }, `Answered ${problem.code}`);
       set.status = answer.status;
       Object.assign(set.headers, answer.headers);
+      if (problem instanceof Stale) set.headers["etag"] = tagOf(problem.version);
       return new Response(JSON.stringify(answer.body), { status: answer.status });
     },
   );

@@ -1,8 +1,10 @@
 import { Elysia } from "elysia";
+import type { Ctx } from "../ctx.ts";
+import { openProxyChain } from "../kit/network.ts";
 import { Problem } from "../kit/problem.ts";
 import { hasValidHost } from "./host.ts";
 import { trailOf } from "./trail.ts";
-import { notePeer } from "./visit.ts";
+import { notePeer, type Visit } from "./visit.ts";
 
 /** What a browser should find on every answer of an API. */
 export const commonHeaders = {
@@ -13,19 +15,38 @@ export const commonHeaders = {
   "referrer-policy": "no-referrer",
 };
 
+/** As proxies make them: UUIDs, hexadecimal, base64, `Root=1-…`. Nothing that could end a line or a field of a log. */
+const REQUEST_ID = /^[\w+/=.:;@-]{1,128}$/;
+
+/** The id that a trusted proxy gave to a request. A client's own would let it write into the log. */
+function openProxyIds({ trustedProxies }: Ctx["config"]) {
+  const { isTrusted } = openProxyChain(trustedProxies);
+  return ({ request, server }: Pick<Visit, "request" | "server">): string | undefined => {
+    const id = request.headers.get("x-request-id");
+    if (id === null || !REQUEST_ID.test(id)) return undefined;
+    const peer = server?.requestIP(request)?.address;
+    return peer && isTrusted(peer) ? id : undefined;
+  };
+}
+
 /** Gives every request its id, and every answer those headers. */
-export const requestPlugin = new Elysia({ name: "request" })
-  .headers(commonHeaders)
-  .onRequest(({ request, server, set }) => {
-    set.headers["x-request-id"] = trailOf(request).id;
-    notePeer({ request, server });
-    if (!hasValidHost(request))
-      throw new Problem("malformed_request", {
-        detail: "The Host header is empty, repeated or malformed",
-      });
-  })
-  .onTransform({ as: "global" }, ({ request, route }) => {
-    const trail = trailOf(request);
-    trail.route = route;
-    trail.workedOnSince = performance.now();
-  });
+export const requestPlugin = ({ config }: Pick<Ctx, "config">) => {
+  const idFromProxy = config.trustedProxies.length > 0 ? openProxyIds(config) : undefined;
+  return new Elysia({ name: "request" })
+    .headers(commonHeaders)
+    .onRequest(({ request, server, set }) => {
+      const trail = trailOf(request);
+      trail.id = idFromProxy?.({ request, server }) ?? trail.id;
+      set.headers["x-request-id"] = trail.id;
+      notePeer({ request, server });
+      if (!hasValidHost(request))
+        throw new Problem("malformed_request", {
+          detail: "The Host header is empty, repeated or malformed",
+        });
+    })
+    .onTransform({ as: "global" }, ({ request, route }) => {
+      const trail = trailOf(request);
+      trail.route = route;
+      trail.workedOnSince = performance.now();
+    });
+};

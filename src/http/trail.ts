@@ -1,9 +1,10 @@
 import type { SignedIn } from "../ctx.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
+import type { RequestHeader } from "./headers.ts";
 
 /** What is learnt of a request while it is answered. */
 export interface Trail {
-  /** Ours, whatever the client calls it (X-Request-Id). */
+  /** Ours, or the one that a trusted proxy gave (X-Request-Id). */
   id: string;
   /** The pattern that matched, such as `/api/v1/users/:id`: one of a fixed list, while paths are without number. */
   route?: string;
@@ -13,6 +14,8 @@ export interface Trail {
   peer?: string;
   /** Whose token it came with. */
   userId?: string;
+  /** The headers that its route reads, of those that not every route reads. */
+  reads?: readonly RequestHeader[];
   /** Who was let in by it. */
   actor?: SignedIn;
   refusal?: ProblemCode;

@@ -10,6 +10,13 @@ export const problems = {
     remedy:
       "Send well-formed UTF-8 JSON, nested at most 32 levels deep, without NUL characters or lone surrogates, and one valid Host header.",
   },
+  unsupported_header: {
+    status: 400,
+    title: "The header is not supported here",
+    detail: "A header is not supported by this route",
+    remedy:
+      "Leave the header out. Idempotency-Key is for POST requests whose answer holds no token; PUT, PATCH and DELETE can be repeated without it. If-Match is for resources that have an ETag.",
+  },
   invalid_credentials: {
     status: 401,
     title: "Wrong name or password",

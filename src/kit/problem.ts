@@ -39,6 +39,15 @@ export class UserGone extends Problem {
   }
 }
 
+/** A change was meant for another version than the current one, which was last changed at `version`. */
+export class Stale extends Problem {
+  readonly version: Date;
+  constructor(version: Date) {
+    super("stale");
+    this.version = version;
+  }
+}
+
 /** One fault in words, for clients that show nothing else: "email is missing". */
 export const sentenceOf = ({ pointer, detail }: FieldProblem): string =>
   `${placeOf(pointer)} ${detail}`;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { problems } from "../../src/kit/problem-codes.ts";
 import { type Answer, PASSWORD, world } from "../support/world.ts";
 
 type Body = NonNullable<RequestInit["body"]>;
@@ -245,6 +246,9 @@ describe("paths and methods", () => {
     const page = await send("GET", "/problems/email_taken");
     expect(page.headers.get("content-type")).toContain("text/html");
     expect(page.body).toContain("That email is taken");
+    const index = await send("GET", "/problems");
+    for (const code of Object.keys(problems))
+      expect(index.body).toContain(`href="/problems/${code}"`);
     expectProblem(await send("GET", "/problems/nothing"), 404, "not_found");
     expectProblem(await send("GET", "/problems/__proto__"), 404, "not_found");
   });

@@ -2,7 +2,14 @@ import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
 import { rememberDevice } from "../../http/device.ts";
 import { guard } from "../../http/guard.ts";
-import { bodyProblems, fails, serverProblems, tokenProblems } from "../../http/problems.ts";
+import { once } from "../../http/idempotency.ts";
+import {
+  bodyProblems,
+  commonProblems,
+  fails,
+  retryProblems,
+  tokenProblems,
+} from "../../http/problems.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
 import { requestAddressChange } from "./address.ts";
 import { type MailedProof as Proof, requestSignIn, signInByMail } from "./email-sign-in.ts";
@@ -19,7 +26,8 @@ import {
 import { resetPassword } from "./recovery.ts";
 import { verifyEmail } from "./verification.ts";
 
-const linkProblems = [...bodyProblems, ...serverProblems, "too_many_requests"] as const;
+const codeProblems = [...bodyProblems, ...commonProblems, "too_many_requests"] as const;
+const linkProblems = [...codeProblems, ...retryProblems] as const;
 const asked = { detail: "If there is something to mail to that address, it is on its way." };
 const mailLimits = ["mail-account", "mail-address"] as const;
 
@@ -29,11 +37,14 @@ export const verificationRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .post(
       "/email/verify",
-      async ({ actor, holder, body, status }) => {
-        await verifyEmail(ctx, actor, { ...body, holder });
+      async ({ actor, holder, body, headers, set, status }) => {
+        await once(ctx, { actor, body, headers, set, route: "verify" }, () =>
+          verifyEmail(ctx, actor, { ...body, holder }),
+        );
         return status(204, undefined);
       },
       {
+        reads: ["idempotency-key"],
         visitor: ["login", "login-account", "login-streak", "requests", "requests-stranger"],
         detail: {
           operationId: "verifyEmail",
@@ -57,11 +68,14 @@ export const verificationRoutes = (ctx: Ctx) =>
     )
     .post(
       "/email/verify/resend",
-      async ({ actor, body, status }) => {
-        await requestLink(ctx, actor, { purpose: "verify_email", email: body.email });
+      async ({ actor, body, headers, set, status }) => {
+        await once(ctx, { actor, body, headers, set, route: "resend" }, () =>
+          requestLink(ctx, actor, { purpose: "verify_email", email: body.email }),
+        );
         return status(202, asked);
       },
       {
+        reads: ["idempotency-key"],
         anyone: mailLimits,
         detail: {
           operationId: "resendVerification",
@@ -79,11 +93,14 @@ export const recoveryRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .post(
       "/password/forgot",
-      async ({ actor, body, status }) => {
-        await requestLink(ctx, actor, { purpose: "reset_password", email: body.email });
+      async ({ actor, body, headers, set, status }) => {
+        await once(ctx, { actor, body, headers, set, route: "forgot" }, () =>
+          requestLink(ctx, actor, { purpose: "reset_password", email: body.email }),
+        );
         return status(202, asked);
       },
       {
+        reads: ["idempotency-key"],
         anyone: mailLimits,
         detail: {
           operationId: "forgotPassword",
@@ -96,11 +113,14 @@ export const recoveryRoutes = (ctx: Ctx) =>
     )
     .post(
       "/password/reset",
-      async ({ actor, body, status }) => {
-        await resetPassword(ctx, actor, body);
+      async ({ actor, body, headers, set, status }) => {
+        await once(ctx, { actor, body, headers, set, route: "reset" }, () =>
+          resetPassword(ctx, actor, body),
+        );
         return status(204, undefined);
       },
       {
+        reads: ["idempotency-key"],
         anyone: ["requests-stranger"],
         detail: {
           operationId: "resetPassword",
@@ -118,11 +138,14 @@ export const emailSignInRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .post(
       "/email-code",
-      async ({ actor, body, status }) => {
-        await requestSignIn(ctx, actor, body.email);
+      async ({ actor, body, headers, set, status }) => {
+        await once(ctx, { actor, body, headers, set, route: "email-code" }, () =>
+          requestSignIn(ctx, actor, body.email),
+        );
         return status(202, asked);
       },
       {
+        reads: ["idempotency-key"],
         anyone: mailLimits,
         detail: {
           operationId: "requestEmailCode",
@@ -143,6 +166,8 @@ export const emailSignInRoutes = (ctx: Ctx) =>
       },
       {
         anyone: ["email-code", "login-address", "requests-stranger"],
+        reads: ["device-token"],
+        answers: ["device-token", "set-cookie"],
         detail: {
           operationId: "signInByEmail",
           summary: "Sign in by the mailed link or code",
@@ -153,7 +178,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
         response: {
           200: TokenView,
           ...fails(
-            ...linkProblems,
+            ...codeProblems,
             "invalid_link",
             "invalid_code",
             "account_inactive",
@@ -175,13 +200,16 @@ function proofOf({ token, email, code }: typeof MailedProof.static): Proof {
 export const ownAddressRoutes = (ctx: Ctx) =>
   new Elysia({ name: "own-address", prefix: "/users/me", tags: ["users"] }).use(guard(ctx)).post(
     "/email",
-    async ({ actor, body, status }) => {
+    async ({ actor, body, headers, set, status }) => {
       const { email, current_password: currentPassword } = body;
-      await requestAddressChange(ctx, actor, { email, currentPassword });
+      await once(ctx, { actor, body, headers, set, route: "change-email" }, () =>
+        requestAddressChange(ctx, actor, { email, currentPassword }),
+      );
       return status(202, mailed);
     },
     {
       signedIn: ["login", "login-streak", ...mailLimits],
+      reads: ["idempotency-key"],
       detail: {
         operationId: "changeEmail",
         summary: "Change your address",
@@ -194,6 +222,7 @@ export const ownAddressRoutes = (ctx: Ctx) =>
         ...fails(
           ...tokenProblems,
           ...bodyProblems,
+          ...retryProblems,
           "invalid_credentials",
           "reauthentication_required",
           "busy",

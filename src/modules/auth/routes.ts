@@ -3,7 +3,13 @@ import type { Ctx } from "../../ctx.ts";
 import { rememberDevice } from "../../http/device.ts";
 import { guard } from "../../http/guard.ts";
 import { once } from "../../http/idempotency.ts";
-import { bodyProblems, fails, serverProblems, tokenProblems } from "../../http/problems.ts";
+import {
+  bodyProblems,
+  commonProblems,
+  fails,
+  retryProblems,
+  tokenProblems,
+} from "../../http/problems.ts";
 import { logOut } from "../sessions/sessions.ts";
 import { UserView, userView } from "../users/model.ts";
 import { logIn, refresh, register } from "./auth.ts";
@@ -25,11 +31,12 @@ export const authRoutes = (ctx: Ctx) =>
           return made ? userView(made) : null;
         });
         if (!user) return status(202, REGISTERED);
-        set.headers["location"] = `/api/v1/users/${user.id}`;
+        set.headers["location"] = "/api/v1/users/me";
         return status(201, user);
       },
       {
         anyone: ["register", "mail-account", "requests-stranger"],
+        reads: ["idempotency-key"],
         detail: {
           operationId: "register",
           summary: "Register",
@@ -42,12 +49,11 @@ export const authRoutes = (ctx: Ctx) =>
           202: Accepted,
           ...fails(
             ...bodyProblems,
-            ...serverProblems,
+            ...commonProblems,
             "registration_closed",
             "email_taken",
             "username_taken",
-            "request_in_progress",
-            "idempotency_key_reused",
+            ...retryProblems,
             "too_many_requests",
             "busy",
           ),
@@ -63,6 +69,8 @@ export const authRoutes = (ctx: Ctx) =>
       },
       {
         anyone: ["login", "login-account", "login-streak", "login-address", "sign-ins"],
+        reads: ["device-token"],
+        answers: ["device-token", "set-cookie"],
         detail: {
           operationId: "login",
           summary: "Sign in",
@@ -74,7 +82,7 @@ export const authRoutes = (ctx: Ctx) =>
           200: TokenView,
           ...fails(
             ...bodyProblems,
-            ...serverProblems,
+            ...commonProblems,
             "cross_site_request",
             "invalid_credentials",
             "account_inactive",
@@ -92,6 +100,7 @@ export const continuationRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .post("/refresh", ({ actor, body }) => refresh(ctx, actor, body.refresh_token), {
       anyone: ["refresh-address", "refresh-session"],
+      reads: ["device-token"],
       detail: {
         operationId: "refresh",
         summary: "Continue a session",
@@ -101,17 +110,20 @@ export const continuationRoutes = (ctx: Ctx) =>
       body: Refresh,
       response: {
         200: TokenView,
-        ...fails(...bodyProblems, ...serverProblems, "invalid_refresh_token", "too_many_requests"),
+        ...fails(...bodyProblems, ...commonProblems, "invalid_refresh_token", "too_many_requests"),
       },
     })
     .post(
       "/logout",
-      async ({ actor, body, status }) => {
-        await logOut(ctx, actor, body?.scope ?? "current");
+      async ({ actor, body, headers, set, status }) => {
+        await once(ctx, { actor, body, headers, set, route: "logout" }, () =>
+          logOut(ctx, actor, body?.scope ?? "current"),
+        );
         return status(204, undefined);
       },
       {
         holder: true,
+        reads: ["idempotency-key"],
         detail: {
           operationId: "logout",
           summary: "Sign out",
@@ -121,7 +133,7 @@ export const continuationRoutes = (ctx: Ctx) =>
         body: LogOut,
         response: {
           204: t.Void(),
-          ...fails(...tokenProblems, ...bodyProblems, "invalid_refresh_token"),
+          ...fails(...tokenProblems, ...bodyProblems, ...retryProblems, "invalid_refresh_token"),
         },
       },
     );

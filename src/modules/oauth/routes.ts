@@ -37,6 +37,8 @@ export const oauthRoutes = (ctx: Ctx) =>
           "sign-ins",
           "requests-stranger",
         ],
+        reads: ["device-token"],
+        answers: ["device-token"],
         detail: {
           operationId: "grantToken",
           summary: "Get a token",

@@ -22,6 +22,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
       },
       {
         signedIn: ["login", "login-streak", "changes"],
+        answers: ["device-token", "set-cookie"],
         detail: {
           operationId: "changePassword",
           summary: "Change your password",
@@ -44,6 +45,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
       },
       {
         signedIn: ["login", "login-streak"],
+        reads: ["if-match"],
         detail: {
           operationId: "deleteMe",
           summary: "Delete your account",

@@ -1,6 +1,6 @@
 import type { User } from "../../ctx.ts";
 import { readFullName, readLocale, readUsername } from "../../kit/names.ts";
-import { accept, Problem, UserGone } from "../../kit/problem.ts";
+import { accept, Stale, UserGone } from "../../kit/problem.ts";
 
 /** An account; where `versions` are given, only while it was last changed at one of them. */
 export interface Target {
@@ -52,7 +52,7 @@ export function changedFields(
 ): string[] {
   if (!user) throw new UserGone(id);
   const isCurrent = versions?.some((version) => version.getTime() === user.updatedAt.getTime());
-  if (isCurrent === false) throw new Problem("stale");
+  if (isCurrent === false) throw new Stale(user.updatedAt);
   return changeable
     .filter((field) => set[field] !== undefined && set[field] !== user[field])
     .map((field) => wireNames[field]);

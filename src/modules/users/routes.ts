@@ -2,8 +2,9 @@ import { Elysia, t } from "elysia";
 import type { Ctx, SignedIn } from "../../ctx.ts";
 import { isKnown, tagged, versionsOf } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
+import { once } from "../../http/idempotency.ts";
 import { PageQuery, readPage, readRows } from "../../http/pagination.ts";
-import { bodyProblems, fails, tokenProblems } from "../../http/problems.ts";
+import { bodyProblems, fails, retryProblems, tokenProblems } from "../../http/problems.ts";
 import { ById } from "../../http/schemas.ts";
 import type { Visit } from "../../http/visit.ts";
 import { countUsers, listUsers } from "./directory.ts";
@@ -27,12 +28,13 @@ export const meRoutes = (ctx: Ctx) =>
         isKnown({ headers, set }, actor.user) ? status(304, undefined) : userView(actor.user),
       {
         signedIn: true,
+        reads: ["if-match", "if-none-match"],
         detail: {
           operationId: "getMe",
           summary: "Read yourself",
           description: "The account that the access token belongs to.",
         },
-        response: { 200: UserView, 304: t.Void(), ...fails(...tokenProblems) },
+        response: { 200: UserView, 304: t.Void(), ...fails(...tokenProblems, "stale") },
       },
     )
     .put(
@@ -41,6 +43,7 @@ export const meRoutes = (ctx: Ctx) =>
         change(ctx, actor, { id: actor.user.id, body, headers, set }),
       {
         signedIn: ["changes"],
+        reads: ["if-match"],
         detail: {
           operationId: "putMe",
           summary: "Change yourself",
@@ -59,6 +62,7 @@ export const meRoutes = (ctx: Ctx) =>
         change(ctx, actor, { id: actor.user.id, body, headers, set }),
       {
         signedIn: ["changes"],
+        reads: ["if-match"],
         detail: {
           operationId: "updateMe",
           summary: "Change some of yourself",
@@ -117,6 +121,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
       },
       {
         superuser: true,
+        reads: ["if-match", "if-none-match"],
         detail: {
           operationId: "getUser",
           summary: "Read a user",
@@ -126,7 +131,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
         response: {
           200: UserView,
           304: t.Void(),
-          ...fails(...superuserProblems, "not_found", "invalid_request"),
+          ...fails(...superuserProblems, "not_found", "invalid_request", "stale"),
         },
       },
     )
@@ -136,6 +141,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
         change(ctx, actor, { id: params.id, body, headers, set }),
       {
         superuser: ["changes"],
+        reads: ["if-match"],
         detail: {
           operationId: "updateUser",
           summary: "Change a user",
@@ -165,6 +171,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
       },
       {
         superuser: true,
+        reads: ["if-match"],
         detail: {
           operationId: "deleteUser",
           summary: "Delete a user",
@@ -182,12 +189,16 @@ export const userByIdRoutes = (ctx: Ctx) =>
 export const userSupportRoutes = (ctx: Ctx) =>
   new Elysia({ name: "user-support", prefix: "/users", tags: ["users"] }).use(guard(ctx)).post(
     "/:id/unlock",
-    async ({ actor, params, status }) => {
-      await unlockUser(ctx, actor, params.id);
+    async ({ actor, params, headers, set, status }) => {
+      const route = `unlock ${params.id}`;
+      await once(ctx, { actor, body: null, headers, set, route }, async () => {
+        await unlockUser(ctx, actor, params.id);
+      });
       return status(204, undefined);
     },
     {
       superuser: true,
+      reads: ["idempotency-key"],
       detail: {
         operationId: "unlockUser",
         summary: "Unlock a user",
@@ -197,7 +208,7 @@ export const userSupportRoutes = (ctx: Ctx) =>
       params: ById,
       response: {
         204: t.Void(),
-        ...fails(...superuserProblems, ...bodyProblems, "not_found"),
+        ...fails(...superuserProblems, ...bodyProblems, ...retryProblems, "not_found"),
       },
     },
   );

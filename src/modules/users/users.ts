@@ -22,7 +22,14 @@ import {
   passwordRules,
   readPassword,
 } from "../../kit/password.ts";
-import { accept, type FieldProblem, fieldProblem, Problem, UserGone } from "../../kit/problem.ts";
+import {
+  accept,
+  type FieldProblem,
+  fieldProblem,
+  Problem,
+  Stale,
+  UserGone,
+} from "../../kit/problem.ts";
 import { readStoredHash } from "../../kit/stored-hash.ts";
 import { eraseOrigins, record } from "../events/events.ts";
 import { enqueueMail, eraseMails } from "../mail/mail.ts";
@@ -186,7 +193,8 @@ const isAt = (id: string, versions: Date[] | undefined) =>
 
 /** Why there was nothing to change. */
 async function missing(db: Db, id: string): Promise<Problem> {
-  return (await findUser({ db }, id)) ? new Problem("stale") : new UserGone(id);
+  const user = await findUser({ db }, id);
+  return user ? new Stale(user.updatedAt) : new UserGone(id);
 }
 
 /**

@@ -1,0 +1,145 @@
+import { fieldProblem, Problem } from "../kit/problem.ts";
+import { trailOf } from "./trail.ts";
+import type { Visit } from "./visit.ts";
+
+interface Header {
+  name: string;
+  description: string;
+  schema: Record<string, unknown>;
+}
+const text = { type: "string" };
+
+/** Request headers that some routes read. */
+export const requestHeaders = {
+  "idempotency-key": {
+    name: "Idempotency-Key",
+    description:
+      "A key of your choice for this request, such as a UUID. A retry with the same key and body within a day gets the first answer. Routes that do not list this header refuse it with 400, except for GET.",
+    schema: { ...text, minLength: 1, maxLength: 255, pattern: "^[\\x21-\\x7e]+$" },
+  },
+  "if-match": {
+    name: "If-Match",
+    description:
+      "ETags that the resource may have, or `*`. If it has another one, the answer is 412 and nothing changes. Routes that do not list this header refuse it with 400.",
+    schema: text,
+  },
+  "if-none-match": {
+    name: "If-None-Match",
+    description: "ETags that the client has. If the resource has one of them, the answer is 304.",
+    schema: text,
+  },
+  "device-token": {
+    name: "Device-Token",
+    description:
+      "The device token of an earlier sign-in, for clients without cookies: a known device is not locked out by others.",
+    schema: text,
+  },
+} satisfies Record<string, Header>;
+export type RequestHeader = keyof typeof requestHeaders;
+
+/** Response headers, as far as clients need them. */
+export const responseHeaders = {
+  "x-request-id": {
+    name: "X-Request-Id",
+    description: "Names this request in the service's log.",
+    schema: text,
+  },
+  "ratelimit-policy": {
+    name: "RateLimit-Policy",
+    description:
+      "The limits that the request met: `q` requests in `w` seconds (draft-ietf-httpapi-ratelimit-headers).",
+    schema: { ...text, examples: ['"login";q=10;w=120'] },
+  },
+  ratelimit: {
+    name: "RateLimit",
+    description: "What is left of each limit: `r` requests, and more in `t` seconds.",
+    schema: { ...text, examples: ['"login";r=9;t=12'] },
+  },
+  "retry-after": {
+    name: "Retry-After",
+    description: "Seconds to wait before the next try.",
+    schema: { type: "integer" },
+  },
+  "www-authenticate": {
+    name: "WWW-Authenticate",
+    description: "How to authenticate (RFC 9110, RFC 6750).",
+    schema: text,
+  },
+  etag: {
+    name: "ETag",
+    description: "The current version of the resource, for If-Match and If-None-Match.",
+    schema: { ...text, examples: ['"mi0lqs5u"'] },
+  },
+  location: {
+    name: "Location",
+    description: "The URL of the new resource.",
+    schema: { ...text, format: "uri-reference" },
+  },
+  link: {
+    name: "Link",
+    description: 'The URL of the next page (`rel="next"`, RFC 8288). Absent on the last page.',
+    schema: text,
+  },
+  "x-total-count": {
+    name: "X-Total-Count",
+    description: "How many there are on all pages, for `total=true`.",
+    schema: { type: "integer" },
+  },
+  "idempotency-replayed": {
+    name: "Idempotency-Replayed",
+    description: "`true`: this is the answer to an earlier request with the same Idempotency-Key.",
+    schema: { ...text, enum: ["true"] },
+  },
+  "device-token": {
+    name: "Device-Token",
+    description: "Makes the client a known device if it sends this header back.",
+    schema: text,
+  },
+  "set-cookie": {
+    name: "Set-Cookie",
+    description: "The same device token for browsers (HttpOnly).",
+    schema: text,
+  },
+} satisfies Record<string, Header>;
+export type ResponseHeader = keyof typeof responseHeaders;
+
+/** Where an operation holds the headers that it reads, and those that it answers beside the usual ones. */
+export const READS = "x-reads-headers";
+export const ANSWERS = "x-answers-headers";
+
+/** What a document says of an operation beside what OpenAPI knows. */
+const extension = (more: object): { hide?: boolean } => more;
+
+/** What a route says of headers that not every route has. */
+export const headerMacros = {
+  /** Headers that the route reads. Those that promise something are refused by all other routes. */
+  reads: (names: readonly RequestHeader[]) => ({
+    detail: extension({ [READS]: names }),
+    transform: ({ request }: { request: Request }) => {
+      trailOf(request).reads = names;
+    },
+  }),
+  /** For the document: headers of a good answer. */
+  answers: (names: readonly ResponseHeader[]) => ({ detail: extension({ [ANSWERS]: names }) }),
+};
+
+/** Whoever sends one of these relies on it: a route that ignored it would do what the client ruled out. */
+const promises = ["idempotency-key", "if-match", "if-none-match"] as const;
+/** Without a change there is nothing to repeat, and a full answer to If-None-Match is right (RFC 9110, section 13.1.2). */
+const promisesOfReads = ["if-match"] as const;
+
+/** Throws `unsupported_header` for headers that the route does not keep its word about. */
+export function refuseUnsupported({ request, headers }: Pick<Visit, "request" | "headers">): void {
+  const isRead = request.method === "GET" || request.method === "HEAD";
+  const { reads = [] } = trailOf(request);
+  const errors = (isRead ? promisesOfReads : promises)
+    .filter((name) => headers[name] !== undefined && !reads.includes(name))
+    .map((name) =>
+      fieldProblem(
+        `/header/${requestHeaders[name].name}`,
+        "not_allowed",
+        "is not supported by this route",
+      ),
+    );
+  if (errors.length > 0) throw new Problem("unsupported_header", { errors });
+}
