@@ -61,8 +61,8 @@ export const growth: Record<string, Growth> = {
     kept: "30 days after they were sent or given up, or became due without a mail server",
   },
   idempotency: {
-    byUser: "none",
-    byIp: `${n(day("register"))} (\`register\`): a refusal that costs nothing of a limit leaves no row`,
+    byUser: `${n(emails)} for email changes (\`mail-account\`)`,
+    byIp: `${n(day("register") + day("mail-address"))} (\`register\`, \`mail-address\`), and 1 for each mailed link: a refusal that costs nothing of a limit leaves no row`,
     kept: "a day",
   },
   erasures: {

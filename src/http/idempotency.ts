@@ -17,6 +17,8 @@ export interface Retryable extends Pick<Visit, "headers" | "set"> {
   actor: Actor;
   route: string;
   body: unknown;
+  /** Refusals are kept only where each has cost a limit: a row for each of the others would fill the disk. */
+  keepsRefusals?: boolean;
 }
 
 const KEEP_MS = 86_400_000;
@@ -26,10 +28,8 @@ const SHAPE = /^[\x21-\x7e]{1,255}$/;
 /** What says nothing of the request itself: the next one may fare otherwise. */
 const passing = new Set<ProblemCode>([
   "too_many_requests",
-  "reauthentication_required",
   // Costs no limit: a row for each would fill the disk.
   "registration_closed",
-  "email_sign_in_off",
   "busy",
   "database_unavailable",
   "internal",
@@ -37,7 +37,7 @@ const passing = new Set<ProblemCode>([
 
 /**
  * Does `work` once for each Idempotency-Key (draft-ietf-httpapi-idempotency-key-header), and answers a day long what it
- * answered then, refusals included. A body is kept as a keyed fingerprint only: a plain hash of a registration would be a fast
+ * answered then; refusals only where they are kept. A body is kept as a keyed fingerprint only: a plain hash of a registration would be a fast
  * hash of its password. Throws `idempotency_key_reused` for another body, and `request_in_progress`.
  */
 export async function once<T>(ctx: Keeper, request: Retryable, work: () => Promise<T>): Promise<T> {
@@ -60,7 +60,7 @@ export async function once<T>(ctx: Keeper, request: Retryable, work: () => Promi
   if (known) return replay(known, mine, request.set);
   if (!(await claim(ctx, mine))) return replay(await find<T>(ctx, mine), mine, request.set);
   const value = await work().catch(async (error) => {
-    await settle(ctx, mine, error);
+    await settle(ctx, mine, request.keepsRefusals ? error : undefined);
     throw error;
   });
   // JSON has no undefined.
@@ -79,7 +79,7 @@ interface Claim {
   claimedAt: Date;
 }
 
-/** A refusal is an answer as well; after every other failure the work may be done again. */
+/** A refusal that is kept is an answer as well; after every other failure the work may be done again. */
 async function settle(ctx: Keeper, mine: Claim, error: unknown): Promise<void> {
   if (!(error instanceof Problem) || passing.has(error.code))
     return unlessAway(ctx, ctx.db.delete(idempotency).where(isMine(mine)));

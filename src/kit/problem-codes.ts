@@ -15,7 +15,7 @@ export const problems = {
     title: "The header is not supported here",
     detail: "A header is not supported by this route",
     remedy:
-      "Leave the header out. Idempotency-Key is for POST requests whose answer holds no token; PUT, PATCH and DELETE can be repeated without it. If-Match is for resources that have an ETag.",
+      "Leave the header out. Requests that can be repeated without it (PUT, PATCH, DELETE, sign-out) and those whose answer holds a token take no Idempotency-Key. If-Match is for resources that have an ETag.",
   },
   invalid_credentials: {
     status: 401,

@@ -1,11 +1,14 @@
 import { describe, expect, test } from "bun:test";
+import type { Config } from "../../src/config.ts";
+import { answerLinkRequests } from "../../src/modules/auth/links.ts";
+import { readMails } from "../../src/modules/mail/mail.ts";
 import { type Answer, PASSWORD, world } from "../support/world.ts";
 
 const UUID = "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70";
 
 /** Sends a request as somebody, with headers. */
-async function desk() {
-  const here = await world({ rateLimit: "off" });
+async function desk(settings: Partial<Config> = {}) {
+  const here = await world(settings);
   const [ada, root] = [await here.person(), await here.superuser()];
   const ask = (
     request: string,
@@ -51,7 +54,6 @@ const givenTo = (path: string, token: string) => {
 const anonymous = /^\/oauth|auth\/(?!logout)/;
 const kept = [
   "POST /api/v1/auth/register Idempotency-Key",
-  "POST /api/v1/auth/logout Idempotency-Key",
   "POST /api/v1/auth/email/verify Idempotency-Key",
   "POST /api/v1/auth/email/verify/resend Idempotency-Key",
   "POST /api/v1/auth/password/forgot Idempotency-Key",
@@ -68,7 +70,7 @@ const kept = [
 
 describe("a header that promises something is kept or refused, on every route", () => {
   test("each operation that changes something reads Idempotency-Key and If-Match, or refuses them", async () => {
-    const { ada, root, ask, operations } = await desk();
+    const { ada, root, ask, operations } = await desk({ rateLimit: "off" });
     const promises = ["Idempotency-Key", "If-Match", "If-None-Match"];
     const cases = operations.flatMap((operation) =>
       promises.map((name) => ({ ...operation, name })),
@@ -150,7 +152,12 @@ test("412 carries the current version", async () => {
 });
 
 test("every POST that reads Idempotency-Key does its work once, and answers a retry alike", async () => {
-  const { ada, root, ask, sql } = await desk();
+  const { ada, root, ask, sql, ctx } = await desk();
+  const mailedToken = async (kind: string) => {
+    const mails = await readMails(ctx, "ada@example.com");
+    const link = mails.find(({ letter }) => letter.kind === kind)?.content.link ?? "";
+    return new URL(link).searchParams.get("token") ?? "";
+  };
   const twice = async (path: string, body: object | undefined, token?: string) => {
     const given = { ...(body ? { body } : {}), ...(token ? { token } : {}) };
     const send = () =>
@@ -170,13 +177,35 @@ test("every POST that reads Idempotency-Key does its work once, and answers a re
   expect(await twice("/auth/password/forgot", { email: "ada@example.com" })).toBe(202);
   expect(await twice("/auth/email/verify/resend", { email: "ada@example.com" })).toBe(202);
   expect((await sql`select 1 from mail_requests`).length).toBe(2);
-  expect(await twice("/auth/password/reset", { token: "x", password: PASSWORD })).toBe(400);
-  expect(await twice("/auth/email/verify", { token: "x" })).toBe(400);
+  const token = await mailedToken("verify_email");
+  expect(await twice("/auth/email/verify", { token, password: PASSWORD })).toBe(204);
   expect(await twice("/users/me/email", { email: "new@example.com" }, ada.token)).toBe(202);
   expect((await sql`select 1 from mail_requests`).length).toBe(3);
+  await answerLinkRequests(ctx);
+  const reset = {
+    token: await mailedToken("reset_password"),
+    password: "another stable of horses",
+  };
+  expect(await twice("/auth/password/reset", reset)).toBe(204);
   expect(await twice(`/users/${ada.id}/unlock`, undefined, root.token)).toBe(204);
   expect((await sql`select 1 from events where type = 'user.unlocked'`).length).toBe(1);
-  expect(await twice("/auth/logout", { scope: "others" }, ada.token)).toBe(204);
+});
+
+test("a refusal that costs nothing of a limit leaves no row", async () => {
+  const { ada, ask, sql } = await desk();
+  for (const [path, body, token] of [
+    ["/auth/password/reset", { token: "x", password: PASSWORD }],
+    ["/auth/email/verify", { token: "x" }],
+    ["/auth/email-code", { email: "ada@example.com" }],
+    ["/users/me/email", { email: "ada@example.com" }, ada.token],
+    [`/users/${UUID}/unlock`, {}, ada.token],
+  ] as const)
+    for (let turn = 0; turn < 2; turn += 1) {
+      const key = { "idempotency-key": path };
+      const given = { body, ...(token ? { token } : {}) };
+      expect((await ask(`POST /api/v1${path}`, key, given)).status).toBeGreaterThanOrEqual(400);
+    }
+  expect(await sql`select 1 from idempotency`).toEqual([] as never);
 });
 
 test("the key for one user is not the key for another", async () => {

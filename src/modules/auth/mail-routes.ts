@@ -76,7 +76,7 @@ export const verificationRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        anyone: mailLimits,
+        anyone: [...mailLimits, "requests-stranger"],
         detail: {
           operationId: "resendVerification",
           summary: "Mail the link again",
@@ -101,7 +101,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        anyone: mailLimits,
+        anyone: [...mailLimits, "requests-stranger"],
         detail: {
           operationId: "forgotPassword",
           summary: "Mail a link to choose a new password",
@@ -146,7 +146,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        anyone: mailLimits,
+        anyone: [...mailLimits, "requests-stranger"],
         detail: {
           operationId: "requestEmailCode",
           summary: "Mail a link and a code to sign in by",

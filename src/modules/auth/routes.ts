@@ -26,10 +26,14 @@ export const authRoutes = (ctx: Ctx) =>
       "/register",
       async ({ actor, body, headers, set, status }) => {
         const { full_name: fullName, ...rest } = body;
-        const user = await once(ctx, { actor, body, headers, set, route: "register" }, async () => {
-          const made = await register(ctx, actor, { ...rest, fullName });
-          return made ? userView(made) : null;
-        });
+        const user = await once(
+          ctx,
+          { actor, body, headers, set, route: "register", keepsRefusals: true },
+          async () => {
+            const made = await register(ctx, actor, { ...rest, fullName });
+            return made ? userView(made) : null;
+          },
+        );
         if (!user) return status(202, REGISTERED);
         set.headers["location"] = "/api/v1/users/me";
         return status(201, user);
@@ -115,15 +119,12 @@ export const continuationRoutes = (ctx: Ctx) =>
     })
     .post(
       "/logout",
-      async ({ actor, body, headers, set, status }) => {
-        await once(ctx, { actor, body, headers, set, route: "logout" }, () =>
-          logOut(ctx, actor, body?.scope ?? "current"),
-        );
+      async ({ actor, body, status }) => {
+        await logOut(ctx, actor, body?.scope ?? "current");
         return status(204, undefined);
       },
       {
         holder: true,
-        reads: ["idempotency-key"],
         detail: {
           operationId: "logout",
           summary: "Sign out",
@@ -133,7 +134,7 @@ export const continuationRoutes = (ctx: Ctx) =>
         body: LogOut,
         response: {
           204: t.Void(),
-          ...fails(...tokenProblems, ...bodyProblems, ...retryProblems, "invalid_refresh_token"),
+          ...fails(...tokenProblems, ...bodyProblems, "invalid_refresh_token"),
         },
       },
     );
