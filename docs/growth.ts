@@ -72,6 +72,11 @@ export const growth: Record<string, Growth> = {
   },
   signing_keys: { byUser: "none", byIp: "none", kept: "only commands add them" },
   key_uses: { byUser: "none", byIp: "none", kept: "one for each signing key" },
+  revoked_tokens: {
+    byUser: "none",
+    byIp: "none; an OAuth client adds one for each own token that it revokes",
+    kept: "until the token expires",
+  },
   clients: { byUser: "none", byIp: "none", kept: "only commands add them" },
 };
 

@@ -7,6 +7,7 @@ import { eraseLeftOrigins } from "./modules/events/erasure.ts";
 import { purgeEvents } from "./modules/events/events.ts";
 import { tendKeys } from "./modules/keys/keys.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
+import { purgeRevokedTokens } from "./modules/oauth/revoked-tokens.ts";
 import { purgeLinks } from "./modules/one-time/one-time.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
 
@@ -32,6 +33,7 @@ export const jobs: Record<string, Job> = {
   "erase deleted users": { everyMs: MINUTE_MS, run: eraseLeftOrigins },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },
+  "purge revoked tokens": { everyMs: 10 * MINUTE_MS, run: purgeRevokedTokens },
   "purge limits": { everyMs: 10 * MINUTE_MS, run: purgeLimits },
   "evict limits": { everyMs: 10 * MINUTE_MS, run: (ctx) => evictLimits(ctx) },
 };

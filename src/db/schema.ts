@@ -215,6 +215,17 @@ export const clients = pgTable(
   (table) => [check("clients_name_length", sql`length(${table.name}) between 1 and 100`)],
 );
 
+/** OAuth clients' own access tokens that were revoked before they expired (`modules/oauth/revoked-tokens`). */
+export const revokedTokens = pgTable(
+  "revoked_tokens",
+  {
+    /** The token's `jti`. */
+    id: uuid("id").primaryKey(),
+    expiresAt: at("expires_at"),
+  },
+  (table) => [index("revoked_tokens_expires_at").on(table.expiresAt)],
+);
+
 /** Links that were mailed and work once (`modules/one-time`); what is spent has no row. */
 export const oneTimeSecrets = pgTable(
   "one_time_secrets",

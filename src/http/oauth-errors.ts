@@ -23,7 +23,6 @@ const errors: Partial<Record<ProblemCode, [error: string, status: number]>> = {
   email_not_verified: ["invalid_grant", 400],
   unauthorized_client: ["unauthorized_client", 400],
   unsupported_grant_type: ["unsupported_grant_type", 400],
-  unsupported_token_type: ["unsupported_token_type", 400],
   invalid_scope: ["invalid_scope", 400],
   too_many_requests: ["temporarily_unavailable", 429],
   busy: ["temporarily_unavailable", 503],

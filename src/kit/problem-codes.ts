@@ -191,9 +191,9 @@ export const problems = {
   unauthorized_client: {
     status: 400,
     title: "Not for this client",
-    detail: "This is not for this client: sessions belong to the public one",
+    detail: "This is not for this client",
     remedy:
-      "Sessions belong to the public client: send no client_secret. A confidential client uses client_credentials.",
+      "Sessions belong to the public client: send no client_secret. A confidential client uses client_credentials, and revokes its own tokens only.",
   },
   unsupported_grant_type: {
     status: 400,
@@ -201,12 +201,6 @@ export const problems = {
     detail: "This grant type is not supported",
     remedy:
       "/.well-known/oauth-authorization-server lists the grants. The password grant is off unless OAUTH_PASSWORD_GRANT=on.",
-  },
-  unsupported_token_type: {
-    status: 400,
-    title: "Such a token cannot be revoked",
-    detail: "A client's own access token cannot be revoked",
-    remedy: "It ends by itself within minutes. To keep a client out: bunker clients delete.",
   },
   invalid_scope: {
     status: 400,

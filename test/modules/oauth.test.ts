@@ -6,6 +6,7 @@ import {
   finishRotation,
   rotateSecret,
 } from "../../src/modules/oauth/clients.ts";
+import { purgeRevokedTokens } from "../../src/modules/oauth/revoked-tokens.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
 const operator = { kind: "operator" } as const;
@@ -178,9 +179,6 @@ test("a client's own token is nobody's account, and dies with the client at intr
   const { body } = await post("token", { grant_type: "client_credentials" }, basic());
   expect(Object.keys(body).sort()).toEqual(["access_token", "expires_in", "token_type"]);
   expect((await as(body.access_token).get("/users/me")).status).toBe(401);
-  expect((await post("revoke", { token: body.access_token })).body.error).toBe(
-    "unsupported_token_type",
-  );
   const { id: witness, secret } = await createClient(ctx, operator, "witness").then((made) => ({
     id: made.client.id,
     secret: made.secret,
@@ -190,6 +188,28 @@ test("a client's own token is nobody's account, and dies with the client at intr
   await deleteClient(ctx, operator, id);
   expect((await ask()).body).toEqual({ active: false });
   expect((await post("token", { grant_type: "client_credentials" }, basic())).status).toBe(401);
+});
+
+test("a client revokes its own token, and no other client does", async () => {
+  const { ctx, post, basic, pass } = await bare();
+  const grant = async () =>
+    (await post("token", { grant_type: "client_credentials" }, basic())).body.access_token;
+  const [token, other] = [await grant(), await grant()];
+  const witness = await createClient(ctx, operator, "witness");
+  const asWitness = basic(witness.client.id, witness.secret);
+  const isActive = async (one: string) =>
+    (await post("introspect", { token: one }, asWitness)).body.active;
+  for (const credentials of [asWitness, undefined]) {
+    const refused = await post("revoke", { token }, credentials);
+    expect([refused.status, refused.body.error]).toEqual([400, "unauthorized_client"]);
+  }
+  expect(await isActive(token)).toBe(true);
+  for (const _ of [1, 2]) expect((await post("revoke", { token }, basic())).status).toBe(200);
+  expect([await isActive(token), await isActive(other)]).toEqual([false, true]);
+  expect(await purgeRevokedTokens(ctx)).toBe(0);
+  pass(16 * 60_000);
+  expect((await post("revoke", { token }, basic())).status).toBe(200);
+  expect([await purgeRevokedTokens(ctx), await purgeRevokedTokens(ctx)]).toEqual([1, 0]);
 });
 
 test("two secrets are good while one is rotated", async () => {

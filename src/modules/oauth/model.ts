@@ -43,7 +43,7 @@ export const GrantView = t.Object({
 export const IntrospectionView = t.Object(
   {
     active: t.Boolean(),
-    token_type: t.Optional(t.Literal("Bearer")),
+    token_type: t.Optional(t.Literal("bearer")),
     username: t.Optional(t.String()),
     iss: t.Optional(t.String()),
     aud: t.Optional(t.String()),

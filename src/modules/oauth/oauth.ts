@@ -4,11 +4,12 @@ import type { ClientCredentials } from "../../kit/client-credentials.ts";
 import { spendingsOf } from "../../kit/limits.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
 import { looksLikeRefreshToken } from "../../kit/refresh-token.ts";
-import type { AccessClaims } from "../../kit/token.ts";
+import type { AccessClaims, ClientClaims } from "../../kit/token.ts";
 import { findActor, logIn, refresh, spendingsOfToken, type Token } from "../auth/auth.ts";
 import { lookForKey } from "../keys/keys.ts";
 import { acceptRefreshToken, endSessionsOf, inspectRefreshToken } from "../sessions/sessions.ts";
 import { type Client, findAuthenticated, findClient } from "./clients.ts";
+import { isRevoked, revokeClientToken } from "./revoked-tokens.ts";
 
 /** The grants that there are; `password` only where the configuration says so (RFC 9700, section 2.4, forbids it). */
 export const grantTypes = ["refresh_token", "client_credentials", "password"] as const;
@@ -104,8 +105,8 @@ async function identify(
 
 /**
  * Ends the session that a token belongs to, and with it all of its tokens (RFC 7009). A token that is none, or good no more,
- * is no failure; a refresh token that was spent ends its session as a reuse. Throws `invalid_client`, `too_many_requests`; `unauthorized_client` for what was given to another client, and
- * `unsupported_token_type` for a client's own token, which ends by itself.
+ * is no failure; a refresh token that was spent ends its session as a reuse. Throws `invalid_client`, `too_many_requests`; `unauthorized_client` for
+ * what was given to another client.
  */
 export async function revokeToken(
   ctx: Answering,
@@ -115,7 +116,8 @@ export async function revokeToken(
   if (!credentials) await ctx.limits.spend(actor.origin, spendingsOfToken(ctx, actor, token));
   const client = await identify(ctx, actor, credentials);
   await lookForKey(ctx, token);
-  if (ctx.tokens.verifyClient(token, ctx.now())) throw new Problem("unsupported_token_type");
+  const own = ctx.tokens.verifyClient(token, ctx.now());
+  if (own) return revokeOwnToken(ctx, client, own);
   const session = looksLikeRefreshToken(token)
     ? await (client ? inspectRefreshToken : acceptRefreshToken)(ctx, actor, token)
     : await sessionOf(ctx, token);
@@ -131,6 +133,16 @@ export async function revokeToken(
   ctx.principals.forget(session.userId);
 }
 
+/** RFC 7009, section 2.1: only for the client that the token was issued to. */
+function revokeOwnToken(
+  ctx: Pick<Ctx, "db">,
+  client: Client | undefined,
+  claims: ClientClaims,
+): Promise<void> {
+  if (client?.id !== claims.sub) throw new Problem("unauthorized_client");
+  return revokeClientToken(ctx, claims);
+}
+
 async function sessionOf(
   ctx: Answering,
   token: string,
@@ -142,7 +154,7 @@ async function sessionOf(
 /** What a token is and whose (RFC 7662, section 2.2); times in seconds since 1970. */
 export interface Introspection extends Partial<AccessClaims> {
   active: boolean;
-  token_type?: "Bearer";
+  token_type?: "bearer";
   username?: string;
 }
 const inactive: Introspection = { active: false };
@@ -158,14 +170,14 @@ export async function introspectToken(
   if (looksLikeRefreshToken(token)) return introspectRefreshToken(ctx, actor, token);
   await lookForKey(ctx, token);
   const ofClient = ctx.tokens.verifyClient(token, ctx.now());
-  if (ofClient)
-    return (await findClient(ctx, ofClient.sub))
-      ? { active: true, token_type: "Bearer", ...ofClient }
-      : inactive;
+  if (ofClient) {
+    const isActive = (await findClient(ctx, ofClient.sub)) && !(await isRevoked(ctx, ofClient));
+    return isActive ? { active: true, token_type: "bearer", ...ofClient } : inactive;
+  }
   const claims = ctx.tokens.verify(token, ctx.now());
   const found = claims && (await findActor(ctx, token));
   if (!found) return inactive;
-  return { active: true, token_type: "Bearer", username: found.user.username, ...claims };
+  return { active: true, token_type: "bearer", username: found.user.username, ...claims };
 }
 
 const DAY_SECONDS = 86_400;

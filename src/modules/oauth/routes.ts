@@ -62,7 +62,7 @@ export const oauthRoutes = (ctx: Ctx) =>
           operationId: "revokeToken",
           summary: "Revoke a token",
           description:
-            "RFC 7009: ends the session that the token belongs to, also with a refresh token that was spent. An unknown token is no failure.",
+            "RFC 7009: ends the session that the token belongs to, also with a refresh token that was spent. An OAuth client's own access token is revoked by that client only: introspection then answers `active: false`; whoever verifies the token offline accepts it until it expires. An unknown token is no failure.",
         },
         body: SingleTokenForm,
         response: { 200: t.Object({}), ...oauthFails },
