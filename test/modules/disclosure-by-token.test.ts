@@ -88,12 +88,13 @@ describe("an anonymous caller with a token, an id or a path", () => {
       const pages = [
         "/docs",
         "/openapi.json",
+        "/problems",
         "/problems/not_found",
         "/favicon.ico",
         "/forgot-password",
       ];
       const wellKnown = ["jwks.json", "oauth-authorization-server", "change-password"];
-      const closed = ["/metrics", "/dev/mailbox", "/dev/mailbox/x", "/dev/mailbox/x/html"];
+      const closed = ["/metrics", "/dev/mailbox", "/dev/mailbox.json", "/dev/mailbox/x", "/dev/mailbox/x/html"];
       const all = [
         ...paths,
         ...pages,

@@ -11,7 +11,7 @@ describe("register", () => {
       locale: "en-gb",
     });
     expect(answer.status).toBe(201);
-    expect(answer.headers.get("location")).toBe(`/api/v1/users/${answer.body.id}`);
+    expect(answer.headers.get("location")).toBe("/api/v1/users/me");
     expect(answer.body).toEqual({
       id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7/),
       email: "Ada@Example.com",
