@@ -17,7 +17,10 @@ const rolled = declared
   // Only the server builds the app, and only there do its guards hold an actor: neither is of use to a client.
   .replace('import type { Ctx } from "./ctx.ts";\n', "")
   .replace("createApp: (ctx: Ctx) =>", "createApp: () =>")
-  .replaceAll(/import\("\.\/(?:http\/(?:guard|headers|visit)|kit\/limits|ctx)\.ts"\)\.\w+/g, "unknown");
+  .replaceAll(
+    /import\("\.\/(?:http\/(?:guard|headers|visit)|kit\/limits|ctx)\.ts"\)\.\w+/g,
+    "unknown",
+  );
 const stray = /(?:from|import\()\s*"(\.[^"]+)"/.exec(rolled)?.[1];
 if (stray) throw new Error(`the declarations still need ${stray}`);
 await Bun.write(join(root, "dist/eden/bunker.d.ts"), rolled);

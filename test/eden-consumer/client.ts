@@ -12,7 +12,7 @@ export async function register(email: string, password: string): Promise<string>
   if (!error) return "id" in data ? data.id : data.detail;
   switch (error.status) {
     case 400:
-      return error.value.code satisfies "malformed_request";
+      return error.value.code satisfies "malformed_request" | "unsupported_header";
     case 403:
       return error.value.code satisfies "registration_closed";
     case 409:
@@ -53,6 +53,7 @@ export async function logIn(username: string, password: string): Promise<string>
     case "email_not_verified":
     case "invalid_request":
     case "malformed_request":
+    case "unsupported_header":
     case "request_timeout":
     case "body_too_large":
     case "unsupported_media_type":
@@ -63,6 +64,10 @@ export async function logIn(username: string, password: string): Promise<string>
       return error.value.detail;
   }
   return error.value satisfies never;
+}
+
+export async function logInByEmail(email: string, password: string): Promise<boolean> {
+  return (await api.api.v1.auth.login.post({ email, password })).error === null;
 }
 
 export async function continueSession(refreshToken: string): Promise<string> {
@@ -80,8 +85,8 @@ export async function signOut(refreshToken: string): Promise<string> {
 }
 
 export async function wrongNames(): Promise<void> {
-  // @ts-expect-error the field is called username
-  await api.api.v1.auth.login.post({ email: "ada@example.com", password: "" });
+  // @ts-expect-error the field is called username or email
+  await api.api.v1.auth.login.post({ name: "ada@example.com", password: "" });
   // @ts-expect-error there is no such field
   await api.api.v1.auth.register.post({ email: "", password: "", is_superuser: true });
   const { data } = await api.api.v1.users.me.get();

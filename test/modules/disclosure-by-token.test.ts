@@ -94,7 +94,13 @@ describe("an anonymous caller with a token, an id or a path", () => {
         "/forgot-password",
       ];
       const wellKnown = ["jwks.json", "oauth-authorization-server", "change-password"];
-      const closed = ["/metrics", "/dev/mailbox", "/dev/mailbox.json", "/dev/mailbox/x", "/dev/mailbox/x/html"];
+      const closed = [
+        "/metrics",
+        "/dev/mailbox",
+        "/dev/mailbox.json",
+        "/dev/mailbox/x",
+        "/dev/mailbox/x/html",
+      ];
       const all = [
         ...paths,
         ...pages,
