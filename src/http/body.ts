@@ -45,7 +45,7 @@ async function read(
   const format = formatOf(headers, { formPaths, contentType, path });
   const refusal = refusalOf(headers, format);
   if (refusal && headers.has("content-length")) throw refusal;
-  const bytes = await inTime(readBytes(request));
+  const bytes = await inTime(readBytes(request, refusal ?? new Problem("body_too_large")));
   // Clients that send in chunks also do so where they have nothing to send. For undefined, Elysia would read the body again.
   if (bytes.length === 0) return null;
   if (refusal) throw refusal;
@@ -105,18 +105,18 @@ async function inTime<T>(arriving: Promise<T>): Promise<T> {
   }
 }
 
-/** Never holds more than the limit, whatever Content-Length says or does not say. */
-async function readBytes(request: Request): Promise<Uint8Array> {
+/** Never holds more than the limit, whatever Content-Length says or does not say; throws `tooLarge` for more. */
+async function readBytes(request: Request, tooLarge: Problem): Promise<Uint8Array> {
   const announced = request.headers.get("content-length");
-  if (announced === null) return readChunks(request);
+  if (announced === null) return readChunks(request, tooLarge);
   // Bun takes two equal lines, and joins them: "9, 9". Whatever is no number would pass the limit.
   if (!/^\d+$/.test(announced)) throw new Problem("malformed_request");
-  if (Number(announced) > BODY_MAX_BYTES) throw new Problem("body_too_large");
+  if (Number(announced) > BODY_MAX_BYTES) throw tooLarge;
   // Bun reads no more than what was announced; in one piece costs a third of in chunks.
   return new Uint8Array(await request.arrayBuffer());
 }
 
-async function readChunks({ body }: Request): Promise<Uint8Array> {
+async function readChunks({ body }: Request, tooLarge: Problem): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   const reader = body?.getReader();
@@ -124,7 +124,7 @@ async function readChunks({ body }: Request): Promise<Uint8Array> {
     length += part.value.length;
     if (length > BODY_MAX_BYTES) {
       if (reader) await discardRest(reader);
-      throw new Problem("body_too_large");
+      throw tooLarge;
     }
     chunks.push(part.value);
   }
