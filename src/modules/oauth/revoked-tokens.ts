@@ -1,5 +1,6 @@
-import { eq, inArray, lt } from "drizzle-orm";
+import { eq, lt } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
+import { isInBatch } from "../../db/batch.ts";
 import { revokedTokens } from "../../db/schema.ts";
 import type { ClientClaims } from "../../kit/token.ts";
 
@@ -33,7 +34,7 @@ export async function purgeRevokedTokens({ db, now }: Pick<Ctx, "db" | "now">): 
     .for("update", { skipLocked: true });
   const purged = await db
     .delete(revokedTokens)
-    .where(inArray(revokedTokens.id, expired))
+    .where(isInBatch(revokedTokens.id, expired))
     .returning({ id: revokedTokens.id });
   return purged.length;
 }
