@@ -36,6 +36,7 @@ async function open(): Promise<Serving[]> {
     MAIL_URL: `smtp://${USER}:${encodeURIComponent(SECRET_WORD)}@localhost:${post.port}`,
     MAIL_CA_FILE: post.caFile,
     ...{ RATE_LIMIT: "off", LOG_LEVEL: "debug", EMAIL_SIGN_IN: "on" },
+    SIGN_IN_REDIRECT_URL: "https://app.example.com/in",
   };
   const cwd = emptyFolder();
   return Promise.all(Array.from({ length: home ? 4 : 1 }, () => serve({ env, cwd })));
