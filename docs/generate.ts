@@ -12,7 +12,12 @@ import { type Setting, variablesOf } from "../src/kit/setting.ts";
 import { settings } from "../src/settings.ts";
 import { growthLines } from "./growth.ts";
 
-const base = { isProduction: true, port: 3000 };
+const base = {
+  isProduction: true,
+  port: 3000,
+  publicUrl: "http://localhost:3000",
+  brandName: "Bunker",
+};
 const listed = (Object.values(settings) as Setting<unknown>[]).map((it) => ({
   name: it.name,
   doc: it.doc,

@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
 import { Exit } from "./kit/exit.ts";
 import { nearest } from "./kit/nearest.ts";
 import { passwordRules, readPassword } from "./kit/password.ts";
 import { type Base, type Setting, variablesOf } from "./kit/setting.ts";
+import { passwordOf, readText, withoutBlanks } from "./kit/text-file.ts";
 import { settings } from "./settings.ts";
 
 type Settings = typeof settings;
@@ -13,7 +13,8 @@ type Environment = Record<string, string | undefined>;
 
 /**
  * Reads every setting. All that is wrong is said in one message, which names variables and never a value (exit code 78).
- * An empty variable counts as unset. A secret, and what `mayBeInFile`, may stand in a file that `<NAME>_FILE` names.
+ * An empty variable counts as unset. A secret, and what `mayBeInFile`, may stand in a file that `<NAME>_FILE` names. Blanks at
+ * the ends are removed, carriage returns of Windows among them.
  */
 export function readConfig(env: Environment): {
   config: Config;
@@ -26,6 +27,8 @@ export function readConfig(env: Environment): {
   const base = (): Base => ({
     isProduction: (found["environment"] ?? settings.environment.fallback(never)) === "production",
     port: (found["port"] as number | undefined) ?? 3000,
+    publicUrl: (found["publicUrl"] as string | undefined) ?? never.publicUrl,
+    brandName: (found["brandName"] as string | undefined) ?? never.brandName,
   });
   for (const [key, it] of Object.entries(settings) as [string, Setting<unknown>][]) {
     try {
@@ -47,26 +50,38 @@ export function readConfig(env: Environment): {
 }
 
 /** The defaults that others depend on have none of their own. */
-const never: Base = { isProduction: false, port: 0 };
+const never: Base = {
+  isProduction: false,
+  port: 0,
+  publicUrl: "http://localhost",
+  brandName: "",
+};
 
 function textOf(
   it: Setting<unknown>,
   env: Environment,
 ): { value: string | undefined; origin: string } {
-  const direct = env[it.name] || undefined;
-  const [, variable] = variablesOf(it);
-  const file = (variable && env[variable]) || undefined;
-  if (direct !== undefined && file !== undefined)
-    throw new Error(`is set twice: remove it or ${variable}`);
-  if (variable === undefined || file === undefined)
-    return { value: direct, origin: direct === undefined ? "default" : it.name };
+  const given = env[it.name] ?? "";
+  const direct = it.mayHaveBlanks ? withoutBlanks(given) : given.trim();
+  const [, variable = ""] = variablesOf(it);
+  const file = env[variable]?.trim() ?? "";
+  if (direct !== "" && file !== "") throw new Error(`is set twice: remove it or ${variable}`);
+  if (file === "")
+    return direct === ""
+      ? { value: undefined, origin: "default" }
+      : { value: direct, origin: it.name };
   try {
-    const value = readFileSync(file, "utf8").trim();
-    if (value !== "") return { value, origin: variable };
+    return { value: textIn(file, it), origin: variable };
   } catch (error) {
-    throw new Error(`cannot be read from ${variable} (${(error as NodeJS.ErrnoException).code})`);
+    throw new Error(`cannot be used: the file that ${variable} names ${(error as Error).message}`);
   }
-  throw new Error(`cannot be read from ${variable}: the file is empty`);
+}
+
+function textIn(file: string, { mayHaveBlanks }: Setting<unknown>): string {
+  const text = readText(file);
+  const value = mayHaveBlanks ? passwordOf(text) : text.trim();
+  if (value === "") throw new Error("is empty");
+  return value;
 }
 
 /** What no setting can see alone. Speaks only of settings that were read without fault. */

@@ -1,10 +1,17 @@
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
 import type { Config } from "./config.ts";
 import type { Embedded } from "./db/embedded/embedded.ts";
-import { type OpenLog, openLog } from "./kit/log.ts";
+import { Exit } from "./kit/exit.ts";
+import { type LogOptions, type OpenLog, openLog } from "./kit/log.ts";
 import { type Metrics, unwatched } from "./kit/metrics.ts";
+import { keptSecret, weaknessOf } from "./kit/secret.ts";
 
-/** `worker` is a further server beside the one that has the data directory (WORKERS). */
-export type Purpose = "serve" | "worker" | "migrate" | "users";
+/**
+ * `worker` is a further server beside the one that has the data directory (WORKERS). A `command` works on a database that is there
+ * and makes none.
+ */
+export type Purpose = "serve" | "worker" | "migrate" | "command";
 
 /** What one process has once, however often it reads its settings again. */
 export interface Ground {
@@ -21,6 +28,8 @@ export interface Ground {
   close: () => Promise<void>;
 }
 
+export type GroundOptions = Pick<Ground, "purpose" | "gather"> & Pick<LogOptions, "isColored">;
+
 /** Connections of the embedded database beyond the servers' own pools: for commands beside it, and PostgreSQL's reserve. */
 const SPARE_CONNECTIONS = 20;
 /** While a server goes over to other settings it has two pools. */
@@ -29,12 +38,13 @@ const POOLS = 2;
 /** Throws an Exit where the data directory cannot be used. */
 export async function openGround(
   config: Config,
-  { purpose, gather }: Pick<Ground, "purpose" | "gather">,
+  { purpose, gather, isColored = false }: GroundOptions,
 ): Promise<Ground> {
   const log = openLog({
     level: config.logLevel,
     format: config.logFormat,
     isShared: config.workers > 1,
+    isColored,
   });
   const embedded = config.databaseUrl ? undefined : await openEmbedded(config, purpose, log);
   const metrics = await openMetrics(config, gather);
@@ -62,4 +72,41 @@ async function openEmbedded(config: Config, command: Purpose, log: OpenLog) {
     maxConnections: config.workers * POOLS * config.databasePoolSize + SPARE_CONNECTIONS,
     warn: (sentence) => log.warn({}, sentence),
   });
+}
+
+/**
+ * The key that is kept in the data directory. A server makes it; one that a command makes would open nothing that the server
+ * encrypted. Throws an Exit.
+ */
+export async function secretIn(
+  config: Config,
+  { purpose, embedded }: Ground,
+  answers: () => Promise<unknown>,
+): Promise<string> {
+  const { dataDir } = config;
+  if (purpose === "command" && !existsSync(join(dataDir, "secret_key"))) {
+    // A database that does not answer is the first thing to know.
+    await answers();
+    throw new Exit(
+      "noDataDir",
+      `There is no secret key in ${resolve(dataDir)}. Nothing was created. Set DATA_DIR or SECRET_KEY as the server has it.`,
+    );
+  }
+  try {
+    const secret = keptSecret(dataDir, embedded?.owner);
+    const weakness = weaknessOf(secret);
+    if (weakness)
+      throw new Exit(
+        "badConfiguration",
+        `The key in ${dataDir}/secret_key ${weakness}. Remove it, and a new one is made.`,
+      );
+    return secret;
+  } catch (error) {
+    if (error instanceof Exit) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Exit(
+      "badConfiguration",
+      `DATA_DIR: cannot keep a secret key in ${dataDir} (${code}). Set SECRET_KEY, or another DATA_DIR.`,
+    );
+  }
 }

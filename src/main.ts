@@ -5,7 +5,7 @@ const [first, second = ""] = process.argv.slice(2);
 if (first === HAND_OVER) await handOver(second);
 
 try {
-  const { run } = await import("./cli/commands.ts");
+  const { run } = await import("./cli/run.ts");
   await run(process.argv.slice(2));
   process.exit(exitCodes.ok);
 } catch (error) {

@@ -30,12 +30,22 @@ export const mailSettings = {
     parse: readableFile,
     fallback: () => undefined,
   }),
-  mailFrom: setting<MailAddress | undefined>({
+  brandName: setting({
+    name: "BRAND_NAME",
+    doc: "What mails, and the pages that they lead to, call this service.",
+    parse: line,
+    fallback: () => "Bunker",
+  }),
+  mailFrom: setting<MailAddress>({
     name: "MAIL_FROM",
     doc: "Whom mails come from: `Example <no-reply@example.com>`.",
     shown: "no-reply@ the host of PUBLIC_URL",
     parse: mailAddress,
-    fallback: () => undefined,
+    fallback: ({ publicUrl, brandName }) => ({
+      name: brandName,
+      address: `no-reply@${new URL(publicUrl).hostname}`,
+    }),
+    format: ({ name, address }) => (name === "" ? address : `${name} <${address}>`),
   }),
   mailDkimKey: setting<string | undefined>({
     name: "MAIL_DKIM_KEY",
@@ -57,12 +67,6 @@ export const mailSettings = {
     shown: "our own",
     parse: readableFolder,
     fallback: () => undefined,
-  }),
-  brandName: setting({
-    name: "BRAND_NAME",
-    doc: "What mails, and the pages that they lead to, call this service.",
-    parse: line,
-    fallback: () => "Bunker",
   }),
   brandColour: setting({
     name: "BRAND_COLOR",

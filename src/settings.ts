@@ -1,9 +1,10 @@
 import { isCompiled } from "./kit/build.ts";
-import { type Policies, policies, readPolicies } from "./kit/limits.ts";
+import { formatPolicies, type Policies, policies, readPolicies } from "./kit/limits.ts";
 import { networks } from "./kit/network.ts";
 import { usualCost } from "./kit/password.ts";
 import { SECRET_MIN_BYTES } from "./kit/secret.ts";
 import {
+  directory,
   hashCost,
   headerName,
   integer,
@@ -62,7 +63,7 @@ export const settings = {
   dataDir: setting({
     name: "DATA_DIR",
     doc: "Where the embedded database lives, and the secret key that Bunker makes for itself.",
-    parse: text,
+    parse: directory,
     fallback: () => "./data",
   }),
   databaseUrl: setting<string | undefined>({
@@ -170,12 +171,12 @@ export const settings = {
     parse: integer(0, 10_000_000),
     fallback: () => 20_000,
   }),
-  audience: setting<string | undefined>({
+  audience: setting({
     name: "AUDIENCE",
     doc: "The audience of the access tokens (`aud`).",
     shown: "PUBLIC_URL",
     parse: text,
-    fallback: () => undefined,
+    fallback: ({ publicUrl }) => publicUrl,
   }),
   registration: setting({
     name: "REGISTRATION",
@@ -195,6 +196,7 @@ export const settings = {
     shown: "m=19456,t=2",
     parse: hashCost,
     fallback: () => usualCost,
+    format: ({ kibibytes, passes }) => `m=${kibibytes},t=${passes}`,
   }),
   passwordMinLength: setting({
     name: "PASSWORD_MIN_LENGTH",
@@ -214,6 +216,7 @@ export const settings = {
     doc: "See FIRST_SUPERUSER_EMAIL. The rules for passwords hold here too.",
     shown: "none",
     isSecret: true,
+    mayHaveBlanks: true,
     parse: text,
     fallback: () => undefined,
   }),
@@ -238,6 +241,7 @@ export const settings = {
     shown: "as docs/limits.md has them",
     parse: readPolicies,
     fallback: () => policies,
+    format: formatPolicies,
   }),
   rateLimit: setting({
     name: "RATE_LIMIT",

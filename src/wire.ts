@@ -1,11 +1,12 @@
 import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
 import type { Config } from "./config.ts";
 import type { Ctx, Principal } from "./ctx.ts";
 import { causeOf, type Database, isOutage, openDatabase, type Place } from "./db/db.ts";
 import { openLimits } from "./db/limits/limits.ts";
 import { type MigrationStatus, migrationStatus } from "./db/migrate.ts";
 import { hearNews } from "./db/news.ts";
-import { type Ground, openGround } from "./ground.ts";
+import { type Ground, type GroundOptions, openGround, secretIn } from "./ground.ts";
 import { deviceTokens } from "./kit/device-token.ts";
 import { Exit } from "./kit/exit.ts";
 import { openHashingGate } from "./kit/hashing-gate.ts";
@@ -15,7 +16,7 @@ import type { MailAddress, Post } from "./kit/mail.ts";
 import { openPrincipalCache, type PrincipalCache } from "./kit/principal-cache.ts";
 import { refreshSeeds } from "./kit/refresh-token.ts";
 import { envelopes } from "./kit/sealed.ts";
-import { derivedKey, derivedKeys, fingerprints, keptSecret, weaknessOf } from "./kit/secret.ts";
+import { derivedKey, derivedKeys, fingerprints } from "./kit/secret.ts";
 import { type SharedMemory, unshared } from "./kit/shared-memory.ts";
 import { accessTokens } from "./kit/token.ts";
 import { type Tracing, untraced } from "./kit/tracing.ts";
@@ -24,12 +25,14 @@ import { openReadiness } from "./readiness.ts";
 
 type Principals = PrincipalCache<Principal>;
 
-export interface Wired {
-  ctx: Ctx;
+interface Schema {
   database: Database;
   /** What the database says of its schema; throws an Exit that says what to do where it does not answer. */
   answers: () => Promise<MigrationStatus>;
   close: () => Promise<void>;
+}
+export interface Wired extends Schema {
+  ctx: Ctx;
 }
 
 /** Of what tells installations on one Redis apart. */
@@ -47,14 +50,7 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
   // First, because words that cannot be used stop the start, and there is nothing of it to close yet.
   const mail = await postOf(config);
   const tracing = await tracingOf(config, log);
-  const place: Place = embedded ?? { url: config.databaseUrl ?? "", caFile: config.databaseCaFile };
-  const direct = directOf(config) ?? place;
-  const database = openDatabase({
-    ...{ place, direct, isPooled: config.databasePrepare === "off", tracing },
-    poolSize: config.databasePoolSize,
-    connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
-    statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
-  });
+  const { database, direct } = databaseOf(config, ground, tracing);
   const { principals, news } = openPrincipals(config, { direct, database, log });
   let shared = unshared;
   const close = async () => {
@@ -65,7 +61,8 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
     await tracing.close();
   };
   try {
-    const secret = config.secretKey ?? makeOrReadSecret(config.dataDir, embedded?.owner);
+    const secret =
+      config.secretKey ?? (await secretIn(config, ground, () => ask(database, config)));
     const secrets = [secret, ...config.secretKeys] as const;
     const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
     const now = () => new Date();
@@ -105,19 +102,45 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
 }
 
 /** For one command, which has the ground to itself. */
-export async function wireOnce(config: Config, purpose: "migrate" | "users"): Promise<Wired> {
-  const ground = await openGround(config, { purpose });
+export const wireOnce = (config: Config, options: GroundOptions): Promise<Wired> =>
+  onGround(config, options, (ground) => wire(config, ground));
+
+/** The database alone, for a command that works on its schema: it needs no secret key. */
+export const openSchema = (config: Config, options: GroundOptions): Promise<Schema> =>
+  onGround(config, options, async (ground) => {
+    const { database } = databaseOf(config, ground, untraced);
+    return { database, answers: () => ask(database, config), close: database.close };
+  });
+
+async function onGround<T extends { close: () => Promise<void> }>(
+  config: Config,
+  options: GroundOptions,
+  open: (ground: Ground) => Promise<T>,
+): Promise<T> {
+  const ground = await openGround(config, options);
   try {
-    const wired = await wire(config, ground);
+    const opened = await open(ground);
     const close = async () => {
-      await wired.close();
+      await opened.close();
       await ground.close();
     };
-    return { ...wired, close };
+    return { ...opened, close };
   } catch (error) {
     await ground.close();
     throw error;
   }
+}
+
+function databaseOf(config: Config, { embedded }: Ground, tracing: Tracing) {
+  const place: Place = embedded ?? { url: config.databaseUrl ?? "", caFile: config.databaseCaFile };
+  const direct = directOf(config) ?? place;
+  const database = openDatabase({
+    ...{ place, direct, isPooled: config.databasePrepare === "off", tracing },
+    poolSize: config.databasePoolSize,
+    connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
+    statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
+  });
+  return { database, direct };
 }
 
 const directOf = ({ databaseDirectUrl: url, databaseCaFile: caFile }: Config): Place | undefined =>
@@ -178,8 +201,7 @@ async function postOf(config: Config): Promise<Post | undefined> {
   if (config.mailTemplates !== undefined) await checkTemplates(config.mailTemplates);
   if (config.mailUrl === undefined) return undefined;
   const { openMail } = await import("./adapters/mail.ts");
-  const host = new URL(config.publicUrl).hostname;
-  const from = config.mailFrom ?? { name: config.brandName, address: `no-reply@${host}` };
+  const from = config.mailFrom;
   const brand = { name: config.brandName, colour: config.brandColour, logo: config.brandLogo };
   let renderer: ReturnType<typeof openRenderer> | undefined;
   const transport = await openMail(config.mailUrl, {
@@ -213,37 +235,17 @@ function tokensOf(config: Config, keys: KeyRing) {
   return accessTokens({
     keys,
     issuer: config.publicUrl,
-    audience: config.audience ?? config.publicUrl,
+    audience: config.audience,
     lifetimeSeconds: config.accessTokenExpireMinutes * 60,
     remembered: config.principalCacheSize,
   });
-}
-
-function makeOrReadSecret(dataDir: string, owner: number | undefined): string {
-  try {
-    const secret = keptSecret(dataDir, owner);
-    const weakness = weaknessOf(secret);
-    if (weakness)
-      throw new Exit(
-        "badConfiguration",
-        `The key in ${dataDir}/secret_key ${weakness}. Remove it, and a new one is made.`,
-      );
-    return secret;
-  } catch (error) {
-    if (error instanceof Exit) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    throw new Exit(
-      "badConfiguration",
-      `DATA_DIR: cannot keep a secret key in ${dataDir} (${code}). Set SECRET_KEY, or another DATA_DIR.`,
-    );
-  }
 }
 
 /** Where the data is, in words for a person. */
 export const placeOf = (config: Config): string =>
   config.databaseUrl
     ? `PostgreSQL at ${hostOf(config.databaseUrl)}`
-    : `embedded PostgreSQL in ${config.dataDir}`;
+    : `embedded PostgreSQL in ${resolve(config.dataDir)}`;
 
 const hostOf = (text: string) => {
   const url = new URL(text);

@@ -141,13 +141,61 @@ describe("the configuration", () => {
         "SECRET_KEY is set twice",
       );
       expect(refusal({ SECRET_KEY_FILE: join(folder, "none") })).toContain(
-        "SECRET_KEY_FILE (ENOENT)",
+        "SECRET_KEY_FILE names cannot be read (ENOENT)",
       );
       writeFileSync(file, "");
-      expect(refusal({ SECRET_KEY_FILE: file })).toContain("the file is empty");
+      expect(refusal({ SECRET_KEY_FILE: file })).toContain("SECRET_KEY_FILE names is empty");
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+
+  test("reads what was written on Windows, and refuses blanks that nobody sees", () => {
+    const folder = mkdtempSync(join(tmpdir(), "bunker-config-"));
+    const file = join(folder, "key");
+    const superuser = { FIRST_SUPERUSER_EMAIL: "ada@example.com\r" };
+    const read = (text: string | Buffer) => {
+      writeFileSync(file, text);
+      return readConfig({ ...superuser, FIRST_SUPERUSER_PASSWORD_FILE: file }).config;
+    };
+    try {
+      const { config, origins } = readConfig({
+        PORT: "4000\r",
+        BRAND_NAME: " Ada \r",
+        MAIL_URL: "\r",
+        SECRET_KEY: `${SECRET}\r`,
+      });
+      expect(config).toMatchObject({ port: 4000, brandName: "Ada", secretKey: SECRET });
+      expect(origins.mailUrl).toBe("default");
+      expect(read("\uFEFFa long pass phrase\r\n")).toMatchObject({
+        firstSuperuserEmail: "ada@example.com",
+        firstSuperuserPassword: "a long pass phrase",
+      });
+      for (const text of [
+        "a long pass phrase ",
+        "a long pass phrase\n\n",
+        "\ta long pass phrase",
+      ]) {
+        expect(() => read(text)).toThrow(/PASSWORD_FILE names begins or ends with a blank/);
+        expect(refusal({ ...superuser, FIRST_SUPERUSER_PASSWORD: text })).toContain(
+          "FIRST_SUPERUSER_PASSWORD begins or ends with a blank",
+        );
+      }
+      expect(() => read(Buffer.from("\uFEFFa long pass phrase", "utf16le"))).toThrow("not UTF-8");
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test("does not take for a folder what only a shell expands", () => {
+    for (const DATA_DIR of ["~", "~/data", "$HOME/data", "/srv/$NAME", "%h/data"])
+      expect([DATA_DIR, refusal({ DATA_DIR })]).toEqual([
+        DATA_DIR,
+        expect.stringContaining("write the whole path"),
+      ]);
+    expect(refusal({ DATA_DIR: "./~/data" })).toBe("accepted");
+    expect(refusal({ MAIL_TEMPLATES: "~/templates" })).toContain("not expanded here");
+    expect(refusal({ SECRET_KEY_FILE: "$HOME/key" })).toContain("not expanded here");
   });
 
   test("takes an empty variable for none, and wonders at what looks misspelt", () => {

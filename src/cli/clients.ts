@@ -1,4 +1,3 @@
-import type { Config } from "../config.ts";
 import {
   type Client,
   createClient,
@@ -7,43 +6,53 @@ import {
   listClients,
   rotateSecret,
 } from "../modules/oauth/clients.ts";
-import { print, type Typed } from "./terminal.ts";
-import { withDatabase } from "./with-database.ts";
+import { type JsonFlag, printList } from "./terminal.ts";
+import { changeDatabase, readDatabase } from "./with-database.ts";
 
 const operator = { kind: "operator" } as const;
 
-export const create = (config: Config, { words: [name = ""], flags }: Typed) =>
-  withDatabase(config, async (ctx) => {
+export const create = ({ json: isJson }: JsonFlag, name: string) =>
+  changeDatabase(isJson, async (ctx) => {
     const { client, secret } = await createClient(ctx, operator, name);
-    if (flags["json"]) return print(JSON.stringify({ ...viewOf(client), client_secret: secret }));
-    print(`client_id      ${client.id}\nclient_secret  ${secret}\nThe secret is not shown again.`);
+    return {
+      json: { ...viewOf(client), client_secret: secret },
+      text: `client_id      ${client.id}\nclient_secret  ${secret}\nThe secret is not shown again.`,
+    };
   });
 
-export const list = (config: Config, { flags }: Typed) =>
-  withDatabase(config, async (ctx) => {
-    const clients = await listClients(ctx);
-    if (flags["json"]) return print(JSON.stringify(clients.map(viewOf)));
-    if (clients.length === 0) print("There is no client yet. Make one: bunker clients create NAME");
-    for (const client of clients)
-      print(`${client.id}  ${client.name}${client.isRotating ? "  (two secrets are good)" : ""}`);
-  });
+export const list = ({ json: isJson }: JsonFlag) =>
+  readDatabase(async (ctx) =>
+    printList(await listClients(ctx), isJson, {
+      json: viewOf,
+      text: ({ id, name, isRotating }) => `${id}  ${name}${isRotating ? "  (two secrets)" : ""}`,
+      empty: "There is no OAuth client. Create one: bunker clients create NAME",
+    }),
+  );
 
-export const rotate = (config: Config, { words: [id = ""], flags }: Typed) =>
-  withDatabase(config, async (ctx) => {
-    if (flags["finish"]) {
+export const rotate = (
+  { json: isJson, finish }: JsonFlag & { finish?: boolean },
+  id: string,
+): Promise<void> =>
+  changeDatabase(isJson, async (ctx) => {
+    if (finish) {
       await finishRotation(ctx, operator, id);
-      return print("Only the newest secret is good from now on.");
+      const text = "Only the newest secret is accepted from now on.";
+      return { json: { client_id: id, is_rotating: false }, text };
     }
     const secret = await rotateSecret(ctx, operator, id);
-    print(
-      `client_secret  ${secret}\nThe one before is good, too, until: bunker clients rotate ${id} --finish`,
-    );
+    return {
+      json: { client_id: id, is_rotating: true, client_secret: secret },
+      text: `client_secret  ${secret}\nThe older secret is accepted until: bunker clients rotate ${id} --finish`,
+    };
   });
 
-export const remove = (config: Config, { words: [id = ""] }: Typed) =>
-  withDatabase(config, async (ctx) => {
+export const remove = ({ json: isJson }: JsonFlag, id: string) =>
+  changeDatabase(isJson, async (ctx) => {
     await deleteClient(ctx, operator, id);
-    print(`Deleted ${id}. Other services may take its access tokens until they run out.`);
+    return {
+      json: { client_id: id, is_deleted: true },
+      text: `Deleted ${id}. Other services may accept its access tokens until they expire.`,
+    };
   });
 
 const viewOf = ({ id, name, createdAt, rotatedAt, isRotating }: Client) => ({

@@ -1,259 +1,237 @@
-import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
-import { type Config, readConfig } from "../config.ts";
-import { version } from "../kit/build.ts";
-import { Exit } from "../kit/exit.ts";
-import { WORKER } from "./serve/role.ts";
-import { print, type Typed } from "./terminal.ts";
+import { buildRouteMap } from "@stricli/core";
+import {
+  command,
+  flag,
+  group,
+  integer,
+  one,
+  optional,
+  type Parsing,
+  routesOf,
+  value,
+} from "./command.ts";
 
-interface Command {
-  usage: string;
-  summary: string;
-  options?: ParseArgsOptionsConfig;
-  /** How many words it takes behind its name, at least and at most. */
-  words?: [number, number];
-  run: (typed: Typed) => Promise<void>;
-}
+const json = flag("Print one JSON document");
+const user = (brief: string) => one("USER", `${brief}: an email, a username or an id`);
+const passwordFile = value("FILE", "Read the password from this file");
 
-const json = { type: "boolean" } as const;
-const passwordFile = { type: "string" } as const;
-
-/** Every command of the binary; each is imported only when it is called. */
-const commands: Record<string, Command> = {
-  serve: {
-    usage: "[serve]",
-    summary: "Serve the API (the default).",
-    run: async () => (await import("./serve/serve.ts")).serve(config()),
-  },
-  migrate: {
-    usage: "migrate [status] [--json]",
-    summary: "Bring the database schema up to date, or say whether it is.",
-    options: { json },
-    words: [0, 1],
-    run: async (typed) => (await import("./migrate.ts")).migrateCommand(config(), typed),
-  },
-  "users create": {
-    usage:
-      "users create EMAIL [--username NAME] [--full-name NAME] [--superuser] [--verified] [--password-file FILE] [--password-hash]",
-    summary:
-      "Make an account. The password is asked for, or read from standard input or a file; with --password-hash it is a hash from elsewhere. With --verified the address is taken for proven.",
-    options: {
-      username: { type: "string" },
-      "full-name": { type: "string" },
-      superuser: { type: "boolean" },
-      verified: { type: "boolean" },
-      "password-file": passwordFile,
-      "password-hash": { type: "boolean" },
+const users = group("Create, find and change users.", {
+  create: command(
+    {
+      brief: "Create a user.",
+      details: "Asks for the password, or reads it from a file or from standard input.",
     },
-    words: [1, 1],
-    run: async (typed) => (await import("./users.ts")).create(config(), typed),
-  },
-  "users list": {
-    usage: "users list [--json]",
-    summary: "List the accounts.",
-    options: { json },
-    run: async (typed) => (await import("./users.ts")).list(config(), typed),
-  },
-  "users promote": {
-    usage: "users promote NAME",
-    summary: "Make somebody a superuser, by e-mail address, username or id.",
-    words: [1, 1],
-    run: async (typed) => (await import("./users.ts")).promote(config(), typed),
-  },
-  "users deactivate": {
-    usage: "users deactivate NAME",
-    summary: "Refuse somebody's sign-ins and access tokens from now on.",
-    words: [1, 1],
-    run: async (typed) => (await import("./users.ts")).deactivate(config(), typed),
-  },
-  "users unlock": {
-    usage: "users unlock NAME",
-    summary:
-      "Clear the failed sign-ins of a user, by email, username or id, so that clients that have not signed in before can do so.",
-    words: [1, 1],
-    run: async (typed) => (await import("./users.ts")).unlock(config(), typed),
-  },
-  "users set-password": {
-    usage: "users set-password NAME [--password-file FILE]",
-    summary: "Give somebody a new password.",
-    options: { "password-file": passwordFile },
-    words: [1, 1],
-    run: async (typed) => (await import("./users.ts")).changePassword(config(), typed),
-  },
-  "password calibrate": {
-    usage: "password calibrate [--milliseconds N] [--json]",
-    summary: "Measure this machine, and propose what one hash should cost (PASSWORD_HASH).",
-    options: { json, milliseconds: { type: "string" } },
-    run: async (typed) => (await import("./password.ts")).calibrate(typed),
-  },
-  "keys list": {
-    usage: "keys list [--json]",
-    summary: "List the key pairs that sign and verify access tokens.",
-    options: { json },
-    run: async (typed) => (await import("./keys.ts")).list(config(), typed),
-  },
-  "keys rotate": {
-    usage: "keys rotate [--now]",
-    summary:
-      "Let the next key sign from now on. Nobody is signed out. With --now also where it was published just now.",
-    options: { now: { type: "boolean" } },
-    run: async (typed) => (await import("./keys.ts")).rotate(config(), typed),
-  },
-  "keys retire": {
-    usage: "keys retire KID",
-    summary: "Refuse what a key has signed: one that signs no more, or has leaked.",
-    words: [1, 1],
-    run: async (typed) => (await import("./keys.ts")).retire(config(), typed),
-  },
-  "clients create": {
-    usage: "clients create NAME [--json]",
-    summary: "Make a confidential OAuth client; its secret is shown once.",
-    options: { json },
-    words: [1, 1],
-    run: async (typed) => (await import("./clients.ts")).create(config(), typed),
-  },
-  "clients list": {
-    usage: "clients list [--json]",
-    summary: "List the OAuth clients.",
-    options: { json },
-    run: async (typed) => (await import("./clients.ts")).list(config(), typed),
-  },
-  "clients rotate": {
-    usage: "clients rotate ID [--finish]",
-    summary: "Give a client another secret; both are good until --finish.",
-    options: { finish: { type: "boolean" } },
-    words: [1, 1],
-    run: async (typed) => (await import("./clients.ts")).rotate(config(), typed),
-  },
-  "clients delete": {
-    usage: "clients delete ID",
-    summary: "End a client and its secrets.",
-    words: [1, 1],
-    run: async (typed) => (await import("./clients.ts")).remove(config(), typed),
-  },
-  "mail list": {
-    usage: "mail list [--json]",
-    summary: "List the latest mails: which wait, were sent, or cannot be delivered, and why.",
-    options: { json },
-    run: async (typed) => (await import("./mail.ts")).list(config(), typed),
-  },
-  "mail retry": {
-    usage: "mail retry [ID]",
-    summary: "Try a mail again now that waits or could not be delivered; or all of them.",
-    words: [0, 1],
-    run: async (typed) => (await import("./mail.ts")).retry(config(), typed),
-  },
-  "mail test": {
-    usage: "mail test ADDRESS",
-    summary: "Send a mail at once, and say what the server answers.",
-    words: [1, 1],
-    run: async (typed) => (await import("./mail.ts")).test(config(), typed),
-  },
-  config: {
-    usage: "config [--json]",
-    summary: "Show every setting, its value and where it came from; secrets are masked.",
-    options: { json },
-    run: async (typed) => (await import("./config.ts")).showConfig(readConfig(process.env), typed),
-  },
-  openapi: {
-    usage: "openapi",
-    summary: "Print the OpenAPI document.",
-    run: async () => (await import("./openapi.ts")).printOpenapi(config()),
-  },
-  "service print": {
-    usage: "service print",
-    summary: "Print a unit for systemd that starts this binary.",
-    run: async () => (await import("./service.ts")).printService(),
-  },
-  healthcheck: {
-    usage: "healthcheck",
-    summary: "Ask the server on this machine whether it serves; exit code 0 or 1.",
-    run: async () => (await import("./healthcheck.ts")).healthcheck(config()),
-  },
-  version: {
-    usage: "version [--json]",
-    summary: "Say which Bunker this is.",
-    options: { json },
-    run: async ({ flags }) =>
-      print(flags["json"] ? JSON.stringify({ version }) : `bunker ${version}`),
-  },
+    {
+      ...one("EMAIL", "The email of the user"),
+      flags: {
+        username: value("NAME", "By default made from the email"),
+        "full-name": value("NAME", "The full name"),
+        superuser: flag("May read and change every user"),
+        verified: flag("Take the email as verified"),
+        "password-file": passwordFile,
+        "password-hash": flag("The password is a hash from another system"),
+        json,
+      },
+    },
+    async () => (await import("./users.ts")).create,
+  ),
+  list: command(
+    { brief: "List all users." },
+    { flags: { json } },
+    async () => (await import("./users.ts")).list,
+  ),
+  find: command(
+    { brief: "Find users by a part of the email, the username or the full name." },
+    { ...one("TEXT", "What one of them contains"), flags: { json } },
+    async () => (await import("./users.ts")).find,
+  ),
+  show: command(
+    { brief: "Show a user." },
+    { ...user("Whom to show"), flags: { json } },
+    async () => (await import("./users.ts")).show,
+  ),
+  promote: command(
+    { brief: "Make a user a superuser." },
+    { ...user("Whom to promote"), flags: { json } },
+    async () => (await import("./users.ts")).promote,
+  ),
+  demote: command(
+    { brief: "Make a superuser a plain user." },
+    { ...user("Whom to demote"), flags: { json } },
+    async () => (await import("./users.ts")).demote,
+  ),
+  activate: command(
+    { brief: "Let a deactivated user sign in again." },
+    { ...user("Whom to activate"), flags: { json } },
+    async () => (await import("./users.ts")).activate,
+  ),
+  deactivate: command(
+    { brief: "End the sessions of a user, and refuse new ones." },
+    { ...user("Whom to deactivate"), flags: { json } },
+    async () => (await import("./users.ts")).deactivate,
+  ),
+  unlock: command(
+    { brief: "Clear the failed sign-ins of a user, so that unknown clients can sign in again." },
+    { ...user("Whom to unlock"), flags: { json } },
+    async () => (await import("./users.ts")).unlock,
+  ),
+  "set-password": command(
+    {
+      brief: "Set the password of a user, and end the sessions.",
+      details: "Asks for the password, or reads it from a file or from standard input.",
+    },
+    { ...user("Whose password to set"), flags: { "password-file": passwordFile, json } },
+    async () => (await import("./users.ts")).changePassword,
+  ),
+  delete: command(
+    { brief: "Delete a user with all sessions. This cannot be undone." },
+    { ...user("Whom to delete"), flags: { yes: flag("Delete: without it, only say whom"), json } },
+    async () => (await import("./users.ts")).remove,
+  ),
+});
+
+const clients = group("Create and change confidential OAuth clients.", {
+  create: command(
+    { brief: "Create an OAuth client. Its secret is shown once." },
+    { ...one("NAME", "What people call the client"), flags: { json } },
+    async () => (await import("./clients.ts")).create,
+  ),
+  list: command(
+    { brief: "List the OAuth clients." },
+    { flags: { json } },
+    async () => (await import("./clients.ts")).list,
+  ),
+  rotate: command(
+    { brief: "Give an OAuth client another secret. Both are accepted until --finish." },
+    {
+      ...one("ID", "The id of the client"),
+      flags: { finish: flag("Refuse the older secret from now on"), json },
+    },
+    async () => (await import("./clients.ts")).rotate,
+  ),
+  delete: command(
+    { brief: "Delete an OAuth client and its secrets." },
+    { ...one("ID", "The id of the client"), flags: { json } },
+    async () => (await import("./clients.ts")).remove,
+  ),
+});
+
+const keys = group("Rotate the key pairs that sign access tokens.", {
+  list: command(
+    { brief: "List the key pairs." },
+    { flags: { json } },
+    async () => (await import("./keys.ts")).list,
+  ),
+  rotate: command(
+    { brief: "Let the next key sign from now on. Nobody is signed out." },
+    { flags: { now: flag("Also where the next key was published just now"), json } },
+    async () => (await import("./keys.ts")).rotate,
+  ),
+  retire: command(
+    { brief: "Refuse what a key has signed: one that no longer signs, or has leaked." },
+    { ...one("KID", "The id of the key"), flags: { json } },
+    async () => (await import("./keys.ts")).retire,
+  ),
+});
+
+const mail = group("Look after the mails that wait or failed.", {
+  list: command(
+    { brief: "List the latest mails: waiting, sent or failed, and why." },
+    { flags: { json } },
+    async () => (await import("./mail.ts")).list,
+  ),
+  retry: command(
+    { brief: "Try a mail again now that waits or failed; without ID, all of them." },
+    { ...optional("ID", "The id of the mail"), flags: { json } },
+    async () => (await import("./mail.ts")).retry,
+  ),
+  test: command(
+    { brief: "Send a mail at once, and say what the server answers." },
+    { ...one("EMAIL", "Where to send it"), flags: { json } },
+    async () => (await import("./mail.ts")).test,
+  ),
+});
+
+const routes = {
+  serve: command(
+    { brief: "Serve the API. This is what bunker does without a command." },
+    {},
+    async () => (await import("./serve/serve.ts")).serve,
+  ),
+  migrate: command(
+    { brief: "Migrate the database schema; with status, say what is applied and what is pending." },
+    { ...optional("status", "Only look"), flags: { json } },
+    async () => (await import("./migrate.ts")).migrateCommand,
+  ),
+  users,
+  clients,
+  keys,
+  mail,
+  password: group("Choose what a password hash costs.", {
+    calibrate: command(
+      { brief: "Measure this machine and propose PASSWORD_HASH." },
+      {
+        flags: {
+          milliseconds: integer("N", {
+            ...{ min: 1, max: 2_000 },
+            brief: "What one hash may take (default = 60)",
+          }),
+          json,
+        },
+      },
+      async () => (await import("./password.ts")).calibrate,
+    ),
+  }),
+  config: command(
+    { brief: "Show the value of every setting and where it comes from. Secrets are masked." },
+    { flags: { json } },
+    async () => (await import("./config.ts")).showConfig,
+  ),
+  openapi: command(
+    { brief: "Print the OpenAPI document." },
+    { flags: { json } },
+    async () => (await import("./openapi.ts")).printOpenapi,
+  ),
+  service: group("Run Bunker under systemd.", {
+    print: command(
+      { brief: "Print a systemd unit that starts this binary." },
+      {},
+      async () => (await import("./service.ts")).printService,
+    ),
+  }),
+  healthcheck: command(
+    { brief: "Ask the server on this machine whether it serves; exit code 0 or 1." },
+    { flags: { json } },
+    async () => (await import("./healthcheck.ts")).healthcheck,
+  ),
+  version: command(
+    { brief: "Print the version." },
+    { flags: { json } },
+    async () => (await import("./version.ts")).printVersion,
+  ),
 };
 
-/** Runs what was typed. Throws an Exit with code 2 and a hint for what is not a command. */
-export async function run(argv: string[]): Promise<void> {
-  if (argv.some((word) => word === "--help" || word === "-h") || argv[0] === "help")
-    return print(help());
-  if (argv[0] === "--version") return print(`bunker ${version}`);
-  if (argv[0] === WORKER)
-    return (await import("./serve/serve.ts")).work(readConfig(process.env).config);
-  const words = argv.filter((word) => !word.startsWith("-"));
-  const name = [words.slice(0, 2).join(" "), words[0] ?? "serve"].find((one) =>
-    Object.hasOwn(commands, one),
+/** Every command of the binary; the file of each is loaded only when it runs. */
+export const commands = buildRouteMap<string, Parsing>({
+  ...routesOf(routes),
+  docs: {
+    brief: "Accounts and sign-in for your product, in one file",
+    fullDescription: [
+      "Accounts and sign-in for your product, in one file.",
+      "Settings are environment variables: `bunker config` shows them. --env-file FILE, before or",
+      "behind any command, adds those of a file. A command works on the database that they name, and",
+      "only serve and migrate create one.",
+      "",
+      "Exit codes: 0 done; 1 failed; 2 wrong usage; 66 no data directory; 69 a dependency is not there;",
+      "75 the data directory is in use; 78 wrong configuration.",
+    ].join("\n"),
+  },
+});
+
+/** The groups that have a command of this name. */
+export const homesOf = (name: string): string[] =>
+  Object.entries(routes).flatMap(([home, route]) =>
+    "getRoutingTargetForInput" in route && route.getRoutingTargetForInput(name)
+      ? [`${home} ${name}`]
+      : [],
   );
-  const command = name === undefined ? undefined : commands[name];
-  if (name === undefined || !command) throw noSuchCommand(words);
-  const typed = parse(argv, command);
-  typed.words = typed.words.slice(words.length === 0 ? 0 : name.split(" ").length);
-  const [least, most] = command.words ?? [0, 0];
-  if (typed.words.length < least || typed.words.length > most)
-    throw usage(`Usage: bunker ${command.usage}`);
-  await command.run(typed);
-}
-
-function parse(argv: string[], { options = {}, usage: form }: Command): Typed {
-  try {
-    // There are no one-letter options, so "-x" is a word: one key id in 64 begins with a dash.
-    const isWord = (word: string) => /^-[^-]/.test(word);
-    const { values, positionals } = parseArgs({
-      args: argv.includes("--")
-        ? argv
-        : [...argv.filter((word) => !isWord(word)), "--", ...argv.filter(isWord)],
-      options,
-      allowPositionals: true,
-      strict: true,
-    });
-    return { words: positionals, flags: values as Typed["flags"] };
-  } catch (error) {
-    const isPassword = argv.some(
-      (word) =>
-        word.startsWith("--password") &&
-        !["--password-file", "--password-hash"].some(
-          (flag) => word === flag || word.startsWith("--password-file="),
-        ),
-    );
-    if (isPassword)
-      throw usage(
-        "A password is never typed as an argument, where others can read it: leave it out to be asked for it.",
-      );
-    throw usage(`${(error as Error).message.split(". ")[0]}.\nUsage: bunker ${form}`);
-  }
-}
-
-function noSuchCommand([group = "", word]: string[]): Exit {
-  const near = Object.entries(commands).filter(([name]) => name.startsWith(`${group} `));
-  const typed = `There is no command "${word === undefined ? group : `${group} ${word}`}".`;
-  return usage([typed, ...near.map(([, { usage: form }]) => `  bunker ${form}`)].join("\n"));
-}
-
-const usage = (message: string) =>
-  new Exit("usage", `${message}\nbunker --help lists the commands.`);
-
-/** Reads the configuration, and says on standard error what looks like a slip of the pen. */
-function config(): Config {
-  const { config: found, warnings } = readConfig(process.env);
-  for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`);
-  return found;
-}
-
-const help = () => {
-  const lines = Object.values(commands).map(
-    ({ usage: form, summary }) => `  bunker ${form}\n      ${summary}`,
-  );
-  return [
-    `bunker ${version}: accounts and sign-in for your product, in one file.`,
-    "",
-    ...lines,
-    "",
-    "Settings come from the environment: see `bunker config`. Exit codes: 0 done; 1 failed; 2 wrong usage;",
-    "69 something that is needed is not there; 75 the data directory is in use; 78 wrong configuration.",
-  ].join("\n");
-};

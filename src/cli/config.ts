@@ -1,27 +1,37 @@
-import type { Config, readConfig } from "../config.ts";
+import { type Config, readConfig } from "../config.ts";
+import type { Setting } from "../kit/setting.ts";
 import { settings } from "../settings.ts";
-import { print, type Typed } from "./terminal.ts";
+import { loadConfig } from "./configuration.ts";
+import { type JsonFlag, printList } from "./terminal.ts";
 
-/** Shows what every setting is and where it came from. Secrets show only that they are there. */
-export async function showConfig(
-  found: ReturnType<typeof readConfig>,
-  { flags }: Typed,
-): Promise<void> {
-  const rows = (Object.keys(settings) as (keyof Config)[]).map((key) => {
-    const { name, shown, isSecret } = settings[key];
-    const value = found.config[key];
-    const isShown = found.origins[key] !== "default" || shown === undefined;
-    const words = value !== undefined && isShown ? textOf(value) : `(${shown ?? "none"})`;
-    return {
-      name,
-      value: isSecret && found.origins[key] !== "default" ? "********" : words,
-      origin: found.origins[key],
-    };
+type Row = { name: string; value: unknown; origin: string };
+
+/** Shows the effective value of every setting and where it came from. Of a secret, only that it is set. */
+export async function showConfig({ json: isJson }: JsonFlag): Promise<void> {
+  const config = await loadConfig();
+  const { origins } = readConfig(process.env);
+  const rows = (Object.keys(settings) as (keyof Config)[]).map((key): Row => {
+    const setting = settings[key] as Setting<unknown>;
+    const origin = origins[key];
+    const isMasked = setting.isSecret && origin !== "default";
+    return { name: setting.name, value: isMasked ? MASK : effective(setting, config[key]), origin };
   });
-  if (flags["json"]) return print(JSON.stringify(rows));
-  for (const { name, value, origin } of rows) print(`${name.padEnd(36)}${value}  [${origin}]`);
-  for (const warning of found.warnings) print(`Warning: ${warning}`);
+  await printList(rows, isJson, {
+    json: (row) => row,
+    text: ({ name, value, origin }) => `${name.padEnd(36)}${textOf(value)}  [${origin}]`,
+    empty: "",
+  });
 }
 
-const textOf = (value: NonNullable<Config[keyof Config]>) =>
-  typeof value === "object" ? JSON.stringify(value) : String(value);
+const MASK = "********";
+
+const effective = ({ format }: Setting<unknown>, value: unknown): unknown =>
+  value !== undefined && format ? format(value) : (value ?? null);
+
+/** As the variable would have it. */
+function textOf(value: unknown): string {
+  if (value === null) return "(unset)";
+  if (typeof value !== "object") return String(value);
+  const parts = Object.values(value);
+  return parts.length === 0 ? "(none)" : parts.join(", ");
+}

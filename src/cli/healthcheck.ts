@@ -1,6 +1,7 @@
 import { get } from "node:http";
-import type { Config } from "../config.ts";
 import { Exit } from "../kit/exit.ts";
+import { loadConfig } from "./configuration.ts";
+import { type JsonFlag, print } from "./terminal.ts";
 
 const MAX_MS = 3_000;
 
@@ -8,11 +9,13 @@ const MAX_MS = 3_000;
  * For a container's HEALTHCHECK, where there is no curl. Whoever starts unhealthy containers anew mends no database by it:
  * so it asks what proxies ask. Not by `fetch`, which would go through HTTP_PROXY.
  */
-export async function healthcheck({ host, port }: Config): Promise<void> {
+export async function healthcheck({ json: isJson }: JsonFlag): Promise<void> {
+  const { host, port } = await loadConfig();
   const address = { "0.0.0.0": "127.0.0.1", "::": "::1" }[host] ?? host;
   try {
     const status = await statusOf({ host: address, port, path: "/readyz/server" });
     if (status !== 200) throw new Error(`it answers ${status}`);
+    if (isJson) print(JSON.stringify({ is_serving: true }));
   } catch (error) {
     throw new Exit("failed", `Not serving: ${(error as Error).message}`);
   }

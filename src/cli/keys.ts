@@ -1,41 +1,42 @@
-import type { Config } from "../config.ts";
-import type { Ctx } from "../ctx.ts";
 import { listKeys, retireKey, rotateKeys } from "../modules/keys/keys.ts";
-import { print, type Typed } from "./terminal.ts";
-import { withDatabase } from "./with-database.ts";
+import { type JsonFlag, note, printList } from "./terminal.ts";
+import { changeDatabase, readDatabase } from "./with-database.ts";
 
 const operator = { kind: "operator" } as const;
 
+type Key = Awaited<ReturnType<typeof listKeys>>[number];
+
 /** Every key; what signs is the one that is current and of today's ALGORITHM. */
-export const list = (config: Config, { flags }: Typed) =>
-  withDatabase(config, async (ctx) => {
-    await show(ctx, flags["json"] === true);
+export const list = ({ json: isJson }: JsonFlag) =>
+  readDatabase(async (ctx) => {
+    if (ctx.config.algorithm === "HS256")
+      note("ALGORITHM=HS256: access tokens are signed with SECRET_KEY, not with a key pair.");
+    const empty = "There is no key pair.";
+    await printList(await listKeys(ctx), isJson, { json: viewOf, text: lineOf, empty });
   });
 
-export const rotate = (config: Config, { flags }: Typed) =>
-  withDatabase(config, async (ctx) => {
-    await rotateKeys(ctx, operator, { isUrgent: flags["now"] === true });
-    await show(ctx, false);
-    print("Running servers take this in within five seconds.");
+export const rotate = ({ json: isJson, now: isUrgent = false }: JsonFlag & { now?: boolean }) =>
+  changeDatabase(isJson, async (ctx) => {
+    await rotateKeys(ctx, operator, { isUrgent });
+    const keys = await listKeys(ctx);
+    const lines = [...keys.map(lineOf), "Running servers use the key within five seconds."];
+    return { json: keys.map(viewOf), text: lines.join("\n") };
   });
 
-export const retire = (config: Config, { words: [kid = ""] }: Typed) =>
-  withDatabase(config, async (ctx) => {
+export const retire = ({ json: isJson }: JsonFlag, kid: string) =>
+  changeDatabase(isJson, async (ctx) => {
     await retireKey(ctx, operator, kid);
-    print(`Retired ${kid}: what it signed is refused within five seconds.`);
+    const text = `Retired ${kid}. Tokens that it signed are refused within five seconds.`;
+    return { json: { kid, is_retired: true }, text };
   });
 
-async function show(ctx: Ctx, isJson: boolean): Promise<void> {
-  const keys = (await listKeys(ctx)).map(({ kid, algorithm, state, createdAt, changedAt }) => ({
-    kid,
-    algorithm,
-    state,
-    created_at: createdAt.toISOString(),
-    changed_at: changedAt.toISOString(),
-  }));
-  if (isJson) return print(JSON.stringify(keys));
-  if (ctx.config.algorithm === "HS256")
-    print("ALGORITHM=HS256: access tokens are signed with SECRET_KEY.");
-  for (const { kid, algorithm, state, changed_at } of keys)
-    print(`${kid}  ${algorithm}  ${state.padEnd(7)}  since ${changed_at}`);
-}
+const viewOf = ({ kid, algorithm, state, createdAt, changedAt }: Key) => ({
+  kid,
+  algorithm,
+  state,
+  created_at: createdAt.toISOString(),
+  changed_at: changedAt.toISOString(),
+});
+
+const lineOf = ({ kid, algorithm, state, changedAt }: Key) =>
+  `${kid}  ${algorithm}  ${state.padEnd(7)}  since ${changedAt.toISOString()}`;

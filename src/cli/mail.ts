@@ -1,46 +1,53 @@
-import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
 import { Exit } from "../kit/exit.ts";
 import { MailFailure, type Post } from "../kit/mail.ts";
 import { readEmail } from "../kit/names.ts";
 import { enqueueMail, type Letter, listMails, retryMails } from "../modules/mail/mail.ts";
-import { print, type Typed } from "./terminal.ts";
-import { withDatabase } from "./with-database.ts";
+import { type JsonFlag, printList } from "./terminal.ts";
+import { changeDatabase, readDatabase } from "./with-database.ts";
 
-export const list = (config: Config, { flags }: Typed) =>
-  withDatabase(config, async (ctx) => {
-    const mails = await listMails(ctx);
-    if (flags["json"]) return print(JSON.stringify(mails.map(viewOf)));
-    if (mails.length === 0) print("There is no mail.");
-    for (const { id, createdAt, state, kind, recipient, answer } of mails)
-      print(
+export const list = ({ json: isJson }: JsonFlag) =>
+  readDatabase(async (ctx) =>
+    printList(await listMails(ctx), isJson, {
+      json: viewOf,
+      text: ({ id, createdAt, state, kind, recipient, answer }) =>
         `${id}  ${createdAt.toISOString()}  ${state.padEnd(7)}  ${kind}  ${recipient}${answer ? `  ${answer}` : ""}`,
-      );
-  });
+      empty: "There is no mail.",
+    }),
+  );
 
-export const retry = (config: Config, { words: [id] }: Typed) =>
-  withDatabase(config, async (ctx) => {
+export const retry = ({ json: isJson }: JsonFlag, id?: string) =>
+  changeDatabase(isJson, async (ctx) => {
     const retried = await retryMails(ctx, id);
     const mails = retried === 1 ? "1 mail" : `${retried} mails`;
-    const when = ctx.mail ? "tried again by the server" : "to be tried again once MAIL_URL is set";
-    print(`${mails}: ${when}.`);
+    const when = ctx.mail ? "the server tries again" : "to be tried again once MAIL_URL is set";
+    return {
+      json: { retried },
+      text: retried === 0 ? "There is no mail to retry." : `${mails}: ${when}.`,
+      isUnchanged: retried === 0,
+    };
   });
 
 /** Sends one at once, past the queue, and says what the server answered; or puts one into the mailbox. */
-export const test = (config: Config, { words: [address = ""] }: Typed) =>
-  withDatabase(config, async (ctx) => {
+export const test = ({ json: isJson }: JsonFlag, address: string) =>
+  changeDatabase(isJson, async (ctx) => {
     const email = readEmail(address);
-    if (!("shown" in email)) throw new Exit("usage", `${address} ${email.detail}.`);
+    if (!("shown" in email)) throw new Exit("usage", `The email ${email.detail}.`);
+    const { shown } = email;
+    const { publicUrl } = ctx.config;
     const post = postOf(ctx);
-    if (!post.isMailbox)
-      return print(`${email.shown}: ${await sendTest(post, email.shown, config.publicUrl)}`);
-    const to = { id: null, email: email.shown, locale: null };
-    if (!(await enqueueMail(ctx, { kind: "test", to, link: config.publicUrl })))
+    if (!post.isMailbox) {
+      const answer = await sendTest(post, shown, publicUrl);
+      return { json: { to: shown, answer }, text: `${shown}: ${answer}`, isUnchanged: true };
+    }
+    const to = { id: null, email: shown, locale: null };
+    if (!(await enqueueMail(ctx, { kind: "test", to, link: publicUrl })))
       throw new Exit(
         "failed",
         "The limit mail-recipient is used up for this email. Try again in an hour.",
       );
-    print(`${email.shown}: see ${config.publicUrl}/dev/mailbox`);
+    const mailbox = `${publicUrl}/dev/mailbox`;
+    return { json: { to: shown, mailbox }, text: `${shown}: see ${mailbox}` };
   });
 
 function postOf({ mail }: Ctx): Post {

@@ -1,23 +1,38 @@
-import type { Config } from "../config.ts";
-import { migrate, migrationStatus } from "../db/migrate.ts";
+import { type MigrationStatus, migrate, migrationStatus } from "../db/migrate.ts";
 import { Exit } from "../kit/exit.ts";
-import { wireOnce } from "../wire.ts";
-import { print, type Typed } from "./terminal.ts";
+import { openSchema } from "../wire.ts";
+import { loadConfig } from "./configuration.ts";
+import { hasColor, type JsonFlag, printAnswer, STANDARD_ERROR } from "./terminal.ts";
+import { noteChange } from "./with-database.ts";
 
-export async function migrateCommand(config: Config, { words, flags }: Typed): Promise<void> {
-  const [word] = words;
+export async function migrateCommand({ json: isJson }: JsonFlag, word?: string): Promise<void> {
   if (word !== undefined && word !== "status")
-    throw new Exit("usage", "Usage: bunker migrate [status]");
-  const { database, answers, close } = await wireOnce(config, "migrate");
+    throw new Exit("usage", "Usage: bunker migrate [status]\nSee: bunker migrate --help");
+  const isChange = word === undefined;
+  const config = await loadConfig();
+  const { database, answers, close } = await openSchema(config, {
+    purpose: isChange ? "migrate" : "command",
+    isColored: hasColor(STANDARD_ERROR),
+  });
   try {
     await answers();
-    const applied = word === "status" ? [] : await database.alone(migrate);
+    const applied = isChange ? await database.alone(migrate) : [];
     const status = await migrationStatus(database.sql);
-    if (flags["json"]) return print(JSON.stringify({ ...status, applied_now: applied }));
-    for (const tag of status.applied)
-      print(`applied  ${tag}${applied.includes(tag) ? "  (now)" : ""}`);
-    for (const tag of status.pending) print(`pending  ${tag}`);
+    const json = { ...status, applied_now: applied };
+    printAnswer({ json, text: isChange ? whatWasDone(applied) : whatIsThere(status) }, isJson);
+    if (applied.length > 0) noteChange(config);
   } finally {
     await close();
   }
 }
+
+const whatWasDone = (applied: string[]): string =>
+  applied.length === 0
+    ? "Nothing to do: the database schema is up to date."
+    : applied.map((tag) => `applied  ${tag}`).join("\n");
+
+const whatIsThere = ({ applied, pending, unknown }: MigrationStatus): string =>
+  [
+    ...applied.map((tag) => `${unknown.includes(tag) ? "unknown" : "applied"}  ${tag}`),
+    ...pending.map((tag) => `pending  ${tag}`),
+  ].join("\n");

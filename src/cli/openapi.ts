@@ -2,7 +2,8 @@ import { createApp } from "../app.ts";
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
 import { type Log, openLog } from "../kit/log.ts";
-import { print } from "./terminal.ts";
+import { loadConfig } from "./configuration.ts";
+import { type JsonFlag, print } from "./terminal.ts";
 
 /** The document that the server has at /openapi.json, as text. Needs no database: no other route is called. */
 export async function openapiText(config: Config): Promise<string> {
@@ -12,4 +13,6 @@ export async function openapiText(config: Config): Promise<string> {
   return JSON.stringify(await answer.json(), null, 2);
 }
 
-export const printOpenapi = async (config: Config) => print(await openapiText(config));
+/** It is JSON in any case. */
+export const printOpenapi = async (_flags: JsonFlag): Promise<void> =>
+  print(await openapiText(await loadConfig()));

@@ -1,6 +1,5 @@
-import { Exit } from "../kit/exit.ts";
 import type { HashCost } from "../kit/stored-hash.ts";
-import { print, type Typed } from "./terminal.ts";
+import { type JsonFlag, printAnswer } from "./terminal.ts";
 
 /** From what is usual (OWASP) to what a server for many can hardly afford. */
 const candidates: HashCost[] = [
@@ -13,13 +12,12 @@ const candidates: HashCost[] = [
 ];
 const ROUNDS = 5;
 const TARGET_MS = 60;
-const TARGET_MAX_MS = 2_000;
 
 /** Proposes the dearest hash that takes no longer than the target, one at a time, on this machine as it is now. */
-export async function calibrate({ flags }: Typed): Promise<void> {
-  const target = Number(flags["milliseconds"] ?? TARGET_MS);
-  if (!Number.isInteger(target) || target < 1 || target > TARGET_MAX_MS)
-    throw new Exit("usage", `--milliseconds must be a whole number from 1 to ${TARGET_MAX_MS}.`);
+export async function calibrate({
+  json: isJson,
+  milliseconds: target = TARGET_MS,
+}: JsonFlag & { milliseconds?: number }): Promise<void> {
   const measured: (HashCost & { milliseconds: number })[] = [];
   for (const cost of candidates) {
     const milliseconds = await measure(cost);
@@ -29,13 +27,14 @@ export async function calibrate({ flags }: Typed): Promise<void> {
   const [weakest] = measured;
   const proposed = measured.findLast(({ milliseconds }) => milliseconds <= target) ?? weakest;
   const setting = `m=${proposed?.kibibytes},t=${proposed?.passes}`;
-  if (flags["json"])
-    return print(JSON.stringify({ target_ms: target, measured, proposed: setting }));
-  for (const { kibibytes, passes, milliseconds } of measured)
-    print(`${milliseconds.toFixed(0).padStart(5)} ms  m=${kibibytes},t=${passes}`);
+  const lines = measured.map(
+    ({ kibibytes, passes, milliseconds }) =>
+      `${milliseconds.toFixed(0).padStart(5)} ms  m=${kibibytes},t=${passes}`,
+  );
   if ((proposed?.milliseconds ?? 0) > target)
-    print(`Even the usual one takes longer than ${target} ms here.`);
-  print(`PASSWORD_HASH=${setting}`);
+    lines.push(`Even the usual one takes longer than ${target} ms here.`);
+  const text = [...lines, `PASSWORD_HASH=${setting}`].join("\n");
+  printAnswer({ json: { target_ms: target, measured, proposed: setting }, text }, isJson);
 }
 
 /** The median, in milliseconds. */

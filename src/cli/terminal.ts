@@ -1,26 +1,27 @@
-import { closeSync, constants, fstatSync, openSync, write, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, write as writeLater, writeSync } from "node:fs";
+import { isatty } from "node:tty";
 import { Exit } from "../kit/exit.ts";
 
-/** What a command was typed with. */
-export interface Typed {
-  words: string[];
-  flags: Record<string, string | boolean | undefined>;
-}
-
 const { O_NOCTTY, O_NONBLOCK, O_WRONLY } = constants;
-const STANDARD_OUTPUT = 1;
+export const STANDARD_OUTPUT = 1;
+export const STANDARD_ERROR = 2;
 const RETRY_MS = 5;
 
 /**
  * Writes what a command was asked for; warnings and logs go to standard error. Synchronous, so that a slow reader gets all
  * of it before the process ends.
  */
-export function print(text: string): void {
-  const bytes = Buffer.from(`${text}\n`);
+export const print = (text: string): void => write(STANDARD_OUTPUT, `${text}\n`);
+
+/** Says something beside what was asked for. */
+export const note = (text: string): void => write(STANDARD_ERROR, `${text}\n`);
+
+function write(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
   let written = 0;
   while (written < bytes.length)
     try {
-      written += writeSync(STANDARD_OUTPUT, bytes, written);
+      written += writeSync(fd, bytes, written);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "EPIPE") throw new Exit("failed", "Nobody reads the output any more.");
@@ -36,7 +37,7 @@ export function print(text: string): void {
 export function mention(text: string): void {
   const place = openAnew(STANDARD_OUTPUT);
   if (place === undefined) {
-    write(STANDARD_OUTPUT, `${text}\n`, () => {});
+    writeLater(STANDARD_OUTPUT, `${text}\n`, () => {});
     return;
   }
   try {
@@ -58,3 +59,41 @@ function openAnew(fd: number): number | undefined {
     return undefined;
   }
 }
+
+/** NO_COLOR (no-color.org) and TERM=dumb switch colors off, FORCE_COLOR decides in any case; otherwise terminals get them. */
+export function hasColor(
+  fd: number,
+  env: Record<string, string | undefined> = process.env,
+): boolean {
+  const { FORCE_COLOR: forced, NO_COLOR, TERM } = env;
+  if (forced) return forced !== "0" && forced !== "false";
+  return !NO_COLOR && TERM !== "dumb" && isatty(fd);
+}
+
+/** A list as one JSON document, or a line for each row. Written as the rows come: there may be more than memory holds. */
+export async function printList<T>(
+  rows: AsyncIterable<T> | Iterable<T>,
+  isJson: boolean | undefined,
+  show: { json: (row: T) => object; text: (row: T) => string; empty: string },
+): Promise<void> {
+  let count = 0;
+  for await (const row of rows) {
+    if (isJson)
+      write(STANDARD_OUTPUT, `${count === 0 ? "[" : ",\n"}${JSON.stringify(show.json(row))}`);
+    else print(show.text(row));
+    count += 1;
+  }
+  if (isJson) print(count === 0 ? "[]" : "]");
+  else if (count === 0) print(show.empty);
+}
+
+export type JsonFlag = { json?: boolean };
+
+/** What a command has done or found. */
+export interface Answer {
+  json: unknown;
+  text: string;
+}
+
+export const printAnswer = ({ json, text }: Answer, isJson: boolean | undefined): void =>
+  print(isJson ? JSON.stringify(json) : text);

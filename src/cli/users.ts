@@ -1,138 +1,149 @@
-import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
-import { Writable } from "node:stream";
 import type { Config } from "../config.ts";
 import type { Ctx, User } from "../ctx.ts";
 import { Exit } from "../kit/exit.ts";
 import { isId } from "../kit/id.ts";
 import { findCredentials, setPassword } from "../modules/passwords/passwords.ts";
-import { listUsers } from "../modules/users/directory.ts";
+import { findUsers, listUsers, type PageStart } from "../modules/users/directory.ts";
 import { userView } from "../modules/users/model.ts";
 import {
   createUser,
+  deleteUser,
   findUser,
   type NewUser,
   unlockUser,
   updateUser,
 } from "../modules/users/users.ts";
-import { print, type Typed } from "./terminal.ts";
-import { withDatabase } from "./with-database.ts";
+import { placeOf } from "../wire.ts";
+import { readNewPassword } from "./new-password.ts";
+import { type Answer, type JsonFlag, printAnswer, printList } from "./terminal.ts";
+import { changeDatabase, readDatabase } from "./with-database.ts";
 
 const operator = { kind: "operator" } as const;
 const PAGE = 500;
 
-export const create = (config: Config, { words: [email = ""], flags }: Typed) =>
-  withPassword(config, flags, async (ctx, password) => {
-    const username = flags["username"] as string | undefined;
-    const fullName = flags["full-name"] as string | undefined;
-    const isHash = flags["password-hash"] === true;
-    const input = {
-      email,
-      password: isHash ? { hash: password.trim() } : password,
-      username,
-      fullName,
-      isSuperuser: flags["superuser"] === true,
-      verification: verificationBy(config, flags),
-    };
-    const user = await createUser(ctx, operator, input);
-    print(`Made ${describe(user)}.`);
-    if (input.verification === "asked") print("A link to prove the address is mailed to it.");
-  });
+type PasswordFlag = { "password-file"?: string };
+type CreateFlags = JsonFlag &
+  PasswordFlag & {
+    username?: string;
+    "full-name"?: string;
+    superuser?: boolean;
+    verified?: boolean;
+    "password-hash"?: boolean;
+  };
 
-/** Where addresses must be proven, an account whose address is not would be of no use without the link. */
+/** Reads the password before it opens anything: a person who is thinking keeps no other command waiting. */
+export async function create(flags: CreateFlags, email: string): Promise<void> {
+  const password = await readNewPassword(flags["password-file"]);
+  await changeDatabase(flags.json, async (ctx) => {
+    const verification = verificationBy(ctx.config, flags);
+    const user = await createUser(ctx, operator, {
+      ...{ email, username: flags.username, fullName: flags["full-name"], verification },
+      password: flags["password-hash"] ? { hash: password } : password,
+      isSuperuser: flags.superuser ?? false,
+    });
+    const made = said(user, "Created");
+    if (verification !== "asked") return made;
+    return { ...made, text: `${made.text}\nA link to verify the email is mailed to it.` };
+  });
+}
+
+/** Where emails must be verified, a user whose email is not would be of no use without the link. */
 function verificationBy(
   { requireEmailVerification }: Config,
-  flags: Typed["flags"],
+  { verified }: CreateFlags,
 ): NewUser["verification"] {
-  if (flags["verified"] === true) return "known";
+  if (verified) return "known";
   return requireEmailVerification === "on" ? "asked" : undefined;
 }
 
-export const list = (config: Config, { flags }: Typed) =>
-  withDatabase(config, async (ctx) => {
-    let page = await listUsers(ctx, operator, { start: { skip: 0 }, limit: PAGE });
-    while (page.length > 0) {
-      for (const user of page)
-        print(flags["json"] ? JSON.stringify(userView(user)) : describe(user));
-      const last = page.at(-1);
-      page = last ? await listUsers(ctx, operator, { start: last, limit: PAGE }) : [];
-    }
+export const list = ({ json: isJson }: JsonFlag) =>
+  readDatabase((ctx) => {
+    const rows = pages((start) => listUsers(ctx, operator, { start, limit: PAGE }));
+    const empty = "There is no user. Create one: bunker users create EMAIL";
+    return printList(rows, isJson, { json: userView, text: describe, empty });
   });
 
-export const promote = (config: Config, { words: [name = ""] }: Typed) =>
-  withDatabase(config, async (ctx) => {
+export const find = ({ json: isJson }: JsonFlag, text: string) =>
+  readDatabase((ctx) => {
+    const rows = pages((start) => findUsers(ctx, operator, { text, start, limit: PAGE }));
+    const empty = "No user has that in the email, the username or the full name.";
+    return printList(rows, isJson, { json: userView, text: describe, empty });
+  });
+
+async function* pages(read: (start: PageStart) => Promise<User[]>): AsyncGenerator<User> {
+  let page = await read({ skip: 0 });
+  for (let last = page.at(-1); last !== undefined; last = page.at(-1)) {
+    yield* page;
+    page = await read(last);
+  }
+}
+
+export const show = ({ json: isJson }: JsonFlag, name: string) =>
+  readDatabase(async (ctx) => {
+    const json = userView(await getNamed(ctx, name));
+    const lines = Object.entries(json).map(([key, it]) => `${key.padEnd(16)}${it ?? ""}`.trimEnd());
+    printAnswer({ json, text: lines.join("\n") }, isJson);
+  });
+
+type Change = Pick<Parameters<typeof updateUser>[2], "isActive" | "isSuperuser">;
+
+const changeTo =
+  (change: Change, verb: string) =>
+  ({ json: isJson }: JsonFlag, name: string): Promise<void> =>
+    changeDatabase(isJson, async (ctx) => {
+      const before = await getNamed(ctx, name);
+      const user = await updateUser(ctx, operator, { id: before.id, ...change });
+      const isUnchanged = user.updatedAt.getTime() === before.updatedAt.getTime();
+      return { ...said(user, isUnchanged ? "Nothing to change:" : verb), isUnchanged };
+    });
+
+export const promote = changeTo({ isSuperuser: true }, "Promoted");
+export const demote = changeTo({ isSuperuser: false }, "Demoted");
+export const activate = changeTo({ isActive: true }, "Activated");
+export const deactivate = changeTo({ isActive: false }, "Deactivated");
+
+export const unlock = ({ json: isJson }: JsonFlag, name: string) =>
+  changeDatabase(isJson, async (ctx) => {
     const { id } = await getNamed(ctx, name);
-    print(`Promoted ${describe(await updateUser(ctx, operator, { id, isSuperuser: true }))}.`);
+    return said(await unlockUser(ctx, operator, id), "Unlocked");
   });
 
-export const deactivate = (config: Config, { words: [name = ""] }: Typed) =>
-  withDatabase(config, async (ctx) => {
-    const { id } = await getNamed(ctx, name);
-    print(`Deactivated ${describe(await updateUser(ctx, operator, { id, isActive: false }))}.`);
-  });
-
-export const unlock = (config: Config, { words: [name = ""] }: Typed) =>
-  withDatabase(config, async (ctx) => {
-    const { id } = await getNamed(ctx, name);
-    print(`Unlocked ${describe(await unlockUser(ctx, operator, id))}.`);
-  });
-
-export const changePassword = (config: Config, { words: [name = ""], flags }: Typed) =>
-  withPassword(config, flags, async (ctx, password) => {
+export async function changePassword(
+  { json: isJson, "password-file": file }: JsonFlag & PasswordFlag,
+  name: string,
+): Promise<void> {
+  const password = await readNewPassword(file);
+  await changeDatabase(isJson, async (ctx) => {
     const user = await getNamed(ctx, name);
     await setPassword(ctx, operator, { user, password });
-    print(`Set a new password for ${describe(user)}.`);
+    return said(user, "Set a new password for");
   });
-
-/** Reads the password before it opens anything: a person who is thinking keeps nobody else waiting. */
-async function withPassword(
-  config: Config,
-  flags: Typed["flags"],
-  work: (ctx: Ctx, password: string) => Promise<void>,
-): Promise<void> {
-  const password = await readNewPassword(flags["password-file"]);
-  return withDatabase(config, (ctx) => work(ctx, password));
 }
+
+export const remove = ({ json: isJson, yes }: JsonFlag & { yes?: boolean }, name: string) =>
+  changeDatabase(isJson, async (ctx) => {
+    const user = await getNamed(ctx, name);
+    if (!yes)
+      throw new Exit(
+        "usage",
+        `This deletes ${describe(user)}\nfrom ${placeOf(ctx.config)}. To do it, add --yes.`,
+      );
+    await deleteUser(ctx, operator, { id: user.id });
+    return { json: { id: user.id, is_deleted: true }, text: `Deleted ${describe(user)}.` };
+  });
 
 async function getNamed(ctx: Ctx, name: string): Promise<User> {
   const user = isId(name) ? await findUser(ctx, name) : await findCredentials(ctx, name);
-  if (!user) throw new Exit("failed", "Nobody has that e-mail address, username or id.");
-  return user;
+  if (user) return user;
+  throw new Exit("failed", `No user has that email, username or id in ${placeOf(ctx.config)}.`);
 }
+
+const said = (user: User, verb: string): Answer => ({
+  json: userView(user),
+  text: `${verb} ${describe(user)}.`,
+});
 
 const describe = ({ id, email, username, isActive, isSuperuser }: User) =>
   [`${id}  ${email}  ${username}`, isSuperuser ? "superuser" : "", isActive ? "" : "deactivated"]
     .filter((word) => word !== "")
     .join("  ");
-
-async function readNewPassword(file: string | boolean | undefined): Promise<string> {
-  const withoutNewline = (text: string) => text.replace(/\r?\n$/, "");
-  if (typeof file === "string") {
-    try {
-      return withoutNewline(readFileSync(file, "utf8"));
-    } catch (error) {
-      throw new Exit(
-        "failed",
-        `The password file cannot be read (${(error as NodeJS.ErrnoException).code}).`,
-      );
-    }
-  }
-  if (!process.stdin.isTTY) return withoutNewline(await Bun.stdin.text());
-  return ask("New password: ");
-}
-
-/** Asks on the terminal without showing what is typed. */
-async function ask(question: string): Promise<string> {
-  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true });
-  process.stderr.write(question);
-  try {
-    return await new Promise((resolve, reject) => {
-      terminal.question("", resolve);
-      terminal.once("close", () => reject(new Exit("failed", "Nothing was changed.")));
-    });
-  } finally {
-    terminal.close();
-    process.stderr.write("\n");
-  }
-}

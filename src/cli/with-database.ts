@@ -1,21 +1,43 @@
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
-import { migrate } from "../db/migrate.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
-import { wireOnce } from "../wire.ts";
+import { placeOf, wireOnce } from "../wire.ts";
+import { loadConfig } from "./configuration.ts";
+import { type Answer, hasColor, note, printAnswer, STANDARD_ERROR } from "./terminal.ts";
 
-/** Opens the database for one command; a refusal of the domain becomes a sentence for whoever typed it. */
-export async function withDatabase(
-  config: Config,
-  work: (ctx: Ctx) => Promise<void>,
+/** Opens the database for one command. A refusal of the domain becomes an Exit with its words. */
+export const readDatabase = async (work: (ctx: Ctx) => Promise<void>): Promise<void> =>
+  withDatabase(await loadConfig(), work);
+
+/** For a command that changes something: it says what it did, and in which database. */
+export async function changeDatabase(
+  isJson: boolean | undefined,
+  work: (ctx: Ctx) => Promise<Answer & { isUnchanged?: boolean }>,
 ): Promise<void> {
-  const { ctx, database, answers, close } = await wireOnce(config, "users");
+  const config = await loadConfig();
+  await withDatabase(config, async (ctx) => {
+    const answer = await work(ctx);
+    printAnswer(answer, isJson);
+    if (!answer.isUnchanged) noteChange(config);
+  });
+}
+
+/** On standard error, since a program reads the other. */
+export const noteChange = (config: Config): void => note(`Changed: ${placeOf(config)}`);
+
+async function withDatabase(config: Config, work: (ctx: Ctx) => Promise<void>): Promise<void> {
+  const { ctx, answers, close } = await wireOnce(config, {
+    purpose: "command",
+    isColored: hasColor(STANDARD_ERROR),
+  });
   try {
     const { pending } = await answers();
-    if (config.databaseUrl === undefined) await database.alone(migrate);
-    else if (pending.length > 0)
-      throw new Exit("failed", "The database schema is not up to date. Run: bunker migrate");
+    if (pending.length > 0)
+      throw new Exit(
+        "failed",
+        `The schema of ${placeOf(config)} is not up to date. Run: bunker migrate`,
+      );
     await work(ctx);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;

@@ -3,6 +3,7 @@ export const exitCodes = {
   ok: 0,
   failed: 1,
   usage: 2,
+  noDataDir: 66,
   unavailable: 69,
   taken: 75,
   badConfiguration: 78,

@@ -167,6 +167,16 @@ export interface Ledger {
 export const perDay = ({ quota, refill, periodSeconds }: Policy): number =>
   quota + Math.floor((refill * DAY) / periodSeconds);
 
+/** Policies as LIMITS takes them. */
+export const formatPolicies = (all: Policies): string =>
+  Object.entries(all)
+    .map(([name, { quota, refill, periodSeconds }]) =>
+      quota === refill
+        ? `${name}=${quota}/${periodSeconds}`
+        : `${name}=${quota}+${refill}/${periodSeconds}`,
+    )
+    .join(", ");
+
 /** Other limits than the usual, written `name=quota/seconds` or `name=quota+refill/seconds`, with commas or blanks between. */
 export function readPolicies(text: string): Policies {
   const found: Policies = { ...policies };

@@ -1,4 +1,3 @@
-import { isatty } from "node:tty";
 import type { DestinationStream } from "pino";
 
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
@@ -20,6 +19,8 @@ export interface LogOptions {
   format: LogFormat;
   /** Whether other processes write to the same place: then none writes more at a time than a pipe takes as one piece. */
   isShared?: boolean;
+  /** Whether lines for eyes have colors. */
+  isColored?: boolean;
 }
 
 const STANDARD_ERROR = 2;
@@ -63,7 +64,7 @@ export function openLog(given: LogOptions): OpenLog {
   };
 }
 
-function openPino({ level, format, isShared = false }: LogOptions): OpenLog {
+function openPino({ level, format, isShared = false, isColored = false }: LogOptions): OpenLog {
   const { pino }: typeof import("pino") = require("pino");
   const { SonicBoom }: typeof import("sonic-boom") = require("sonic-boom");
   // Not pino's own destination: at the end of the process that one tries for ever to write what cannot be written.
@@ -82,7 +83,7 @@ function openPino({ level, format, isShared = false }: LogOptions): OpenLog {
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
     },
-    format === "pretty" ? prettyOn(destination) : destination,
+    format === "pretty" ? prettyOn(destination, isColored) : destination,
   );
   let lost = 0;
   const tell = () => {
@@ -122,11 +123,10 @@ function openPino({ level, format, isShared = false }: LogOptions): OpenLog {
 }
 
 /** For eyes. Put together at once: as a stream it would hold back lines without bound where nobody reads. */
-function prettyOn(destination: DestinationStream): DestinationStream {
+function prettyOn(destination: DestinationStream, colorize: boolean): DestinationStream {
   const { prettyFactory }: typeof import("pino-pretty") = require("pino-pretty");
   const format = prettyFactory({
-    ...{ translateTime: "SYS:HH:MM:ss.l", singleLine: true },
-    colorize: isatty(STANDARD_ERROR),
+    ...{ translateTime: "SYS:HH:MM:ss.l", singleLine: true, colorize },
   });
   return { write: (line) => destination.write(format(line) ?? "") };
 }

@@ -4,11 +4,14 @@ import { domainToASCII } from "node:url";
 import type { MailAddress } from "./mail.ts";
 import { weaknessOf } from "./secret.ts";
 import { argon2Excess, type HashCost } from "./stored-hash.ts";
+import { isUnexpanded, whyUnreadable } from "./text-file.ts";
 
 /** What the defaults of other settings depend on. */
 export interface Base {
   isProduction: boolean;
   port: number;
+  publicUrl: string;
+  brandName: string;
 }
 
 /** One setting: where it is read, what it means, and what it may be. `parse` throws an Error that names no value. */
@@ -20,8 +23,12 @@ export interface Setting<T> {
   isSecret?: true;
   /** Whether a file may hold it, as it may hold every secret: then it can change while the server runs (SIGHUP). */
   mayBeInFile?: true;
+  /** Whether blanks at its ends could be meant: then they are refused. Otherwise they are removed. */
+  mayHaveBlanks?: true;
   parse: (text: string) => T;
   fallback: (base: Base) => T;
+  /** A value as the variable has it, where that is not its plain text. */
+  format?: (value: Exclude<T, undefined>) => string;
 }
 export const setting = <T>(it: Setting<T>) => it;
 
@@ -184,10 +191,17 @@ export function readableFolder(value: string): string {
     readdirSync(value);
     return value;
   } catch (error) {
-    throw new Error(
-      `names a folder that cannot be read (${(error as NodeJS.ErrnoException).code})`,
-    );
+    throw new Error(`names a folder that cannot be read (${whyUnreadable(value, error)})`);
   }
+}
+
+/** A directory that Bunker creates. What only a shell expands would become a part of its name. */
+export function directory(value: string): string {
+  if (isUnexpanded(value))
+    throw new Error(
+      "begins with ~ or % or contains $, which only a shell expands: write the whole path",
+    );
+  return value;
 }
 
 export const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"] as const;
@@ -233,7 +247,7 @@ export function readableFile(value: string): string {
     readFileSync(value);
     return value;
   } catch (error) {
-    throw new Error(`names a file that cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    throw new Error(`names a file that cannot be read (${whyUnreadable(value, error)})`);
   }
 }
 

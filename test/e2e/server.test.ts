@@ -35,6 +35,23 @@ async function onServer(): Promise<Record<string, string>> {
 }
 
 describe.if(home !== undefined)("on a server", () => {
+  test("commands create no data directory and no secret key", async () => {
+    const cwd = emptyFolder();
+    const { DATABASE_URL = "" } = await onServer();
+    const env = { DATABASE_URL };
+    expect((await command(["migrate", "status", "--json"], { cwd, env })).code).toBe(0);
+    const { code, err } = await command(["migrate"], { cwd, env });
+    expect([code, err]).toEqual([
+      0,
+      expect.stringMatching(/^Changed: PostgreSQL at .*bunker_e2e_/),
+    ]);
+    const listed = await command(["users", "list"], { cwd, env });
+    expect([listed.code, listed.err]).toEqual([66, expect.stringContaining(`${cwd}/data`)]);
+    expect(readdirSync(cwd)).toEqual([]);
+    const known = await command(["users", "list"], { cwd, env: { ...env, SECRET_KEY } });
+    expect([known.code, known.out]).toEqual([0, expect.stringContaining("There is no user.")]);
+  });
+
   test("the tour works, and nothing is written to the disk", async () => {
     const cwd = emptyFolder();
     const env = await onServer();

@@ -105,7 +105,7 @@ export async function world(settings: Partial<Config> = {}) {
     tokens: accessTokens({
       keys: keyRing,
       issuer: config.publicUrl,
-      audience: config.audience ?? config.publicUrl,
+      audience: settings.audience ?? config.publicUrl,
       lifetimeSeconds: config.accessTokenExpireMinutes * 60,
       remembered: config.principalCacheSize,
     }),

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Config } from "../../config.ts";
+import { type Config, readConfig } from "../../config.ts";
 import type { Ctx } from "../../ctx.ts";
 import { type Ground, openGround } from "../../ground.ts";
 import { version } from "../../kit/build.ts";
@@ -7,7 +7,8 @@ import { tendMemory } from "../../kit/memory.ts";
 import { authority } from "../../kit/network.ts";
 import { firstRequest, firstSuperuserCommand } from "../../pages/start-page.ts";
 import { placeOf } from "../../wire.ts";
-import { mention } from "../terminal.ts";
+import { loadConfig } from "../configuration.ts";
+import { hasColor, mention, STANDARD_ERROR } from "../terminal.ts";
 import { follow } from "./follow.ts";
 import { type Generations, openGenerations } from "./generations.ts";
 import { lead } from "./lead.ts";
@@ -19,16 +20,17 @@ import type { Role } from "./role.ts";
  * requests in flight finish, and closes everything that it opened. Upon SIGHUP it goes over to the settings as their files
  * now have them.
  */
-export async function serve(config: Config): Promise<void> {
+export async function serve(): Promise<void> {
+  const config = await loadConfig();
   await checkHosts(config);
   await serveAs(lead(config), config);
 }
 
 /** One of several processes under WORKERS, which another one has started. */
-export const work = (config: Config): Promise<void> => serveAs(follow(), config);
+export const work = (): Promise<void> => serveAs(follow(), readConfig(process.env).config);
 
 async function serveAs(role: Role, config: Config): Promise<void> {
-  const ground = await openGround(config, role);
+  const ground = await openGround(config, { ...role, isColored: hasColor(STANDARD_ERROR) });
   process.on("unhandledRejection", (error) =>
     ground.log.error({ err: error }, "A promise was rejected unheard."),
   );

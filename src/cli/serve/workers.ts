@@ -132,6 +132,8 @@ function startWorker(pool: Pool, { metrics }: Handlers, onReady: () => void): Wo
   };
   const child = Bun.spawn([...ownProgram, WORKER], {
     stdio: ["ignore", "inherit", "inherit"],
+    // With what --env-file has added.
+    env: process.env,
     ipc: (message: FromWorker) => void hear(message),
   });
   const heardAt = performance.now();

@@ -1,6 +1,6 @@
 import { openSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openBackoff } from "../../kit/backoff.ts";
 import { openDataDir, ownUid } from "../../kit/data-dir.ts";
@@ -29,7 +29,7 @@ export interface Embedded {
 
 export interface EmbeddedOptions {
   dataDir: string;
-  holder: Pick<Holder, "command" | "url">;
+  holder: Pick<Holder, "url"> & { command: "serve" | "worker" | "migrate" | "command" };
   maxConnections: number;
   /** Hears a sentence about what an operator wants to know. */
   warn: (sentence: string) => void;
@@ -42,11 +42,13 @@ const restartDelays = { minMs: 50, maxMs: 5_000 };
 const SOCKET_PATH_MAX_BYTES = 107;
 
 /**
- * Opens the database in `dataDir`, made there if there is none. A second `serve` is refused (exit code 75); every other
- * command uses the running server's database, or one of its own for as long as it runs.
+ * Opens the database in `dataDir`. A server and a migration make it if there is none; a command is refused (exit code 66). A
+ * second `serve` is refused (75); every other command uses the running server's database, or runs one itself meanwhile.
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   refuseOtherPlatforms();
+  const mayMake = options.holder.command !== "command";
+  if (!mayMake && !isHeld(options.dataDir)) refuseMissing(options.dataDir);
   const programs = await loadPrograms();
   const owner = ownerFor(options);
   const dataDir = openDataDir(options.dataDir, owner);
@@ -74,6 +76,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
   }
   // The server of another account ended just now. Its files are not run by this account.
   if (owner !== ownUid()) openDataDir(dataDir);
+  if (!mayMake) refuseMissing(dataDir);
   const installation = await prepare(dataDir, programs, options);
   const supervised = await supervise(installation, options.warn);
   return { socketPath: socketOf(cluster), owner, freeBytes, ...supervised };
@@ -81,9 +84,24 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
 
 /** Root may use the database of another account's server, because it runs and changes nothing of it. */
 const ownerFor = ({ dataDir, holder }: EmbeddedOptions): number | undefined =>
-  ownUid() === ROOT && holder.command === "users" && isHeld(dataDir)
+  ownUid() === ROOT && holder.command === "command" && isHeld(dataDir)
     ? statSync(dataDir).uid
     : ownUid();
+
+function refuseMissing(dataDir: string) {
+  try {
+    statSync(join(dataDir, "cluster"));
+  } catch (error) {
+    throw new Exit("noDataDir", missing(resolve(dataDir), (error as NodeJS.ErrnoException).code));
+  }
+}
+
+const missing = (path: string, code: string | undefined) =>
+  `${code === "ENOENT" || code === "ENOTDIR" ? `There is no database in ${path}.` : `The database in ${path} cannot be read (${code}).`} Nothing was created.
+  - An embedded database is in DATA_DIR; without it, in ./data of the folder where the server was started.
+  - A PostgreSQL server is named by DATABASE_URL.
+  - For a service of systemd, use its settings:
+    sudo env DATA_DIR=/var/lib/bunker bunker --env-file /etc/bunker/bunker.env …`;
 
 function refuseOtherPlatforms() {
   if (process.platform === "linux") return;

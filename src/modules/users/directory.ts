@@ -1,4 +1,4 @@
-import { asc, count, gt, sql } from "drizzle-orm";
+import { and, asc, count, gt, ilike, or, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { users } from "../../db/schema.ts";
@@ -44,6 +44,29 @@ export function listUsers(
   if ("skip" in start) return pageFrom(ctx.db).execute({ limit: page.limit, skip: start.skip });
   const { createdAt, id } = start;
   return pageBehind(ctx.db).execute({ limit: page.limit, createdAt: createdAt.toISOString(), id });
+}
+
+/** Users with `text` in the email, the username or the full name, whatever its case: for the operator, since it reads them all. */
+export function findUsers(
+  { db }: Pick<Ctx, "db">,
+  _actor: Actor,
+  { text, start, limit: most }: { text: string; start: PageStart; limit: number },
+): Promise<User[]> {
+  const pattern = `%${text.replaceAll(/[\\%_]/g, "\\$&")}%`;
+  const isMatch = or(
+    ...[users.email, users.username, users.fullName].map((column) => ilike(column, pattern)),
+  );
+  const isBehind =
+    "skip" in start
+      ? undefined
+      : sql`(${users.createdAt}, ${users.id}) > (${start.createdAt.toISOString()}::timestamptz, ${start.id}::uuid)`;
+  return db
+    .select(userColumns)
+    .from(users)
+    .where(and(isMatch, isBehind))
+    .orderBy(...order)
+    .limit(most)
+    .offset("skip" in start ? start.skip : 0);
 }
 
 /** How many there are; where counting takes long, and instances share a memory, as of a minute ago at most. */

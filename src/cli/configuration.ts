@@ -1,0 +1,23 @@
+import { existsSync } from "node:fs";
+import { type Config, readConfig } from "../config.ts";
+import { isCompiled } from "../kit/build.ts";
+import { openLog } from "../kit/log.ts";
+import { ENV_FILE } from "./env-file.ts";
+import { hasColor, STANDARD_ERROR } from "./terminal.ts";
+
+/** From source, bun reads the file before this program starts. */
+const isEnvFileIgnored = (): boolean =>
+  isCompiled && existsSync(".env") && !process.argv.some((word) => word.startsWith(ENV_FILE));
+
+/** Reads the configuration. Logs what looks like a mistake: what is on standard output stays whole. */
+export async function loadConfig(): Promise<Config> {
+  const { config, warnings } = readConfig(process.env);
+  if (isEnvFileIgnored())
+    warnings.push("The file .env in this folder is not read. To use it: bunker --env-file .env …");
+  if (warnings.length === 0) return config;
+  const { logLevel: level, logFormat: format } = config;
+  const log = openLog({ level, format, isColored: hasColor(STANDARD_ERROR) });
+  for (const warning of warnings) log.warn({}, warning);
+  await log.close();
+  return config;
+}

@@ -1,0 +1,134 @@
+import {
+  type ApplicationText,
+  ArgumentParseError,
+  buildApplication,
+  FlagNotFoundError,
+  help,
+  run as runParser,
+  text_en,
+  UnexpectedFlagError,
+  UnexpectedPositionalError,
+  UnsatisfiedFlagError,
+  UnsatisfiedPositionalError,
+} from "@stricli/core";
+import { Exit } from "../kit/exit.ts";
+import { markDash, type Parsing, unmarkDash } from "./command.ts";
+import { commands, homesOf } from "./commands.ts";
+import { hasColor, print, STANDARD_OUTPUT } from "./terminal.ts";
+
+/** Edits between what was typed and what was meant. */
+const EDITS_MAX = 2;
+
+/**
+ * What to run for the words that were typed; undefined where they asked for help, which is printed. Throws an Exit with code 2
+ * for what is not a command, and says how it goes.
+ */
+export async function parse(typed: string[]): Promise<(() => Promise<void>) | undefined> {
+  const words = asCommand(typed).map(markDash);
+  let place = "bunker";
+  let faults = "";
+  const parsing: Parsing = {
+    process: {
+      stdout: {
+        write: (text) => print(withoutFlagUsage(text)),
+        getColorDepth: () => (hasColor(STANDARD_OUTPUT) ? 4 : 1),
+      },
+      stderr: {
+        write: (text) => {
+          faults += text;
+        },
+      },
+    },
+  };
+  const forCommand = ({ prefix }: { prefix: readonly string[] }) => {
+    place = prefix.join(" ");
+    return parsing;
+  };
+  const text = textWith((unknown, corrections) => {
+    place = ["bunker", ...words.slice(0, words.indexOf(unknown))].join(" ");
+    return unknownAt(place, unknown, corrections);
+  });
+  await runParser(applicationWith(text), words, { ...parsing, forCommand });
+  if (faults !== "")
+    throw new Exit("usage", unmarkDash(`${faults.trimEnd()}\nSee: ${place} --help`));
+  return parsing.work;
+}
+
+/** `help users create` is `users create --help`. */
+function asCommand(typed: string[]): string[] {
+  const [first = "", ...rest] = typed;
+  if (first === "help") return [...rest, "--help"];
+  return first === "--version" || first === "-v" ? ["version", ...rest] : typed;
+}
+
+/** The parser shows each flag of every command as a usage of its own. */
+const withoutFlagUsage = (text: string) =>
+  text.replaceAll(/^ {2}bunker.* --(help|env-file)\n/gm, "").trimEnd();
+
+const formatting = {
+  caseStyle: "original",
+  useAliasInUsageLine: false,
+  onlyRequiredInUsageLine: false,
+} as const;
+
+const applicationWith = (text: ApplicationText) =>
+  buildApplication<Parsing>(
+    commands,
+    {
+      name: "bunker",
+      scanner: {
+        caseStyle: "original",
+        allowArgumentEscapeSequence: true,
+        distanceOptions: {
+          threshold: EDITS_MAX,
+          weights: { insertion: 1, deletion: 1, substitution: 1, transposition: 1 },
+        },
+      },
+      localization: { text },
+    },
+    {
+      // Taken out of the command line before it is parsed.
+      "env-file": { flag: { brief: "Add the settings of a file", global: true, run: () => {} } },
+      help: help({ brief: "Show how to use a command", defaultForRouteMap: true, formatting }),
+    },
+  );
+
+const textWith = (
+  onUnknown: (word: string, corrections: readonly string[]) => string,
+): ApplicationText => ({
+  ...text_en,
+  briefs: { ...text_en.briefs, argumentEscapeSequence: "What follows are words, not flags" },
+  noCommandRegisteredForInput: ({ input, corrections }) => onUnknown(input, corrections),
+  exceptionWhileParsingArguments: faultOf,
+});
+
+function unknownAt(place: string, word: string, corrections: readonly string[]): string {
+  if (word.startsWith("--"))
+    return `${place} has no flag ${word}. Settings are environment variables.`;
+  const meant = corrections.length > 0 ? corrections : homesOf(word).map((one) => `\`${one}\``);
+  const hint = meant.length > 0 ? ` Did you mean ${meant.join(" or ")}?` : "";
+  return `${place} has no command \`${word}\`.${hint}`;
+}
+
+/** A sentence that repeats nothing but names: what is typed in a wrong place may be a password. */
+function faultOf(error: unknown): string {
+  if (error instanceof FlagNotFoundError) {
+    const meant = error.corrections.map((one) => `--${one}`).join(" or ");
+    const hint = meant
+      ? `Did you mean ${meant}?`
+      : "Settings are environment variables; a word that begins with two dashes goes behind --.";
+    return `There is no flag --${error.input}. ${hint}`;
+  }
+  if (error instanceof UnsatisfiedFlagError) return `--${error.externalFlagName} needs a value.`;
+  if (error instanceof UnexpectedFlagError) return `--${error.externalFlagName} is given twice.`;
+  if (error instanceof UnsatisfiedPositionalError) return `${error.placeholder} is missing.`;
+  if (error instanceof UnexpectedPositionalError)
+    return error.expectedCount === 0
+      ? "Too many words: this command takes none."
+      : `Too many words: this command takes ${error.expectedCount}.`;
+  if (error instanceof ArgumentParseError) {
+    const { exception, externalFlagNameOrPlaceholder: name } = error;
+    return `--${name} ${exception instanceof SyntaxError ? "takes no such value" : (exception as Error).message}.`;
+  }
+  throw error;
+}

@@ -1,0 +1,46 @@
+import { readFileSync } from "node:fs";
+
+/**
+ * Text that may have been written on Windows, without its byte order mark. Throws an Error for UTF-16, which PowerShell writes,
+ * and for anything else that is not UTF-8.
+ */
+export function decodeText(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new Error("is not UTF-8 text");
+  }
+}
+
+/** Throws an Error whose message follows the name of the file: "cannot be read (ENOENT)". */
+export function readText(path: string): string {
+  return decodeText(readBytes(path));
+}
+
+function readBytes(path: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new Error(`cannot be read (${whyUnreadable(path, error)})`);
+  }
+}
+
+/** The code of an error, and the reason where the path was meant for a shell. */
+export function whyUnreadable(path: string, error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException;
+  return isUnexpanded(path) ? `${code}; ~, $ and % are not expanded here` : `${code}`;
+}
+
+export const isUnexpanded = (path: string): boolean => /^[~%]|\$/.test(path);
+
+const BLANKS_AT_AN_END = /^\s|\s$/;
+
+/** Throws an Error for blanks at the ends: a person who enters the password elsewhere does not see them. */
+export function withoutBlanks(secret: string): string {
+  if (BLANKS_AT_AN_END.test(secret))
+    throw new Error("begins or ends with a blank or a line break; remove it");
+  return secret;
+}
+
+/** A password that is the whole text of a file or of standard input: without the end of its line. */
+export const passwordOf = (text: string): string => withoutBlanks(text.replace(/\r?\n$/, ""));

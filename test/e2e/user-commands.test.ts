@@ -1,0 +1,75 @@
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { client, command, serve, usedFolder } from "../support/program.ts";
+
+setDefaultTimeout(60_000);
+const PASSWORD = "correct horse battery staple";
+
+test("users are shown, found, changed and deleted, and each change names the database", async () => {
+  const cwd = await usedFolder();
+  const server = await serve({ cwd });
+  const run = async (args: string[], input = "") => {
+    const { code, out, err } = await command(["users", ...args], { cwd, input });
+    return { code, out, isChange: err === `Changed: embedded PostgreSQL in ${cwd}/data\n`, err };
+  };
+  expect((await run(["list"])).out).toContain("There is no user.");
+  expect((await run(["list", "--json"])).out).toBe("[]\n");
+  const made = await run(
+    ["create", "ada_l@example.com", "--json", "--full-name", "-Ada", "--superuser"],
+    PASSWORD,
+  );
+  expect([made.isChange, JSON.parse(made.out)]).toEqual([
+    true,
+    expect.objectContaining({ email: "ada_l@example.com", full_name: "-Ada" }),
+  ]);
+  await run(["create", "bob@example.com"], PASSWORD);
+  const found = async (text: string) =>
+    JSON.parse((await run(["find", text, "--json"])).out).map(
+      ({ email }: { email: string }) => email,
+    );
+  expect(await found("EXAMPLE")).toEqual(["ada_l@example.com", "bob@example.com"]);
+  expect(await found("-ad")).toEqual(["ada_l@example.com"]);
+  expect(await found("_")).toEqual(["ada_l@example.com"]);
+  expect((await run(["find", "%"])).out).toStartWith("No user has that");
+  expect((await run(["show", "bob"])).out).toMatch(/^email +bob@example\.com$/m);
+  for (const [verb, field, value] of [
+    ["promote", "is_superuser", true],
+    ["demote", "is_superuser", false],
+    ["deactivate", "is_active", false],
+    ["activate", "is_active", true],
+  ] as const) {
+    const changed = await run([verb, "bob", "--json"]);
+    expect([verb, JSON.parse(changed.out)[field], changed.isChange]).toEqual([verb, value, true]);
+  }
+  const again = await run(["activate", "bob"]);
+  expect([again.code, again.err]).toEqual([0, ""]);
+  expect(again.out).toContain("Nothing to change");
+  const asked = await run(["delete", "bob"]);
+  expect([asked.code, asked.err]).toEqual([2, expect.stringContaining("add --yes")]);
+  expect((await run(["show", "bob"])).code).toBe(0);
+  expect(await run(["delete", "bob", "--yes"])).toMatchObject({ code: 0, isChange: true });
+  expect((await run(["show", "bob"])).err).toContain("No user has that");
+  await server.end("SIGTERM");
+});
+
+test("a password from a file of Windows is the same as on standard input", async () => {
+  const cwd = await usedFolder();
+  const server = await serve({ cwd });
+  const { logIn } = client(server.url);
+  const file = join(cwd, "password");
+  const set = (text: string, isFile: boolean) => {
+    writeFileSync(file, text);
+    const args = ["users", "set-password", "ada", ...(isFile ? ["--password-file", file] : [])];
+    return command(args, { cwd, input: isFile ? "" : text });
+  };
+  await command(["users", "create", "ada@example.com"], { cwd, input: PASSWORD });
+  for (const isFile of [true, false]) {
+    const phrase = `a long phrase ${isFile}`;
+    expect((await set(`\uFEFF${phrase}\r\n`, isFile)).code).toBe(0);
+    expect(await logIn("ada", phrase)).toStartWith("ey");
+    const { code, err } = await set(`${PASSWORD} \n`, isFile);
+    expect([code, err]).toEqual([1, expect.stringContaining("begins or ends with a blank")]);
+  }
+  await server.end("SIGTERM");
+});
