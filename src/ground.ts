@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
 import type { Embedded } from "./db/embedded/embedded.ts";
 import { Exit } from "./kit/exit.ts";
@@ -32,6 +33,7 @@ export type GroundOptions = Pick<Ground, "purpose" | "gather"> & Pick<LogOptions
 
 /** Connections of the embedded database beyond the servers' own pools: for commands beside it, and PostgreSQL's reserve. */
 const SPARE_CONNECTIONS = 20;
+const KEY_MAX_MS = 2_000;
 /** While a server goes over to other settings it has two pools. */
 const POOLS = 2;
 
@@ -84,7 +86,11 @@ export async function secretIn(
   answers: () => Promise<unknown>,
 ): Promise<string> {
   const { dataDir } = config;
-  if (purpose === "command" && !existsSync(join(dataDir, "secret_key"))) {
+  const isThere = () => existsSync(join(dataDir, "secret_key"));
+  // A server that starts makes it as soon as its database answers.
+  const giveUpAt = performance.now() + (embedded?.isServed ? KEY_MAX_MS : 0);
+  while (purpose === "command" && !isThere() && performance.now() < giveUpAt) await sleep(20);
+  if (purpose === "command" && !isThere()) {
     // A database that does not answer is the first thing to know.
     await answers();
     throw new Exit(

@@ -34,6 +34,10 @@ interface Schema {
 export interface Wired extends Schema {
   ctx: Ctx;
 }
+interface WiredOnce extends Wired {
+  /** Whether a server has the embedded database, and migrates it where it must be. */
+  isBesideServer: boolean;
+}
 
 /** Of what tells installations on one Redis apart. */
 const PREFIX_LENGTH = 16;
@@ -102,8 +106,11 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
 }
 
 /** For one command, which has the ground to itself. */
-export const wireOnce = (config: Config, options: GroundOptions): Promise<Wired> =>
-  onGround(config, options, (ground) => wire(config, ground));
+export const wireOnce = (config: Config, options: GroundOptions): Promise<WiredOnce> =>
+  onGround(config, options, async (ground) => ({
+    ...(await wire(config, ground)),
+    isBesideServer: ground.embedded?.isServed ?? false,
+  }));
 
 /** The database alone, for a command that works on its schema: it needs no secret key. */
 export const openSchema = (config: Config, options: GroundOptions): Promise<Schema> =>

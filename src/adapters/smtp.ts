@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { createTransport } from "nodemailer";
 import { MailFailure, type MailTransport } from "../kit/mail.ts";
+import { readText } from "../kit/text-file.ts";
 import type { MailOptions } from "./mail.ts";
 
 const CONNECTIONS_MAX = 5;
@@ -27,7 +27,7 @@ export function openSmtp(url: URL, { dkim, caFile }: MailOptions): MailTransport
       ? { auth: { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) } }
       : {}),
     ...(dkim ? { dkim } : {}),
-    ...(caFile ? { tls: { ca: readFileSync(caFile, "utf8") } } : {}),
+    ...(caFile ? { tls: { ca: readText(caFile) } } : {}),
     maxConnections: CONNECTIONS_MAX,
     // Our own queue tries again.
     maxRequeues: 0,

@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
-import { placeOf, wireOnce } from "../wire.ts";
+import { placeOf, type Wired, wireOnce } from "../wire.ts";
 import { loadConfig } from "./configuration.ts";
 import { type Answer, hasColor, note, printAnswer, STANDARD_ERROR } from "./terminal.ts";
 
@@ -26,14 +27,27 @@ export async function changeDatabase(
 /** On standard error, since a program reads the other. */
 export const noteChange = (config: Config): void => note(`Changed: ${placeOf(config)}`);
 
+/** For the first start of a server. */
+const MIGRATION_MAX_MS = 30_000;
+const LOOK_EVERY_MS = 50;
+
+async function isMigrated(answers: Wired["answers"], patienceMs: number): Promise<boolean> {
+  const giveUpAt = performance.now() + patienceMs;
+  while ((await answers()).pending.length > 0) {
+    if (performance.now() >= giveUpAt) return false;
+    await sleep(LOOK_EVERY_MS);
+  }
+  return true;
+}
+
 async function withDatabase(config: Config, work: (ctx: Ctx) => Promise<void>): Promise<void> {
-  const { ctx, answers, close } = await wireOnce(config, {
+  const { ctx, answers, close, isBesideServer } = await wireOnce(config, {
     purpose: "command",
     isColored: hasColor(STANDARD_ERROR),
   });
   try {
-    const { pending } = await answers();
-    if (pending.length > 0)
+    const patienceMs = isBesideServer ? MIGRATION_MAX_MS : 0;
+    if (!(await isMigrated(answers, patienceMs)))
       throw new Exit(
         "failed",
         `The schema of ${placeOf(config)} is not up to date. Run: bunker migrate`,

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { is } from "drizzle-orm";
 import { DrizzleQueryError } from "drizzle-orm/errors";
 import { type PgDatabase, PgTransaction } from "drizzle-orm/pg-core";
@@ -7,6 +6,7 @@ import postgres from "postgres";
 import { Problem, UserGone } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import type { SslMode } from "../kit/setting.ts";
+import { readText } from "../kit/text-file.ts";
 import { type Tracing, untraced } from "../kit/tracing.ts";
 import { traceStatements } from "./statement-spans.ts";
 
@@ -149,7 +149,7 @@ function tlsOf(text: string, caFile: string | undefined) {
   const url = new URL(text);
   const mode = (url.searchParams.get("sslmode") ?? "prefer") as SslMode;
   url.searchParams.delete("sslmode");
-  const ca = caFile === undefined ? {} : { ca: readFileSync(caFile, "utf8") };
+  const ca = caFile === undefined ? {} : { ca: readText(caFile) };
   const modes = {
     disable: false,
     prefer: "prefer",

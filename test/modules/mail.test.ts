@@ -148,6 +148,9 @@ test("what is wrong in a folder of words is found before a mail needs it", () =>
   const folder = mkdtempSync(join(tmpdir(), "bunker-words-"));
   closing.push({ close: () => rmSync(folder, { recursive: true }) });
   expect(faultsIn(folder)).toEqual([]);
+  // With a byte order mark, as editors on Windows write it.
+  writeFileSync(join(folder, "es.json"), '\uFEFF{"test":{"subject":"Hola"}}');
+  expect(faultsIn(folder)).toEqual([]);
   writeFileSync(join(folder, "de.json"), "{ broken");
   writeFileSync(join(folder, "en.json"), '{"tset":{},"test":{"lines":"text","subjekt":"x"}}');
   writeFileSync(join(folder, "frame.html"), "<p>{subject}</p>");

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SMTPServer } from "smtp-server";
@@ -32,16 +32,20 @@ export const SECRET_WORD = "p@ss word";
 /** A real mail server on this machine, with STARTTLS by a certificate of its own, which wants a password. */
 export async function mailServer(port = 0): Promise<MailServer> {
   const folder = mkdtempSync(join(tmpdir(), "bunker-smtp-"));
-  const [keyFile, caFile] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  const [keyFile, certFile] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  // As an editor on Windows saves it.
+  const caFile = join(folder, "ca.pem");
   execFileSync(
     "openssl",
     [
       ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
-      ...["-keyout", keyFile, "-out", caFile, "-days", "2", "-subj", "/CN=localhost"],
+      ...["-keyout", keyFile, "-out", certFile, "-days", "2", "-subj", "/CN=localhost"],
       ...["-addext", "subjectAltName=DNS:localhost"],
     ],
     { stdio: "ignore" },
   );
+  const pem = readFileSync(certFile, "utf8");
+  writeFileSync(caFile, `\uFEFF${pem.replaceAll("\n", "\r\n")}`);
   const received: Received[] = [];
   let refusal: number | undefined;
   let ponderMs = 0;
@@ -52,7 +56,7 @@ export async function mailServer(port = 0): Promise<MailServer> {
       : done(Object.assign(new Error("not here"), { responseCode: code }));
   const open = () =>
     new SMTPServer({
-      ...{ key: readFileSync(keyFile), cert: readFileSync(caFile), authMethods: ["PLAIN"] },
+      ...{ key: readFileSync(keyFile), cert: readFileSync(certFile), authMethods: ["PLAIN"] },
       onAuth: ({ username, password }, _, done) =>
         username === USER && password === SECRET_WORD
           ? done(null, { user: username })

@@ -20,6 +20,8 @@ export interface Embedded {
   socketPath: string;
   /** The account that the data directory belongs to. */
   owner: number | undefined;
+  /** Whether a server holds the data directory, and this process is beside it. */
+  isServed: boolean;
   /** How often it ended by itself, and was started again. */
   restarts: () => number;
   /** What is left of the disk for whoever is not root. */
@@ -68,6 +70,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
         socketPath: socketOf(cluster),
         owner,
         freeBytes,
+        isServed: true,
         restarts: () => 0,
         close: async () => {},
       };
@@ -79,7 +82,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
   if (!mayMake) refuseMissing(dataDir);
   const installation = await prepare(dataDir, programs, options);
   const supervised = await supervise(installation, options.warn);
-  return { socketPath: socketOf(cluster), owner, freeBytes, ...supervised };
+  return { socketPath: socketOf(cluster), owner, freeBytes, isServed: false, ...supervised };
 }
 
 /** Root may use the database of another account's server, because it runs and changes nothing of it. */

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { inkOn } from "../../kit/colour.ts";
 import { escaped } from "../../kit/html.ts";
 import type { Post, RenderedMail } from "../../kit/mail.ts";
+import { decodeText } from "../../kit/text-file.ts";
 import { frame } from "./frame.ts";
 import german from "./words/de.json" with { type: "json" };
 import english from "./words/en.json" with { type: "json" };
@@ -126,7 +127,7 @@ function readLanguage(name: string, folder: string | undefined): Language | unde
 function fileIn(folder: string | undefined, name: string): string | undefined {
   if (folder === undefined) return undefined;
   try {
-    return readFileSync(join(folder, name), "utf8");
+    return decodeText(readFileSync(join(folder, name)));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
