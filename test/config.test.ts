@@ -187,6 +187,13 @@ describe("the configuration", () => {
     }
   });
 
+  test("takes the end of a URL for nothing where it means nothing", () => {
+    for (const end of ["", "/", "//", "?", "/?", "#"])
+      expect(readConfig({ PUBLIC_URL: `https://a.example${end}` }).config.publicUrl).toBe(
+        "https://a.example",
+      );
+  });
+
   test("does not take for a folder what only a shell expands", () => {
     for (const DATA_DIR of ["~", "~/data", "$HOME/data", "/srv/$NAME", "%h/data"])
       expect([DATA_DIR, refusal({ DATA_DIR })]).toEqual([

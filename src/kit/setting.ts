@@ -99,7 +99,7 @@ function plainUrl(rule: string) {
       !url.search &&
       !url.hash;
     if (!isPlain || url.port === "0") throw new Error(rule);
-    return value.replace(/\/+$/, "");
+    return value.replace(/[/?#]+$/, "");
   };
 }
 

@@ -38,7 +38,7 @@ describe.if(home !== undefined)("on a server", () => {
   test("commands create no data directory and no secret key", async () => {
     const cwd = emptyFolder();
     const { DATABASE_URL = "" } = await onServer();
-    const env = { DATABASE_URL };
+    const env = { DATABASE_URL, BUNKER_ENV: "development" };
     expect((await command(["migrate", "status", "--json"], { cwd, env })).code).toBe(0);
     const { code, err } = await command(["migrate"], { cwd, env });
     expect([code, err]).toEqual([

@@ -33,7 +33,8 @@ async function tour(run: Run): Promise<void> {
   const token = await ada.logIn("ada@example.com", PASSWORD);
   expect((await ada.get("/users", token)).status).toBe(403);
   const promoted = await command(["users", "promote", "ada@example.com"], { ...run, cwd });
-  expect([promoted.code, promoted.err]).toEqual([0, ""]);
+  const changed = `Changed: embedded PostgreSQL in ${cwd}/data\n`;
+  expect([promoted.code, promoted.err]).toEqual([0, changed]);
   expect(await (await ada.getAllowed("/users", token)).json()).toMatchObject([
     { is_superuser: true },
   ]);

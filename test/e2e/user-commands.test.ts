@@ -1,7 +1,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { client, command, serve, usedFolder } from "../support/program.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { client, command, emptyFolder, serve, usedFolder } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
@@ -51,6 +52,15 @@ test("users are shown, found, changed and deleted, and each change names the dat
   expect(await run(["delete", "bob", "--yes"])).toMatchObject({ code: 0, isChange: true });
   expect((await run(["show", "bob"])).err).toContain("No user has that");
   await server.end("SIGTERM");
+});
+
+test("a command beside the first start of a server waits until the database is ready", async () => {
+  const cwd = emptyFolder();
+  const starting = serve({ cwd });
+  while (!existsSync(join(cwd, "data/bunker.lock"))) await sleep(5);
+  const { code, out, err } = await command(["users", "list", "--json"], { cwd });
+  expect([code, out, err]).toEqual([0, "[]\n", ""]);
+  await (await starting).end("SIGTERM");
 });
 
 test("a password from a file of Windows is the same as on standard input", async () => {
