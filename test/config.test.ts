@@ -188,10 +188,13 @@ describe("the configuration", () => {
   });
 
   test("takes the end of a URL for nothing where it means nothing", () => {
-    for (const end of ["", "/", "//", "?", "/?", "#"])
-      expect(readConfig({ PUBLIC_URL: `https://a.example${end}` }).config.publicUrl).toBe(
-        "https://a.example",
-      );
+    for (const end of ["", "/", "?", "/?", "#"])
+      expect(
+        readConfig({
+          PUBLIC_URL: `https://a.example${end}`,
+          OTLP_URL: `https://b.example/otlp${end}`,
+        }).config,
+      ).toMatchObject({ publicUrl: "https://a.example", otlpUrl: "https://b.example/otlp" });
   });
 
   test("does not take for a folder what only a shell expands", () => {
