@@ -103,10 +103,7 @@ describe.if(canMount)("a full disk", () => {
     expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
     const listed = async () => {
       const { out } = await command(["users", "list", "--json"], { env });
-      return out
-        .trim()
-        .split("\n")
-        .map((line) => (JSON.parse(line) as { email: string }).email);
+      return (JSON.parse(out) as { email: string }[]).map(({ email }) => email);
     };
     const everybody = [...kept, "ada@example.com", "late@example.com"].toSorted();
     expect((await listed()).toSorted()).toEqual(everybody);
