@@ -12,6 +12,7 @@ import { openHashingGate } from "./kit/hashing-gate.ts";
 import { type KeyRing, openKeyRing } from "./kit/key-ring.ts";
 import type { Log } from "./kit/log.ts";
 import type { MailAddress, Post } from "./kit/mail.ts";
+import { describePostgresUrl, readPostgresUrl } from "./kit/postgres-url.ts";
 import { openPrincipalCache, type PrincipalCache } from "./kit/principal-cache.ts";
 import { refreshSeeds } from "./kit/refresh-token.ts";
 import { envelopes } from "./kit/sealed.ts";
@@ -47,10 +48,10 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
   // First, because words that cannot be used stop the start, and there is nothing of it to close yet.
   const mail = await postOf(config);
   const tracing = await tracingOf(config, log);
-  const place: Place = embedded ?? { url: config.databaseUrl ?? "", caFile: config.databaseCaFile };
+  const place: Place = embedded ?? placeOf(config);
   const direct = directOf(config) ?? place;
   const database = openDatabase({
-    ...{ place, direct, isPooled: config.databasePrepare === "off", tracing },
+    ...{ place, direct, tracing },
     poolSize: config.databasePoolSize,
     connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
     statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
@@ -119,6 +120,11 @@ export async function wireOnce(config: Config, purpose: "migrate" | "users"): Pr
     throw error;
   }
 }
+
+const placeOf = ({ databaseUrl: url = "", databaseCaFile: caFile, databasePrepare }: Config) => ({
+  ...{ url, caFile },
+  isPooled: databasePrepare === "off" || readPostgresUrl(url).isPooler,
+});
 
 const directOf = ({ databaseDirectUrl: url, databaseCaFile: caFile }: Config): Place | undefined =>
   url === undefined ? undefined : { url, caFile };
@@ -240,15 +246,8 @@ function makeOrReadSecret(dataDir: string, owner: number | undefined): string {
 }
 
 /** Where the data is, in words for a person. */
-export const placeOf = (config: Config): string =>
-  config.databaseUrl
-    ? `PostgreSQL at ${hostOf(config.databaseUrl)}`
-    : `embedded PostgreSQL in ${config.dataDir}`;
-
-const hostOf = (text: string) => {
-  const url = new URL(text);
-  return `${url.host || url.searchParams.get("host")}${url.pathname}`;
-};
+export const describePlace = ({ databaseUrl: url, dataDir }: Config): string =>
+  url ? `PostgreSQL at ${describePostgresUrl(url)}` : `embedded PostgreSQL in ${dataDir}`;
 
 async function ask({ sql }: Database, config: Config): Promise<MigrationStatus> {
   try {
@@ -263,7 +262,7 @@ async function ask({ sql }: Database, config: Config): Promise<MigrationStatus> 
     throw new Exit(
       "unavailable",
       config.databaseUrl
-        ? `The database at ${hostOf(config.databaseUrl)} does not answer (${code ?? "no code"}). ${hint} DATABASE_URL.`
+        ? `The database at ${describePostgresUrl(config.databaseUrl)} does not answer (${code ?? "no code"}). ${hint} DATABASE_URL.`
         : `The embedded database in ${config.dataDir} does not answer (${code ?? "no code"}); see ${config.dataDir}/postgres.log.`,
     );
   }

@@ -4,9 +4,9 @@ import { DrizzleQueryError } from "drizzle-orm/errors";
 import { type PgDatabase, PgTransaction } from "drizzle-orm/pg-core";
 import { drizzle, type PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
+import { readPostgresUrl, type Tls } from "../kit/postgres-url.ts";
 import { Problem, UserGone } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
-import type { SslMode } from "../kit/setting.ts";
 import { type Tracing, untraced } from "../kit/tracing.ts";
 import { traceStatements } from "./statement-spans.ts";
 
@@ -17,15 +17,18 @@ export type Sql = postgres.Sql;
 
 /** Where the database is: a server's URL, or the socket of the embedded one. */
 export type Place =
-  | { url: string; caFile: string | undefined }
+  | {
+      url: string;
+      caFile: string | undefined;
+      /** It is a pooler in transaction mode: what is set for a session, or prepared in it, reaches another one. */
+      isPooled?: boolean;
+    }
   | { socketPath: string; database?: string };
 
 export interface DatabaseOptions {
   place: Place;
   /** The same without the pooler before it, if there is one. */
   direct?: Place;
-  /** Whether `place` is a pooler in transaction mode: what is set for a session, or prepared in it, reaches another one. */
-  isPooled?: boolean;
   poolSize: number;
   connectTimeoutSeconds: number;
   statementTimeoutSeconds: number;
@@ -76,12 +79,13 @@ export function openDatabase(options: DatabaseOptions): Database {
     statement_timeout: options.statementTimeoutSeconds * 1000,
     idle_in_transaction_session_timeout: options.statementTimeoutSeconds * 2000,
   };
+  const isPooled = "url" in options.place && options.place.isPooled === true;
   const driver = connect(options.place, {
     ...common,
     max: options.poolSize,
-    ...(options.isPooled ? oneAtATime : {}),
+    ...(isPooled ? oneAtATime : {}),
     // PgBouncer keeps those of the session apart for each client, and refuses a client that asks for the timeouts.
-    connection: { ...session, ...(options.isPooled ? {} : timeouts) },
+    connection: isPooled ? {} : timeouts,
   });
   const { pool, abandon } = driver as PatchedSql;
   const { tracing = untraced } = options;
@@ -98,7 +102,7 @@ export function openDatabase(options: DatabaseOptions): Database {
       const one = connect(options.direct ?? options.place, {
         ...common,
         max: 1,
-        connection: { ...session, ...keepalives },
+        connection: keepalives,
       });
       try {
         return await work(one);
@@ -121,43 +125,68 @@ interface PatchedSql extends Sql {
 }
 
 /** A driver for `place`; drizzle changes the driver that it is given, so it has one of its own. */
-export function connect(place: Place, options: postgres.Options<Record<string, never>>): Sql {
-  const common = {
-    backoff: () => RECONNECT_SECONDS,
-    fetch_types: false,
-    onnotice: () => {},
-    ...options,
-  };
+export function connect(place: Place, options: Partial<DriverOptions>): Sql {
+  const common = { backoff: () => RECONNECT_SECONDS, fetch_types: false, onnotice: () => {} };
+  const { session: ofPlace = {}, ...target } = targetOf(place);
+  const connection = { ...session, ...ofPlace, ...options.connection };
+  return postgres({ ...common, ...options, ...target, connection });
+}
+
+type DriverOptions = postgres.Options<Record<string, never>>;
+
+/** The driver has an option that its types do not name. */
+interface Target extends Partial<DriverOptions> {
+  session?: Record<string, string>;
+  sslnegotiation?: "direct" | null;
+}
+
+function targetOf(place: Place): Target {
   if ("socketPath" in place)
-    return postgres({
-      ...common,
+    return {
       path: place.socketPath,
       user: "bunker",
       database: place.database ?? "bunker",
       ssl: false,
-    });
-  const { url, ssl } = tlsOf(place.url, place.caFile);
-  const directory = url.hostname === "" ? url.searchParams.get("host") : null;
-  if (directory === null) return postgres(url.href, { ...common, ssl });
-  const socket = `${directory}/.s.PGSQL.${url.port || url.searchParams.get("port") || "5432"}`;
-  for (const name of ["host", "port"]) url.searchParams.delete(name);
-  return postgres(url.href, { ...common, ssl: false, path: socket });
+    };
+  const server = readPostgresUrl(place.url);
+  const { endpoint, user, password, database, options, applicationName } = server;
+  const { connectTimeoutSeconds, keepAliveSeconds } = server;
+  const isSocket = "socketPath" in endpoint;
+  return {
+    ...(isSocket ? { path: endpoint.socketPath } : endpoint),
+    ...{ user, password, database },
+    ssl: isSocket ? false : tlsOf(server.tls, place.caFile),
+    sslnegotiation: server.tls.isDirect && !isSocket ? "direct" : null,
+    ...(connectTimeoutSeconds === undefined ? {} : { connect_timeout: connectTimeoutSeconds }),
+    ...(keepAliveSeconds === undefined ? {} : { keep_alive: keepAliveSeconds }),
+    session: {
+      application_name: applicationName,
+      // A pooler does not know the options of a session; those of a provider choose the database.
+      ...(options !== undefined && (!place.isPooled || !/(^|\s)-/.test(options))
+        ? { options }
+        : {}),
+    },
+  };
 }
 
-/** The meaning of `sslmode`, as libpq has it: what is checked of the server's certificate. The default is `prefer`. */
-function tlsOf(text: string, caFile: string | undefined) {
-  const url = new URL(text);
-  const mode = (url.searchParams.get("sslmode") ?? "prefer") as SslMode;
-  url.searchParams.delete("sslmode");
-  const ca = caFile === undefined ? {} : { ca: readFileSync(caFile, "utf8") };
+/** The meaning of `sslmode`, as libpq has it: what is checked of the server's certificate. */
+function tlsOf(tls: Tls, caFile: string | undefined) {
+  const read = (file: string | undefined) => file && readFileSync(file, "utf8");
+  const ca = tls.rootCertificate === "system" ? undefined : read(tls.rootCertificate ?? caFile);
+  const [cert, key] = [read(tls.certificate), read(tls.key)];
+  const common = {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert, key, passphrase: tls.keyPassword }),
+  };
   const modes = {
     disable: false,
+    allow: "prefer",
     prefer: "prefer",
-    require: { rejectUnauthorized: false },
-    "verify-ca": { ...ca, rejectUnauthorized: true, checkServerIdentity: () => undefined },
-    "verify-full": { ...ca, rejectUnauthorized: true },
-  } as const satisfies Record<SslMode, unknown>;
-  return { url, ssl: modes[mode] };
+    require: { ...common, rejectUnauthorized: false },
+    "verify-ca": { ...common, rejectUnauthorized: true, checkServerIdentity: () => undefined },
+    "verify-full": { ...common, rejectUnauthorized: true },
+  } as const satisfies Record<Tls["mode"], unknown>;
+  return modes[tls.mode];
 }
 
 /** Builds a statement once for each database, so that a hot path pays neither for building nor for planning it. */

@@ -6,7 +6,7 @@ import { isCompiled, version } from "../../kit/build.ts";
 import { tendMemory } from "../../kit/memory.ts";
 import { authority } from "../../kit/network.ts";
 import { hasSuperuser } from "../../modules/users/first-superuser.ts";
-import { placeOf } from "../../wire.ts";
+import { describePlace } from "../../wire.ts";
 import { mention } from "../terminal.ts";
 import { follow } from "./follow.ts";
 import { type Generations, openGenerations } from "./generations.ts";
@@ -103,7 +103,7 @@ async function banner(ctx: Ctx): Promise<string> {
     `Bunker ${version}`,
     `  API        ${publicUrl}  (listening on ${authority(host, port)})`,
     `  Docs       ${publicUrl}/docs`,
-    `  Database   ${placeOf(ctx.config)}`,
+    `  Database   ${describePlace(ctx.config)}`,
     `  Mail       ${mailOf(ctx)}`,
     ...metricsLine(ctx.config),
     // Only a hint: a database that is away for a moment ends nothing that serves.
