@@ -1,9 +1,12 @@
 import { availableParallelism } from "node:os";
 import type { Config } from "./config.ts";
 import type { Ctx, Principal } from "./ctx.ts";
-import { causeOf, type Database, isOutage, openDatabase, type Place } from "./db/db.ts";
+import { checkDatabase } from "./db/checks.ts";
+import { explainFailure } from "./db/connection-failures.ts";
+import { type Database, openDatabase, type Place } from "./db/db.ts";
+import { causeOf } from "./db/failures.ts";
 import { openLimits } from "./db/limits/limits.ts";
-import { type MigrationStatus, migrationStatus } from "./db/migrate.ts";
+import { type MigrationStatus, migrate, migrationStatus } from "./db/migrate.ts";
 import { hearNews } from "./db/news.ts";
 import { type Ground, openGround } from "./ground.ts";
 import { deviceTokens } from "./kit/device-token.ts";
@@ -30,6 +33,8 @@ export interface Wired {
   database: Database;
   /** What the database says of its schema; throws an Exit that says what to do where it does not answer. */
   answers: () => Promise<MigrationStatus>;
+  /** Brings the schema up to date, and says by which migrations. Throws an Exit as `answers` does. */
+  migrate: () => Promise<string[]>;
   close: () => Promise<void>;
 }
 
@@ -98,7 +103,12 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
       tracing,
       readiness: openReadiness({ database, log, embedded }),
     };
-    return { ctx, database, answers: () => ask(database, config), close };
+    return {
+      ...{ ctx, database },
+      answers: () => explained(config, false, () => ask(database, config, log)),
+      migrate: () => explained(config, true, () => database.alone(migrate)),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;
@@ -249,21 +259,32 @@ function makeOrReadSecret(dataDir: string, owner: number | undefined): string {
 export const describePlace = ({ databaseUrl: url, dataDir }: Config): string =>
   url ? `PostgreSQL at ${describePostgresUrl(url)}` : `embedded PostgreSQL in ${dataDir}`;
 
-async function ask({ sql }: Database, config: Config): Promise<MigrationStatus> {
+/** The name of a setting, and its value where the database is not the embedded one. */
+const sourceOf = ({ databaseUrl, databaseDirectUrl }: Config, isDirect: boolean) =>
+  isDirect && databaseDirectUrl !== undefined
+    ? ({ setting: "DATABASE_DIRECT_URL", url: databaseDirectUrl } as const)
+    : ({ setting: "DATABASE_URL", url: databaseUrl ?? "" } as const);
+
+/** Does `work` in the database; what fails there is told in words that say what to do. */
+async function explained<T>(config: Config, isDirect: boolean, work: () => Promise<T>): Promise<T> {
   try {
-    return await migrationStatus(sql);
+    return await work();
   } catch (error) {
     if (error instanceof Exit) throw error;
-    const { code } = causeOf(error);
-    const isWrongSetting = !isOutage(error);
-    const hint = isWrongSetting
-      ? "Check user, password, database name and sslmode in"
-      : "Is it running? Check";
+    if (config.databaseUrl) throw explainFailure(error, sourceOf(config, isDirect));
+    const { code = "no code" } = causeOf(error);
     throw new Exit(
       "unavailable",
-      config.databaseUrl
-        ? `The database at ${describePostgresUrl(config.databaseUrl)} does not answer (${code ?? "no code"}). ${hint} DATABASE_URL.`
-        : `The embedded database in ${config.dataDir} does not answer (${code ?? "no code"}); see ${config.dataDir}/postgres.log.`,
+      `The embedded database in ${config.dataDir} does not answer (${code}); see ${config.dataDir}/postgres.log.`,
     );
   }
+}
+
+async function ask({ sql }: Database, config: Config, log: Log): Promise<MigrationStatus> {
+  const isPooled = config.databaseUrl !== undefined && placeOf(config).isPooled;
+  const { warnings, checkMigration } = await checkDatabase(sql, { isPooled });
+  for (const warning of warnings) log.warn({}, warning);
+  const status = await migrationStatus(sql);
+  if (status.pending.length > 0) checkMigration();
+  return status;
 }

@@ -1,5 +1,5 @@
 import type { Config } from "../config.ts";
-import { migrate, migrationStatus } from "../db/migrate.ts";
+import { migrationStatus } from "../db/migrate.ts";
 import { Exit } from "../kit/exit.ts";
 import { wireOnce } from "../wire.ts";
 import { print, type Typed } from "./terminal.ts";
@@ -8,10 +8,10 @@ export async function migrateCommand(config: Config, { words, flags }: Typed): P
   const [word] = words;
   if (word !== undefined && word !== "status")
     throw new Exit("usage", "Usage: bunker migrate [status]");
-  const { database, answers, close } = await wireOnce(config, "migrate");
+  const { database, answers, migrate, close } = await wireOnce(config, "migrate");
   try {
     await answers();
-    const applied = word === "status" ? [] : await database.alone(migrate);
+    const applied = word === "status" ? [] : await migrate();
     const status = await migrationStatus(database.sql);
     if (flags["json"]) return print(JSON.stringify({ ...status, applied_now: applied }));
     for (const tag of status.applied)

@@ -1,6 +1,5 @@
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
-import { migrate } from "../db/migrate.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
 import { wireOnce } from "../wire.ts";
@@ -10,10 +9,10 @@ export async function withDatabase(
   config: Config,
   work: (ctx: Ctx) => Promise<void>,
 ): Promise<void> {
-  const { ctx, database, answers, close } = await wireOnce(config, "users");
+  const { ctx, answers, migrate, close } = await wireOnce(config, "users");
   try {
     const { pending } = await answers();
-    if (config.databaseUrl === undefined) await database.alone(migrate);
+    if (config.databaseUrl === undefined) await migrate();
     else if (pending.length > 0)
       throw new Exit("failed", "The database schema is not up to date. Run: bunker migrate");
     await work(ctx);

@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import { is } from "drizzle-orm";
-import { DrizzleQueryError } from "drizzle-orm/errors";
 import { type PgDatabase, PgTransaction } from "drizzle-orm/pg-core";
 import { drizzle, type PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
@@ -8,6 +7,8 @@ import { readPostgresUrl, type Tls } from "../kit/postgres-url.ts";
 import { Problem, UserGone } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import { type Tracing, untraced } from "../kit/tracing.ts";
+import { causeOf } from "./failures.ts";
+import { pooledSettings, sessionSettings } from "./session.ts";
 import { traceStatements } from "./statement-spans.ts";
 
 /** A pool of connections, or one transaction on one of them: a verb does not care which. */
@@ -54,9 +55,6 @@ const CLOSE_MAX_SECONDS = 5;
 /** The database gives a statement up in its time and says so. Where it says nothing for so much longer, nobody is there. */
 const SILENCE_MAX_MS = 1_000;
 const LOOK_EVERY_MS = 1_000;
-
-/** A database may have settings of its own, and the driver reads times in one spelling only. */
-const session = { application_name: "bunker", DateStyle: "ISO", TimeZone: "UTC" };
 
 /** So that the database lets go of a transaction whose client is out of reach: a server's own keepalive takes two hours. */
 const keepalives = {
@@ -127,9 +125,14 @@ interface PatchedSql extends Sql {
 /** A driver for `place`; drizzle changes the driver that it is given, so it has one of its own. */
 export function connect(place: Place, options: Partial<DriverOptions>): Sql {
   const common = { backoff: () => RECONNECT_SECONDS, fetch_types: false, onnotice: () => {} };
-  const { session: ofPlace = {}, ...target } = targetOf(place);
-  const connection = { ...session, ...ofPlace, ...options.connection };
-  return postgres({ ...common, ...options, ...target, connection });
+  const { session = {}, ...target } = targetOf(place);
+  const settings = "url" in place && place.isPooled ? pooledSettings : sessionSettings;
+  const connection = {
+    ...settings,
+    ...session,
+    ...options.connection,
+  } as DriverOptions["connection"];
+  return postgres({ ...common, ...options, ...target, connection } as DriverOptions);
 }
 
 type DriverOptions = postgres.Options<Record<string, never>>;
@@ -147,6 +150,7 @@ function targetOf(place: Place): Target {
       user: "bunker",
       database: place.database ?? "bunker",
       ssl: false,
+      session: { application_name: "bunker" },
     };
   const server = readPostgresUrl(place.url);
   const { endpoint, user, password, database, options, applicationName } = server;
@@ -240,38 +244,4 @@ function refusalOf(error: unknown): Problem | undefined {
   if (code !== "23503" || !userReferences.includes(constraint)) return undefined;
   // PostgreSQL's detail is in the server's language; only the key in it is not.
   return new UserGone(/=\(([0-9a-f-]{36})\)/.exec(detail ?? "")?.[1]);
-}
-
-interface Cause {
-  code?: string;
-  constraint_name?: string;
-  detail?: string;
-}
-
-/** What the driver said, beneath what drizzle wraps around it. */
-export function causeOf(error: unknown): Cause {
-  const cause = error instanceof DrizzleQueryError ? error.cause : error;
-  return typeof cause === "object" && cause !== null ? cause : {};
-}
-
-/** Codes of the driver, of sockets, and of PostgreSQL (appendix A) that mean: not now, perhaps later. */
-const outages =
-  /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH|EAI_AGAIN|08|40001|40P01|53|57|25006|25P03|55P03)/;
-
-/** True where the database is away, stopping, starting, full or too slow: the statement may well succeed later. */
-export const isOutage = (error: unknown): boolean => outages.test(causeOf(error).code ?? "");
-
-/** True where it can be read and not written: its disk is full, or it is a copy of another one. */
-export const isUnwritable = (error: unknown): boolean =>
-  /^(53100|25006)$/.test(causeOf(error).code ?? "");
-
-/** The same of whatever a request threw: a file that is missing is no database that is away. */
-export function isDatabaseOutage(error: unknown): boolean {
-  const { name, code = "", syscall } = error as Partial<NodeJS.ErrnoException>;
-  const isOfDatabase =
-    error instanceof DrizzleQueryError ||
-    name === "PostgresError" ||
-    /^(connect|read|write)$/.test(syscall ?? "") ||
-    code.startsWith("CONNECT");
-  return isOfDatabase && isOutage(error);
 }

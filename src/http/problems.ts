@@ -1,5 +1,5 @@
 import { Elysia, t, ValidationError } from "elysia";
-import { isDatabaseOutage } from "../db/db.ts";
+import { isDatabaseOutage } from "../db/failures.ts";
 import type { Log } from "../kit/log.ts";
 import { Problem, UserGone } from "../kit/problem.ts";
 import {

@@ -33,6 +33,12 @@ export const databaseNamed = (name: string): Place =>
     ? { ...home, database: name }
     : { ...home, url: Object.assign(new URL(home.url), { pathname: `/${name}` }).href };
 
+/** A URL of a database, for another role. */
+export function urlOf(place: Place, role: string): string {
+  if ("url" in place) return Object.assign(new URL(place.url), { username: role }).href;
+  return `postgres://${role}@${encodeURIComponent(place.socketPath)}/${place.database ?? "bunker"}`;
+}
+
 await admin.unsafe(`create database ${template}`);
 const migrating = connect(databaseNamed(template), { max: 1 });
 await migrate(migrating);
