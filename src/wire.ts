@@ -270,14 +270,19 @@ async function explained<T>(config: Config, isDirect: boolean, work: () => Promi
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Exit) throw error;
-    if (config.databaseUrl) throw explainFailure(error, sourceOf(config, isDirect));
-    const { code = "no code" } = causeOf(error);
-    throw new Exit(
-      "unavailable",
-      `The embedded database in ${config.dataDir} does not answer (${code}); see ${config.dataDir}/postgres.log.`,
-    );
+    throw explain(config, isDirect, error);
   }
+}
+
+/** A failure of the database, as an Exit that says what to do. */
+export function explain(config: Config, isDirect: boolean, error: unknown): Exit {
+  if (error instanceof Exit) return error;
+  if (config.databaseUrl) return explainFailure(error, sourceOf(config, isDirect));
+  const { code = "no code" } = causeOf(error);
+  return new Exit(
+    "unavailable",
+    `The embedded database in ${config.dataDir} does not answer (${code}); see ${config.dataDir}/postgres.log.`,
+  );
 }
 
 async function ask({ sql }: Database, config: Config, log: Log): Promise<MigrationStatus> {

@@ -1,8 +1,9 @@
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
+import { isDatabaseOutage } from "../db/failures.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
-import { wireOnce } from "../wire.ts";
+import { explain, wireOnce } from "../wire.ts";
 
 /** Opens the database for one command; a refusal of the domain becomes a sentence for whoever typed it. */
 export async function withDatabase(
@@ -17,8 +18,8 @@ export async function withDatabase(
       throw new Exit("failed", "The database schema is not up to date. Run: bunker migrate");
     await work(ctx);
   } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    throw new Exit("failed", wordsOf(error));
+    if (error instanceof Problem) throw new Exit("failed", wordsOf(error));
+    throw isDatabaseOutage(error) ? explain(config, false, error) : error;
   } finally {
     await close();
   }

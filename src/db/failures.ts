@@ -16,7 +16,7 @@ export function causeOf(error: unknown): Cause {
 
 /**
  * Every class of SQLSTATE (PostgreSQL's documentation, appendix A), and what a statement that fails with it becomes: `outage`
- * may succeed later and is answered 503, `bug` is answered 500. docs/operation.md shows this table.
+ * may succeed later and is answered 503, `bug` is answered 500. docs/operation.md names the outages.
  */
 export const sqlStateClasses: Record<string, "outage" | "bug"> = {
   "00": "bug",
