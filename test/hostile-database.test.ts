@@ -122,6 +122,7 @@ describe("a session", () => {
     const place = await ownDatabase();
     const check = () =>
       refusal(asRole(place, (sql) => checkDatabase(sql, { isPooled: true }), true));
+    expect(await check()).toBe("accepted");
     for (const [name, value] of Object.entries(hostile))
       await admin.unsafe(
         `alter role ${ROLE} set ${name} = ${name === "search_path" ? value : `'${value === "1ms" ? "900ms" : value}'`}`,

@@ -88,7 +88,10 @@ async function readFacts(sql: Sql): Promise<Facts> {
         'forbidden', ${named(`not (${may.join(" and ")})`)},
         'role', quote_ident(current_user),
         'database', quote_ident(current_database()),
-        'settings', (select json_object_agg(name, current_setting(name, true))
+        'settings', (select json_object_agg(name, case name
+            -- The default, "$user", public, is as good while the role has no schema of its own.
+            when 'search_path' then array_to_string(current_schemas(false), ', ')
+            else current_setting(name, true) end)
           from unnest(array[${list(SETTINGS)}]) as name)) as facts`,
     )
     .simple();

@@ -33,7 +33,10 @@ export const pooledSettings = Object.fromEntries(
   keptByPoolers.map((name) => [name, sessionSettings[name]]),
 );
 
-/** What a role or database has set behind a pooler stays, so it must be one of these. A timeout may be longer than ours. */
+/**
+ * What a role or database has set behind a pooler stays, so it must be one of these. A timeout may be longer than ours, and
+ * tables whose rows a policy hides are refused anyway.
+ */
 export const checkedBehindPoolers = Object.keys(sessionSettings).filter(
-  (name) => !keptByPoolers.some((kept) => kept === name) && !/timeout$/.test(name),
+  (name) => !keptByPoolers.some((kept) => kept === name) && !/timeout$|^row_security$/.test(name),
 ) as (keyof typeof sessionSettings)[];
