@@ -1,7 +1,8 @@
 import { Exit } from "./kit/exit.ts";
 import { nearest } from "./kit/nearest.ts";
 import { passwordRules, readPassword } from "./kit/password.ts";
-import { type Base, type Setting, variablesOf } from "./kit/setting.ts";
+import { readPostgresUrl, type Tls } from "./kit/postgres-url.ts";
+import { type Base, readableFile, type Setting, variablesOf } from "./kit/setting.ts";
 import { passwordOf, readText, withoutBlanks } from "./kit/text-file.ts";
 import { settings } from "./settings.ts";
 
@@ -46,7 +47,7 @@ export function readConfig(env: Environment): {
       "badConfiguration",
       `The configuration is not usable:\n${[...wrong, ...misspelt(env)].map((line) => `  - ${line}\n`).join("")}`,
     );
-  return { config, origins: origins as Origins, warnings: misspelt(env) };
+  return { config, origins: origins as Origins, warnings: warningsOf(config, env) };
 }
 
 /** The defaults that others depend on have none of their own. */
@@ -142,18 +143,50 @@ function faultsOfSignIn(
 
 function faultsOfDatabase(config: Partial<Config>): string[] {
   const wrong: string[] = [];
-  const { searchParams } = new URL(config.databaseUrl ?? "postgres://none");
-  if (config.databaseCaFile && !searchParams.get("sslmode")?.startsWith("verify-"))
+  const urls = [config.databaseUrl, config.databaseDirectUrl].filter((url) => url !== undefined);
+  const servers = urls.map(readPostgresUrl);
+  if (config.databaseCaFile && !servers.some(({ tls }) => tls.mode.startsWith("verify-")))
     wrong.push(
       "DATABASE_CA_FILE checks nothing without sslmode=verify-full (or verify-ca) in DATABASE_URL",
     );
   if (config.databaseDirectUrl && !config.databaseUrl)
     wrong.push("DATABASE_DIRECT_URL is read only beside DATABASE_URL");
-  if (config.databasePrepare === "off" && !config.databaseDirectUrl)
+  const isPooler = config.databaseUrl !== undefined && servers[0]?.isPooler;
+  const pooling = isPooler ? "pgbouncer=true in DATABASE_URL" : "DATABASE_PREPARE=off";
+  if ((isPooler || config.databasePrepare === "off") && !config.databaseDirectUrl)
     wrong.push(
-      "DATABASE_DIRECT_URL is missing beside DATABASE_PREPARE=off: migrations take a lock that a pooler would lose",
+      `DATABASE_DIRECT_URL is missing beside ${pooling}: migrations take a lock that a pooler would lose`,
     );
+  return [...wrong, ...servers.flatMap(({ tls }) => faultsOfTls(tls, config))];
+}
+
+function faultsOfTls(tls: Tls, { databaseCaFile }: Partial<Config>): string[] {
+  const { rootCertificate, certificate, key } = tls;
+  const wrong: string[] = [];
+  if (databaseCaFile && rootCertificate && rootCertificate !== databaseCaFile)
+    wrong.push("DATABASE_CA_FILE is set beside sslrootcert in DATABASE_URL: remove one of them");
+  if ((certificate === undefined) !== (key === undefined))
+    wrong.push("DATABASE_URL has one of sslcert and sslkey, and needs both");
+  const files = { sslrootcert: rootCertificate, sslcert: certificate, sslkey: key };
+  for (const [name, file] of Object.entries(files)) {
+    if (file === undefined || file === "system") continue;
+    try {
+      readableFile(file);
+    } catch (error) {
+      wrong.push(`DATABASE_URL has an ${name} that ${(error as Error).message}`);
+    }
+  }
   return wrong;
+}
+
+/** What is used, though not as it seems to be meant. */
+function warningsOf(config: Config, env: Environment): string[] {
+  const urls = { DATABASE_URL: config.databaseUrl, DATABASE_DIRECT_URL: config.databaseDirectUrl };
+  const ignored = Object.entries(urls).flatMap(([name, url]) => {
+    const names = url === undefined ? [] : readPostgresUrl(url).ignored;
+    return names.length > 0 ? [`${name}: Bunker ignores ${names.join(", ")}`] : [];
+  });
+  return [...misspelt(env), ...ignored];
 }
 
 function faultsOfSuperuser(

@@ -1,5 +1,8 @@
 import { HAND_OVER, handOver } from "./db/embedded/hand-over.ts";
 import { Exit, exitCodes } from "./kit/exit.ts";
+import { endOnStopSignals } from "./kit/signals.ts";
+
+endOnStopSignals();
 
 const [first, second = ""] = process.argv.slice(2);
 if (first === HAND_OVER) await handOver(second);

@@ -1,10 +1,11 @@
 import { availableParallelism } from "node:os";
-import { resolve } from "node:path";
 import type { Config } from "./config.ts";
 import type { Ctx, Principal } from "./ctx.ts";
-import { causeOf, type Database, isOutage, openDatabase, type Place } from "./db/db.ts";
+import { checkDatabase } from "./db/checks.ts";
+import { type Database, openDatabase, type Place } from "./db/db.ts";
+import { explained } from "./db/explain.ts";
 import { openLimits } from "./db/limits/limits.ts";
-import { type MigrationStatus, migrationStatus } from "./db/migrate.ts";
+import { type MigrationStatus, migrate, migrationStatus } from "./db/migrate.ts";
 import { hearNews } from "./db/news.ts";
 import { type Ground, type GroundOptions, openGround, secretIn } from "./ground.ts";
 import { deviceTokens } from "./kit/device-token.ts";
@@ -13,6 +14,7 @@ import { openHashingGate } from "./kit/hashing-gate.ts";
 import { type KeyRing, openKeyRing } from "./kit/key-ring.ts";
 import type { Log } from "./kit/log.ts";
 import type { MailAddress, Post } from "./kit/mail.ts";
+import { readPostgresUrl } from "./kit/postgres-url.ts";
 import { openPrincipalCache, type PrincipalCache } from "./kit/principal-cache.ts";
 import { refreshSeeds } from "./kit/refresh-token.ts";
 import { envelopes } from "./kit/sealed.ts";
@@ -29,6 +31,8 @@ interface Schema {
   database: Database;
   /** What the database says of its schema; throws an Exit that says what to do where it does not answer. */
   answers: () => Promise<MigrationStatus>;
+  /** Brings the schema up to date, and says by which migrations. Throws an Exit as `answers` does. */
+  migrate: () => Promise<string[]>;
   close: () => Promise<void>;
 }
 export interface Wired extends Schema {
@@ -66,7 +70,7 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
   };
   try {
     const secret =
-      config.secretKey ?? (await secretIn(config, ground, () => ask(database, config)));
+      config.secretKey ?? (await secretIn(config, ground, () => ask(database, config, log)));
     const secrets = [secret, ...config.secretKeys] as const;
     const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
     const now = () => new Date();
@@ -98,7 +102,11 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
       tracing,
       readiness: openReadiness({ database, log, embedded }),
     };
-    return { ctx, database, answers: () => ask(database, config), close };
+    return {
+      ...{ ctx, database },
+      ...schemaOf(config, ground, database),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;
@@ -116,8 +124,17 @@ export const wireOnce = (config: Config, options: GroundOptions): Promise<WiredO
 export const openSchema = (config: Config, options: GroundOptions): Promise<Schema> =>
   onGround(config, options, async (ground) => {
     const { database } = databaseOf(config, ground, untraced);
-    return { database, answers: () => ask(database, config), close: database.close };
+    return { database, ...schemaOf(config, ground, database), close: database.close };
   });
+
+const schemaOf = (
+  config: Config,
+  { log }: Ground,
+  database: Database,
+): Pick<Schema, "answers" | "migrate"> => ({
+  answers: () => explained(config, false, () => ask(database, config, log)),
+  migrate: () => explained(config, true, () => database.alone(migrate)),
+});
 
 async function onGround<T extends { close: () => Promise<void> }>(
   config: Config,
@@ -139,16 +156,21 @@ async function onGround<T extends { close: () => Promise<void> }>(
 }
 
 function databaseOf(config: Config, { embedded }: Ground, tracing: Tracing) {
-  const place: Place = embedded ?? { url: config.databaseUrl ?? "", caFile: config.databaseCaFile };
+  const place: Place = embedded ?? placeOf(config);
   const direct = directOf(config) ?? place;
   const database = openDatabase({
-    ...{ place, direct, isPooled: config.databasePrepare === "off", tracing },
+    ...{ place, direct, tracing },
     poolSize: config.databasePoolSize,
     connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
     statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
   });
   return { database, direct };
 }
+
+const placeOf = ({ databaseUrl: url = "", databaseCaFile: caFile, databasePrepare }: Config) => ({
+  ...{ url, caFile },
+  isPooled: databasePrepare === "off" || readPostgresUrl(url).isPooler,
+});
 
 const directOf = ({ databaseDirectUrl: url, databaseCaFile: caFile }: Config): Place | undefined =>
   url === undefined ? undefined : { url, caFile };
@@ -248,32 +270,11 @@ function tokensOf(config: Config, keys: KeyRing) {
   });
 }
 
-/** Where the data is, in words for a person. */
-export const placeOf = (config: Config): string =>
-  config.databaseUrl
-    ? `PostgreSQL at ${hostOf(config.databaseUrl)}`
-    : `embedded PostgreSQL in ${resolve(config.dataDir)}`;
-
-const hostOf = (text: string) => {
-  const url = new URL(text);
-  return `${url.host || url.searchParams.get("host")}${url.pathname}`;
-};
-
-async function ask({ sql }: Database, config: Config): Promise<MigrationStatus> {
-  try {
-    return await migrationStatus(sql);
-  } catch (error) {
-    if (error instanceof Exit) throw error;
-    const { code } = causeOf(error);
-    const isWrongSetting = !isOutage(error);
-    const hint = isWrongSetting
-      ? "Check user, password, database name and sslmode in"
-      : "Is it running? Check";
-    throw new Exit(
-      "unavailable",
-      config.databaseUrl
-        ? `The database at ${hostOf(config.databaseUrl)} does not answer (${code ?? "no code"}). ${hint} DATABASE_URL.`
-        : `The embedded database in ${config.dataDir} does not answer (${code ?? "no code"}); see ${config.dataDir}/postgres.log.`,
-    );
-  }
+async function ask({ sql }: Database, config: Config, log: Log): Promise<MigrationStatus> {
+  const isPooled = config.databaseUrl !== undefined && placeOf(config).isPooled;
+  const { warnings, checkMigration } = await checkDatabase(sql, { isPooled });
+  for (const warning of warnings) log.warn({}, warning);
+  const status = await migrationStatus(sql);
+  if (status.pending.length > 0) checkMigration();
+  return status;
 }

@@ -84,7 +84,7 @@ const textOf = (file: string) => Bun.file(join(src, file)).text();
 test("only wire and ground open what is outside, only main ends the process, only http hooks into Elysia", async () => {
   const allowed: [RegExp, RegExp][] = [
     [/openDatabase\(|openEmbedded\(/, /^((wire|ground)\.ts|db\/)/],
-    [/process\.exit\(/, /^(main\.ts|build\/)/],
+    [/process\.exit\(/, /^(main\.ts|kit\/signals\.ts|build\/)/],
     [/\.transaction\(/, /^db\//],
     [/process\.env/, /^(cli\/|build\/)/],
     [

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect, type Database, isOutage, openDatabase, type Place } from "../src/db/db.ts";
+import { connect, type Database, openDatabase, type Place } from "../src/db/db.ts";
+import { isOutage } from "../src/db/failures.ts";
 import { advisoryLocks } from "../src/db/locks.ts";
 import { migrate, migrationStatus } from "../src/db/migrate.ts";
 import { migrations } from "../src/db/migrations.ts";

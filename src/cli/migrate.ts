@@ -1,4 +1,4 @@
-import { type MigrationStatus, migrate, migrationStatus } from "../db/migrate.ts";
+import { type MigrationStatus, migrationStatus } from "../db/migrate.ts";
 import { Exit } from "../kit/exit.ts";
 import { openSchema } from "../wire.ts";
 import { loadConfig } from "./configuration.ts";
@@ -10,13 +10,13 @@ export async function migrateCommand({ json: isJson }: JsonFlag, word?: string):
     throw new Exit("usage", "Usage: bunker migrate [status]\nSee: bunker migrate --help");
   const isChange = word === undefined;
   const config = await loadConfig();
-  const { database, answers, close } = await openSchema(config, {
+  const { database, answers, migrate, close } = await openSchema(config, {
     purpose: isChange ? "migrate" : "command",
     isColored: hasColor(STANDARD_ERROR),
   });
   try {
     await answers();
-    const applied = isChange ? await database.alone(migrate) : [];
+    const applied = isChange ? await migrate() : [];
     const status = await migrationStatus(database.sql);
     const json = { ...status, applied_now: applied };
     printAnswer({ json, text: isChange ? whatWasDone(applied) : whatIsThere(status) }, isJson);

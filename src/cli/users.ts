@@ -1,5 +1,6 @@
 import type { Config } from "../config.ts";
 import type { Ctx, User } from "../ctx.ts";
+import { describePlace } from "../db/explain.ts";
 import { Exit } from "../kit/exit.ts";
 import { isId } from "../kit/id.ts";
 import { findCredentials, setPassword } from "../modules/passwords/passwords.ts";
@@ -13,7 +14,6 @@ import {
   unlockUser,
   updateUser,
 } from "../modules/users/users.ts";
-import { placeOf } from "../wire.ts";
 import { readNewPassword } from "./new-password.ts";
 import { type Answer, type JsonFlag, printAnswer, printList } from "./terminal.ts";
 import { changeDatabase, readDatabase } from "./with-database.ts";
@@ -126,7 +126,7 @@ export const remove = ({ json: isJson, yes }: JsonFlag & { yes?: boolean }, name
     if (!yes)
       throw new Exit(
         "usage",
-        `This deletes ${describe(user)}\nfrom ${placeOf(ctx.config)}. To do it, add --yes.`,
+        `This deletes ${describe(user)}\nfrom ${describePlace(ctx.config)}. To do it, add --yes.`,
       );
     await deleteUser(ctx, operator, { id: user.id });
     return { json: { id: user.id, is_deleted: true }, text: `Deleted ${describe(user)}.` };
@@ -135,7 +135,10 @@ export const remove = ({ json: isJson, yes }: JsonFlag & { yes?: boolean }, name
 async function getNamed(ctx: Ctx, name: string): Promise<User> {
   const user = isId(name) ? await findUser(ctx, name) : await findCredentials(ctx, name);
   if (user) return user;
-  throw new Exit("failed", `No user has that email, username or id in ${placeOf(ctx.config)}.`);
+  throw new Exit(
+    "failed",
+    `No user has that email, username or id in ${describePlace(ctx.config)}.`,
+  );
 }
 
 const said = (user: User, verb: string): Answer => ({

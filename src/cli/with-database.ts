@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import type { Ctx } from "../ctx.ts";
+import { describePlace, explain } from "../db/explain.ts";
+import { isDatabaseOutage } from "../db/failures.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
-import { placeOf, type Wired, wireOnce } from "../wire.ts";
+import { type Wired, wireOnce } from "../wire.ts";
 import { loadConfig } from "./configuration.ts";
 import { type Answer, hasColor, note, printAnswer, STANDARD_ERROR } from "./terminal.ts";
 
@@ -25,7 +27,7 @@ export async function changeDatabase(
 }
 
 /** On standard error, since a program reads the other. */
-export const noteChange = (config: Config): void => note(`Changed: ${placeOf(config)}`);
+export const noteChange = (config: Config): void => note(`Changed: ${describePlace(config)}`);
 
 /** For the first start of a server. */
 const MIGRATION_MAX_MS = 30_000;
@@ -50,12 +52,12 @@ async function withDatabase(config: Config, work: (ctx: Ctx) => Promise<void>): 
     if (!(await isMigrated(answers, patienceMs)))
       throw new Exit(
         "failed",
-        `The schema of ${placeOf(config)} is not up to date. Run: bunker migrate`,
+        `The schema of ${describePlace(config)} is not up to date. Run: bunker migrate`,
       );
     await work(ctx);
   } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    throw new Exit("failed", wordsOf(error));
+    if (error instanceof Problem) throw new Exit("failed", wordsOf(error));
+    throw isDatabaseOutage(error) ? explain(config, false, error) : error;
   } finally {
     await close();
   }

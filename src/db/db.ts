@@ -1,13 +1,14 @@
 import { is } from "drizzle-orm";
-import { DrizzleQueryError } from "drizzle-orm/errors";
 import { type PgDatabase, PgTransaction } from "drizzle-orm/pg-core";
 import { drizzle, type PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
+import { readPostgresUrl, type Tls } from "../kit/postgres-url.ts";
 import { Problem, UserGone } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
-import type { SslMode } from "../kit/setting.ts";
 import { readText } from "../kit/text-file.ts";
 import { type Tracing, untraced } from "../kit/tracing.ts";
+import { causeOf } from "./failures.ts";
+import { pooledSettings, sessionSettings } from "./session.ts";
 import { traceStatements } from "./statement-spans.ts";
 
 /** A pool of connections, or one transaction on one of them: a verb does not care which. */
@@ -17,15 +18,18 @@ export type Sql = postgres.Sql;
 
 /** Where the database is: a server's URL, or the socket of the embedded one. */
 export type Place =
-  | { url: string; caFile: string | undefined }
+  | {
+      url: string;
+      caFile: string | undefined;
+      /** It is a pooler in transaction mode: what is set for a session, or prepared in it, reaches another one. */
+      isPooled?: boolean;
+    }
   | { socketPath: string; database?: string };
 
 export interface DatabaseOptions {
   place: Place;
   /** The same without the pooler before it, if there is one. */
   direct?: Place;
-  /** Whether `place` is a pooler in transaction mode: what is set for a session, or prepared in it, reaches another one. */
-  isPooled?: boolean;
   poolSize: number;
   connectTimeoutSeconds: number;
   statementTimeoutSeconds: number;
@@ -52,9 +56,6 @@ const CLOSE_MAX_SECONDS = 5;
 const SILENCE_MAX_MS = 1_000;
 const LOOK_EVERY_MS = 1_000;
 
-/** A database may have settings of its own, and the driver reads times in one spelling only. */
-const session = { application_name: "bunker", DateStyle: "ISO", TimeZone: "UTC" };
-
 /** So that the database lets go of a transaction whose client is out of reach: a server's own keepalive takes two hours. */
 const keepalives = {
   tcp_keepalives_idle: 10,
@@ -76,12 +77,13 @@ export function openDatabase(options: DatabaseOptions): Database {
     statement_timeout: options.statementTimeoutSeconds * 1000,
     idle_in_transaction_session_timeout: options.statementTimeoutSeconds * 2000,
   };
+  const isPooled = "url" in options.place && options.place.isPooled === true;
   const driver = connect(options.place, {
     ...common,
     max: options.poolSize,
-    ...(options.isPooled ? oneAtATime : {}),
+    ...(isPooled ? oneAtATime : {}),
     // PgBouncer keeps those of the session apart for each client, and refuses a client that asks for the timeouts.
-    connection: { ...session, ...(options.isPooled ? {} : timeouts) },
+    connection: isPooled ? {} : timeouts,
   });
   const { pool, abandon } = driver as PatchedSql;
   const { tracing = untraced } = options;
@@ -98,7 +100,7 @@ export function openDatabase(options: DatabaseOptions): Database {
       const one = connect(options.direct ?? options.place, {
         ...common,
         max: 1,
-        connection: { ...session, ...keepalives },
+        connection: keepalives,
       });
       try {
         return await work(one);
@@ -121,43 +123,74 @@ interface PatchedSql extends Sql {
 }
 
 /** A driver for `place`; drizzle changes the driver that it is given, so it has one of its own. */
-export function connect(place: Place, options: postgres.Options<Record<string, never>>): Sql {
-  const common = {
-    backoff: () => RECONNECT_SECONDS,
-    fetch_types: false,
-    onnotice: () => {},
-    ...options,
-  };
+export function connect(place: Place, options: Partial<DriverOptions>): Sql {
+  const common = { backoff: () => RECONNECT_SECONDS, fetch_types: false, onnotice: () => {} };
+  const { session = {}, ...target } = targetOf(place);
+  const settings = "url" in place && place.isPooled ? pooledSettings : sessionSettings;
+  const connection = {
+    ...settings,
+    ...session,
+    ...options.connection,
+  } as DriverOptions["connection"];
+  return postgres({ ...common, ...options, ...target, connection } as DriverOptions);
+}
+
+type DriverOptions = postgres.Options<Record<string, never>>;
+
+/** The driver has an option that its types do not name. */
+interface Target extends Partial<DriverOptions> {
+  session?: Record<string, string>;
+  sslnegotiation?: "direct" | null;
+}
+
+function targetOf(place: Place): Target {
   if ("socketPath" in place)
-    return postgres({
-      ...common,
+    return {
       path: place.socketPath,
       user: "bunker",
       database: place.database ?? "bunker",
       ssl: false,
-    });
-  const { url, ssl } = tlsOf(place.url, place.caFile);
-  const directory = url.hostname === "" ? url.searchParams.get("host") : null;
-  if (directory === null) return postgres(url.href, { ...common, ssl });
-  const socket = `${directory}/.s.PGSQL.${url.port || url.searchParams.get("port") || "5432"}`;
-  for (const name of ["host", "port"]) url.searchParams.delete(name);
-  return postgres(url.href, { ...common, ssl: false, path: socket });
+      session: { application_name: "bunker" },
+    };
+  const server = readPostgresUrl(place.url);
+  const { endpoint, user, password, database, options, applicationName } = server;
+  const { connectTimeoutSeconds, keepAliveSeconds } = server;
+  const isSocket = "socketPath" in endpoint;
+  return {
+    ...(isSocket ? { path: endpoint.socketPath } : endpoint),
+    ...{ user, password, database },
+    ssl: isSocket ? false : tlsOf(server.tls, place.caFile),
+    sslnegotiation: server.tls.isDirect && !isSocket ? "direct" : null,
+    ...(connectTimeoutSeconds === undefined ? {} : { connect_timeout: connectTimeoutSeconds }),
+    ...(keepAliveSeconds === undefined ? {} : { keep_alive: keepAliveSeconds }),
+    session: {
+      application_name: applicationName,
+      // A pooler does not know the options of a session; those of a provider choose the database.
+      ...(options !== undefined && (!place.isPooled || !/(^|\s)-/.test(options))
+        ? { options }
+        : {}),
+    },
+  };
 }
 
-/** The meaning of `sslmode`, as libpq has it: what is checked of the server's certificate. The default is `prefer`. */
-function tlsOf(text: string, caFile: string | undefined) {
-  const url = new URL(text);
-  const mode = (url.searchParams.get("sslmode") ?? "prefer") as SslMode;
-  url.searchParams.delete("sslmode");
-  const ca = caFile === undefined ? {} : { ca: readText(caFile) };
+/** The meaning of `sslmode`, as libpq has it: what is checked of the server's certificate. */
+function tlsOf(tls: Tls, caFile: string | undefined) {
+  const read = (file: string | undefined) => file && readText(file);
+  const ca = tls.rootCertificate === "system" ? undefined : read(tls.rootCertificate ?? caFile);
+  const [cert, key] = [read(tls.certificate), read(tls.key)];
+  const common = {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert, key, passphrase: tls.keyPassword }),
+  };
   const modes = {
     disable: false,
+    allow: "prefer",
     prefer: "prefer",
-    require: { rejectUnauthorized: false },
-    "verify-ca": { ...ca, rejectUnauthorized: true, checkServerIdentity: () => undefined },
-    "verify-full": { ...ca, rejectUnauthorized: true },
-  } as const satisfies Record<SslMode, unknown>;
-  return { url, ssl: modes[mode] };
+    require: { ...common, rejectUnauthorized: false },
+    "verify-ca": { ...common, rejectUnauthorized: true, checkServerIdentity: () => undefined },
+    "verify-full": { ...common, rejectUnauthorized: true },
+  } as const satisfies Record<Tls["mode"], unknown>;
+  return modes[tls.mode];
 }
 
 /** Builds a statement once for each database, so that a hot path pays neither for building nor for planning it. */
@@ -211,38 +244,4 @@ function refusalOf(error: unknown): Problem | undefined {
   if (code !== "23503" || !userReferences.includes(constraint)) return undefined;
   // PostgreSQL's detail is in the server's language; only the key in it is not.
   return new UserGone(/=\(([0-9a-f-]{36})\)/.exec(detail ?? "")?.[1]);
-}
-
-interface Cause {
-  code?: string;
-  constraint_name?: string;
-  detail?: string;
-}
-
-/** What the driver said, beneath what drizzle wraps around it. */
-export function causeOf(error: unknown): Cause {
-  const cause = error instanceof DrizzleQueryError ? error.cause : error;
-  return typeof cause === "object" && cause !== null ? cause : {};
-}
-
-/** Codes of the driver, of sockets, and of PostgreSQL (appendix A) that mean: not now, perhaps later. */
-const outages =
-  /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOENT|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH|EAI_AGAIN|08|40001|40P01|53|57|25006|25P03|55P03)/;
-
-/** True where the database is away, stopping, starting, full or too slow: the statement may well succeed later. */
-export const isOutage = (error: unknown): boolean => outages.test(causeOf(error).code ?? "");
-
-/** True where it can be read and not written: its disk is full, or it is a copy of another one. */
-export const isUnwritable = (error: unknown): boolean =>
-  /^(53100|25006)$/.test(causeOf(error).code ?? "");
-
-/** The same of whatever a request threw: a file that is missing is no database that is away. */
-export function isDatabaseOutage(error: unknown): boolean {
-  const { name, code = "", syscall } = error as Partial<NodeJS.ErrnoException>;
-  const isOfDatabase =
-    error instanceof DrizzleQueryError ||
-    name === "PostgresError" ||
-    /^(connect|read|write)$/.test(syscall ?? "") ||
-    code.startsWith("CONNECT");
-  return isOfDatabase && isOutage(error);
 }

@@ -1,9 +1,8 @@
 import { Exit } from "../kit/exit.ts";
 import type { Sql } from "./db.ts";
+import { causeOf } from "./failures.ts";
 import { advisoryLocks } from "./locks.ts";
 import { type Migration, migrations } from "./migrations.ts";
-
-const SERVER_VERSION_MIN = 150_000;
 
 /** Tags of migrations. `unknown` ones were applied by a newer Bunker. */
 export interface MigrationStatus {
@@ -12,10 +11,7 @@ export interface MigrationStatus {
   unknown: string[];
 }
 
-/**
- * Asks the server what it holds, in the simple protocol: one round trip for each question. Throws an Exit where it is older
- * than Bunker can work with.
- */
+/** Asks the server what it holds, in the simple protocol: one round trip for each question. */
 export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
   const applied = await appliedTags(sql);
   const known = migrations.map(({ tag }) => tag);
@@ -27,15 +23,9 @@ export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
 }
 
 async function appliedTags(sql: Sql): Promise<string[]> {
-  const [server] = await sql<{ version: number; words: string; isMigrated: boolean }[]>`
-    select current_setting('server_version_num')::int as version, current_setting('server_version') as words,
-      to_regclass('public.bunker_migrations') is not null as "isMigrated"`.simple();
-  if (server && server.version < SERVER_VERSION_MIN)
-    throw new Exit(
-      "unavailable",
-      `The database server is PostgreSQL ${server.words}; Bunker needs 15 or newer.`,
-    );
-  if (!server?.isMigrated) return [];
+  const [database] = await sql<{ isMigrated: boolean }[]>`
+    select to_regclass('public.bunker_migrations') is not null as "isMigrated"`.simple();
+  if (!database?.isMigrated) return [];
   const tags = sql<{ tag: string }[]>`select tag from public.bunker_migrations order by tag`;
   return (await tags.simple()).map(({ tag }) => tag);
 }
@@ -65,11 +55,36 @@ export async function migrate(sql: Sql): Promise<string[]> {
 }
 
 async function apply(connection: Sql, { tag, sql }: Migration): Promise<void> {
-  await connection`begin`;
-  await connection.unsafe(sql);
-  await connection`insert into public.bunker_migrations (tag) values (${tag})`;
-  await connection`commit`;
+  try {
+    await connection`begin`;
+    await connection.unsafe(sql);
+    await connection`insert into public.bunker_migrations (tag) values (${tag})`;
+    await connection`commit`;
+  } catch (error) {
+    throw refusalOf(error, tag) ?? error;
+  }
 }
+
+/** The migration was rolled back, and no retry would end otherwise. */
+function refusalOf(error: unknown, tag: string): Exit | undefined {
+  const { code = "" } = causeOf(error);
+  const head = `The migration ${tag} cannot be applied (${code}), and nothing of it was:`;
+  if (ALREADY_EXISTS.includes(code))
+    return new Exit(
+      "badConfiguration",
+      `${head} something that it makes already exists in the schema "public", and Bunker did not make it. Name a database of its own in DATABASE_URL.`,
+    );
+  if (code === NOT_ALLOWED)
+    return new Exit(
+      "badConfiguration",
+      `${head} the role of DATABASE_URL may not change the tables. Run it as the role that owns them.`,
+    );
+  return undefined;
+}
+
+/** Tables, functions, and other objects; types. */
+const ALREADY_EXISTS = ["42P07", "42723", "42710"];
+const NOT_ALLOWED = "42501";
 
 /** Where a connection is gone there is nothing to tidy up, and the failure to tell is the one that came first. */
 const tidyUp = (work: Promise<unknown>): Promise<unknown> => work.catch(() => undefined);

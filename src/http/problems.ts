@@ -1,6 +1,6 @@
 import { Elysia, t, ValidationError } from "elysia";
 import type { Ctx, User } from "../ctx.ts";
-import { isDatabaseOutage } from "../db/db.ts";
+import { isDatabaseOutage } from "../db/failures.ts";
 import { Problem, Stale, UserGone } from "../kit/problem.ts";
 import {
   type FieldProblemCode,

@@ -2,6 +2,7 @@ import { createPrivateKey } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { domainToASCII } from "node:url";
 import type { MailAddress } from "./mail.ts";
+import { readPostgresUrl } from "./postgres-url.ts";
 import { weaknessOf } from "./secret.ts";
 import { argon2Excess, type HashCost } from "./stored-hash.ts";
 import { isUnexpanded, whyUnreadable } from "./text-file.ts";
@@ -204,21 +205,9 @@ export function directory(value: string): string {
   return value;
 }
 
-export const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"] as const;
-export type SslMode = (typeof sslModes)[number];
-
+/** Checked here, and read again where it is used. */
 export function postgresUrl(value: string): string {
-  const url = URL.parse(value);
-  if (!url || !/^postgres(ql)?:$/.test(url.protocol) || url.port === "0")
-    throw new Error("must be a URL such as postgres://user:password@host:5432/name");
-  const isDecodable = [url.username, url.password, url.pathname].every(canDecode);
-  if (!isDecodable || /@/.test(url.pathname + url.search))
-    throw new Error("has a password whose special characters are not percent-encoded (@ is %40)");
-  if (!url.hostname && !url.searchParams.get("host")?.startsWith("/"))
-    throw new Error("names no host; a socket's directory is named by ?host=/var/run/postgresql");
-  const mode = url.searchParams.get("sslmode");
-  if (mode !== null && !sslModes.some((known) => known === mode))
-    throw new Error(`has an sslmode that is not one of ${sslModes.join(", ")}`);
+  readPostgresUrl(value);
   return value;
 }
 
@@ -226,7 +215,9 @@ export function redisUrl(value: string): string {
   const url = URL.parse(value);
   if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === "" || url.port === "0")
     throw new Error("must be a URL such as redis://:password@host:6379/0, or rediss:// for TLS");
-  if (![url.username, url.password].every(canDecode) || !/^(\/\d{0,4})?$/.test(url.pathname))
+  // Behind an unencoded # or ?, the rest of a password would be hidden, and its beginning shown as the host.
+  const isWhole = /^(\/\d{0,4})?$/.test(url.pathname) && !/[@#]/.test(url.search + url.hash);
+  if (!isWhole || ![url.username, url.password].every(canDecode))
     throw new Error(
       "has a password whose special characters are not percent-encoded (@ is %40), or a database that is no number",
     );

@@ -72,8 +72,7 @@ describe.if(home !== undefined && pgbouncer !== undefined)("through PgBouncer", 
 
   test("statements without and with parameters, one upon the other, are all answered", async () => {
     const database = openDatabase({
-      place: { url: pooled.href, caFile: undefined },
-      isPooled: true,
+      place: { url: pooled.href, caFile: undefined, isPooled: true },
       poolSize: 1,
       connectTimeoutSeconds: 5,
       statementTimeoutSeconds: 5,

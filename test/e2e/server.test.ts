@@ -195,10 +195,10 @@ postgresql.describe("over TLS", () => {
       expect(await tryIt("127.0.0.1", "verify-ca", true)).toBe(0);
       expect(await tryIt("127.0.0.1", "require", false)).toBe(0);
       expect(await tryIt("127.0.0.1", "prefer", false)).toBe(0);
-      expect(await tryIt("127.0.0.1", "verify-full", true)).toBe(69);
-      expect(await tryIt("localhost", "verify-full", false)).toBe(69);
-      expect(await tryIt("localhost", "verify-ca", false)).toBe(69);
-      expect(await tryIt("localhost", "disable", false)).toBe(69);
+      expect(await tryIt("127.0.0.1", "verify-full", true)).toBe(78);
+      expect(await tryIt("localhost", "verify-full", false)).toBe(78);
+      expect(await tryIt("localhost", "verify-ca", false)).toBe(78);
+      expect(await tryIt("localhost", "disable", false)).toBe(78);
     } finally {
       await stop();
     }

@@ -37,6 +37,12 @@ export const databaseNamed = (name: string): Place =>
 if (embedded)
   for (const statement of ["alter system set fsync = off", "select pg_reload_conf()"])
     await admin.unsafe(statement);
+/** A URL of a database, for another role. */
+export function urlOf(place: Place, role: string): string {
+  if ("url" in place) return Object.assign(new URL(place.url), { username: role }).href;
+  return `postgres://${role}@${encodeURIComponent(place.socketPath)}/${place.database ?? "bunker"}`;
+}
+
 await admin.unsafe(`create database ${template}`);
 const migrating = connect(databaseNamed(template), { max: 1 });
 await migrate(migrating);

@@ -17,9 +17,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const binary = process.env["BUNKER"];
 export const isBinary = binary !== undefined;
-const [program = "", ...source] = binary
+/** The words that begin each command. */
+export const ownWords = binary
   ? [resolve(binary)]
   : [process.execPath, join(import.meta.dir, "../../src/main.ts")];
+const [program = "", ...source] = ownWords;
 
 /** How often a test that looks for a race does it again: a few times while developing, often in CI. */
 export const rounds = Number(process.env["ROUNDS"] ?? 3);

@@ -1,11 +1,11 @@
 import { Problem } from "../../kit/problem.ts";
+import { STOP_SIGNALS } from "../../kit/signals.ts";
 import { openReplies } from "./replies.ts";
 import {
   ALIVE_EVERY_MS,
   type FromWorker,
   type Handlers,
   type Role,
-  STOP_SIGNALS,
   type ToWorker,
 } from "./role.ts";
 

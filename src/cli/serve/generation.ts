@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type App, createApp } from "../../app.ts";
 import type { Config } from "../../config.ts";
 import type { Ctx } from "../../ctx.ts";
-import { type MigrationStatus, migrate } from "../../db/migrate.ts";
+import type { MigrationStatus } from "../../db/migrate.ts";
 import type { Ground } from "../../ground.ts";
 import { accessLog } from "../../http/access-log.ts";
 import { withCors } from "../../http/cors.ts";
@@ -102,12 +102,12 @@ async function warmApp(ctx: Ctx): Promise<App> {
 }
 
 async function prepare(
-  { ctx, database }: Wired,
+  { ctx, migrate }: Wired,
   { pending, unknown }: MigrationStatus,
   isOpen: () => boolean,
 ): Promise<void> {
   const { config, log } = ctx;
-  const applied = pending.length > 0 ? await database.alone(migrate) : [];
+  const applied = pending.length > 0 ? await migrate() : [];
   if (applied.length > 0) log.info({ applied }, "The database schema was brought up to date.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
   // Under HS256 there may be key pairs left of another algorithm, for which the start need not wait.

@@ -1,7 +1,8 @@
 import { isatty } from "node:tty";
 import { openSupervisor } from "../../adapters/supervisor.ts";
 import type { Config } from "../../config.ts";
-import { type Role, STOP_SIGNALS } from "./role.ts";
+import { endOnStopSignals, keepOnStopSignals, STOP_SIGNALS } from "../../kit/signals.ts";
+import type { Role } from "./role.ts";
 import { openWorkers } from "./workers.ts";
 
 const STANDARD_INPUT = 0;
@@ -59,8 +60,10 @@ function untilStopped(): Promise<void> {
     const signals = isatty(STANDARD_INPUT) ? [...STOP_SIGNALS, "SIGHUP"] : STOP_SIGNALS;
     const stop = () => {
       for (const signal of signals) process.off(signal, stop);
+      endOnStopSignals();
       resolve();
     };
     for (const signal of signals) process.on(signal, stop);
+    keepOnStopSignals();
   });
 }

@@ -42,5 +42,3 @@ export type FromWorker =
 
 /** How often a worker says that it still comes to its work. */
 export const ALIVE_EVERY_MS = 5_000;
-
-export const STOP_SIGNALS = ["SIGTERM", "SIGINT"] as const;

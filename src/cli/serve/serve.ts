@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Config, readConfig } from "../../config.ts";
 import type { Ctx } from "../../ctx.ts";
+import { describePlace } from "../../db/explain.ts";
 import { type Ground, openGround } from "../../ground.ts";
 import { version } from "../../kit/build.ts";
 import { tendMemory } from "../../kit/memory.ts";
 import { authority } from "../../kit/network.ts";
 import { firstRequest, firstSuperuserCommand } from "../../pages/start-page.ts";
-import { placeOf } from "../../wire.ts";
 import { loadConfig } from "../configuration.ts";
 import { hasColor, mention, STANDARD_ERROR } from "../terminal.ts";
 import { follow } from "./follow.ts";
@@ -102,7 +102,7 @@ async function banner(ctx: Ctx): Promise<string> {
     `Bunker ${version}`,
     `  API        ${publicUrl}  (listening on ${authority(host, port)})`,
     `  Docs       ${publicUrl}/docs`,
-    `  Database   ${placeOf(ctx.config)}`,
+    `  Database   ${describePlace(ctx.config)}`,
     `  Mail       ${mailOf(ctx)}`,
     ...metricsLine(ctx.config),
     ...(superuser ? [`  Superuser  none yet: ${superuser}`] : []),

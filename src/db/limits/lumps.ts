@@ -1,6 +1,6 @@
 import QuickLRU from "quick-lru";
 import type { Balance, Count, Policy, Spending } from "../../kit/limits.ts";
-import { isUnwritable } from "../db.ts";
+import { isUnwritable } from "../failures.ts";
 
 /** One request, and the limit that it counts against. */
 export interface Account extends Spending {

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { and, asc, eq, lt, lte, not, sql } from "drizzle-orm";
 import type { Actor, Ctx } from "../../ctx.ts";
-import { type Db, isUnwritable, transact } from "../../db/db.ts";
+import { type Db, transact } from "../../db/db.ts";
+import { isUnwritable } from "../../db/failures.ts";
 import { advisoryLocks } from "../../db/locks.ts";
 import { keyUses, signingKeys } from "../../db/schema.ts";
 import type { KeyRing, KeyUse, StoredKey } from "../../kit/key-ring.ts";

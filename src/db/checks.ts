@@ -1,0 +1,189 @@
+import { getTableName, is } from "drizzle-orm";
+import { PgTable } from "drizzle-orm/pg-core";
+import { Exit } from "../kit/exit.ts";
+import type { Sql } from "./db.ts";
+import * as schema from "./schema.ts";
+import { checkedBehindPoolers, sessionSettings } from "./session.ts";
+
+const SERVER_VERSION_MIN = 150_000;
+
+/** What a database says of itself. Names are quoted as SQL wants them. */
+interface Facts {
+  version: number;
+  versionText: string;
+  encoding: string;
+  isStandby: boolean;
+  hasSchema: boolean;
+  canUse: boolean;
+  canCreate: boolean;
+  isMigrated: boolean;
+  /** Tables with names of ours, those that policies hide rows of, and those that the role may not change. */
+  tables: string[];
+  hidden: string[];
+  forbidden: string[];
+  role: string;
+  database: string;
+  settings: Record<string, string | null>;
+}
+
+export interface Checked {
+  /** What works, and may lose data. */
+  warnings: string[];
+  /** Throws an Exit where a migration could not make its tables. */
+  checkMigration: () => void;
+}
+
+/**
+ * Asks what no later statement would say in words that help, in one round trip. Throws an Exit that says how to mend what
+ * Bunker does not work with.
+ */
+export async function checkDatabase(
+  sql: Sql,
+  { isPooled }: { isPooled: boolean },
+): Promise<Checked> {
+  const facts = await readFacts(sql);
+  refuseServer(facts);
+  refuseSchema(facts);
+  refuseTables(facts);
+  refuseSettings(facts, isPooled);
+  return { warnings: warningsOf(facts), checkMigration: () => checkMigration(facts) };
+}
+
+const tables = Object.values(schema)
+  .filter((one) => is(one, PgTable))
+  .map((table) => getTableName(table));
+
+const timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+/** Less than a second: not even a quick statement has time behind a lock. */
+const TOO_SHORT = /^\d{1,3}ms$/;
+
+const SETTINGS = [
+  ...["session_replication_role", "transaction_timeout", "synchronous_commit", "fsync"],
+  ...["full_page_writes", ...timeouts, ...checkedBehindPoolers],
+];
+
+/** In the simple protocol, so everything is text; names are ours alone. */
+async function readFacts(sql: Sql): Promise<Facts> {
+  const list = (names: string[]) => names.map((name) => `'${name}'`).join(", ");
+  const named = (condition: string) =>
+    `array(select c.relname::text from pg_class c where c.relnamespace = to_regnamespace('public')
+       and c.relname in (${list(tables)}) and ${condition} order by 1)`;
+  const may = ["select", "insert", "update", "delete"].map(
+    (right) => `has_table_privilege(c.oid, '${right}')`,
+  );
+  const [row] = await sql
+    .unsafe(
+      `select json_build_object(
+        'version', current_setting('server_version_num')::int,
+        'versionText', current_setting('server_version'),
+        'encoding', current_setting('server_encoding'),
+        'isStandby', pg_is_in_recovery(),
+        'hasSchema', to_regnamespace('public') is not null,
+        'canUse', coalesce(has_schema_privilege(to_regnamespace('public'), 'usage'), false),
+        'canCreate', coalesce(has_schema_privilege(to_regnamespace('public'), 'create'), false),
+        'isMigrated', exists(select from pg_class c where c.relnamespace = to_regnamespace('public')
+          and c.relname = 'bunker_migrations'),
+        'tables', ${named("true")},
+        'hidden', ${named("c.relrowsecurity and row_security_active(c.oid)")},
+        'forbidden', ${named(`not (${may.join(" and ")})`)},
+        'role', quote_ident(current_user),
+        'database', quote_ident(current_database()),
+        'settings', (select json_object_agg(name, case name
+            -- The default, "$user", public, is as good while the role has no schema of its own.
+            when 'search_path' then array_to_string(current_schemas(false), ', ')
+            else current_setting(name, true) end)
+          from unnest(array[${list(SETTINGS)}]) as name)) as facts`,
+    )
+    .simple();
+  return row?.["facts"];
+}
+
+const wrong = (message: string) => new Exit("badConfiguration", message);
+
+function refuseServer({ version, versionText, encoding, database, isStandby }: Facts): void {
+  if (version < SERVER_VERSION_MIN)
+    throw new Exit(
+      "unavailable",
+      `The database server is PostgreSQL ${versionText}; Bunker needs 15 or newer.`,
+    );
+  if (encoding !== "UTF8")
+    throw wrong(
+      `The database ${database} has the encoding ${encoding}; Bunker needs UTF8. Make another one and name it in DATABASE_URL: ` +
+        "create database bunker encoding 'UTF8' template template0;",
+    );
+  if (isStandby)
+    throw new Exit(
+      "unavailable",
+      "The database is read-only: it is a standby. DATABASE_URL must lead to the primary server.",
+    );
+}
+
+function refuseSchema({ hasSchema, canUse, role, isMigrated, tables: present }: Facts): void {
+  if (!hasSchema)
+    throw wrong(
+      `The database has no schema "public", where Bunker keeps its tables. Run: create schema public authorization ${role};`,
+    );
+  if (!canUse)
+    throw wrong(
+      `The role ${role} may not use the schema "public". Run as its owner: grant usage, create on schema public to ${role};`,
+    );
+  if (!isMigrated && present.length > 0)
+    throw wrong(
+      `The schema "public" already has ${present.length === 1 ? "a table" : "tables"} that Bunker did not make: ${present.join(", ")}. Nothing was changed. Name a database of its own in DATABASE_URL.`,
+    );
+}
+
+function checkMigration({ canCreate, role }: Facts): void {
+  if (!canCreate)
+    throw wrong(
+      `The role ${role} may not create tables in the schema "public". Run as its owner: grant create on schema public to ${role};`,
+    );
+}
+
+function refuseTables({ hidden, forbidden, role }: Facts): void {
+  const onAll = (verb: string) => hidden.map((name) => `alter table public.${name} ${verb};`);
+  if (hidden.length > 0)
+    throw wrong(
+      `Row-level security hides rows of ${hidden.join(", ")} from the role ${role}. Run as their owner: ${onAll("disable row level security").join(" ")}`,
+    );
+  if (forbidden.length > 0)
+    throw wrong(
+      `The role ${role} may not read and change ${forbidden.join(", ")}. Use the role that owns them in DATABASE_URL, or run as their owner: ` +
+        `grant select, insert, update, delete on all tables in schema public to ${role};`,
+    );
+}
+
+/** What Bunker cannot set for its sessions, and which would change what it does. */
+function refuseSettings({ settings, role, database }: Facts, isPooled: boolean): void {
+  const needed = {
+    session_replication_role: "origin",
+    transaction_timeout: "0",
+    ...(isPooled
+      ? Object.fromEntries(checkedBehindPoolers.map((name) => [name, sessionSettings[name]]))
+      : {}),
+  };
+  const short = isPooled ? timeouts.filter((name) => TOO_SHORT.test(settings[name] ?? "")) : [];
+  const others = [
+    ...Object.entries(needed).filter(([name, value]) => (settings[name] ?? value) !== value),
+    ...short.map((name) => [name, "0"]),
+  ];
+  if (others.length === 0) return;
+  const commands = others.map(
+    ([name, value]) =>
+      `alter role ${role} in database ${database} set ${name} = ${name === "search_path" ? value : `'${value}'`};`,
+  );
+  throw wrong(
+    `The database or role has ${others.map(([name]) => name).join(", ")} set to a value with which Bunker does not work, and Bunker cannot set it ` +
+      `${isPooled ? "through a pooler" : "itself"}. Run, and close the open sessions:\n${commands.join("\n")}`,
+  );
+}
+
+function warningsOf({ settings }: Facts): string[] {
+  const unsafe = ["synchronous_commit", "fsync", "full_page_writes"];
+  return unsafe
+    .filter((name) => settings[name] === "off")
+    .map(
+      (name) =>
+        `The database has ${name} = off: after a crash of its server, changes may be lost that Bunker has confirmed.`,
+    );
+}

@@ -1,0 +1,75 @@
+import { Exit } from "../kit/exit.ts";
+import { describePostgresUrl, readPostgresUrl } from "../kit/postgres-url.ts";
+import { causeOf, isOutage } from "./failures.ts";
+
+/** Which setting leads to the database. */
+export interface Source {
+  setting: "DATABASE_URL" | "DATABASE_DIRECT_URL";
+  url: string;
+}
+
+/** A failure to reach a database or to work in it, as an Exit that says what to do. A message of the server is never shown. */
+export function explainFailure(error: unknown, { setting, url }: Source): Exit {
+  if (error instanceof Exit) return error;
+  const { code = "no code" } = causeOf(error);
+  const place = `the database at ${describePostgresUrl(url)}`;
+  const remedy = remedyOf(code, readPostgresUrl(url));
+  if (remedy)
+    return new Exit(
+      "badConfiguration",
+      `Cannot use ${place} (${code}): ${remedy} The setting is ${setting}.`,
+    );
+  const [known] = Object.entries(passing).filter(([prefix]) => code.startsWith(prefix));
+  const hint = known?.[1] ?? (isOutage(error) ? "Is it running?" : "See the log of the server.");
+  return new Exit(
+    "unavailable",
+    `${place[0]?.toUpperCase()}${place.slice(1)} does not answer (${code}). ${hint} Check ${setting}.`,
+  );
+}
+
+/** What may end by itself. */
+const passing: Record<string, string> = {
+  ENOTFOUND: "Its host name does not resolve.",
+  EAI_AGAIN: "Its host name does not resolve just now.",
+  ENOENT: "Its socket does not exist: is it running there?",
+  "53300": "It has no connection left: raise its max_connections, or lower DATABASE_POOL_SIZE.",
+  "57P03": "It is starting up or shutting down.",
+};
+
+type Server = ReturnType<typeof readPostgresUrl>;
+
+/** What an operator has to change; undefined: waiting may help. */
+function remedyOf(code: string, { user, database, tls }: Server): string | undefined {
+  const quote = (name: string) => `"${name.replaceAll('"', '""')}"`;
+  const remedies: [RegExp, string][] = [
+    [/^28P01$/, "The password is wrong, or the role does not exist."],
+    [
+      /^28/,
+      `The server refuses the role ${quote(user)} from this machine. The role must exist and have LOGIN, and pg_hba.conf must have an entry for it; where that is a hostssl entry, sslmode=require is needed, and it is ${tls.mode}.`,
+    ],
+    [/^3D000$/, `The database does not exist. Run: create database ${quote(database)};`],
+    [
+      /^42501$/,
+      `The role ${quote(user)} lacks a right. Use the role that owns the database; to connect it needs: grant connect on database ${quote(database)} to ${quote(user)};`,
+    ],
+    [
+      /^TLS_REFUSED$/,
+      `The server offers no TLS, and sslmode=${tls.mode} needs it. Turn ssl on there, or set sslmode=disable if the network between is trusted.`,
+    ],
+    [
+      /^ERR_TLS_CERT_ALTNAME_INVALID$/,
+      "The certificate of the server is for another name. Use that name as the host, or sslmode=verify-ca.",
+    ],
+    [/^CERT_(HAS_EXPIRED|NOT_YET_VALID)$/, "The certificate of the server is not valid today."],
+    [
+      /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/,
+      "The certificate of the server is from an authority that is not known here. Name it in DATABASE_CA_FILE.",
+    ],
+    [
+      /^08P01$/,
+      "The server does not know a parameter of the session. A pooler such as PgBouncer needs DATABASE_PREPARE=off (docs/scaling.md).",
+    ],
+    [/^SASL_/, "The server could not prove that it knows the password: it may be another server."],
+  ];
+  return remedies.find(([pattern]) => pattern.test(code))?.[1];
+}
