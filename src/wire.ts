@@ -59,6 +59,7 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
   const mail = await postOf(config);
   const tracing = await tracingOf(config, log);
   const { database, direct } = databaseOf(config, ground, tracing);
+  const schema = schemaOf(config, ground, database);
   const { principals, news } = openPrincipals(config, { direct, database, log });
   let shared = unshared;
   const close = async () => {
@@ -69,8 +70,7 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
     await tracing.close();
   };
   try {
-    const secret =
-      config.secretKey ?? (await secretIn(config, ground, () => ask(database, config, log)));
+    const secret = config.secretKey ?? (await secretIn(config, ground, schema.answers));
     const secrets = [secret, ...config.secretKeys] as const;
     const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
     const now = () => new Date();
@@ -104,7 +104,7 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
     };
     return {
       ...{ ctx, database },
-      ...schemaOf(config, ground, database),
+      ...schema,
       close,
     };
   } catch (error) {
