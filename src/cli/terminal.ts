@@ -25,7 +25,8 @@ function write(fd: number, text: string): void {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "EPIPE") throw new Exit("failed", "Nobody reads the output any more.");
-      if (code !== "EAGAIN") throw error;
+      if (code !== "EAGAIN")
+        throw new Exit("failed", `Standard output cannot be written (${code}).`);
       Bun.sleepSync(RETRY_MS);
     }
 }

@@ -8,17 +8,28 @@ const WORTH = 0.05;
 /**
  * Collects garbage where memory grows beyond what a small machine has to spare: the engine waits the longer the more memory
  * the machine has, and falls behind when every core is busy. Where it helps little, because what is there is needed, it
- * looks ever more seldom. Answers how to stop it.
+ * looks ever more seldom. Where memory cannot be read, as without /proc or without a free file descriptor, `onFailure` hears
+ * of it once, and the next look comes all the same. Answers how to stop it.
  */
-export function tendMemory(): () => void {
+export function tendMemory(onFailure: (error: unknown) => void): () => void {
   let waitMs = LOOK_EVERY_MS;
+  let isFailing = false;
   let timer: ReturnType<typeof setTimeout>;
-  const look = () => {
+  const collect = () => {
     const before = process.memoryUsage.rss();
     if (before > BYTES_MAX) Bun.gc(true);
     const isWorthIt = process.memoryUsage.rss() < before * (1 - WORTH);
     waitMs =
       before <= BYTES_MAX || isWorthIt ? LOOK_EVERY_MS : Math.min(2 * waitMs, LOOK_SELDOM_MS);
+  };
+  const look = () => {
+    try {
+      collect();
+      isFailing = false;
+    } catch (error) {
+      if (!isFailing) onFailure(error);
+      isFailing = true;
+    }
     timer = setTimeout(look, waitMs);
   };
   timer = setTimeout(look, waitMs);

@@ -4,6 +4,7 @@ import type { Ctx } from "../../ctx.ts";
 import { describePlace } from "../../db/explain.ts";
 import { type Ground, openGround } from "../../ground.ts";
 import { version } from "../../kit/build.ts";
+import { describeError } from "../../kit/log.ts";
 import { tendMemory } from "../../kit/memory.ts";
 import { authority } from "../../kit/network.ts";
 import { firstRequest, firstSuperuserCommand } from "../../pages/start-page.ts";
@@ -31,9 +32,7 @@ export const work = (): Promise<void> => serveAs(follow(), readConfig(process.en
 
 async function serveAs(role: Role, config: Config): Promise<void> {
   const ground = await openGround(config, { ...role, isColored: hasColor(STANDARD_ERROR) });
-  process.on("unhandledRejection", (error) =>
-    ground.log.error({ err: error }, "A promise was rejected unheard."),
-  );
+  logUnexpected(ground);
   let generations: Generations | undefined;
   try {
     generations = await openGenerations(config, ground);
@@ -45,7 +44,9 @@ async function serveAs(role: Role, config: Config): Promise<void> {
     // Whoever asks it to end meanwhile does not wait until all serve.
     const isUp = await Promise.race([begun, stopped.then(() => false)]);
     if (isUp && role.purpose === "serve") await welcome(generations.current().ctx);
-    const stopTending = tendMemory();
+    const stopTending = tendMemory((error) =>
+      log.warn({ err: error }, "The memory of this process cannot be read; trying again."),
+    );
     await stopped;
     await leave(ground, config);
     stopTending();
@@ -56,6 +57,19 @@ async function serveAs(role: Role, config: Config): Promise<void> {
     await generations?.close();
     await ground.close();
   }
+}
+
+/** Without these, the runtime prints lines of source code into the log, and may end the server. */
+function logUnexpected({ log }: Ground): void {
+  let latest = "";
+  const tell = (sentence: string) => (error: unknown) => {
+    const told = JSON.stringify(describeError(error));
+    // What fails again and again for one reason fills no log.
+    if (told !== latest) log.error({ err: error }, sentence);
+    latest = told;
+  };
+  process.on("unhandledRejection", tell("Unhandled promise rejection."));
+  process.on("uncaughtException", tell("Uncaught exception."));
 }
 
 async function welcome(ctx: Ctx): Promise<void> {

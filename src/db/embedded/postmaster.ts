@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ownProgram } from "../../kit/build.ts";
 import { openOwn, readOwn } from "../../kit/data-dir.ts";
+import { Exit } from "../../kit/exit.ts";
 import { type Account, prefixOf } from "./account.ts";
 import { HAND_OVER, type HandOver, VERIFIED } from "./hand-over.ts";
 
@@ -120,12 +121,25 @@ async function untilReady(installation: Installation, child: ChildProcess): Prom
   const giveUpAt = performance.now() + START_MAX_MS;
   while (statusOf(installation.cluster) !== "ready") {
     if (failure) throw failure;
-    if (hasExited(child))
-      throw new Error(`PostgreSQL did not start:\n${lastLines(installation.logFile)}`);
+    if (hasExited(child)) throw didNotStart(installation);
     if (performance.now() > giveUpAt)
-      throw new Error("PostgreSQL did not become ready in 5 minutes");
+      throw new Exit(
+        "unavailable",
+        `The embedded PostgreSQL did not become ready in 5 minutes: see ${installation.logFile}.`,
+      );
     await sleep(5);
   }
+}
+
+function didNotStart({ logFile }: Installation): Exit {
+  const lines = lastLines(logFile);
+  const hint = lines.includes("shared memory segment")
+    ? "\nIts shared memory is in /dev/shm: make that larger, such as by docker run --shm-size=64m."
+    : "";
+  return new Exit(
+    "unavailable",
+    `The embedded PostgreSQL did not start. ${logFile} ends with:\n${lines}${hint}`,
+  );
 }
 
 /** The status line that the postmaster keeps in its pid file: "starting", "ready", "stopping". */

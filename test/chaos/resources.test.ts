@@ -1,0 +1,67 @@
+/** What a machine may run out of: words in the log and a server that goes on, or words and an exit code; no stack traces. */
+
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { spawnSync } from "node:child_process";
+import { openSync, readdirSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  command,
+  emptyFolder,
+  isBinary,
+  linesOf,
+  ownWords,
+  serve,
+  usedFolder,
+} from "../support/program.ts";
+
+setDefaultTimeout(60_000);
+const canMount = spawnSync("unshare", ["-m", "mount", "-t", "tmpfs", "none", "/mnt"]).status === 0;
+
+const limitFiles = (pid: number, soft: number) =>
+  spawnSync("prlimit", ["--pid", String(pid), `--nofile=${soft}:`]).status === 0;
+
+// From source, Bun reads files when something is first needed.
+test.if(isBinary && Bun.which("prlimit") !== null)(
+  "without a free file descriptor a server says so once, goes on, and recovers",
+  async () => {
+    const server = await serve({ cwd: await usedFolder(), env: { LOG_FORMAT: "json" } });
+    const port = Number(new URL(server.url).port);
+    const before = 20_000;
+    expect(limitFiles(server.pid, readdirSync(`/proc/${server.pid}/fd`).length + 2)).toBe(true);
+    const sockets = Array.from({ length: 40 }, (): Socket => {
+      const socket = connect(port, "127.0.0.1").on("error", () => {});
+      socket.write("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+      return socket;
+    });
+    const giveUpAt = performance.now() + 20_000;
+    while (!server.said.err.includes("cannot be read") && performance.now() < giveUpAt)
+      await sleep(50);
+    // It looks again and again meanwhile.
+    await sleep(1_500);
+    limitFiles(server.pid, before);
+    for (const socket of sockets) socket.destroy();
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
+    expect(await server.end("SIGTERM")).toBe(0);
+    const told = linesOf(server.said.err).map(({ msg }) => String(msg));
+    expect(told.filter((msg) => msg.includes("memory of this process"))).toHaveLength(1);
+    expect(told.filter((msg) => /Uncaught|Unhandled/.test(msg))).toEqual([]);
+  },
+);
+
+test("a full standard output ends a command with words", async () => {
+  const stdout = openSync("/dev/full", "w");
+  for (const args of [["version"], ["config", "--json"], ["openapi"], ["service", "print"]]) {
+    const { code, err } = await command(args, { stdout });
+    expect([args, code, err]).toEqual([args, 1, "Standard output cannot be written (ENOSPC).\n"]);
+  }
+});
+
+test.if(canMount)("a /dev/shm without room ends the start with words", () => {
+  const line = `mount -t tmpfs -o size=4k none /dev/shm && exec "$@" serve`;
+  const { status, stderr } = spawnSync("unshare", ["-m", "sh", "-c", line, "sh", ...ownWords], {
+    cwd: emptyFolder(),
+    env: { PATH: process.env["PATH"] ?? "", PORT: "3979", HOST: "127.0.0.1" },
+  });
+  expect([status, String(stderr)]).toEqual([69, expect.stringContaining("--shm-size")]);
+});
