@@ -1,6 +1,7 @@
 import type { MailAddress } from "./kit/mail.ts";
 import {
   colour,
+  ehloName,
   line,
   mailAddress,
   mailUrl,
@@ -46,6 +47,13 @@ export const mailSettings = {
       address: `no-reply@${new URL(publicUrl).hostname}`,
     }),
     format: ({ name, address }) => (name === "" ? address : `${name} <${address}>`),
+  }),
+  mailEhlo: setting<string | undefined>({
+    name: "MAIL_EHLO",
+    doc: "The name that Bunker introduces itself with to the mail server (EHLO, RFC 5321): a host name, or an address such as `[203.0.113.7]`.",
+    shown: "the host of PUBLIC_URL",
+    parse: ehloName,
+    fallback: () => undefined,
   }),
   mailDkimKey: setting<string | undefined>({
     name: "MAIL_DKIM_KEY",

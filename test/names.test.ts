@@ -39,6 +39,8 @@ describe("an e-mail address", () => {
     "Ada <ada@example.com>",
     '"a b"@example.com',
     "ada@@example.com",
+    "=?utf-8?q?eve=40evil.example=3e=00?=@example.com",
+    "=?iso-8859-1?b?ZXZl?=foo@example.com",
     "ada@eve@example.com",
     "a..b@example.com",
     ".ada@example.com",

@@ -12,6 +12,8 @@ export interface MailOptions {
   dkim?: Dkim | undefined;
   /** A PEM file: the system's authorities do where there is none. */
   caFile?: string | undefined;
+  /** The host that EHLO names. */
+  ehlo?: string | undefined;
 }
 
 /** Opens what MAIL_URL names. Nothing is connected before the first mail; what is not used is not even loaded. */

@@ -1,3 +1,4 @@
+import { isIPv4, isIPv6 } from "node:net";
 import { createTransport } from "nodemailer";
 import { MailFailure, type MailTransport } from "../kit/mail.ts";
 import { readText } from "../kit/text-file.ts";
@@ -13,8 +14,9 @@ const ANSWER_MAX_LENGTH = 200;
  * Mail by SMTP (RFC 5321), over a few connections that stay open. `smtps:` speaks TLS from the first byte, `smtp:` by STARTTLS
  * where the server offers it; with a password, or `?tls=required`, it must. Certificates are verified.
  */
-export function openSmtp(url: URL, { dkim, caFile }: MailOptions): MailTransport {
+export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTransport {
   const hasPassword = url.username !== "";
+  const name = nameOf(ehlo);
   const isPlain = url.searchParams.get("tls") === "off";
   const transport = createTransport({
     pool: true,
@@ -26,6 +28,7 @@ export function openSmtp(url: URL, { dkim, caFile }: MailOptions): MailTransport
     ...(hasPassword
       ? { auth: { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) } }
       : {}),
+    ...(name ? { name } : {}),
     ...(dkim ? { dkim } : {}),
     ...(caFile ? { tls: { ca: readText(caFile) } } : {}),
     maxConnections: CONNECTIONS_MAX,
@@ -54,6 +57,17 @@ export function openSmtp(url: URL, { dkim, caFile }: MailOptions): MailTransport
     },
     close: () => transport.close(),
   };
+}
+
+/**
+ * What EHLO says (RFC 5321, section 4.1.1.1): addresses stand in brackets. Servers count a local name against a sender;
+ * undefined: the name of this machine.
+ */
+function nameOf(host = ""): string | undefined {
+  const address = host.replace(/^\[(?:IPv6:)?|\]$/gi, "");
+  if (isIPv6(address)) return `[IPv6:${address}]`;
+  if (isIPv4(address)) return `[${address}]`;
+  return host.includes(".") ? host : undefined;
 }
 
 interface SmtpError extends Error {

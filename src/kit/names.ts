@@ -40,8 +40,13 @@ const DOMAIN =
 
 // Mailboxes that differ only in compatibility forms would share a key: U+212A KELVIN SIGN is keyed as k.
 const isNfkc = (text: string) => text === text.normalize("NFKC");
+// Some mail software decodes an encoded word (RFC 2047) there, and would write to the mailbox in it.
+const ENCODED_WORD = "=?";
 const isLocalPart = (local: string) =>
-  LOCAL_PART.test(local) && isNfkc(local) && Buffer.byteLength(local) <= LOCAL_PART_MAX_BYTES;
+  LOCAL_PART.test(local) &&
+  !local.includes(ENCODED_WORD) &&
+  isNfkc(local) &&
+  Buffer.byteLength(local) <= LOCAL_PART_MAX_BYTES;
 
 /** Letter by letter: a sigma is the same at the end of a word. */
 const lowerCase = (text: string) => [...text].map((letter) => letter.toLowerCase()).join("");

@@ -1,5 +1,6 @@
 import { createPrivateKey } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
+import { isIPv4, isIPv6 } from "node:net";
 import { domainToASCII } from "node:url";
 import type { MailAddress } from "./mail.ts";
 import { readPostgresUrl } from "./postgres-url.ts";
@@ -169,6 +170,20 @@ export function mailAddress(value: string): MailAddress {
     throw new Error("must be such as: Example <no-reply@example.com>");
   const [local, domain = ""] = address.split("@");
   return { name: name.trim(), address: `${local}@${domainToASCII(domain)}` };
+}
+
+/** A host name, or an address literal (RFC 5321, sections 4.1.2 and 4.1.3). */
+export function ehloName(value: string): string {
+  const [, v6, v4] = /^\[(?:IPv6:([^\]]+)|([^\]]+))\]$/i.exec(value) ?? [];
+  const isLiteral = (v6 !== undefined && isIPv6(v6)) || (v4 !== undefined && isIPv4(v4));
+  if (
+    !isLiteral &&
+    !/^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i.test(value)
+  )
+    throw new Error(
+      "must be a host name such as mail.example.com, or an address such as [203.0.113.7]",
+    );
+  return value;
 }
 
 export function privateKeyPem(value: string): string {

@@ -34,6 +34,26 @@ test("a mail is signed so that others can tell (DKIM), and does not ask for an a
   expect((await verdictOn(tampered))[1]).not.toEqual(["pass"]);
 });
 
+test.each([
+  ["accounts.example.com", "accounts.example.com"],
+  ["203.0.113.7", "[203.0.113.7]"],
+  ["[2001:db8::7]", "[IPv6:2001:db8::7]"],
+  ["[IPv6:2001:db8::7]", "[IPv6:2001:db8::7]"],
+])("a mail server is greeted by the host %s as %s", async (ehlo, expected) => {
+  const { ctx, server, enqueue } = await office();
+  await enqueue();
+  await deliverMails({ ...ctx, mail: await postTo(server, ctx.mail, { ehlo }) });
+  // The server of the tests keeps it in lower case.
+  expect(server.received.map((one) => one.ehlo)).toEqual([expected.toLowerCase()]);
+});
+
+test("the greeting of a mail server is a host name or an address", () => {
+  for (const MAIL_EHLO of ["mail.example.com", "[203.0.113.7]", "[IPv6:2001:db8::7]"])
+    expect(readConfig({ MAIL_EHLO }).config.mailEhlo).toBe(MAIL_EHLO);
+  for (const MAIL_EHLO of ["a b", "[300.0.0.1]", "mail.example.com\r\nRSET", "-a.example"])
+    expect(() => readConfig({ MAIL_EHLO })).toThrow("MAIL_EHLO must be");
+});
+
 test("addresses with letters of the world are written to, domains in ASCII", async () => {
   const { ctx, server, enqueue, states } = await office();
   for (const email of [

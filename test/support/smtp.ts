@@ -8,6 +8,8 @@ import { SMTPServer } from "smtp-server";
 export interface Received {
   to: string[];
   source: string;
+  /** The name that the client gave itself. */
+  ehlo: string;
 }
 
 export interface MailServer {
@@ -63,9 +65,9 @@ export async function mailServer(port = 0): Promise<MailServer> {
           : done(new Error("no")),
       onMailFrom: (_, __, done) => answer(senderRefusal, done),
       onRcptTo: (_, __, done) => answer(refusal, done),
-      onData: async (stream, { envelope }, done) => {
+      onData: async (stream, { envelope, hostNameAppearsAs: ehlo }, done) => {
         const source = (await new Response(stream as never).text()).toString();
-        received.push({ to: envelope.rcptTo.map(({ address }) => address), source });
+        received.push({ to: envelope.rcptTo.map(({ address }) => address), source, ehlo });
         setTimeout(done, ponderMs);
       },
     });
