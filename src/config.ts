@@ -15,9 +15,12 @@ type Environment = Record<string, string | undefined>;
 /**
  * Reads every setting. All that is wrong is said in one message, which names variables and never a value (exit code 78).
  * An empty variable counts as unset. A secret, and what `mayBeInFile`, may stand in a file that `<NAME>_FILE` names. Blanks at
- * the ends are removed, carriage returns of Windows among them.
+ * the ends are removed, carriage returns of Windows among them. `isServing` checks what only a server needs as well.
  */
-export function readConfig(env: Environment): {
+export function readConfig(
+  env: Environment,
+  { isServing = false } = {},
+): {
   config: Config;
   origins: Origins;
   warnings: string[];
@@ -42,12 +45,17 @@ export function readConfig(env: Environment): {
   }
   const config = Object.freeze(found) as Config;
   wrong.push(...contradictions(config, origins as Partial<Origins>));
+  if (isServing) wrong.push(...faultsOfServing(config, origins as Partial<Origins>));
   if (wrong.length > 0)
     throw new Exit(
       "badConfiguration",
       `The configuration is not usable:\n${[...wrong, ...misspelt(env)].map((line) => `  - ${line}\n`).join("")}`,
     );
-  return { config, origins: origins as Origins, warnings: warningsOf(config, env) };
+  const warnings = [
+    ...warningsOf(config, env),
+    ...(isServing ? warningsOfServing(config, origins as Origins) : []),
+  ];
+  return { config, origins: origins as Origins, warnings };
 }
 
 /** The defaults that others depend on have none of their own. */
@@ -94,10 +102,6 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
     wrong.push(
       "SECRET_KEY is required in production with DATABASE_URL; make one: openssl rand -hex 32",
     );
-  if (isServer && isUnset("publicUrl"))
-    wrong.push(
-      "PUBLIC_URL is required in production with DATABASE_URL, such as https://accounts.example.com",
-    );
   if (config.mailUrl?.startsWith("mailbox:") && config.environment === "production")
     wrong.push(
       "MAIL_URL=mailbox: shows mails to whoever is on this machine: only with BUNKER_ENV=development",
@@ -108,6 +112,37 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
     ...faultsOfSignIn(config, isUnset),
     ...faultsOfDatabase(config),
     ...faultsOfSuperuser(config, isUnset),
+  ];
+}
+
+/** What only a server needs, in production: a command changes rows, and sends no links. */
+function faultsOfServing(config: Partial<Config>, origins: Partial<Origins>): string[] {
+  if (config.environment !== "production") return [];
+  const wrong: string[] = [];
+  const needing = config.databaseUrl ? "DATABASE_URL" : config.mailUrl && "MAIL_URL";
+  if (needing && origins.publicUrl === "default")
+    wrong.push(
+      `PUBLIC_URL is required in production with ${needing}, such as https://accounts.example.com`,
+    );
+  const { protocol, hostname } = new URL(config.publicUrl ?? "https://none");
+  if (protocol === "http:" && !isLocal(hostname) && config.allowHttp === "off")
+    wrong.push(
+      "PUBLIC_URL is http, which sends passwords and tokens in the clear: use https, or set PUBLIC_URL_ALLOW_HTTP=on",
+    );
+  const needMails = { REQUIRE_EMAIL_VERIFICATION: config.requireEmailVerification };
+  for (const [name, value] of Object.entries({ ...needMails, EMAIL_SIGN_IN: config.emailSignIn }))
+    if (value === "on" && config.mailUrl === undefined)
+      wrong.push(`MAIL_URL is required in production with ${name}=on: otherwise nobody signs in`);
+  return wrong;
+}
+
+const isLocal = (hostname: string) =>
+  /^(localhost|.+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
+
+function warningsOfServing({ environment, publicUrl }: Config, origins: Origins): string[] {
+  if (environment !== "production" || origins.publicUrl !== "default") return [];
+  return [
+    `PUBLIC_URL is not set: tokens name ${publicUrl} as their issuer, and links lead there. Set it before others use this server: tokens of another issuer are refused.`,
   ];
 }
 
@@ -201,10 +236,15 @@ function faultsOfSuperuser(
   return weakness ? [`FIRST_SUPERUSER_PASSWORD ${weakness}`] : [];
 }
 
+/** What templates and guides have there, with a year or a few digits behind. */
+const EXAMPLE_PASSWORD =
+  /^((please.?)?(change|replace).?(me|this|it)(.?(now|please))?|(super)?(admin|user|secret)(password)?)\W?\d{0,4}$/i;
+
 function weaknessOfPassword(config: Partial<Config>): string | undefined {
   const { firstSuperuserPassword: password, firstSuperuserEmail: email } = config;
   const { passwordMinLength = 8, brandName = "", publicUrl = "http://localhost" } = config;
   if (!password || !email) return undefined;
+  if (EXAMPLE_PASSWORD.test(password)) return "is a well-known example";
   const rules = passwordRules({ passwordMinLength, brandName, publicUrl }, [email]);
   const read = readPassword("", password, rules);
   return typeof read === "string" ? undefined : read.detail;
@@ -218,6 +258,10 @@ function misspelt(env: Environment): string[] {
     .flatMap((name) => {
       const meant = nearest(name, known);
       if (meant) return [`${name} is not a setting: did you mean ${meant}?`];
+      if (planned.includes(name)) return [`${name} has no effect in this version`];
       return name.startsWith("BUNKER_") ? [`${name} is not a setting`] : [];
     });
 }
+
+/** Settings of parts that do not exist yet: who sets one would take it for done. */
+const planned = ["BROKER_URL", "SECURITY_CONTACT", "WEBHOOKS_ALLOW_PRIVATE"];

@@ -53,6 +53,12 @@ export const settings = {
     parse: webOrigin,
     fallback: ({ port }) => `http://localhost:${port}`,
   }),
+  allowHttp: setting({
+    name: "PUBLIC_URL_ALLOW_HTTP",
+    doc: "`on`: PUBLIC_URL may be `http` in production, also on a host that is not local. Passwords and tokens are then sent in the clear.",
+    parse: oneOf(["on", "off"]),
+    fallback: () => "off",
+  }),
   corsOrigins: setting<string[]>({
     name: "CORS_ORIGINS",
     doc: "Other origins whose pages may call this service in a browser (CORS) and send forms to it, such as `https://app.example.com`: exact, with commas or blanks between. A form that a browser sends from any other site is refused. In development, every port of `http://localhost` and `http://127.0.0.1` is allowed as well.",

@@ -236,7 +236,7 @@ async function postOf(config: Config): Promise<Post | undefined> {
   const transport = await openMail(config.mailUrl, {
     dkim: dkimOf(config, from),
     caFile: config.mailCaFile,
-    ehlo: config.mailEhlo ?? host,
+    ehlo: config.mailEhlo ?? new URL(config.publicUrl).hostname,
   });
   const render: Post["render"] = async (...mail) => {
     const { openRenderer } = await import("./modules/mail/render.ts");

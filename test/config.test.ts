@@ -51,17 +51,6 @@ describe("the configuration", () => {
     expect(message).not.toContain("sentinel");
   });
 
-  test("in production on a server, asks for what must not be guessed", () => {
-    const server = { BUNKER_ENV: "production", DATABASE_URL: "postgres://localhost/bunker" };
-    const message = refusal(server);
-    expect(message).toContain("SECRET_KEY is required");
-    expect(message).toContain("PUBLIC_URL is required");
-    expect(
-      refusal({ ...server, SECRET_KEY: SECRET, PUBLIC_URL: "https://accounts.example.com" }),
-    ).toBe("accepted");
-    expect(refusal({ BUNKER_ENV: "production" })).toBe("accepted");
-  });
-
   test("refuses half a first superuser, and one with a weak password", () => {
     expect(refusal({ FIRST_SUPERUSER_EMAIL: "ada@example.com" })).toContain(
       "FIRST_SUPERUSER_PASSWORD is missing",

@@ -10,8 +10,8 @@ const isEnvFileIgnored = (): boolean =>
   isCompiled && existsSync(".env") && !process.argv.some((word) => word.startsWith(ENV_FILE));
 
 /** Reads the configuration. Logs what looks like a mistake: what is on standard output stays whole. */
-export async function loadConfig(): Promise<Config> {
-  const { config, warnings } = readConfig(process.env);
+export async function loadConfig(options: { isServing?: boolean } = {}): Promise<Config> {
+  const { config, warnings } = readConfig(process.env, options);
   if (isEnvFileIgnored())
     warnings.push("The file .env in this folder is not read. To use it: bunker --env-file .env …");
   if (warnings.length === 0) return config;

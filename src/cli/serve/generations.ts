@@ -33,7 +33,7 @@ export async function openGenerations(config: Config, ground: Ground): Promise<G
     // No more than two at a time: each has a pool.
     await Promise.all(closing);
     if (lifecycle.isStopping) return;
-    const settings = readConfig(process.env).config;
+    const settings = readConfig(process.env, { isServing: true }).config;
     const next = await openGeneration(settings, ground);
     const before = current;
     next.app.server = before.app.server;

@@ -22,13 +22,14 @@ import type { Role } from "./role.ts";
  * now have them.
  */
 export async function serve(): Promise<void> {
-  const config = await loadConfig();
+  const config = await loadConfig({ isServing: true });
   await checkHosts(config);
   await serveAs(lead(config), config);
 }
 
 /** One of several processes under WORKERS, which another one has started. */
-export const work = (): Promise<void> => serveAs(follow(), readConfig(process.env).config);
+export const work = (): Promise<void> =>
+  serveAs(follow(), readConfig(process.env, { isServing: true }).config);
 
 async function serveAs(role: Role, config: Config): Promise<void> {
   const ground = await openGround(config, { ...role, isColored: hasColor(STANDARD_ERROR) });

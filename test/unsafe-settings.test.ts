@@ -1,0 +1,97 @@
+import { describe, expect, test } from "bun:test";
+import { readConfig } from "../src/config.ts";
+import { Exit } from "../src/kit/exit.ts";
+
+const SECRET_KEY = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+const DATABASE_URL = "postgres://localhost/bunker";
+const PUBLIC_URL = "https://accounts.example.com";
+const MAIL_URL = "smtp://mail.example.com";
+const SIGN_IN_REDIRECT_URL = "https://app.example.com/sign-in";
+
+const read = (env: Record<string, string>, isServing = true) =>
+  readConfig({ BUNKER_ENV: "production", ...env }, { isServing });
+const refusal = (env: Record<string, string>, isServing = true): string => {
+  try {
+    read(env, isServing);
+    return "accepted";
+  } catch (error) {
+    if (!(error instanceof Exit) || error.status !== 78) throw error;
+    return error.message;
+  }
+};
+
+describe("a server in production", () => {
+  test("with a database of its own asks for what must not be guessed", () => {
+    const message = refusal({ DATABASE_URL });
+    expect(message).toContain("SECRET_KEY is required");
+    expect(message).toContain("PUBLIC_URL is required in production with DATABASE_URL");
+    expect(refusal({ DATABASE_URL, SECRET_KEY, PUBLIC_URL })).toBe("accepted");
+  });
+
+  test("with the embedded database starts without PUBLIC_URL, and says what will be wrong", () => {
+    expect(read({}).warnings).toEqual([expect.stringContaining("PUBLIC_URL is not set: tokens")]);
+    expect(read({ PUBLIC_URL }).warnings).toEqual([]);
+    expect(refusal({ MAIL_URL })).toContain("PUBLIC_URL is required in production with MAIL_URL");
+    expect(refusal({ MAIL_URL, PUBLIC_URL })).toBe("accepted");
+  });
+
+  test("takes an http URL on this machine only, unless that is allowed", () => {
+    for (const url of [
+      "http://localhost:3000",
+      "http://a.localhost",
+      "http://127.1.2.3",
+      "http://[::1]:3000",
+    ])
+      expect([url, refusal({ PUBLIC_URL: url })]).toEqual([url, "accepted"]);
+    for (const url of [
+      "http://example.com",
+      "http://10.0.0.7",
+      "http://localhost.example.com",
+      "http://[fd00::1]",
+    ])
+      expect([url, refusal({ PUBLIC_URL: url })]).toEqual([
+        url,
+        expect.stringContaining("PUBLIC_URL_ALLOW_HTTP=on"),
+      ]);
+    const allowed = { PUBLIC_URL: "http://example.com", PUBLIC_URL_ALLOW_HTTP: "on" };
+    expect(refusal(allowed)).toBe("accepted");
+  });
+
+  test("needs mail where nobody signs in without", () => {
+    const signIn = { EMAIL_SIGN_IN: "on", SIGN_IN_REDIRECT_URL };
+    for (const more of [{ REQUIRE_EMAIL_VERIFICATION: "on" }, signIn]) {
+      expect(refusal({ PUBLIC_URL, ...more })).toContain(`MAIL_URL is required in production with`);
+      expect(refusal({ PUBLIC_URL, MAIL_URL, ...more })).toBe("accepted");
+      expect(refusal({ BUNKER_ENV: "development", ...more })).toBe("accepted");
+    }
+  });
+});
+
+test("a command other than serve needs neither PUBLIC_URL nor mail", () =>
+  expect(
+    refusal({ DATABASE_URL, SECRET_KEY, MAIL_URL, REQUIRE_EMAIL_VERIFICATION: "on" }, false),
+  ).toBe("accepted"));
+
+test("the first superuser has no password of an example, and none with its own name", () => {
+  const FIRST_SUPERUSER_EMAIL = "ada.king@example.com";
+  for (const FIRST_SUPERUSER_PASSWORD of [
+    "changethis",
+    "CHANGETHIS",
+    "change-me-now",
+    "ChangeMe2026",
+    "adminpassword",
+    "short",
+    "ada.king@example.com",
+    "password1",
+  ])
+    expect(refusal({ FIRST_SUPERUSER_EMAIL, FIRST_SUPERUSER_PASSWORD })).toContain(
+      "FIRST_SUPERUSER_PASSWORD",
+    );
+});
+
+test("a setting of a part that does not exist yet is told", () => {
+  for (const name of ["BROKER_URL", "SECURITY_CONTACT", "WEBHOOKS_ALLOW_PRIVATE"])
+    expect(read({ PUBLIC_URL, [name]: "x" }).warnings).toEqual([
+      `${name} has no effect in this version`,
+    ]);
+});
