@@ -17,6 +17,7 @@ afterAll(() => post.close());
 
 const env = () => ({
   BUNKER_ENV: "production",
+  PUBLIC_URL: "https://accounts.example.com",
   MAIL_URL: `smtp://${USER}:${encodeURIComponent(SECRET_WORD)}@localhost:${post.port}`,
   MAIL_CA_FILE: post.caFile,
   RATE_LIMIT: "off",

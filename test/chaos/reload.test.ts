@@ -131,6 +131,7 @@ for (const way of ["SIGHUP", "SIGTERM"] as const)
     office.ponder(7_000);
     const cwd = emptyFolder();
     const env = {
+      PUBLIC_URL: "https://accounts.example.com",
       MAIL_URL: `smtp://${USER}:${encodeURIComponent(SECRET_WORD)}@localhost:${office.port}?tls=required`,
       MAIL_CA_FILE: office.caFile,
       PORT: String(await freePort()),
