@@ -1,4 +1,5 @@
 import type { Ctx } from "../ctx.ts";
+import { isDropped } from "./dropped.ts";
 import type { Answering } from "./trail.ts";
 import { discardBody } from "./unread-body.ts";
 
@@ -12,10 +13,17 @@ export const parting =
   ({ lifecycle }: Pick<Ctx, "lifecycle">, answer: Answering): Answering =>
   (request) => {
     const isLast = lifecycle.isStopping || request.headers.has("transfer-encoding");
-    return isLast || !BODILESS.includes(request.method)
-      ? afterBody(request, { answer: answer(request), isLast })
-      : answer(request);
+    if (BODILESS.includes(request.method) && !isLast) return answer(request);
+    return afterBody(request, { answer: unlessDropped(request, answer), isLast });
   };
+
+/** Of a request with a body, http/body finds out, when all of it is there. */
+const unlessDropped = (request: Request, answer: Answering): ReturnType<Answering> =>
+  request.body ? answer(request) : answerNextTurn(request, answer);
+
+/** Nobody reads the answer on a connection that is closed. */
+const answerNextTurn = async (request: Request, answer: Answering): Promise<Response> =>
+  (await isDropped(request)) ? new Response(null, { status: 400 }) : answer(request);
 
 /** Bun itself discards the body of such a request, and hands over none. */
 const BODILESS = ["GET", "HEAD"];

@@ -212,3 +212,37 @@ test("methods that Bun knows and no route has get 404 or 405", async () => {
     ])
       expect((await exchange(headOf(`${method} ${path}`))).statuses).toEqual([status]);
 });
+
+const registerOf = (email: string, ...fields: string[]) => {
+  const body = JSON.stringify({ email, password: "correct horse battery staple" });
+  const length = `Content-Length: ${body.length}`;
+  return { head: headOf("POST /api/v1/auth/register", JSON_TYPE, length, ...fields), body };
+};
+
+test("a request whose answer Bun drops, because something follows in the same packet, is not carried out", async () => {
+  for (const [at, follows, answered] of [
+    [0, NEXT, []],
+    [1, "\r\n", ["400"]],
+    [2, `\r\n${NEXT}`, ["400"]],
+  ] as const) {
+    const { head, body } = registerOf(`follows${at}@example.com`);
+    expect((await exchange(head + body + follows)).statuses).toEqual([...answered]);
+    // The body in a packet of its own.
+    expect((await exchange(head, [body + follows])).statuses).toEqual([...answered]);
+    expect((await exchange(head + body)).statuses).toEqual(["201"]);
+  }
+});
+
+test("the same for a request without a body", async () => {
+  const { head, body } = registerOf("without-body@example.com");
+  await exchange(head + body);
+  const signIn = body.replace("email", "username");
+  const length = `Content-Length: ${signIn.length}`;
+  const { text } = await exchange(headOf("POST /api/v1/auth/login", JSON_TYPE, length) + signIn);
+  const token = /"access_token":"([^"]+)"/.exec(text)?.[1];
+  const bearer = `Authorization: Bearer ${token}`;
+  const logout = headOf("POST /api/v1/auth/logout", bearer);
+  expect((await exchange(logout + NEXT)).statuses).toEqual([]);
+  expect((await exchange(headOf("GET /api/v1/users/me", bearer))).statuses).toEqual(["200"]);
+  expect((await exchange(logout)).statuses).toEqual(["204"]);
+});
