@@ -88,6 +88,8 @@ const limits = () =>
     "How often somebody may try, counted for all instances together (that have the same `SECRET_KEY`: with another one counts begin anew). `LIMITS` sets others: `LIMITS=register=50/3600, login=10+5/60`",
     "(50 in an hour; 10 at once, then 5 each minute, in seconds). Printed from `src/kit/limits.ts` by `bun run docs`.",
     "",
+    '"10 at once, then 5 in a minute": a burst of 10 is allowed. It is full again two minutes later (10 / 5 minutes), so `RateLimit-Policy` says `q=10;w=120`. `RateLimit` says when the next 5 come back: `t` is at most 60.',
+    "",
     "| name | what counts | allowed |",
     "|---|---|---|",
     ...Object.entries(policies).map(

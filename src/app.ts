@@ -3,10 +3,11 @@ import { Elysia } from "elysia";
 import type { Ctx } from "./ctx.ts";
 import { bodyReader } from "./http/body.ts";
 import { openCrossSiteCheck } from "./http/cross-site.ts";
+import { docsPage } from "./http/docs-page.ts";
 import { healthRoutes } from "./http/health.ts";
 import { metricsRoutes } from "./http/metrics.ts";
 import { OAUTH_PATHS } from "./http/oauth-errors.ts";
-import { openapiAssets, openapiRoutes } from "./http/openapi.ts";
+import { openapiRoutes } from "./http/openapi.ts";
 import { problemPlugin } from "./http/problems.ts";
 import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
@@ -40,9 +41,9 @@ const rooms = (ctx: Ctx) =>
     .use(addressLinkRoutes(ctx))
     .use(entryLinkRoutes(ctx))
     .use(forgotRoutes(ctx))
-    .use(keyRoutes(ctx))
-    .use(metadataRoutes(ctx))
     .use(oauthRoutes(ctx))
+    .use(metadataRoutes(ctx))
+    .use(keyRoutes(ctx))
     .group("/api/v1", (v1) =>
       v1
         .use(authRoutes(ctx))
@@ -71,7 +72,7 @@ export const createApp = (ctx: Ctx) => {
     .use(bodyReader({ formPaths, oauthPaths, isCrossSite: openCrossSiteCheck(ctx.config) }))
     .use(bearer())
     .use(openapiRoutes({ formPaths, rooms: () => rooms(ctx) }))
-    .use(openapiAssets)
+    .use(docsPage)
     .use(rooms(ctx));
   routes.learn(app.routes);
   return app;

@@ -22,3 +22,7 @@ declare module "swagger-ui-dist/*" {
   const path: string;
   export default path;
 }
+declare module "*.browser.js" {
+  const path: string;
+  export default path;
+}

@@ -6,6 +6,7 @@ import { answerLinkRequests } from "./modules/auth/links.ts";
 import { eraseLeftOrigins } from "./modules/events/erasure.ts";
 import { purgeEvents } from "./modules/events/events.ts";
 import { tendKeys } from "./modules/keys/keys.ts";
+import { reportHeldMails } from "./modules/mail/held.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
 import { purgeRevokedTokens } from "./modules/oauth/revoked-tokens.ts";
 import { purgeLinks } from "./modules/one-time/one-time.ts";
@@ -15,8 +16,11 @@ interface Job {
   everyMs: number;
   /** Also at the start, without anybody waiting for it. */
   isUrgent?: true;
-  /** Does a part of what is to do, and answers how much of it: 0 when nothing is left. */
-  run: (ctx: Ctx) => Promise<number>;
+  /**
+   * Does a part of what is to do, and answers how much of it: 0 when nothing is left. `told` is its own, for as long as the
+   * server runs: what it has logged and logs once.
+   */
+  run: (ctx: Ctx, told: Set<string>) => Promise<number>;
 }
 
 const MINUTE_MS = 60_000;
@@ -26,6 +30,7 @@ export const jobs: Record<string, Job> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
   "tend keys": { everyMs: 5_000, isUrgent: true, run: tendKeys },
   "deliver mails": { everyMs: 1_000, run: deliverMails },
+  "report held mails": { everyMs: MINUTE_MS, run: reportHeldMails },
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
   "purge events": { everyMs: 10 * MINUTE_MS, run: purgeEvents },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
@@ -52,11 +57,12 @@ export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => Pr
 
 function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
   const span = { name: `job ${name}` };
+  const told = new Set<string>();
   let isStopped = false;
   let isFailing = false;
   let running: Promise<void> | undefined;
   const part = () => {
-    const work = () => job.run(ctx);
+    const work = () => job.run(ctx, told);
     return ctx.tracing.picks(null) ? ctx.tracing.begin(span, null, work) : work();
   };
   const once = async () => {

@@ -54,6 +54,9 @@ test("every operation says who may call it, what it takes, and what can go wrong
     .filter(([status]) => Number(status) >= 400);
   for (const [, { content }] of problems)
     expect(Object.keys(content)).toEqual(["application/problem+json"]);
+  for (const [status, { content }] of problems)
+    for (const code of Object.keys(content["application/problem+json"].examples))
+      expect(components.examples[code].value).toMatchObject({ code, status: Number(status) });
   const login = paths["/api/v1/auth/login"].post;
   expect(Object.keys(login.requestBody.content)).toEqual([
     "application/json",
@@ -70,7 +73,7 @@ test("the page of the documentation loads nothing from elsewhere", async () => {
   const assets = [...String(page.body).matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(
     (match) => match[1] ?? "",
   );
-  expect(assets.length).toBe(2);
+  expect(assets.length).toBe(3);
   for (const asset of assets) expect((await send("GET", asset)).status).toBe(200);
   for (const name of ["..%2fpackage.json", "constructor", "__proto__"])
     expect((await send("GET", `/docs/assets/${name}`)).status).toBe(404);

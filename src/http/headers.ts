@@ -47,7 +47,7 @@ export const responseHeaders = {
   "ratelimit-policy": {
     name: "RateLimit-Policy",
     description:
-      "The limits that the request met: `q` requests in `w` seconds (draft-ietf-httpapi-ratelimit-headers).",
+      "The limits that the request met: `q` requests in `w` seconds (draft-ietf-httpapi-ratelimit-headers). `w` is how long a used up limit takes to be full again; a part of it may come back earlier, as `RateLimit` says.",
     schema: { ...text, examples: ['"login";q=10;w=120'] },
   },
   ratelimit: {

@@ -1,6 +1,6 @@
 import { type ProblemCode, problems } from "../kit/problem-codes.ts";
 import { describeHeaders } from "./openapi-headers.ts";
-import { PROBLEM_CODES } from "./problems.ts";
+import { PROBLEM_CODES, problemExamples } from "./problems.ts";
 import { CODE_POINTS } from "./schemas.ts";
 
 interface Schema {
@@ -13,7 +13,7 @@ interface Schema {
 }
 interface Body {
   description?: string;
-  content?: Record<string, { schema: Schema }>;
+  content?: Record<string, { schema: Schema; examples?: object }>;
 }
 interface Operation {
   parameters?: object[];
@@ -22,7 +22,7 @@ interface Operation {
 }
 export interface Document {
   paths: Record<string, Record<string, Operation>>;
-  components: { schemas: Record<string, object> };
+  components: { schemas: Record<string, object>; examples?: object };
 }
 
 const JSON_TYPE = "application/json";
@@ -34,17 +34,28 @@ const FORM_TYPE = "application/x-www-form-urlencoded";
  */
 export function corrected(raw: Document, { formPaths }: { formPaths: string[] }): Document {
   const document: Document = JSON.parse(JSON.stringify(raw), (_key, value) => tidy(value));
-  for (const [path, operations] of Object.entries(document.paths))
-    for (const operation of Object.values(operations)) {
-      const { requestBody, responses } = operation;
-      const types = formPaths.includes(path) ? [JSON_TYPE, FORM_TYPE] : [JSON_TYPE];
-      if (requestBody) requestBody.content = contentOf(schemaOf(requestBody), types);
-      if (operation.parameters?.length === 0) delete operation.parameters;
-      for (const [status, response] of Object.entries(responses))
-        responses[status] = responseOf(Number(status), response);
-      describeHeaders(operation);
-    }
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.values(methods).map((operation) => ({ path, operation })),
+  );
+  const refusals = new Set(operations.flatMap(({ operation }) => refusalsOf(operation)));
+  for (const { path, operation } of operations) {
+    const types = formPaths.includes(path) ? [JSON_TYPE, FORM_TYPE] : [JSON_TYPE];
+    correct(operation, types);
+  }
+  document.components.examples = problemExamples([...refusals]);
   return Object.assign(document, { openapi: "3.1.0" });
+}
+
+const refusalsOf = ({ responses }: Operation): ProblemCode[] =>
+  Object.values(responses).flatMap((response) => schemaOf(response)[PROBLEM_CODES] ?? []);
+
+function correct(operation: Operation, types: string[]): void {
+  const { requestBody, responses } = operation;
+  if (requestBody) requestBody.content = contentOf(schemaOf(requestBody), types);
+  if (operation.parameters?.length === 0) delete operation.parameters;
+  for (const [status, response] of Object.entries(responses))
+    responses[status] = responseOf(Number(status), response);
+  describeHeaders(operation);
 }
 
 function responseOf(status: number, response: Body): Body {
@@ -60,7 +71,11 @@ function responseOf(status: number, response: Body): Body {
   const own = { properties: { status: { const: status }, code: { enum: codes } } };
   const problem = { allOf: [{ $ref: "#/components/schemas/Problem" }, own] };
   const description = codes.map((code) => `\`${code}\`: ${problems[code].title}.`).join(" ");
-  return { description, content: { "application/problem+json": { schema: problem as Schema } } };
+  const examples = Object.fromEntries(
+    codes.map((code) => [code, { $ref: `#/components/examples/${code}` }]),
+  );
+  const content = { schema: problem as Schema, examples };
+  return { description, content: { "application/problem+json": content } };
 }
 
 interface Tidied {

@@ -33,6 +33,27 @@ const fieldProblemView = () =>
     detail: t.String(),
   });
 
+const exampleOf = (code: ProblemCode) => {
+  const { status, title, detail } = problems[code];
+  const isAboutFields = code === "invalid_request";
+  return {
+    type: `/problems/${code}`,
+    ...{ title, status },
+    detail: isAboutFields ? "email is missing" : detail,
+    code,
+    request_id: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",
+    ...(isAboutFields
+      ? { errors: [{ pointer: "/email", code: "missing", detail: fieldProblems.missing }] }
+      : {}),
+  };
+};
+
+/** For `components` of the document. */
+export const problemExamples = (codes: ProblemCode[]) =>
+  Object.fromEntries(
+    codes.map((code) => [code, { summary: problems[code].title, value: exampleOf(code) }]),
+  );
+
 const problemBody = <C extends ProblemCode>(codes: C[]) =>
   t.Object(
     {
@@ -52,17 +73,7 @@ const problemBody = <C extends ProblemCode>(codes: C[]) =>
     },
     {
       description: "A refusal (RFC 9457).",
-      examples: [
-        {
-          type: "/problems/invalid_request",
-          title: problems.invalid_request.title,
-          status: 422,
-          detail: "email is missing",
-          code: "invalid_request",
-          request_id: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",
-          errors: [{ pointer: "/email", code: "missing", detail: fieldProblems.missing }],
-        },
-      ],
+      examples: [exampleOf("invalid_request")],
     },
   );
 

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Post } from "../../src/kit/mail.ts";
+import { reportHeldMails } from "../../src/modules/mail/held.ts";
 import { deliverMails, listMails, purgeMails, retryMails } from "../../src/modules/mail/mail.ts";
 import { faultsIn, mailKinds, openRenderer } from "../../src/modules/mail/render.ts";
 import { ada, closing, LINK, office, postTo } from "../support/office.ts";
@@ -175,4 +176,23 @@ test("sent mails are kept for a month", async () => {
   expect(await purgeMails(ctx)).toBe(0);
   setSystemTime(Date.now() + 2 * 86_400_000);
   expect(await purgeMails(ctx)).toBe(1);
+});
+
+test("without a mail server the log says once for each kind that mails wait", async () => {
+  const { ctx, enqueue } = await office();
+  const lines: unknown[] = [];
+  const log = { ...ctx.log, warn: (fields: object) => void lines.push(fields) };
+  const told = new Set<string>();
+  const report = async () => {
+    while ((await reportHeldMails({ db: ctx.db, log, mail: undefined }, told)) > 0);
+  };
+  await report();
+  await enqueue();
+  await enqueue();
+  await report();
+  await enqueue();
+  await enqueue({ kind: "verify_email" });
+  await report();
+  expect(lines).toEqual([{ kind: "reset_password" }, { kind: "verify_email" }]);
+  expect(await reportHeldMails({ db: ctx.db, log, mail: ctx.mail }, new Set())).toBe(0);
 });

@@ -4,7 +4,7 @@ import { literals, newPassword } from "../../http/schemas.ts";
 import { readEmail } from "../../kit/names.ts";
 import { accept, fieldProblem } from "../../kit/problem.ts";
 import { logOutScopes } from "../sessions/sessions.ts";
-import { profile } from "../users/model.ts";
+import { profile, usernameField } from "../users/model.ts";
 
 const email = t.String({
   minLength: 3,
@@ -13,17 +13,20 @@ const email = t.String({
   description: "An address that mail can be sent to.",
 });
 
+const MADE_USERNAME =
+  " If it is left out, it is made from the part of the email before the @, without the characters that a username cannot have. A suffix is added if that is shorter than 3 characters, reserved (`root`, `admin`) or taken: `root-3b6288`. The answer has the username.";
+
 export const Registration = t.Object(
   {
     email,
     password: newPassword("/password"),
-    username: t.Optional(profile.username),
+    username: t.Optional(usernameField(MADE_USERNAME)),
     full_name: t.Optional(profile.full_name),
     locale: t.Optional(profile.locale),
   },
   {
     additionalProperties: false,
-    description: "A username that is left out is made from the address.",
+    description: "Only `email` and `password` are required.",
     examples: [
       {
         email: "ada@example.com",

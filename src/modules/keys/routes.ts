@@ -5,7 +5,7 @@ import { PUBLISHED_SECONDS } from "./keys.ts";
 
 /** What others verify our tokens with. */
 export const keyRoutes = (ctx: Ctx) =>
-  new Elysia({ name: "keys", tags: ["auth"] }).use(guard(ctx)).get(
+  new Elysia({ name: "keys", tags: ["oauth"] }).use(guard(ctx)).get(
     "/.well-known/jwks.json",
     ({ set }) => {
       set.headers["cache-control"] = `public, max-age=${PUBLISHED_SECONDS}`;

@@ -21,7 +21,10 @@ export const UserView = t.Object(
   {
     id: t.String({ format: "uuid", description: "UUIDv7: newer users have greater ids." }),
     email: t.String({ description: "As its owner wrote it; compared without case." }),
-    username: t.String({ description: "Compared without case; never contains an @." }),
+    username: t.String({
+      description:
+        "Compared without case; never contains an @. Made from the email, perhaps with a suffix (`root-3b6288`), if the registration named none.",
+    }),
     full_name: t.Nullable(t.String()),
     is_active: t.Boolean({ description: "False: no sign-in, and access tokens are refused." }),
     is_superuser: t.Boolean(),
@@ -47,15 +50,18 @@ export const userView = (user: User) => ({
   updated_at: user.updatedAt.toISOString(),
 });
 
-/** What users may write about themselves. */
-export const profile = {
-  username: t.String({
+/** `whenLeftOut`: where it may be, what happens then. */
+export const usernameField = (whenLeftOut = "") =>
+  t.String({
     minLength: 3,
     maxLength: 32,
     ...readBy(readUsername),
-    description:
-      "3 to 32 ASCII letters, digits, dots, hyphens or underscores, at least one of them a letter or digit.",
-  }),
+    description: `3 to 32 ASCII letters, digits, dots, hyphens or underscores, at least one of them a letter or digit.${whenLeftOut}`,
+  });
+
+/** What users may write about themselves. */
+export const profile = {
+  username: usernameField(),
   full_name: t.Nullable(text({ minLength: 1, maxLength: 200 }), readBy(readFullName)),
   locale: t.Nullable(
     t.String({ minLength: 2, maxLength: 35, description: "Language tag (BCP 47)." }),

@@ -1,0 +1,44 @@
+/** The script of /docs: Swagger UI, with what it has no settings for. */
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const followScheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", followScheme);
+followScheme();
+
+/** Begins at the username. Swagger UI puts the focus into the last field, and scrolls there. */
+const focusOnUsername = (System) => (props) => {
+  const { React, Original } = System;
+  React.useEffect(() => {
+    document.querySelector("#oauth_username")?.focus();
+    document.querySelector(".modal-ux-content")?.scrollTo(0, 0);
+  }, []);
+  return React.createElement(Original, props);
+};
+
+const signIn = ({ React }) => ({
+  wrapComponents: { auths: (Original) => focusOnUsername({ React, Original }) },
+  statePlugins: {
+    err: {
+      wrapActions: {
+        newAuthErr: (show) => (error) =>
+          show({ ...error, message: error.message.replace(/^Error: /, "") }),
+      },
+    },
+  },
+});
+
+/** Swagger UI shows the status text of a refused sign-in, where a problem says more. */
+function sayWhy(response) {
+  if (!response.ok && response.obj?.detail) response.statusText = response.obj.detail;
+  return response;
+}
+
+addEventListener("load", () => {
+  window.ui = SwaggerUIBundle({
+    url: "/openapi.json",
+    dom_id: "#swagger-ui",
+    deepLinking: true,
+    // Not `persistAuthorization`: it would keep the password and the tokens in the browser's storage.
+    responseInterceptor: sayWhy,
+    plugins: [signIn],
+  });
+});

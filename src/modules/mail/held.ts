@@ -1,0 +1,18 @@
+import { and, eq, notInArray } from "drizzle-orm";
+import type { Ctx } from "../../ctx.ts";
+import { mails } from "../../db/schema.ts";
+
+/** Without MAIL_URL: logs once for each kind of mail that a mail of this kind waits. */
+export async function reportHeldMails(
+  { db, log, mail }: Pick<Ctx, "db" | "log" | "mail">,
+  told: Set<string>,
+): Promise<number> {
+  if (mail) return 0;
+  const isNew = notInArray(mails.kind, [...told]);
+  const held = and(eq(mails.state, "waiting"), told.size > 0 ? isNew : undefined);
+  const [found] = await db.select({ kind: mails.kind }).from(mails).where(held).limit(1);
+  if (!found) return 0;
+  told.add(found.kind);
+  log.warn({ kind: found.kind }, "MAIL_URL is not set: mails of this kind wait until it is.");
+  return 1;
+}
