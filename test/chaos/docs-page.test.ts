@@ -47,52 +47,35 @@ describe.if(browserPath !== undefined)("the page of the documentation, in a brow
     expect(complaints).toEqual([]);
   });
 
-  test("asks for username and password only, and says what is wrong with them", async () => {
+  test("is dark where the system is, shows each refusal as it is, and says why a sign-in is refused", async () => {
     const server = await serve({ cwd: await usedFolder() });
-    const page = await browser().newPage({ viewport: { width: 1280, height: 800 } });
-    await page.goto(`${server.url}/docs`);
-    await page.click(".btn.authorize");
-    await page.locator("#oauth_username:focus").waitFor();
-    const content = page.locator(".modal-ux-content");
-    expect(await content.evaluate((it) => it.scrollTop)).toBe(0);
-    const visible = await content
-      .locator("input:visible")
-      .evaluateAll((all) => all.map(({ id }) => id));
-    expect(visible).toEqual(["oauth_username", "oauth_password", "auth-bearer-value"]);
-    expect(await content.locator("select:visible").count()).toBe(0);
-
-    await page.keyboard.type("ada@example.com");
-    await page.locator("#oauth_password").fill("not the password");
-    await content.locator(".auth-btn-wrapper .authorize").first().click();
-    await content.locator(".errors").waitFor();
-    expect(await content.locator(".errors span").textContent()).toBe("Incorrect email or password");
-  });
-
-  test("begins with the registration, and shows each refusal as it is", async () => {
-    const server = await serve({ cwd: await usedFolder() });
-    const page = await browser().newPage();
+    const page = await browser().newPage({
+      viewport: { width: 1280, height: 800 },
+      colorScheme: "dark",
+    });
     await page.goto(`${server.url}/docs`);
     const first = page.locator(".opblock").first();
     expect(await first.getAttribute("id")).toBe("operations-auth-register");
+    const color = "getComputedStyle(document.documentElement).backgroundColor";
+    expect(await page.evaluate(color)).toBe("rgb(28, 32, 34)");
     await first.locator(".opblock-summary-control").click();
     for (const status of ["400", "422"]) {
       const example = first.locator(`.response[data-code="${status}"] .example.microlight`);
       expect(await example.textContent()).toContain(`"status": ${status}`);
     }
-  });
 
-  test("is dark where the system is", async () => {
-    const server = await serve({ cwd: await usedFolder() });
-    const colors = [];
-    for (const colorScheme of ["light", "dark"] as const) {
-      const page = await browser().newPage({ colorScheme });
-      await page.goto(`${server.url}/docs`);
-      await page.locator(".opblock").first().waitFor();
-      colors.push(
-        await page.evaluate("getComputedStyle(document.documentElement).backgroundColor"),
-      );
-    }
-    expect(colors).toEqual(["rgba(0, 0, 0, 0)", "rgb(28, 32, 34)"]);
+    await page.click(".btn.authorize");
+    await page.locator("#oauth_username:focus").waitFor();
+    const content = page.locator(".modal-ux-content");
+    expect(await content.evaluate((it) => it.scrollTop)).toBe(0);
+    const fields = content.locator("input:visible, select:visible");
+    expect(await fields.evaluateAll((all) => all.map(({ id }) => id))).toEqual([
+      ...["oauth_username", "oauth_password", "auth-bearer-value"],
+    ]);
+    await page.keyboard.type("ada@example.com");
+    await page.locator("#oauth_password").fill("not the password");
+    await content.locator(".auth-btn-wrapper .authorize").first().click();
+    expect(await content.locator(".errors span").textContent()).toBe("Incorrect email or password");
   });
 
   test("a problem's page says what to do, without a script", async () => {
