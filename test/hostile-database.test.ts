@@ -8,7 +8,7 @@ import { checkedBehindPoolers, sessionSettings } from "../src/db/session.ts";
 import { Exit } from "../src/kit/exit.ts";
 import { wireOnce } from "../src/wire.ts";
 import { type Answer, fakeServer } from "./support/fake-postgres.ts";
-import { freshDatabase, urlOf } from "./support/postgres.ts";
+import { databaseNamed, freshDatabase, urlOf } from "./support/postgres.ts";
 
 const ROLE = `bunker_test_role_${process.pid}`;
 /** A value that would do harm, for everything that is set for a session. */
@@ -53,7 +53,8 @@ async function freshPlace(from: "migrated" | "empty"): Promise<Place> {
   return place;
 }
 
-const nameOf = (place: Place) => ("socketPath" in place ? (place.database ?? "") : "");
+const nameOf = (place: Place) =>
+  "socketPath" in place ? (place.database ?? "") : new URL(place.url).pathname.slice(1);
 /** Works in `place` as a role that is no superuser. */
 async function asRole<T>(place: Place, work: (sql: Sql) => Promise<T>, isPooled = false) {
   const sql = connect({ url: urlOf(place, ROLE), caFile: undefined, isPooled }, { max: 1 });
@@ -178,8 +179,7 @@ describe("a database is refused, with words that say the remedy,", () => {
       `create database ${name} encoding 'LATIN1' locale 'C' locale_provider libc template template0`,
     );
     try {
-      const place = { ...(await freshPlace("empty")), database: name };
-      expect(await check(place)).toMatch(/^78: .*LATIN1.*encoding 'UTF8'/);
+      expect(await check(databaseNamed(name))).toMatch(/^78: .*LATIN1.*encoding 'UTF8'/);
     } finally {
       await admin.unsafe(`drop database ${name} with (force)`);
     }
