@@ -9,11 +9,20 @@ import { hasColor, STANDARD_ERROR } from "./terminal.ts";
 const isEnvFileIgnored = (): boolean =>
   isCompiled && existsSync(".env") && !process.argv.some((word) => word.startsWith(ENV_FILE));
 
-/** Reads the configuration. Logs what looks like a mistake: what is on standard output stays whole. */
-export async function loadConfig(options: { isServing?: boolean } = {}): Promise<Config> {
+/** Reads the configuration, and what looks like a mistake in it. */
+export function readSettings(options: { isServing?: boolean } = {}): {
+  config: Config;
+  warnings: string[];
+} {
   const { config, warnings } = readConfig(process.env, options);
   if (isEnvFileIgnored())
     warnings.push("The file .env in this folder is not read. To use it: bunker --env-file .env …");
+  return { config, warnings };
+}
+
+/** The configuration of a command. Logs what looks like a mistake: what is on standard output stays whole. */
+export async function loadConfig(): Promise<Config> {
+  const { config, warnings } = readSettings();
   if (warnings.length === 0) return config;
   const { logLevel: level, logFormat: format } = config;
   const log = openLog({ level, format, isColored: hasColor(STANDARD_ERROR) });

@@ -8,7 +8,7 @@ import { describeError } from "../../kit/log.ts";
 import { tendMemory } from "../../kit/memory.ts";
 import { authority } from "../../kit/network.ts";
 import { firstRequest, firstSuperuserCommand } from "../../pages/start-page.ts";
-import { loadConfig } from "../configuration.ts";
+import { readSettings } from "../configuration.ts";
 import { hasColor, mention, STANDARD_ERROR } from "../terminal.ts";
 import { follow } from "./follow.ts";
 import { type Generations, openGenerations } from "./generations.ts";
@@ -22,18 +22,23 @@ import type { Role } from "./role.ts";
  * now have them.
  */
 export async function serve(): Promise<void> {
-  const config = await loadConfig({ isServing: true });
-  await checkHosts(config);
-  await serveAs(lead(config), config);
+  const settings = readSettings({ isServing: true });
+  await checkHosts(settings.config);
+  await serveAs(lead(settings.config), settings);
 }
 
 /** One of several processes under WORKERS, which another one has started. */
 export const work = (): Promise<void> =>
-  serveAs(follow(), readConfig(process.env, { isServing: true }).config);
+  serveAs(follow(), { config: readConfig(process.env, { isServing: true }).config, warnings: [] });
 
-async function serveAs(role: Role, config: Config): Promise<void> {
+async function serveAs(
+  role: Role,
+  { config, warnings }: ReturnType<typeof readSettings>,
+): Promise<void> {
   const ground = await openGround(config, { ...role, isColored: hasColor(STANDARD_ERROR) });
   logUnexpected(ground);
+  // By the log of the server: where nobody reads, each further log would block a thread of those that hash.
+  for (const warning of warnings) ground.log.warn({}, warning);
   let generations: Generations | undefined;
   try {
     generations = await openGenerations(config, ground);
