@@ -2,6 +2,7 @@ import { bearer } from "@elysiajs/bearer";
 import { Elysia } from "elysia";
 import type { Ctx } from "./ctx.ts";
 import { bodyReader } from "./http/body.ts";
+import { clientRoutes } from "./http/client-files.ts";
 import { openCrossSiteCheck } from "./http/cross-site.ts";
 import { docsPage } from "./http/docs-page.ts";
 import { healthRoutes } from "./http/health.ts";
@@ -36,6 +37,7 @@ const rooms = (ctx: Ctx) =>
   new Elysia({ normalize: false })
     .use(healthRoutes(ctx))
     .use(metricsRoutes(ctx))
+    .use(clientRoutes(ctx))
     .use(pageRoutes(ctx))
     .use(mailboxRoutes(ctx))
     .use(addressLinkRoutes(ctx))
@@ -78,5 +80,5 @@ export const createApp = (ctx: Ctx) => {
   return app;
 };
 
-/** For Eden: `treaty<App>("https://accounts.example.com")`. */
+/** For Eden; clients get it from `/client/bunker.d.ts`, which src/build/declarations.ts makes of it. */
 export type App = ReturnType<typeof createApp>;

@@ -4,7 +4,7 @@ import { PASSWORD, world } from "./support/world.ts";
 
 test("a client by Eden gets exact types, and what they say is what comes", async () => {
   const { app } = await world();
-  const api = treaty(app).api.v1;
+  const api = treaty(app, { parseDate: false }).api.v1;
   const made = await api.auth.register.post({ email: "ada@example.com", password: PASSWORD });
   // Where addresses must be proven first, there is no account to show yet.
   expect(made.data && "id" in made.data && made.data.username).toBe("ada");

@@ -1,26 +1,72 @@
 /**
- * Build step: writes `dist/eden/bunker.d.ts`, the type of the whole API in one file, for clients that use Eden. It needs
- * `elysia` beside it, and none of our source.
+ * Build step: writes the client for Eden to `dist/client/`: `bunker.d.ts`, the types of all that the OpenAPI document describes,
+ * and `bunker.js` beside it. They need `elysia` and `@elysiajs/eden`, and none of our source.
  */
 import { join } from "node:path";
+import { openapiText } from "../cli/openapi.ts";
+import { readConfig } from "../config.ts";
+import { CLIENT_MODULE } from "../http/client-files.ts";
+import { version } from "../kit/build.ts";
+import { type Names, openPrinter } from "./print-shapes.ts";
+import { type Paths, publishedRoutes } from "./published-routes.ts";
+import { readRoutes, type Shape } from "./route-types.ts";
 
 const root = join(import.meta.dir, "../..");
-const done = Bun.spawnSync([process.execPath, "x", "tsc", "-p", import.meta.dir], {
-  cwd: root,
-  stdout: "inherit",
-  stderr: "inherit",
-});
-if (!done.success) process.exit(1);
 
-const declared = await Bun.file(join(root, "dist/declarations/app.d.ts")).text();
-const rolled = declared
-  // Only the server builds the app, and only there do its guards hold an actor: neither is of use to a client.
-  .replace('import type { Ctx } from "./ctx.ts";\n', "")
-  .replace("createApp: (ctx: Ctx) =>", "createApp: () =>")
-  .replaceAll(
-    /import\("\.\/(?:http\/(?:guard|headers|visit)|kit\/limits|ctx)\.ts"\)\.\w+/g,
-    "unknown",
+interface Document {
+  paths: Paths;
+  components: { schemas: Record<string, ObjectSchema> };
+}
+
+interface ObjectSchema {
+  properties?: Record<string, unknown>;
+  required?: string[];
+}
+
+async function build(): Promise<void> {
+  const document: Document = JSON.parse(await openapiText(readConfig({}).config));
+  const routes = await readRoutes({
+    config: join(import.meta.dir, "tsconfig.json"),
+    file: join(root, "src/app.ts"),
+  });
+  const text = declarationsOf(publishedRoutes(routes, document.paths), namesIn(document));
+  await write("bunker.js", CLIENT_MODULE);
+  await write("bunker.d.ts", text);
+  // For the server: TypeScript lets no program import the text of a declaration file.
+  await write("bunker.d.ts.txt", text);
+}
+
+const write = (name: string, text: string) => Bun.write(join(root, "dist/client", name), text);
+
+/** Names as in the document, so that both speak of the same things. */
+const namesIn = ({ components }: Document): Names =>
+  Object.fromEntries(
+    Object.entries(components.schemas).map(([name, schema]) => [name, membersOf(schema)]),
   );
-const stray = /(?:from|import\()\s*"(\.[^"]+)"/.exec(rolled)?.[1];
-if (stray) throw new Error(`the declarations still need ${stray}`);
-await Bun.write(join(root, "dist/eden/bunker.d.ts"), rolled);
+
+const membersOf = ({ properties = {}, required = [] }: ObjectSchema): string[] =>
+  Object.keys(properties).map((name) => (required.includes(name) ? name : `${name}?`));
+
+function declarationsOf(routes: Shape, names: Names): string {
+  const printer = openPrinter(names);
+  const tree = printer.print(routes);
+  return `/** The API of Bunker ${version}, for Eden. Written by Bunker: do not edit it, download it again. */
+import type { Treaty } from "@elysiajs/eden";
+import type { Elysia } from "elysia";
+
+${printer.declarations()}
+export type Routes = ${tree};
+
+export type App = Elysia<"", any, any, any, Routes, any, any>;
+
+export type Client = Treaty.Create<App>;
+
+/** A client of the Bunker at \`url\`. Its strings stay strings, also those that look like dates. */
+export declare const createClient: (
+  url: string,
+  options?: Omit<Treaty.Config, "parseDate">,
+) => Client;
+`;
+}
+
+await build();

@@ -1,8 +1,16 @@
 /**
- * `bun run release [target …]`: a binary for each target, beside each what it is made of (CycloneDX), the types for Eden, and
+ * `bun run release [target …]`: a binary for each target, beside each what it is made of (CycloneDX), the client for Eden, and
  * the checksums of all of them, in `dist/release/`. Built on any Linux: a binary for another platform is not run here.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
@@ -108,7 +116,8 @@ rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
 for (const [name, target] of Object.entries(targets))
   if (wanted.length === 0 || wanted.includes(name)) await compile(name, target);
-writeFileSync(join(folder, "bunker.d.ts"), readFileSync(join(root, "dist/eden/bunker.d.ts")));
+for (const name of ["bunker.d.ts", "bunker.js"])
+  copyFileSync(join(root, "dist/client", name), join(folder, name));
 const sums = readdirSync(folder)
   .toSorted()
   .map((name) => {

@@ -23,13 +23,13 @@ export function isKnown({ headers, set }: Exchange, user: User): boolean {
   if (versions?.every((version) => version.getTime() !== user.updatedAt.getTime()))
     throw new Stale(user.updatedAt);
   tagged(set, user);
-  if (known === undefined) return false;
-  // Compared weakly (RFC 9110, section 13.1.2): a proxy that compresses may have weakened it.
-  return (
-    known.trim() === "*" ||
-    tagsIn(known).some((tag) => tag.replace(/^W\//, "") === tagOf(user.updatedAt))
-  );
+  return isTagIn(known, tagOf(user.updatedAt));
 }
+
+/** Whether If-None-Match names a tag. Compared weakly (RFC 9110, section 13.1.2): a proxy that compresses may have weakened it. */
+export const isTagIn = (known: string | undefined, tag: string): boolean =>
+  known !== undefined &&
+  (known.trim() === "*" || tagsIn(known).some((one) => one.replace(/^W\//, "") === tag));
 
 /** Which versions the caller lets be changed (If-Match); undefined: whichever there is. Weak tags match nothing. */
 export function versionsOf({ headers }: Pick<Exchange, "headers">): Date[] | undefined {

@@ -17,8 +17,8 @@ import { actorsFrom, ledgerOf, openOrigins, type Visit } from "./visit.ts";
 /** For OpenAPI: a token that the documentation's Authorize button gets by signing in, or one that one has. */
 const security: Record<string, string[]>[] = [{ signIn: [] }, { bearer: [] }];
 
-/** A visit with a body and perhaps a token; exported because the declarations for Eden name it. */
-export interface Arrival extends Visit {
+/** A visit with a body and perhaps a token. */
+interface Arrival extends Visit {
   body: unknown;
   bearer?: string | undefined;
 }

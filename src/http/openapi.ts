@@ -1,9 +1,13 @@
 import { type AnyElysia, Elysia } from "elysia";
 import { version } from "../kit/build.ts";
+import { findDeclarations } from "./client-files.ts";
 import { corrected, type Document } from "./openapi-correction.ts";
 import { headerComponents } from "./openapi-headers.ts";
 import { namedByTitle } from "./openapi-names.ts";
 import { problemView } from "./problems.ts";
+
+/** The member of the document that names the hash of `/client/bunker.d.ts`. */
+export const CLIENT_TYPES = "x-client-types-sha256";
 
 const documentation = () => ({
   info: {
@@ -68,5 +72,8 @@ async function describe(options: Parameters<typeof openapiRoutes>[0]): Promise<D
     }),
   );
   const raw = await app.handle(new Request("http://localhost/openapi.json"));
-  return namedByTitle(corrected((await raw.json()) as Document, options));
+  const document = namedByTitle(corrected((await raw.json()) as Document, options));
+  const types = await findDeclarations();
+  // Tells clients that keep a copy of the types whether it is current.
+  return types ? { ...document, [CLIENT_TYPES]: types.sha256 } : document;
 }

@@ -24,14 +24,17 @@ type CodeOf<C extends ProblemCode, S> = C extends ProblemCode
   : never;
 
 const fieldProblemView = () =>
-  t.Object({
-    pointer: t.String({
-      description:
-        "JSON Pointer (RFC 6901) into the body; `/query/…`, `/header/…` and `/path/…` point outside it.",
-    }),
-    code: literals(Object.keys(fieldProblems) as FieldProblemCode[]),
-    detail: t.String(),
-  });
+  t.Object(
+    {
+      pointer: t.String({
+        description:
+          "JSON Pointer (RFC 6901) into the body; `/query/…`, `/header/…` and `/path/…` point outside it.",
+      }),
+      code: literals(Object.keys(fieldProblems) as FieldProblemCode[]),
+      detail: t.String(),
+    },
+    { title: "FieldProblem" },
+  );
 
 const exampleOf = (code: ProblemCode) => {
   const { status, title, detail } = problems[code];

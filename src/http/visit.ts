@@ -6,7 +6,7 @@ import { isPrivate, openProxyChain, subscriberOf } from "../kit/network.ts";
 import { deviceTokensIn } from "./device.ts";
 import { trailOf } from "./trail.ts";
 
-/** What a request says of where it came from; exported because the declarations for Eden name it. */
+/** What a request says of where it came from. */
 export interface Visit {
   request: Request;
   headers: Record<string, string | undefined>;

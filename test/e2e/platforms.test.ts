@@ -1,4 +1,4 @@
-/** A machine for which there is no PostgreSQL package, such as macOS: the start must not die of that. */
+/** What a checkout may lack: a PostgreSQL package (macOS has none), the client's types. A start must not die of that. */
 import { expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
@@ -32,4 +32,32 @@ test("without a PostgreSQL package the start says how to get a server, and makes
   expect([status, stderr]).toEqual([78, expect.stringContaining("Set DATABASE_URL")]);
   expect(stderr).toContain("docker run");
   expect(existsSync(join(cwd, "data"))).toBe(false);
+});
+
+/** In a checkout: the answers of the app to these paths. */
+const ask = (paths: string[]) => `
+  import { createApp } from "./src/app.ts";
+  import { readConfig } from "./src/config.ts";
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const app = createApp({ config: readConfig({}).config, log });
+  for (const path of ${JSON.stringify(paths)}) {
+    const answer = await app.handle(new Request("http://localhost" + path));
+    console.log(JSON.stringify([answer.status, await answer.text()]));
+  }`;
+
+test("where the client's types were not built, the server says how to build them", () => {
+  const cwd = checkoutWithoutPackages();
+  const script = ask(["/client/bunker.d.ts", "/client/bunker.js", "/openapi.json"]);
+  const env = { PATH: process.env["PATH"] };
+  const run = spawnSync(process.execPath, ["-e", script], { cwd, env, encoding: "utf8" });
+  expect([run.stderr, run.status]).toEqual(["", 0]);
+  const [types, program, document] = run.stdout
+    .trim()
+    .split("\n")
+    .map((line): [number, string] => JSON.parse(line));
+  expect(types?.[0]).toBe(404);
+  expect(types?.[1]).toContain("bun src/build/declarations.ts");
+  expect(program?.[0]).toBe(200);
+  expect(document?.[0]).toBe(200);
+  expect(document?.[1]).not.toContain("x-client-types-sha256");
 });

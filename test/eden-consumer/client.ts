@@ -1,11 +1,16 @@
 /**
- * A client project: it knows the API only by the declarations that `bun run build` writes. That it compiles is the test;
+ * A client project: it knows the API only by the files that Bunker serves at `/client/`. That it compiles is the test;
  * each expected error is one that a client must get.
  */
-import { treaty } from "@elysiajs/eden";
-import type { App } from "../../dist/eden/bunker.d.ts";
+import { createClient, type User } from "../../dist/client/bunker.js";
 
-const api = treaty<App>("http://localhost:3000");
+const api = createClient("http://localhost:3000", { headers: { "accept-language": "de" } });
+
+// @ts-expect-error times are strings in the types, and so they are at run time
+createClient("http://localhost:3000", { parseDate: true });
+
+/** The names of the OpenAPI document name types here too. */
+export const yearOf = (user: User): string => user.created_at.slice(0, 4);
 
 export async function register(email: string, password: string): Promise<string> {
   const { data, error } = await api.api.v1.auth.register.post({ email, password });

@@ -1,0 +1,40 @@
+import type { Shape, ShapeMember } from "./route-types.ts";
+
+/** Of an OpenAPI document, the methods of each path. */
+export type Paths = Record<string, Record<string, unknown>>;
+
+/**
+ * Leaves out the routes that the OpenAPI document hides, such as pages, and the answers of Elysia's own validation: it types
+ * a 422 into every route that declares none, and our server answers problems.
+ */
+export function publishedRoutes(routes: Shape, paths: Paths): Shape {
+  const prune = (shape: Shape, path: string): Shape =>
+    mapMembers(shape, (member) => {
+      if (isRoute(member.shape))
+        return isIn(paths, path, member.name)
+          ? [{ ...member, shape: withoutValidation(member.shape) }]
+          : [];
+      const inner = prune(member.shape, `${path}/${member.name}`);
+      return isEmpty(inner) ? [] : [{ ...member, shape: inner }];
+    });
+  return prune(routes, "");
+}
+
+const isIn = (paths: Paths, path: string, method: string): boolean =>
+  paths[path.replace(/:(\w+)/g, "{$1}")]?.[method] !== undefined;
+
+const isRoute = (shape: Shape) => has(shape, "body") && has(shape, "response");
+
+const withoutValidation = (route: Shape): Shape =>
+  mapMembers(route, (member) =>
+    member.name === "response"
+      ? [{ ...member, shape: mapMembers(member.shape, exceptValidation) }]
+      : [member],
+  );
+const exceptValidation = (status: ShapeMember) => (has(status.shape, "summary") ? [] : [status]);
+
+const mapMembers = (shape: Shape, map: (member: ShapeMember) => ShapeMember[]): Shape =>
+  shape.kind === "object" ? { ...shape, members: shape.members.flatMap(map) } : shape;
+const has = (shape: Shape, name: string): boolean =>
+  shape.kind === "object" && shape.members.some((member) => member.name === name);
+const isEmpty = (shape: Shape): boolean => shape.kind === "object" && shape.members.length === 0;

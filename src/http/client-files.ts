@@ -1,0 +1,80 @@
+/** The client for Eden, by the server that it talks to: types that fit it exactly, and a module that makes the client. */
+import { Elysia, t } from "elysia";
+import type { Ctx } from "../ctx.ts";
+import { Problem } from "../kit/problem.ts";
+import { isTagIn } from "./etag.ts";
+import { guard } from "./guard.ts";
+import type { Visit } from "./visit.ts";
+
+export const CLIENT_MODULE = `import { treaty } from "@elysiajs/eden";
+
+/**
+ * A client of the Bunker at \`url\`. By default, Eden turns every string that looks like a date into a Date, a user's name as
+ * well; here all strings stay strings, as the types say.
+ */
+export const createClient = (url, options) => treaty(url, { ...options, parseDate: false });
+`;
+
+interface ClientFile {
+  text: string;
+  sha256: string;
+}
+
+const fileOf = (text: string): ClientFile => ({
+  text,
+  sha256: new Bun.CryptoHasher("sha256").update(text).digest("hex"),
+});
+
+/**
+ * The declarations that src/build/declarations.ts makes from the types of the app, which serves them. The cycle is cut here: to
+ * the compiler they are a text, and a server that runs from source starts without them. Undefined: they were not built.
+ */
+export async function findDeclarations(): Promise<ClientFile | undefined> {
+  try {
+    const { default: text } = await import("../../dist/client/bunker.d.ts.txt", {
+      with: { type: "text" },
+    });
+    return fileOf(text);
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "ERR_MODULE_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+const NOT_BUILT =
+  "The types are not built. From source, run `bun src/build/declarations.ts`, then restart the server.";
+
+async function getDeclarations(): Promise<ClientFile> {
+  const found = await findDeclarations();
+  if (!found) throw new Problem("not_found", { detail: NOT_BUILT });
+  return found;
+}
+
+/** Fetched anew by a build or an editor as often as it likes: unchanged, it costs a 304. */
+function answer({ headers }: Pick<Visit, "headers">, { text, sha256 }: ClientFile, type: string) {
+  const etag = `"${sha256}"`;
+  const isKnown = isTagIn(headers["if-none-match"], etag);
+  return new Response(isKnown ? null : text, {
+    status: isKnown ? 304 : 200,
+    headers: { etag, "cache-control": "no-cache", "content-type": type },
+  });
+}
+
+export const clientRoutes = (ctx: Ctx) => {
+  const clientModule = fileOf(CLIENT_MODULE);
+  const open = { public: true as const, response: t.Any(), detail: { hide: true } };
+  return new Elysia({ name: "client", prefix: "/client" })
+    .use(guard(ctx))
+    .get(
+      "/bunker.d.ts",
+      // Not a type of its own for TypeScript: of those, `.ts` is known as a kind of video.
+      async ({ headers }) =>
+        answer({ headers }, await getDeclarations(), "text/plain; charset=utf-8"),
+      open,
+    )
+    .get(
+      "/bunker.js",
+      ({ headers }) => answer({ headers }, clientModule, "text/javascript; charset=utf-8"),
+      open,
+    );
+};
