@@ -1,6 +1,6 @@
 /**
- * Build step: writes the client for Eden to `dist/client/`: `bunker.d.ts`, the types of all that the OpenAPI document describes,
- * and `bunker.js` beside it. They need `elysia` and `@elysiajs/eden`, and none of our source.
+ * Build step: writes the client for Eden to `dist/client/`. `bunker.d.ts` has the types of all routes of the OpenAPI document,
+ * `bunker.js` exports `createClient`. They import `elysia` and `@elysiajs/eden`, and none of our source.
  */
 import { join } from "node:path";
 import { openapiText } from "../cli/openapi.ts";

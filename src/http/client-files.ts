@@ -1,4 +1,4 @@
-/** The client for Eden, by the server that it talks to: types that fit it exactly, and a module that makes the client. */
+/** The client for Eden, served by the server that it calls: the types of this version, and `createClient`. */
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { Problem } from "../kit/problem.ts";
@@ -9,8 +9,8 @@ import type { Visit } from "./visit.ts";
 export const CLIENT_MODULE = `import { treaty } from "@elysiajs/eden";
 
 /**
- * A client of the Bunker at \`url\`. By default, Eden turns every string that looks like a date into a Date, a user's name as
- * well; here all strings stay strings, as the types say.
+ * A client of the Bunker at \`url\`. By default, Eden turns each string that looks like a date into a
+ * Date, also a user's name. Here strings stay strings, as the types say.
  */
 export const createClient = (url, options) => treaty(url, { ...options, parseDate: false });
 `;
@@ -26,8 +26,8 @@ const fileOf = (text: string): ClientFile => ({
 });
 
 /**
- * The declarations that src/build/declarations.ts makes from the types of the app, which serves them. The cycle is cut here: to
- * the compiler they are a text, and a server that runs from source starts without them. Undefined: they were not built.
+ * What src/build/declarations.ts made from the types of the app; undefined if it did not run. The app serves its own types: the
+ * compiler sees no cycle, because it takes them for a text. Imported late, so that a server from source starts without them.
  */
 export async function findDeclarations(): Promise<ClientFile | undefined> {
   try {
@@ -50,7 +50,7 @@ async function getDeclarations(): Promise<ClientFile> {
   return found;
 }
 
-/** Fetched anew by a build or an editor as often as it likes: unchanged, it costs a 304. */
+/** `no-cache`: caches ask each time, and an upgrade of the server is seen at once. */
 function answer({ headers }: Pick<Visit, "headers">, { text, sha256 }: ClientFile, type: string) {
   const etag = `"${sha256}"`;
   const isKnown = isTagIn(headers["if-none-match"], etag);
@@ -67,7 +67,7 @@ export const clientRoutes = (ctx: Ctx) => {
     .use(guard(ctx))
     .get(
       "/bunker.d.ts",
-      // Not a type of its own for TypeScript: of those, `.ts` is known as a kind of video.
+      // TypeScript has no registered type; browsers show plain text.
       async ({ headers }) =>
         answer({ headers }, await getDeclarations(), "text/plain; charset=utf-8"),
       open,
