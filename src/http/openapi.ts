@@ -49,19 +49,17 @@ const documentation = () => ({
  * asks: a start does not need it. It describes the `rooms`, in an app that serves nobody.
  */
 export const openapiRoutes = (options: { formPaths: string[]; rooms: () => AnyElysia }) => {
-  let known: Promise<Document> | undefined;
+  let known: Promise<object> | undefined;
   const documented = () => {
     known ??= describe(options);
     return known;
   };
-  return new Elysia({ name: "openapi" }).get(
-    "/openapi.json",
-    async (): Promise<object> => documented(),
-    { detail: { hide: true } },
-  );
+  return new Elysia({ name: "openapi" }).get("/openapi.json", documented, {
+    detail: { hide: true },
+  });
 };
 
-async function describe(options: Parameters<typeof openapiRoutes>[0]): Promise<Document> {
+async function describe(options: Parameters<typeof openapiRoutes>[0]): Promise<object> {
   const { swagger } = await import("@elysiajs/swagger");
   const app = new Elysia({ normalize: false }).use(options.rooms()).use(
     swagger({
