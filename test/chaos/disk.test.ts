@@ -151,10 +151,11 @@ afterAll(async () => {
 describe.if(home !== undefined)("a server that can only be read, as a copy of another one", () => {
   test("answers who reads, by limits of its own; who writes gets 503", async () => {
     await admin?.unsafe(`create database ${name}`);
+    const databaseUrl = Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href;
     const server = await serve({
       cwd: emptyFolder(),
       env: {
-        DATABASE_URL: Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href,
+        DATABASE_URL: databaseUrl,
         SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         PUBLIC_URL: "https://accounts.example.com",
         LIMITS: `requests=${QUOTA}/3600`,
@@ -164,12 +165,18 @@ describe.if(home !== undefined)("a server that can only be read, as a copy of an
     const api = client(server.url);
     await api.register("ada@example.com", PASSWORD);
     const token = await api.logIn("ada@example.com", PASSWORD);
+    // Sessions of Bunker set default_transaction_read_only, so triggers refuse every write as a copy does (25006).
+    const inside = connect({ url: databaseUrl, caFile: undefined }, { max: 1 });
+    await inside.unsafe(`create function refuse() returns trigger language plpgsql as
+      $$ begin raise exception 'read-only' using errcode = '25006'; end $$`);
+    const tables = await inside`select tablename from pg_tables where schemaname = 'public'`;
     const readOnly = async (word: "on" | "off") => {
-      await admin?.unsafe(`alter database ${name} set default_transaction_read_only = ${word}`);
-      await admin?.unsafe(
-        `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${name}'`,
-      );
-      while (!(await fetch(`${server.url}/readyz`)).ok) await Bun.sleep(50);
+      for (const { tablename } of tables)
+        await inside.unsafe(
+          word === "on"
+            ? `create trigger refuse before insert or update or delete on ${tablename} execute function refuse()`
+            : `drop trigger refuse on ${tablename}`,
+        );
     };
     await readOnly("on");
     const read = async () => (await api.get("/users/me", token)).status;
@@ -182,5 +189,6 @@ describe.if(home !== undefined)("a server that can only be read, as a copy of an
     await readOnly("off");
     expect((await api.register("bob@example.com", PASSWORD)).status).toBe(201);
     expect(await server.end("SIGTERM")).toBe(0);
+    await inside.end();
   });
 });
