@@ -105,6 +105,7 @@ async function operationsOf(url: string): Promise<Operation[]> {
 
 test("nothing that a client writes is logged, wherever it writes it", async () => {
   const env = {
+    BUNKER_ENV: "development",
     LOG_LEVEL: "debug",
     ...{ EMAIL_SIGN_IN: "on", SIGN_IN_REDIRECT_URL: "https://app.example.com/in" },
     OAUTH_PASSWORD_GRANT: "on",

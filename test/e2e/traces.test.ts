@@ -22,6 +22,7 @@ const traced = async (traces: Collector, env: Record<string, string> = {}) =>
     env: {
       OTLP_URL: traces.url,
       TRACE_SAMPLE: "0",
+      PUBLIC_URL: "https://accounts.example.com",
       MAIL_URL: `smtp://${USER}:${encodeURIComponent(SECRET_WORD)}@localhost:${post.port}`,
       MAIL_CA_FILE: post.caFile,
       ...env,
