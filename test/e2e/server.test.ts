@@ -153,7 +153,7 @@ postgresql.describe("over TLS", () => {
     const account = { uid: NOBODY, gid: NOBODY, cwd: folder };
     const made = spawnSync(
       join(programs ?? "", "initdb"),
-      ["-D", data, "-U", "bunker", "--auth=trust", "--no-sync"],
+      ["-D", data, "-U", "bunker", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"],
       account,
     );
     if (made.status !== 0) throw new Error(String(made.stderr));
