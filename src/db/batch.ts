@@ -1,5 +1,6 @@
 import { type SQL, type SQLWrapper, sql } from "drizzle-orm";
 import type { PgColumn } from "drizzle-orm/pg-core";
+import type { Db } from "./db.ts";
 
 /**
  * Rows that a subquery with a limit and row locks selects, for a job that deletes or takes a few at a time. PostgreSQL may run the
@@ -7,3 +8,22 @@ import type { PgColumn } from "drizzle-orm/pg-core";
  */
 export const isInBatch = (column: PgColumn, batch: SQLWrapper): SQL =>
   sql`${column} = any(array${batch})`;
+
+const DELETED_AT_ONCE = 500;
+
+/**
+ * Deletes the rows that `which` selects, at most 500 at a time, and skips rows that another
+ * transaction has locked. Returns how many.
+ */
+export async function deleteBatch(
+  db: Db,
+  primaryKey: PgColumn,
+  which: SQL | undefined,
+): Promise<number> {
+  const { table } = primaryKey;
+  const batch = sql`(select ${primaryKey} from ${table} where ${which} limit ${DELETED_AT_ONCE} for update skip locked)`;
+  const deleted = await db.execute(
+    sql`delete from ${table} where ${isInBatch(primaryKey, batch)} returning 1`,
+  );
+  return deleted.length;
+}

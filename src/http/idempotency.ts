@@ -1,6 +1,6 @@
 import { and, eq, isNull, lt, sql } from "drizzle-orm";
 import type { Actor, Ctx } from "../ctx.ts";
-import { isInBatch } from "../db/batch.ts";
+import { deleteBatch } from "../db/batch.ts";
 import { idempotency } from "../db/schema.ts";
 import { spendingsOf } from "../kit/limits.ts";
 import { type FieldProblem, fieldProblem, Problem } from "../kit/problem.ts";
@@ -169,19 +169,6 @@ function replay<T>({ body, outcome }: Kept<T>, mine: Claim, set: Visit["set"]): 
   throw new Problem(code, { detail, ...(errors ? { errors } : {}) });
 }
 
-const PURGED_AT_ONCE = 500;
-
-/** Removes what is a day old, a few rows at a time, past rows that somebody else holds. Answers how many. */
-export async function purgeIdempotency({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> {
-  const old = db
-    .select({ key: idempotency.key })
-    .from(idempotency)
-    .where(lt(idempotency.expiresAt, now()))
-    .limit(PURGED_AT_ONCE)
-    .for("update", { skipLocked: true });
-  const purged = await db
-    .delete(idempotency)
-    .where(isInBatch(idempotency.key, old))
-    .returning({ key: idempotency.key });
-  return purged.length;
-}
+/** Deletes answers that are a day old, a few at a time. Returns how many. */
+export const purgeIdempotency = ({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> =>
+  deleteBatch(db, idempotency.key, lt(idempotency.expiresAt, now()));

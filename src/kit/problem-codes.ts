@@ -150,9 +150,9 @@ export const problems = {
   },
   stale: {
     status: 412,
-    title: "Somebody has changed it meanwhile",
-    detail: "It has changed since you read it",
-    remedy: "If-Match names a version (ETag) that is no more. Read it again, and decide again.",
+    title: "The resource has changed",
+    detail: "The resource has changed since you read it",
+    remedy: "If-Match names an earlier version (ETag). Fetch the resource again and retry.",
   },
   request_in_progress: {
     status: 409,
@@ -250,7 +250,7 @@ export const problems = {
   },
   database_unavailable: {
     status: 503,
-    title: "The database is away",
+    title: "The database is unavailable",
     detail: "The database cannot be reached",
     remedy:
       "Try again after the seconds that Retry-After names. What was being changed may or may not have been done: look first.",

@@ -1,6 +1,6 @@
 import { and, desc, eq, gt, lt, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
-import { isInBatch } from "../../db/batch.ts";
+import { deleteBatch } from "../../db/batch.ts";
 import type { Db } from "../../db/db.ts";
 import { erasures, events } from "../../db/schema.ts";
 import { leastIdOf } from "../../kit/id.ts";
@@ -127,27 +127,12 @@ const DAY_MS = 86_400_000;
 export const eventsKeptFrom = ({ config, now }: Pick<Ctx, "config" | "now">): Date =>
   new Date(now().getTime() - config.eventsRetentionDays * DAY_MS);
 
-const PURGED_AT_ONCE = 500;
-
 /**
- * Deletes events older than EVENTS_RETENTION_DAYS, a few at a time, and skips locked rows. Returns how many. Ids are UUIDv7, so
- * the primary key finds the oldest without another index.
+ * Deletes events older than EVENTS_RETENTION_DAYS, a few at a time. Returns how many. Ids are UUIDv7, so the primary key finds the
+ * oldest without another index.
  */
-export async function purgeEvents(ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> {
-  const { db } = ctx;
-  const old = db
-    .select({ id: events.id })
-    .from(events)
-    .where(lt(events.id, leastIdOf(eventsKeptFrom(ctx))))
-    .orderBy(events.id)
-    .limit(PURGED_AT_ONCE)
-    .for("update", { skipLocked: true });
-  const purged = await db
-    .delete(events)
-    .where(isInBatch(events.id, old))
-    .returning({ id: events.id });
-  return purged.length;
-}
+export const purgeEvents = (ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> =>
+  deleteBatch(ctx.db, events.id, lt(events.id, leastIdOf(eventsKeptFrom(ctx))));
 
 const COMPARED_MAX = 200;
 

@@ -13,7 +13,7 @@ import {
   sql,
 } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
-import { isInBatch } from "../../db/batch.ts";
+import { deleteBatch, isInBatch } from "../../db/batch.ts";
 import { mails } from "../../db/schema.ts";
 import { isId } from "../../kit/id.ts";
 import { windowSecondsOf } from "../../kit/limits.ts";
@@ -285,17 +285,9 @@ export async function retryMails(
 }
 
 const KEPT_MS = 30 * DAY_MS;
-const PURGED_AT_ONCE = 500;
-
-/** Removes what was sent or dead for a month, or due for a month without a mail server, a few rows at a time, past rows that somebody else holds. Answers how many. */
-export async function purgeMails({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> {
+/** Deletes mails a month after they were sent or given up, or became due without a mail server, a few at a time. Returns how many. */
+export function purgeMails({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> {
   const before = new Date(now().getTime() - KEPT_MS);
-  const old = db
-    .select({ id: mails.id })
-    .from(mails)
-    .where(or(lt(mails.endedAt, before), and(eq(mails.state, "waiting"), lt(mails.dueAt, before))))
-    .limit(PURGED_AT_ONCE)
-    .for("update", { skipLocked: true });
-  const purged = await db.delete(mails).where(isInBatch(mails.id, old)).returning({ id: mails.id });
-  return purged.length;
+  const isForgotten = and(eq(mails.state, "waiting"), lt(mails.dueAt, before));
+  return deleteBatch(db, mails.id, or(lt(mails.endedAt, before), isForgotten));
 }

@@ -1,6 +1,6 @@
 import { eq, lt } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
-import { isInBatch } from "../../db/batch.ts";
+import { deleteBatch } from "../../db/batch.ts";
 import { revokedTokens } from "../../db/schema.ts";
 import type { ClientClaims } from "../../kit/token.ts";
 
@@ -22,19 +22,6 @@ export async function isRevoked(
   return (await db.$count(revokedTokens, eq(revokedTokens.id, jti))) > 0;
 }
 
-const PURGED_AT_ONCE = 500;
-
-/** Deletes rows of expired tokens, a few at a time, past rows that another instance has locked. Returns how many. */
-export async function purgeRevokedTokens({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> {
-  const expired = db
-    .select({ id: revokedTokens.id })
-    .from(revokedTokens)
-    .where(lt(revokedTokens.expiresAt, now()))
-    .limit(PURGED_AT_ONCE)
-    .for("update", { skipLocked: true });
-  const purged = await db
-    .delete(revokedTokens)
-    .where(isInBatch(revokedTokens.id, expired))
-    .returning({ id: revokedTokens.id });
-  return purged.length;
-}
+/** Deletes rows of expired tokens, a few at a time. Returns how many. */
+export const purgeRevokedTokens = ({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> =>
+  deleteBatch(db, revokedTokens.id, lt(revokedTokens.expiresAt, now()));

@@ -1,7 +1,7 @@
 import { randomBytes, randomInt, timingSafeEqual } from "node:crypto";
 import { and, desc, eq, gt, inArray, isNull, lt, or, type SQL, sql } from "drizzle-orm";
 import type { Ctx, User } from "../../ctx.ts";
-import { isInBatch } from "../../db/batch.ts";
+import { deleteBatch } from "../../db/batch.ts";
 import { transact } from "../../db/db.ts";
 import { lockUsers } from "../../db/locks.ts";
 import { mailRequests, oneTimeSecrets, users } from "../../db/schema.ts";
@@ -260,19 +260,6 @@ export async function wasAttempted(
   return (await ctx.db.select({ id }).from(oneTimeSecrets).where(isIt)).length > 0;
 }
 
-const PURGED_AT_ONCE = 500;
-
-/** Removes links that ran out, a few at a time, past rows that somebody else holds. Answers how many. */
-export async function purgeLinks({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> {
-  const old = db
-    .select({ id: oneTimeSecrets.id })
-    .from(oneTimeSecrets)
-    .where(lt(oneTimeSecrets.expiresAt, now()))
-    .limit(PURGED_AT_ONCE)
-    .for("update", { skipLocked: true });
-  const purged = await db
-    .delete(oneTimeSecrets)
-    .where(isInBatch(oneTimeSecrets.id, old))
-    .returning({ id: oneTimeSecrets.id });
-  return purged.length;
-}
+/** Deletes expired links, a few at a time. Returns how many. */
+export const purgeLinks = ({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> =>
+  deleteBatch(db, oneTimeSecrets.id, lt(oneTimeSecrets.expiresAt, now()));

@@ -1,6 +1,6 @@
 import { and, desc, eq, inArray, lt, ne, or, type SQL } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
-import { isInBatch } from "../../db/batch.ts";
+import { deleteBatch, isInBatch } from "../../db/batch.ts";
 import { type Db, transact } from "../../db/db.ts";
 import { sessions, users } from "../../db/schema.ts";
 import { DAY } from "../../kit/limits.ts";
@@ -250,16 +250,9 @@ async function end(
   return ended.length;
 }
 
-const PURGED_AT_ONCE = 500;
-
 /** Removes sessions that ran out, a few at a time, past rows that somebody else holds. Answers how many. */
-export async function purgeSessions(ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> {
+export function purgeSessions(ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> {
   const bounds = boundsOf(ctx);
-  const old = ctx.db
-    .select({ id })
-    .from(sessions)
-    .where(or(lt(lastUsedAt, new Date(bounds.usedFrom)), lt(createdAt, new Date(bounds.bornFrom))))
-    .limit(PURGED_AT_ONCE)
-    .for("update", { skipLocked: true });
-  return (await ctx.db.delete(sessions).where(isInBatch(id, old)).returning({ id })).length;
+  const isUnused = lt(lastUsedAt, new Date(bounds.usedFrom));
+  return deleteBatch(ctx.db, id, or(isUnused, lt(createdAt, new Date(bounds.bornFrom))));
 }
