@@ -18,7 +18,7 @@ import {
 export const mailSettings = {
   mailUrl: setting<string | undefined>({
     name: "MAIL_URL",
-    doc: "How mails go out: `smtp://user:password@host:587` (special characters percent-encoded; STARTTLS; `?tls=required`, `?tls=off`), `smtps://…:465`, or `mailbox:`, which keeps them to be read at /dev/mailbox, in development only. Without it mails wait.",
+    doc: "How mails go out: `smtp://user:password@host:587` (special characters percent-encoded; STARTTLS; `?tls=required`, `?tls=off`), `smtps://…:465` (with `?smtputf8=on`, emails may have letters beyond ASCII before the @), or `mailbox:`, which keeps them to be read at /dev/mailbox, in development only. Without it mails wait.",
     shown: "mailbox: in development",
     isSecret: true,
     parse: mailUrl,

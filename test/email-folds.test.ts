@@ -125,7 +125,11 @@ test("a confusable email is 422 at registration and as a new email", async () =>
 });
 
 test("a sample of all letters registers, signs in in either case, and is registered once", async () => {
-  const { anyone } = await world({ rateLimit: "off", requireEmailVerification: "off" });
+  const { anyone } = await world({
+    rateLimit: "off",
+    requireEmailVerification: "off",
+    mailUrl: "smtp://localhost?smtputf8=on",
+  });
   const sample = [
     "\u0130",
     "\u00df",

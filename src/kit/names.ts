@@ -76,6 +76,27 @@ export function readEmail(text: string): Name | FieldProblem {
   return { shown, key };
 }
 
+/** The part of the settings that says whether the mail server takes letters beyond ASCII before the @ (SMTPUTF8, RFC 6531). */
+interface MailServer {
+  mailUrl: string | undefined;
+}
+
+/** Reads an email that a user is to get: as readEmail, but refuses one that the mail server cannot write to. */
+export function readNewEmail(
+  text: string,
+  { mailUrl = "mailbox:" }: MailServer,
+): Name | FieldProblem {
+  const email = readEmail(text);
+  if (!("key" in email) || /^\p{ASCII}*@/u.test(email.shown)) return email;
+  const hasSmtpUtf8 = new URL(mailUrl).searchParams.get("smtputf8") === "on";
+  if (hasSmtpUtf8) return email;
+  return fieldProblem(
+    "/email",
+    "wrong_format",
+    "needs ASCII letters before the @: no mail can be sent to others",
+  );
+}
+
 export function readUsername(text: string): Name | FieldProblem {
   const shown = text.trim();
   const key = usernameKeyOf(shown);

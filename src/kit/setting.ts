@@ -156,6 +156,9 @@ export function mailUrl(value: string): string {
   const tls = url.searchParams.get("tls") ?? "off";
   if (!["off", "required"].includes(tls))
     throw new Error("has a ?tls that is neither off nor required");
+  const smtpUtf8 = url.searchParams.get("smtputf8") ?? "off";
+  if (!["off", "on"].includes(smtpUtf8))
+    throw new Error("has a ?smtputf8 that is neither off nor on");
   return value;
 }
 

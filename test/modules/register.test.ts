@@ -47,8 +47,26 @@ describe("register", () => {
     });
   });
 
+  test("letters beyond ASCII before the @ need a mail server with SMTPUTF8, those of the domain do not", async () => {
+    const statusesWith = async (mailUrl: string | undefined) => {
+      const { anyone } = await world({ mailUrl });
+      const register = (email: string) =>
+        anyone.post("/auth/register", { email, password: "short" });
+      return [await register("jörg@example.com"), await register("joerg@bücher.example")].map(
+        ({ body }) => body.errors.map(({ pointer }: { pointer: string }) => pointer),
+      );
+    };
+    const refused = [["/email", "/password"], ["/password"]];
+    expect(await statusesWith(undefined)).toEqual(refused);
+    expect(await statusesWith("smtp://localhost?tls=off")).toEqual(refused);
+    expect(await statusesWith("smtp://localhost?smtputf8=on")).toEqual([
+      ["/password"],
+      ["/password"],
+    ]);
+  });
+
   test("whoever chooses no username gets one, even where the obvious one is taken or reserved", async () => {
-    const { anyone } = await world();
+    const { anyone } = await world({ mailUrl: "smtp://localhost?smtputf8=on" });
     const nameOf = async (email: string) =>
       (await anyone.post("/auth/register", { email, password: PASSWORD })).body.username;
     expect(await nameOf("grace.hopper@example.com")).toBe("grace.hopper");

@@ -60,7 +60,7 @@ async function claimUsername(db: Db, id: string, wanted: string): Promise<void> 
   );
 }
 
-/** Reads an address. Throws `invalid_request`. */
+/** Reads an email that a link was mailed to. Throws `invalid_request`. */
 export const acceptEmail = (email: string) => accept({ email: readEmail(email) }).email;
 
 /**

@@ -1,7 +1,8 @@
 import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
 import { transact } from "../../db/db.ts";
+import { readNewEmail } from "../../kit/names.ts";
 import { NO_PASSWORD } from "../../kit/password.ts";
-import { fieldProblem, Problem } from "../../kit/problem.ts";
+import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
 import { acceptEmail, changeEmail, markVerified } from "../addresses/addresses.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { endLaterLinks, type Link, redeemLink, sendLink } from "../one-time/one-time.ts";
@@ -17,11 +18,11 @@ type Transaction = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "lim
  * `too_many_requests`, `busy`.
  */
 export async function requestAddressChange(
-  ctx: Pick<Ctx, "db" | "devices" | "envelope" | "hashing" | "limits" | "log" | "now">,
+  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "hashing" | "limits" | "log" | "now">,
   actor: SignedIn,
   input: { email: string; currentPassword: string | undefined },
 ): Promise<void> {
-  const { shown, key } = acceptEmail(input.email);
+  const { shown, key } = accept({ email: readNewEmail(input.email, ctx.config) }).email;
   if (key === identifierKeyOf(actor.user.email)) throw alreadyTheirs();
   await confirm(ctx, actor, input.currentPassword);
   await requestLink(ctx, actor, { purpose: "change_email", email: shown, userId: actor.user.id });

@@ -1,7 +1,7 @@
 import { t } from "elysia";
 import { readBy } from "../../http/exact.ts";
 import { literals, newPassword } from "../../http/schemas.ts";
-import { readEmail } from "../../kit/names.ts";
+import { readNewEmail } from "../../kit/names.ts";
 import { accept, fieldProblem } from "../../kit/problem.ts";
 import { logOutScopes } from "../sessions/sessions.ts";
 import { profile, usernameField } from "../users/model.ts";
@@ -9,7 +9,7 @@ import { profile, usernameField } from "../users/model.ts";
 const email = t.String({
   minLength: 3,
   maxLength: 320,
-  ...readBy(readEmail),
+  ...readBy<string>((value, { config }) => readNewEmail(value, config)),
   description: "An address that mail can be sent to.",
 });
 

@@ -8,9 +8,9 @@ import {
   emailKeyOf,
   heldBack,
   localPartOf,
-  readEmail,
   readFullName,
   readLocale,
+  readNewEmail,
   readUsername,
   usernameKeyOf,
   usernamesFrom,
@@ -87,7 +87,7 @@ export async function createUser(
 export function readNewUser({ config }: Pick<Ctx, "config">, input: NewUser) {
   const names = [input.email, input.username ?? "", input.fullName ?? ""];
   return accept({
-    email: readEmail(input.email),
+    email: readNewEmail(input.email, config),
     username: input.username === undefined ? undefined : readUsername(input.username),
     fullName: optional(input.fullName, readFullName) ?? null,
     locale: optional(input.locale, readLocale) ?? null,
