@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, write as writeLater, writeSync } from "node:fs";
 import { isatty } from "node:tty";
 import { Exit } from "../kit/exit.ts";
+import { exitBySignal } from "../kit/signals.ts";
 
 const { O_NOCTTY, O_NONBLOCK, O_WRONLY } = constants;
 export const STANDARD_OUTPUT = 1;
@@ -24,7 +25,8 @@ function write(fd: number, text: string): void {
       written += writeSync(fd, bytes, written);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === "EPIPE") throw new Exit("failed", "Nobody reads the output any more.");
+      // A reader such as `head` has enough: as silent as a program that the kernel ends.
+      if (code === "EPIPE") exitBySignal("SIGPIPE");
       if (code !== "EAGAIN")
         throw new Exit("failed", `Standard output cannot be written (${code}).`);
       Bun.sleepSync(RETRY_MS);

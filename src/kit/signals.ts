@@ -10,14 +10,14 @@ const FIRST_PROCESS = 1;
  */
 export function endOnStopSignals(): void {
   if (process.pid !== FIRST_PROCESS) return;
-  for (const signal of STOP_SIGNALS) process.on(signal, end);
+  for (const signal of STOP_SIGNALS) process.on(signal, exitBySignal);
 }
 
 /** From now on, the caller's handlers are the only ones. */
 export function keepOnStopSignals(): void {
-  for (const signal of STOP_SIGNALS) process.off(signal, end);
+  for (const signal of STOP_SIGNALS) process.off(signal, exitBySignal);
 }
 
 /** With the exit code that a shell gives a process that a signal has ended. */
-const end = (signal: (typeof STOP_SIGNALS)[number]) =>
+export const exitBySignal = (signal: keyof typeof constants.signals): never =>
   process.exit(128 + constants.signals[signal]);
