@@ -8,32 +8,32 @@ import {
   type TypedCommandParameters,
 } from "@stricli/core";
 
-/** Parsing only notes what to run, so that what fails later is no matter of the parser. */
+/** Parsing only records what to run: the parser must not handle a failure of the command. */
 export interface Parsing extends CommandContext {
   work?: () => Promise<void>;
 }
 
-/** A command's function: what was typed as flags, then what was typed as words. */
-type Run<F extends BaseFlags, W extends readonly (string | undefined)[]> = (
+/** The function of a command. It gets the flags, then the arguments. */
+type Run<F extends BaseFlags, A extends readonly (string | undefined)[]> = (
   flags: F,
-  ...words: W
+  ...args: A
 ) => Promise<void>;
 
-/** A command. Its file is loaded only where it runs. */
+/** A command. Its file is loaded only when it runs. */
 export function command<
   F extends BaseFlags = Record<never, never>,
-  W extends readonly (string | undefined)[] = [],
+  A extends readonly (string | undefined)[] = [],
 >(
   docs: { brief: string; details?: string },
-  parameters: NoInfer<TypedCommandParameters<F, W, Parsing>>,
-  load: () => Promise<Run<F, W>>,
+  parameters: NoInfer<TypedCommandParameters<F, A, Parsing>>,
+  load: () => Promise<Run<F, A>>,
 ): Command<Parsing> {
   const { brief, details } = docs;
-  return buildCommand<F, W, Parsing>({
+  return buildCommand<F, A, Parsing>({
     docs: { brief, ...(details ? { fullDescription: `${brief} ${details}` } : {}) },
     parameters: { ...parameters, flags: ownOnly(parameters.flags ?? {}) } as typeof parameters,
-    func(flags, ...words) {
-      this.work = async () => (await load())(flags, ...words);
+    func(flags, ...args) {
+      this.work = async () => (await load())(flags, ...args);
     },
   });
 }
@@ -43,7 +43,7 @@ type Routes = Record<string, Command<Parsing> | RouteMap<Parsing>>;
 export const group = (brief: string, routes: Routes): RouteMap<Parsing> =>
   buildRouteMap<string, Parsing>({ ...routesOf(routes), docs: { brief } });
 
-/** The parser looks names up in plain objects, which know "constructor" as well. */
+/** Without a prototype: the parser would otherwise find "constructor" among the names. */
 const ownOnly = <T extends object>(names: T): T => Object.assign(Object.create(null), names);
 
 export const routesOf = (routes: Routes) => ({
@@ -54,28 +54,27 @@ export const routesOf = (routes: Routes) => ({
 const DASH = "\0";
 
 /**
- * There is no flag of one letter but -h, so any other "-x" is a word: one key id in 64 begins with a dash. It is marked for the
- * parser, which would take it for a flag, with a character that no argument can contain.
+ * The only flag of one letter is -h, so any other "-x" is an argument: one key id in 64 begins with
+ * a dash. The parser would take it for a flag, so a character that no argument can contain marks it.
  */
 export const markDash = (word: string): string =>
   /^-[^-]/.test(word) && word !== "-h" ? `${DASH}${word}` : word;
 export const unmarkDash = (text: string): string => text.replaceAll(DASH, "");
 
-const word = (placeholder: string, brief: string) => ({ placeholder, brief, parse: unmarkDash });
+const text = (placeholder: string, brief: string) => ({ placeholder, brief, parse: unmarkDash });
 
-/** One word behind the command. */
-export const one = (placeholder: string, brief: string) => ({
-  positional: { kind: "tuple" as const, parameters: [word(placeholder, brief)] as const },
+export const argument = (placeholder: string, brief: string) => ({
+  positional: { kind: "tuple" as const, parameters: [text(placeholder, brief)] as const },
 });
 
-export const optional = (placeholder: string, brief: string) => ({
+export const optionalArgument = (placeholder: string, brief: string) => ({
   positional: {
     kind: "tuple" as const,
-    parameters: [{ ...word(placeholder, brief), optional: true as const }] as const,
+    parameters: [{ ...text(placeholder, brief), optional: true as const }] as const,
   },
 });
 
-/** A flag that is there or not. */
+/** A flag without a value. */
 export const flag = (brief: string) => ({
   kind: "boolean" as const,
   brief,
@@ -85,12 +84,12 @@ export const flag = (brief: string) => ({
 
 /** A flag with a value. */
 export const value = (placeholder: string, brief: string) => ({
-  ...word(placeholder, brief),
+  ...text(placeholder, brief),
   kind: "parsed" as const,
   optional: true as const,
 });
 
-/** A whole number in bounds. */
+/** A flag whose value is a whole number from `min` to `max`. */
 export const integer = (
   placeholder: string,
   { brief, min, max }: { brief: string; min: number; max: number },

@@ -1,18 +1,18 @@
 import { buildRouteMap } from "@stricli/core";
 import {
+  argument,
   command,
   flag,
   group,
   integer,
-  one,
-  optional,
+  optionalArgument,
   type Parsing,
   routesOf,
   value,
 } from "./command.ts";
 
 const json = flag("Print one JSON document");
-const user = (brief: string) => one("USER", `${brief}: an email, a username or an id`);
+const user = argument("USER", "The email, username or id of the user");
 const passwordFile = value("FILE", "Read the password from this file");
 
 const users = group("Create, find and change users.", {
@@ -22,9 +22,9 @@ const users = group("Create, find and change users.", {
       details: "Asks for the password, or reads it from a file or from standard input.",
     },
     {
-      ...one("EMAIL", "The email of the user"),
+      ...argument("EMAIL", "The email of the user"),
       flags: {
-        username: value("NAME", "By default made from the email"),
+        username: value("NAME", "The username; by default it is made from the email"),
         "full-name": value("NAME", "The full name"),
         superuser: flag("May read and change every user"),
         verified: flag("Take the email as verified"),
@@ -42,37 +42,37 @@ const users = group("Create, find and change users.", {
   ),
   find: command(
     { brief: "Find users by a part of the email, the username or the full name." },
-    { ...one("TEXT", "What one of them contains"), flags: { json } },
+    { ...argument("TEXT", "The part to look for, in any case"), flags: { json } },
     async () => (await import("./users.ts")).find,
   ),
   show: command(
     { brief: "Show a user." },
-    { ...user("Whom to show"), flags: { json } },
+    { ...user, flags: { json } },
     async () => (await import("./users.ts")).show,
   ),
   promote: command(
     { brief: "Make a user a superuser." },
-    { ...user("Whom to promote"), flags: { json } },
+    { ...user, flags: { json } },
     async () => (await import("./users.ts")).promote,
   ),
   demote: command(
     { brief: "Make a superuser a plain user." },
-    { ...user("Whom to demote"), flags: { json } },
+    { ...user, flags: { json } },
     async () => (await import("./users.ts")).demote,
   ),
   activate: command(
     { brief: "Let a deactivated user sign in again." },
-    { ...user("Whom to activate"), flags: { json } },
+    { ...user, flags: { json } },
     async () => (await import("./users.ts")).activate,
   ),
   deactivate: command(
     { brief: "End the sessions of a user, and refuse new ones." },
-    { ...user("Whom to deactivate"), flags: { json } },
+    { ...user, flags: { json } },
     async () => (await import("./users.ts")).deactivate,
   ),
   unlock: command(
     { brief: "Clear the failed sign-ins of a user, so that unknown clients can sign in again." },
-    { ...user("Whom to unlock"), flags: { json } },
+    { ...user, flags: { json } },
     async () => (await import("./users.ts")).unlock,
   ),
   "set-password": command(
@@ -80,12 +80,12 @@ const users = group("Create, find and change users.", {
       brief: "Set the password of a user, and end the sessions.",
       details: "Asks for the password, or reads it from a file or from standard input.",
     },
-    { ...user("Whose password to set"), flags: { "password-file": passwordFile, json } },
+    { ...user, flags: { "password-file": passwordFile, json } },
     async () => (await import("./users.ts")).changePassword,
   ),
   delete: command(
     { brief: "Delete a user with all sessions. This cannot be undone." },
-    { ...user("Whom to delete"), flags: { yes: flag("Delete: without it, only say whom"), json } },
+    { ...user, flags: { yes: flag("Delete; without it, only show the user"), json } },
     async () => (await import("./users.ts")).remove,
   ),
 });
@@ -93,7 +93,7 @@ const users = group("Create, find and change users.", {
 const clients = group("Create and change confidential OAuth clients.", {
   create: command(
     { brief: "Create an OAuth client. Its secret is shown once." },
-    { ...one("NAME", "What people call the client"), flags: { json } },
+    { ...argument("NAME", "A name for people, to tell clients apart"), flags: { json } },
     async () => (await import("./clients.ts")).create,
   ),
   list: command(
@@ -104,14 +104,14 @@ const clients = group("Create and change confidential OAuth clients.", {
   rotate: command(
     { brief: "Give an OAuth client another secret. Both are accepted until --finish." },
     {
-      ...one("ID", "The id of the client"),
+      ...argument("ID", "The id of the client"),
       flags: { finish: flag("Refuse the older secret from now on"), json },
     },
     async () => (await import("./clients.ts")).rotate,
   ),
   delete: command(
     { brief: "Delete an OAuth client and its secrets." },
-    { ...one("ID", "The id of the client"), flags: { json } },
+    { ...argument("ID", "The id of the client"), flags: { json } },
     async () => (await import("./clients.ts")).remove,
   ),
 });
@@ -123,31 +123,31 @@ const keys = group("Rotate the key pairs that sign access tokens.", {
     async () => (await import("./keys.ts")).list,
   ),
   rotate: command(
-    { brief: "Let the next key sign from now on. Nobody is signed out." },
-    { flags: { now: flag("Also where the next key was published just now"), json } },
+    { brief: "Sign with the next key from now on. No user is signed out." },
+    { flags: { now: flag("Do not wait until the next key was published long enough"), json } },
     async () => (await import("./keys.ts")).rotate,
   ),
   retire: command(
-    { brief: "Refuse what a key has signed: one that no longer signs, or has leaked." },
-    { ...one("KID", "The id of the key"), flags: { json } },
+    { brief: "Refuse the tokens that a key has signed: an older key, or one that has leaked." },
+    { ...argument("KID", "The id of the key"), flags: { json } },
     async () => (await import("./keys.ts")).retire,
   ),
 });
 
-const mail = group("Look after the mails that wait or failed.", {
+const mail = group("List, retry and test mails.", {
   list: command(
     { brief: "List the latest mails: waiting, sent or failed, and why." },
     { flags: { json } },
     async () => (await import("./mail.ts")).list,
   ),
   retry: command(
-    { brief: "Try a mail again now that waits or failed; without ID, all of them." },
-    { ...optional("ID", "The id of the mail"), flags: { json } },
+    { brief: "Retry a mail that waits or failed; without ID, all of them." },
+    { ...optionalArgument("ID", "The id of the mail"), flags: { json } },
     async () => (await import("./mail.ts")).retry,
   ),
   test: command(
-    { brief: "Send a mail at once, and say what the server answers." },
-    { ...one("EMAIL", "Where to send it"), flags: { json } },
+    { brief: "Send a mail at once, and show the answer of the mail server." },
+    { ...argument("EMAIL", "Where to send it"), flags: { json } },
     async () => (await import("./mail.ts")).test,
   ),
 });
@@ -159,22 +159,22 @@ const routes = {
     async () => (await import("./serve/serve.ts")).serve,
   ),
   migrate: command(
-    { brief: "Migrate the database schema; with status, say what is applied and what is pending." },
-    { ...optional("status", "Only look"), flags: { json } },
+    { brief: "Migrate the database schema; with status, list applied and pending migrations." },
+    { ...optionalArgument("status", "Change nothing"), flags: { json } },
     async () => (await import("./migrate.ts")).migrateCommand,
   ),
   users,
   clients,
   keys,
   mail,
-  password: group("Choose what a password hash costs.", {
+  password: group("Choose the cost of password hashes.", {
     calibrate: command(
       { brief: "Measure this machine and propose PASSWORD_HASH." },
       {
         flags: {
           milliseconds: integer("N", {
             ...{ min: 1, max: 2_000 },
-            brief: "What one hash may take (default = 60)",
+            brief: "The longest time for one hash (default = 60)",
           }),
           json,
         },
@@ -219,8 +219,8 @@ export const commands = buildRouteMap<string, Parsing>({
     fullDescription: [
       "Accounts and sign-in for your product, in one file.",
       "Settings are environment variables: `bunker config` shows them. --env-file FILE, before or",
-      "behind any command, adds those of a file. A command works on the database that they name, and",
-      "only serve and migrate create one.",
+      "behind any command, adds those of a file. A command uses the database that the settings name.",
+      "Only serve and migrate create one.",
       "",
       "Exit codes: 0 done; 1 failed; 2 wrong usage; 66 no data directory; 69 a dependency is not there;",
       "75 the data directory is in use; 78 wrong configuration.",

@@ -6,7 +6,7 @@ import { type JsonFlag, printList } from "./terminal.ts";
 
 type Row = { name: string; value: unknown; origin: string };
 
-/** Shows the effective value of every setting and where it came from. Of a secret, only that it is set. */
+/** Prints the effective value of each setting and where it came from. Secrets are masked. */
 export async function showConfig({ json: isJson }: JsonFlag): Promise<void> {
   const config = await loadConfig();
   const { origins } = readConfig(process.env);
@@ -28,7 +28,7 @@ const MASK = "********";
 const effective = ({ format }: Setting<unknown>, value: unknown): unknown =>
   value !== undefined && format ? format(value) : (value ?? null);
 
-/** As the variable would have it. */
+/** A value as the variable would spell it. */
 function textOf(value: unknown): string {
   if (value === null) return "(unset)";
   if (typeof value !== "object") return String(value);

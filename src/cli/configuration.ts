@@ -5,11 +5,11 @@ import { openLog } from "../kit/log.ts";
 import { ENV_FILE } from "./env-file.ts";
 import { hasColor, STANDARD_ERROR } from "./terminal.ts";
 
-/** From source, bun reads the file before this program starts. */
+/** From source, Bun itself reads `.env` before this program starts. */
 const isEnvFileIgnored = (): boolean =>
   isCompiled && existsSync(".env") && !process.argv.some((word) => word.startsWith(ENV_FILE));
 
-/** Reads the configuration, and what looks like a mistake in it. */
+/** Reads the configuration, and warnings about what looks like a mistake in it. */
 export function readSettings(options: { isServing?: boolean } = {}): {
   config: Config;
   warnings: string[];
@@ -20,7 +20,7 @@ export function readSettings(options: { isServing?: boolean } = {}): {
   return { config, warnings };
 }
 
-/** The configuration of a command. Logs what looks like a mistake: what is on standard output stays whole. */
+/** Reads the configuration for a command. Warnings go to the log, because programs read standard output. */
 export async function loadConfig(): Promise<Config> {
   const { config, warnings } = readSettings();
   if (warnings.length === 0) return config;

@@ -10,8 +10,11 @@ export interface WithEnvFiles {
   variables: Record<string, string>;
 }
 
-/** Takes `--env-file FILE` out of a command line, wherever it stands before `--`. Throws an Exit where a file cannot be used. */
-export function takeEnvFiles(argv: string[]): WithEnvFiles | undefined {
+/**
+ * Takes each `--env-file FILE` before `--` out of a command line, and reads the files. Throws an Exit
+ * if a file cannot be used.
+ */
+export function takeEnvFiles(argv: string[]): WithEnvFiles {
   const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
   const words: string[] = [];
   const files: string[] = [];
@@ -23,7 +26,6 @@ export function takeEnvFiles(argv: string[]): WithEnvFiles | undefined {
     } else if (word.startsWith(`${ENV_FILE}=`)) files.push(word.slice(ENV_FILE.length + 1));
     else words.push(word);
   }
-  if (files.length === 0) return undefined;
   if (files.includes("")) throw new Exit("usage", `${ENV_FILE} needs the path of a file.`);
   const variables = Object.assign({}, ...files.map(read));
   return { words: [...words, ...argv.slice(end)], variables };
@@ -43,9 +45,9 @@ const QUOTED = /'([^']*)'[ \t]*|"((?:\\.|[^"\\])*)"[ \t]*/sy;
 const PLAIN = /(?:\\.|[^\n\\])*/sy;
 
 /**
- * NAME=value lines, with the rules of systemd's EnvironmentFile (systemd.exec(5)): comments begin with # or ; at the start of a
- * line, a value may be quoted and then have several lines, and a backslash outside quotes takes the next character as it is.
- * Throws an Error that names the line, and no value.
+ * Reads NAME=value lines with the syntax of systemd's EnvironmentFile (systemd.exec(5)). Comments
+ * begin with # or ; at the start of a line. A quoted value may have several lines. Outside quotes, a
+ * backslash takes the next character literally. Throws an Error that names the line, but no value.
  */
 export function parseEnvFile(text: string): Record<string, string> {
   const source = text.replaceAll("\r\n", "\n");
@@ -77,7 +79,7 @@ export function parseEnvFile(text: string): Record<string, string> {
 const unescapeQuoted = (text: string) =>
   text.replaceAll(/\\(["\\`$])|\\\n/g, (_, letter: string | undefined) => letter ?? "");
 
-/** Blanks at the end belong to the value only where a backslash says so. */
+/** Removes blanks at the end, except behind a backslash. */
 const unescapePlain = (text: string) =>
   text
     .replace(/((?:\\.|[^\\])*?)[ \t]*$/s, "$1")

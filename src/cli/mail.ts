@@ -20,7 +20,7 @@ export const retry = ({ json: isJson }: JsonFlag, id?: string) =>
   changeDatabase(isJson, async (ctx) => {
     const retried = await retryMails(ctx, id);
     const mails = retried === 1 ? "1 mail" : `${retried} mails`;
-    const when = ctx.mail ? "the server tries again" : "to be tried again once MAIL_URL is set";
+    const when = ctx.mail ? "a running server sends them now" : "they wait until MAIL_URL is set";
     return {
       json: { retried },
       text: retried === 0 ? "There is no mail to retry." : `${mails}: ${when}.`,
@@ -28,7 +28,7 @@ export const retry = ({ json: isJson }: JsonFlag, id?: string) =>
     };
   });
 
-/** Sends one at once, past the queue, and says what the server answered; or puts one into the mailbox. */
+/** Sends a mail without the queue and prints the answer of the mail server. With `mailbox:`, puts it there. */
 export const test = ({ json: isJson }: JsonFlag, address: string) =>
   changeDatabase(isJson, async (ctx) => {
     const email = readEmail(address);
@@ -52,7 +52,7 @@ export const test = ({ json: isJson }: JsonFlag, address: string) =>
 
 function postOf({ mail }: Ctx): Post {
   if (mail) return mail;
-  throw new Exit("badConfiguration", "MAIL_URL is not set: mails wait until it is.");
+  throw new Exit("badConfiguration", "MAIL_URL is not set, so mails wait. Set it and try again.");
 }
 
 async function sendTest(post: Post, to: string, link: string): Promise<string> {
@@ -68,7 +68,7 @@ async function sendTest(post: Post, to: string, link: string): Promise<string> {
     if (!(error instanceof MailFailure)) throw error;
     throw new Exit(
       error.kind === "away" ? "unavailable" : "failed",
-      `The mail server did not take it: ${error.message}`,
+      `The mail server did not accept the mail: ${error.message}`,
     );
   }
 }

@@ -3,7 +3,10 @@ import { Writable } from "node:stream";
 import { Exit } from "../kit/exit.ts";
 import { decodeText, passwordOf, readText } from "../kit/text-file.ts";
 
-/** The password, from a file or from standard input, alike; or typed on a terminal, where it is taken as it is. */
+/**
+ * Reads a password from a file, from standard input, or typed on a terminal. A typed password is taken
+ * as it is; the other two have a line end that is removed.
+ */
 export async function readNewPassword(file: string | undefined): Promise<string> {
   if (file === undefined && process.stdin.isTTY) return ask("New password: ");
   const source = file === undefined ? "The password on standard input" : "The password file";

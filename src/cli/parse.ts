@@ -16,12 +16,12 @@ import { markDash, type Parsing, unmarkDash } from "./command.ts";
 import { commands, homesOf } from "./commands.ts";
 import { hasColor, print, STANDARD_OUTPUT } from "./terminal.ts";
 
-/** Edits between what was typed and what was meant. */
+/** How many edits away from a typed word a suggestion may be. */
 const EDITS_MAX = 2;
 
 /**
- * What to run for the words that were typed; undefined where they asked for help, which is printed. Throws an Exit with code 2
- * for what is not a command, and says how it goes.
+ * Finds the command for the typed words. Prints the help and returns undefined if they ask for it.
+ * Throws an Exit with code 2 and a hint if they are not a command.
  */
 export async function parse(typed: string[]): Promise<(() => Promise<void>) | undefined> {
   const words = asCommand(typed).map(markDash);
@@ -61,7 +61,7 @@ function asCommand(typed: string[]): string[] {
   return first === "--version" || first === "-v" ? ["version", ...rest] : typed;
 }
 
-/** The parser shows each flag of every command as a usage of its own. */
+/** Removes the usage lines that the parser prints for the flags that every command has. */
 const withoutFlagUsage = (text: string) =>
   text.replaceAll(/^ {2}bunker.* --(help|env-file)\n/gm, "").trimEnd();
 
@@ -87,7 +87,7 @@ const applicationWith = (text: ApplicationText) =>
       localization: { text },
     },
     {
-      // Taken out of the command line before it is parsed.
+      // Only for the help: `takeEnvFiles` removes it from the command line before this parser runs.
       "env-file": { flag: { brief: "Add the settings of a file", global: true, run: () => {} } },
       help: help({ brief: "Show how to use a command", defaultForRouteMap: true, formatting }),
     },
@@ -97,7 +97,7 @@ const textWith = (
   onUnknown: (word: string, corrections: readonly string[]) => string,
 ): ApplicationText => ({
   ...text_en,
-  briefs: { ...text_en.briefs, argumentEscapeSequence: "What follows are words, not flags" },
+  briefs: { ...text_en.briefs, argumentEscapeSequence: "Only arguments follow, no flags" },
   noCommandRegisteredForInput: ({ input, corrections }) => onUnknown(input, corrections),
   exceptionWhileParsingArguments: faultOf,
 });
@@ -110,13 +110,13 @@ function unknownAt(place: string, word: string, corrections: readonly string[]):
   return `${place} has no command \`${word}\`.${hint}`;
 }
 
-/** A sentence that repeats nothing but names: what is typed in a wrong place may be a password. */
+/** Repeats only names of flags and arguments: a word in the wrong place may be a password. */
 function faultOf(error: unknown): string {
   if (error instanceof FlagNotFoundError) {
     const meant = error.corrections.map((one) => `--${one}`).join(" or ");
     const hint = meant
       ? `Did you mean ${meant}?`
-      : "Settings are environment variables; a word that begins with two dashes goes behind --.";
+      : "Settings are environment variables. Put an argument that begins with two dashes behind --.";
     return `There is no flag --${error.input}. ${hint}`;
   }
   if (error instanceof UnsatisfiedFlagError) return `--${error.externalFlagName} needs a value.`;
@@ -124,11 +124,13 @@ function faultOf(error: unknown): string {
   if (error instanceof UnsatisfiedPositionalError) return `${error.placeholder} is missing.`;
   if (error instanceof UnexpectedPositionalError)
     return error.expectedCount === 0
-      ? "Too many words: this command takes none."
-      : `Too many words: this command takes ${error.expectedCount}.`;
+      ? "Too many arguments: this command takes none."
+      : `Too many arguments: this command takes ${error.expectedCount}.`;
   if (error instanceof ArgumentParseError) {
     const { exception, externalFlagNameOrPlaceholder: name } = error;
-    return `--${name} ${exception instanceof SyntaxError ? "takes no such value" : (exception as Error).message}.`;
+    const fault =
+      exception instanceof SyntaxError ? "takes no such value" : (exception as Error).message;
+    return `--${name} ${fault}.`;
   }
   throw error;
 }

@@ -14,7 +14,7 @@ const RETRY_MS = 5;
  */
 export const print = (text: string): void => write(STANDARD_OUTPUT, `${text}\n`);
 
-/** Says something beside what was asked for. */
+/** Writes a message to standard error. Synchronous, as `print` is. */
 export const note = (text: string): void => write(STANDARD_ERROR, `${text}\n`);
 
 function write(fd: number, text: string): void {
@@ -63,7 +63,7 @@ function openAnew(fd: number): number | undefined {
   }
 }
 
-/** NO_COLOR (no-color.org) and TERM=dumb switch colors off, FORCE_COLOR decides in any case; otherwise terminals get them. */
+/** FORCE_COLOR decides first, then NO_COLOR (no-color.org) and TERM=dumb. Otherwise terminals get colors. */
 export function hasColor(
   fd: number,
   env: Record<string, string | undefined> = process.env,
@@ -73,7 +73,7 @@ export function hasColor(
   return !NO_COLOR && TERM !== "dumb" && isatty(fd);
 }
 
-/** A list as one JSON document, or a line for each row. Written as the rows come: there may be more than memory holds. */
+/** Prints one JSON array, or a line for each row. Prints rows as they come: memory may not hold all of them. */
 export async function printList<T>(
   rows: AsyncIterable<T> | Iterable<T>,
   isJson: boolean | undefined,
@@ -92,7 +92,7 @@ export async function printList<T>(
 
 export type JsonFlag = { json?: boolean };
 
-/** What a command has done or found. */
+/** The result of a command, for programs and for people. */
 export interface Answer {
   json: unknown;
   text: string;

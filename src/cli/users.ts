@@ -31,7 +31,7 @@ type CreateFlags = JsonFlag &
     "password-hash"?: boolean;
   };
 
-/** Reads the password before it opens anything: a person who is thinking keeps no other command waiting. */
+/** Reads the password first: the database must not stay open while a person thinks. */
 export async function create(flags: CreateFlags, email: string): Promise<void> {
   const password = await readNewPassword(flags["password-file"]);
   await changeDatabase(flags.json, async (ctx) => {
@@ -47,7 +47,7 @@ export async function create(flags: CreateFlags, email: string): Promise<void> {
   });
 }
 
-/** Where emails must be verified, a user whose email is not would be of no use without the link. */
+/** Where emails must be verified, a user without a verified email cannot sign in, so a link is mailed. */
 function verificationBy(
   { requireEmailVerification }: Config,
   { verified }: CreateFlags,

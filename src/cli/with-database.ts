@@ -9,11 +9,11 @@ import { type Wired, wireOnce } from "../wire.ts";
 import { loadConfig } from "./configuration.ts";
 import { type Answer, hasColor, note, printAnswer, STANDARD_ERROR } from "./terminal.ts";
 
-/** Opens the database for one command. A refusal of the domain becomes an Exit with its words. */
+/** Opens the database for a command that changes nothing. A Problem becomes an Exit with its message. */
 export const readDatabase = async (work: (ctx: Ctx) => Promise<void>): Promise<void> =>
   withDatabase(await loadConfig(), work);
 
-/** For a command that changes something: it says what it did, and in which database. */
+/** Opens the database for a command that changes it. Prints what it did, and in which database. */
 export async function changeDatabase(
   isJson: boolean | undefined,
   work: (ctx: Ctx) => Promise<Answer & { isUnchanged?: boolean }>,
@@ -26,10 +26,10 @@ export async function changeDatabase(
   });
 }
 
-/** On standard error, since a program reads the other. */
+/** On standard error, because programs read standard output. */
 export const noteChange = (config: Config): void => note(`Changed: ${describePlace(config)}`);
 
-/** For the first start of a server. */
+/** How long a command waits while the server beside it migrates the database. */
 const MIGRATION_MAX_MS = 30_000;
 const LOOK_EVERY_MS = 50;
 

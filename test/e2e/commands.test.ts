@@ -101,7 +101,7 @@ describe("a command", () => {
       "sentinel pass phrase",
     ]);
     expect(code).toBe(2);
-    expect(err).toContain("never typed as an argument");
+    expect(err).toContain("not an argument");
     expect(err).not.toContain("sentinel");
   });
 
