@@ -13,9 +13,10 @@ export type Origins = { readonly [K in keyof Settings]: string };
 type Environment = Record<string, string | undefined>;
 
 /**
- * Reads every setting. All that is wrong is said in one message, which names variables and never a value (exit code 78).
- * An empty variable counts as unset. A secret, and what `mayBeInFile`, may stand in a file that `<NAME>_FILE` names. Blanks at
- * the ends are removed, carriage returns of Windows among them. `isServing` checks what only a server needs as well.
+ * Reads every setting. Throws an Exit (78) that lists all faults by the names of variables, without a
+ * value. An empty variable counts as unset. A secret, and a setting that `mayBeInFile`, may be in the
+ * file that `<NAME>_FILE` names. Blanks at the ends are removed, also carriage returns of Windows.
+ * `isServing` also checks what only a server needs.
  */
 export function readConfig(
   env: Environment,
@@ -29,10 +30,10 @@ export function readConfig(
   const origins: Record<string, string> = {};
   const wrong: string[] = [];
   const base = (): Base => ({
-    isProduction: (found["environment"] ?? settings.environment.fallback(never)) === "production",
+    isProduction: (found["environment"] ?? settings.environment.fallback(unread)) === "production",
     port: (found["port"] as number | undefined) ?? 3000,
-    publicUrl: (found["publicUrl"] as string | undefined) ?? never.publicUrl,
-    brandName: (found["brandName"] as string | undefined) ?? never.brandName,
+    publicUrl: (found["publicUrl"] as string | undefined) ?? unread.publicUrl,
+    brandName: (found["brandName"] as string | undefined) ?? unread.brandName,
   });
   for (const [key, it] of Object.entries(settings) as [string, Setting<unknown>][]) {
     try {
@@ -58,8 +59,11 @@ export function readConfig(
   return { config, origins: origins as Origins, warnings };
 }
 
-/** The defaults that others depend on have none of their own. */
-const never: Base = {
+/**
+ * Stands in for settings that are not read yet, or have a fault. No default that Bunker uses comes
+ * from it.
+ */
+const unread: Base = {
   isProduction: false,
   port: 0,
   publicUrl: "http://localhost",
@@ -93,7 +97,7 @@ function textIn(file: string, { mayHaveBlanks }: Setting<unknown>): string {
   return value;
 }
 
-/** What no setting can see alone. Speaks only of settings that were read without fault. */
+/** Faults of settings together. Settings that have a fault of their own are left out. */
 function contradictions(config: Partial<Config>, origins: Partial<Origins>): string[] {
   const wrong: string[] = [];
   const isUnset = (key: keyof Config) => origins[key] === "default";
@@ -115,7 +119,7 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
   ];
 }
 
-/** What only a server needs, in production: a command changes rows, and sends no links. */
+/** Faults that matter to a server in production only: a command sends no links. */
 function faultsOfServing(config: Partial<Config>, origins: Partial<Origins>): string[] {
   if (config.environment !== "production") return [];
   const wrong: string[] = [];
@@ -132,7 +136,7 @@ function faultsOfServing(config: Partial<Config>, origins: Partial<Origins>): st
   const needMails = { REQUIRE_EMAIL_VERIFICATION: config.requireEmailVerification };
   for (const [name, value] of Object.entries({ ...needMails, EMAIL_SIGN_IN: config.emailSignIn }))
     if (value === "on" && config.mailUrl === undefined)
-      wrong.push(`MAIL_URL is required in production with ${name}=on: otherwise nobody signs in`);
+      wrong.push(`MAIL_URL is required in production with ${name}=on, which depends on mail`);
   return wrong;
 }
 
@@ -214,7 +218,7 @@ function faultsOfTls(tls: Tls, { databaseCaFile }: Partial<Config>): string[] {
   return wrong;
 }
 
-/** What is used, though not as it seems to be meant. */
+/** Settings that have another effect than they seem to be meant for. */
 function warningsOf(config: Config, env: Environment): string[] {
   const urls = { DATABASE_URL: config.databaseUrl, DATABASE_DIRECT_URL: config.databaseDirectUrl };
   const ignored = Object.entries(urls).flatMap(([name, url]) => {
@@ -236,7 +240,7 @@ function faultsOfSuperuser(
   return weakness ? [`FIRST_SUPERUSER_PASSWORD ${weakness}`] : [];
 }
 
-/** What templates and guides have there, with a year or a few digits behind. */
+/** Passwords that templates and guides show, also with a year or a few digits behind them. */
 const EXAMPLE_PASSWORD =
   /^((please.?)?(change|replace).?(me|this|it)(.?(now|please))?|(super)?(admin|user|secret)(password)?)\W?\d{0,4}$/i;
 
@@ -263,5 +267,5 @@ function misspelt(env: Environment): string[] {
     });
 }
 
-/** Settings of parts that do not exist yet: who sets one would take it for done. */
+/** Settings of parts that do not exist yet. Without a warning, an operator would rely on them. */
 const planned = ["BROKER_URL", "SECURITY_CONTACT", "WEBHOOKS_ALLOW_PRIVATE"];

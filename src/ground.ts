@@ -9,8 +9,8 @@ import { type Metrics, unwatched } from "./kit/metrics.ts";
 import { keptSecret, weaknessOf } from "./kit/secret.ts";
 
 /**
- * `worker` is a further server beside the one that has the data directory (WORKERS). A `command` works on a database that is there
- * and makes none.
+ * A `worker` is a further server beside the one that holds the data directory (WORKERS). A
+ * `command` uses a database that exists, and never creates one.
  */
 export type Purpose = "serve" | "worker" | "migrate" | "command";
 
@@ -77,8 +77,8 @@ async function openEmbedded(config: Config, command: Purpose, log: OpenLog) {
 }
 
 /**
- * The key that is kept in the data directory. A server makes it; one that a command makes would open nothing that the server
- * encrypted. Throws an Exit.
+ * Reads the secret key in the data directory. Only a server makes one: a key of a command's own
+ * could not decrypt what the server encrypted. Throws an Exit if there is no usable key.
  */
 export async function secretIn(
   config: Config,
@@ -87,15 +87,15 @@ export async function secretIn(
 ): Promise<string> {
   const { dataDir } = config;
   const isThere = () => existsSync(join(dataDir, "secret_key"));
-  // A server that starts makes it as soon as its database answers.
+  // A server that is starting makes the key as soon as its database answers.
   const giveUpAt = performance.now() + (embedded?.isServed ? KEY_MAX_MS : 0);
   while (purpose === "command" && !isThere() && performance.now() < giveUpAt) await sleep(20);
   if (purpose === "command" && !isThere()) {
-    // A database that does not answer is the first thing to know.
+    // Report a database that does not answer before a missing key.
     await answers();
     throw new Exit(
       "noDataDir",
-      `There is no secret key in ${resolve(dataDir)}. Nothing was created. Set DATA_DIR or SECRET_KEY as the server has it.`,
+      `There is no secret key in ${resolve(dataDir)}. Nothing was created. Set DATA_DIR or SECRET_KEY to the value that the server has.`,
     );
   }
   try {

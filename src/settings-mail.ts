@@ -18,7 +18,7 @@ import {
 export const mailSettings = {
   mailUrl: setting<string | undefined>({
     name: "MAIL_URL",
-    doc: "How mails go out: `smtp://user:password@host:587` (special characters percent-encoded; STARTTLS; `?tls=required`, `?tls=off`), `smtps://…:465` (with `?smtputf8=on`, emails may have letters beyond ASCII before the @), or `mailbox:`, which keeps them to be read at /dev/mailbox, in development only. Without it mails wait.",
+    doc: "How mails go out: `smtp://user:password@host:587` (special characters percent-encoded; STARTTLS; `?tls=required`, `?tls=off`; `?smtputf8=on` allows emails with characters beyond ASCII before the @), `smtps://…:465`, or `mailbox:`, which keeps them to be read at /dev/mailbox, in development only. Without it mails wait.",
     shown: "mailbox: in development",
     isSecret: true,
     parse: mailUrl,
@@ -50,7 +50,7 @@ export const mailSettings = {
   }),
   mailEhlo: setting<string | undefined>({
     name: "MAIL_EHLO",
-    doc: "The name that Bunker introduces itself with to the mail server (EHLO, RFC 5321): a host name, or an address such as `[203.0.113.7]`.",
+    doc: "The name that Bunker gives the mail server (EHLO, RFC 5321): a host name, or an IP such as `[203.0.113.7]`.",
     shown: "the host of PUBLIC_URL",
     parse: ehloName,
     fallback: () => undefined,
@@ -91,7 +91,7 @@ export const mailSettings = {
   }),
   productUrl: setting<string | undefined>({
     name: "PRODUCT_URL",
-    doc: "Where your product is, such as `https://app.example.com`: pages that are done link to it.",
+    doc: "Your product, such as `https://app.example.com`. The last page of each flow links to it.",
     shown: "the origin of the first *_REDIRECT_URL that is set",
     parse: pageUrl,
     fallback: () => undefined,

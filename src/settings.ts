@@ -48,7 +48,7 @@ export const settings = {
   }),
   publicUrl: setting({
     name: "PUBLIC_URL",
-    doc: "The origin under which people reach this service, such as `https://accounts.example.com`, without a path; the issuer of its tokens. Required in production with DATABASE_URL.",
+    doc: "The origin under which people reach this service, such as `https://accounts.example.com`, without a path; the issuer of its tokens. `bunker serve` requires it in production with DATABASE_URL or MAIL_URL.",
     shown: "http://localhost:<PORT>",
     parse: webOrigin,
     fallback: ({ port }) => `http://localhost:${port}`,

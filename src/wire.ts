@@ -39,7 +39,7 @@ export interface Wired extends Schema {
   ctx: Ctx;
 }
 interface WiredOnce extends Wired {
-  /** Whether a server has the embedded database, and migrates it where it must be. */
+  /** Whether a running server holds the embedded database. That server also migrates it. */
   isBesideServer: boolean;
 }
 
@@ -102,11 +102,7 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
       tracing,
       readiness: openReadiness({ database, log, embedded }),
     };
-    return {
-      ...{ ctx, database },
-      ...schema,
-      close,
-    };
+    return { ctx, database, ...schema, close };
   } catch (error) {
     await close();
     throw error;
@@ -120,7 +116,7 @@ export const wireOnce = (config: Config, options: GroundOptions): Promise<WiredO
     isBesideServer: ground.embedded?.isServed ?? false,
   }));
 
-/** The database alone, for a command that works on its schema: it needs no secret key. */
+/** Opens the database alone, for a command that works on its schema and needs no secret key. */
 export const openSchema = (config: Config, options: GroundOptions): Promise<Schema> =>
   onGround(config, options, async (ground) => {
     const { database } = databaseOf(config, ground, untraced);

@@ -1,6 +1,6 @@
 /**
- * The credentials of an Authorization header, if its scheme is `scheme`. The scheme has no case, and any white space follows it
- * (RFC 9110, sections 5.6.3 and 11.4).
+ * The credentials of an Authorization header, if its scheme is `scheme`, in any case. Any white
+ * space may follow the scheme (RFC 9110, sections 5.6.3 and 11.4).
  */
 export function credentialsOf(
   header: string | undefined,

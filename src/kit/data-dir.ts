@@ -97,7 +97,7 @@ function faultsAbove(path: string, owner: number): string[] {
   const isOther = (uid: number) => ![ROOT, ownUid(), owner].includes(uid);
   return lookupOf(resolve(path)).flatMap((above) => {
     const { uid, gid, mode } = statSync(above);
-    // Whoever owns a symbolic link can make it name something else, also in a sticky directory.
+    // The owner of a symbolic link can point it elsewhere, also in a sticky directory.
     const other = [lstatSync(above).uid, uid].find(isOther);
     if (other !== undefined)
       return [`${above} belongs to uid ${other}, which can replace ${path}. Use another DATA_DIR.`];

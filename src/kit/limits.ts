@@ -167,7 +167,7 @@ export interface Ledger {
 export const perDay = ({ quota, refill, periodSeconds }: Policy): number =>
   quota + Math.floor((refill * DAY) / periodSeconds);
 
-/** Policies as LIMITS takes them. */
+/** Writes policies as LIMITS takes them. */
 export const formatPolicies = (all: Policies): string =>
   Object.entries(all)
     .map(([name, { quota, refill, periodSeconds }]) =>
@@ -191,7 +191,7 @@ export function readPolicies(text: string): Policies {
     if (Object.values(policy).includes(0))
       throw new Error("must not have a 0: nothing would ever pass");
     if (windowSecondsOf(policy) > WINDOW_MAX_SECONDS)
-      throw new Error(`must let ${name} start anew within ten years`);
+      throw new Error(`must let ${name} be full again within ten years`);
     found[name as LimitName] = policy;
   }
   return found;

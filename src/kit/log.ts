@@ -19,7 +19,7 @@ export interface LogOptions {
   format: LogFormat;
   /** Whether other processes write to the same place: then none writes more at a time than a pipe takes as one piece. */
   isShared?: boolean;
-  /** Whether lines for eyes have colors. */
+  /** Whether lines of the format `pretty` have colors. */
   isColored?: boolean;
 }
 

@@ -6,10 +6,11 @@ const LOOK_SELDOM_MS = 60_000;
 const WORTH = 0.05;
 
 /**
- * Collects garbage where memory grows beyond what a small machine has to spare: the engine waits the longer the more memory
- * the machine has, and falls behind when every core is busy. Where it helps little, because what is there is needed, it
- * looks ever more seldom. Where memory cannot be read, as without /proc or without a free file descriptor, `onFailure` hears
- * of it once, and the next look comes all the same. Answers how to stop it.
+ * Collects garbage where memory grows beyond what a small machine has to spare: the engine waits
+ * the longer the more memory the machine has, and falls behind when every core is busy. Where it
+ * helps little, because what is there is needed, it looks ever more seldom. If memory cannot be
+ * read, such as without /proc or a free file descriptor, it calls `onFailure` once and goes on
+ * looking. Returns a function that stops it.
  */
 export function tendMemory(onFailure: (error: unknown) => void): () => void {
   let waitMs = LOOK_EVERY_MS;

@@ -40,7 +40,7 @@ const DOMAIN =
 
 // Mailboxes that differ only in compatibility forms would share a key: U+212A KELVIN SIGN is keyed as k.
 const isNfkc = (text: string) => text === text.normalize("NFKC");
-// Some mail software decodes an encoded word (RFC 2047) there, and would write to the mailbox in it.
+// Some mail software decodes an encoded word (RFC 2047), and would send to the mailbox in it.
 const ENCODED_WORD = "=?";
 const isLocalPart = (local: string) =>
   LOCAL_PART.test(local) &&
@@ -76,15 +76,13 @@ export function readEmail(text: string): Name | FieldProblem {
   return { shown, key };
 }
 
-/** The part of the settings that says whether the mail server takes letters beyond ASCII before the @ (SMTPUTF8, RFC 6531). */
-interface MailServer {
-  mailUrl: string | undefined;
-}
-
-/** Reads an email that a user is to get: as readEmail, but refuses one that the mail server cannot write to. */
+/**
+ * Reads the new email of a user. Also refuses what the mail server cannot send to: characters
+ * beyond ASCII before the @ need SMTPUTF8 (RFC 6531), which MAIL_URL names.
+ */
 export function readNewEmail(
   text: string,
-  { mailUrl = "mailbox:" }: MailServer,
+  { mailUrl = "mailbox:" }: { mailUrl: string | undefined },
 ): Name | FieldProblem {
   const email = readEmail(text);
   if (!("key" in email) || /^\p{ASCII}*@/u.test(email.shown)) return email;
@@ -93,7 +91,7 @@ export function readNewEmail(
   return fieldProblem(
     "/email",
     "wrong_format",
-    "needs ASCII letters before the @: no mail can be sent to others",
+    "may only have ASCII characters before the @: mail cannot be sent to others",
   );
 }
 
@@ -104,7 +102,7 @@ export function readUsername(text: string): Name | FieldProblem {
     return fieldProblem(
       "/username",
       "wrong_format",
-      "needs 3 to 32 ASCII letters, digits, dots, hyphens or underscores, and one of them a letter or digit",
+      "needs 3 to 32 ASCII letters, digits, dots, hyphens or underscores, at least one of them a letter or digit",
     );
   return reserved.has(key) ? fieldProblem("/username", "reserved") : { shown, key };
 }
@@ -146,12 +144,16 @@ export const readFullName = (text: string): string | FieldProblem =>
   readLine("/full_name", text, FULL_NAME_MAX_LENGTH);
 
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
-/** A letter, digit, sign or picture that can be seen: U+2800 is a blank, Hangul fillers are ignorable letters. */
+/**
+ * A visible letter, digit or symbol. Not U+2800, which is a blank, nor Hangul fillers, which are
+ * ignorable.
+ */
 const VISIBLE = /(?![\p{Default_Ignorable_Code_Point}\u2800])[\p{L}\p{N}\p{P}\p{S}]/u;
 
 /**
- * Reads a name of at most `lengthMax` code points that people can see. It stays on its line and does not turn around the text
- * beside it (Unicode TR36, 3.1: "\u202egnp.exe" would be shown as "exe.png").
+ * Reads a visible name on one line, of at most `lengthMax` code points. Refuses characters that
+ * reverse the text beside the name (Unicode TR36, 3.1: "\u202egnp.exe" would be shown as
+ * "exe.png").
  */
 export function readLine(pointer: string, text: string, lengthMax: number): string | FieldProblem {
   const name = text.trim();

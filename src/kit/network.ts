@@ -79,7 +79,10 @@ export function openProxyChain(trusted: readonly string[]) {
   return { clientOf, isTrusted };
 }
 
-/** An address without port, brackets and zone; IPv4 as IPv4 also where a socket of IPv6 has met it, in every spelling. */
+/**
+ * An IP without port, brackets and zone. An IPv4-mapped IPv6 address, in any spelling, becomes
+ * IPv4.
+ */
 function plain(text: string): string | undefined {
   const bare = /^\[(.+)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
   const address = bare.replace(/%.*$/, "");

@@ -37,14 +37,14 @@ type SslMode = (typeof sslModes)[number];
 const DEFAULT_PORT = "5432";
 const CONNECT_TIMEOUT_MAX_SECONDS = 60;
 
-/** Applied below. */
+/** Parameters that Bunker applies. */
 const applied = [
   ...["application_name", "connect_timeout", "dbname", "fallback_application_name", "host"],
   ...["hostaddr", "keepalives", "keepalives_idle", "options", "password", "pgbouncer", "port"],
   ...["ssl", "sslcert", "sslkey", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert"],
   ...["target_session_attrs", "unix_sock", "unix_socket", "user"],
 ];
-/** Of libpq, and of other drivers, whose URLs providers print. A value that asks for nothing is ignored silently. */
+/** Values that ask for what Bunker does anyway: ignored without a warning. */
 const harmless: Record<string, RegExp> = {
   channel_binding: /^(disable|prefer)$/,
   client_encoding: /^(auto|utf-?8)$/i,
@@ -56,6 +56,9 @@ const harmless: Record<string, RegExp> = {
   sslcompression: /^0$/,
   sslsni: /^1$/,
 };
+/**
+ * Parameters of libpq and of other drivers, in URLs that providers print. Ignored with a warning.
+ */
 const unapplied = [
   ...["channel_binding", "client_encoding", "gssdelegation", "gssencmode", "gsslib"],
   ...["keepalives_count", "keepalives_interval", "krbsrvname", "load_balance_hosts"],
@@ -68,7 +71,7 @@ const unapplied = [
   ...["statement_cache_size", "statement_timeout", "supa", "uselibpqcompat"],
 ];
 
-/** Throws an Error that says what is wrong, without any part of the URL: each may be a piece of the password. */
+/** Throws an Error that repeats no part of the URL: any part may be a piece of the password. */
 export function readPostgresUrl(text: string): PostgresServer {
   const { authority, parameters } = split(text);
   const of = (...names: string[]) => names.map((name) => parameters.get(name)).find(Boolean);
@@ -136,7 +139,7 @@ function split(text: string): { authority: Authority; parameters: Map<string, st
 function refuseHosts(hosts: string): never {
   if (hosts.includes(",")) throw new Error(SEVERAL_HOSTS);
   throw new Error(
-    `names a host that is none; it must be such as ${EXAMPLE}, an IPv6 address in []`,
+    `has a host that is not valid; write it as in ${EXAMPLE}, with an IPv6 address in []`,
   );
 }
 
@@ -174,7 +177,7 @@ function endpointOf(authority: Authority, of: Lookup): PostgresServer["endpoint"
     throw new Error("names no host; a socket's directory is named by ?host=/var/run/postgresql");
   if (`${host}${port}`.includes(",")) throw new Error(SEVERAL_HOSTS);
   if (!/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > 65_535)
-    throw new Error("has a port that is no number from 1 to 65535");
+    throw new Error("has a port that is not a number from 1 to 65535");
   if (!host.startsWith("/")) return { host, port: Number(port) };
   const isSocket = /\/\.s\.PGSQL\.\d+$/.test(host);
   return { socketPath: isSocket ? host : `${host.replace(/\/+$/, "")}/.s.PGSQL.${port}` };
@@ -203,7 +206,7 @@ function tlsOf(of: Lookup): Tls {
 const isOneOf = <T extends string>(allowed: readonly T[], value: string): value is T =>
   allowed.some((one) => one === value);
 
-/** What would change where or how safely Bunker connects, and cannot be had. */
+/** Refuses parameters that Bunker cannot apply, and that change where or how safely it connects. */
 function refuseUnsupported(parameters: Map<string, string>): void {
   const role = parameters.get("target_session_attrs") ?? "any";
   if (!["any", "read-write", "primary", "prefer-standby"].includes(role))
@@ -223,7 +226,7 @@ function refuseUnsupported(parameters: Map<string, string>): void {
     throw new Error("has sslnegotiation=direct, which needs sslmode=require or stricter");
 }
 
-/** Only names of our own lists are shown. */
+/** Shows only names from the lists above: any other name may be a piece of the password. */
 function ignoredOf(parameters: Map<string, string>): string[] {
   const rest = [...parameters].filter(([name]) => !applied.includes(name));
   const known = rest

@@ -30,7 +30,10 @@ export class Problem extends Error {
   }
 }
 
-/** A user that a change refers to no longer exists: `not_found`, or `invalid_token` where it is the caller (http/problems). */
+/**
+ * The user that a change is about no longer exists: `not_found`, or `invalid_token` if it is the
+ * caller (http/problems).
+ */
 export class UserGone extends Problem {
   readonly userId: string | undefined;
   constructor(userId: string | undefined) {
@@ -39,7 +42,7 @@ export class UserGone extends Problem {
   }
 }
 
-/** A change was meant for another version than the current one, which was last changed at `version`. */
+/** The request names another version than the current one, whose last change was at `version`. */
 export class Stale extends Problem {
   readonly version: Date;
   constructor(version: Date) {

@@ -25,11 +25,14 @@ export interface Setting<T> {
   isSecret?: true;
   /** Whether a file may hold it, as it may hold every secret: then it can change while the server runs (SIGHUP). */
   mayBeInFile?: true;
-  /** Whether blanks at its ends could be meant: then they are refused. Otherwise they are removed. */
+  /**
+   * Whether blanks at the ends could be part of the value: then they are refused. Otherwise they
+   * are removed.
+   */
   mayHaveBlanks?: true;
   parse: (text: string) => T;
   fallback: (base: Base) => T;
-  /** A value as the variable has it, where that is not its plain text. */
+  /** Writes a value as the variable spells it, if that is not its plain text. */
   format?: (value: Exclude<T, undefined>) => string;
 }
 export const setting = <T>(it: Setting<T>) => it;
@@ -64,7 +67,10 @@ export function oneOf<const T extends readonly string[]>(allowed: T) {
   };
 }
 
-/** One origin, with or without a slash at the end. Links, cookies and metadata (RFC 8414) are built for the root of a host. */
+/**
+ * An origin, with or without a slash at the end. Links, cookies and RFC 8414 metadata need the root
+ * of a host.
+ */
 export function webOrigin(value: string): string {
   const url = URL.parse(value);
   const rest = url && `${url.username}${url.password}${url.pathname}${url.search}${url.hash}`;
@@ -214,7 +220,10 @@ export function readableFolder(value: string): string {
   }
 }
 
-/** A directory that Bunker creates. What only a shell expands would become a part of its name. */
+/**
+ * A directory that Bunker creates. Refuses what only a shell expands: it would become part of the
+ * name.
+ */
 export function directory(value: string): string {
   if (isUnexpanded(value))
     throw new Error(
@@ -223,7 +232,7 @@ export function directory(value: string): string {
   return value;
 }
 
-/** Checked here, and read again where it is used. */
+/** Checks the URL only: the database code reads it again. */
 export function postgresUrl(value: string): string {
   readPostgresUrl(value);
   return value;
@@ -233,7 +242,7 @@ export function redisUrl(value: string): string {
   const url = URL.parse(value);
   if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === "" || url.port === "0")
     throw new Error("must be a URL such as redis://:password@host:6379/0, or rediss:// for TLS");
-  // Behind an unencoded # or ?, the rest of a password would be hidden, and its beginning shown as the host.
+  // After an unencoded # or ?, messages would show the beginning of the password as the host.
   const isWhole = /^(\/\d{0,4})?$/.test(url.pathname) && !/[@#]/.test(url.search + url.hash);
   if (!isWhole || ![url.username, url.password].every(canDecode))
     throw new Error(

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 
 /**
- * Text that may have been written on Windows, without its byte order mark. Throws an Error for UTF-16, which PowerShell writes,
- * and for anything else that is not UTF-8.
+ * Decodes UTF-8, with or without a byte order mark. Throws an Error for anything else, such as
+ * UTF-16, which PowerShell on Windows writes.
  */
 export function decodeText(bytes: Uint8Array): string {
   try {
@@ -25,7 +25,7 @@ function readBytes(path: string): Uint8Array {
   }
 }
 
-/** The code of an error, and the reason where the path was meant for a shell. */
+/** The code of an error. Adds the reason if only a shell would understand the path. */
 export function whyUnreadable(path: string, error: unknown): string {
   const { code } = error as NodeJS.ErrnoException;
   return isUnexpanded(path) ? `${code}; ~, $ and % are not expanded here` : `${code}`;
@@ -35,12 +35,15 @@ export const isUnexpanded = (path: string): boolean => /^[~%]|\$/.test(path);
 
 const BLANKS_AT_AN_END = /^\s|\s$/;
 
-/** Throws an Error for blanks at the ends: a person who enters the password elsewhere does not see them. */
+/**
+ * Throws an Error for blanks at the ends: a person who types the password elsewhere would not see
+ * them.
+ */
 export function withoutBlanks(secret: string): string {
   if (BLANKS_AT_AN_END.test(secret))
     throw new Error("begins or ends with a blank or a line break; remove it");
   return secret;
 }
 
-/** A password that is the whole text of a file or of standard input: without the end of its line. */
+/** The password in a text that has nothing else. Removes one line end. */
 export const passwordOf = (text: string): string => withoutBlanks(text.replace(/\r?\n$/, ""));

@@ -37,7 +37,8 @@ async function serveAs(
 ): Promise<void> {
   const ground = await openGround(config, { ...role, isColored: hasColor(STANDARD_ERROR) });
   logUnexpected(ground);
-  // By the log of the server: where nobody reads, each further log would block a thread of those that hash.
+  // Through the log of the server. If nobody reads standard error, each further log would block one
+  // of the threads that hash passwords.
   for (const warning of warnings) ground.log.warn({}, warning);
   let generations: Generations | undefined;
   try {
@@ -65,17 +66,20 @@ async function serveAs(
   }
 }
 
-/** Without these, the runtime prints lines of source code into the log, and may end the server. */
+/**
+ * Without these handlers, the runtime prints lines of source code into the log, and may end the
+ * server.
+ */
 function logUnexpected({ log }: Ground): void {
-  let latest = "";
-  const tell = (sentence: string) => (error: unknown) => {
-    const told = JSON.stringify(describeError(error));
-    // What fails again and again for one reason fills no log.
-    if (told !== latest) log.error({ err: error }, sentence);
-    latest = told;
+  let previous = "";
+  const logOnce = (message: string) => (error: unknown) => {
+    const description = JSON.stringify(describeError(error));
+    // The same failure again and again must not fill the log.
+    if (description !== previous) log.error({ err: error }, message);
+    previous = description;
   };
-  process.on("unhandledRejection", tell("Unhandled promise rejection."));
-  process.on("uncaughtException", tell("Uncaught exception."));
+  process.on("unhandledRejection", logOnce("Unhandled promise rejection."));
+  process.on("uncaughtException", logOnce("Uncaught exception."));
 }
 
 async function welcome(ctx: Ctx): Promise<void> {
@@ -117,7 +121,8 @@ const metricsLine = ({ publicUrl, metricsHost, metricsPort, metricsToken }: Conf
 
 async function banner(ctx: Ctx): Promise<string> {
   const { publicUrl, host, port } = ctx.config;
-  const [superuser, request] = [await firstSuperuserCommand(ctx), firstRequest(ctx.config)];
+  const superuser = await firstSuperuserCommand(ctx);
+  const request = firstRequest(ctx.config);
   const lines = [
     `Bunker ${version}`,
     `  API        ${publicUrl}  (listening on ${authority(host, port)})`,

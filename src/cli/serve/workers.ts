@@ -132,7 +132,7 @@ function startWorker(pool: Pool, { metrics }: Handlers, onReady: () => void): Wo
   };
   const child = Bun.spawn([...ownProgram, WORKER], {
     stdio: ["ignore", "inherit", "inherit"],
-    // With what --env-file has added.
+    // Includes the variables from --env-file.
     env: process.env,
     ipc: (message: FromWorker) => void hear(message),
   });
