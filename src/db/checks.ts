@@ -7,7 +7,7 @@ import { checkedBehindPoolers, sessionSettings } from "./session.ts";
 
 const SERVER_VERSION_MIN = 150_000;
 
-/** What a database says of itself. Names are quoted as SQL wants them. */
+/** What the database reports. Names are quoted for SQL. */
 interface Facts {
   version: number;
   versionText: string;
@@ -17,9 +17,11 @@ interface Facts {
   canUse: boolean;
   canCreate: boolean;
   isMigrated: boolean;
-  /** Tables with names of ours, those that policies hide rows of, and those that the role may not change. */
+  /** Tables that have the name of one of ours. */
   tables: string[];
+  /** Those of which row-level security hides rows. */
   hidden: string[];
+  /** Those that the role may not read and change. */
   forbidden: string[];
   role: string;
   database: string;
@@ -27,15 +29,15 @@ interface Facts {
 }
 
 export interface Checked {
-  /** What works, and may lose data. */
+  /** Settings with which Bunker works, but may lose data. */
   warnings: string[];
-  /** Throws an Exit where a migration could not make its tables. */
+  /** Throws an Exit if the role may not create tables. */
   checkMigration: () => void;
 }
 
 /**
- * Asks what no later statement would say in words that help, in one round trip. Throws an Exit that says how to mend what
- * Bunker does not work with.
+ * Checks in one round trip what would otherwise fail later with a message that does not help.
+ * Throws an Exit that says how to fix it.
  */
 export async function checkDatabase(
   sql: Sql,
@@ -54,7 +56,7 @@ const tables = Object.values(schema)
   .map((table) => getTableName(table));
 
 const timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
-/** Less than a second: not even a quick statement has time behind a lock. */
+/** Less than a second: a statement that waits for a lock may not have the time. */
 const TOO_SHORT = /^\d{1,3}ms$/;
 
 const SETTINGS = [
@@ -62,7 +64,10 @@ const SETTINGS = [
   ...["full_page_writes", ...timeouts, ...checkedBehindPoolers],
 ];
 
-/** In the simple protocol, so everything is text; names are ours alone. */
+/**
+ * In the simple protocol: one round trip, nothing prepared. It has no parameters, but all names are
+ * ours.
+ */
 async function readFacts(sql: Sql): Promise<Facts> {
   const list = (names: string[]) => names.map((name) => `'${name}'`).join(", ");
   const named = (condition: string) =>
@@ -89,7 +94,7 @@ async function readFacts(sql: Sql): Promise<Facts> {
         'role', quote_ident(current_user),
         'database', quote_ident(current_database()),
         'settings', (select json_object_agg(name, case name
-            -- The default, "$user", public, is as good while the role has no schema of its own.
+            -- The default ("$user", public) is fine while the role has no schema of its own.
             when 'search_path' then array_to_string(current_schemas(false), ', ')
             else current_setting(name, true) end)
           from unnest(array[${list(SETTINGS)}]) as name)) as facts`,
@@ -153,7 +158,7 @@ function refuseTables({ hidden, forbidden, role }: Facts): void {
     );
 }
 
-/** What Bunker cannot set for its sessions, and which would change what it does. */
+/** Refuses settings that change the behavior of Bunker, and that it cannot set for its sessions. */
 function refuseSettings({ settings, role, database }: Facts, isPooled: boolean): void {
   const needed = {
     session_replication_role: "origin",
@@ -173,8 +178,8 @@ function refuseSettings({ settings, role, database }: Facts, isPooled: boolean):
       `alter role ${role} in database ${database} set ${name} = ${name === "search_path" ? value : `'${value}'`};`,
   );
   throw wrong(
-    `The database or role has ${others.map(([name]) => name).join(", ")} set to a value with which Bunker does not work, and Bunker cannot set it ` +
-      `${isPooled ? "through a pooler" : "itself"}. Run, and close the open sessions:\n${commands.join("\n")}`,
+    `The database or role has ${others.map(([name]) => name).join(", ")} set to a value that Bunker does not work with, and Bunker cannot set it ` +
+      `${isPooled ? "through a pooler" : "itself"}. Run this, then close the open sessions:\n${commands.join("\n")}`,
   );
 }
 

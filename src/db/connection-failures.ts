@@ -2,13 +2,16 @@ import { Exit } from "../kit/exit.ts";
 import { describePostgresUrl, readPostgresUrl } from "../kit/postgres-url.ts";
 import { causeOf, isOutage } from "./failures.ts";
 
-/** Which setting leads to the database. */
+/** The setting that names the database, and its value. */
 export interface Source {
   setting: "DATABASE_URL" | "DATABASE_DIRECT_URL";
   url: string;
 }
 
-/** A failure to reach a database or to work in it, as an Exit that says what to do. A message of the server is never shown. */
+/**
+ * An Exit that says what to do about a failure of the database. It repeats no message of the
+ * server.
+ */
 export function explainFailure(error: unknown, { setting, url }: Source): Exit {
   if (error instanceof Exit) return error;
   const { code = "no code" } = causeOf(error);
@@ -27,7 +30,7 @@ export function explainFailure(error: unknown, { setting, url }: Source): Exit {
   );
 }
 
-/** What may end by itself. */
+/** Hints for failures that may end by themselves, by the beginning of the code. */
 const passing: Record<string, string> = {
   ENOTFOUND: "Its host name does not resolve.",
   EAI_AGAIN: "Its host name does not resolve just now.",
@@ -38,7 +41,7 @@ const passing: Record<string, string> = {
 
 type Server = ReturnType<typeof readPostgresUrl>;
 
-/** What an operator has to change; undefined: waiting may help. */
+/** What the operator has to change, or undefined if waiting may help. */
 function remedyOf(code: string, { user, database, tls }: Server): string | undefined {
   const quote = (name: string) => `"${name.replaceAll('"', '""')}"`;
   const remedies: [RegExp, string][] = [

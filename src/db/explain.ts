@@ -5,17 +5,20 @@ import { describePostgresUrl } from "../kit/postgres-url.ts";
 import { explainFailure } from "./connection-failures.ts";
 import { causeOf } from "./failures.ts";
 
-/** Where the data is, in words for a person. */
+/** Describes the database of a configuration for the operator. */
 export const describePlace = ({ databaseUrl: url, dataDir }: Config): string =>
   url ? `PostgreSQL at ${describePostgresUrl(url)}` : `embedded PostgreSQL in ${resolve(dataDir)}`;
 
-/** The name of a setting, and its value where the database is not the embedded one. */
+/**
+ * The setting that names the database server. `isDirect`: the connection that goes around the
+ * pooler.
+ */
 const sourceOf = ({ databaseUrl, databaseDirectUrl }: Config, isDirect: boolean) =>
   isDirect && databaseDirectUrl !== undefined
     ? ({ setting: "DATABASE_DIRECT_URL", url: databaseDirectUrl } as const)
     : ({ setting: "DATABASE_URL", url: databaseUrl ?? "" } as const);
 
-/** Does `work` in the database; what fails there is told in words that say what to do. */
+/** Does `work` in the database. A failure becomes an Exit that says what to do. */
 export async function explained<T>(
   config: Config,
   isDirect: boolean,
@@ -28,7 +31,7 @@ export async function explained<T>(
   }
 }
 
-/** A failure of the database, as an Exit that says what to do. */
+/** An Exit that says what to do about a failure of the database. */
 export function explain(config: Config, isDirect: boolean, error: unknown): Exit {
   if (error instanceof Exit) return error;
   if (config.databaseUrl) return explainFailure(error, sourceOf(config, isDirect));

@@ -77,12 +77,15 @@ export const sqlStates: Record<string, "outage" | "bug"> = {
   "55P03": "outage",
 };
 
-/** Of the driver, of sockets, and of TLS, while a connection is opened or used. */
+/** Codes of the driver, of sockets and of TLS, while a connection is opened or used. */
 const connectionCodes =
   /^(CONNECTION_|CONNECT_TIMEOUT$|TLS_REFUSED$|SASL_|E(ACCES|ADDRNOTAVAIL|AI_AGAIN|AI_FAIL|CONN[A-Z]+|HOSTDOWN|HOSTUNREACH|MFILE|NETDOWN|NETUNREACH|NFILE|NOBUFS|NOENT|NOTFOUND|PIPE|PROTO|TIMEDOUT)$|CERT_|DEPTH_ZERO|ERR_SSL|ERR_TLS|SELF_SIGNED|UNABLE_TO_)/;
 const SQL_STATE = /^[0-9A-Z]{5}$/;
 
-/** True where the database is away, stopping, starting, full, too slow, or refuses our sessions: a retry may succeed. */
+/**
+ * True if a retry may succeed: the database is unavailable, full, too slow, or refuses our
+ * sessions.
+ */
 export function isOutage(error: unknown): boolean {
   const { code = "", isRefusal = false } = causeOf(error);
   if (isRefusal || connectionCodes.test(code)) return true;
@@ -90,11 +93,11 @@ export function isOutage(error: unknown): boolean {
   return (sqlStates[code] ?? sqlStateClasses[code.slice(0, 2)]) === "outage";
 }
 
-/** True where it can be read and not written: its disk is full, or it is a copy of another one. */
+/** True if the database can be read but not written: its disk is full, or it is a standby. */
 export const isUnwritable = (error: unknown): boolean =>
   /^(53100|25006)$/.test(causeOf(error).code ?? "");
 
-/** The same of whatever a request threw: a file that is missing is no database that is away. */
+/** As `isOutage`, for any error of a request: a missing file is not an outage of the database. */
 export function isDatabaseOutage(error: unknown): boolean {
   const { name, code = "", syscall } = error as Partial<NodeJS.ErrnoException>;
   const isOfDatabase =

@@ -65,14 +65,14 @@ async function apply(connection: Sql, { tag, sql }: Migration): Promise<void> {
   }
 }
 
-/** The migration was rolled back, and no retry would end otherwise. */
+/** An Exit for failures that a retry does not fix. The migration was rolled back. */
 function refusalOf(error: unknown, tag: string): Exit | undefined {
   const { code = "" } = causeOf(error);
-  const head = `The migration ${tag} cannot be applied (${code}), and nothing of it was:`;
+  const head = `The migration ${tag} failed and was rolled back (${code}):`;
   if (ALREADY_EXISTS.includes(code))
     return new Exit(
       "badConfiguration",
-      `${head} something that it makes already exists in the schema "public", and Bunker did not make it. Name a database of its own in DATABASE_URL.`,
+      `${head} an object that it creates already exists in the schema "public", and Bunker did not create it. Name a database of its own in DATABASE_URL.`,
     );
   if (code === NOT_ALLOWED)
     return new Exit(
@@ -82,7 +82,7 @@ function refusalOf(error: unknown, tag: string): Exit | undefined {
   return undefined;
 }
 
-/** Tables, functions, and other objects; types. */
+/** A table, a function, or another object. */
 const ALREADY_EXISTS = ["42P07", "42723", "42710"];
 const NOT_ALLOWED = "42501";
 

@@ -264,7 +264,10 @@ export const mailRequests = pgTable(
     email: text("email").notNull(),
     /** Whose account the address is to be of, where somebody asks for that. */
     userId: uuid("user_id").references(() => users.id, { onDelete: "cascade" }),
-    /** The client has signed in as the user of this email before: its mails count apart from those of other clients. */
+    /**
+     * The client is a known device of the user of this email: its mails count apart from those of
+     * other clients.
+     */
     isFromKnownDevice: boolean("is_from_known_device").notNull().default(false),
     /** Of the request that asked (W3C Trace Context), where that was traced. */
     traceParent: text("trace_parent"),

@@ -1,9 +1,10 @@
 /**
- * Set for each session: a server, a database and a role may have other defaults, and none of them may change what Bunker
- * does. Values are spelled as PostgreSQL shows them, so that they can be compared where they cannot be set (db/checks).
+ * Set for each session, because a server, a database or a role may have defaults that change the
+ * behavior of Bunker. Values are spelled as PostgreSQL shows them: db/checks compares them where
+ * they cannot be set.
  */
 export const sessionSettings = {
-  // The driver reads times in one spelling only, and the same for bytes and intervals.
+  // The driver reads only these formats of times, intervals and bytes.
   DateStyle: "ISO, MDY",
   TimeZone: "UTC",
   IntervalStyle: "postgres",
@@ -12,7 +13,7 @@ export const sessionSettings = {
   standard_conforming_strings: "on",
   array_nulls: "on",
   transform_null_equals: "off",
-  // One schema, whatever the role's own is called.
+  // Not the schema that has the name of the role.
   search_path: "public",
   default_transaction_isolation: "read committed",
   default_transaction_read_only: "off",
@@ -21,12 +22,15 @@ export const sessionSettings = {
   row_security: "off",
   lock_timeout: "0",
   idle_session_timeout: "0",
-  // Longer statements are the caller's choice (db/db).
+  // The pool of a server sets its own timeouts (db/db).
   statement_timeout: "0",
   idle_in_transaction_session_timeout: "0",
 };
 
-/** A pooler in transaction mode keeps only these apart for each client, and refuses a client that asks for others. */
+/**
+ * A pooler in transaction mode tracks only these for each client, and refuses a client that asks
+ * for others.
+ */
 const keptByPoolers = ["DateStyle", "TimeZone", "standard_conforming_strings"] as const;
 
 export const pooledSettings = Object.fromEntries(
@@ -34,8 +38,9 @@ export const pooledSettings = Object.fromEntries(
 );
 
 /**
- * What a role or database has set behind a pooler stays, so it must be one of these. A timeout may be longer than ours, and
- * tables whose rows a policy hides are refused anyway.
+ * Behind a pooler, these settings of the role or database must have our values already. Left out
+ * are timeouts, which may differ, and `row_security`: db/checks refuses tables of which rows are
+ * hidden.
  */
 export const checkedBehindPoolers = Object.keys(sessionSettings).filter(
   (name) => !keptByPoolers.some((kept) => kept === name) && !/timeout$|^row_security$/.test(name),

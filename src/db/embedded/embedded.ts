@@ -20,7 +20,7 @@ export interface Embedded {
   socketPath: string;
   /** The account that the data directory belongs to. */
   owner: number | undefined;
-  /** Whether a server holds the data directory, and this process is beside it. */
+  /** Whether another process, a running server, holds the data directory. */
   isServed: boolean;
   /** How often it ended by itself, and was started again. */
   restarts: () => number;
@@ -44,8 +44,9 @@ const restartDelays = { minMs: 50, maxMs: 5_000 };
 const SOCKET_PATH_MAX_BYTES = 107;
 
 /**
- * Opens the database in `dataDir`. A server and a migration make it if there is none; a command is refused (exit code 66). A
- * second `serve` is refused (75); every other command uses the running server's database, or runs one itself meanwhile.
+ * Opens the database in `dataDir`. `serve` and `migrate` create it if there is none; any other
+ * command is refused (exit code 66). A second `serve` is refused (75). Other commands use the
+ * database of the running server, or start it for as long as they run.
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   refuseOtherPlatforms();

@@ -22,20 +22,20 @@ import type { Installation } from "./postmaster.ts";
 const UNPACKED_MB = 100;
 const ROOT = 0;
 
-/** What to do where there is no embedded database. */
+/** What to do on a machine or with a build that has no embedded database. */
 export const START_A_SERVER =
   "Set DATABASE_URL to a PostgreSQL server, 15 or newer. To start one with Docker:\n" +
   "  docker run -d --name bunker-postgres -p 127.0.0.1:5432:5432 -e POSTGRES_PASSWORD=bunker postgres:18\n" +
   "  DATABASE_URL=postgres://postgres:bunker@127.0.0.1:5432/postgres";
 
-/** What this build carries. */
+/** PostgreSQL and an empty cluster, as this build has them. */
 interface Programs {
   archives: Record<"cluster" | "postgres", Archive>;
   entries: Entry[];
   version: string;
 }
 
-/** Throws an Exit where this build carries no PostgreSQL. */
+/** Throws an Exit if this build has no PostgreSQL. */
 export async function loadPrograms(): Promise<Programs> {
   const { archives, version } = await import("./payload.ts");
   const entries = entriesOf(archives.postgres);
