@@ -4,8 +4,10 @@ import { perDay, policies } from "../src/kit/limits.ts";
 const RETRIES = 480;
 
 const day = (name: keyof typeof policies): number => perDay(policies[name]);
-/** Of one kind: a link to sign in, for example. */
-/** Those that known devices request count apart. */
+/**
+ * Of one kind, such as links to sign in. Twice the limit: mails that known devices request count
+ * apart.
+ */
 const MAILS_TO_ONE_EMAIL = 2 * day("mail-recipient");
 const [changes, signIns, emails] = [day("changes"), day("sign-ins"), day("mail-account")];
 const sessions = signIns + MAILS_TO_ONE_EMAIL;

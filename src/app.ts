@@ -28,8 +28,12 @@ import { meRoutes, userByIdRoutes, userRoutes, userSupportRoutes } from "./modul
 import { addressLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./pages/links.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 
-/** Where a body may be a form: at the sign-in, at OAuth's own endpoints, and where pages of ours send one. Everywhere else it is JSON. */
+/** Paths that take the forms of OAuth. The sign-in is one: it takes OAuth2's password form. */
 const oauthPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
+/**
+ * Paths that take forms: those, and the ones to which our own pages send forms. All others take
+ * JSON only.
+ */
 const formPaths = [...oauthPaths, ...LINK_PATHS];
 
 /** What there is to call, and the shape of every refusal. */
@@ -80,5 +84,8 @@ export const createApp = (ctx: Ctx) => {
   return app;
 };
 
-/** For Eden; clients get it from `/client/bunker.d.ts`, which src/build/declarations.ts makes of it. */
+/**
+ * For Eden. src/build/declarations.ts writes it to `/client/bunker.d.ts`, where clients download
+ * it.
+ */
 export type App = ReturnType<typeof createApp>;

@@ -17,8 +17,8 @@ interface Job {
   /** Also at the start, without anybody waiting for it. */
   isUrgent?: true;
   /**
-   * Does a part of what is to do, and answers how much of it: 0 when nothing is left. `told` is its own, for as long as the
-   * server runs: what it has logged and logs once.
+   * Does a part of the work, and returns how much: 0 when nothing is left. `told` is a set of the
+   * job's own for as long as the server runs, to remember what it logs only once.
    */
   run: (ctx: Ctx, told: Set<string>) => Promise<number>;
 }

@@ -1,6 +1,6 @@
 /**
- * `bun src/build/compile.ts`: the binary for this machine, in `dist/bunker`. What it needs beside the sources, `bun run build`
- * makes before.
+ * `bun src/build/compile.ts` compiles the binary for this machine, `dist/bunker`. `bun run build` first
+ * makes what it needs beside the sources.
  */
 import { mkdtempSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -8,14 +8,15 @@ import { basename, dirname, join } from "node:path";
 const root = join(import.meta.dir, "../..");
 
 /**
- * Compiles a binary, and returns the files that it was made of, by their paths from the root of the project. Throws an
- * AggregateError. Only what a command imports is loaded (`splitting`); stack traces in the log name lines of the sources.
+ * Compiles a binary. Returns the paths of the files in it, from the root of the project. Throws an
+ * AggregateError. `splitting`: a command loads only what it imports. `sourcemap`: stack traces in
+ * the log have the lines of the sources.
  */
 export async function compile(
   outfile: string,
   target?: Bun.Build.CompileTarget,
 ): Promise<string[]> {
-  // On the same file system, since what is running cannot be overwritten, but can be replaced.
+  // On the same file system, to rename: a running binary can be replaced, but not overwritten.
   const folder = mkdtempSync(join(dirname(outfile), "compiling-"));
   try {
     const made = join(folder, basename(outfile));
@@ -34,7 +35,7 @@ export async function compile(
         ...(target ? { target } : {}),
       },
     });
-    // The binary has the source maps, which are left in the folder, inside as well.
+    // The source maps stay behind in the folder: the binary has them inside.
     renameSync(made, outfile);
     return Object.keys(metafile?.inputs ?? {});
   } finally {

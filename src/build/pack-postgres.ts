@@ -33,7 +33,9 @@ const target = join(import.meta.dir, "../../dist/embedded");
 const level = Number(process.argv[2] ?? 3);
 const processor = process.argv[3] ?? (hasPackage() ? process.arch : "none");
 
-/** Not on macOS and Windows, nor where optional packages were left out: such a build needs DATABASE_URL. */
+/**
+ * False on macOS and Windows, and without the optional packages: such a build needs DATABASE_URL.
+ */
 function hasPackage(): boolean {
   try {
     packageOf(process.arch);

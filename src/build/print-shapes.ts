@@ -7,8 +7,9 @@ const WIDTH = 80;
 const INDENT = "  ";
 
 /**
- * Prints types as declarations: each object of `names` once, the rest inline. A problem becomes `Problem<its codes>`, since
- * only its codes differ from route to route. Two shapes under one name: the first has it.
+ * Prints types as declarations: each object of `names` once, the rest inline. A problem becomes
+ * `Problem<its codes>`, because only the codes differ between routes. If two shapes have one name, the
+ * first is declared under it and the second is printed inline.
  */
 export function openPrinter(names: Names) {
   const nameByMembers = new Map(
@@ -81,7 +82,7 @@ const nameOf = ({ name, isOptional }: ShapeMember) => `${name}${isOptional ? "?"
 const keyOf = (name: string): string =>
   /^([A-Za-z_$][\w$]*|\d+|\[key: \w+\])$/.test(name) ? name : JSON.stringify(name);
 
-/** What an optional member is where it is present. */
+/** The type of an optional member, without undefined. */
 const present = (shape: Shape): Shape =>
   shape.kind === "union"
     ? { kind: "union", of: shape.of.filter((one) => !isUndefined(one)) }

@@ -1,11 +1,12 @@
 import type { Shape, ShapeMember } from "./route-types.ts";
 
-/** Of an OpenAPI document, the methods of each path. */
+/** The methods of each path of an OpenAPI document. */
 export type Paths = Record<string, Record<string, unknown>>;
 
 /**
- * Leaves out the routes that the OpenAPI document hides, such as pages, and the answers of Elysia's own validation: it types
- * a 422 into every route that declares none, and our server answers problems.
+ * Leaves out routes that the OpenAPI document hides, such as pages. Also leaves out the 422 of
+ * Elysia's own validation, which it adds to each route that declares none: Bunker answers problems
+ * instead.
  */
 export function publishedRoutes(routes: Shape, paths: Paths): Shape {
   const prune = (shape: Shape, path: string): Shape =>

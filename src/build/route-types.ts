@@ -11,7 +11,7 @@ import {
   TypeFlags,
 } from "typescript/unstable/async";
 
-/** What has a name that every client knows: `string`, `Response`, `"ok"`. */
+/** A type that every client can write: `string`, `Response`, `"ok"`. */
 interface Text {
   kind: "text";
   text: string;
@@ -29,7 +29,7 @@ interface Unions<T> {
   of: T[];
 }
 interface Member<T> {
-  /** Of an index signature, all that stands before the colon: `[key: string]`. */
+  /** For an index signature, the part before the colon: `[key: string]`. */
   name: string;
   isOptional: boolean;
   shape: T;
@@ -42,7 +42,10 @@ export type ShapeMember = Member<Shape>;
 /** The outermost layer of a type. */
 type Layer = Text | Objects<Type> | Arrays<Type> | Unions<Type>;
 
-/** Of the type `App` that `file` exports, a file of the project `config`. Throws where a type refers to itself. */
+/**
+ * Reads the routes of the type `App` that `file` exports. `config` is the tsconfig.json. Throws if
+ * a type is recursive.
+ */
 export async function readRoutes(place: { config: string; file: string }): Promise<Shape> {
   const api = new API();
   try {
@@ -68,7 +71,7 @@ async function typeOfRoutes(checker: Checker, file: string): Promise<Type> {
 }
 const EXPORT = "export type App";
 
-/** Globals, which have the same name at the client's. */
+/** Globals that the client has under the same name. */
 const PLATFORM = new Set(["Response", "Blob", "File", "Date"]);
 
 type Reader = (type: Type) => Promise<Layer>;
@@ -84,7 +87,7 @@ async function shapeOf(type: Type, read: Reader, within: readonly Type[] = []): 
   return { ...layer, members: await Promise.all(members) };
 }
 
-/** Reads each type once: each question goes to the compiler, which is another process. */
+/** Reads each type once, because the compiler is another process. */
 function openReader(checker: Checker): Reader {
   const known = new Map<Type, Promise<Layer>>();
   return (type) => {

@@ -18,8 +18,8 @@ interface BodyRules {
 }
 
 /**
- * Reads every body: JSON, and forms on the paths that take them. What cannot be read is handed on as the Problem that it
- * is, and thrown by the guard: who is asking is found out first.
+ * Reads every body: JSON, and forms on the paths that take them. A body that cannot be read is
+ * passed on as a Problem, which the guard throws: authentication comes first.
  */
 export const bodyReader = (rules: BodyRules) =>
   new Elysia({ name: "body" }).onParse(
@@ -48,7 +48,7 @@ async function read(
   if (refusal && headers.has("content-length")) throw refusal;
   const bytes = await inTime(readBytes(request, refusal ?? new Problem("body_too_large")));
   if (await isDropped(request)) throw new Problem("malformed_request");
-  // Clients that send in chunks also do so where they have nothing to send. For undefined, Elysia would read the body again.
+  // A chunked body may be empty. Not undefined: Elysia would read the body again.
   if (bytes.length === 0) return null;
   if (refusal) throw refusal;
   const text = decode(bytes);
@@ -81,7 +81,10 @@ const isAmong = (paths: string[], path: string) => paths.includes(path.replace(/
 const withoutEmpty = (parameters: Record<string, string>) =>
   Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== ""));
 
-/** A body is read as it is (RFC 9110, section 8.4.1), so that its limit is the limit of what it holds. */
+/**
+ * Bodies are not decoded (RFC 9110, section 8.4.1): the limit of a body is then the limit of its
+ * contents.
+ */
 function refusalOf(headers: Headers, format: "form" | "json" | undefined): Problem | undefined {
   if (!format) return new Problem("unsupported_media_type");
   const encoding = headers.get("content-encoding") ?? "identity";
@@ -107,7 +110,10 @@ async function inTime<T>(arriving: Promise<T>): Promise<T> {
   }
 }
 
-/** Never holds more than the limit, whatever Content-Length says or does not say; throws `tooLarge` for more. */
+/**
+ * Never holds more than the limit, whatever Content-Length says. Throws `tooLarge` for a longer
+ * body.
+ */
 async function readBytes(request: Request, tooLarge: Problem): Promise<Uint8Array> {
   const announced = request.headers.get("content-length");
   if (announced === null) return readChunks(request, tooLarge);

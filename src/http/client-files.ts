@@ -1,4 +1,4 @@
-/** The client for Eden, served by the server that it calls: the types of this version, and `createClient`. */
+/** Serves the client for Eden: the types of this version, and `createClient`. */
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { Problem } from "../kit/problem.ts";
@@ -26,8 +26,9 @@ const fileOf = (text: string): ClientFile => ({
 });
 
 /**
- * What src/build/declarations.ts made from the types of the app; undefined if it did not run. The app serves its own types: the
- * compiler sees no cycle, because it takes them for a text. Imported late, so that a server from source starts without them.
+ * The types that src/build/declarations.ts wrote, or undefined if it did not run. They are imported
+ * as text, so the compiler sees no cycle, and late, so that a server from source starts without
+ * them.
  */
 export async function findDeclarations(): Promise<ClientFile | undefined> {
   try {
@@ -50,7 +51,7 @@ async function getDeclarations(): Promise<ClientFile> {
   return found;
 }
 
-/** `no-cache`: caches ask each time, and an upgrade of the server is seen at once. */
+/** `no-cache` makes caches ask each time, so that clients see an upgrade of the server at once. */
 function answer({ headers }: Pick<Visit, "headers">, { text, sha256 }: ClientFile, type: string) {
   const etag = `"${sha256}"`;
   const isKnown = isTagIn(headers["if-none-match"], etag);

@@ -12,18 +12,19 @@ const RESPONSE_HEADERS = [
   ...["ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
   ...["X-Total-Count", "Idempotency-Replayed", "Device-Token", "WWW-Authenticate"],
 ].join(", ");
-/** Chromium keeps a preflight for two hours at most. */
+/** Two hours: Chromium caches a preflight no longer. */
 const PREFLIGHT_SECONDS = 7_200;
 
-/** Where a browser's device cookie counts. Everywhere else, requests with cookies stay forbidden. */
+/** Paths that read the device cookie. On all others, CORS allows no requests with cookies. */
 const TAKES_COOKIES = /^\/(api\/v1|oauth)\//;
 
-/** An attacker can make up any number of origins. */
+/** Limits the log: an attacker can make up any number of origins. */
 const WARNED_MAX = 20;
 
 /**
- * Cross-origin requests of browsers (Fetch standard, section 3.2), for the origins in CORS_ORIGINS. It stands around the whole app, so
- * that refusals, unknown paths and timed-out requests carry the headers as well: otherwise a page could not read why it failed.
+ * Answers cross-origin requests of browsers (Fetch standard, section 3.2) for the origins in
+ * CORS_ORIGINS. It wraps the whole app, so that refusals, unknown paths and timed-out requests have
+ * the headers too: otherwise a page could not read why its request failed.
  */
 export function withCors(ctx: Pick<Ctx, "config" | "log">, answer: Answering): Answering {
   const isAllowed = openAllowedOrigins(ctx.config);
@@ -34,7 +35,8 @@ export function withCors(ctx: Pick<Ctx, "config" | "log">, answer: Answering): A
     const isPreflight =
       request.method === "OPTIONS" && request.headers.has("access-control-request-method");
     if (origin !== null && !isAllowed(origin)) warn(request, origin);
-    // Nothing depends on the origin then. A preflight is refused by the app: no route has the method OPTIONS.
+    // No response depends on the origin then. The app refuses a preflight: no route has the method
+    // OPTIONS.
     if (isOff) return answer(request);
     const allowed = origin !== null && isAllowed(origin) ? originHeaders(request, origin) : {};
     if (isPreflight) return preflightResponse(request, allowed);
@@ -73,12 +75,12 @@ function withHeaders(response: Response, headers: Record<string, string>): Respo
   return response;
 }
 
-/** Says once for each origin which setting would let its pages in. */
+/** Logs once for each origin that CORS_ORIGINS does not allow it. */
 function openWarning({ config, log }: Pick<Ctx, "config" | "log">) {
   const isCrossSite = openCrossSiteCheck(config);
   const warned = new Set<string>();
   return ({ headers }: Request, origin: string): void => {
-    // A form is not read by a page, so CORS does not concern it.
+    // No page reads the response to a form, so CORS does not apply.
     if (headers.get("sec-fetch-mode") === "navigate" || !isCrossSite(headers)) return;
     if (warned.size >= WARNED_MAX || warned.has(origin)) return;
     warned.add(origin);

@@ -2,7 +2,7 @@ import type { Config } from "../config.ts";
 
 type OriginSettings = Pick<Config, "publicUrl" | "corsOrigins" | "environment">;
 
-/** Any port of this machine: another program that is being developed there. */
+/** Any port of this machine: a developer runs the product there. */
 const LOCAL_ORIGIN = /^http:\/\/(localhost|127\.0\.0\.1)(:\d+)?$/;
 
 /** Tells whether pages of another origin may use this service in a browser. */

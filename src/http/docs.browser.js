@@ -1,10 +1,10 @@
-/** The script of /docs: Swagger UI, with what it has no settings for. */
+/** The script of /docs: Swagger UI, and changes for which it has no settings. */
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const followScheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", followScheme);
 followScheme();
 
-/** Begins at the username. Swagger UI puts the focus into the last field, and scrolls there. */
+/** Focuses the username. Swagger UI focuses the last field, and scrolls there. */
 const focusOnUsername = (System) => (props) => {
   const { React, Original } = System;
   React.useEffect(() => {
@@ -26,7 +26,7 @@ const signIn = ({ React }) => ({
   },
 });
 
-/** Swagger UI shows the status text of a refused sign-in, where a problem says more. */
+/** Swagger UI shows only the status text of a refused sign-in: put the detail of the problem there. */
 function sayWhy(response) {
   if (!response.ok && response.obj?.detail) response.statusText = response.obj.detail;
   return response;

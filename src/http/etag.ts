@@ -14,8 +14,8 @@ export function tagged(set: Exchange["set"], user: User): User {
 }
 
 /**
- * True where the caller has this version already (If-None-Match): it is not sent again. Throws `stale` where it wants another
- * version (If-Match).
+ * True if the client has this version already (If-None-Match): it is not sent again. Throws `stale`
+ * if If-Match names another version.
  */
 export function isKnown({ headers, set }: Exchange, user: User): boolean {
   const known = headers["if-none-match"];
@@ -26,7 +26,10 @@ export function isKnown({ headers, set }: Exchange, user: User): boolean {
   return isTagIn(known, tagOf(user.updatedAt));
 }
 
-/** Whether If-None-Match names a tag. Compared weakly (RFC 9110, section 13.1.2): a proxy that compresses may have weakened it. */
+/**
+ * Whether If-None-Match names a tag. Compares weakly (RFC 9110, section 13.1.2): a proxy that
+ * compresses weakens tags.
+ */
 export const isTagIn = (known: string | undefined, tag: string): boolean =>
   known !== undefined &&
   (known.trim() === "*" || tagsIn(known).some((one) => one.replace(/^W\//, "") === tag));

@@ -1,17 +1,17 @@
 import type { Config } from "../config.ts";
 import { type FieldProblem, isFieldProblem } from "../kit/problem.ts";
 
-/** Where a schema holds the exact rules of its value, which the domain checks as well. */
+/** Where a schema holds the reader of the domain for its value. */
 const EXACT = Symbol("exact rules");
 
-/** What a rule may look at beside its own value. `names` are those of the signed-in user. */
+/** What a reader may use beside its value. `names` are those of the signed-in user. */
 export interface Surroundings {
   config: Config;
   body: Record<string, unknown>;
   names: string[];
 }
 
-/** Answers a fault, a list of faults, or anything else if there is none. */
+/** Returns a fault, a list of faults, or anything else if there is none. */
 type Reader<T> = (value: T, around: Surroundings) => unknown;
 interface Schema {
   [EXACT]?: Reader<unknown>;
@@ -19,12 +19,16 @@ interface Schema {
 }
 
 /**
- * Gives a schema the reader that the domain uses for its value. A request that does not fit its schema never reaches the domain:
- * what the domain would refuse is then found by these readers, so that one answer names all faults.
+ * Gives a schema the reader that the domain uses for its value. A request that does not fit its
+ * schema never reaches the domain. The readers then find what the domain would refuse, so that one
+ * response names all faults.
  */
 export const readBy = <T = string>(read: Reader<T>) => ({ [EXACT]: read as Reader<unknown> });
 
-/** What the readers of an object schema and its fields refuse, except for fields whose fault is found already. */
+/**
+ * The faults that the readers of an object schema and its fields find. Skips fields with a known
+ * fault.
+ */
 export function exactFaultsOf(
   schema: unknown,
   around: Surroundings,

@@ -10,7 +10,10 @@ import { repeatedIn } from "./query.ts";
 const ERRORS_MAX = 20;
 const ERRORS_READ_MAX = 1000;
 
-/** Names that are ours: known elsewhere, but not where they were sent. Other people's names are not repeated. */
+/**
+ * Names of fields that Bunker has elsewhere: a message may repeat them, unlike any other unknown
+ * name.
+ */
 const ownNames = new Set([
   "password",
   ...Object.values(getTableColumns(users)).map(({ name }) => name),
@@ -30,8 +33,8 @@ const codes: Partial<Record<ValueErrorType, FieldProblemCode>> = {
 const PARTS: Record<string, string> = { query: "/query", params: "/path", headers: "/header" };
 
 /**
- * All that is wrong with the body, or with another part of a request, one entry for each place: what does not fit the schema, and
- * what the domain would refuse. Never a value, and no name that is not ours.
+ * All faults of the body or another part of a request, one for each place: what does not fit the
+ * schema, and what the domain would refuse. Repeats no value, and no name that is not ours.
  */
 export function fieldProblemsOf(
   error: ValidationError,
@@ -65,7 +68,7 @@ export function fieldProblemsOf(
 const schemaOf = ({ validator }: ValidationError): { properties?: object } =>
   (validator as { schema?: object }).schema ?? {};
 
-/** As the document lists the fields, and last what is no field. */
+/** In the order of the fields in the schema; faults that are about no field come last. */
 function inOrderOf({ properties = {} }: { properties?: object }, faults: FieldProblem[]) {
   const names = Object.keys(properties);
   const placeOf = ({ pointer }: FieldProblem) =>
@@ -73,7 +76,9 @@ function inOrderOf({ properties = {} }: { properties?: object }, faults: FieldPr
   return faults.toSorted((a, b) => placeOf(a) - placeOf(b));
 }
 
-/** Schemas know lengths and patterns roughly: the domain's own words about them are better. */
+/**
+ * Schemas check lengths and patterns only roughly: a fault that the domain finds replaces these.
+ */
 const rough: FieldProblemCode[] = ["too_short", "too_long", "wrong_format"];
 const isFinal = (fault: FieldProblem | undefined) =>
   fault !== undefined && !rough.includes(fault.code);
@@ -105,7 +110,7 @@ function unknownField(path: string, part: string): FieldProblem {
     : fieldProblem(part, "unknown_field", "has a parameter that is not known here");
 }
 
-/** A value that may also be null is told what is wrong with it, not that it is not null. */
+/** For a value that may be null, the fault of the value matters, not that it is not null. */
 const firstOf = (union: ValueError): ValueError | undefined => union.errors[0]?.First();
 
 const units: Partial<Record<ValueErrorType, (schema: Record<string, unknown>) => string>> = {

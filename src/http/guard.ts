@@ -24,8 +24,9 @@ interface Arrival extends Visit {
 }
 
 /**
- * What @elysiajs/bearer read, if it read it from the header: it would also take a token from the URL, where logs and
- * histories keep it. The plugin knows one spelling only: the usual one.
+ * What @elysiajs/bearer read, if it read it from the header: it would also take a token from the
+ * URL, where logs and histories keep it. The plugin reads only the usual spelling, `Bearer` and one
+ * space.
  */
 const tokenIn = ({ headers, bearer }: Pick<Arrival, "headers" | "bearer">): string | undefined => {
   const { authorization = "" } = headers;

@@ -37,7 +37,7 @@ export const requestHeaders = {
 } satisfies Record<string, Header>;
 export type RequestHeader = keyof typeof requestHeaders;
 
-/** Response headers, as far as clients need them. */
+/** Response headers that clients need. */
 export const responseHeaders = {
   "x-request-id": {
     name: "X-Request-Id",
@@ -103,32 +103,40 @@ export const responseHeaders = {
 } satisfies Record<string, Header>;
 export type ResponseHeader = keyof typeof responseHeaders;
 
-/** Where an operation holds the headers that it reads, and those that it answers beside the usual ones. */
+/**
+ * Where an operation holds the headers that it reads, and those that it sends beside the usual
+ * ones.
+ */
 export const READS = "x-reads-headers";
 export const ANSWERS = "x-answers-headers";
 
-/** What a document says of an operation beside what OpenAPI knows. */
+/** Members of an operation that OpenAPI does not define. */
 const extension = (more: object): { hide?: boolean } => more;
 
-/** What a route says of headers that not every route has. */
+/** How a route declares headers that not every route has. */
 export const headerMacros = {
-  /** Headers that the route reads. Those that promise something are refused by all other routes. */
+  /** Headers that the route reads. All other routes refuse those of `promises`. */
   reads: (names: readonly RequestHeader[]) => ({
     detail: extension({ [READS]: names }),
     transform: ({ request }: { request: Request }) => {
       trailOf(request).reads = names;
     },
   }),
-  /** For the document: headers of a good answer. */
+  /** For the OpenAPI document: headers of a successful response. */
   answers: (names: readonly ResponseHeader[]) => ({ detail: extension({ [ANSWERS]: names }) }),
 };
 
-/** Whoever sends one of these relies on it: a route that ignored it would do what the client ruled out. */
+/** Headers that a client relies on: a route that ignored one would do what the client ruled out. */
 const promises = ["idempotency-key", "if-match", "if-none-match"] as const;
-/** Without a change there is nothing to repeat, and a full answer to If-None-Match is right (RFC 9110, section 13.1.2). */
+/**
+ * A GET changes nothing, and may always answer If-None-Match in full (RFC 9110, section 13.1.2).
+ */
 const promisesOfReads = ["if-match"] as const;
 
-/** Throws `unsupported_header` for headers that the route does not keep its word about. */
+/**
+ * Throws `unsupported_header` if the request has a header of `promises` that the route does not
+ * read.
+ */
 export function refuseUnsupported({ request, headers }: Pick<Visit, "request" | "headers">): void {
   const isRead = request.method === "GET" || request.method === "HEAD";
   const { reads = [] } = trailOf(request);

@@ -17,7 +17,7 @@ export interface Retryable extends Pick<Visit, "headers" | "set"> {
   actor: Actor;
   route: string;
   body: unknown;
-  /** Refusals are kept only where each has cost a limit: a row for each of the others would fill the disk. */
+  /** Whether to keep refusals: only where a refusal costs a limit, since each one is a row. */
   keepsRefusals?: boolean;
 }
 
@@ -36,9 +36,10 @@ const passing = new Set<ProblemCode>([
 ]);
 
 /**
- * Does `work` once for each Idempotency-Key (draft-ietf-httpapi-idempotency-key-header), and answers a day long what it
- * answered then; refusals only where they are kept. A body is kept as a keyed fingerprint only: a plain hash of a registration would be a fast
- * hash of its password. Throws `idempotency_key_reused` for another body, and `request_in_progress`.
+ * Does `work` once for each Idempotency-Key (draft-ietf-httpapi-idempotency-key-header), and
+ * returns the first result for a day, refusals only with `keepsRefusals`. A body is kept as a keyed
+ * fingerprint: a plain hash of a registration would be a fast hash of its password. Throws
+ * `idempotency_key_reused` for another body, and `request_in_progress`.
  */
 export async function once<T>(ctx: Keeper, request: Retryable, work: () => Promise<T>): Promise<T> {
   const given = request.headers["idempotency-key"];
@@ -79,7 +80,7 @@ interface Claim {
   claimedAt: Date;
 }
 
-/** A refusal that is kept is an answer as well; after every other failure the work may be done again. */
+/** Keeps a refusal as a result. After any other failure the work may be done again. */
 async function settle(ctx: Keeper, mine: Claim, error: unknown): Promise<void> {
   if (!(error instanceof Problem) || passing.has(error.code))
     return unlessAway(ctx, ctx.db.delete(idempotency).where(isMine(mine)));

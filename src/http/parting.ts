@@ -17,11 +17,11 @@ export const parting =
     return afterBody(request, { answer: unlessDropped(request, answer), isLast });
   };
 
-/** Of a request with a body, http/body finds out, when all of it is there. */
+/** For a request with a body, http/body checks this once the whole body is there. */
 const unlessDropped = (request: Request, answer: Answering): ReturnType<Answering> =>
   request.body ? answer(request) : answerNextTurn(request, answer);
 
-/** Nobody reads the answer on a connection that is closed. */
+/** The client of a closed connection never sees the 400. */
 const answerNextTurn = async (request: Request, answer: Answering): Promise<Response> =>
   (await isDropped(request)) ? new Response(null, { status: 400 }) : answer(request);
 

@@ -1,10 +1,13 @@
 import { type FieldProblem, fieldProblem } from "../kit/problem.ts";
 
-/** The names of the parameters that lists take. Other names are not repeated in an answer. */
+/** The names of the parameters that lists take. A response repeats no other name. */
 const names = ["skip", "limit", "cursor", "total"] as const;
 type Name = (typeof names)[number];
 
-/** Faults of the parameters that a URL has more than once: taking one of them would ignore the others. */
+/**
+ * A fault for each parameter that a URL has more than once: using one value would ignore the
+ * others.
+ */
 export function repeatedIn(url: string): Partial<Record<Name, FieldProblem>> {
   const [, query = ""] = url.split("?", 2);
   if (query === "") return {};

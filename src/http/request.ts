@@ -15,10 +15,16 @@ export const commonHeaders = {
   "referrer-policy": "no-referrer",
 };
 
-/** As proxies make them: UUIDs, hexadecimal, base64, `Root=1-…`. Nothing that could end a line or a field of a log. */
+/**
+ * Ids that proxies make: UUIDs, hexadecimal, base64, `Root=1-…`. No character can end a line or a
+ * field of a log.
+ */
 const REQUEST_ID = /^[\w+/=.:;@-]{1,128}$/;
 
-/** The id that a trusted proxy gave to a request. A client's own would let it write into the log. */
+/**
+ * The id that a trusted proxy gave to a request. An id from any client would let it write into the
+ * log.
+ */
 function openProxyIds({ trustedProxies }: Ctx["config"]) {
   const { isTrusted } = openProxyChain(trustedProxies);
   return ({ request, server }: Pick<Visit, "request" | "server">): string | undefined => {

@@ -17,7 +17,7 @@ export const text = ({ minLength, maxLength }: Record<"minLength" | "maxLength",
 /** Where a schema holds its lengths for the document. */
 export const CODE_POINTS = "x-code-points";
 
-/** A password to be set; `pointer` is its place in the body. */
+/** A new password; `pointer` is its place in the body. */
 export const newPassword = (pointer: string) =>
   t.String({
     minLength: 1,

@@ -14,7 +14,7 @@ export interface Trail {
   peer?: string;
   /** Whose token it came with. */
   userId?: string;
-  /** The headers that its route reads, of those that not every route reads. */
+  /** The headers that its route declares that it reads. */
   reads?: readonly RequestHeader[];
   /** Who was let in by it. */
   actor?: SignedIn;

@@ -7,10 +7,13 @@ import { openPeoplePages } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
 import { type Words, wordsFor } from "./words.ts";
 
-/** Programs call these. A browser that opens one shows the same JSON as they get. */
+/** Paths that programs call: they answer JSON to browsers too. */
 const API = /^\/(api|oauth|\.well-known)\//;
 
-/** Answers people with a page where a program gets problem details. Around the whole app, so that no refusal is missed. */
+/**
+ * Answers browsers with a page in place of problem details. Wraps the whole app, so that no refusal
+ * is missed.
+ */
 export function withErrorPages(ctx: Pick<Ctx, "config">, answer: Answering): Answering {
   const people = openPeoplePages(ctx.config);
   const productLink = openProductLink(ctx.config);

@@ -12,27 +12,27 @@ import { openPeoplePages } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
 import { refusalIn, type Words, wordsFor } from "./words.ts";
 
-/** Who opens a link. */
+/** A request that opens a link. */
 interface Opened {
   actor: Stranger;
   headers: Visit["headers"];
   token: string;
 }
 
-/** Who sends the form of a link, and what stands in it. */
+/** A request that sends the form of a link. */
 interface Sent extends Omit<Opened, "token"> {
   form: RedeemedForm;
 }
 
-interface Deed {
+interface LinkAction {
   purposes: readonly Purpose[];
-  /** Does what the link is for. May return HTML to show below what has come of it. */
+  /** Does what the link is for. May return HTML to show below the result. */
   work: () => Promise<string | undefined>;
-  /** Says what has come of it, where the words of the purpose do not. */
+  /** The page of the result, if it is not the usual one of the purpose. */
   done?: (words: Words, purpose: Purpose) => Response;
 }
 
-/** What lies behind mailed links, whatever they are for: a form, a refusal as the form again, what has come of it. */
+/** The pages of mailed links: the form, the form with a refusal, and the result. */
 export function openLinkPages(ctx: Ctx) {
   const { answer, answerEnd } = openAnswers(ctx.config);
 
@@ -49,7 +49,7 @@ export function openLinkPages(ctx: Ctx) {
     return answer(words, title, { body: linkForm(words, shown, refusal), status });
   };
 
-  /** Finds out what a link is for, without spending it. */
+  /** Finds the purpose of a link without spending it. */
   const look = async (
     { actor, headers, token }: Opened,
     purposes: readonly Purpose[],
@@ -77,10 +77,10 @@ export function openLinkPages(ctx: Ctx) {
     return answerEnd(words, done, { body: notice(done, doneText) + more });
   };
 
-  /** A second click sends the same form again, and is answered as the first one was. */
+  /** The page of the first click, if this is a second click that sent the same form again. */
   const repeated = async (
     { headers, form }: Sent,
-    done: NonNullable<Deed["done"]>,
+    done: NonNullable<LinkAction["done"]>,
   ): Promise<Response | undefined> => {
     const before = await findRedemption(ctx, form);
     if (!before) return undefined;
@@ -90,7 +90,7 @@ export function openLinkPages(ctx: Ctx) {
 
   const submit = async (
     sent: Sent,
-    { purposes, work, done = showDone }: Deed,
+    { purposes, work, done = showDone }: LinkAction,
   ): Promise<Response> => {
     let words = wordsFor(null, sent.headers["accept-language"]);
     let shown: LinkForm | undefined;
@@ -113,7 +113,7 @@ function openAnswers(config: Config) {
   const productLink = openProductLink(config);
   const answer = ({ lang }: Words, title: string, { body, status = 200 }: Page) =>
     people({ lang, title, body }, status);
-  /** After this page nothing is left to do here. */
+  /** For the last page of a flow: it links to the product. */
   const answerEnd = (words: Words, title: string, { body, status = 200 }: Page) =>
     answer(words, title, { body: body + productLink(words), status });
   return { answer, answerEnd };

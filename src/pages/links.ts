@@ -21,7 +21,7 @@ export const LINK_PATHS = [...linkPages, "/forgot-password"];
 const Token = t.String({ minLength: 1, maxLength: 200 });
 const Password = t.String({ minLength: 1, maxLength: 512 });
 const hidden = { response: t.Any(), detail: { hide: true } };
-/** Mail services add parameters of their own to links. */
+/** For queries and forms of links: mail services add parameters of their own. */
 const open = { additionalProperties: true };
 // Functions, because Elysia mutates a route's options: a shared object would keep the first app's guard.
 const opened = () => ({
@@ -35,7 +35,7 @@ const sent = () => ({
   body: t.Object({ token: Token }, open),
 });
 
-/** Where links about an address lead. Opening one spends nothing: programs that look through mail open links, too. */
+/** Pages of links about an email. Opening one spends nothing: mail scanners open links, too. */
 export const addressLinkRoutes = (ctx: Ctx) => {
   const { answerEnd, submit, showForm } = openLinkPages(ctx);
   const disowned = (words: Words, purpose: Purpose) => {
@@ -105,7 +105,7 @@ export const addressLinkRoutes = (ctx: Ctx) => {
     );
 };
 
-/** Where links lead that let somebody in. */
+/** Pages of links that reset a password or sign in. */
 export const entryLinkRoutes = (ctx: Ctx) => {
   const { submit, showForm } = openLinkPages(ctx);
   const { signInUrl } = ctx.config;
@@ -132,7 +132,7 @@ export const entryLinkRoutes = (ctx: Ctx) => {
     .get(
       "/sign-in",
       ({ actor, headers, redirect, query: { token } }) =>
-        // Mailed before the setting was there.
+        // The link was mailed before the setting existed.
         signInUrl
           ? redirect(withToken(signInUrl, token), 303)
           : showForm({ actor, headers, token }, "sign_in"),
@@ -141,7 +141,7 @@ export const entryLinkRoutes = (ctx: Ctx) => {
     .post(
       "/sign-in",
       ({ actor, headers, set, body: { token } }) => {
-        // Tokens are shown to whoever builds a product, never to its people.
+        // Only developers see tokens on a page.
         if (signInUrl || ctx.config.environment === "production") throw new Problem("not_found");
         const work = async () => {
           const signedIn = await signInByMail(ctx, actor, { token });
@@ -164,7 +164,9 @@ const developerNote = (tokens: object): string => `<h2>For developers</h2>
 <p>This page exists in development only. In production, set <code>SIGN_IN_REDIRECT_URL</code> to the page of your product that sends the mailed token to <code>POST /api/v1/auth/email-code/verify</code>. The response has these tokens:</p>
 <pre>${escaped(JSON.stringify(tokens, null, 2))}</pre>`;
 
-/** Where somebody asks for a new password (also by W3C's "A Well-Known URL for Changing Passwords"). */
+/**
+ * The page that requests a new password, also at W3C's "A Well-Known URL for Changing Passwords".
+ */
 export const forgotRoutes = (ctx: Ctx) => {
   const { answer, answerEnd } = openLinkPages(ctx);
   return new Elysia({ name: "forgot" })

@@ -38,7 +38,7 @@ export const mailboxPage = (mails: Letter[]): string =>
     }`,
   );
 
-/** The same for programs: what a test follows or types stands by itself. */
+/** A mail for programs, with the link, token or code that a test needs as members. */
 export const mailView = ({
   letter,
   content,

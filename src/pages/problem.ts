@@ -16,7 +16,7 @@ export function problemIndex(): string {
   );
 }
 
-/** What a problem's `type` leads to: what the code means and what to do. */
+/** The page at the `type` of a problem: what the code means and what to do. */
 export const problemPage = (code: ProblemCode): string => {
   const { status, title, detail, remedy } = problems[code];
   return page(

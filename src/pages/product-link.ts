@@ -2,7 +2,7 @@ import type { Config } from "../config.ts";
 import { escaped } from "../kit/html.ts";
 import type { Words } from "./words.ts";
 
-/** Where people go on when a page is done: a link to the product, or nothing where no setting says where it is. */
+/** A link to the product for the end of a flow, or nothing if no setting names the product. */
 export function openProductLink(config: Config): (words: Words) => string {
   const { verifyEmailUrl, resetPasswordUrl, signInUrl } = config;
   const [redirect] = [verifyEmailUrl, resetPasswordUrl, signInUrl].filter((url) => url);

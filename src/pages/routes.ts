@@ -59,7 +59,9 @@ export const pageRoutes = (ctx: Ctx) => {
 const ById = t.Object({ id: t.String({ maxLength: 64 }) });
 const hidden = { public: true as const, response: t.Any(), detail: { hide: true } };
 
-/** A misspelled parameter would answer everybody's mails. */
+/**
+ * Refuses other parameters: with a misspelled one, the response would have the mails of all users.
+ */
 function recipientIn({ to, ...more }: Record<string, string>): string | undefined {
   if (Object.keys(more).length === 0) return to;
   const detail = "may only have the parameter to";

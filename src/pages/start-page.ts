@@ -7,16 +7,19 @@ import { openPeoplePages, page, pageHeaders } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
 import { wordsFor } from "./words.ts";
 
-/** How to call a command of this very program. */
+/** How to run a command of this program. */
 export const ownCommand = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run start";
 
-/** The command that makes the first superuser, or undefined where there is one. While the database is away nobody knows. */
+/**
+ * The command that creates the first superuser, or undefined if there is one or the database is
+ * unavailable.
+ */
 export async function firstSuperuserCommand(ctx: Pick<Ctx, "db">): Promise<string | undefined> {
   const isMade = await hasSuperuser(ctx).catch(() => true);
   return isMade ? undefined : `${ownCommand} users create you@example.com --superuser`;
 }
 
-/** A first request to try, or undefined where nobody can register. */
+/** A first request to try, or undefined if registration is closed. */
 export function firstRequest({ publicUrl, registration }: Ctx["config"]): string | undefined {
   const example = JSON.stringify({ email: "you@example.com", password: "a long pass phrase" });
   return registration === "open"
@@ -27,7 +30,7 @@ export function firstRequest({ publicUrl, registration }: Ctx["config"]): string
 const step = (title: string, command: string | undefined) =>
   command === undefined ? "" : `<h2>${title}</h2><pre><code>${escaped(command)}</code></pre>`;
 
-/** What a developer needs first. */
+/** Links and commands that a developer needs first. */
 async function developerPage(ctx: Ctx): Promise<Response> {
   const command = await firstSuperuserCommand(ctx);
   const links = [
@@ -46,7 +49,7 @@ ${step("Make the first superuser", command)}${superuser}${step("Register a user"
   return new Response(page("Bunker", body), { headers: pageHeaders });
 }
 
-/** What stands at the root: in development for whoever builds the product, in production for its people. */
+/** The page at `/`: in development for developers, in production for users of the product. */
 export function openStartPage(ctx: Ctx): (acceptLanguage?: string) => Promise<Response> | Response {
   const people = openPeoplePages(ctx.config);
   const productLink = openProductLink(ctx.config);

@@ -12,7 +12,7 @@ import { findByEmail } from "../passwords/passwords.ts";
 import { findUser, identifierKeyOf } from "../users/users.ts";
 import { knownDevice } from "./attempt.ts";
 
-/** A browser is a known device of at most so many users (http/device). */
+/** The number of users whose device tokens one browser keeps (http/device). */
 const DEVICE_USERS_MAX = 8;
 
 export type MailRequest =
@@ -47,8 +47,8 @@ export async function requestLink(
 }
 
 /**
- * The user of an email, where the client is a known device of that user. Reads only the users of its device tokens, so the time of
- * the answer does not tell whether any other user has the email (CWE-208).
+ * The user of an email, if the client is a known device of that user. Reads only the users of its
+ * device tokens, so that the time does not tell whether another user has the email (CWE-208).
  */
 async function findKnownUserId(
   ctx: Pick<Ctx, "db" | "devices">,

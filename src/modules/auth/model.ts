@@ -137,7 +137,7 @@ interface Names {
   email?: string;
 }
 
-/** What is wrong where a sign-in has no name, or two. */
+/** The fault of a sign-in that has neither an email nor a username, or both. */
 function refuseOtherThanOne({ username, email }: Names) {
   if (username === undefined && email === undefined)
     return fieldProblem("/username", "missing", "is missing, and so is email: send one of them");

@@ -86,7 +86,7 @@ async function verifyByLink(
   return verified;
 }
 
-/** What a form says to `disown`. */
+/** The `intent` of the form that calls `disown`. */
 export const DISOWN = "disown";
 
 /**

@@ -128,8 +128,8 @@ export const eventsKeptFrom = ({ config, now }: Pick<Ctx, "config" | "now">): Da
   new Date(now().getTime() - config.eventsRetentionDays * DAY_MS);
 
 /**
- * Deletes events older than EVENTS_RETENTION_DAYS, a few at a time. Returns how many. Ids are UUIDv7, so the primary key finds the
- * oldest without another index.
+ * Deletes events older than EVENTS_RETENTION_DAYS, a few at a time. Returns how many. Ids are
+ * UUIDv7, so the primary key finds them without another index.
  */
 export const purgeEvents = (ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> =>
   deleteBatch(ctx.db, events.id, lt(events.id, leastIdOf(eventsKeptFrom(ctx))));

@@ -2,7 +2,9 @@ import { and, eq, notInArray } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { mails } from "../../db/schema.ts";
 
-/** Without MAIL_URL: logs once for each kind of mail that a mail of this kind waits. */
+/**
+ * Without MAIL_URL, logs each kind of mail that waits, once. `told` has the kinds that were logged.
+ */
 export async function reportHeldMails(
   { db, log, mail }: Pick<Ctx, "db" | "log" | "mail">,
   told: Set<string>,

@@ -36,7 +36,10 @@ export interface NewMail extends MailContent {
   kind: MailKind;
   /** `id` is the user's; null where the mail is about none, or about one that is being deleted. */
   to: { id: string | null; email: string; locale: string | null };
-  /** Requested by a known device of the user: counts apart, so that other clients cannot use up the user's mails. */
+  /**
+   * Whether a known device of the user requested it. Counts apart: other clients cannot use up the
+   * user's mails.
+   */
   isFromKnownDevice?: boolean;
 }
 
@@ -51,8 +54,8 @@ export async function enqueueMail(
   { kind, to, isFromKnownDevice = false, ...content }: NewMail,
 ): Promise<string | undefined> {
   const now = ctx.now();
-  const [ofAnyone, ofKnownDevice] = recipientKeysOf(ctx, to.email);
-  const recipientKey = isFromKnownDevice ? ofKnownDevice : ofAnyone;
+  const [otherKey, knownDeviceKey] = recipientKeysOf(ctx, to.email);
+  const recipientKey = isFromKnownDevice ? knownDeviceKey : otherKey;
   if (await isOverLimit(ctx, { kind, recipientKey })) return undefined;
   const id = Bun.randomUUIDv7("hex", now);
   await ctx.db.insert(mails).values({
@@ -70,7 +73,10 @@ export async function enqueueMail(
   return id;
 }
 
-/** What mails to an email are counted by: those that anyone requests, and those that its user's known devices request. */
+/**
+ * The keys that count mails to an email: those that known devices of its user request, and all
+ * others.
+ */
 function recipientKeysOf({ envelope }: Pick<Ctx, "envelope">, email: string): [Buffer, Buffer] {
   const key = emailKeyOf(email) ?? email;
   return [envelope.fingerprint(key), envelope.fingerprint(`known device ${key}`)];
@@ -248,7 +254,7 @@ export async function readMail(
   return { letter: row, rendered: await ctx.mail.render(row.kind, row.locale, content) };
 }
 
-/** The latest mails with what they say, newest first: all, or those to one email. */
+/** The latest mails with their contents, newest first: all, or those to one email. */
 export async function readMails(
   ctx: Pick<Ctx, "db" | "envelope" | "mail">,
   to: string | undefined,

@@ -12,6 +12,7 @@ import { enqueueMail } from "../mail/mail.ts";
 import { kindOf, type Purpose, WEEK_MS } from "./purposes.ts";
 import { keepRedemption, type RedeemedForm } from "./redemptions.ts";
 
+/** For other modules, which import only this file of the module. */
 export type { Purpose } from "./purposes.ts";
 
 type Transaction = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;
@@ -95,7 +96,7 @@ const hashOf = (token: string): Buffer =>
 
 const CODE_DIGITS = 6;
 const CODE_TRIES_MAX = 5;
-/** A known device has five tries of its own beyond those of all other clients. */
+/** Other clients can use up five tries of a code. A known device then still has five more. */
 const KNOWN_DEVICE_CODE_TRIES_MAX = 10;
 const newCode = () => String(randomInt(10 ** CODE_DIGITS)).padStart(CODE_DIGITS, "0");
 const macOf = ({ fingerprint }: Pick<Ctx, "fingerprint">, id: string, code: string): Buffer =>
@@ -115,7 +116,7 @@ const isGood = ({ now }: Pick<Ctx, "now">, which: SQL) =>
     which,
     gt(oneTimeSecrets.expiresAt, now()),
     eq(users.id, oneTimeSecrets.userId),
-    // A sign-in says itself that the user is deactivated.
+    // Signing in by the link answers `account_inactive` itself.
     or(users.isActive, eq(oneTimeSecrets.purpose, "sign_in")),
     or(isNull(oneTimeSecrets.addressKey), eq(users.emailKey, oneTimeSecrets.addressKey)),
   );

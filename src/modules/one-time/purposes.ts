@@ -8,14 +8,14 @@ export const WEEK_MS = 7 * DAY_MS;
 interface Kind {
   lifetimeMs: number;
   mail: NewMail["kind"];
-  /** Where its link leads, and whose own page may stand there instead. */
+  /** Our page that the link leads to, and the setting that names another page instead. */
   page: string;
   redirect?: "verifyEmailUrl" | "resetPasswordUrl" | "signInUrl";
-  /** How many of them an account has at most: a newer one ends the oldest. Without it, as many as limits let through. */
+  /** How many a user may have: another one ends the oldest. Without it, only rate limits apply. */
   aliveMax?: number;
-  /** Six digits stand beside the link, and do the same. */
+  /** The mail also has a code of six digits that does the same. */
   hasCode?: true;
-  /** Good whatever address the account has by then. */
+  /** Stays valid when the email of the user changes. */
   isUnbound?: true;
 }
 
@@ -29,17 +29,20 @@ const kinds = {
     ...{ lifetimeMs: HOUR_MS, mail: "reset_password", aliveMax: 3 },
     ...{ page: "/reset-password", redirect: "resetPasswordUrl" },
   },
-  /** Sent to the new address: proves it, and gives it to the account. */
+  /** Sent to the new email: verifies it, and gives it to the user. */
   change_email: {
     ...{ lifetimeMs: DAY_MS, mail: "change_email", aliveMax: 3 },
     ...{ page: "/verify-email", redirect: "verifyEmailUrl" },
   },
-  /** Sent to the old address. None ends another: a thief who changes it again and again does not get rid of the first. */
+  /**
+   * Sent to the old email. None ends another: a thief who changes the email again does not end the
+   * first.
+   */
   undo_email: {
     ...{ lifetimeMs: WEEK_MS, mail: "email_changed" },
     ...{ page: "/undo-email", isUnbound: true },
   },
-  /** One at a time: each code that is alive is a chance to guess one. */
+  /** One at a time: each valid code is a chance to guess one. */
   sign_in: {
     ...{ lifetimeMs: 10 * MINUTE_MS, mail: "sign_in", aliveMax: 1 },
     ...{ page: "/sign-in", redirect: "signInUrl", hasCode: true },
@@ -48,5 +51,5 @@ const kinds = {
 export type Purpose = keyof typeof kinds;
 export const kindOf = (purpose: Purpose): Kind => kinds[purpose];
 
-/** The pages of ours behind mailed links. */
+/** Our pages that mailed links lead to. */
 export const linkPages: string[] = [...new Set(Object.values(kinds).map(({ page }) => page))];

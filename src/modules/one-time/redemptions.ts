@@ -3,7 +3,7 @@ import type { Ctx } from "../../ctx.ts";
 import { oneTimeSecrets } from "../../db/schema.ts";
 import { MINUTE_MS, type Purpose } from "./purposes.ts";
 
-/** What was sent with a link when it was spent. */
+/** The form that spent a link. */
 export interface RedeemedForm {
   token: string;
   password?: string | undefined;
@@ -13,16 +13,16 @@ interface Redemption {
   purpose: Purpose;
   userId: string;
 }
-/** For a second click, and for a request that a proxy or browser repeats. */
+/** Long enough for a second click, and for a request that a proxy or browser repeats. */
 const REDEMPTION_MS = MINUTE_MS;
-/** No purpose of a link: no token has this hash. */
+/** Begins the purpose of such a row, so that no look-up takes it for a link. */
 const REDEEMED = "redeemed ";
 const redemptionMac = ({ fingerprint }: Pick<Ctx, "fingerprint">, form: RedeemedForm): Buffer => {
   const { token, password = null, intent = null } = form;
   return fingerprint(JSON.stringify(["redeemed link", token, password, intent]));
 };
 
-/** In the transaction that spends the link. */
+/** Records the form for a minute. Call it in the transaction that spends the link. */
 export async function keepRedemption(
   ctx: Pick<Ctx, "db" | "fingerprint" | "now">,
   { userId, purpose }: Redemption,
@@ -35,7 +35,7 @@ export async function keepRedemption(
   });
 }
 
-/** What the same form has done in the last minute: its second copy must not say that the link is not valid. */
+/** Finds what the same form did in the last minute: a second copy must not get `invalid_link`. */
 export async function findRedemption(
   ctx: Pick<Ctx, "db" | "fingerprint" | "now">,
   form: RedeemedForm,

@@ -250,7 +250,7 @@ async function end(
   return ended.length;
 }
 
-/** Removes sessions that ran out, a few at a time, past rows that somebody else holds. Answers how many. */
+/** Deletes expired sessions, a few at a time. Returns how many. */
 export function purgeSessions(ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> {
   const bounds = boundsOf(ctx);
   const isUnused = lt(lastUsedAt, new Date(bounds.usedFrom));

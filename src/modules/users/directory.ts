@@ -46,7 +46,10 @@ export function listUsers(
   return pageBehind(ctx.db).execute({ limit: page.limit, createdAt: createdAt.toISOString(), id });
 }
 
-/** Users with `text` in the email, the username or the full name, whatever its case: for the operator, since it reads them all. */
+/**
+ * Users with `text` in the email, the username or the full name, in any case. For the operator
+ * only: it reads the whole table.
+ */
 export function findUsers(
   { db }: Pick<Ctx, "db">,
   _actor: Actor,

@@ -50,7 +50,7 @@ export const userView = (user: User) => ({
   updated_at: user.updatedAt.toISOString(),
 });
 
-/** `whenLeftOut`: where it may be, what happens then. */
+/** `whenLeftOut` says what happens where the field may be left out. */
 export const usernameField = (whenLeftOut = "") =>
   t.String({
     minLength: 3,
