@@ -42,7 +42,7 @@ export const rotate = (
     const secret = await rotateSecret(ctx, operator, id);
     return {
       json: { client_id: id, is_rotating: true, client_secret: secret },
-      text: `client_secret  ${secret}\nThe older secret is accepted until: bunker clients rotate ${id} --finish`,
+      text: `client_secret  ${secret}\nThe older secret is accepted too, until you run: bunker clients rotate ${id} --finish`,
     };
   });
 

@@ -6,8 +6,9 @@ import { type JsonFlag, print } from "./terminal.ts";
 const MAX_MS = 3_000;
 
 /**
- * For a container's HEALTHCHECK, where there is no curl. Whoever starts unhealthy containers anew mends no database by it:
- * so it asks what proxies ask. Not by `fetch`, which would go through HTTP_PROXY.
+ * For the HEALTHCHECK of a container, which has no curl. Asks what proxies ask, not whether the
+ * database answers: restarting the container would not fix that. Without `fetch`, which would use
+ * HTTP_PROXY.
  */
 export async function healthcheck({ json: isJson }: JsonFlag): Promise<void> {
   const { host, port } = await loadConfig();

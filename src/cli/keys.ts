@@ -6,7 +6,7 @@ const operator = { kind: "operator" } as const;
 
 type Key = Awaited<ReturnType<typeof listKeys>>[number];
 
-/** Every key; what signs is the one that is current and of today's ALGORITHM. */
+/** Lists all keys. The current key of the configured ALGORITHM signs. */
 export const list = ({ json: isJson }: JsonFlag) =>
   readDatabase(async (ctx) => {
     if (ctx.config.algorithm === "HS256")

@@ -13,7 +13,10 @@ const candidates: HashCost[] = [
 const ROUNDS = 5;
 const TARGET_MS = 60;
 
-/** Proposes the dearest hash that takes no longer than the target, one at a time, on this machine as it is now. */
+/**
+ * Proposes the costliest hash that takes no longer than the target, measured on this machine, one
+ * at a time.
+ */
 export async function calibrate({
   json: isJson,
   milliseconds: target = TARGET_MS,
@@ -32,7 +35,7 @@ export async function calibrate({
       `${milliseconds.toFixed(0).padStart(5)} ms  m=${kibibytes},t=${passes}`,
   );
   if ((proposed?.milliseconds ?? 0) > target)
-    lines.push(`Even the usual one takes longer than ${target} ms here.`);
+    lines.push(`Even the weakest cost takes longer than ${target} ms on this machine.`);
   const text = [...lines, `PASSWORD_HASH=${setting}`].join("\n");
   printAnswer({ json: { target_ms: target, measured, proposed: setting }, text }, isJson);
 }

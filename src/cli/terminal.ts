@@ -9,8 +9,8 @@ export const STANDARD_ERROR = 2;
 const RETRY_MS = 5;
 
 /**
- * Writes what a command was asked for; warnings and logs go to standard error. Synchronous, so that a slow reader gets all
- * of it before the process ends.
+ * Writes the result of a command to standard output. Synchronous, so that a slow reader gets all of
+ * it before the process ends.
  */
 export const print = (text: string): void => write(STANDARD_OUTPUT, `${text}\n`);
 
@@ -34,8 +34,9 @@ function write(fd: number, text: string): void {
 }
 
 /**
- * Writes what a server says of itself. Nobody waits for it: a full pipe, a reader who has left and a full disk stop nothing.
- * Nor does a thread wait for a pipe or a terminal: it would be missing where passwords are hashed. (For a socket one may.)
+ * Writes the banner of a server, and never waits: a full pipe, a reader that has left and a full
+ * disk stop nothing. No thread waits for a pipe or a terminal either, because passwords are hashed
+ * on the same threads. (One may wait for a socket.)
  */
 export function mention(text: string): void {
   const place = openAnew(STANDARD_OUTPUT);
@@ -46,7 +47,7 @@ export function mention(text: string): void {
   try {
     writeSync(place, `${text}\n`);
   } catch {
-    // Said once, and not heard.
+    // The banner is lost, and nothing else.
   } finally {
     closeSync(place);
   }

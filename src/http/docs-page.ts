@@ -40,6 +40,7 @@ body { margin: 0 }
 </body>
 </html>
 `;
+/** The page and Swagger UI have inline styles. No script is inline. */
 const policy =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 

@@ -17,9 +17,9 @@ import { checkHosts, drain, listen } from "./listen.ts";
 import type { Role } from "./role.ts";
 
 /**
- * Serves until SIGTERM or SIGINT; then says so at /readyz/server for SHUTDOWN_DELAY_SECONDS while it goes on serving, lets the
- * requests in flight finish, and closes everything that it opened. Upon SIGHUP it goes over to the settings as their files
- * now have them.
+ * Serves until SIGTERM or SIGINT; then says so at /readyz/server for SHUTDOWN_DELAY_SECONDS while
+ * it goes on serving, lets the requests in flight finish, and closes everything that it opened. On
+ * SIGHUP it reads the settings in files again and applies them.
  */
 export async function serve(): Promise<void> {
   const settings = readSettings({ isServing: true });
@@ -48,7 +48,7 @@ async function serveAs(
     await generations.begin();
     const { log, metrics } = ground;
     const begun = role.begin({ log, metrics, reload: generations.reload }).then(() => true);
-    // Whoever asks it to end meanwhile does not wait until all serve.
+    // A stop signal does not wait until all workers serve.
     const isUp = await Promise.race([begun, stopped.then(() => false)]);
     if (isUp && role.purpose === "serve") await welcome(generations.current().ctx);
     const stopTending = tendMemory((error) =>
@@ -89,7 +89,7 @@ async function welcome(ctx: Ctx): Promise<void> {
 
 function warnOf({ config, log, mail }: Ctx): void {
   if (config.rateLimit === "off")
-    log.warn({}, "RATE_LIMIT=off: nothing limits how often anybody tries.");
+    log.warn({}, "RATE_LIMIT=off: requests and sign-ins have no limits. Use this for tests only.");
   if (!mail)
     log.warn(
       {},
