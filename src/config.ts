@@ -113,7 +113,6 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
   return [
     ...wrong,
     ...faultsOfNetwork(config, isUnset),
-    ...faultsOfSignIn(config, isUnset),
     ...faultsOfDatabase(config),
     ...faultsOfSuperuser(config, isUnset),
   ];
@@ -132,6 +131,10 @@ function faultsOfServing(config: Partial<Config>, origins: Partial<Origins>): st
   if (protocol === "http:" && !isLocal(hostname) && config.allowHttp === "off")
     wrong.push(
       "PUBLIC_URL is http, which sends passwords and tokens in the clear: use https, or set PUBLIC_URL_ALLOW_HTTP=on",
+    );
+  if (config.emailSignIn === "on" && origins.signInUrl === "default")
+    wrong.push(
+      "SIGN_IN_REDIRECT_URL is required in production with EMAIL_SIGN_IN=on: the page of your product that signs in with the mailed token",
     );
   const needMails = { REQUIRE_EMAIL_VERIFICATION: config.requireEmailVerification };
   for (const [name, value] of Object.entries({ ...needMails, EMAIL_SIGN_IN: config.emailSignIn }))
@@ -166,18 +169,6 @@ function faultsOfNetwork(
   if ((config.workers ?? 1) > 1 && process.platform !== "linux")
     wrong.push("WORKERS must be 1 here: only Linux shares a port out among processes");
   return wrong;
-}
-
-function faultsOfSignIn(
-  config: Partial<Config>,
-  isUnset: (key: keyof Config) => boolean,
-): string[] {
-  const isOn = config.environment === "production" && config.emailSignIn === "on";
-  return isOn && isUnset("signInUrl")
-    ? [
-        "SIGN_IN_REDIRECT_URL is required in production with EMAIL_SIGN_IN=on: the page of your product that signs in with the mailed token",
-      ]
-    : [];
 }
 
 function faultsOfDatabase(config: Partial<Config>): string[] {

@@ -111,14 +111,6 @@ describe("the configuration", () => {
       ]);
   });
 
-  test("wants the product's page for a sign-in by mail in production", () => {
-    const settings = { BUNKER_ENV: "production", EMAIL_SIGN_IN: "on", MAIL_URL: "smtp://mail:587" };
-    expect(refusal(settings)).toContain("SIGN_IN_REDIRECT_URL is required");
-    const url = "https://app.example.com/in";
-    expect(readConfig({ ...settings, SIGN_IN_REDIRECT_URL: url }).config.signInUrl).toBe(url);
-    expect(readConfig({ ...settings, BUNKER_ENV: "development" }).config.signInUrl).toBeUndefined();
-  });
-
   test("reads a secret from a file, but not from two places", () => {
     const folder = mkdtempSync(join(tmpdir(), "bunker-config-"));
     const file = join(folder, "key");

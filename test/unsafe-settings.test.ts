@@ -65,11 +65,21 @@ describe("a server in production", () => {
       expect(refusal({ BUNKER_ENV: "development", ...more })).toBe("accepted");
     }
   });
+
+  test("needs the product's page for a sign-in by mail", () => {
+    const settings = { PUBLIC_URL, MAIL_URL, EMAIL_SIGN_IN: "on" };
+    expect(refusal(settings)).toContain("SIGN_IN_REDIRECT_URL is required");
+    expect(refusal({ ...settings, SIGN_IN_REDIRECT_URL })).toBe("accepted");
+    expect(refusal({ ...settings, BUNKER_ENV: "development" })).toBe("accepted");
+  });
 });
 
 test("a command other than serve needs neither PUBLIC_URL nor mail", () =>
   expect(
-    refusal({ DATABASE_URL, SECRET_KEY, MAIL_URL, REQUIRE_EMAIL_VERIFICATION: "on" }, false),
+    refusal(
+      { DATABASE_URL, SECRET_KEY, MAIL_URL, REQUIRE_EMAIL_VERIFICATION: "on", EMAIL_SIGN_IN: "on" },
+      false,
+    ),
   ).toBe("accepted"));
 
 test("the first superuser has no password of an example, and none with its own name", () => {

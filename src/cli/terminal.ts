@@ -25,10 +25,13 @@ function write(fd: number, text: string): void {
       written += writeSync(fd, bytes, written);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // A reader such as `head` has enough: as silent as a program that the kernel ends.
+      // `head` and the like close the pipe once they have enough. That is no failure to report.
       if (code === "EPIPE") exitBySignal("SIGPIPE");
       if (code !== "EAGAIN")
-        throw new Exit("failed", `Standard output cannot be written (${code}).`);
+        throw new Exit(
+          "failed",
+          `${fd === STANDARD_OUTPUT ? "Standard output" : "Standard error"} cannot be written (${code}).`,
+        );
       Bun.sleepSync(RETRY_MS);
     }
 }
