@@ -80,18 +80,16 @@ export function openLinkPages(ctx: Ctx) {
   /** The page of the first click, if this is a second click that sent the same form again. */
   const repeated = async (
     { headers, form }: Sent,
-    done: NonNullable<LinkAction["done"]>,
+    { purposes, done = showDone }: LinkAction,
   ): Promise<Response | undefined> => {
-    const before = await findRedemption(ctx, form);
-    if (!before) return undefined;
-    const user = await findUser(ctx, before.userId);
-    return done(wordsFor(user?.locale ?? null, headers["accept-language"]), before.purpose);
+    const before = await findRedemption(ctx, purposes, form);
+    const user = before && (await findUser(ctx, before.userId));
+    if (!before || !user?.isActive) return undefined;
+    return done(wordsFor(user.locale, headers["accept-language"]), before.purpose);
   };
 
-  const submit = async (
-    sent: Sent,
-    { purposes, work, done = showDone }: LinkAction,
-  ): Promise<Response> => {
+  const submit = async (sent: Sent, action: LinkAction): Promise<Response> => {
+    const { purposes, work, done = showDone } = action;
     let words = wordsFor(null, sent.headers["accept-language"]);
     let shown: LinkForm | undefined;
     try {
@@ -100,7 +98,7 @@ export function openLinkPages(ctx: Ctx) {
       return more === undefined ? done(words, shown.form) : showDone(words, shown.form, more);
     } catch (error) {
       const isSpent = error instanceof Problem && error.code === "invalid_link";
-      const before = isSpent ? await repeated(sent, done) : undefined;
+      const before = isSpent ? await repeated(sent, action) : undefined;
       return before ?? refuse(error, words, shown);
     }
   };

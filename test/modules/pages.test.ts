@@ -75,6 +75,33 @@ describe("the page of a mailed link", () => {
     expect(await logIn(NEW)).toBe(200);
   });
 
+  test("answers no guess at the password of a used link, nor for another page or inactive user", async () => {
+    const { proven, sendForm, resetToken, sql } = await place();
+    await proven();
+    const use = async () => {
+      const token = await resetToken();
+      expect((await sendForm("/reset-password", { token, password: NEW })).status).toBe(200);
+      return { token, password: NEW };
+    };
+    const statusOf = async (path: string, form: Record<string, string>) =>
+      (await sendForm(path, form)).status;
+    const guessed = await use();
+    const guesses = Array.from({ length: 20 }, (_, at) => ({
+      ...guessed,
+      password: at === 19 ? NEW : `${NEW}${at}`,
+    }));
+    const answers = await Promise.all(guesses.map((form) => statusOf("/reset-password", form)));
+    expect(answers.filter((status) => status === 200).length).toBeLessThanOrEqual(1);
+    const before = await use();
+    expect(await statusOf("/reset-password", { ...before, password: `${NEW}!` })).toBe(400);
+    expect(await statusOf("/reset-password", before)).toBe(400);
+    const unguessed = await use();
+    expect(await statusOf("/verify-email", unguessed)).toBe(400);
+    expect(await statusOf("/reset-password", unguessed)).toBe(200);
+    await sql`update users set is_active = false`;
+    expect(await statusOf("/reset-password", unguessed)).toBe(400);
+  });
+
   test("answers a second click on both buttons of the page about an email", async () => {
     const { person, sendForm, tokenFor } = await place();
     for (const [email, fields, said] of [

@@ -1,5 +1,6 @@
-import { and, eq, gt } from "drizzle-orm";
+import { and, eq, gt, inArray } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
 import { oneTimeSecrets } from "../../db/schema.ts";
 import { MINUTE_MS, type Purpose } from "./purposes.ts";
 
@@ -17,10 +18,15 @@ interface Redemption {
 const REDEMPTION_MS = MINUTE_MS;
 /** Begins the purpose of such a row, so that no look-up takes it for a link. */
 const REDEEMED = "redeemed ";
-const redemptionMac = ({ fingerprint }: Pick<Ctx, "fingerprint">, form: RedeemedForm): Buffer => {
+
+function macsOf({ fingerprint }: Pick<Ctx, "fingerprint">, form: RedeemedForm) {
   const { token, password = null, intent = null } = form;
-  return fingerprint(JSON.stringify(["redeemed link", token, password, intent]));
-};
+  const mac = (...fields: (string | null)[]) => fingerprint(JSON.stringify(fields));
+  return {
+    tokenMac: mac("redeemed link", token),
+    formMac: mac("redeemed form", token, password, intent),
+  };
+}
 
 /** Records the form for a minute. Call it in the transaction that spends the link. */
 export async function keepRedemption(
@@ -29,22 +35,40 @@ export async function keepRedemption(
   form: RedeemedForm,
 ): Promise<void> {
   const now = ctx.now();
+  const { tokenMac, formMac } = macsOf(ctx, form);
   await ctx.db.insert(oneTimeSecrets).values({
     ...{ id: Bun.randomUUIDv7("hex", now), userId, purpose: REDEEMED + purpose, createdAt: now },
-    ...{ hash: redemptionMac(ctx, form), expiresAt: new Date(now.getTime() + REDEMPTION_MS) },
+    ...{ hash: tokenMac, codeMac: formMac, expiresAt: new Date(now.getTime() + REDEMPTION_MS) },
   });
 }
 
-/** Finds what the same form did in the last minute: a second copy must not get `invalid_link`. */
+/**
+ * Finds what the same form did in the last minute: a second copy must not get `invalid_link`. Another
+ * form of the same link ends this, because its password may be a guess.
+ */
 export async function findRedemption(
   ctx: Pick<Ctx, "db" | "fingerprint" | "now">,
+  purposes: readonly Purpose[],
   form: RedeemedForm,
 ): Promise<Redemption | undefined> {
-  const { hash, purpose, userId, expiresAt } = oneTimeSecrets;
-  const [found] = await ctx.db
-    .select({ purpose, userId })
-    .from(oneTimeSecrets)
-    .where(and(eq(hash, redemptionMac(ctx, form)), gt(expiresAt, ctx.now())));
-  if (!found) return undefined;
-  return { userId: found.userId, purpose: found.purpose.slice(REDEEMED.length) as Purpose };
+  const { id, hash, codeMac, purpose, userId, expiresAt } = oneTimeSecrets;
+  const { tokenMac, formMac } = macsOf(ctx, form);
+  const isOfPage = inArray(
+    purpose,
+    purposes.map((one) => REDEEMED + one),
+  );
+  return transact(ctx.db, async (tx) => {
+    const [found] = await tx
+      .select({ id, codeMac, purpose, userId })
+      .from(oneTimeSecrets)
+      .where(and(eq(hash, tokenMac), isOfPage, gt(expiresAt, ctx.now())))
+      // Of many guesses at once, only the first one is compared.
+      .for("update");
+    if (!found) return undefined;
+    if (!found.codeMac?.equals(formMac)) {
+      await tx.delete(oneTimeSecrets).where(eq(id, found.id));
+      return undefined;
+    }
+    return { userId: found.userId, purpose: found.purpose.slice(REDEEMED.length) as Purpose };
+  });
 }
