@@ -1,10 +1,10 @@
 import type { MailAddress } from "./kit/mail.ts";
+import { mailUrl } from "./kit/service-urls.ts";
 import {
   colour,
   ehloName,
   line,
   mailAddress,
-  mailUrl,
   oneOf,
   pageUrl,
   privateKeyPem,

@@ -1,6 +1,7 @@
 import { isatty } from "node:tty";
 import { type LogFormat, type LogLevel, logFormats, logLevels } from "./kit/log.ts";
 import { SECRET_MIN_BYTES } from "./kit/secret.ts";
+import { redisUrl } from "./kit/service-urls.ts";
 import {
   bearerToken,
   collectorUrl,
@@ -8,7 +9,6 @@ import {
   headers,
   integer,
   oneOf,
-  redisUrl,
   setting,
   text,
 } from "./kit/setting.ts";

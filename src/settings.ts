@@ -3,13 +3,13 @@ import { formatPolicies, type Policies, policies, readPolicies } from "./kit/lim
 import { networks } from "./kit/network.ts";
 import { usualCost } from "./kit/password.ts";
 import { SECRET_MIN_BYTES } from "./kit/secret.ts";
+import { postgresUrl } from "./kit/service-urls.ts";
 import {
   directory,
   hashCost,
   headerName,
   integer,
   oneOf,
-  postgresUrl,
   readableFile,
   secretKey,
   setting,

@@ -70,6 +70,7 @@ describe("the configuration", () => {
       "smtp://user:se/cret+x@mail.example.com:587",
       "smtp://user:se#cret@mail.example.com",
       "smtp://user:%zz@mail.example.com",
+      "smtp://user%3Asentinel%40mail.example.com:587",
     ])
       expect([MAIL_URL, refusal({ MAIL_URL })]).toEqual([
         MAIL_URL,

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { userInfo } from "node:os";
+import { networkInterfaces, userInfo } from "node:os";
 import { readConfig } from "../src/config.ts";
 import { connect } from "../src/db/db.ts";
 import { Exit } from "../src/kit/exit.ts";
 import { describePostgresUrl, readPostgresUrl } from "../src/kit/postgres-url.ts";
 import { type Answer, fakeServer } from "./support/fake-postgres.ts";
+import { needs } from "./support/needs.ts";
 
 const read = (url: string) => {
   const { endpoint, user, password, database } = readPostgresUrl(url);
@@ -63,6 +64,10 @@ describe("a database's URL", () => {
     ["postgres://u@h:65536/a", "a port that is not a number"],
     ["postgres:///a", "names no host"],
     ["postgres://u:p@::1/a", "IPv6 address in []"],
+    ["postgres://user%3Asentinel%40h:5432/a", "a host that is not valid"],
+    ["postgres://u%7Csentinel%7Ch/a", "a host that is not valid"],
+    ["postgres://u:p@/a?host=h%3Bsentinel", "a host that is not valid"],
+    ["postgres://u:p@[0:5432:sentinel]/a", "a host that is not valid"],
     ["postgres://u:p@one,two/a", "several hosts"],
     ["postgres://u:p@one:1,two:2/a", "several hosts"],
     ["postgres://u:p@h/a?host=one,two", "several hosts"],
@@ -84,6 +89,8 @@ describe("a database's URL", () => {
   test("is told by its parts, without user and password", () => {
     expect(describePostgresUrl("postgres://b:4242#secret@[::1]:6/d")).toBe("[::1]:6/d");
     expect(describePostgresUrl("postgres://b:p@%2Frun/d")).toBe("/run/.s.PGSQL.5432 (database d)");
+    for (const path of ["d&password=p", "d;password=p", "d%3Fpassword=p", "d password=p"])
+      expect(describePostgresUrl(`postgres://h/${path}`)).toBe("h:5432/…");
   });
 
   test("reads sslmode as libpq does", () => {
@@ -161,6 +168,31 @@ describe("a session", () => {
     for (const name of ["schema", "channel_binding", "supa", "connection_limit", "password"])
       expect(given).not.toHaveProperty(name);
   });
+
+  const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
+    all?.some(({ address }) => address === "::1"),
+  );
+  needs("an IPv6 loopback", hasIpv6).test(
+    "begins at an IPv6 address, and nowhere else",
+    async () => {
+      const seen: string[] = [];
+      const onStartup = (parameters: Record<string, string>) =>
+        void seen.push(parameters["database"] ?? "");
+      const server = await fakeServer({ onStartup }, "::1");
+      const ask = async (place: string) => {
+        const url = `postgres://u:p@${place}sslmode=disable`;
+        const sql = connect({ url, caFile: undefined }, { max: 1, connect_timeout: 1 });
+        await sql`select 1`.simple().catch(() => {});
+        await sql.end({ timeout: 0 });
+      };
+      await ask(`[::1]:${server.port}/one?`);
+      await ask(`127.0.0.1:${server.port}/two?`);
+      await ask(`[::2]:${server.port}/three?`);
+      await ask(`/four?host=::1&port=${server.port}&`);
+      await server.close();
+      expect(seen).toEqual(["one", "four"]);
+    },
+  );
 
   test("gets no options through a pooler, but those by which a provider chooses the database", async () => {
     expect(await startup("options=-c%20work_mem%3D8MB", true)).not.toHaveProperty("options");

@@ -1,5 +1,5 @@
 import { Exit } from "../kit/exit.ts";
-import { describePostgresUrl, readPostgresUrl } from "../kit/postgres-url.ts";
+import { describePostgresUrl, readPostgresUrl, shownName } from "../kit/postgres-url.ts";
 import { causeOf, isOutage } from "./failures.ts";
 
 /** The setting that names the database, and its value. */
@@ -43,7 +43,7 @@ type Server = ReturnType<typeof readPostgresUrl>;
 
 /** What the operator has to change, or undefined if waiting may help. */
 function remedyOf(code: string, { user, database, tls }: Server): string | undefined {
-  const quote = (name: string) => `"${name.replaceAll('"', '""')}"`;
+  const quote = (name: string) => `"${shownName(name)}"`;
   const remedies: [RegExp, string][] = [
     [/^28P01$/, "The password is wrong, or the role does not exist."],
     [

@@ -138,7 +138,9 @@ export function connect(place: Place, options: Partial<DriverOptions>): Sql {
 type DriverOptions = postgres.Options<Record<string, never>>;
 
 /** The driver has an option that its types do not name. */
-interface Target extends Partial<DriverOptions> {
+interface Target extends Partial<Omit<DriverOptions, "host" | "port">> {
+  host?: string[];
+  port?: number[];
   session?: Record<string, string>;
   sslnegotiation?: "direct" | null;
 }
@@ -157,7 +159,10 @@ function targetOf(place: Place): Target {
   const { connectTimeoutSeconds, keepAliveSeconds } = server;
   const isSocket = "socketPath" in endpoint;
   return {
-    ...(isSocket ? { path: endpoint.socketPath } : endpoint),
+    // As lists: the driver splits a text at commas and colons, and an IPv6 address has colons.
+    ...(isSocket
+      ? { path: endpoint.socketPath }
+      : { host: [endpoint.host], port: [endpoint.port] }),
     ...{ user, password, database },
     ssl: isSocket ? false : tlsOf(server.tls, place.caFile),
     sslnegotiation: server.tls.isDirect && !isSocket ? "direct" : null,

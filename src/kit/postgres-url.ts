@@ -1,5 +1,7 @@
+import { isIPv6 } from "node:net";
 import { userInfo } from "node:os";
 import { nearest } from "./nearest.ts";
+import { authority } from "./network.ts";
 
 /** A PostgreSQL server and how to sign in to it, read from a URL as libpq reads it (PostgreSQL's documentation, 34.1.1.2). */
 export interface PostgresServer {
@@ -73,15 +75,15 @@ const unapplied = [
 
 /** Throws an Error that repeats no part of the URL: any part may be a piece of the password. */
 export function readPostgresUrl(text: string): PostgresServer {
-  const { authority, parameters } = split(text);
+  const { place, parameters } = split(text);
   const of = (...names: string[]) => names.map((name) => parameters.get(name)).find(Boolean);
   refuseUnsupported(parameters);
-  const user = of("user") ?? authority.user ?? ownName();
+  const user = of("user") ?? place.user ?? ownName();
   return {
-    endpoint: endpointOf(authority, of),
+    endpoint: endpointOf(place, of),
     user,
-    password: of("password") ?? authority.password ?? "",
-    database: of("dbname") || authority.database || user,
+    password: of("password") ?? place.password ?? "",
+    database: of("dbname") || place.database || user,
     tls: tlsOf(of),
     applicationName: of("application_name", "fallback_application_name") ?? "bunker",
     options: of("options"),
@@ -95,10 +97,13 @@ export function readPostgresUrl(text: string): PostgresServer {
 /** `host:port/database`, or `socket/database`: never a user or a password. */
 export function describePostgresUrl(text: string): string {
   const { endpoint, database } = readPostgresUrl(text);
-  if ("socketPath" in endpoint) return `${endpoint.socketPath} (database ${database})`;
-  const { host, port } = endpoint;
-  return `${host.includes(":") ? `[${host}]` : host}:${port}/${database}`;
+  const shown = shownName(database);
+  if ("socketPath" in endpoint) return `${endpoint.socketPath} (database ${shown})`;
+  return `${authority(endpoint.host, endpoint.port)}/${shown}`;
 }
+
+/** The name of a role or database, or `…` if a mistake in the URL may have put a password into it. */
+export const shownName = (name: string): string => (/^[\w.$-]+$/.test(name) ? name : "…");
 
 interface Authority {
   user: string | undefined;
@@ -116,24 +121,24 @@ const NOT_ENCODED =
  * As libpq does, the user ends at the first colon and the password at the first @. A second one would make the rest of a
  * password part of the host, which messages show.
  */
-function split(text: string): { authority: Authority; parameters: Map<string, string> } {
+function split(text: string): { place: Authority; parameters: Map<string, string> } {
   const [, rest] = /^postgres(?:ql)?:\/\/(.*)$/s.exec(text) ?? [];
   if (rest === undefined) throw new Error(`must be a URL such as ${EXAMPLE}`);
-  const [, user, password, place = rest] = /^([^:@/]*)(?::([^@/]*))?@(.*)$/s.exec(rest) ?? [];
+  const [, user, password, behind = rest] = /^([^:@/]*)(?::([^@/]*))?@(.*)$/s.exec(rest) ?? [];
   const [, hosts = "", path = "", query = "", fragment] =
-    /^([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?(#.*)?$/s.exec(place) ?? [];
-  if (place.includes("@")) throw new Error(NOT_ENCODED);
+    /^([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?(#.*)?$/s.exec(behind) ?? [];
+  if (behind.includes("@")) throw new Error(NOT_ENCODED);
   if (fragment !== undefined) throw new Error("has a # that is not percent-encoded (# is %23)");
   const [, bracketed, plain = "", port = ""] =
     /^(?:\[([^\]]*)\]|([^:[\]]*))(?::([^:]*))?$/.exec(hosts) ?? refuseHosts(hosts);
-  const authority = {
+  const place = {
     user: user ? decoded(user) : undefined,
     password: password === undefined ? undefined : decoded(password),
     host: decoded(bracketed ?? plain),
     port: decoded(port),
     database: decoded(path),
   };
-  return { authority, parameters: parametersOf(query) };
+  return { place, parameters: parametersOf(query) };
 }
 
 function refuseHosts(hosts: string): never {
@@ -168,17 +173,21 @@ function decoded(text: string): string {
   return plain;
 }
 
+/** A name of DNS or an IPv4 address. The rest of a URL that was encoded as a whole has other characters. */
+const HOST_NAME = /^[\w.-]+$/;
+
 type Lookup = (...names: string[]) => string | undefined;
 
-function endpointOf(authority: Authority, of: Lookup): PostgresServer["endpoint"] {
-  const host = of("unix_sock", "unix_socket", "host", "hostaddr") ?? authority.host;
-  const port = (of("port") ?? authority.port) || DEFAULT_PORT;
+function endpointOf(place: Authority, of: Lookup): PostgresServer["endpoint"] {
+  const host = of("unix_sock", "unix_socket", "host", "hostaddr") ?? place.host;
+  const port = (of("port") ?? place.port) || DEFAULT_PORT;
   if (host === "")
     throw new Error("names no host; a socket's directory is named by ?host=/var/run/postgresql");
   if (`${host}${port}`.includes(",")) throw new Error(SEVERAL_HOSTS);
   if (!/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > 65_535)
     throw new Error("has a port that is not a number from 1 to 65535");
-  if (!host.startsWith("/")) return { host, port: Number(port) };
+  if (!host.startsWith("/"))
+    return HOST_NAME.test(host) || isIPv6(host) ? { host, port: Number(port) } : refuseHosts(host);
   const isSocket = /\/\.s\.PGSQL\.\d+$/.test(host);
   return { socketPath: isSocket ? host : `${host.replace(/\/+$/, "")}/.s.PGSQL.${port}` };
 }

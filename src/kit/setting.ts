@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { isIPv4, isIPv6 } from "node:net";
 import { domainToASCII } from "node:url";
 import type { MailAddress } from "./mail.ts";
-import { readPostgresUrl } from "./postgres-url.ts";
 import { weaknessOf } from "./secret.ts";
+import { canDecode } from "./service-urls.ts";
 import { argon2Excess, type HashCost } from "./stored-hash.ts";
 import { isUnexpanded, whyUnreadable } from "./text-file.ts";
 
@@ -151,26 +151,6 @@ export function pageUrl(value: string): string {
   return value;
 }
 
-export function mailUrl(value: string): string {
-  const url = URL.parse(value);
-  if (url?.protocol === "mailbox:") return value;
-  if (/^smtps?:/.test(value) && value.includes("@") && !url) throw new Error(NOT_ENCODED);
-  if (!url || !/^smtps?:$/.test(url.protocol) || url.hostname === "" || url.port === "0")
-    throw new Error("must be a URL such as smtp://user:password@mail.example.com:587, or mailbox:");
-  const isWhole = /^\/?$/.test(url.pathname) && !/[@#]/.test(url.search + url.hash);
-  if (!isWhole || ![url.username, url.password].every(canDecode)) throw new Error(NOT_ENCODED);
-  const tls = url.searchParams.get("tls") ?? "off";
-  if (!["off", "required"].includes(tls))
-    throw new Error("has a ?tls that is neither off nor required");
-  const smtpUtf8 = url.searchParams.get("smtputf8") ?? "off";
-  if (!["off", "on"].includes(smtpUtf8))
-    throw new Error("has a ?smtputf8 that is neither off nor on");
-  return value;
-}
-
-const NOT_ENCODED =
-  "has a user or password whose special characters are not percent-encoded (@ is %40, / is %2F)";
-
 /** `Name <address>`, or an address. */
 export function mailAddress(value: string): MailAddress {
   const [, name = "", address = value] = /^"?([^"<>]*?)"?\s*<([^<>]+)>$/.exec(value) ?? [];
@@ -230,34 +210,6 @@ export function directory(value: string): string {
       "begins with ~ or % or contains $, which only a shell expands: write the whole path",
     );
   return value;
-}
-
-/** Checks the URL only: the database code reads it again. */
-export function postgresUrl(value: string): string {
-  readPostgresUrl(value);
-  return value;
-}
-
-export function redisUrl(value: string): string {
-  const url = URL.parse(value);
-  if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === "" || url.port === "0")
-    throw new Error("must be a URL such as redis://:password@host:6379/0, or rediss:// for TLS");
-  // After an unencoded # or ?, messages would show the beginning of the password as the host.
-  const isWhole = /^(\/\d{0,4})?$/.test(url.pathname) && !/[@#]/.test(url.search + url.hash);
-  if (!isWhole || ![url.username, url.password].every(canDecode))
-    throw new Error(
-      "has a password whose special characters are not percent-encoded (@ is %40), or a database that is no number",
-    );
-  return value;
-}
-
-function canDecode(text: string): boolean {
-  try {
-    decodeURIComponent(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 export function readableFile(value: string): string {

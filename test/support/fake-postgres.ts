@@ -14,14 +14,14 @@ export interface Answer {
 const SSL_REQUEST = 80_877_103;
 
 /** A server that speaks as much of PostgreSQL's protocol (version 3) as a driver needs to hear an error. */
-export async function fakeServer(answer: Answer) {
+export async function fakeServer(answer: Answer, host = "127.0.0.1") {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket)).on("error", () => {});
     converse(socket, answer);
   });
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  await new Promise<void>((done) => server.listen(0, host, done));
   const address = server.address();
   const port = typeof address === "object" && address ? address.port : 0;
   const close = async () => {
