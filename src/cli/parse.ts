@@ -103,11 +103,12 @@ const textWith = (
 });
 
 function unknownAt(place: string, word: string, corrections: readonly string[]): string {
-  if (word.startsWith("--"))
-    return `${place} has no flag ${word}. Settings are environment variables.`;
+  const [flag = ""] = word.split("=", 1);
+  if (/^--[a-z-]+$/.test(flag))
+    return `${place} has no flag ${flag}. Settings are environment variables.`;
   const meant = corrections.length > 0 ? corrections : homesOf(word).map((one) => `\`${one}\``);
-  const hint = meant.length > 0 ? ` Did you mean ${meant.join(" or ")}?` : "";
-  return `${place} has no command \`${word}\`.${hint}`;
+  if (meant.length === 0) return `${place} has no such command.`;
+  return `${place} has no command \`${word}\`. Did you mean ${meant.join(" or ")}?`;
 }
 
 /** Repeats only names of flags and arguments: a word in the wrong place may be a password. */

@@ -4,7 +4,8 @@ import { WORKER } from "./serve/role.ts";
 
 /** Runs a command line. Throws an Exit with code 2 if it is not a command. */
 export async function run(argv: string[]): Promise<void> {
-  if (argv[0] === WORKER) return (await import("./serve/serve.ts")).work();
+  // Typed by hand, it is no command.
+  if (argv[0] === WORKER && process.send) return (await import("./serve/serve.ts")).work();
   refusePassword(argv);
   const { words, variables } = takeEnvFiles(argv);
   // The environment has precedence. An empty variable counts as unset.

@@ -75,6 +75,9 @@ function withHeaders(response: Response, headers: Record<string, string>): Respo
   return response;
 }
 
+/** Scheme, host and port. Any client can send something else, which has no place in a log. */
+const ORIGIN = /^[a-z][a-z\d+.-]{0,31}:\/\/[\w.[\]:-]{1,255}$/i;
+
 /** Logs once for each origin that CORS_ORIGINS does not allow it. */
 function openWarning({ config, log }: Pick<Ctx, "config" | "log">) {
   const isCrossSite = openCrossSiteCheck(config);
@@ -82,6 +85,7 @@ function openWarning({ config, log }: Pick<Ctx, "config" | "log">) {
   return ({ headers }: Request, origin: string): void => {
     // No page reads the response to a form, so CORS does not apply.
     if (headers.get("sec-fetch-mode") === "navigate" || !isCrossSite(headers)) return;
+    if (!ORIGIN.test(origin)) return;
     if (warned.size >= WARNED_MAX || warned.has(origin)) return;
     warned.add(origin);
     log.warn(

@@ -30,7 +30,7 @@ function openProxyIds({ trustedProxies }: Ctx["config"]) {
   return ({ request, server }: Pick<Visit, "request" | "server">): string | undefined => {
     const id = request.headers.get("x-request-id");
     if (id === null || !REQUEST_ID.test(id)) return undefined;
-    const peer = server?.requestIP(request)?.address;
+    const peer = trailOf(request).peer ?? server?.requestIP(request)?.address;
     return peer && isTrusted(peer) ? id : undefined;
   };
 }

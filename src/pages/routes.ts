@@ -62,9 +62,12 @@ const hidden = { public: true as const, response: t.Any(), detail: { hide: true 
 /**
  * Refuses other parameters: with a misspelled one, the response would have the mails of all users.
  */
-function recipientIn({ to, ...more }: Record<string, string>): string | undefined {
-  if (Object.keys(more).length === 0) return to;
-  const detail = "may only have the parameter to";
+function recipientIn({ url }: Request): string | undefined {
+  const { searchParams } = new URL(url);
+  const names = [...searchParams.keys()];
+  if (names.length === 0 || (names.length === 1 && names[0] === "to"))
+    return searchParams.get("to") ?? undefined;
+  const detail = "may only have the parameter to, once";
   throw new Problem("invalid_request", {
     errors: [fieldProblem("/query", "unknown_field", detail)],
   });
@@ -81,9 +84,9 @@ export const mailboxRoutes = (ctx: Ctx) => {
     .use(guard(ctx))
     .get(
       "/mailbox.json",
-      async ({ query, request, server }) => {
+      async ({ request, server }) => {
         passMachine({ request, server });
-        return (await readMails(ctx, recipientIn(query))).map(mailView);
+        return (await readMails(ctx, recipientIn(request))).map(mailView);
       },
       { ...hidden },
     )

@@ -87,6 +87,7 @@ test("three processes share the work, the data and the figures", async () => {
   // What a process has counted stays counted when it is gone.
   process.kill(workers[0] ?? 0, "SIGKILL");
   await until(() => server.said.err.includes("A worker ended; starting another one."));
+  expect(server.said.err).toContain(`"worker_pid":${workers[0]},`);
   await until(() => workersOf(server).length === 2);
   expect(await count()).toEqual({ total: 40, ready: "1" });
   const present = workersOf(server);

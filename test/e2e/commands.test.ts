@@ -52,8 +52,10 @@ describe("a command", () => {
     expect(await said("users", "create", "a@b.c", "--ful-name", "A")).toContain("--full-name?");
     expect(await said("users", "create", "a@b.c", "--username")).toContain("needs a value");
     expect(await said("users", "set-password", "ada", "sentinel")).not.toContain("sentinel");
-    for (const name of ["constructor", "__proto__", "-8vFq3hT"])
-      expect(await said(name)).toStartWith(`bunker has no command \`${name}\`.`);
+    for (const name of ["constructor", "__proto__", "-8vFq3hT", "__worker", "sentinel"])
+      expect(await said(name)).toStartWith("bunker has no such command.");
+    expect(await said("users", "sentinel")).not.toContain("sentinel");
+    expect(await said("--secret-key=sentinel")).toStartWith("bunker has no flag --secret-key.");
     expect(await said("version", "--constructor")).toContain("no flag --constructor");
   });
 

@@ -108,6 +108,8 @@ describe("a browser on any other origin", () => {
     const warnings = () => logged.filter(({ sentence }) => sentence.includes("CORS_ORIGINS"));
     await ask("GET", "/livez", { origin: "https://accounts.example.com" });
     await ask("GET", "/livez", { origin: PRODUCT, "sec-fetch-mode": "navigate" });
+    for (const origin of ["https://a\x9b2J.example", "https://a.example/path", "A".repeat(9_000)])
+      await ask("GET", "/livez", { origin });
     expect(warnings()).toHaveLength(0);
     for (let number = 0; number < 3; number += 1) await preflight(PRODUCT);
     expect(warnings()).toHaveLength(1);

@@ -8,6 +8,7 @@ export function needs(program: string, isInstalled = Bun.which(program) !== null
   const named = (title: string) => (isInstalled ? title : `${title} (needs ${program})`);
   return {
     describe: (title: string, body: () => void) => describe.if(isInstalled)(named(title), body),
-    test: (title: string, body: () => void) => test.if(isInstalled)(named(title), body),
+    test: (title: string, body: () => void | Promise<void>) =>
+      test.if(isInstalled)(named(title), body),
   };
 }

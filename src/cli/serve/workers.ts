@@ -107,8 +107,8 @@ async function keepOne(
       const before = pool.departed;
       pool.departed = (async () => metrics.counted([await before, worker.latest]))();
       if (pool.isEnding) return;
-      const { pid, signalCode: signal } = worker.child;
-      log.warn({ pid, code, signal }, "A worker ended; starting another one.");
+      const { pid: worker_pid, signalCode: signal } = worker.child;
+      log.warn({ worker_pid, code, signal }, "A worker ended; starting another one.");
     } catch (error) {
       log.error({ err: error }, "A worker cannot be started; trying again.");
     }
