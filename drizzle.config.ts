@@ -2,6 +2,6 @@ import { defineConfig } from "drizzle-kit";
 
 export default defineConfig({
   dialect: "postgresql",
-  schema: "./src/db/schema.ts",
+  schema: ["./src/limits/tables.ts", "./src/modules/*/tables.ts"],
   out: "./drizzle",
 });

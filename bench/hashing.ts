@@ -4,7 +4,7 @@
  */
 const { count, concurrency } = JSON.parse(Bun.argv[2] ?? "{}");
 const password = "a long pass phrase";
-/** As in src/kit/password.ts. */
+/** As in src/credentials/password.ts. */
 const hash = await Bun.password.hash(password, {
   algorithm: "argon2id",
   memoryCost: 19_456,

@@ -1,7 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import mended from "postgres";
 import published from "postgres-published";
-import { secretName } from "../src/kit/token-key.ts";
+import { secretName } from "../src/credentials/token-key.ts";
 
 /**
  * The limit: what Bun.serve and postgres.js cost alone, with no framework, no validation and no headers of ours. It

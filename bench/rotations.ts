@@ -6,8 +6,8 @@ import { randomBytes } from "node:crypto";
 import { fillPlaceholders } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
-import { take } from "../src/db/limits/counts.ts";
-import { readRefreshToken } from "../src/kit/refresh-token.ts";
+import { readRefreshToken } from "../src/credentials/refresh-token.ts";
+import { take } from "../src/limits/postgres-counters.ts";
 import { rotation } from "../src/modules/sessions/rotation.ts";
 
 export interface RotationLoad {

@@ -1,8 +1,8 @@
 /**
  * What the most expensive stored hashes that Bunker accepts cost a sign-in, beside its own default hash:
- * `bun bench/stored-hashes.ts` prints the CPU time of each as a multiple. The bounds in src/kit/stored-hash.ts state it.
+ * `bun bench/stored-hashes.ts` prints the CPU time of each as a multiple. The bounds in src/credentials/stored-hash.ts state it.
  */
-import { readStoredHash } from "../src/kit/stored-hash.ts";
+import { readStoredHash } from "../src/credentials/stored-hash.ts";
 
 const text = (bytes: number) => Buffer.alloc(bytes, 7).toString("base64").replace(/=+$/, "");
 const argon2 = (parameters: string) => `$argon2id$v=19$${parameters}$${text(16)}$${text(32)}`;

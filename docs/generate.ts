@@ -5,12 +5,18 @@
 import { join } from "node:path";
 import { getTableConfig, type PgTable } from "drizzle-orm/pg-core";
 import { openapiText } from "../src/cli/openapi.ts";
-import { readConfig } from "../src/config.ts";
-import * as schema from "../src/db/schema.ts";
-import { CLIENT_TYPES } from "../src/http/openapi.ts";
-import { byKnownUser, type LimitName, meanings, type Policy, policies } from "../src/kit/limits.ts";
-import { type Setting, variablesOf } from "../src/kit/setting.ts";
-import { settings } from "../src/settings.ts";
+import { readConfig } from "../src/config/config.ts";
+import { type Setting, variablesOf } from "../src/config/setting.ts";
+import { settings } from "../src/config/settings.ts";
+import { CLIENT_TYPES } from "../src/http/openapi/document.ts";
+import {
+  byKnownUser,
+  type LimitName,
+  meanings,
+  type Policy,
+  policies,
+} from "../src/limits/policies.ts";
+import { tables } from "../src/tables.ts";
 import { growthLines } from "./growth.ts";
 
 const base = {
@@ -28,7 +34,7 @@ const listed = (Object.values(settings) as Setting<unknown>[]).map((it) => ({
 
 const envExample = () =>
   [
-    "# Every setting of Bunker, with its default. Printed from src/settings.ts by `bun run docs`.",
+    "# Every setting of Bunker, with its default. Printed from src/config/settings.ts by `bun run docs`.",
     "# Each secret, and LOG_LEVEL, may also be read from a file: DATABASE_URL_FILE=/run/secrets/database_url",
     "# docker-compose.yml also wants POSTGRES_PASSWORD here: see its head.",
     ...listed.flatMap(({ name, doc, byDefault }) => [
@@ -50,7 +56,7 @@ const configuration = () =>
     "can change while the server runs. Blanks at the ends are removed; around a password they are refused.",
     "Text files are UTF-8, with or without a byte order mark. `bunker --env-file FILE …` adds the settings",
     "of a file ([commands](commands.md#settings-from-a-file)).",
-    "Printed from `src/settings.ts` by `bun run docs`.",
+    "Printed from `src/config/settings.ts` by `bun run docs`.",
     "",
     "| name | what it means | default |",
     "|---|---|---|",
@@ -88,7 +94,7 @@ const limits = () =>
     "# Limits",
     "",
     "How often somebody may try, counted for all instances together (that have the same `SECRET_KEY`: with another one counts begin anew). `LIMITS` sets others: `LIMITS=register=50/3600, login=10+5/60`",
-    "(50 in an hour; 10 at once, then 5 each minute, in seconds). Printed from `src/kit/limits.ts` by `bun run docs`.",
+    "(50 in an hour; 10 at once, then 5 each minute, in seconds). Printed from `src/limits/policies.ts` by `bun run docs`.",
     "",
     '"10 at once, then 5 in a minute" allows a burst of 10. The limit is full again two minutes later',
     "(10 / 5 minutes), so `RateLimit-Policy` says `q=10;w=120`. `RateLimit` says when the next 5 come back:",
@@ -155,8 +161,6 @@ const limits = () =>
     ...growthLines(),
   ].join("\n");
 
-const tables: PgTable[] = Object.values(schema);
-
 function diagramOf(table: PgTable): string[] {
   const { name, columns } = getTableConfig(table);
   const rows = columns.map((column) => {
@@ -195,7 +199,7 @@ const database = () =>
   [
     "# Database",
     "",
-    "Printed from `src/db/schema.ts` by `bun run docs`. Keys are UUIDv7; times are UTC with milliseconds.",
+    "Printed from `src/modules/*/tables.ts` by `bun run docs`. Keys are UUIDv7; times are UTC with milliseconds.",
     "",
     "```mermaid",
     "erDiagram",

@@ -1,4 +1,4 @@
-import { perDay, policies } from "../src/kit/limits.ts";
+import { perDay, policies } from "../src/limits/policies.ts";
 
 /** How many `session.refresh_retried` events a user can cause: 20 an hour (`modules/sessions/reuse`). */
 const RETRIES = 480;

@@ -1,20 +1,20 @@
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
+import type { AccessTokens } from "./credentials/access-token.ts";
+import type { DeviceTokens } from "./credentials/device-token.ts";
+import type { Envelope } from "./credentials/encryption.ts";
+import type { HashingGate } from "./credentials/hashing.ts";
+import type { KeyRing } from "./credentials/key-ring.ts";
+import type { RefreshSeeds } from "./credentials/refresh-token.ts";
 import type { Db } from "./db/db.ts";
-import type { Limits } from "./db/limits/limits.ts";
-import type { users } from "./db/schema.ts";
-import type { DeviceTokens } from "./kit/device-token.ts";
-import type { HashingGate } from "./kit/hashing-gate.ts";
-import type { KeyRing } from "./kit/key-ring.ts";
-import type { Ledger } from "./kit/limits.ts";
 import type { Log } from "./kit/log.ts";
 import type { Post } from "./kit/mail.ts";
 import type { Metrics } from "./kit/metrics.ts";
 import type { PrincipalCache } from "./kit/principal-cache.ts";
-import type { RefreshSeeds } from "./kit/refresh-token.ts";
-import type { Envelope } from "./kit/sealed.ts";
-import type { SharedMemory } from "./kit/shared-memory.ts";
-import type { AccessTokens } from "./kit/token.ts";
 import type { Tracing } from "./kit/tracing.ts";
+import type { Limits } from "./limits/limiter.ts";
+import type { Ledger } from "./limits/policies.ts";
+import type { SharedMemory } from "./limits/shared-memory.ts";
+import type { users } from "./modules/users/tables.ts";
 
 /** An account as everyone may handle it: without its hash, and without what only the database compares or keeps for later. */
 export type User = Omit<

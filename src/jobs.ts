@@ -1,6 +1,6 @@
 import type { Ctx } from "./ctx.ts";
-import { evictLimits, purgeLimits } from "./db/limits/counts.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
+import { evictLimits, purgeLimits } from "./limits/postgres-counters.ts";
 import { purgeUnproven } from "./modules/addresses/addresses.ts";
 import { answerLinkRequests } from "./modules/auth/links.ts";
 import { eraseLeftOrigins } from "./modules/events/erasure.ts";

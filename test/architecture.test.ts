@@ -2,23 +2,30 @@ import { expect, test } from "bun:test";
 import { dirname, join } from "node:path";
 import { Glob } from "bun";
 import { migrations } from "../src/db/migrations.ts";
+import { tables } from "../src/tables.ts";
 import { world } from "./support/world.ts";
 
 const root = join(import.meta.dir, "..");
 const src = join(root, "src");
 
-/** The house, ground floor first. A file may import from its own floor or below, never from above. */
-const floors = [
+/** Lowest layer first. A file imports from its own layer and the layers before it. */
+const layers = [
   /^kit\//,
-  /^((config|settings|settings-mail|settings-operation)\.ts|(db|adapters)\/)/,
+  /^(credentials\/|limits\/(policies|shared-memory)\.ts)/,
+  /^config\//,
+  /^(db\/columns\.ts|tables\.ts|(limits|modules\/[^/]+)\/tables\.ts)/,
+  /^(db|adapters)\//,
+  /^limits\//,
   /^ctx\.ts/,
   /^modules\/[^/]+\/(?!([a-z-]+-)?routes\.ts|model\.ts)/,
   /^(http\/|modules\/[^/]+\/(([a-z-]+-)?routes|model)\.ts)/,
-  /^(pages\/|(app|jobs|readings|readiness|ground)\.ts)/,
-  /^(wire\.ts|cli\/)/,
+  /^(pages\/|(app|jobs|gauges|readiness|runtime)\.ts)/,
+  /^(wire|environment|terminal)\.ts/,
+  /^server\//,
+  /^cli\//,
   /^(main\.ts|build\/)/,
 ];
-const floorOf = (file: string) => floors.findIndex((floor) => floor.test(file));
+const layerOf = (file: string) => layers.findIndex((layer) => layer.test(file));
 const files = [...new Glob("**/*.ts").scanSync(src)].filter((file) => !file.endsWith(".d.ts"));
 const IMPORTS = /(?:from|import\()\s*"(\.[^"]+\.ts)"/g;
 const imports = (
@@ -33,30 +40,31 @@ const imports = (
   )
 ).flat();
 const shown = (list: typeof imports) => list.map(({ from, to }) => `${from} -> ${to}`);
-const roomOf = (file: string) => file.match(/^modules\/([^/]+)\//)?.[1];
+const moduleOf = (file: string) => file.match(/^modules\/([^/]+)\//)?.[1];
 
-test("every file stands on a floor", () =>
-  expect(files.filter((file) => floorOf(file) < 0)).toEqual([]));
+test("every file belongs to a layer", () =>
+  expect(files.filter((file) => layerOf(file) < 0)).toEqual([]));
 
-test("imports only go down", () =>
-  expect(shown(imports.filter(({ from, to }) => floorOf(to) > floorOf(from)))).toEqual([]));
+test("a file imports only from its own layer and lower ones", () =>
+  expect(shown(imports.filter(({ from, to }) => layerOf(to) > layerOf(from)))).toEqual([]));
 
-/** A domain file enters another room by the file named after it; on the wire, views are shared by `model`. */
-test("a room is entered by its front door", () => {
-  const isBurglary = ({ from, to }: (typeof imports)[number]) => {
-    const room = roomOf(to);
-    if (!room || !roomOf(from) || roomOf(from) === room) return false;
-    const doors = [
-      `modules/${room}/${room}.ts`,
-      ...(/(routes|model)\.ts$/.test(from) ? [`modules/${room}/model.ts`] : []),
-    ];
-    return !doors.includes(to);
+/** Verbs import the verbs and tables of other modules; routes and models share their models as well. */
+test("a module imports another one by its tables and the file named after it", () => {
+  const isAllowed = ({ from, to }: (typeof imports)[number]) => {
+    const name = moduleOf(to);
+    if (!name || !moduleOf(from) || moduleOf(from) === name) return true;
+    return [
+      `modules/${name}/${name}.ts`,
+      `modules/${name}/tables.ts`,
+      ...(/(routes|model)\.ts$/.test(from) ? [`modules/${name}/model.ts`] : []),
+    ].includes(to);
   };
-  expect(shown(imports.filter(isBurglary))).toEqual([]);
+  expect(shown(imports.filter((one) => !isAllowed(one)))).toEqual([]);
 });
 
-/** A room may enter only those named before it. */
-const rooms = [
+/** A module imports the verbs of modules before it. Tables refer to each other by foreign keys. */
+const order = [
+  "idempotency",
   "events",
   "keys",
   "mail",
@@ -69,24 +77,31 @@ const rooms = [
   "oauth",
 ];
 
-test("rooms stand in a line, not in a web", () => {
-  const found = new Set(files.map(roomOf).filter((room) => room !== undefined));
-  expect([...found].filter((room) => !rooms.includes(room))).toEqual([]);
+test("modules stand in one order", () => {
+  const found = new Set(files.map(moduleOf).filter((name) => name !== undefined));
+  expect([...found].filter((name) => !order.includes(name))).toEqual([]);
   const isBackwards = ({ from, to }: (typeof imports)[number]) => {
-    const [here, there] = [roomOf(from), roomOf(to)];
-    return here !== undefined && there !== undefined && rooms.indexOf(there) > rooms.indexOf(here);
+    const [here, there] = [moduleOf(from), moduleOf(to)];
+    if (here === undefined || there === undefined || to.endsWith("/tables.ts")) return false;
+    return order.indexOf(there) > order.indexOf(here);
   };
   expect(shown(imports.filter(isBackwards))).toEqual([]);
 });
 
+test("every table is in the list, and drizzle-kit finds it", async () => {
+  const found = files.filter((file) => /^(limits|modules\/[^/]+)\/tables\.ts$/.test(file));
+  const exported = await Promise.all(found.map((file) => import(join(src, file))));
+  expect(new Set(exported.flatMap((one) => Object.values(one)))).toEqual(new Set(tables));
+});
+
 const textOf = (file: string) => Bun.file(join(src, file)).text();
 
-test("only wire and ground open what is outside, only main ends the process, only http hooks into Elysia", async () => {
+test("only wire and runtime open what is outside, only main ends the process, only http hooks into Elysia", async () => {
   const allowed: [RegExp, RegExp][] = [
-    [/openDatabase\(|openEmbedded\(/, /^((wire|ground)\.ts|db\/)/],
+    [/openDatabase\(|openEmbedded\(/, /^((wire|runtime)\.ts|db\/)/],
     [/process\.exit\(/, /^(main\.ts|kit\/signals\.ts|build\/)/],
     [/\.transaction\(/, /^db\//],
-    [/process\.env/, /^(cli\/|build\/)/],
+    [/process\.env/, /^((environment|terminal)\.ts|server\/|cli\/|build\/)/],
     [
       /\.(onRequest|onParse|onTransform|onBeforeHandle|onAfterHandle|onError|derive|resolve|mapResponse)\(/,
       /^http\//,

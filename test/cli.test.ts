@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { openSync } from "node:fs";
 import { isatty } from "node:tty";
 import { parseEnvFile } from "../src/cli/env-file.ts";
-import { hasColor } from "../src/cli/terminal.ts";
+import { hasColor } from "../src/terminal.ts";
 
 test("a file of settings is read as systemd reads it", () => {
   const text = String.raw`# a comment \

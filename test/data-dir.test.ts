@@ -17,7 +17,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openDataDir, openOwn, readOwn } from "../src/kit/data-dir.ts";
+import { openDataDir, openOwn, readOwn } from "../src/config/data-dir.ts";
 import { Exit } from "../src/kit/exit.ts";
 
 const root = mkdtempSync(join(realpathSync(tmpdir()), "bunker-data-dir-"));

@@ -2,11 +2,11 @@
 import { expect, test } from "bun:test";
 import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { IDLE_SECONDS } from "../src/cli/serve/listen.ts";
-import { readConfig } from "../src/config.ts";
+import { readConfig } from "../src/config/config.ts";
 import { BODY_MAX_BYTES } from "../src/http/body.ts";
 import { METHODS } from "../src/http/observed.ts";
 import { problems } from "../src/kit/problem-codes.ts";
+import { IDLE_SECONDS } from "../src/server/listen.ts";
 import { needs } from "./support/needs.ts";
 import { emptyFolder } from "./support/program.ts";
 import { pathOf, proxies } from "./support/proxies.ts";

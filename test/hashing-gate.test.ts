@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { openHashingGate } from "../src/kit/hashing-gate.ts";
-import { usualCost } from "../src/kit/password.ts";
+import { openHashingGate } from "../src/credentials/hashing.ts";
+import { usualCost } from "../src/credentials/password.ts";
 
 const bounds = { atOnce: 2, queueMax: 3, waitMaxMs: 10_000, cost: usualCost };
 

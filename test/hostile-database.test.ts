@@ -1,6 +1,6 @@
 /** What a server, a database or a role has set does not change what Bunker does; what would is refused in words. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readConfig } from "../src/config.ts";
+import { readConfig } from "../src/config/config.ts";
 import { checkDatabase } from "../src/db/checks.ts";
 import { connect, type Place, type Sql } from "../src/db/db.ts";
 import { migrate, migrationStatus } from "../src/db/migrate.ts";

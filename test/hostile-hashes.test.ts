@@ -1,7 +1,7 @@
 /** Stored hashes that demand too much of a sign-in, or that the primitive refuses. */
 import { expect, test } from "bun:test";
-import { openHashingGate } from "../src/kit/hashing-gate.ts";
-import { verifyPassword } from "../src/kit/password.ts";
+import { openHashingGate } from "../src/credentials/hashing.ts";
+import { verifyPassword } from "../src/credentials/password.ts";
 import { createUser } from "../src/modules/users/users.ts";
 import { PASSWORD, world } from "./support/world.ts";
 

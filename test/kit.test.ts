@@ -2,16 +2,17 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openHashingGate } from "../src/kit/hashing-gate.ts";
-import { nearest } from "../src/kit/nearest.ts";
+import { readOrCreateSecretKey } from "../src/config/secret-key-file.ts";
+import { openHashingGate } from "../src/credentials/hashing.ts";
 import {
   hashPassword,
   passwordRules,
   readPassword,
   usualCost,
   verifyPassword,
-} from "../src/kit/password.ts";
-import { keptSecret, weaknessOf } from "../src/kit/secret.ts";
+} from "../src/credentials/password.ts";
+import { weaknessOf } from "../src/credentials/secret.ts";
+import { nearest } from "../src/kit/nearest.ts";
 
 const gate = openHashingGate({ atOnce: 1, queueMax: 1, waitMaxMs: 10_000, cost: usualCost });
 const read = (password: string, names: string[] = [], minLength = 8) => {
@@ -94,9 +95,9 @@ describe("secrets", () => {
   test("that Bunker makes are made once, and are its owner's alone", () => {
     const folder = mkdtempSync(join(tmpdir(), "bunker-secret-"));
     try {
-      const secret = keptSecret(folder);
+      const secret = readOrCreateSecretKey(folder);
       expect(weaknessOf(secret)).toBeUndefined();
-      expect(keptSecret(folder)).toBe(secret);
+      expect(readOrCreateSecretKey(folder)).toBe(secret);
       expect(statSync(join(folder, "secret_key")).mode & 0o777).toBe(0o600);
       expect(readdirSync(folder)).toEqual(["secret_key"]);
     } finally {

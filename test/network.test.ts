@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { readPolicies } from "../src/kit/limits.ts";
 import { isPrivate, networks, openProxyChain, subscriberOf } from "../src/kit/network.ts";
+import { readPolicies } from "../src/limits/policies.ts";
 
 test("X-Forwarded-For is walked from the right, as far as proxies are trusted", () => {
   const { clientOf: client } = openProxyChain(["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]);

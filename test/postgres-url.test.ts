@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { networkInterfaces, userInfo } from "node:os";
-import { readConfig } from "../src/config.ts";
+import { readConfig } from "../src/config/config.ts";
+import { describePostgresUrl, readPostgresUrl } from "../src/config/postgres-url.ts";
 import { connect } from "../src/db/db.ts";
 import { Exit } from "../src/kit/exit.ts";
-import { describePostgresUrl, readPostgresUrl } from "../src/kit/postgres-url.ts";
 import { type Answer, fakeServer } from "./support/fake-postgres.ts";
 import { needs } from "./support/needs.ts";
 

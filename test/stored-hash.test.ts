@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { usualCost } from "../src/kit/password.ts";
-import { isOutdated, readStoredHash } from "../src/kit/stored-hash.ts";
+import { usualCost } from "../src/credentials/password.ts";
+import { isOutdated, readStoredHash } from "../src/credentials/stored-hash.ts";
 import { logIn } from "../src/modules/auth/auth.ts";
 import { createUser } from "../src/modules/users/users.ts";
 import { PASSWORD, world } from "./support/world.ts";

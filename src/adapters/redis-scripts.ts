@@ -1,5 +1,5 @@
 /**
- * The same as TAKE of `db/limits/counts`, by the same letters: for each key (`spent`, `since` in milliseconds), what is left over
+ * The same as TAKE of `limits/postgres-counters`, by the same letters: for each key (`spent`, `since` in milliseconds), what is left over
  * after whole periods, what is granted, and in how many seconds there is more. ARGV: now, then count, quota, refill, period of each.
  */
 export const TAKE = `

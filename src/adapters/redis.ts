@@ -1,5 +1,5 @@
-import type { Count } from "../kit/limits.ts";
-import type { SharedMemory } from "../kit/shared-memory.ts";
+import type { Count } from "../limits/policies.ts";
+import type { SharedMemory } from "../limits/shared-memory.ts";
 import { openLink } from "./redis-link.ts";
 import { GIVE_BACK, TAKE } from "./redis-scripts.ts";
 import type { SharedMemoryOptions } from "./shared-memory.ts";

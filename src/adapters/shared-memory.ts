@@ -1,6 +1,6 @@
 import { byScheme } from "../kit/by-scheme.ts";
 import type { Log } from "../kit/log.ts";
-import type { SharedMemory } from "../kit/shared-memory.ts";
+import type { SharedMemory } from "../limits/shared-memory.ts";
 
 export interface SharedMemoryOptions {
   /** Before all names: several installations may use one server. */

@@ -1,7 +1,7 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { createTransport } from "nodemailer";
+import { readText } from "../config/text-file.ts";
 import { MailFailure, type MailTransport } from "../kit/mail.ts";
-import { readText } from "../kit/text-file.ts";
 import type { MailOptions } from "./mail.ts";
 
 const CONNECTIONS_MAX = 5;

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { openapiText } from "../cli/openapi.ts";
-import { readConfig } from "../config.ts";
+import { readConfig } from "../config/config.ts";
 import { CLIENT_MODULE } from "../http/client-files.ts";
 import { version } from "../kit/build.ts";
 import { type Names, openPrinter } from "./print-shapes.ts";

@@ -6,7 +6,7 @@ import {
   listClients,
   rotateSecret,
 } from "../modules/oauth/clients.ts";
-import { type JsonFlag, printList } from "./terminal.ts";
+import { type JsonFlag, printList } from "../terminal.ts";
 import { changeDatabase, readDatabase } from "./with-database.ts";
 
 const operator = { kind: "operator" } as const;

@@ -156,7 +156,7 @@ const routes = {
   serve: command(
     { brief: "Serve the API. This is what bunker does without a command." },
     {},
-    async () => (await import("./serve/serve.ts")).serve,
+    async () => (await import("../server/serve.ts")).serve,
   ),
   migrate: command(
     { brief: "Migrate the database schema; with status, list applied and pending migrations." },

@@ -1,8 +1,8 @@
-import { type Config, readConfig } from "../config.ts";
-import type { Setting } from "../kit/setting.ts";
-import { settings } from "../settings.ts";
-import { loadConfig } from "./configuration.ts";
-import { type JsonFlag, printList } from "./terminal.ts";
+import { type Config, readConfig } from "../config/config.ts";
+import type { Setting } from "../config/setting.ts";
+import { settings } from "../config/settings.ts";
+import { loadConfig } from "../environment.ts";
+import { type JsonFlag, printList } from "../terminal.ts";
 
 type Row = { name: string; value: unknown; origin: string };
 

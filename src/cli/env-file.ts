@@ -1,7 +1,6 @@
+import { readText } from "../config/text-file.ts";
+import { ENV_FILE } from "../environment.ts";
 import { Exit } from "../kit/exit.ts";
-import { readText } from "../kit/text-file.ts";
-
-export const ENV_FILE = "--env-file";
 
 export interface WithEnvFiles {
   /** What was typed, without the flags. */

@@ -1,7 +1,7 @@
 import { get } from "node:http";
+import { loadConfig } from "../environment.ts";
 import { Exit } from "../kit/exit.ts";
-import { loadConfig } from "./configuration.ts";
-import { type JsonFlag, print } from "./terminal.ts";
+import { type JsonFlag, print } from "../terminal.ts";
 
 const MAX_MS = 3_000;
 

@@ -1,5 +1,5 @@
 import { listKeys, retireKey, rotateKeys } from "../modules/keys/keys.ts";
-import { type JsonFlag, note, printList } from "./terminal.ts";
+import { type JsonFlag, note, printList } from "../terminal.ts";
 import { changeDatabase, readDatabase } from "./with-database.ts";
 
 const operator = { kind: "operator" } as const;

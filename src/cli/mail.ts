@@ -3,7 +3,7 @@ import { Exit } from "../kit/exit.ts";
 import { MailFailure, type Post } from "../kit/mail.ts";
 import { readEmail } from "../kit/names.ts";
 import { enqueueMail, type Letter, listMails, retryMails } from "../modules/mail/mail.ts";
-import { type JsonFlag, printList } from "./terminal.ts";
+import { type JsonFlag, printList } from "../terminal.ts";
 import { changeDatabase, readDatabase } from "./with-database.ts";
 
 export const list = ({ json: isJson }: JsonFlag) =>

@@ -1,8 +1,8 @@
 import { type MigrationStatus, migrationStatus } from "../db/migrate.ts";
+import { loadConfig } from "../environment.ts";
 import { Exit } from "../kit/exit.ts";
+import { hasColor, type JsonFlag, printAnswer, STANDARD_ERROR } from "../terminal.ts";
 import { openSchema } from "../wire.ts";
-import { loadConfig } from "./configuration.ts";
-import { hasColor, type JsonFlag, printAnswer, STANDARD_ERROR } from "./terminal.ts";
 import { noteChange } from "./with-database.ts";
 
 export async function migrateCommand({ json: isJson }: JsonFlag, word?: string): Promise<void> {

@@ -1,7 +1,7 @@
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
+import { decodeText, passwordOf, readText } from "../config/text-file.ts";
 import { Exit } from "../kit/exit.ts";
-import { decodeText, passwordOf, readText } from "../kit/text-file.ts";
 
 /**
  * Reads a password from a file, from standard input, or typed on a terminal. A typed password is taken

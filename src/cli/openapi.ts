@@ -1,9 +1,9 @@
 import { createApp } from "../app.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Ctx } from "../ctx.ts";
+import { loadConfig } from "../environment.ts";
 import { type Log, openLog } from "../kit/log.ts";
-import { loadConfig } from "./configuration.ts";
-import { type JsonFlag, print } from "./terminal.ts";
+import { type JsonFlag, print } from "../terminal.ts";
 
 /** The document that the server has at /openapi.json, as text. Needs no database: no other route is called. */
 export async function openapiText(config: Config): Promise<string> {

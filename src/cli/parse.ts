@@ -12,9 +12,9 @@ import {
   UnsatisfiedPositionalError,
 } from "@stricli/core";
 import { Exit } from "../kit/exit.ts";
+import { hasColor, print, STANDARD_OUTPUT } from "../terminal.ts";
 import { markDash, type Parsing, unmarkDash } from "./command.ts";
 import { commands, homesOf } from "./commands.ts";
-import { hasColor, print, STANDARD_OUTPUT } from "./terminal.ts";
 
 /** How many edits away from a typed word a suggestion may be. */
 const EDITS_MAX = 2;

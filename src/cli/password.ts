@@ -1,5 +1,5 @@
-import type { HashCost } from "../kit/stored-hash.ts";
-import { type JsonFlag, printAnswer } from "./terminal.ts";
+import type { HashCost } from "../credentials/stored-hash.ts";
+import { type JsonFlag, printAnswer } from "../terminal.ts";
 
 /** From what is usual (OWASP) to what a server for many can hardly afford. */
 const candidates: HashCost[] = [

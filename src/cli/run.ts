@@ -1,18 +1,18 @@
 import { Exit } from "../kit/exit.ts";
+import { WORKER } from "../server/process-role.ts";
 import { takeEnvFiles } from "./env-file.ts";
-import { WORKER } from "./serve/role.ts";
 
 /** Runs a command line. Throws an Exit with code 2 if it is not a command. */
 export async function run(argv: string[]): Promise<void> {
   // Typed by hand, it is no command.
-  if (argv[0] === WORKER && process.send) return (await import("./serve/serve.ts")).work();
+  if (argv[0] === WORKER && process.send) return (await import("../server/serve.ts")).work();
   refusePassword(argv);
   const { words, variables } = takeEnvFiles(argv);
   // The environment has precedence. An empty variable counts as unset.
   for (const [name, value] of Object.entries(variables)) process.env[name] ||= value;
   // A server starts faster without the parser.
   if (words.length === 0 || (words.length === 1 && words[0] === "serve"))
-    return (await import("./serve/serve.ts")).serve();
+    return (await import("../server/serve.ts")).serve();
   const { parse } = await import("./parse.ts");
   const work = await parse(words);
   await work?.();

@@ -1,6 +1,6 @@
 import unit from "../../deploy/systemd/bunker.service" with { type: "text" };
 import { isCompiled } from "../kit/build.ts";
-import { note, print } from "./terminal.ts";
+import { note, print } from "../terminal.ts";
 
 const USUAL = "/usr/local/bin/bunker";
 /** What the unit hides from the process that it starts: ProtectHome, PrivateTmp. */

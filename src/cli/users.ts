@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Ctx, User } from "../ctx.ts";
 import { describePlace } from "../db/explain.ts";
 import { Exit } from "../kit/exit.ts";
@@ -14,8 +14,8 @@ import {
   unlockUser,
   updateUser,
 } from "../modules/users/users.ts";
+import { type Answer, type JsonFlag, printAnswer, printList } from "../terminal.ts";
 import { readNewPassword } from "./new-password.ts";
-import { type Answer, type JsonFlag, printAnswer, printList } from "./terminal.ts";
 import { changeDatabase, readDatabase } from "./with-database.ts";
 
 const operator = { kind: "operator" } as const;

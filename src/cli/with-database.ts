@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Ctx } from "../ctx.ts";
 import { describePlace, explain } from "../db/explain.ts";
 import { isDatabaseOutage } from "../db/failures.ts";
+import { loadConfig } from "../environment.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
+import { type Answer, hasColor, note, printAnswer, STANDARD_ERROR } from "../terminal.ts";
 import { type Wired, wireOnce } from "../wire.ts";
-import { loadConfig } from "./configuration.ts";
-import { type Answer, hasColor, note, printAnswer, STANDARD_ERROR } from "./terminal.ts";
 
 /** Opens the database for a command that changes nothing. A Problem becomes an Exit with its message. */
 export const readDatabase = async (work: (ctx: Ctx) => Promise<void>): Promise<void> =>

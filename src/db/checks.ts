@@ -1,8 +1,7 @@
-import { getTableName, is } from "drizzle-orm";
-import { PgTable } from "drizzle-orm/pg-core";
+import { getTableName } from "drizzle-orm";
 import { Exit } from "../kit/exit.ts";
+import { tables } from "../tables.ts";
 import type { Sql } from "./db.ts";
-import * as schema from "./schema.ts";
 import { checkedBehindPoolers, sessionSettings } from "./session.ts";
 
 const SERVER_VERSION_MIN = 150_000;
@@ -51,9 +50,7 @@ export async function checkDatabase(
   return { warnings: warningsOf(facts), checkMigration: () => checkMigration(facts) };
 }
 
-const tables = Object.values(schema)
-  .filter((one) => is(one, PgTable))
-  .map((table) => getTableName(table));
+const tableNames = tables.map((table) => getTableName(table));
 
 const timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
 /** Less than a second: a statement that waits for a lock may not have the time. */
@@ -72,7 +69,7 @@ async function readFacts(sql: Sql): Promise<Facts> {
   const list = (names: string[]) => names.map((name) => `'${name}'`).join(", ");
   const named = (condition: string) =>
     `array(select c.relname::text from pg_class c where c.relnamespace = to_regnamespace('public')
-       and c.relname in (${list(tables)}) and ${condition} order by 1)`;
+       and c.relname in (${list(tableNames)}) and ${condition} order by 1)`;
   const may = ["select", "insert", "update", "delete"].map(
     (right) => `has_table_privilege(c.oid, '${right}')`,
   );

@@ -1,5 +1,5 @@
+import { describePostgresUrl, readPostgresUrl, shownName } from "../config/postgres-url.ts";
 import { Exit } from "../kit/exit.ts";
-import { describePostgresUrl, readPostgresUrl, shownName } from "../kit/postgres-url.ts";
 import { causeOf, isOutage } from "./failures.ts";
 
 /** The setting that names the database, and its value. */

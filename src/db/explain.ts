@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
+import { describePostgresUrl } from "../config/postgres-url.ts";
 import { Exit } from "../kit/exit.ts";
-import { describePostgresUrl } from "../kit/postgres-url.ts";
 import { explainFailure } from "./connection-failures.ts";
 import { causeOf } from "./failures.ts";
 

@@ -1,6 +1,6 @@
 import { eq, type SQL } from "drizzle-orm";
+import { users } from "../modules/users/tables.ts";
 import type { Db } from "./db.ts";
-import { users } from "./schema.ts";
 
 /**
  * Advisory locks: numbers that every instance on one database agrees on. They spell "bunker" and what comes after

@@ -1,5 +1,5 @@
+import { findDeviceTokens } from "../credentials/device-token.ts";
 import type { Ctx } from "../ctx.ts";
-import { findDeviceTokens } from "../kit/device-token.ts";
 import type { Visit } from "./visit.ts";
 
 export const DEVICE_HEADER = "device-token";

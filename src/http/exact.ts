@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { type FieldProblem, isFieldProblem } from "../kit/problem.ts";
 
 /** Where a schema holds the reader of the domain for its value. */

@@ -1,9 +1,9 @@
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { getTableColumns } from "drizzle-orm";
 import type { ValidationError } from "elysia";
-import { users } from "../db/schema.ts";
 import { charactersOf, type FieldProblem, fieldProblem } from "../kit/problem.ts";
 import type { FieldProblemCode } from "../kit/problem-codes.ts";
+import { users } from "../modules/users/tables.ts";
 import { exactFaultsOf, type Surroundings } from "./exact.ts";
 import { repeatedIn } from "./query.ts";
 

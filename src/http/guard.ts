@@ -1,9 +1,9 @@
 import { Elysia } from "elysia";
 import type { Ctx, SignedIn, Stranger, User } from "../ctx.ts";
 import { credentialsOf } from "../kit/authorization.ts";
-import { type LimitName, spendingsOf } from "../kit/limits.ts";
 import { fieldProblem, Problem } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
+import { type LimitName, spendingsOf } from "../limits/policies.ts";
 import {
   findActor,
   findByRefreshToken,

@@ -1,10 +1,10 @@
 import { and, eq, isNull, lt, sql } from "drizzle-orm";
 import type { Actor, Ctx } from "../ctx.ts";
 import { deleteBatch } from "../db/batch.ts";
-import { idempotency } from "../db/schema.ts";
-import { spendingsOf } from "../kit/limits.ts";
 import { type FieldProblem, fieldProblem, Problem } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
+import { spendingsOf } from "../limits/policies.ts";
+import { idempotency } from "../modules/idempotency/tables.ts";
 import type { Visit } from "./visit.ts";
 
 type Keeper = Pick<Ctx, "db" | "envelope" | "fingerprint" | "limits" | "log" | "now" | "shared">;

@@ -1,10 +1,10 @@
 import { Elysia, t } from "elysia";
+import { isSecret } from "../credentials/secret.ts";
 import type { Ctx } from "../ctx.ts";
 import { credentialsOf } from "../kit/authorization.ts";
 import { unwatched } from "../kit/metrics.ts";
 import { isLocalHost, isLoopback } from "../kit/network.ts";
 import { Problem } from "../kit/problem.ts";
-import { isSecret } from "../kit/secret.ts";
 import { guard } from "./guard.ts";
 import { hasValidHost, pathOf } from "./host.ts";
 import type { Observer } from "./observed.ts";

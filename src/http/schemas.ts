@@ -1,6 +1,6 @@
 import type { TUnsafe } from "@sinclair/typebox";
 import { t } from "elysia";
-import { passwordRules, readPassword } from "../kit/password.ts";
+import { passwordRules, readPassword } from "../credentials/password.ts";
 import { readBy, type Surroundings } from "./exact.ts";
 
 /** One of a closed list of words. */

@@ -1,8 +1,8 @@
 import type { Server } from "bun";
 import type { Ctx, Origin, SignedIn, Stranger } from "../ctx.ts";
-import { type Balance, type Ledger, type LimitName, quiet } from "../kit/limits.ts";
 import type { Log } from "../kit/log.ts";
 import { isPrivate, openProxyChain, subscriberOf } from "../kit/network.ts";
+import { type Balance, type Ledger, type LimitName, quiet } from "../limits/policies.ts";
 import { deviceTokensIn } from "./device.ts";
 import { trailOf } from "./trail.ts";
 

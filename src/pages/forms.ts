@@ -1,5 +1,5 @@
+import { PASSWORD_MAX_LENGTH } from "../credentials/password.ts";
 import { escaped } from "../kit/html.ts";
-import { PASSWORD_MAX_LENGTH } from "../kit/password.ts";
 import type { Purpose } from "../modules/one-time/purposes.ts";
 import type { Words } from "./words.ts";
 

@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Ctx, Stranger } from "../ctx.ts";
 import type { Visit } from "../http/visit.ts";
 import { Problem } from "../kit/problem.ts";

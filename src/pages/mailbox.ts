@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { escaped } from "../kit/html.ts";
 import type { RenderedMail } from "../kit/mail.ts";
 import { isLocalHost, isLoopback } from "../kit/network.ts";

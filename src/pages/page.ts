@@ -1,5 +1,5 @@
-import type { Config } from "../config.ts";
-import { inkOn } from "../kit/colour.ts";
+import type { Config } from "../config/config.ts";
+import { inkOn } from "../kit/color.ts";
 import { escaped } from "../kit/html.ts";
 
 const style = `:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#57606a}

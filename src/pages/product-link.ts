@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { escaped } from "../kit/html.ts";
 import type { Words } from "./words.ts";
 

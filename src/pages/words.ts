@@ -1,4 +1,4 @@
-import { PASSWORD_MAX_LENGTH } from "../kit/password.ts";
+import { PASSWORD_MAX_LENGTH } from "../credentials/password.ts";
 import { type Problem, wordsOf } from "../kit/problem.ts";
 import german from "./words/de.json" with { type: "json" };
 import english from "./words/en.json" with { type: "json" };

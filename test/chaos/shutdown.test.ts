@@ -1,7 +1,7 @@
 /** Slow clients do not delay the end of a process. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { DRAIN_MAX_MS } from "../../src/cli/serve/generations.ts";
+import { DRAIN_MAX_MS } from "../../src/server/reload.ts";
 import { serve, usedFolder } from "../support/program.ts";
 import { drip } from "../support/slow-client.ts";
 

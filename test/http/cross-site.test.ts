@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readConfig } from "../../src/config.ts";
+import { readConfig } from "../../src/config/config.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
 const FORM = "application/x-www-form-urlencoded";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { Config } from "../../src/config.ts";
+import type { Config } from "../../src/config/config.ts";
 import { answerLinkRequests } from "../../src/modules/auth/links.ts";
 import { readMails } from "../../src/modules/mail/mail.ts";
 import { type Answer, PASSWORD, world } from "../support/world.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { Config } from "../../src/config.ts";
+import type { Config } from "../../src/config/config.ts";
 import { withHost } from "../../src/http/host.ts";
 import { metricsOnly } from "../../src/http/metrics.ts";
 import { enqueueMail } from "../../src/modules/mail/mail.ts";

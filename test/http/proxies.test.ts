@@ -1,8 +1,8 @@
 /** What is said of the proxies before Bunker, to whoever set them up. */
 import { expect, test } from "bun:test";
+import { deviceTokens } from "../../src/credentials/device-token.ts";
 import type { Ctx } from "../../src/ctx.ts";
 import { openOrigins } from "../../src/http/visit.ts";
-import { deviceTokens } from "../../src/kit/device-token.ts";
 import { world } from "../support/world.ts";
 
 interface Asking {

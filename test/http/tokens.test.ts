@@ -1,6 +1,6 @@
 import { expect, setSystemTime, test } from "bun:test";
 import { createHmac } from "node:crypto";
-import { secretName } from "../../src/kit/token-key.ts";
+import { secretName } from "../../src/credentials/token-key.ts";
 import { SECRET, world } from "../support/world.ts";
 
 const encode = (value: unknown) =>

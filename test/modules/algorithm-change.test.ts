@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
 import { createApp } from "../../src/app.ts";
+import { accessTokens } from "../../src/credentials/access-token.ts";
+import { openKeyRing } from "../../src/credentials/key-ring.ts";
+import { type Algorithm, algorithms, secretName } from "../../src/credentials/token-key.ts";
 import type { Ctx } from "../../src/ctx.ts";
-import { openKeyRing } from "../../src/kit/key-ring.ts";
-import { accessTokens } from "../../src/kit/token.ts";
-import { type Algorithm, algorithms, secretName } from "../../src/kit/token-key.ts";
 import { listKeys, prepareKeys, retireKey, tendKeys } from "../../src/modules/keys/keys.ts";
 import { createClient } from "../../src/modules/oauth/clients.ts";
 import { SECRET, world } from "../support/world.ts";

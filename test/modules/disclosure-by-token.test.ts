@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { newSecret, writeRefreshToken } from "../../src/kit/refresh-token.ts";
+import { newSecret, writeRefreshToken } from "../../src/credentials/refresh-token.ts";
 import { createClient } from "../../src/modules/oauth/clients.ts";
 import { ADA, NOBODY, quietTown, visible } from "../support/disclosure.ts";
 import { addressOf, few, street, wrong } from "../support/street.ts";

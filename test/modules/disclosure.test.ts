@@ -1,6 +1,6 @@
 /** What an anonymous caller learns of who has an account. Each test is named by a row of SECURITY.md. */
 import { describe, expect, setSystemTime, test } from "bun:test";
-import { DAY } from "../../src/kit/limits.ts";
+import { DAY } from "../../src/limits/policies.ts";
 import { LINK_PATHS } from "../../src/pages/links.ts";
 import { ADA, HOUR_MS, MORNING, NOBODY, quietTown, visible } from "../support/disclosure.ts";
 import { addressOf, few, street, wrong } from "../support/street.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { sql as query } from "drizzle-orm";
 import { transact } from "../../src/db/db.ts";
-import { perDay, policies } from "../../src/kit/limits.ts";
+import { perDay, policies } from "../../src/limits/policies.ts";
 import { purgeEvents, record } from "../../src/modules/events/events.ts";
 import { listMails } from "../../src/modules/mail/mail.ts";
 import { NEW, town } from "../support/town.ts";

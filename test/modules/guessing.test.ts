@@ -1,5 +1,5 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
-import { policies } from "../../src/kit/limits.ts";
+import { policies } from "../../src/limits/policies.ts";
 import { findCredentials, setPassword } from "../../src/modules/passwords/passwords.ts";
 import { addressOf, countOf, few, street, wrong } from "../support/street.ts";
 import { NEW, town } from "../support/town.ts";

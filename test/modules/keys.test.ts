@@ -6,11 +6,11 @@ import {
   sign,
   verify,
 } from "node:crypto";
-import { deviceTokens } from "../../src/kit/device-token.ts";
-import { openKeyRing, type PairAlgorithm } from "../../src/kit/key-ring.ts";
-import { derivedKey } from "../../src/kit/secret.ts";
-import { accessTokens } from "../../src/kit/token.ts";
-import { secretName } from "../../src/kit/token-key.ts";
+import { accessTokens } from "../../src/credentials/access-token.ts";
+import { deviceTokens } from "../../src/credentials/device-token.ts";
+import { openKeyRing, type PairAlgorithm } from "../../src/credentials/key-ring.ts";
+import { derivedKey } from "../../src/credentials/secret.ts";
+import { secretName } from "../../src/credentials/token-key.ts";
 import { findActor } from "../../src/modules/auth/auth.ts";
 import {
   listKeys,

@@ -1,8 +1,12 @@
 import { expect, setSystemTime, test } from "bun:test";
-import { evictLimits, purgeLimits } from "../../src/db/limits/counts.ts";
-import type { LimitName } from "../../src/kit/limits.ts";
+import {
+  newSecret,
+  readRefreshToken,
+  writeRefreshToken,
+} from "../../src/credentials/refresh-token.ts";
 import { Problem } from "../../src/kit/problem.ts";
-import { newSecret, readRefreshToken, writeRefreshToken } from "../../src/kit/refresh-token.ts";
+import type { LimitName } from "../../src/limits/policies.ts";
+import { evictLimits, purgeLimits } from "../../src/limits/postgres-counters.ts";
 import { logIn, register } from "../../src/modules/auth/auth.ts";
 import { confirm } from "../../src/modules/passwords/passwords.ts";
 import { getUser } from "../../src/modules/users/users.ts";

@@ -4,7 +4,7 @@ import {
   readRefreshToken,
   refreshSeeds,
   writeRefreshToken,
-} from "../../src/kit/refresh-token.ts";
+} from "../../src/credentials/refresh-token.ts";
 import { addressOf, countOf, street } from "../support/street.ts";
 import { PASSWORD } from "../support/world.ts";
 

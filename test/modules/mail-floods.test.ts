@@ -1,5 +1,5 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
-import { policies } from "../../src/kit/limits.ts";
+import { policies } from "../../src/limits/policies.ts";
 import { deliverMails } from "../../src/modules/mail/mail.ts";
 import { addressOf } from "../support/street.ts";
 import { town } from "../support/town.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { policies } from "../../src/kit/limits.ts";
+import { policies } from "../../src/limits/policies.ts";
 import {
   createClient,
   deleteClient,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readRefreshToken, writeRefreshToken } from "../../src/kit/refresh-token.ts";
+import { readRefreshToken, writeRefreshToken } from "../../src/credentials/refresh-token.ts";
 import { logIn } from "../../src/modules/auth/auth.ts";
 import { purgeSessions } from "../../src/modules/sessions/sessions.ts";
 import { PASSWORD, world } from "../support/world.ts";

@@ -1,7 +1,7 @@
 /** Many people behind one IP (NAT), one of whom uses up what the IP may do. */
 import { expect, test } from "bun:test";
 import { createApp } from "../../src/app.ts";
-import { deviceTokens } from "../../src/kit/device-token.ts";
+import { deviceTokens } from "../../src/credentials/device-token.ts";
 import { addressOf, few, street } from "../support/street.ts";
 import { PASSWORD } from "../support/world.ts";
 

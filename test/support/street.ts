@@ -1,5 +1,5 @@
-import type { Config } from "../../src/config.ts";
-import { policies } from "../../src/kit/limits.ts";
+import type { Config } from "../../src/config/config.ts";
+import { policies } from "../../src/limits/policies.ts";
 import { PASSWORD, world } from "./world.ts";
 
 /** A world behind a proxy, in which everybody says where they are. */

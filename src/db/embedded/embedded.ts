@@ -2,8 +2,8 @@ import { openSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openDataDir, ownUid } from "../../config/data-dir.ts";
 import { openBackoff } from "../../kit/backoff.ts";
-import { openDataDir, ownUid } from "../../kit/data-dir.ts";
 import { Exit } from "../../kit/exit.ts";
 import { findHolder, type Holder, isHeld, tryHold } from "./lock.ts";
 import {

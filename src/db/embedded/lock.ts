@@ -1,6 +1,6 @@
 import { closeSync, constants, ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { openOwn, readOwn } from "../../kit/data-dir.ts";
+import { openOwn, readOwn } from "../../config/data-dir.ts";
 import { tryLock } from "./libc.ts";
 
 /** Who holds a data directory. `url` is where a server answers. */

@@ -12,8 +12,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openOwn, readOwn } from "../../config/data-dir.ts";
 import { ownProgram } from "../../kit/build.ts";
-import { openOwn, readOwn } from "../../kit/data-dir.ts";
 import { Exit } from "../../kit/exit.ts";
 import { type Account, prefixOf } from "./account.ts";
 import { HAND_OVER, type HandOver, VERIFIED } from "./hand-over.ts";

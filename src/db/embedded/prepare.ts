@@ -11,7 +11,7 @@ import {
   rmSync,
 } from "node:fs";
 import { basename, join } from "node:path";
-import { ownUid, readOwn } from "../../kit/data-dir.ts";
+import { ownUid, readOwn } from "../../config/data-dir.ts";
 import { Exit } from "../../kit/exit.ts";
 import { type Account, chooseAccount, giveTo } from "./account.ts";
 import { type Archive, type Entry, entriesOf, findAlteration, unpack } from "./archive.ts";

@@ -2,7 +2,6 @@ import { and, eq, isNotNull, lt, ne, not, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { isInBatch } from "../../db/batch.ts";
 import { type Db, transact } from "../../db/db.ts";
-import { sessions, users } from "../../db/schema.ts";
 import {
   localPartOf,
   type Name,
@@ -13,6 +12,8 @@ import {
 } from "../../kit/names.ts";
 import { accept } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
+import { sessions } from "../sessions/tables.ts";
+import { users } from "../users/tables.ts";
 import { clearFailures, eraseUsers, findUser } from "../users/users.ts";
 
 /** Takes the address of an account for proven, in the caller's transaction; a username that was held back is its own now. */

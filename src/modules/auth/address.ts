@@ -1,7 +1,7 @@
+import { NO_PASSWORD } from "../../credentials/password.ts";
 import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
 import { transact } from "../../db/db.ts";
 import { readNewEmail } from "../../kit/names.ts";
-import { NO_PASSWORD } from "../../kit/password.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
 import { acceptEmail, changeEmail, markVerified } from "../addresses/addresses.ts";
 import { enqueueMail } from "../mail/mail.ts";

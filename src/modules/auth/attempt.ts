@@ -1,5 +1,5 @@
 import type { Ctx, Stranger, User } from "../../ctx.ts";
-import { ALL, failuresOf, type Spending, spendingsOf } from "../../kit/limits.ts";
+import { ALL, failuresOf, type Spending, spendingsOf } from "../../limits/policies.ts";
 import { identifierKeyOf } from "../users/users.ts";
 
 /** A client that has signed in to an account before, and the token by which it is known. */

@@ -1,12 +1,11 @@
 import { and, eq, sql } from "drizzle-orm";
+import { rehashed } from "../../credentials/password.ts";
+import { looksLikeRefreshToken, readRefreshToken } from "../../credentials/refresh-token.ts";
 import type { Ctx, Principal, SignedIn, Stranger, User } from "../../ctx.ts";
 import { prepared, transact } from "../../db/db.ts";
-import { sessions, users } from "../../db/schema.ts";
-import { type Spending, spendingsOf } from "../../kit/limits.ts";
-import { rehashed } from "../../kit/password.ts";
 import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
-import { looksLikeRefreshToken, readRefreshToken } from "../../kit/refresh-token.ts";
+import { type Spending, spendingsOf } from "../../limits/policies.ts";
 import { settle } from "../addresses/addresses.ts";
 import { lookForKey } from "../keys/keys.ts";
 import {
@@ -21,6 +20,8 @@ import {
   rotateSession,
   secondsLeftOf,
 } from "../sessions/sessions.ts";
+import { sessions } from "../sessions/tables.ts";
+import { users } from "../users/tables.ts";
 import { clearFailures, createUser, findUser, userColumns } from "../users/users.ts";
 import { type Attempt, attemptOf, countSignIn, succeed } from "./attempt.ts";
 import { type RegistrationInput, registerQuietly, waitsForProof } from "./quiet-registration.ts";

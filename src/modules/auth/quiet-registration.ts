@@ -1,14 +1,14 @@
 import { eq } from "drizzle-orm";
+import { hashPassword } from "../../credentials/password.ts";
 import type { Ctx, Stranger, User } from "../../ctx.ts";
 import { transact } from "../../db/db.ts";
 import { lockUsers } from "../../db/locks.ts";
-import { users } from "../../db/schema.ts";
-import { hashPassword } from "../../kit/password.ts";
 import { Problem } from "../../kit/problem.ts";
 import { type Registration, registerAnew } from "../addresses/addresses.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { forgotPage, keepAttempt, sendLink, wasAttempted } from "../one-time/one-time.ts";
 import { findByEmail } from "../passwords/passwords.ts";
+import { users } from "../users/tables.ts";
 import { createUser, identifierKeyOf, type NewUser, readNewUser } from "../users/users.ts";
 import { mailSpending } from "./links.ts";
 

@@ -1,8 +1,8 @@
+import { NO_PASSWORD } from "../../credentials/password.ts";
 import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
 import { transact } from "../../db/db.ts";
-import { failuresOf, type Spending } from "../../kit/limits.ts";
-import { NO_PASSWORD } from "../../kit/password.ts";
 import { Problem } from "../../kit/problem.ts";
+import { failuresOf, type Spending } from "../../limits/policies.ts";
 import { forgetRegistration, markVerified } from "../addresses/addresses.ts";
 import { endLinks, type Link, redeemLink } from "../one-time/one-time.ts";
 import { holdVerified, replaceHash, verifyOwn } from "../passwords/passwords.ts";

@@ -3,7 +3,7 @@ import type { PgColumn } from "drizzle-orm/pg-core";
 import type { Ctx } from "../../ctx.ts";
 import { isInBatch } from "../../db/batch.ts";
 import { type Db, transact } from "../../db/db.ts";
-import { erasures, events } from "../../db/schema.ts";
+import { erasures, events } from "./tables.ts";
 
 const ERASED_AT_ONCE = 5_000;
 /** Longer than any request takes that began before the user was deleted. */

@@ -2,9 +2,9 @@ import { and, desc, eq, gt, lt, sql } from "drizzle-orm";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
 import type { Db } from "../../db/db.ts";
-import { erasures, events } from "../../db/schema.ts";
 import { leastIdOf } from "../../kit/id.ts";
 import { eraseSome } from "./erasure.ts";
+import { erasures, events } from "./tables.ts";
 
 /** Everything that can have happened, and what is told of it. */
 export interface EventData {

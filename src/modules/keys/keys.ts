@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { and, asc, eq, lt, lte, not, sql } from "drizzle-orm";
+import type { KeyRing, KeyUse, StoredKey } from "../../credentials/key-ring.ts";
 import type { Actor, Ctx } from "../../ctx.ts";
 import { type Db, transact } from "../../db/db.ts";
 import { isUnwritable } from "../../db/failures.ts";
 import { advisoryLocks } from "../../db/locks.ts";
-import { keyUses, signingKeys } from "../../db/schema.ts";
-import type { KeyRing, KeyUse, StoredKey } from "../../kit/key-ring.ts";
 import { Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
+import { keyUses, signingKeys } from "./tables.ts";
 
 type Keeper = Pick<Ctx, "db" | "keyRing" | "log" | "now">;
 /** A server process, which signs: a command only reads and changes the keys. */

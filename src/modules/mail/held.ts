@@ -1,6 +1,6 @@
 import { and, eq, notInArray } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
-import { mails } from "../../db/schema.ts";
+import { mails } from "./tables.ts";
 
 /**
  * Without MAIL_URL, logs each kind of mail that waits, once. `told` has the kinds that were logged.

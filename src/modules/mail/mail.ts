@@ -14,9 +14,7 @@ import {
 } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { deleteBatch, isInBatch } from "../../db/batch.ts";
-import { mails } from "../../db/schema.ts";
 import { isId } from "../../kit/id.ts";
-import { windowSecondsOf } from "../../kit/limits.ts";
 import {
   type MailContent,
   MailFailure,
@@ -26,7 +24,9 @@ import {
 } from "../../kit/mail.ts";
 import { emailKeyOf } from "../../kit/names.ts";
 import { Problem } from "../../kit/problem.ts";
+import { windowSecondsOf } from "../../limits/policies.ts";
 import type { MailKind } from "./render.ts";
+import { mails } from "./tables.ts";
 
 type Row = typeof mails.$inferSelect;
 /** A mail without what it says. */

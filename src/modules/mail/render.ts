@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { inkOn } from "../../kit/colour.ts";
+import { decodeText } from "../../config/text-file.ts";
+import { inkOn } from "../../kit/color.ts";
 import { escaped } from "../../kit/html.ts";
 import type { Post, RenderedMail } from "../../kit/mail.ts";
-import { decodeText } from "../../kit/text-file.ts";
 import { frame } from "./frame.ts";
 import german from "./words/de.json" with { type: "json" };
 import english from "./words/en.json" with { type: "json" };

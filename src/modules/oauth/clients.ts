@@ -1,18 +1,18 @@
 import { timingSafeEqual } from "node:crypto";
 import { asc, eq, sql } from "drizzle-orm";
 import type { PgUpdateSetSource } from "drizzle-orm/pg-core";
-import type { Actor, Ctx } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
-import { clients } from "../../db/schema.ts";
 import {
   type ClientCredentials,
   hashOfSecret,
   newClientSecret,
-} from "../../kit/client-credentials.ts";
+} from "../../credentials/client-credentials.ts";
+import type { Actor, Ctx } from "../../ctx.ts";
+import { transact } from "../../db/db.ts";
 import { isId } from "../../kit/id.ts";
 import { readLine } from "../../kit/names.ts";
 import { accept, Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
+import { clients } from "./tables.ts";
 
 /** A program with a secret of its own: a confidential client (RFC 6749, section 2.1). */
 export interface Client {

@@ -1,10 +1,10 @@
+import type { AccessClaims, ClientClaims } from "../../credentials/access-token.ts";
+import type { ClientCredentials } from "../../credentials/client-credentials.ts";
+import { looksLikeRefreshToken } from "../../credentials/refresh-token.ts";
 import type { Ctx, Stranger } from "../../ctx.ts";
 import { transact } from "../../db/db.ts";
-import type { ClientCredentials } from "../../kit/client-credentials.ts";
-import { spendingsOf } from "../../kit/limits.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
-import { looksLikeRefreshToken } from "../../kit/refresh-token.ts";
-import type { AccessClaims, ClientClaims } from "../../kit/token.ts";
+import { spendingsOf } from "../../limits/policies.ts";
 import { findActor, logIn, refresh, spendingsOfToken, type Token } from "../auth/auth.ts";
 import { lookForKey } from "../keys/keys.ts";
 import { acceptRefreshToken, endSessionsOf, inspectRefreshToken } from "../sessions/sessions.ts";

@@ -1,8 +1,8 @@
 import { eq, lt } from "drizzle-orm";
+import type { ClientClaims } from "../../credentials/access-token.ts";
 import type { Ctx } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
-import { revokedTokens } from "../../db/schema.ts";
-import type { ClientClaims } from "../../kit/token.ts";
+import { revokedTokens } from "./tables.ts";
 
 /** Revokes an OAuth client's own access token: introspection answers `active: false` from now on. */
 export async function revokeClientToken(

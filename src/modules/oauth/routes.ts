@@ -1,10 +1,10 @@
 import { Elysia, t } from "elysia";
+import { readClientCredentials } from "../../credentials/client-credentials.ts";
 import type { Ctx } from "../../ctx.ts";
 import { DEVICE_HEADER } from "../../http/device.ts";
 import { guard } from "../../http/guard.ts";
 import { oauthFails } from "../../http/oauth-errors.ts";
 import type { Visit } from "../../http/visit.ts";
-import { readClientCredentials } from "../../kit/client-credentials.ts";
 import { GrantView, IntrospectionView, MetadataView, SingleTokenForm, TokenForm } from "./model.ts";
 import { grantsOn, grantToken, introspectToken, revokeToken } from "./oauth.ts";
 

@@ -4,13 +4,14 @@ import type { Ctx, User } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
 import { transact } from "../../db/db.ts";
 import { lockUsers } from "../../db/locks.ts";
-import { mailRequests, oneTimeSecrets, users } from "../../db/schema.ts";
 import type { MailContent } from "../../kit/mail.ts";
 import { emailKeyOf } from "../../kit/names.ts";
 import { Problem } from "../../kit/problem.ts";
 import { enqueueMail } from "../mail/mail.ts";
+import { users } from "../users/tables.ts";
 import { kindOf, type Purpose, WEEK_MS } from "./purposes.ts";
 import { keepRedemption, type RedeemedForm } from "./redemptions.ts";
+import { mailRequests, oneTimeSecrets } from "./tables.ts";
 
 /** For other modules, which import only this file of the module. */
 export type { Purpose } from "./purposes.ts";

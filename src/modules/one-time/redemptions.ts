@@ -1,8 +1,8 @@
 import { and, eq, gt, inArray } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { transact } from "../../db/db.ts";
-import { oneTimeSecrets } from "../../db/schema.ts";
 import { MINUTE_MS, type Purpose } from "./purposes.ts";
+import { oneTimeSecrets } from "./tables.ts";
 
 /** The form that spent a link. */
 export interface RedeemedForm {

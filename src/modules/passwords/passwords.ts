@@ -1,15 +1,20 @@
 import { and, eq, sql } from "drizzle-orm";
+import {
+  hashPassword,
+  passwordRules,
+  readPassword,
+  verifyPassword,
+} from "../../credentials/password.ts";
 import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
-import { users } from "../../db/schema.ts";
-import { ALL, changeOf, type Ledger, type Spending } from "../../kit/limits.ts";
-import { hashPassword, passwordRules, readPassword, verifyPassword } from "../../kit/password.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
+import { ALL, changeOf, type Ledger, type Spending } from "../../limits/policies.ts";
 import { settle } from "../addresses/addresses.ts";
 import { record } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { endAccountLinks, forgotPage } from "../one-time/one-time.ts";
 import { endSessionsOf, type Which } from "../sessions/sessions.ts";
+import { users } from "../users/tables.ts";
 import { clearFailures, identifierKeyOf, userColumns } from "../users/users.ts";
 
 /** Sets a new password and ends every session. Throws `not_found`, `invalid_request`, `busy`. */

@@ -1,13 +1,14 @@
 import { and, eq, getTableColumns } from "drizzle-orm";
+import { hashOf, type RefreshToken } from "../../credentials/refresh-token.ts";
 import type { Ctx, Stranger } from "../../ctx.ts";
 import { transact } from "../../db/db.ts";
 import { lockUsers } from "../../db/locks.ts";
-import { sessions, users } from "../../db/schema.ts";
-import { hashOf, type RefreshToken } from "../../kit/refresh-token.ts";
 import { countSince, record } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { forgotPage } from "../one-time/one-time.ts";
+import { users } from "../users/tables.ts";
 import { boundsOf, isSameClient, type TokenClient } from "./rotation.ts";
+import { sessions } from "./tables.ts";
 
 /** A refresh token as one client sends it. The client is undefined where another party asks about the token. */
 export interface Presented {

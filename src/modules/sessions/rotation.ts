@@ -1,9 +1,10 @@
 import { and, eq, or, type SQL, sql } from "drizzle-orm";
+import { hashOf } from "../../credentials/refresh-token.ts";
 import type { Ctx, Stranger } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
-import { sessions, users } from "../../db/schema.ts";
 import { networkOf } from "../../kit/network.ts";
-import { hashOf } from "../../kit/refresh-token.ts";
+import { users } from "../users/tables.ts";
+import { sessions } from "./tables.ts";
 
 const SECOND_MS = 1000;
 const DAY_MS = 86_400 * SECOND_MS;

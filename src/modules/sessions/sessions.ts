@@ -1,18 +1,18 @@
 import { and, desc, eq, inArray, lt, ne, or, type SQL } from "drizzle-orm";
-import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
-import { deleteBatch, isInBatch } from "../../db/batch.ts";
-import { type Db, transact } from "../../db/db.ts";
-import { sessions, users } from "../../db/schema.ts";
-import { DAY } from "../../kit/limits.ts";
-import { Problem } from "../../kit/problem.ts";
 import {
   hashOf,
   newSecret,
   readRefreshToken,
   successorOf,
   writeRefreshToken,
-} from "../../kit/refresh-token.ts";
+} from "../../credentials/refresh-token.ts";
+import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
+import { deleteBatch, isInBatch } from "../../db/batch.ts";
+import { type Db, transact } from "../../db/db.ts";
+import { Problem } from "../../kit/problem.ts";
+import { DAY } from "../../limits/policies.ts";
 import { record } from "../events/events.ts";
+import { users } from "../users/tables.ts";
 import { endIfReused, recordRetry } from "./reuse.ts";
 import {
   boundsOf,
@@ -23,6 +23,7 @@ import {
   type TokenClient,
   tokenClientOf,
 } from "./rotation.ts";
+import { sessions } from "./tables.ts";
 
 /** A sign-in that goes on. */
 export interface Session {

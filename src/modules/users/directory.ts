@@ -1,8 +1,8 @@
 import { and, asc, count, gt, ilike, or, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
-import { users } from "../../db/schema.ts";
-import { countShared } from "../../kit/shared-memory.ts";
+import { countShared } from "../../limits/shared-memory.ts";
+import { users } from "./tables.ts";
 import { userColumns } from "./users.ts";
 
 /** Where a page begins: `skip` users from the first, or behind the user that a cursor names. */

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { transact } from "../../db/db.ts";
 import { advisoryLocks } from "../../db/locks.ts";
-import { users } from "../../db/schema.ts";
+import { users } from "./tables.ts";
 import { createUser } from "./users.ts";
 
 /**

@@ -1,8 +1,8 @@
 import { and, eq, or } from "drizzle-orm";
 import type { Db } from "../../db/db.ts";
 import { lockUsers } from "../../db/locks.ts";
-import { users } from "../../db/schema.ts";
 import { Problem } from "../../kit/problem.ts";
+import { users } from "./tables.ts";
 
 const isActiveSuperuser = and(users.isSuperuser, users.isActive);
 

@@ -1,8 +1,13 @@
 import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
+import {
+  hashPassword,
+  type PasswordRules,
+  passwordRules,
+  readPassword,
+} from "../../credentials/password.ts";
+import { readStoredHash } from "../../credentials/stored-hash.ts";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { type Db, prepared, transact } from "../../db/db.ts";
-import { idempotency, users } from "../../db/schema.ts";
-import { ALL, changeOf, failuresOf } from "../../kit/limits.ts";
 import {
   type ChosenName,
   emailKeyOf,
@@ -17,12 +22,6 @@ import {
   withFreeName,
 } from "../../kit/names.ts";
 import {
-  hashPassword,
-  type PasswordRules,
-  passwordRules,
-  readPassword,
-} from "../../kit/password.ts";
-import {
   accept,
   type FieldProblem,
   fieldProblem,
@@ -30,13 +29,15 @@ import {
   Stale,
   UserGone,
 } from "../../kit/problem.ts";
-import { readStoredHash } from "../../kit/stored-hash.ts";
+import { ALL, changeOf, failuresOf } from "../../limits/policies.ts";
 import { eraseOrigins, record } from "../events/events.ts";
+import { idempotency } from "../idempotency/tables.ts";
 import { enqueueMail, eraseMails } from "../mail/mail.ts";
 import { endAccountLinks, endRequests, sendLink } from "../one-time/one-time.ts";
 import { endSessionsOf } from "../sessions/sessions.ts";
 import { changedFields, optional, readChanges, type Target, type UserChanges } from "./changes.ts";
 import { refuseLastSuperuser } from "./locks.ts";
+import { users } from "./tables.ts";
 
 const { passwordHash, emailKey, usernameKey, wantedUsername, ...columns } = getTableColumns(users);
 /** What everyone may handle of an account. */
@@ -44,7 +45,7 @@ export const userColumns = columns;
 
 export interface NewUser {
   email: string;
-  /** Or a hash from elsewhere, of a kind that `kit/stored-hash` knows. */
+  /** Or a hash from elsewhere, of a kind that `credentials/stored-hash` knows. */
   password: string | { hash: string };
   username?: string | undefined;
   fullName?: string | null | undefined;

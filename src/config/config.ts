@@ -1,0 +1,262 @@
+import { passwordRules, readPassword } from "../credentials/password.ts";
+import { Exit } from "../kit/exit.ts";
+import { nearest } from "../kit/nearest.ts";
+import { readPostgresUrl, type Tls } from "./postgres-url.ts";
+import { type Base, readableFile, type Setting, variablesOf } from "./setting.ts";
+import { settings } from "./settings.ts";
+import { passwordOf, readText, withoutBlanks } from "./text-file.ts";
+
+type Settings = typeof settings;
+export type Config = { readonly [K in keyof Settings]: ReturnType<Settings[K]["fallback"]> };
+/** Where a value came from: a variable's name, or "default". */
+export type Origins = { readonly [K in keyof Settings]: string };
+type Environment = Record<string, string | undefined>;
+
+/**
+ * Reads every setting. Throws an Exit (78) that lists all faults by the names of variables, without a
+ * value. An empty variable counts as unset. A secret, and a setting that `mayBeInFile`, may be in the
+ * file that `<NAME>_FILE` names. Blanks at the ends are removed, also carriage returns of Windows.
+ * `isServing` also checks what only a server needs.
+ */
+export function readConfig(
+  env: Environment,
+  { isServing = false } = {},
+): {
+  config: Config;
+  origins: Origins;
+  warnings: string[];
+} {
+  const found: Record<string, unknown> = {};
+  const origins: Record<string, string> = {};
+  const wrong: string[] = [];
+  const base = (): Base => ({
+    isProduction: (found["environment"] ?? settings.environment.fallback(unread)) === "production",
+    port: (found["port"] as number | undefined) ?? 3000,
+    publicUrl: (found["publicUrl"] as string | undefined) ?? unread.publicUrl,
+    brandName: (found["brandName"] as string | undefined) ?? unread.brandName,
+  });
+  for (const [key, it] of Object.entries(settings) as [string, Setting<unknown>][]) {
+    try {
+      const { value, origin } = textOf(it, env);
+      origins[key] = origin;
+      found[key] = value === undefined ? it.fallback(base()) : it.parse(value);
+    } catch (error) {
+      wrong.push(`${it.name} ${(error as Error).message}`);
+    }
+  }
+  const config = Object.freeze(found) as Config;
+  wrong.push(...contradictions(config, origins as Partial<Origins>));
+  if (isServing) wrong.push(...faultsOfServing(config, origins as Partial<Origins>));
+  if (wrong.length > 0)
+    throw new Exit(
+      "badConfiguration",
+      `The configuration is not usable:\n${[...wrong, ...misspelt(env)].map((line) => `  - ${line}\n`).join("")}`,
+    );
+  const warnings = [
+    ...warningsOf(config, env),
+    ...(isServing ? warningsOfServing(config, origins as Origins) : []),
+  ];
+  return { config, origins: origins as Origins, warnings };
+}
+
+/**
+ * Stands in for settings that are not read yet, or have a fault. No default that Bunker uses comes
+ * from it.
+ */
+const unread: Base = {
+  isProduction: false,
+  port: 0,
+  publicUrl: "http://localhost",
+  brandName: "",
+};
+
+function textOf(
+  it: Setting<unknown>,
+  env: Environment,
+): { value: string | undefined; origin: string } {
+  const given = env[it.name] ?? "";
+  const direct = it.mayHaveBlanks ? withoutBlanks(given) : given.trim();
+  const [, variable = ""] = variablesOf(it);
+  const file = env[variable]?.trim() ?? "";
+  if (direct !== "" && file !== "") throw new Error(`is set twice: remove it or ${variable}`);
+  if (file === "")
+    return direct === ""
+      ? { value: undefined, origin: "default" }
+      : { value: direct, origin: it.name };
+  try {
+    return { value: textIn(file, it), origin: variable };
+  } catch (error) {
+    throw new Error(`cannot be used: the file that ${variable} names ${(error as Error).message}`);
+  }
+}
+
+function textIn(file: string, { mayHaveBlanks }: Setting<unknown>): string {
+  const text = readText(file);
+  const value = mayHaveBlanks ? passwordOf(text) : text.trim();
+  if (value === "") throw new Error("is empty");
+  return value;
+}
+
+/** Faults of settings together. Settings that have a fault of their own are left out. */
+function contradictions(config: Partial<Config>, origins: Partial<Origins>): string[] {
+  const wrong: string[] = [];
+  const isUnset = (key: keyof Config) => origins[key] === "default";
+  const isServer = config.environment === "production" && config.databaseUrl !== undefined;
+  if (isServer && isUnset("secretKey"))
+    wrong.push(
+      "SECRET_KEY is required in production with DATABASE_URL; make one: openssl rand -hex 32",
+    );
+  if (config.mailUrl?.startsWith("mailbox:") && config.environment === "production")
+    wrong.push(
+      "MAIL_URL=mailbox: shows mails to whoever is on this machine: only with BUNKER_ENV=development",
+    );
+  return [
+    ...wrong,
+    ...faultsOfNetwork(config, isUnset),
+    ...faultsOfDatabase(config),
+    ...faultsOfSuperuser(config, isUnset),
+  ];
+}
+
+/** Faults that matter to a server in production only: a command sends no links. */
+function faultsOfServing(config: Partial<Config>, origins: Partial<Origins>): string[] {
+  if (config.environment !== "production") return [];
+  const wrong: string[] = [];
+  const needing = config.databaseUrl ? "DATABASE_URL" : config.mailUrl && "MAIL_URL";
+  if (needing && origins.publicUrl === "default")
+    wrong.push(
+      `PUBLIC_URL is required in production with ${needing}, such as https://accounts.example.com`,
+    );
+  const { protocol, hostname } = new URL(config.publicUrl ?? "https://none");
+  if (protocol === "http:" && !isLocal(hostname) && config.allowHttp === "off")
+    wrong.push(
+      "PUBLIC_URL is http, which sends passwords and tokens in the clear: use https, or set PUBLIC_URL_ALLOW_HTTP=on",
+    );
+  if (config.emailSignIn === "on" && origins.signInUrl === "default")
+    wrong.push(
+      "SIGN_IN_REDIRECT_URL is required in production with EMAIL_SIGN_IN=on: the page of your product that signs in with the mailed token",
+    );
+  const needMails = { REQUIRE_EMAIL_VERIFICATION: config.requireEmailVerification };
+  for (const [name, value] of Object.entries({ ...needMails, EMAIL_SIGN_IN: config.emailSignIn }))
+    if (value === "on" && config.mailUrl === undefined)
+      wrong.push(`MAIL_URL is required in production with ${name}=on, which depends on mail`);
+  return wrong;
+}
+
+const isLocal = (hostname: string) =>
+  /^(localhost|.+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
+
+function warningsOfServing({ environment, publicUrl }: Config, origins: Origins): string[] {
+  if (environment !== "production" || origins.publicUrl !== "default") return [];
+  return [
+    `PUBLIC_URL is not set: tokens name ${publicUrl} as their issuer, and links lead there. Set it before others use this server: tokens of another issuer are refused.`,
+  ];
+}
+
+function faultsOfNetwork(
+  config: Partial<Config>,
+  isUnset: (key: keyof Config) => boolean,
+): string[] {
+  const wrong: string[] = [];
+  if (config.metricsPort !== undefined && config.metricsPort === config.port)
+    wrong.push("METRICS_PORT must be another port than PORT");
+  if (isUnset("metricsPort") && !isUnset("metricsHost"))
+    wrong.push("METRICS_PORT is missing beside METRICS_HOST");
+  if (isUnset("trustedProxies") && !isUnset("clientAddressHeader"))
+    wrong.push("TRUSTED_PROXIES is missing beside CLIENT_ADDRESS_HEADER");
+  if (isUnset("otlpUrl") && !isUnset("otlpHeaders"))
+    wrong.push("OTLP_URL is missing beside OTLP_HEADERS");
+  if ((config.workers ?? 1) > 1 && process.platform !== "linux")
+    wrong.push("WORKERS must be 1 here: only Linux shares a port out among processes");
+  return wrong;
+}
+
+function faultsOfDatabase(config: Partial<Config>): string[] {
+  const wrong: string[] = [];
+  const urls = [config.databaseUrl, config.databaseDirectUrl].filter((url) => url !== undefined);
+  const servers = urls.map(readPostgresUrl);
+  if (config.databaseCaFile && !servers.some(({ tls }) => tls.mode.startsWith("verify-")))
+    wrong.push(
+      "DATABASE_CA_FILE checks nothing without sslmode=verify-full (or verify-ca) in DATABASE_URL",
+    );
+  if (config.databaseDirectUrl && !config.databaseUrl)
+    wrong.push("DATABASE_DIRECT_URL is read only beside DATABASE_URL");
+  const isPooler = config.databaseUrl !== undefined && servers[0]?.isPooler;
+  const pooling = isPooler ? "pgbouncer=true in DATABASE_URL" : "DATABASE_PREPARE=off";
+  if ((isPooler || config.databasePrepare === "off") && !config.databaseDirectUrl)
+    wrong.push(
+      `DATABASE_DIRECT_URL is missing beside ${pooling}: migrations take a lock that a pooler would lose`,
+    );
+  return [...wrong, ...servers.flatMap(({ tls }) => faultsOfTls(tls, config))];
+}
+
+function faultsOfTls(tls: Tls, { databaseCaFile }: Partial<Config>): string[] {
+  const { rootCertificate, certificate, key } = tls;
+  const wrong: string[] = [];
+  if (databaseCaFile && rootCertificate && rootCertificate !== databaseCaFile)
+    wrong.push("DATABASE_CA_FILE is set beside sslrootcert in DATABASE_URL: remove one of them");
+  if ((certificate === undefined) !== (key === undefined))
+    wrong.push("DATABASE_URL has one of sslcert and sslkey, and needs both");
+  const files = { sslrootcert: rootCertificate, sslcert: certificate, sslkey: key };
+  for (const [name, file] of Object.entries(files)) {
+    if (file === undefined || file === "system") continue;
+    try {
+      readableFile(file);
+    } catch (error) {
+      wrong.push(`DATABASE_URL has an ${name} that ${(error as Error).message}`);
+    }
+  }
+  return wrong;
+}
+
+/** Settings that have another effect than they seem to be meant for. */
+function warningsOf(config: Config, env: Environment): string[] {
+  const urls = { DATABASE_URL: config.databaseUrl, DATABASE_DIRECT_URL: config.databaseDirectUrl };
+  const ignored = Object.entries(urls).flatMap(([name, url]) => {
+    const names = url === undefined ? [] : readPostgresUrl(url).ignored;
+    return names.length > 0 ? [`${name}: Bunker ignores ${names.join(", ")}`] : [];
+  });
+  return [...misspelt(env), ...ignored];
+}
+
+function faultsOfSuperuser(
+  config: Partial<Config>,
+  isUnset: (key: keyof Config) => boolean,
+): string[] {
+  if (isUnset("firstSuperuserEmail") && config.firstSuperuserPassword)
+    return ["FIRST_SUPERUSER_EMAIL is missing beside FIRST_SUPERUSER_PASSWORD"];
+  if (isUnset("firstSuperuserPassword") && config.firstSuperuserEmail)
+    return ["FIRST_SUPERUSER_PASSWORD is missing beside FIRST_SUPERUSER_EMAIL"];
+  const weakness = weaknessOfPassword(config);
+  return weakness ? [`FIRST_SUPERUSER_PASSWORD ${weakness}`] : [];
+}
+
+/** Passwords that templates and guides show, also with a year or a few digits behind them. */
+const EXAMPLE_PASSWORD =
+  /^((please.?)?(change|replace).?(me|this|it)(.?(now|please))?|(super)?(admin|user|secret)(password)?)\W?\d{0,4}$/i;
+
+function weaknessOfPassword(config: Partial<Config>): string | undefined {
+  const { firstSuperuserPassword: password, firstSuperuserEmail: email } = config;
+  const { passwordMinLength = 8, brandName = "", publicUrl = "http://localhost" } = config;
+  if (!password || !email) return undefined;
+  if (EXAMPLE_PASSWORD.test(password)) return "is a well-known example";
+  const rules = passwordRules({ passwordMinLength, brandName, publicUrl }, [email]);
+  const read = readPassword("", password, rules);
+  return typeof read === "string" ? undefined : read.detail;
+}
+
+/** Variables that look like a misspelt setting of ours. */
+function misspelt(env: Environment): string[] {
+  const known = (Object.values(settings) as Setting<unknown>[]).flatMap(variablesOf);
+  return Object.keys(env)
+    .filter((name) => !known.includes(name))
+    .flatMap((name) => {
+      const meant = nearest(name, known);
+      if (meant) return [`${name} is not a setting: did you mean ${meant}?`];
+      if (planned.includes(name)) return [`${name} has no effect in this version`];
+      return name.startsWith("BUNKER_") ? [`${name} is not a setting`] : [];
+    });
+}
+
+/** Settings of parts that do not exist yet. Without a warning, an operator would rely on them. */
+const planned = ["BROKER_URL", "SECURITY_CONTACT", "WEBHOOKS_ALLOW_PRIVATE"];

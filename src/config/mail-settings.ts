@@ -1,0 +1,132 @@
+import type { MailAddress } from "../kit/mail.ts";
+import { mailUrl } from "./service-urls.ts";
+import {
+  colour,
+  ehloName,
+  line,
+  mailAddress,
+  oneOf,
+  pageUrl,
+  privateKeyPem,
+  readableFile,
+  readableFolder,
+  setting,
+  text,
+} from "./setting.ts";
+
+/** The settings for mails and what they lead to: a part of `settings`. */
+export const mailSettings = {
+  mailUrl: setting<string | undefined>({
+    name: "MAIL_URL",
+    doc: "How mails go out: `smtp://user:password@host:587` (special characters percent-encoded; STARTTLS; `?tls=required`, `?tls=off`; `?smtputf8=on` allows emails with characters beyond ASCII before the @), `smtps://…:465`, or `mailbox:`, which keeps them to be read at /dev/mailbox, in development only. Without it mails wait.",
+    shown: "mailbox: in development",
+    isSecret: true,
+    parse: mailUrl,
+    fallback: ({ isProduction }) => (isProduction ? undefined : "mailbox:"),
+  }),
+  mailCaFile: setting<string | undefined>({
+    name: "MAIL_CA_FILE",
+    doc: "A PEM file with the certificate authority of the mail server.",
+    shown: "the system's authorities",
+    parse: readableFile,
+    fallback: () => undefined,
+  }),
+  brandName: setting({
+    name: "BRAND_NAME",
+    doc: "What mails, and the pages that they lead to, call this service.",
+    parse: line,
+    fallback: () => "Bunker",
+  }),
+  mailFrom: setting<MailAddress>({
+    name: "MAIL_FROM",
+    doc: "Whom mails come from: `Example <no-reply@example.com>`.",
+    shown: "no-reply@ the host of PUBLIC_URL",
+    parse: mailAddress,
+    fallback: ({ publicUrl, brandName }) => ({
+      name: brandName,
+      address: `no-reply@${new URL(publicUrl).hostname}`,
+    }),
+    format: ({ name, address }) => (name === "" ? address : `${name} <${address}>`),
+  }),
+  mailEhlo: setting<string | undefined>({
+    name: "MAIL_EHLO",
+    doc: "The name that Bunker gives the mail server (EHLO, RFC 5321): a host name, or an IP such as `[203.0.113.7]`.",
+    shown: "the host of PUBLIC_URL",
+    parse: ehloName,
+    fallback: () => undefined,
+  }),
+  mailDkimKey: setting<string | undefined>({
+    name: "MAIL_DKIM_KEY",
+    doc: "Signs mails (DKIM, RFC 6376): a private key in PEM, for MAIL_DKIM_SELECTOR and the domain of MAIL_FROM. Not needed where the mail server signs.",
+    shown: "none",
+    isSecret: true,
+    parse: privateKeyPem,
+    fallback: () => undefined,
+  }),
+  mailDkimSelector: setting({
+    name: "MAIL_DKIM_SELECTOR",
+    doc: "The selector of MAIL_DKIM_KEY: its public part stands in DNS at `<selector>._domainkey.<domain>`.",
+    parse: text,
+    fallback: () => "bunker",
+  }),
+  mailTemplates: setting<string | undefined>({
+    name: "MAIL_TEMPLATES",
+    doc: "A folder with other words and another frame for mails: see docs/mail.md.",
+    shown: "our own",
+    parse: readableFolder,
+    fallback: () => undefined,
+  }),
+  brandColour: setting({
+    name: "BRAND_COLOR",
+    doc: "The colour of buttons in mails, and on the pages that they lead to.",
+    parse: colour,
+    fallback: () => "#1b1f24",
+  }),
+  brandLogo: setting<string | undefined>({
+    name: "BRAND_LOGO_URL",
+    doc: "A picture for the head of mails and pages.",
+    shown: "none: the name stands there",
+    parse: pageUrl,
+    fallback: () => undefined,
+  }),
+  productUrl: setting<string | undefined>({
+    name: "PRODUCT_URL",
+    doc: "Your product, such as `https://app.example.com`. The last page of each flow links to it.",
+    shown: "the origin of the first *_REDIRECT_URL that is set",
+    parse: pageUrl,
+    fallback: () => undefined,
+  }),
+  requireEmailVerification: setting({
+    name: "REQUIRE_EMAIL_VERIFICATION",
+    doc: "`on`: nobody signs in before the address is proven, and registering answers the same whether or not somebody has the address: the mail tells the owner which. Sessions that exist go on.",
+    parse: oneOf(["on", "off"]),
+    fallback: () => "off",
+  }),
+  emailSignIn: setting({
+    name: "EMAIL_SIGN_IN",
+    doc: "`on`: people may sign in by a link or a code of six digits that is mailed to them. NIST SP 800-63B-4 (3.1.3.1) does not count e-mail as an authenticator.",
+    parse: oneOf(["on", "off"]),
+    fallback: () => "off",
+  }),
+  verifyEmailUrl: setting<string | undefined>({
+    name: "VERIFY_EMAIL_REDIRECT_URL",
+    doc: "A page of your own where a mailed link to verify an address leads, also that of a new address, with `?token=…`: it calls POST /api/v1/auth/email/verify with that and the password, or the access token, of the account.",
+    shown: "our own page, /verify-email",
+    parse: pageUrl,
+    fallback: () => undefined,
+  }),
+  resetPasswordUrl: setting<string | undefined>({
+    name: "RESET_PASSWORD_REDIRECT_URL",
+    doc: "The same for a new password: it calls POST /api/v1/auth/password/reset.",
+    shown: "our own page, /reset-password",
+    parse: pageUrl,
+    fallback: () => undefined,
+  }),
+  signInUrl: setting<string | undefined>({
+    name: "SIGN_IN_REDIRECT_URL",
+    doc: "The same for a sign-in by mail: it calls POST /api/v1/auth/email-code/verify. Required in production with EMAIL_SIGN_IN=on.",
+    shown: "in development our own page, /sign-in",
+    parse: pageUrl,
+    fallback: () => undefined,
+  }),
+};

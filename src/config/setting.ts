@@ -1,0 +1,261 @@
+import { createPrivateKey } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { isIPv4, isIPv6 } from "node:net";
+import { domainToASCII } from "node:url";
+import { weaknessOf } from "../credentials/secret.ts";
+import { argon2Excess, type HashCost } from "../credentials/stored-hash.ts";
+import type { MailAddress } from "../kit/mail.ts";
+import { canDecode } from "./service-urls.ts";
+import { isUnexpanded, whyUnreadable } from "./text-file.ts";
+
+/** What the defaults of other settings depend on. */
+export interface Base {
+  isProduction: boolean;
+  port: number;
+  publicUrl: string;
+  brandName: string;
+}
+
+/** One setting: where it is read, what it means, and what it may be. `parse` throws an Error that names no value. */
+export interface Setting<T> {
+  name: string;
+  doc: string;
+  /** The default in words, where it is not one fixed text. */
+  shown?: string;
+  isSecret?: true;
+  /** Whether a file may hold it, as it may hold every secret: then it can change while the server runs (SIGHUP). */
+  mayBeInFile?: true;
+  /**
+   * Whether blanks at the ends could be part of the value: then they are refused. Otherwise they
+   * are removed.
+   */
+  mayHaveBlanks?: true;
+  parse: (text: string) => T;
+  fallback: (base: Base) => T;
+  /** Writes a value as the variable spells it, if that is not its plain text. */
+  format?: (value: Exclude<T, undefined>) => string;
+}
+export const setting = <T>(it: Setting<T>) => it;
+
+/** The variable with this setting and, where there may be one, that which names a file with it. */
+export const variablesOf = ({ name, isSecret, mayBeInFile }: Setting<unknown>): string[] =>
+  isSecret || mayBeInFile ? [name, `${name}_FILE`] : [name];
+
+export function text(value: string): string {
+  return value;
+}
+
+/** Text without line breaks: they would begin another header of a mail. */
+export function line(value: string): string {
+  if (/[\p{Cc}\u2028\u2029]/u.test(value)) throw new Error("must be one line");
+  return value;
+}
+
+export function integer(min: number, max: number) {
+  return (value: string): number => {
+    const number = Number(value);
+    if (!/^\d+$/.test(value) || number < min || number > max)
+      throw new Error(`must be a whole number from ${min} to ${max}`);
+    return number;
+  };
+}
+
+export function oneOf<const T extends readonly string[]>(allowed: T) {
+  return (value: string): T[number] => {
+    if (!allowed.includes(value)) throw new Error(`must be ${allowed.join(" or ")}`);
+    return value;
+  };
+}
+
+/**
+ * An origin, with or without a slash at the end. Links, cookies and RFC 8414 metadata need the root
+ * of a host.
+ */
+export function webOrigin(value: string): string {
+  const url = URL.parse(value);
+  const rest = url && `${url.username}${url.password}${url.pathname}${url.search}${url.hash}`;
+  const isOrigin = url && /^https?:$/.test(url.protocol) && url.port !== "0" && rest === "/";
+  if (!isOrigin)
+    throw new Error("must be an origin such as https://accounts.example.com, without a path");
+  return url.origin;
+}
+
+/** Origins as browsers send them (RFC 6454, section 6.2), with commas or blanks between. */
+export function webOrigins(value: string): string[] {
+  const origins = value.split(/[\s,]+/).filter((one) => one !== "");
+  const isExact = (one: string) => /^https?:\/\/[^*]+$/.test(one) && URL.parse(one)?.origin === one;
+  if (!origins.every(isExact))
+    throw new Error(
+      "must be origins such as https://app.example.com, http://localhost:5173: scheme, host in lower case, a port that is not the usual one, and no slash at the end",
+    );
+  return origins;
+}
+
+/** Where an OpenTelemetry collector listens. */
+export const collectorUrl = plainUrl(
+  "must be a URL such as http://127.0.0.1:4318; credentials go into OTLP_HEADERS",
+);
+
+function plainUrl(rule: string) {
+  return (value: string): string => {
+    const url = URL.parse(value);
+    const isPlain =
+      url &&
+      /^https?:$/.test(url.protocol) &&
+      !url.username &&
+      !url.password &&
+      !url.search &&
+      !url.hash;
+    if (!isPlain || url.port === "0") throw new Error(rule);
+    return value.replace(/[/?#]+$/, "");
+  };
+}
+
+/** A part of a whole: 0 to 1. */
+export function fraction(value: string): number {
+  const part = Number(value);
+  if (!/^[\d.]+$/.test(value) || !(part >= 0 && part <= 1))
+    throw new Error("must be a number from 0 to 1, such as 0.1");
+  return part;
+}
+
+/** A header's name (RFC 9110), in lower case, as requests have it. */
+export function headerName(value: string): string {
+  if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(value)) throw new Error("must be the name of a header");
+  return value.toLowerCase();
+}
+
+/** As OTEL_EXPORTER_OTLP_HEADERS has them: `name=value,name=value`, values percent-encoded. */
+export function headers(value: string): Record<string, string> {
+  const pairs = value
+    .split(",")
+    .map((pair) => /^\s*([!#$%&'*+.^_`|~\w-]+)=([\x21-\x7e]*)\s*$/.exec(pair));
+  const read = pairs.map((pair) => {
+    const [, name = "", text = ""] = pair ?? [];
+    const isPlain =
+      name !== "" && canDecode(text) && /^[\x20-\x7e]*$/.test(decodeURIComponent(text));
+    if (!isPlain)
+      throw new Error(
+        "must be such as name=value,name=value, with values of ASCII, percent-encoded",
+      );
+    return [name, decodeURIComponent(text)] as const;
+  });
+  return Object.fromEntries(read);
+}
+
+/** A page that a mailed link leads to: with a query and a fragment, if it likes. */
+export function pageUrl(value: string): string {
+  const url = URL.parse(value);
+  if (!url || !/^https?:$/.test(url.protocol) || url.username)
+    throw new Error("must be a URL of http or https, such as https://example.com/verify");
+  return value;
+}
+
+/** `Name <address>`, or an address. */
+export function mailAddress(value: string): MailAddress {
+  const [, name = "", address = value] = /^"?([^"<>]*?)"?\s*<([^<>]+)>$/.exec(value) ?? [];
+  // A line break would begin another header.
+  if (!/^[^\s@<>]+@[^\s@<>]+$/.test(address) || /\p{Cc}/u.test(value))
+    throw new Error("must be such as: Example <no-reply@example.com>");
+  const [local, domain = ""] = address.split("@");
+  return { name: name.trim(), address: `${local}@${domainToASCII(domain)}` };
+}
+
+/** A host name, or an address literal (RFC 5321, sections 4.1.2 and 4.1.3). */
+export function ehloName(value: string): string {
+  const [, v6, v4] = /^\[(?:IPv6:([^\]]+)|([^\]]+))\]$/i.exec(value) ?? [];
+  const isLiteral = (v6 !== undefined && isIPv6(v6)) || (v4 !== undefined && isIPv4(v4));
+  if (
+    !isLiteral &&
+    !/^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i.test(value)
+  )
+    throw new Error(
+      "must be a host name such as mail.example.com, or an address such as [203.0.113.7]",
+    );
+  return value;
+}
+
+export function privateKeyPem(value: string): string {
+  // Where it comes from a file of variables it has no line breaks.
+  const pem = value.replaceAll("\\n", "\n");
+  try {
+    createPrivateKey(pem);
+    return pem;
+  } catch {
+    throw new Error("must be a private key in PEM");
+  }
+}
+
+export function colour(value: string): string {
+  if (!/^#([0-9a-f]{3}){1,2}$/i.test(value)) throw new Error("must be such as #1b1f24 or #fc0");
+  return value.length === 4 ? value.replaceAll(/[0-9a-f]/gi, "$&$&") : value;
+}
+
+export function readableFolder(value: string): string {
+  try {
+    readdirSync(value);
+    return value;
+  } catch (error) {
+    throw new Error(`names a folder that cannot be read (${whyUnreadable(value, error)})`);
+  }
+}
+
+/**
+ * A directory that Bunker creates. Refuses what only a shell expands: it would become part of the
+ * name.
+ */
+export function directory(value: string): string {
+  if (isUnexpanded(value))
+    throw new Error(
+      "begins with ~ or % or contains $, which only a shell expands: write the whole path",
+    );
+  return value;
+}
+
+export function readableFile(value: string): string {
+  try {
+    readFileSync(value);
+    return value;
+  } catch (error) {
+    throw new Error(`names a file that cannot be read (${whyUnreadable(value, error)})`);
+  }
+}
+
+export function secretKey(value: string): string {
+  const weakness = weaknessOf(value);
+  if (weakness) throw new Error(`${weakness}; make one: openssl rand -hex 32`);
+  return value;
+}
+
+/** A secret that a client can put into its Authorization header. */
+export function bearerToken(value: string): string {
+  if (!/^[\x21-\x7e]+$/.test(value))
+    throw new Error("must be ASCII without blanks; make one: openssl rand -hex 32");
+  return secretKey(value);
+}
+
+/** What OWASP's cheat sheet on the storage of passwords takes for equally strong, in KiB and passes. */
+const leastCosts: HashCost[] = [
+  { kibibytes: 47_104, passes: 1 },
+  { kibibytes: 19_456, passes: 2 },
+  { kibibytes: 12_288, passes: 3 },
+  { kibibytes: 9_216, passes: 4 },
+  { kibibytes: 7_168, passes: 5 },
+];
+
+export function hashCost(value: string): HashCost {
+  const [, m, t] = /^m=(\d{1,7}),t=(\d{1,3})$/.exec(value) ?? [];
+  const cost = { kibibytes: Number(m ?? 0), passes: Number(t ?? 0) };
+  // Beyond it, no sign-in would verify what was hashed.
+  const excess = argon2Excess({ ...cost, lanes: 1 });
+  if (excess) throw new Error(excess);
+  if (
+    !leastCosts.some(
+      ({ kibibytes, passes }) => cost.kibibytes >= kibibytes && cost.passes >= passes,
+    )
+  )
+    throw new Error(
+      "must be such as m=19456,t=2, and no weaker than that (m=12288,t=3 or m=47104,t=1 also do)",
+    );
+  return cost;
+}

@@ -1,0 +1,124 @@
+import { fold } from "../kit/fold.ts";
+import { charactersOf, type FieldProblem, fieldProblem } from "../kit/problem.ts";
+import commonPasswords from "./common-passwords.txt" with { type: "text" };
+import type { HashingGate } from "./hashing.ts";
+import { type HashCost, isOutdated, readStoredHash } from "./stored-hash.ts";
+
+/** OWASP's second recommendation for Argon2id: 19 MiB, two passes, one lane. */
+export const usualCost: HashCost = { kibibytes: 19_456, passes: 2 };
+
+/** Nobody's hash, at the same cost: what is verified where nobody has the name, so that both take as long. */
+const nobodysHash = ({ kibibytes, passes }: HashCost) =>
+  `$argon2id$v=19$m=${kibibytes},t=${passes},p=1$${"A".repeat(43)}$${"A".repeat(43)}`;
+
+/** Stands where an account has no password: nothing verifies against it. */
+export const NO_PASSWORD = "!";
+
+export const PASSWORD_MAX_LENGTH = 128;
+
+/** Unicode has several spellings of one text; keyboards differ in which they send (RFC 8265, section 4). */
+const normalised = (password: string) => password.normalize("NFC");
+
+export const hashPassword = (gate: HashingGate, password: string): Promise<string> => {
+  const { kibibytes: memoryCost, passes: timeCost } = gate.cost;
+  return gate.pass(() =>
+    Bun.password.hash(normalised(password), { algorithm: "argon2id", memoryCost, timeCost }),
+  );
+};
+
+interface Comparison {
+  password: string;
+  hash: string | undefined;
+  /** Called with the reason if a hash cannot be verified. The password then counts as wrong, after the usual time. */
+  onFault: (reason: string) => void;
+}
+
+/**
+ * Takes the time of one hash whether or not there is one to compare with. The hash may come from elsewhere (credentials/stored-hash).
+ * Throws `busy` and nothing else, whatever the hash is.
+ */
+export async function verifyPassword(
+  gate: HashingGate,
+  { password, hash, onFault }: Comparison,
+): Promise<boolean> {
+  if (password === "") return false;
+  const text = Buffer.from(normalised(password));
+  const check = hash === undefined || hash === NO_PASSWORD ? undefined : readStoredHash(hash);
+  return gate.pass(async () => {
+    if (typeof check === "function")
+      try {
+        return await check(text);
+      } catch (error) {
+        onFault(String((error as Error).message));
+      }
+    if (typeof check === "string") onFault(check);
+    await Bun.password.verify(text, nobodysHash(gate.cost));
+    return false;
+  });
+}
+
+/** The same password as our hashes are made today, where `hash` is of another kind or of a lower cost. Throws `busy`. */
+export const rehashed = async (
+  gate: HashingGate,
+  { password, hash }: { password: string; hash: string },
+): Promise<string | undefined> =>
+  isOutdated(hash, gate.cost) ? hashPassword(gate, password) : undefined;
+
+let common: Set<string> | undefined;
+const isCommon = (password: string) => {
+  common ??= new Set(commonPasswords.split("\n"));
+  return common.has(fold(password));
+};
+
+/** How much of a password must be left when the owner's own names are taken out of it. */
+const OWN_LENGTH_MIN = 5;
+const isPersonal = (password: string, names: string[]) => {
+  const words = names.flatMap((name) => [name, ...name.split(/[\s@]+/)]).map(fold);
+  const parts = words.filter((word) => word.length >= 3).sort((a, b) => b.length - a.length);
+  let left = fold(password);
+  for (const part of parts) left = left.replaceAll(part, "");
+  return left.length < OWN_LENGTH_MIN && left !== fold(password);
+};
+
+/** Bounds in code points; `names` are the owner's e-mail address, username and name, and those of this service. */
+export interface PasswordRules {
+  minLength: number;
+  names: string[];
+}
+
+interface PasswordSettings {
+  passwordMinLength: number;
+  brandName: string;
+  publicUrl: string;
+}
+
+/** Whoever guesses begins with the names of the owner and of the service (OWASP ASVS 5.0, 6.1.2 and 6.2.11). */
+export const passwordRules = (
+  { passwordMinLength: minLength, brandName, publicUrl }: PasswordSettings,
+  owner: string[],
+): PasswordRules => ({
+  minLength,
+  names: [...owner, brandName, ...new URL(publicUrl).hostname.split(".")],
+});
+
+/** Reads a new password, or says what is wrong with it. No rules of composition (NIST SP 800-63B-4, 3.1.1.2). */
+export function readPassword(
+  pointer: string,
+  password: string,
+  { minLength, names }: PasswordRules,
+): string | FieldProblem {
+  if (password.includes("\0") || !password.isWellFormed())
+    return fieldProblem(pointer, "wrong_format", "is not well-formed text");
+  const { length } = [...normalised(password)];
+  if (length < minLength)
+    return fieldProblem(pointer, "too_short", `needs at least ${charactersOf(minLength)}`);
+  if (length > PASSWORD_MAX_LENGTH)
+    return fieldProblem(
+      pointer,
+      "too_long",
+      `may have at most ${charactersOf(PASSWORD_MAX_LENGTH)}`,
+    );
+  if (isCommon(password)) return fieldProblem(pointer, "password_too_common");
+  if (isPersonal(password, names)) return fieldProblem(pointer, "password_too_personal");
+  return password;
+}

@@ -1,0 +1,77 @@
+import { type AnyElysia, Elysia } from "elysia";
+import { version } from "../../kit/build.ts";
+import { findDeclarations } from "../client-files.ts";
+import { problemView } from "../problems.ts";
+import { corrected, type Document } from "./corrections.ts";
+import { headerComponents } from "./headers.ts";
+import { namedByTitle } from "./names.ts";
+
+/** The member of the document that names the hash of `/client/bunker.d.ts`. */
+export const CLIENT_TYPES = "x-client-types-sha256";
+
+const documentation = () => ({
+  info: {
+    title: "Bunker",
+    version,
+    description: "Accounts and sign-in for your product: register, sign in, and manage users.",
+    license: { name: "MIT", identifier: "MIT" },
+  },
+  servers: [{ url: "/", description: "This server" }],
+  tags: [
+    { name: "auth", description: "Register and sign in." },
+    { name: "oauth", description: "For clients that speak OAuth 2." },
+    { name: "sessions", description: "Where one is signed in." },
+    { name: "events", description: "What happened." },
+    { name: "users", description: "Accounts: one's own, and for superusers everybody's." },
+    { name: "operation", description: "For whoever runs this." },
+  ],
+  components: {
+    schemas: { Problem: problemView() },
+    ...headerComponents(),
+    securitySchemes: {
+      signIn: {
+        type: "oauth2",
+        description: "Signs in with e-mail address or username, and password.",
+        flows: { password: { tokenUrl: "/api/v1/auth/login", scopes: {} } },
+      },
+      bearer: {
+        type: "http",
+        scheme: "bearer",
+        bearerFormat: "JWT",
+        description: "An access token from POST /api/v1/auth/login.",
+      },
+    },
+  },
+});
+
+/**
+ * `/openapi.json`, by @elysiajs/swagger; what it answers is put right on its way out. The plugin is loaded when somebody
+ * asks: a start does not need it. It describes the `rooms`, in an app that serves nobody.
+ */
+export const openapiRoutes = (options: { formPaths: string[]; rooms: () => AnyElysia }) => {
+  let known: Promise<object> | undefined;
+  const documented = () => {
+    known ??= describe(options);
+    return known;
+  };
+  return new Elysia({ name: "openapi" }).get("/openapi.json", documented, {
+    detail: { hide: true },
+  });
+};
+
+async function describe(options: Parameters<typeof openapiRoutes>[0]): Promise<object> {
+  const { swagger } = await import("@elysiajs/swagger");
+  const app = new Elysia({ normalize: false }).use(options.rooms()).use(
+    swagger({
+      path: "/docs",
+      specPath: "/openapi.json",
+      excludeStaticFile: false,
+      documentation: documentation() as never,
+    }),
+  );
+  const raw = await app.handle(new Request("http://localhost/openapi.json"));
+  const document = namedByTitle(corrected((await raw.json()) as Document, options));
+  const types = await findDeclarations();
+  // Tells clients that keep a copy of the types whether it is current.
+  return types ? { ...document, [CLIENT_TYPES]: types.sha256 } : document;
+}

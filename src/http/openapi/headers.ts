@@ -1,0 +1,82 @@
+import {
+  ANSWERS,
+  READS,
+  type RequestHeader,
+  type ResponseHeader,
+  requestHeaders,
+  responseHeaders,
+} from "../headers.ts";
+
+interface Reference {
+  $ref: string;
+}
+interface Parameter {
+  name?: string;
+}
+interface Described {
+  description?: string;
+  headers?: Record<string, Reference>;
+}
+interface Operation {
+  parameters?: object[];
+  responses: Record<string, Described>;
+  "x-rate-limits"?: string[];
+  [READS]?: RequestHeader[];
+  [ANSWERS]?: ResponseHeader[];
+}
+
+/** Each header once, for `components`. */
+export const headerComponents = () => ({
+  headers: byName(responseHeaders, ({ description, schema }) => ({ description, schema })),
+  parameters: byName(requestHeaders, (header) => ({ ...header, in: "header", required: false })),
+});
+
+const byName = <H extends { name: string }>(
+  table: Record<string, H>,
+  write: (header: H) => object,
+) => Object.fromEntries(Object.values(table).map((header) => [header.name, write(header)]));
+
+/** Adds the headers of an operation, by what its route declares, its limits and its statuses. */
+export function describeHeaders(operation: Operation): void {
+  const { [READS]: reads = [], [ANSWERS]: answers = [], parameters = [] } = operation;
+  delete operation[READS];
+  delete operation[ANSWERS];
+  if (reads.length > 0)
+    operation.parameters = [
+      ...parameters,
+      ...reads.map((name) => ({ $ref: `#/components/parameters/${requestHeaders[name].name}` })),
+    ];
+  const isList = parameters.some(({ name }: Parameter) => name === "cursor");
+  const always: ResponseHeader[] = [
+    "x-request-id",
+    ...(operation["x-rate-limits"]?.length ? LIMITED : []),
+    ...(reads.includes("idempotency-key") ? (["idempotency-replayed"] as const) : []),
+  ];
+  const good: ResponseHeader[] = [...answers, ...(isList ? LISTED : [])];
+  const isVersioned = reads.some((name) => name === "if-match" || name === "if-none-match");
+  for (const [status, response] of Object.entries(operation.responses)) {
+    const names = [
+      ...always,
+      ...(status < "300" ? good : []),
+      ...(byStatus[status] ?? []),
+      ...(isVersioned && VERSIONED.includes(status) ? (["etag"] as const) : []),
+    ];
+    response.headers = Object.fromEntries(
+      names.map((name) => [responseHeaders[name].name, referTo(name)]),
+    );
+  }
+}
+
+const referTo = (name: ResponseHeader): Reference => ({
+  $ref: `#/components/headers/${responseHeaders[name].name}`,
+});
+
+const LIMITED = ["ratelimit", "ratelimit-policy"] as const;
+const LISTED = ["link", "x-total-count"] as const;
+const VERSIONED = ["200", "304", "412"];
+const byStatus: Record<string, ResponseHeader[]> = {
+  201: ["location"],
+  401: ["www-authenticate"],
+  429: ["retry-after"],
+  503: ["retry-after"],
+};

@@ -1,0 +1,97 @@
+import { sql as query } from "drizzle-orm";
+import type { Db, Sql } from "../db/db.ts";
+import type { Back, Count, Want } from "./policies.ts";
+
+/**
+ * One row for each key. `since` moves on by whole periods (p), each of which brings `refill` back (l); a row that a clock which
+ * was wrong has put into the future begins anew (s); what is wanted is granted as far as it is there (g). Rows are locked in the
+ * order of their keys, here and where they are given back: no two requests wait for one another in a circle.
+ */
+const TAKE = `
+  with wanted as (
+    select decode(key, 'hex') as key, count, quota, refill, "periodSeconds" as period, $2::timestamptz as now
+    from json_to_recordset($1::json)
+      as w(key text, count int, quota int, refill int, "periodSeconds" int)
+  )
+  insert into limits as had (key, spent, granted, since, ends_at)
+  select key, least(count, quota), least(count, quota), now,
+    now + make_interval(secs => ceil(least(count, quota)::float8 / refill) * period)
+  from wanted order by key
+  on conflict (key) do update set (spent, granted, since, ends_at) = (
+    select still + got, got, start,
+      start + make_interval(secs => ceil((still + got)::float8 / refill) * period)
+    from wanted,
+      lateral (select floor(extract(epoch from now - had.since) / period)::bigint as periods) as p,
+      lateral (select greatest(0, had.spent - greatest(0, periods) * refill)::int as left_over) as l,
+      lateral (select case when had.since > now + make_interval(secs => period) then 0 else left_over end as still) as s,
+      lateral (select greatest(0, least(count, quota - still)) as got,
+        case when still = 0 then now else had.since + make_interval(secs => greatest(0, periods) * period::float8) end as start) as g
+    where wanted.key = had.key
+  )
+  returning encode(key, 'hex') as key, spent, granted,
+    (select greatest(1, ceil(extract(epoch from had.since - now) + period))::int from wanted where wanted.key = had.key)
+      as "refillInSeconds"`;
+
+/** Takes what is wanted, or as much as is there; answers by key. */
+export async function take(pool: Sql, wants: Want[], now: Date): Promise<Map<string, Count>> {
+  const rows = await pool.unsafe<(Count & { key: string })[]>(
+    TAKE,
+    [JSON.stringify(wants), now.toISOString()],
+    { prepare: true },
+  );
+  return new Map(rows.map((row) => [row.key, row]));
+}
+
+/** Gives back, in the caller's transaction; a row that then counts nothing may be purged. */
+export async function giveBack(db: Db, backs: Back[]): Promise<void> {
+  await db.execute(query`
+    with given as (
+      select decode(key, 'hex') as key, count
+      from json_to_recordset(${JSON.stringify(backs)}::json) as g(key text, count int)
+    ), held as (
+      select key from limits where key in (select key from given) order by key for update
+    )
+    update limits set spent = greatest(0, spent - count),
+      ends_at = case when spent > count then ends_at else since end
+    from given where limits.key = given.key and limits.key in (select key from held)`);
+}
+
+interface Purger {
+  db: Db;
+  now: () => Date;
+}
+const PURGED_AT_ONCE = 500;
+
+/** Removes what counts no more, a few rows at a time, past rows that somebody else holds. Answers how many. */
+export async function purgeLimits({ db, now }: Purger): Promise<number> {
+  const purged = await db.execute(query`
+    delete from limits where key = any(array(
+      select key from limits where ends_at < ${now().toISOString()}::timestamptz
+      limit ${PURGED_AT_ONCE} for update skip locked
+    )) returning 1`);
+  return purged.length;
+}
+
+/** About 150 MB with its indexes. Clients make up names without end, and each counts for up to 90 days. */
+const ROWS_MAX = 1_000_000;
+const EVICTED_AT_ONCE = 10_000;
+/** A row takes 76 bytes or more. */
+const ROW_MIN_BYTES = 76;
+
+/** Removes rows beyond `rowsMax`, those that count least first, at most 10,000 at a time. Returns how many. */
+export async function evictLimits({ db }: Purger, rowsMax = ROWS_MAX): Promise<number> {
+  // The file's size costs nothing to read, and mostly shows that there are too few rows to count.
+  const [full] = await db.execute(
+    query`select 1 where pg_relation_size('limits') > ${rowsMax * ROW_MIN_BYTES}::bigint`,
+  );
+  if (!full) return 0;
+  const [counted] = await db.execute<{ rows: string }>(query`select count(*) as rows from limits`);
+  const surplus = Number(counted?.rows) - rowsMax;
+  if (surplus <= 0) return 0;
+  const evicted = await db.execute(query`
+    delete from limits where key = any(array(
+      select key from limits order by spent, ends_at limit ${Math.min(surplus, EVICTED_AT_ONCE)}
+      for update skip locked
+    )) returning 1`);
+  return evicted.length;
+}

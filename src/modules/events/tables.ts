@@ -1,0 +1,45 @@
+import { sql } from "drizzle-orm";
+import { bigint, check, index, jsonb, pgTable, text, uuid } from "drizzle-orm/pg-core";
+import { at, transactionId } from "../../db/columns.ts";
+
+/** Everything that changed, written in the transaction that changed it; it outlives what it tells of. */
+export const events = pgTable(
+  "events",
+  {
+    id: uuid("id").primaryKey(),
+    /**
+     * Where a reader is: transactions commit out of order, so whoever pages by `(transaction_id, position)` and stops below
+     * `pg_snapshot_xmin(pg_current_snapshot())` misses nothing.
+     */
+    position: bigint("position", { mode: "bigint" }).generatedAlwaysAsIdentity(),
+    transactionId: transactionId("transaction_id").notNull().default(sql`pg_current_xact_id()`),
+    type: text("type").notNull(),
+    occurredAt: at("occurred_at"),
+    /** Who did it: `stranger`, `user` (then `actor_id`) or `operator`. */
+    actorKind: text("actor_kind").notNull(),
+    actorId: uuid("actor_id"),
+    /** The account, or the OAuth client, that it is about; missing where it is about all of them. */
+    subjectId: uuid("subject_id"),
+    address: text("address"),
+    userAgent: text("user_agent"),
+    requestId: text("request_id"),
+    data: jsonb("data").notNull(),
+  },
+  (table) => [
+    index("events_position").on(table.transactionId, table.position),
+    index("events_subject").on(table.subjectId, table.occurredAt, table.id),
+    index("events_actor_origin")
+      .on(table.actorId, table.id)
+      .where(
+        sql`${table.actorId} is not null and (${table.address} is not null or ${table.userAgent} is not null)`,
+      ),
+    check("events_actor_kind", sql`${table.actorKind} in ('stranger', 'user', 'operator')`),
+    check("events_user_agent_length", sql`length(${table.userAgent}) <= 512`),
+  ],
+);
+
+/** Deleted users whose IPs and user agents may still be in `events` (`modules/events/erasure`). */
+export const erasures = pgTable("erasures", {
+  userId: uuid("user_id").primaryKey(),
+  createdAt: at("created_at"),
+});

@@ -1,0 +1,34 @@
+import { sql } from "drizzle-orm";
+import { check, jsonb, pgTable, text, uniqueIndex } from "drizzle-orm/pg-core";
+import type { Jwk, PairAlgorithm, StoredKey } from "../../credentials/key-ring.ts";
+import { at, bytes } from "../../db/columns.ts";
+
+/** Key pairs that sign access tokens; the private parts are wrapped (`credentials/key-ring`). */
+export const signingKeys = pgTable(
+  "signing_keys",
+  {
+    kid: text("kid").primaryKey(),
+    algorithm: text("algorithm").$type<PairAlgorithm>().notNull(),
+    /** `next` signs nothing yet, `retired` nothing any more. */
+    state: text("state").$type<StoredKey["state"]>().notNull(),
+    publicJwk: jsonb("public_jwk").$type<Jwk>().notNull(),
+    wrapped: bytes("wrapped").notNull(),
+    wrappedBy: text("wrapped_by").notNull(),
+    createdAt: at("created_at"),
+    /** Since when it has been in its state. */
+    changedAt: at("changed_at"),
+  },
+  (table) => [
+    uniqueIndex("signing_keys_one_in_each_state")
+      .on(table.algorithm, table.state)
+      .where(sql`${table.state} <> 'retired'`),
+    check("signing_keys_algorithm", sql`${table.algorithm} in ('EdDSA', 'ES256')`),
+    check("signing_keys_state", sql`${table.state} in ('next', 'current', 'retired')`),
+  ],
+);
+
+/** Every key that has signed access tokens, also secrets, and until when such a token may be valid. */
+export const keyUses = pgTable("key_uses", {
+  kid: text("kid").primaryKey(),
+  acceptedUntil: at("accepted_until"),
+});

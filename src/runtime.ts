@@ -1,0 +1,119 @@
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Config } from "./config/config.ts";
+import { readOrCreateSecretKey } from "./config/secret-key-file.ts";
+import { weaknessOf } from "./credentials/secret.ts";
+import type { Embedded } from "./db/embedded/embedded.ts";
+import { Exit } from "./kit/exit.ts";
+import { type LogOptions, type OpenLog, openLog } from "./kit/log.ts";
+import { type Metrics, unwatched } from "./kit/metrics.ts";
+
+/**
+ * A `worker` is a further server beside the one that holds the data directory (WORKERS). A
+ * `command` uses a database that exists, and never creates one.
+ */
+export type Purpose = "serve" | "worker" | "migrate" | "command";
+
+/** What one process has once, however often it reads its settings again. */
+export interface Ground {
+  purpose: Purpose;
+  log: OpenLog;
+  /** The database of DATA_DIR; undefined where DATABASE_URL names another. */
+  embedded: Embedded | undefined;
+  /** Whether this process was asked to end: it still answers, and says so. */
+  lifecycle: { isStopping: boolean };
+  /** Goes on counting, whatever is read again. */
+  metrics: Metrics;
+  /** The figures of all processes that serve together; undefined: this one is alone. */
+  gather?: ((own: Metrics) => Promise<string>) | undefined;
+  close: () => Promise<void>;
+}
+
+export type GroundOptions = Pick<Ground, "purpose" | "gather"> & Pick<LogOptions, "isColored">;
+
+/** Connections of the embedded database beyond the servers' own pools: for commands beside it, and PostgreSQL's reserve. */
+const SPARE_CONNECTIONS = 20;
+const KEY_MAX_MS = 2_000;
+/** While a server goes over to other settings it has two pools. */
+const POOLS = 2;
+
+/** Throws an Exit where the data directory cannot be used. */
+export async function openGround(
+  config: Config,
+  { purpose, gather, isColored = false }: GroundOptions,
+): Promise<Ground> {
+  const log = openLog({
+    level: config.logLevel,
+    format: config.logFormat,
+    isShared: config.workers > 1,
+    isColored,
+  });
+  const embedded = config.databaseUrl ? undefined : await openEmbedded(config, purpose, log);
+  const metrics = await openMetrics(config, gather);
+  const close = async () => {
+    await embedded?.close();
+    await log.close();
+  };
+  return { purpose, gather, log, metrics, embedded, lifecycle: { isStopping: false }, close };
+}
+
+/** prom-client is loaded where somebody watches. */
+async function openMetrics(config: Config, gather: Ground["gather"]): Promise<Metrics> {
+  if (config.metricsPort === undefined && config.metricsToken === undefined) return unwatched;
+  const { openMetrics: open } = await import("./adapters/metrics.ts");
+  const own = open();
+  return gather ? { ...own, text: () => gather(own) } : own;
+}
+
+/** Imported only where it is wanted: with a database elsewhere nothing of it is touched. */
+async function openEmbedded(config: Config, command: Purpose, log: OpenLog) {
+  const { openEmbedded: open } = await import("./db/embedded/embedded.ts");
+  return open({
+    dataDir: config.dataDir,
+    holder: { command, url: config.publicUrl },
+    maxConnections: config.workers * POOLS * config.databasePoolSize + SPARE_CONNECTIONS,
+    warn: (sentence) => log.warn({}, sentence),
+  });
+}
+
+/**
+ * Reads the secret key in the data directory. Only a server makes one: a key of a command's own
+ * could not decrypt what the server encrypted. Throws an Exit if there is no usable key.
+ */
+export async function secretIn(
+  config: Config,
+  { purpose, embedded }: Ground,
+  answers: () => Promise<unknown>,
+): Promise<string> {
+  const { dataDir } = config;
+  const isThere = () => existsSync(join(dataDir, "secret_key"));
+  // A server that is starting makes the key as soon as its database answers.
+  const giveUpAt = performance.now() + (embedded?.isServed ? KEY_MAX_MS : 0);
+  while (purpose === "command" && !isThere() && performance.now() < giveUpAt) await sleep(20);
+  if (purpose === "command" && !isThere()) {
+    // Report a database that does not answer before a missing key.
+    await answers();
+    throw new Exit(
+      "noDataDir",
+      `There is no secret key in ${resolve(dataDir)}. Nothing was created. Set DATA_DIR or SECRET_KEY to the value that the server has.`,
+    );
+  }
+  try {
+    const secret = readOrCreateSecretKey(dataDir, embedded?.owner);
+    const weakness = weaknessOf(secret);
+    if (weakness)
+      throw new Exit(
+        "badConfiguration",
+        `The key in ${dataDir}/secret_key ${weakness}. Remove it, and a new one is made.`,
+      );
+    return secret;
+  } catch (error) {
+    if (error instanceof Exit) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Exit(
+      "badConfiguration",
+      `DATA_DIR: cannot keep a secret key in ${dataDir} (${code}). Set SECRET_KEY, or another DATA_DIR.`,
+    );
+  }
+}

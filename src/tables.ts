@@ -1,0 +1,26 @@
+import { limits } from "./limits/tables.ts";
+import { erasures, events } from "./modules/events/tables.ts";
+import { idempotency } from "./modules/idempotency/tables.ts";
+import { keyUses, signingKeys } from "./modules/keys/tables.ts";
+import { mails } from "./modules/mail/tables.ts";
+import { clients, revokedTokens } from "./modules/oauth/tables.ts";
+import { mailRequests, oneTimeSecrets } from "./modules/one-time/tables.ts";
+import { sessions } from "./modules/sessions/tables.ts";
+import { users } from "./modules/users/tables.ts";
+
+/** Every table, in the order of docs/database.md. */
+export const tables = [
+  users,
+  sessions,
+  events,
+  erasures,
+  limits,
+  signingKeys,
+  keyUses,
+  clients,
+  revokedTokens,
+  oneTimeSecrets,
+  mailRequests,
+  mails,
+  idempotency,
+];

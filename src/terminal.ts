@@ -1,0 +1,106 @@
+import { closeSync, constants, fstatSync, openSync, write as writeLater, writeSync } from "node:fs";
+import { isatty } from "node:tty";
+import { Exit } from "./kit/exit.ts";
+import { exitBySignal } from "./kit/signals.ts";
+
+const { O_NOCTTY, O_NONBLOCK, O_WRONLY } = constants;
+export const STANDARD_OUTPUT = 1;
+export const STANDARD_ERROR = 2;
+const RETRY_MS = 5;
+
+/**
+ * Writes the result of a command to standard output. Synchronous, so that a slow reader gets all of
+ * it before the process ends.
+ */
+export const print = (text: string): void => write(STANDARD_OUTPUT, `${text}\n`);
+
+/** Writes a message to standard error. Synchronous, as `print` is. */
+export const note = (text: string): void => write(STANDARD_ERROR, `${text}\n`);
+
+function write(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  let written = 0;
+  while (written < bytes.length)
+    try {
+      written += writeSync(fd, bytes, written);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      // `head` and the like close the pipe once they have enough. That is no failure to report.
+      if (code === "EPIPE") exitBySignal("SIGPIPE");
+      if (code !== "EAGAIN")
+        throw new Exit(
+          "failed",
+          `${fd === STANDARD_OUTPUT ? "Standard output" : "Standard error"} cannot be written (${code}).`,
+        );
+      Bun.sleepSync(RETRY_MS);
+    }
+}
+
+/**
+ * Writes the banner of a server, and never waits: a full pipe, a reader that has left and a full
+ * disk stop nothing. No thread waits for a pipe or a terminal either, because passwords are hashed
+ * on the same threads. (One may wait for a socket.)
+ */
+export function mention(text: string): void {
+  const place = openAnew(STANDARD_OUTPUT);
+  if (place === undefined) {
+    writeLater(STANDARD_OUTPUT, `${text}\n`, () => {});
+    return;
+  }
+  try {
+    writeSync(place, `${text}\n`);
+  } catch {
+    // The banner is lost, and nothing else.
+  } finally {
+    closeSync(place);
+  }
+}
+
+/** A pipe or a terminal once more, without waiting: how others write to the same one is their own affair. Linux only. */
+function openAnew(fd: number): number | undefined {
+  try {
+    const place = fstatSync(fd);
+    if (!place.isFIFO() && !place.isCharacterDevice()) return undefined;
+    return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
+  } catch {
+    return undefined;
+  }
+}
+
+/** FORCE_COLOR decides first, then NO_COLOR (no-color.org) and TERM=dumb. Otherwise terminals get colors. */
+export function hasColor(
+  fd: number,
+  env: Record<string, string | undefined> = process.env,
+): boolean {
+  const { FORCE_COLOR: forced, NO_COLOR, TERM } = env;
+  if (forced) return forced !== "0" && forced !== "false";
+  return !NO_COLOR && TERM !== "dumb" && isatty(fd);
+}
+
+/** Prints one JSON array, or a line for each row. Prints rows as they come: memory may not hold all of them. */
+export async function printList<T>(
+  rows: AsyncIterable<T> | Iterable<T>,
+  isJson: boolean | undefined,
+  show: { json: (row: T) => object; text: (row: T) => string; empty: string },
+): Promise<void> {
+  let count = 0;
+  for await (const row of rows) {
+    if (isJson)
+      write(STANDARD_OUTPUT, `${count === 0 ? "[" : ",\n"}${JSON.stringify(show.json(row))}`);
+    else print(show.text(row));
+    count += 1;
+  }
+  if (isJson) print(count === 0 ? "[]" : "]");
+  else if (count === 0) print(show.empty);
+}
+
+export type JsonFlag = { json?: boolean };
+
+/** The result of a command, for programs and for people. */
+export interface Answer {
+  json: unknown;
+  text: string;
+}
+
+export const printAnswer = ({ json, text }: Answer, isJson: boolean | undefined): void =>
+  print(isJson ? JSON.stringify(json) : text);
