@@ -19,7 +19,7 @@ const layers = [
   /^ctx\.ts/,
   /^modules\/[^/]+\/(?!([a-z-]+-)?routes\.ts|model\.ts)/,
   /^(http\/|modules\/[^/]+\/(([a-z-]+-)?routes|model)\.ts)/,
-  /^(pages\/|(app|jobs|gauges|readiness|runtime)\.ts)/,
+  /^(pages\/|(app|pipeline|jobs|gauges|readiness|runtime)\.ts)/,
   /^(wire|environment|terminal)\.ts/,
   /^server\//,
   /^cli\//,

@@ -3,14 +3,6 @@ import { type App, createApp } from "../app.ts";
 import type { Config } from "../config/config.ts";
 import type { Ctx } from "../ctx.ts";
 import type { MigrationStatus } from "../db/migrate.ts";
-import { accessLog } from "../http/access-log.ts";
-import { withCors } from "../http/cors.ts";
-import { deadlined } from "../http/deadline.ts";
-import { withHost } from "../http/host.ts";
-import { httpFigures } from "../http/metrics.ts";
-import { observed } from "../http/observed.ts";
-import { parting } from "../http/parting.ts";
-import { traced } from "../http/traced.ts";
 import type { Answering } from "../http/trail.ts";
 import { startJobs } from "../jobs.ts";
 import { Exit } from "../kit/exit.ts";
@@ -18,7 +10,7 @@ import { unwatched } from "../kit/metrics.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
 import { prepareKeys } from "../modules/keys/keys.ts";
 import { createFirstSuperuser } from "../modules/users/first-superuser.ts";
-import { withErrorPages } from "../pages/error-page.ts";
+import { createPipeline } from "../pipeline.ts";
 import type { Ground } from "../runtime.ts";
 import { type Wired, wire } from "../wire.ts";
 
@@ -50,16 +42,10 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
     const [app, schema] = await Promise.all([warmApp(ctx), wired.answers()]);
     // Always followed: so it is soon said where nobody takes the traces.
     await ctx.tracing.begin({ name: "start" }, null, () => prepare(wired, schema, () => isOpen));
-    const observers = [...accessLog(ctx), ...httpFigures(ctx)];
-    const bounded = deadlined(ctx, app.fetch);
-    const answering = parting(
-      ctx,
-      traced(ctx, observed(withCors(ctx, withErrorPages(ctx, bounded.answer)), observers)),
-    );
-    const answer = withHost(answering, () => app.server);
+    const pipeline = createPipeline(ctx, app);
     let rest = async () => {};
     return {
-      ...{ ctx, app, answer, rest: () => rest() },
+      ...{ ctx, app, answer: pipeline.handle, rest: () => rest() },
       work: () => {
         rest = startJobs(ctx);
       },
@@ -73,8 +59,8 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
       close: async (patienceMs) => {
         isOpen = false;
         const late = sleep(patienceMs, undefined, { ref: false });
-        await Promise.race([Promise.all([rest(), untilNone(bounded.running)]), late]);
-        bounded.close();
+        await Promise.race([Promise.all([rest(), untilNone(pipeline.running)]), late]);
+        pipeline.close();
         await wired.close();
       },
     };

@@ -17,12 +17,11 @@ async function service(
   corsOrigins = [PRODUCT],
 ) {
   const here = await world({ environment, publicUrl: "https://accounts.example.com", corsOrigins });
-  const answer = withCors(here.ctx, here.app.fetch);
   const ask = async (method: string, path: string, headers: Record<string, string> = {}) =>
-    answer(new Request(`http://localhost${path}`, { method, headers }));
+    here.handle(new Request(`http://localhost${path}`, { method, headers }));
   const preflight = (origin: string, path = "/api/v1/users/me") =>
     ask("OPTIONS", path, { origin, "access-control-request-method": "PATCH" });
-  return { ...here, answer, ask, preflight };
+  return { ...here, ask, preflight };
 }
 const namesIn = (list: string | null) => (list ?? "").toLowerCase().split(", ");
 
@@ -70,9 +69,9 @@ describe("a browser on an allowed origin", () => {
   });
 
   test("signs in", async () => {
-    const { answer, person } = await service();
+    const { handle, person } = await service();
     await person();
-    const response = await answer(
+    const response = await handle(
       new Request("http://localhost/api/v1/auth/login", {
         method: "POST",
         headers: { origin: PRODUCT, "content-type": "application/json" },

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "bun:test";
-import { withErrorPages } from "../../src/pages/error-page.ts";
 import { NEW, town } from "../support/town.ts";
 import { PASSWORD } from "../support/world.ts";
 
@@ -8,13 +7,13 @@ const PRODUCT = "https://app.example.com";
 const BROWSER = { accept: "text/html,application/xhtml+xml,*/*;q=0.8" };
 const FORM = { "content-type": "application/x-www-form-urlencoded" };
 
-/** A town with the pages that stand around the app. */
 async function place(settings: Parameters<typeof town>[0] = {}) {
   const here = await town({ emailSignIn: "on", ...settings });
-  const answer = withErrorPages(here.ctx, here.app.fetch);
   const open = async (path: string, init: RequestInit = {}) => {
     const headers = { ...BROWSER, ...(init.headers as Record<string, string>) };
-    const response = await answer(new Request(`http://localhost${path}`, { ...init, headers }));
+    const response = await here.handle(
+      new Request(`http://localhost${path}`, { ...init, headers }),
+    );
     return { status: response.status, headers: response.headers, text: await response.text() };
   };
   const send = (path: string, fields: Record<string, string>) =>

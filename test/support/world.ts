@@ -19,6 +19,7 @@ import { unshared } from "../../src/limits/shared-memory.ts";
 import { prepareKeys } from "../../src/modules/keys/keys.ts";
 import { openRenderer } from "../../src/modules/mail/render.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
+import { createPipeline, type Pipeline } from "../../src/pipeline.ts";
 import { atTheEnd, freshDatabase } from "./postgres.ts";
 
 // One database for all worlds, which follow one another: each begins with no rows.
@@ -62,11 +63,13 @@ const emptying = tables
 /** A cheap hash, for tests that are not about its cost: the usual one takes some 30 ms of one core. */
 const passwordHash = { kibibytes: 8, passes: 1 };
 
+let pipeline: Pipeline | undefined;
+
 /** A fresh, empty world: no rows, a clock to turn, people made through the API itself. */
 export async function world(settings: Partial<Config> = {}) {
   await database.sql.unsafe(emptying);
   const { config: usual } = readConfig({ SECRET_KEY: SECRET });
-  const config: Config = { ...usual, passwordHash, ...settings };
+  const config: Config = { ...usual, passwordHash, logAccess: "off", ...settings };
   const logged: { fields: object; sentence: string }[] = [];
   const note = (fields: object, sentence: string) => void logged.push({ fields, sentence });
   const brand = { name: "Bunker", colour: "#1b1f24", logo: undefined };
@@ -116,13 +119,21 @@ export async function world(settings: Partial<Config> = {}) {
   };
   await prepareKeys(ctx);
   const app = createApp(ctx);
+  pipeline?.close();
+  pipeline = createPipeline(ctx, app);
+  const { handle: handleRaw } = pipeline;
+  /** Handles a request as the server does. Without a Host header, it is for localhost. */
+  const handle = (request: Request) => {
+    if (!request.headers.has("host")) request.headers.set("host", "localhost");
+    return handleRaw(request);
+  };
   // What a proxy on this machine forwards: without a socket, only X-Forwarded-For says where a request comes from.
   if (config.trustedProxies.length > 0)
     app.server = { requestIP: () => ({ address: "127.0.0.1" }) } as unknown as typeof app.server;
 
   const send = async (method: string, path: string, init: RequestInit = {}): Promise<Answer> => {
     const url = `http://localhost${path.startsWith("/") ? path : `/${path}`}`;
-    const response = await app.handle(new Request(url, { method, ...init }));
+    const response = await handle(new Request(url, { method, ...init }));
     const text = await response.text();
     const isJson = response.headers.get("content-type")?.includes("json");
     return {
@@ -169,7 +180,7 @@ export async function world(settings: Partial<Config> = {}) {
   };
   const pass = (ms: number) => void setSystemTime(new Date(Date.now() + ms));
   return {
-    ...{ ctx, app, sql: database.sql, send, as, anyone, pass, logged },
+    ...{ ctx, app, handle, sql: database.sql, send, as, anyone, pass, logged },
     ...{ person, superuser, signIn, refresh },
   };
 }
