@@ -2,7 +2,7 @@ import type { Config } from "./config/config.ts";
 import type { AccessTokens } from "./credentials/access-token.ts";
 import type { DeviceTokens } from "./credentials/device-token.ts";
 import type { Envelope } from "./credentials/encryption.ts";
-import type { HashingGate } from "./credentials/hashing.ts";
+import type { Hashing } from "./credentials/hashing.ts";
 import type { KeyRing } from "./credentials/key-ring.ts";
 import type { RefreshSeeds } from "./credentials/refresh-token.ts";
 import type { Db } from "./db/db.ts";
@@ -35,7 +35,7 @@ export interface Ctx {
   /** Missing where no setting says how mails go out: then they wait. */
   mail: Post | undefined;
   envelope: Envelope;
-  hashing: HashingGate;
+  hashing: Hashing;
   metrics: Metrics;
   now: () => Date;
   principals: PrincipalCache<Principal>;

@@ -23,8 +23,8 @@ export const readings = (
     help: "Passwords that were hashed or verified, and that were turned away because too many waited.",
     label: "result",
     read: () => {
-      const { passed, refused } = ctx.hashing.counts();
-      return { passed, refused };
+      const { done, refused } = ctx.hashing.counts();
+      return { passed: done, refused };
     },
   },
   {

@@ -4,7 +4,7 @@ import { readPostgresUrl } from "./config/postgres-url.ts";
 import { accessTokens } from "./credentials/access-token.ts";
 import { deviceTokens } from "./credentials/device-token.ts";
 import { envelopes } from "./credentials/encryption.ts";
-import { openHashingGate } from "./credentials/hashing.ts";
+import { type HashingBounds, openHashing } from "./credentials/hashing.ts";
 import { type KeyRing, openKeyRing } from "./credentials/key-ring.ts";
 import { refreshSeeds } from "./credentials/refresh-token.ts";
 import { derivedKey, derivedKeys, fingerprints } from "./credentials/secret.ts";
@@ -43,10 +43,49 @@ interface WiredOnce extends Wired {
   isBesideServer: boolean;
 }
 
+type Opened = "lifecycle" | "log" | "mail" | "metrics" | "now" | "principals" | "readiness";
+
+/** What a Ctx needs beside the settings. A server opens these by `wire`; a test has its own. */
+export interface Parts extends Pick<Ctx, Opened | "shared" | "tracing"> {
+  database: Pick<Database, "db" | "sql">;
+  /** The current secret key first, then older ones. */
+  secrets: readonly [string, ...string[]];
+  hashingBounds: HashingBounds;
+}
+
+/** Composes the Ctx of all verbs. Does no I/O. */
+export function createCtx(
+  config: Config,
+  { database, secrets, hashingBounds: bounds, ...parts }: Parts,
+): Ctx {
+  const { now, shared, tracing } = parts;
+  const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
+  return {
+    ...parts,
+    config,
+    db: database.db,
+    devices: deviceTokens(derivedKeys(secrets, "device tokens")),
+    envelope: envelopes(derivedKeys(secrets, "mails"), tracing.postmark),
+    fingerprint: fingerprints(secrets[0]),
+    hashing: openHashing({ ...bounds, cost: config.passwordHash, tracing }),
+    keyRing,
+    limits: openLimits({
+      isOn: config.rateLimit === "on",
+      policies: config.limits,
+      database,
+      shared,
+      key: derivedKey(secrets[0], "limits"),
+      now,
+    }),
+    refreshSeeds: refreshSeeds(derivedKeys(secrets, "refresh tokens")),
+    tokens: tokensOf(config, keyRing),
+  };
+}
+
 /** Of what tells installations on one Redis apart. */
 const PREFIX_LENGTH = 16;
 /** One core is left to those who are signed in already. A queue is as long as it can be served within the wait. */
-function gateBounds({ workers }: Config) {
+function hashingBounds({ workers }: Config): HashingBounds {
   const atOnce = Math.max(1, Math.floor((availableParallelism() - 1) / workers));
   return { atOnce, queueMax: 64 * atOnce, waitMaxMs: 2_000 };
 }
@@ -71,37 +110,15 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
   };
   try {
     const secret = config.secretKey ?? (await secretIn(config, ground, schema.answers));
-    const secrets = [secret, ...config.secretKeys] as const;
-    const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
-    const now = () => new Date();
     if (isServer) shared = await sharedOf(config, { secret, principals, log });
-    const ctx: Ctx = {
-      config,
-      db: database.db,
-      devices: deviceTokens(derivedKeys(secrets, "device tokens")),
-      envelope: envelopes(derivedKeys(secrets, "mails"), tracing.postmark),
-      fingerprint: fingerprints(secret),
-      keyRing,
-      lifecycle,
-      limits: openLimits({
-        isOn: config.rateLimit === "on",
-        policies: config.limits,
-        ...{ database, shared },
-        key: derivedKey(secret, "limits"),
-        now,
-      }),
-      log,
-      mail,
-      metrics,
-      hashing: openHashingGate({ ...gateBounds(config), cost: config.passwordHash, tracing }),
-      now,
+    const ctx = createCtx(config, {
+      ...{ database, lifecycle, log, mail, metrics, shared, tracing },
+      now: () => new Date(),
       principals: telling(principals, shared),
-      refreshSeeds: refreshSeeds(derivedKeys(secrets, "refresh tokens")),
-      shared,
-      tokens: tokensOf(config, keyRing),
-      tracing,
       readiness: openReadiness({ database, log, embedded }),
-    };
+      secrets: [secret, ...config.secretKeys],
+      hashingBounds: hashingBounds(config),
+    });
     return { ctx, database, ...schema, close };
   } catch (error) {
     await close();

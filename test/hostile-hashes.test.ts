@@ -1,6 +1,6 @@
 /** Stored hashes that demand too much of a sign-in, or that the primitive refuses. */
 import { expect, test } from "bun:test";
-import { openHashingGate } from "../src/credentials/hashing.ts";
+import { openHashing } from "../src/credentials/hashing.ts";
 import { verifyPassword } from "../src/credentials/password.ts";
 import { createUser } from "../src/modules/users/users.ts";
 import { PASSWORD, world } from "./support/world.ts";
@@ -190,7 +190,7 @@ test("whatever a stored hash is, to verify it never throws", async () => {
         .join(""),
   ];
   const cost = { kibibytes: 64, passes: 1 };
-  const gate = openHashingGate({ atOnce: 1, queueMax: 9, waitMaxMs: 60_000, cost });
+  const hashing = openHashing({ atOnce: 1, queueMax: 9, waitMaxMs: 60_000, cost });
   let faults = 0;
   let slowest = { ms: 0, hash: "" };
   const rounds = 4_000;
@@ -201,7 +201,7 @@ test("whatever a stored hash is, to verify it never throws", async () => {
       faults += 1;
     };
     // A few of them are right.
-    expect(await verifyPassword(gate, { password: PASSWORD, hash, onFault })).toBeBoolean();
+    expect(await verifyPassword(hashing, { password: PASSWORD, hash, onFault })).toBeBoolean();
     const ms = performance.now() - from;
     if (ms > slowest.ms) slowest = { ms, hash };
   }

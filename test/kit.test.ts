@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readOrCreateSecretKey } from "../src/config/secret-key-file.ts";
-import { openHashingGate } from "../src/credentials/hashing.ts";
+import { openHashing } from "../src/credentials/hashing.ts";
 import {
   hashPassword,
   passwordRules,
@@ -14,7 +14,7 @@ import {
 import { weaknessOf } from "../src/credentials/secret.ts";
 import { nearest } from "../src/kit/nearest.ts";
 
-const gate = openHashingGate({ atOnce: 1, queueMax: 1, waitMaxMs: 10_000, cost: usualCost });
+const hashing = openHashing({ atOnce: 1, queueMax: 1, waitMaxMs: 10_000, cost: usualCost });
 const read = (password: string, names: string[] = [], minLength = 8) => {
   const found = readPassword("/password", password, { minLength, names });
   return typeof found === "string" ? "good" : found.code;
@@ -64,10 +64,10 @@ describe("passwords", () => {
   });
 
   test("are hashed with argon2id at 19 MiB and two passes", async () => {
-    const hash = await hashPassword(gate, "correct horse");
+    const hash = await hashPassword(hashing, "correct horse");
     expect(hash).toStartWith("$argon2id$v=19$m=19456,t=2,p=1$");
     const verify = (password: string, stored: string | undefined) =>
-      verifyPassword(gate, { password, hash: stored, onFault: expect.unreachable });
+      verifyPassword(hashing, { password, hash: stored, onFault: expect.unreachable });
     expect(await verify("correct horse", hash)).toBe(true);
     expect(await verify("Correct horse", hash)).toBe(false);
     expect(await verify("", hash)).toBe(false);

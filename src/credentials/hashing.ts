@@ -2,86 +2,92 @@ import { Problem } from "../kit/problem.ts";
 import { type Tracing, untraced } from "../kit/tracing.ts";
 import type { HashCost } from "./stored-hash.ts";
 
-/** Bounds of what may hash passwords: how many at once, how many wait, and how long one waits at most. */
-export interface GateOptions {
+/** How many hashes run at once, how many wait, and how long one waits at most. */
+export interface HashingBounds {
   atOnce: number;
   queueMax: number;
   waitMaxMs: number;
+}
+
+interface HashingOptions extends HashingBounds {
   cost: HashCost;
   tracing?: Tracing;
 }
 
-export interface HashingGate {
-  /** What new hashes cost. */
+/** The semaphore of password hashing. */
+export interface Hashing {
+  /** The cost of new hashes. */
   cost: HashCost;
-  /** Does `work` when its turn comes. Throws `busy` where the queue is full, or the turn does not come in time. */
-  pass: <T>(work: () => Promise<T>) => Promise<T>;
-  /** Throws `busy` where the queue is full: before a request that will hash costs the database anything. */
-  knock: () => void;
-  /** How many hash now and how many wait; and since the start, how many had their turn, and how many were turned away. */
-  counts: () => Record<"running" | "waiting" | "passed" | "refused", number>;
+  /** Runs `work` in its turn. Throws `busy` if the queue is full, or the turn does not come in time. */
+  run: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Throws `busy` if the queue is full. Call it before the first statement of a request that will hash. */
+  refuseIfFull: () => void;
+  /** `done` and `refused` count since the start. */
+  counts: () => Record<"running" | "waiting" | "done" | "refused", number>;
 }
 
 /**
- * Keeps a flood of sign-ins from taking every core and all memory (CWE-400): each hash takes 19 MiB and some 30 ms of one
- * core. Who comes first is served first; nobody is served who has waited so long that the client has probably gone.
+ * Keeps a flood of sign-ins from using every core and all memory (CWE-400): each hash takes 19 MiB
+ * and some 30 ms of one core. First come, first served. A request that waits too long is refused,
+ * because its client has probably given up.
  */
-export function openHashingGate({
+export function openHashing({
   atOnce,
   queueMax,
   waitMaxMs,
   cost,
   tracing = untraced,
-}: GateOptions): HashingGate {
-  const queue: Turn[] = [];
+}: HashingOptions): Hashing {
+  const queue: Waiter[] = [];
   let running = 0;
-  let passed = 0;
+  let done = 0;
   let refused = 0;
 
   const busy = () => {
     refused += 1;
     return new Problem("busy");
   };
-  const knock = () => {
+  const refuseIfFull = () => {
     if (queue.length >= queueMax) throw busy();
   };
 
-  const turn = () =>
+  const wait = () =>
     new Promise<void>((resolve, reject) => {
-      knock();
-      const leave = () => {
-        queue.splice(queue.indexOf(mine), 1);
+      refuseIfFull();
+      const giveUp = () => {
+        queue.splice(queue.indexOf(waiter), 1);
         reject(busy());
       };
-      const mine: Turn = { take: resolve, timer: setTimeout(leave, waitMaxMs) };
-      queue.push(mine);
+      const waiter: Waiter = { start: resolve, timer: setTimeout(giveUp, waitMaxMs) };
+      queue.push(waiter);
     });
 
-  /** A slot is handed to the next in the queue, or given back. */
-  const leave = () => {
+  /** Hands the slot to the next waiter, or frees it. */
+  const release = () => {
     const next = queue.shift();
     if (!next) {
       running -= 1;
       return;
     }
     clearTimeout(next.timer);
-    next.take();
+    next.start();
   };
 
-  const pass = async <T>(work: () => Promise<T>): Promise<T> => {
+  const run = async <T>(work: () => Promise<T>): Promise<T> => {
     if (running < atOnce) running += 1;
-    else await tracing.within({ name: "wait for hashing" }, turn);
-    passed += 1;
+    else await tracing.within({ name: "wait for hashing" }, wait);
+    done += 1;
     try {
       return await tracing.within({ name: "hash password" }, work);
     } finally {
-      leave();
+      release();
     }
   };
-  return { cost, pass, knock, counts: () => ({ running, waiting: queue.length, passed, refused }) };
+  const counts = () => ({ running, waiting: queue.length, done, refused });
+  return { cost, run, refuseIfFull, counts };
 }
 
-interface Turn {
-  take: () => void;
+interface Waiter {
+  start: () => void;
   timer: ReturnType<typeof setTimeout>;
 }

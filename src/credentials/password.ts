@@ -1,7 +1,7 @@
 import { fold } from "../kit/fold.ts";
 import { charactersOf, type FieldProblem, fieldProblem } from "../kit/problem.ts";
 import commonPasswords from "./common-passwords.txt" with { type: "text" };
-import type { HashingGate } from "./hashing.ts";
+import type { Hashing } from "./hashing.ts";
 import { type HashCost, isOutdated, readStoredHash } from "./stored-hash.ts";
 
 /** OWASP's second recommendation for Argon2id: 19 MiB, two passes, one lane. */
@@ -19,9 +19,9 @@ export const PASSWORD_MAX_LENGTH = 128;
 /** Unicode has several spellings of one text; keyboards differ in which they send (RFC 8265, section 4). */
 const normalised = (password: string) => password.normalize("NFC");
 
-export const hashPassword = (gate: HashingGate, password: string): Promise<string> => {
-  const { kibibytes: memoryCost, passes: timeCost } = gate.cost;
-  return gate.pass(() =>
+export const hashPassword = (hashing: Hashing, password: string): Promise<string> => {
+  const { kibibytes: memoryCost, passes: timeCost } = hashing.cost;
+  return hashing.run(() =>
     Bun.password.hash(normalised(password), { algorithm: "argon2id", memoryCost, timeCost }),
   );
 };
@@ -38,13 +38,13 @@ interface Comparison {
  * Throws `busy` and nothing else, whatever the hash is.
  */
 export async function verifyPassword(
-  gate: HashingGate,
+  hashing: Hashing,
   { password, hash, onFault }: Comparison,
 ): Promise<boolean> {
   if (password === "") return false;
   const text = Buffer.from(normalised(password));
   const check = hash === undefined || hash === NO_PASSWORD ? undefined : readStoredHash(hash);
-  return gate.pass(async () => {
+  return hashing.run(async () => {
     if (typeof check === "function")
       try {
         return await check(text);
@@ -52,17 +52,17 @@ export async function verifyPassword(
         onFault(String((error as Error).message));
       }
     if (typeof check === "string") onFault(check);
-    await Bun.password.verify(text, nobodysHash(gate.cost));
+    await Bun.password.verify(text, nobodysHash(hashing.cost));
     return false;
   });
 }
 
 /** The same password as our hashes are made today, where `hash` is of another kind or of a lower cost. Throws `busy`. */
 export const rehashed = async (
-  gate: HashingGate,
+  hashing: Hashing,
   { password, hash }: { password: string; hash: string },
 ): Promise<string | undefined> =>
-  isOutdated(hash, gate.cost) ? hashPassword(gate, password) : undefined;
+  isOutdated(hash, hashing.cost) ? hashPassword(hashing, password) : undefined;
 
 let common: Set<string> | undefined;
 const isCommon = (password: string) => {

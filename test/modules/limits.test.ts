@@ -83,7 +83,7 @@ test("who is signed in has so many requests a minute, counted in lumps to the la
 
 test("a try that could not be judged counts nowhere", async () => {
   const { ctx, person, sql } = await street({ register: few, login: few });
-  const busy = { ...ctx.hashing, pass: () => Promise.reject(new Problem("busy")) };
+  const busy = { ...ctx.hashing, run: () => Promise.reject(new Problem("busy")) };
   const origin = (limits: LimitName[]) => ({
     ...{ address: "203.0.113.9", subscriber: "203.0.113.9", userAgent: null, requestId: null },
     ...{ deviceTokens: [], limits, tell: () => {} },

@@ -43,13 +43,13 @@ test("a sign-in that a new password or a deactivation overtakes gets no session"
   const ada = await person();
   const user = await getUser(ctx, operator, ada.id);
   const overtakenBy = (change: () => Promise<unknown>) => {
-    const pass: typeof ctx.hashing.pass = async (work) => {
-      const done = await ctx.hashing.pass(work);
+    const run: typeof ctx.hashing.run = async (work) => {
+      const done = await ctx.hashing.run(work);
       await change();
       return done;
     };
     const input = { username: "ada", password: PASSWORD };
-    return logIn({ ...ctx, hashing: { ...ctx.hashing, pass } }, { kind: "stranger" }, input);
+    return logIn({ ...ctx, hashing: { ...ctx.hashing, run } }, { kind: "stranger" }, input);
   };
   const ways = [
     () => updateUser(ctx, operator, { id: ada.id, isActive: false }),

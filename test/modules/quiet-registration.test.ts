@@ -160,15 +160,15 @@ test("a registration that comes in between is not proven by the password of the 
   const token = await tokenFor("ada@example.com", "verify_email");
   const { hashing } = ctx;
   let isFirst = true;
-  const pass = async <T>(work: () => Promise<T>): Promise<T> => {
-    const done = await hashing.pass(work);
+  const run = async <T>(work: () => Promise<T>): Promise<T> => {
+    const done = await hashing.run(work);
     if (isFirst) {
       isFirst = false;
       await register("ada@example.com", { password: NEW });
     }
     return done;
   };
-  Object.assign(ctx, { hashing: { ...hashing, pass } });
+  Object.assign(ctx, { hashing: { ...hashing, run } });
   expect((await verify({ token, password: PASSWORD })).body.code).toBe("invalid_credentials");
   const logIn = (password: string) =>
     anyone.post("/auth/login", { username: "ada@example.com", password });
@@ -219,7 +219,7 @@ test("who finds us busy has not used up the mails of an address", async () => {
   const busy = async (): Promise<never> => {
     throw new Problem("busy");
   };
-  Object.assign(ctx, { hashing: { ...hashing, pass: busy } });
+  Object.assign(ctx, { hashing: { ...hashing, run: busy } });
   for (let at = 0; at < 4; at += 1) expect((await register("ada@example.com")).status).toBe(503);
   Object.assign(ctx, { hashing });
   expect((await register("ada@example.com")).status).toBe(202);

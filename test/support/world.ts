@@ -1,25 +1,18 @@
 import { setSystemTime } from "bun:test";
 import { createApp } from "../../src/app.ts";
 import { type Config, readConfig } from "../../src/config/config.ts";
-import { accessTokens } from "../../src/credentials/access-token.ts";
-import { deviceTokens } from "../../src/credentials/device-token.ts";
-import { envelopes } from "../../src/credentials/encryption.ts";
-import { openHashingGate } from "../../src/credentials/hashing.ts";
-import { openKeyRing } from "../../src/credentials/key-ring.ts";
-import { refreshSeeds } from "../../src/credentials/refresh-token.ts";
-import { derivedKey, fingerprints } from "../../src/credentials/secret.ts";
-import type { Ctx, Principal } from "../../src/ctx.ts";
+import type { Principal } from "../../src/ctx.ts";
 import { openDatabase } from "../../src/db/db.ts";
 import { hearNews } from "../../src/db/invalidation.ts";
 import { unwatched } from "../../src/kit/metrics.ts";
 import { openPrincipalCache } from "../../src/kit/principal-cache.ts";
 import { untraced } from "../../src/kit/tracing.ts";
-import { openLimits } from "../../src/limits/limiter.ts";
 import { unshared } from "../../src/limits/shared-memory.ts";
 import { prepareKeys } from "../../src/modules/keys/keys.ts";
 import { openRenderer } from "../../src/modules/mail/render.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
 import { createPipeline, type Pipeline } from "../../src/pipeline.ts";
+import { createCtx } from "../../src/wire.ts";
 import { atTheEnd, freshDatabase } from "./postgres.ts";
 
 // One database for all worlds, which follow one another: each begins with no rows.
@@ -69,54 +62,29 @@ let pipeline: Pipeline | undefined;
 export async function world(settings: Partial<Config> = {}) {
   await database.sql.unsafe(emptying);
   const { config: usual } = readConfig({ SECRET_KEY: SECRET });
-  const config: Config = { ...usual, passwordHash, logAccess: "off", ...settings };
+  const audience = settings.publicUrl ?? usual.audience;
+  const config: Config = { ...usual, passwordHash, audience, logAccess: "off", ...settings };
   const logged: { fields: object; sentence: string }[] = [];
   const note = (fields: object, sentence: string) => void logged.push({ fields, sentence });
   const brand = { name: "Bunker", colour: "#1b1f24", logo: undefined };
   const render = openRenderer(brand, undefined);
-  const keyRing = openKeyRing({ algorithm: config.algorithm, secrets: [SECRET] });
-  const ctx: Ctx = {
-    config,
-    db: database.db,
-    devices: deviceTokens([derivedKey(SECRET, "device tokens")]),
-    fingerprint: fingerprints(SECRET),
-    keyRing,
-    limits: openLimits({
-      isOn: config.rateLimit === "on",
-      policies: config.limits,
-      ...{ database, shared: unshared },
-      key: derivedKey(SECRET, "limits"),
-      now: () => new Date(),
-    }),
+  const ctx = createCtx(config, {
+    ...{ database, principals },
+    hashingBounds: { atOnce: 2, queueMax: 200, waitMaxMs: 30_000 },
+    lifecycle: { isStopping: false },
     log: { debug: note, info: note, warn: note, error: note },
     mail: {
       ...{ isMailbox: true, isAway: false, send: async () => "kept", close: () => {} },
       from: { name: "Bunker", address: "no-reply@localhost" },
       render: async (...mail) => render(...mail),
     },
-    envelope: envelopes([derivedKey(SECRET, "mails")]),
     metrics: unwatched,
-    hashing: openHashingGate({
-      atOnce: 2,
-      queueMax: 200,
-      waitMaxMs: 30_000,
-      cost: config.passwordHash,
-    }),
     now: () => new Date(),
-    principals,
-    refreshSeeds: refreshSeeds([derivedKey(SECRET, "refresh tokens")]),
-    tokens: accessTokens({
-      keys: keyRing,
-      issuer: config.publicUrl,
-      audience: settings.audience ?? config.publicUrl,
-      lifetimeSeconds: config.accessTokenExpireMinutes * 60,
-      remembered: config.principalCacheSize,
-    }),
+    readiness: async () => ({ database: "ok", migrations: "ok", disk: "ok" }),
+    secrets: [SECRET],
     shared: unshared,
     tracing: untraced,
-    lifecycle: { isStopping: false },
-    readiness: async () => ({ database: "ok", migrations: "ok", disk: "ok" }),
-  };
+  });
   await prepareKeys(ctx);
   const app = createApp(ctx);
   pipeline?.close();

@@ -52,7 +52,7 @@ export async function register(
   input: RegistrationInput,
 ): Promise<User | undefined> {
   if (ctx.config.registration === "closed") throw new Problem("registration_closed");
-  ctx.hashing.knock();
+  ctx.hashing.refuseIfFull();
   const isQuiet = ctx.config.requireEmailVerification === "on";
   return ctx.limits.attempt(actor.origin, spendingsOf("register", actor.origin), () =>
     isQuiet
@@ -84,7 +84,7 @@ export async function logIn(
   actor: Stranger,
   input: { username: string; password: string },
 ): Promise<SignIn> {
-  ctx.hashing.knock();
+  ctx.hashing.refuseIfFull();
   // Before the password is read: one that is changed meanwhile makes this device unknown.
   const knownSince = ctx.now();
   const found = await findCredentials(ctx, input.username);

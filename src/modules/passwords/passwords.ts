@@ -94,7 +94,7 @@ export function verifyOwn(
   ledger: Ledger | undefined,
   { userId, password, spendings }: { userId: string; password: string; spendings: Spending[] },
 ): Promise<string> {
-  ctx.hashing.knock();
+  ctx.hashing.refuseIfFull();
   return ctx.limits.attempt(ledger, spendings, async () => {
     // By id: a name may have become somebody else's since the account was read.
     const hash = await findPasswordHash(ctx, userId);

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { openHashingGate } from "../src/credentials/hashing.ts";
+import { openHashing } from "../src/credentials/hashing.ts";
 import { usualCost } from "../src/credentials/password.ts";
 
 const bounds = { atOnce: 2, queueMax: 3, waitMaxMs: 10_000, cost: usualCost };
@@ -16,43 +16,43 @@ function held() {
 }
 
 test("at most so many hash at once, so many wait, and the rest is told to come back", async () => {
-  const gate = openHashingGate(bounds);
+  const hashing = openHashing(bounds);
   const { work, endOne, started } = held();
-  const inside = [1, 2, 3, 4, 5].map(() => gate.pass(work));
-  expect(gate.counts()).toMatchObject({ running: 2, waiting: 3 });
-  await expect(gate.pass(work)).rejects.toMatchObject({ code: "busy" });
-  expect(gate.knock).toThrow("Too many passwords");
+  const inside = [1, 2, 3, 4, 5].map(() => hashing.run(work));
+  expect(hashing.counts()).toMatchObject({ running: 2, waiting: 3 });
+  await expect(hashing.run(work)).rejects.toMatchObject({ code: "busy" });
+  expect(hashing.refuseIfFull).toThrow("Too many passwords");
   expect(started()).toBe(2);
   for (let left = 5; left > 0; left -= 1) await endOne();
   await Promise.all(inside);
-  expect(gate.counts()).toMatchObject({ running: 0, waiting: 0 });
+  expect(hashing.counts()).toMatchObject({ running: 0, waiting: 0 });
 });
 
 test("who came first is served first", async () => {
-  const gate = openHashingGate({ ...bounds, atOnce: 1 });
+  const hashing = openHashing({ ...bounds, atOnce: 1 });
   const order: number[] = [];
-  await Promise.all([1, 2, 3, 4].map((n) => gate.pass(async () => void order.push(n))));
+  await Promise.all([1, 2, 3, 4].map((n) => hashing.run(async () => void order.push(n))));
   expect(order).toEqual([1, 2, 3, 4]);
 });
 
 test("who has waited too long is told to come back, and never served", async () => {
-  const gate = openHashingGate({ ...bounds, atOnce: 1, queueMax: 3, waitMaxMs: 20 });
+  const hashing = openHashing({ ...bounds, atOnce: 1, queueMax: 3, waitMaxMs: 20 });
   const { work, endOne } = held();
-  const first = gate.pass(work);
+  const first = hashing.run(work);
   let served = false;
-  const late = gate.pass(async () => {
+  const late = hashing.run(async () => {
     served = true;
   });
   await expect(late).rejects.toMatchObject({ code: "busy" });
-  expect(gate.counts()).toMatchObject({ running: 1, waiting: 0 });
+  expect(hashing.counts()).toMatchObject({ running: 1, waiting: 0 });
   await endOne();
   await first;
-  expect([served, gate.counts().running]).toEqual([false, 0]);
+  expect([served, hashing.counts().running]).toEqual([false, 0]);
 });
 
 test("work that fails gives its place back", async () => {
-  const gate = openHashingGate({ ...bounds, atOnce: 1 });
+  const hashing = openHashing({ ...bounds, atOnce: 1 });
   const failing = () => Promise.reject(new Error("no"));
-  await expect(gate.pass(failing)).rejects.toThrow("no");
-  expect(await gate.pass(async () => "yes")).toBe("yes");
+  await expect(hashing.run(failing)).rejects.toThrow("no");
+  expect(await hashing.run(async () => "yes")).toBe("yes");
 });
