@@ -22,7 +22,7 @@ export type User = Omit<
   "passwordHash" | "emailKey" | "usernameKey" | "wantedUsername"
 >;
 
-/** What the domain may use. A verb takes the part of it that it needs: `(ctx: Pick<Ctx, "db" | "now">, …)`. */
+/** What a verb may use. It is passed whole. */
 export interface Ctx {
   config: Config;
   db: Db;

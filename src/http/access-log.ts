@@ -10,7 +10,7 @@ const probes = new Set(["/livez", "/readyz", "/readyz/server", "/health", "/heal
  * Writes one line for each answer: which route, what came of it, how long it took, and who asked. Nothing of it is what the
  * client wrote, but for a trace id: no path, query, header or address.
  */
-export const accessLog = ({ config, log }: Pick<Ctx, "config" | "log">): Observer[] => {
+export const accessLog = ({ config, log }: Ctx): Observer[] => {
   const note = (answered: Answered) => {
     const { status } = answered.response;
     if (status < 400 && probes.has(answered.trail.route ?? "")) return;

@@ -26,7 +26,7 @@ const WARNED_MAX = 20;
  * CORS_ORIGINS. It wraps the whole app, so that refusals, unknown paths and timed-out requests have
  * the headers too: otherwise a page could not read why its request failed.
  */
-export function withCors(ctx: Pick<Ctx, "config" | "log">, answer: Answering): Answering {
+export function withCors(ctx: Ctx, answer: Answering): Answering {
   const isAllowed = openAllowedOrigins(ctx.config);
   const warn = openWarning(ctx);
   const isOff = ctx.config.corsOrigins.length === 0 && ctx.config.environment === "production";
@@ -79,7 +79,7 @@ function withHeaders(response: Response, headers: Record<string, string>): Respo
 const ORIGIN = /^[a-z][a-z\d+.-]{0,31}:\/\/[\w.[\]:-]{1,255}$/i;
 
 /** Logs once for each origin that CORS_ORIGINS does not allow it. */
-function openWarning({ config, log }: Pick<Ctx, "config" | "log">) {
+function openWarning({ config, log }: Ctx) {
   const isCrossSite = openCrossSiteCheck(config);
   const warned = new Set<string>();
   return ({ headers }: Request, origin: string): void => {

@@ -18,7 +18,7 @@ export interface Deadlined {
  * Gives up what has been worked on for too long, because the database is frozen or out of reach: the answer is 503, whatever
  * becomes of the work. How long a client takes to send its body does not count: http/body sees to that.
  */
-export function deadlined({ log }: Pick<Ctx, "log">, within: Answering): Deadlined {
+export function deadlined({ log }: Ctx, within: Answering): Deadlined {
   const pending = new Map<Request, (response: Response) => void>();
   const look = () => {
     const longAgo = performance.now() - ANSWER_MAX_MS;

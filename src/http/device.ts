@@ -29,7 +29,7 @@ export function deviceTokensIn(headers: Visit["headers"]): string[] {
 
 /** Makes the client a known device of the user of `token`. A browser stays a known device of other users as well. */
 export function rememberDevice(
-  { config, devices }: Pick<Ctx, "config" | "devices">,
+  { config, devices }: Ctx,
   { headers, set }: Pick<Visit, "headers" | "set">,
   token: string,
 ): void {

@@ -136,12 +136,6 @@ export const guard = (ctx: Ctx) => {
         if (!actor) throw new Error("guard: resolve ran without transform");
         return { actor };
       },
-      // What a request has changed is seen by the next one, without waiting for the news from the database.
-      afterHandle: ({ request, params }: { request: Request; params: unknown }) => {
-        if (request.method === "GET") return;
-        ctx.principals.forget(trailOf(request).actor?.user.id ?? "");
-        ctx.principals.forget((params as { id?: string } | undefined)?.id ?? "");
-      },
     };
   };
 

@@ -7,7 +7,6 @@ import { spendingsOf } from "../limits/policies.ts";
 import { idempotency } from "../modules/idempotency/tables.ts";
 import type { Visit } from "./visit.ts";
 
-type Keeper = Pick<Ctx, "db" | "envelope" | "fingerprint" | "limits" | "log" | "now" | "shared">;
 type Outcome<T> =
   | { value: T }
   | { code: ProblemCode; detail: string; errors: FieldProblem[] | null };
@@ -41,7 +40,7 @@ const passing = new Set<ProblemCode>([
  * fingerprint: a plain hash of a registration would be a fast hash of its password. Throws
  * `idempotency_key_reused` for another body, and `request_in_progress`.
  */
-export async function once<T>(ctx: Keeper, request: Retryable, work: () => Promise<T>): Promise<T> {
+export async function once<T>(ctx: Ctx, request: Retryable, work: () => Promise<T>): Promise<T> {
   const given = request.headers["idempotency-key"];
   if (given === undefined) return work();
   if (!SHAPE.test(given))
@@ -81,14 +80,14 @@ interface Claim {
 }
 
 /** Keeps a refusal as a result. After any other failure the work may be done again. */
-async function settle(ctx: Keeper, mine: Claim, error: unknown): Promise<void> {
+async function settle(ctx: Ctx, mine: Claim, error: unknown): Promise<void> {
   if (!(error instanceof Problem) || passing.has(error.code))
     return unlessAway(ctx, ctx.db.delete(idempotency).where(isMine(mine)));
   const { code, message: detail, errors = null } = error;
   await keep(ctx, mine, { code, detail, errors });
 }
 
-const keep = <T>(ctx: Keeper, mine: Claim, outcome: Outcome<T>): Promise<void> =>
+const keep = <T>(ctx: Ctx, mine: Claim, outcome: Outcome<T>): Promise<void> =>
   unlessAway(ctx, ctx.db.update(idempotency).set({ outcome }).where(isMine(mine)));
 
 /** Whoever was so slow that somebody else has done it meanwhile touches nothing of theirs. */
@@ -96,14 +95,14 @@ const isMine = ({ key, claimedAt }: Claim) =>
   and(eq(idempotency.key, key), eq(idempotency.claimedAt, claimedAt));
 
 /** What was done is done, and answered, also where the database is gone before the answer could be kept. */
-async function unlessAway({ log }: Keeper, writing: Promise<unknown>): Promise<void> {
+async function unlessAway({ log }: Ctx, writing: Promise<unknown>): Promise<void> {
   const [written] = await Promise.allSettled([writing]);
   if (written.status === "rejected")
     log.warn({ err: written.reason }, "The answer to an Idempotency-Key could not be kept.");
 }
 
 /** The database decides who does it. */
-async function claim({ db }: Keeper, { key, body, claimedAt: time }: Claim): Promise<boolean> {
+async function claim({ db }: Ctx, { key, body, claimedAt: time }: Claim): Promise<boolean> {
   const values = { key, body, claimedAt: time, expiresAt: new Date(time.getTime() + KEEP_MS) };
   const cutOff = new Date(time.getTime() - CLAIM_MS);
   const claimed = await db
@@ -125,7 +124,7 @@ interface Kept<T> {
   outcome: Outcome<T> | null;
 }
 
-async function find<T>(ctx: Keeper, { key }: Claim): Promise<Kept<T>> {
+async function find<T>(ctx: Ctx, { key }: Claim): Promise<Kept<T>> {
   const [found] = await ctx.db.select().from(idempotency).where(eq(idempotency.key, key));
   if (!found) throw new Problem("request_in_progress");
   const { body, expiresAt } = found;
@@ -136,7 +135,7 @@ async function find<T>(ctx: Keeper, { key }: Claim): Promise<Kept<T>> {
 
 /** An outcome never changes: whoever asks again need not ask the database. */
 async function share<T>(
-  { envelope, now, shared }: Keeper,
+  { envelope, now, shared }: Ctx,
   key: Buffer,
   { body, outcome, expiresAt }: Kept<T> & { expiresAt: Date },
 ): Promise<void> {
@@ -146,10 +145,7 @@ async function share<T>(
   if (seconds > 0) await shared.keep(name, { value, seconds });
 }
 
-async function recall<T>(
-  { envelope, shared }: Keeper,
-  { key }: Claim,
-): Promise<Kept<T> | undefined> {
+async function recall<T>({ envelope, shared }: Ctx, { key }: Claim): Promise<Kept<T> | undefined> {
   const name = nameOf(key);
   const value = await shared.recall(name);
   const opened =
@@ -171,5 +167,5 @@ function replay<T>({ body, outcome }: Kept<T>, mine: Claim, set: Visit["set"]): 
 }
 
 /** Deletes answers that are a day old, a few at a time. Returns how many. */
-export const purgeIdempotency = ({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> =>
+export const purgeIdempotency = ({ db, now }: Ctx): Promise<number> =>
   deleteBatch(db, idempotency.key, lt(idempotency.expiresAt, now()));

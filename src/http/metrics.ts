@@ -17,7 +17,7 @@ const signInBy: Record<string, "password" | "email"> = {
 };
 
 /** Counts each answer, where somebody watches. */
-export const httpFigures = ({ metrics }: Pick<Ctx, "metrics">): Observer[] =>
+export const httpFigures = ({ metrics }: Ctx): Observer[] =>
   metrics !== unwatched
     ? [
         {
@@ -33,12 +33,12 @@ export const httpFigures = ({ metrics }: Pick<Ctx, "metrics">): Observer[] =>
     : [];
 
 const TEXT = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
-const textOf = async ({ metrics }: Pick<Ctx, "metrics">): Promise<Response> =>
+const textOf = async ({ metrics }: Ctx): Promise<Response> =>
   new Response(await metrics.text(), { headers: TEXT });
 
 /** On the listener of METRICS_PORT, which has nothing else and asks for no token. */
 export const metricsOnly =
-  (ctx: Pick<Ctx, "config" | "metrics">) =>
+  (ctx: Ctx) =>
   (request: Request): Response | Promise<Response> => {
     if (!hasValidHost(request))
       return new Response("The Host header is empty, repeated or malformed.\n", { status: 400 });

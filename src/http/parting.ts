@@ -10,7 +10,7 @@ import { discardBody } from "./unread-body.ts";
  *   would hand that to another client.
  */
 export const parting =
-  ({ lifecycle }: Pick<Ctx, "lifecycle">, answer: Answering): Answering =>
+  ({ lifecycle }: Ctx, answer: Answering): Answering =>
   (request) => {
     const isLast = lifecycle.isStopping || request.headers.has("transfer-encoding");
     if (BODILESS.includes(request.method) && !isLast) return answer(request);

@@ -150,7 +150,7 @@ const headersOf = (code: ProblemCode): Record<string, string> => {
 
 /** Whatever was thrown, as the refusal that the caller gets. What nobody planned for is `internal`, and says no more. */
 function problemOf(
-  { config }: Pick<Ctx, "config">,
+  { config }: Ctx,
   { error, code, request }: { error: unknown; code: string | number; request: Request },
 ): Problem {
   const { actor, userId } = trailOf(request);
@@ -205,7 +205,7 @@ export function refusalOf(problem: Problem, { id, route = "" }: Trail): Response
 }
 
 /** The one place where refusals become answers: application/problem+json (RFC 9457), or OAuth's errors. */
-export const problemPlugin = (ctx: Pick<Ctx, "config" | "log">, routes: RouteTable) =>
+export const problemPlugin = (ctx: Ctx, routes: RouteTable) =>
   new Elysia({ name: "problems" }).onError(
     { as: "global" },
     ({ error, code, set, path, route, request }) => {

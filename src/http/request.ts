@@ -36,7 +36,7 @@ function openProxyIds({ trustedProxies }: Ctx["config"]) {
 }
 
 /** Gives every request its id, and every answer those headers. */
-export const requestPlugin = ({ config }: Pick<Ctx, "config">) => {
+export const requestPlugin = ({ config }: Ctx) => {
   const idFromProxy = config.trustedProxies.length > 0 ? openProxyIds(config) : undefined;
   return new Elysia({ name: "request" })
     .headers(commonHeaders)

@@ -4,7 +4,7 @@ import { methodOf } from "./observed.ts";
 import { type Answering, trailOf } from "./trail.ts";
 
 /** Begins a trace with each request, or goes on with the caller's (W3C Trace Context). */
-export function traced({ tracing }: Pick<Ctx, "tracing">, answer: Answering): Answering {
+export function traced({ tracing }: Ctx, answer: Answering): Answering {
   if (tracing === untraced) return answer;
   return (request) => {
     const parent = request.headers.get("traceparent");

@@ -36,7 +36,7 @@ const SILENT =
 const said = new WeakMap<Log, Set<string>>();
 
 /** Finds out where requests came from, behind the proxies that are trusted; says once where one seems to be set up wrongly. */
-export function openOrigins({ config, devices, log }: Pick<Ctx, "config" | "devices" | "log">) {
+export function openOrigins({ config, devices, log }: Ctx) {
   const { trustedProxies, clientAddressHeader } = config;
   const { clientOf, isTrusted } = openProxyChain(trustedProxies);
   const warn = (sentence: string) => {

@@ -14,7 +14,7 @@ const API = /^\/(api|oauth|\.well-known)\//;
  * Answers browsers with a page in place of problem details. Wraps the whole app, so that no refusal
  * is missed.
  */
-export function withErrorPages(ctx: Pick<Ctx, "config">, answer: Answering): Answering {
+export function withErrorPages(ctx: Ctx, answer: Answering): Answering {
   const people = openPeoplePages(ctx.config);
   const productLink = openProductLink(ctx.config);
   const pageOf = (request: Request, refused: Response): Response => {

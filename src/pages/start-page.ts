@@ -14,7 +14,7 @@ export const ownCommand = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run sta
  * The command that creates the first superuser, or undefined if there is one or the database is
  * unavailable.
  */
-export async function firstSuperuserCommand(ctx: Pick<Ctx, "db">): Promise<string | undefined> {
+export async function firstSuperuserCommand(ctx: Ctx): Promise<string | undefined> {
   const isMade = await hasSuperuser(ctx).catch(() => true);
   return isMade ? undefined : `${ownCommand} users create you@example.com --superuser`;
 }

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "bun";
-import { withHost } from "../../src/http/host.ts";
-import { parting } from "../../src/http/parting.ts";
+import type { Ctx } from "../../src/ctx.ts";
+import { createPipeline } from "../../src/pipeline.ts";
 import { world } from "../support/world.ts";
 
 const PIECE_BYTES = 16_384;
@@ -12,10 +12,11 @@ const QUIET_MS = 300;
 const NEXT = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 let server: Server<unknown>;
-const lifecycle = { isStopping: false };
+let lifecycle: Ctx["lifecycle"];
 beforeAll(async () => {
-  const { app } = await world({ rateLimit: "off" });
-  const fetch = withHost(parting({ lifecycle }, app.fetch), () => app.server);
+  const { ctx, app } = await world({ rateLimit: "off" });
+  lifecycle = ctx.lifecycle;
+  const { handle: fetch } = createPipeline(ctx, app);
   server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch, development: false });
 });
 afterAll(() => server.stop(true));

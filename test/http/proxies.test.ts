@@ -17,7 +17,7 @@ function saidOf(trustedProxies: string[], ...all: Asking[]): string[] {
   const log = { debug: say, info: say, warn: say, error: say };
   const config = { trustedProxies, clientAddressHeader: "x-forwarded-for" } as Ctx["config"];
   const devices = deviceTokens([Buffer.alloc(32)]);
-  const originOf = openOrigins({ config, devices, log });
+  const originOf = openOrigins({ config, devices, log } as unknown as Ctx);
   for (const { peer, headers } of [...all, ...all, ...all]) {
     const server = { requestIP: () => ({ address: peer }) } as unknown as Bun.Server<unknown>;
     const request = new Request("http://localhost/", { method: "POST" });

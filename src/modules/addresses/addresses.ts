@@ -2,6 +2,7 @@ import { and, eq, isNotNull, lt, ne, not, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { isInBatch } from "../../db/batch.ts";
 import { type Db, transact } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import {
   localPartOf,
   type Name,
@@ -17,11 +18,7 @@ import { users } from "../users/tables.ts";
 import { clearFailures, eraseUsers, findUser } from "../users/users.ts";
 
 /** Takes the address of an account for proven, in the caller's transaction; a username that was held back is its own now. */
-export async function markVerified(
-  ctx: Pick<Ctx, "db" | "limits" | "now">,
-  actor: Actor,
-  id: string,
-): Promise<void> {
+export async function markVerified(ctx: Ctx, actor: Actor, id: string): Promise<void> {
   const set = { emailVerified: true, updatedAt: ctx.now() };
   const [changed] = await ctx.db
     .update(users)
@@ -40,7 +37,7 @@ export async function markVerified(
  * Takes an account for somebody's, in the caller's transaction, though its address is not proven: it gets the username that was held
  * back, and no later registration touches it.
  */
-export async function settle(ctx: Pick<Ctx, "db">, id: string): Promise<void> {
+export async function settle(ctx: Ctx, id: string): Promise<void> {
   const [found] = await ctx.db
     .select({ wanted: users.wantedUsername })
     .from(users)
@@ -69,7 +66,7 @@ export const acceptEmail = (email: string) => accept({ email: readEmail(email) }
  * gives way: whoever wants to keep somebody from an address would only have to register it. Throws `email_taken`.
  */
 export async function changeEmail(
-  ctx: Pick<Ctx, "db" | "now">,
+  ctx: Ctx,
   actor: Actor,
   { id, email, type }: { id: string; email: Name; type: "email.changed" | "email.restored" },
 ): Promise<void> {
@@ -86,7 +83,7 @@ export async function changeEmail(
   for (const { id: subjectId } of displaced)
     await record(ctx, { kind: "stranger" }, { type: "email.changed", subjectId, data: {} });
   const set = { email: shown, emailKey: key, emailVerified: false, updatedAt: ctx.now() };
-  await transact(ctx.db, (tx) => tx.update(users).set(set).where(eq(users.id, id)));
+  await transaction(ctx, (tx) => tx.db.update(users).set(set).where(eq(users.id, id)));
   await record(ctx, actor, { type, subjectId: id, data: {} });
 }
 
@@ -103,7 +100,7 @@ export interface Registration {
  * have signed in to the account, because it was made while addresses need not be proven first.
  */
 export async function registerAnew(
-  ctx: Pick<Ctx, "db" | "now">,
+  ctx: Ctx,
   user: User,
   { passwordHash, username, fullName = null, locale = null }: Registration,
 ): Promise<boolean> {
@@ -124,10 +121,7 @@ const isNeverProven = and(
 const derivedFrom = (email: string) => usernamesFrom(localPartOf(email)).next().value?.shown;
 
 /** Drops what whoever registered said of themselves, in the caller's transaction: the owner of the address need not be who that was. */
-export async function forgetRegistration(
-  ctx: Pick<Ctx, "db" | "now">,
-  { id, email }: User,
-): Promise<void> {
+export async function forgetRegistration(ctx: Ctx, { id, email }: User): Promise<void> {
   const wantedUsername = derivedFrom(email);
   const set = { fullName: null, locale: null, wantedUsername, updatedAt: ctx.now() };
   await ctx.db
@@ -140,17 +134,17 @@ const UNPROVEN_MS = 7 * 86_400_000;
 const PURGED_AT_ONCE = 500;
 
 /** Removes accounts that nobody could ever sign in to, a week after the last registration of the address. Answers how many. */
-export async function purgeUnproven(ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> {
+export async function purgeUnproven(ctx: Ctx): Promise<number> {
   if (ctx.config.requireEmailVerification === "off") return 0;
   const isOld = lt(users.updatedAt, new Date(ctx.now().getTime() - UNPROVEN_MS));
-  return transact(ctx.db, async (tx) => {
-    const old = tx
+  return transaction(ctx, async (tx) => {
+    const old = tx.db
       .select({ id: users.id })
       .from(users)
       .where(and(isNeverProven, isOld))
       .limit(PURGED_AT_ONCE)
       .for("update", { skipLocked: true });
-    const purged = await tx
+    const purged = await tx.db
       .delete(users)
       .where(isInBatch(users.id, old))
       .returning({ id: users.id });
@@ -158,10 +152,9 @@ export async function purgeUnproven(ctx: Pick<Ctx, "config" | "db" | "now">): Pr
       ...{ type: "user.deleted" as const, subjectId: id, data: {} },
     }));
     if (deleted.length === 0) return 0;
-    const within = { ...ctx, db: tx };
-    await record(within, { kind: "operator" }, deleted);
+    await record(tx, { kind: "operator" }, deleted);
     await eraseUsers(
-      within,
+      tx,
       purged.map(({ id }) => id),
     );
     return purged.length;

@@ -1,6 +1,6 @@
 import { NO_PASSWORD } from "../../credentials/password.ts";
 import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import { readNewEmail } from "../../kit/names.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
 import { acceptEmail, changeEmail, markVerified } from "../addresses/addresses.ts";
@@ -10,15 +10,13 @@ import { confirm, replaceHash } from "../passwords/passwords.ts";
 import { identifierKeyOf } from "../users/users.ts";
 import { openLink, requestLink } from "./links.ts";
 
-type Transaction = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "limits" | "now">;
-
 /**
  * Asks for another address: a link that is mailed there makes it the account's. Whether somebody else has it is told to its
  * owner, by mail, and not here. Throws `reauthentication_required`, `invalid_credentials`, `invalid_request`,
  * `too_many_requests`, `busy`.
  */
 export async function requestAddressChange(
-  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "hashing" | "limits" | "log" | "now">,
+  ctx: Ctx,
   actor: SignedIn,
   input: { email: string; currentPassword: string | undefined },
 ): Promise<void> {
@@ -38,7 +36,7 @@ const alreadyTheirs = () =>
  * take the account back for a week; one that was never proven may be somebody else's, by a slip of the pen. Throws `email_taken`.
  */
 export async function takeAddress(
-  ctx: Transaction,
+  ctx: Ctx,
   actor: Stranger,
   { link, user }: { link: Link; user: User },
 ): Promise<void> {
@@ -53,28 +51,22 @@ export async function takeAddress(
  * Takes an account back to the address that it had: whoever changed it is out and knows no password any more, and a link to
  * choose one goes to its owner. What undoes later changes is good no more, and the address that it had last is told. Throws `invalid_link`, `email_taken`, `too_many_requests`.
  */
-export async function restoreAddress(
-  ctx: Transaction & Pick<Ctx, "principals">,
-  actor: Stranger,
-  token: string,
-): Promise<void> {
+export async function restoreAddress(ctx: Ctx, actor: Stranger, token: string): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: ["undo_email"], token });
   const email = emailOf(link);
-  await transact(ctx.db, async (tx) => {
-    const within = { ...ctx, db: tx };
-    await redeemLink(within, link, { token });
+  await transaction(ctx, async (tx) => {
+    await redeemLink(tx, link, { token });
     const passwordHash = NO_PASSWORD;
-    await replaceHash(within, actor, { userId: user.id, passwordHash, which: "all" });
-    await endLaterLinks(within, link);
+    await replaceHash(tx, actor, { userId: user.id, passwordHash, which: "all" });
+    await endLaterLinks(tx, link);
     // Not read once more: it was this user's email before, maybe by the rules of an older version.
     const before = { shown: email, key: identifierKeyOf(email) };
-    await changeEmail(within, actor, { id: user.id, email: before, type: "email.restored" });
-    await markVerified(within, actor, user.id);
-    await sendLink(within, { purpose: "reset_password", user: { ...user, email } });
+    await changeEmail(tx, actor, { id: user.id, email: before, type: "email.restored" });
+    await markVerified(tx, actor, user.id);
+    await sendLink(tx, { purpose: "reset_password", user: { ...user, email } });
     // Who has only this address may be the owner, and that old mailbox no longer hers.
-    if (user.emailVerified) await enqueueMail(within, { kind: "email_restored", to: user });
+    if (user.emailVerified) await enqueueMail(tx, { kind: "email_restored", to: user });
   });
-  ctx.principals.forget(user.id);
 }
 
 function emailOf({ givesEmail, purpose }: Link): string {

@@ -10,7 +10,7 @@ export interface KnownDevice {
 
 /** By which device token the client is known to an account, if it is: one from before its password was set by its owner is not. */
 export function knownDevice(
-  { devices }: Pick<Ctx, "devices">,
+  { devices }: Ctx,
   { origin }: Pick<Stranger, "origin">,
   user: User | undefined,
 ): KnownDevice | undefined {
@@ -37,7 +37,7 @@ export interface Attempt {
  * counts by name and client IP, by name, and by client IP, whether or not a user has that name.
  */
 export function attemptOf(
-  ctx: Pick<Ctx, "devices">,
+  ctx: Ctx,
   actor: Stranger,
   { name, found }: { name: string; found: User | undefined },
 ): Attempt {
@@ -58,7 +58,7 @@ export function attemptOf(
 
 /** Counts a sign-in whose password was right. If there are too many, the try still counts as no failure. */
 export async function countSignIn(
-  ctx: Pick<Ctx, "db" | "limits">,
+  ctx: Ctx,
   { origin }: Stranger,
   { userId, attempt }: { userId: string; attempt: Attempt },
 ): Promise<void> {
@@ -75,7 +75,7 @@ export async function countSignIn(
  * typed: two locks that end together would tell that an email and a username belong to one user.
  */
 export const succeed = (
-  { db, limits }: Pick<Ctx, "db" | "limits">,
+  { db, limits }: Ctx,
   { identifierKey, device }: Pick<Attempt, "identifierKey" | "device">,
 ) =>
   limits.giveBack(

@@ -2,7 +2,8 @@ import { and, eq, sql } from "drizzle-orm";
 import { rehashed } from "../../credentials/password.ts";
 import { looksLikeRefreshToken, readRefreshToken } from "../../credentials/refresh-token.ts";
 import type { Ctx, Principal, SignedIn, Stranger, User } from "../../ctx.ts";
-import { prepared, transact } from "../../db/db.ts";
+import { prepared } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
 import { type Spending, spendingsOf } from "../../limits/policies.ts";
@@ -47,7 +48,7 @@ export interface SignIn {
  * `createUser` throws.
  */
 export async function register(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now">,
+  ctx: Ctx,
   actor: Stranger,
   input: RegistrationInput,
 ): Promise<User | undefined> {
@@ -67,20 +68,7 @@ export async function register(
  * address to be proven first (`email_not_verified`). Throws `too_many_requests` as `attemptOf` says, and `busy`.
  */
 export async function logIn(
-  ctx: Pick<
-    Ctx,
-    | "config"
-    | "db"
-    | "devices"
-    | "envelope"
-    | "fingerprint"
-    | "hashing"
-    | "limits"
-    | "log"
-    | "now"
-    | "refreshSeeds"
-    | "tokens"
-  >,
+  ctx: Ctx,
   actor: Stranger,
   input: { username: string; password: string },
 ): Promise<SignIn> {
@@ -106,7 +94,7 @@ export async function logIn(
   };
 }
 
-const mayEnter = ({ config }: Pick<Ctx, "config">, { emailVerified }: User): boolean =>
+const mayEnter = ({ config }: Ctx, { emailVerified }: User): boolean =>
   config.requireEmailVerification === "off" || emailVerified;
 
 /** What was verified, the hash to keep from now on where it is time for another, and what the try counted against. */
@@ -118,25 +106,24 @@ interface Verified {
 
 /** Throws `invalid_credentials` where the account is not any more what was verified. */
 function start(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now" | "refreshSeeds">,
+  ctx: Ctx,
   actor: Stranger,
   { found, upgraded, attempt }: Verified,
 ): Promise<Continuation> {
-  return transact(ctx.db, async (tx) => {
-    await holdVerified(tx, found, upgraded);
-    const within = { ...ctx, db: tx };
-    await succeed(within, attempt);
+  return transaction(ctx, async (tx) => {
+    await holdVerified(tx.db, found, upgraded);
+    await succeed(tx, attempt);
     if (found.wantedUsername !== null) {
-      await settle(within, found.id);
-      await clearFailures(within, (await findUser(within, found.id)) ?? found);
+      await settle(tx, found.id);
+      await clearFailures(tx, (await findUser(tx, found.id)) ?? found);
     }
-    return beginSession(within, actor, { user: found, device: attempt.device });
+    return beginSession(tx, actor, { user: found, device: attempt.device });
   });
 }
 
 /** Undefined where the password is not right; else whose it is, and the hash to keep from now on where it is time for another one. */
 async function judge(
-  ctx: Pick<Ctx, "hashing" | "log">,
+  ctx: Ctx,
   password: string,
   found: Credentials | undefined,
 ): Promise<Omit<Verified, "attempt"> | undefined> {
@@ -146,41 +133,19 @@ async function judge(
 }
 
 /** Continues a session. Throws `too_many_requests` and `invalid_refresh_token`; see `rotateSession`. */
-export async function refresh(
-  ctx: Pick<
-    Ctx,
-    | "config"
-    | "db"
-    | "devices"
-    | "envelope"
-    | "limits"
-    | "now"
-    | "principals"
-    | "refreshSeeds"
-    | "tokens"
-  >,
-  actor: Stranger,
-  refreshToken: string,
-): Promise<Token> {
+export async function refresh(ctx: Ctx, actor: Stranger, refreshToken: string): Promise<Token> {
   await ctx.limits.spend(actor.origin, refreshSpendings(ctx, actor, refreshToken));
   return tokenFor(ctx, await rotateSession(ctx, actor, refreshToken));
 }
 
 /** A token that proves that we issued it counts by its session: made-up ones keep out no client that shares their IP. */
-function refreshSpendings(
-  ctx: Pick<Ctx, "refreshSeeds">,
-  { origin }: Stranger,
-  refreshToken: string,
-): Spending[] {
+function refreshSpendings(ctx: Ctx, { origin }: Stranger, refreshToken: string): Spending[] {
   const sessionId = sessionOfRefreshToken(ctx, refreshToken);
   if (!sessionId) return spendingsOf("refresh-address", origin);
   return [{ limit: "refresh-session", who: sessionId }];
 }
 
-const sessionOfRefreshToken = (
-  { refreshSeeds }: Pick<Ctx, "refreshSeeds">,
-  refreshToken: string,
-): string | undefined => {
+const sessionOfRefreshToken = ({ refreshSeeds }: Ctx, refreshToken: string): string | undefined => {
   const token = readRefreshToken(refreshToken);
   return token && refreshSeeds.isOurs(token) ? token.sessionId : undefined;
 };
@@ -189,11 +154,7 @@ const sessionOfRefreshToken = (
  * What a request counts against whose token may not be good, by the same rule: the session of a token that we issued, or the
  * client's IP. Not the user of the token: an attacker with an old token would use up what the user may request.
  */
-export function spendingsOfToken(
-  ctx: Pick<Ctx, "now" | "refreshSeeds" | "tokens">,
-  { origin }: Stranger,
-  token: string,
-): Spending[] {
+export function spendingsOfToken(ctx: Ctx, { origin }: Stranger, token: string): Spending[] {
   const session = looksLikeRefreshToken(token)
     ? sessionOfRefreshToken(ctx, token)
     : ctx.tokens.signedFor(token, ctx.now());
@@ -203,7 +164,7 @@ export function spendingsOfToken(
 
 /** The answer to whoever starts or continues a session. */
 export async function tokenFor(
-  ctx: Pick<Ctx, "config" | "now" | "tokens">,
+  ctx: Ctx,
   { userId, session, refreshToken }: Continuation,
 ): Promise<Token> {
   const { id: sessionId, createdAt: authenticatedAt } = session;
@@ -234,10 +195,7 @@ const bySession = prepared((db) =>
 );
 
 /** Who holds this access token: an active account in a session that goes on, as both were less than a second ago. */
-export async function findActor(
-  ctx: Pick<Ctx, "db" | "keyRing" | "log" | "now" | "principals" | "tokens">,
-  token: string,
-): Promise<SignedIn | undefined> {
+export async function findActor(ctx: Ctx, token: string): Promise<SignedIn | undefined> {
   const claims = ctx.tokens.verify(token, ctx.now());
   if (!claims) return (await lookForKey(ctx, token)) ? findActor(ctx, token) : undefined;
   const key = { userId: claims.sub, sessionId: claims.sid };
@@ -246,21 +204,16 @@ export async function findActor(
 }
 
 async function readPrincipal(
-  { db }: Pick<Ctx, "db">,
+  { db }: Ctx,
   { userId, sessionId }: PrincipalKey,
 ): Promise<Principal | undefined> {
   const [found] = await bySession(db).execute({ sid: sessionId, sub: userId });
   return found;
 }
 
-type Finding = Pick<
-  Ctx,
-  "config" | "db" | "devices" | "envelope" | "keyRing" | "log" | "now" | "principals" | "tokens"
->;
-
 /** The same for the refresh token of a session, which it does not spend; see `acceptRefreshToken`. */
 export async function findByRefreshToken(
-  ctx: Finding,
+  ctx: Ctx,
   actor: Stranger,
   token: string,
 ): Promise<SignedIn | undefined> {
@@ -274,7 +227,7 @@ export async function findByRefreshToken(
 
 /** The same for either kind of token. */
 export const findHolder = (
-  ctx: Finding,
+  ctx: Ctx,
   actor: Stranger,
   token: string,
 ): Promise<SignedIn | undefined> =>

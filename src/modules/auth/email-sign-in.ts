@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { and, eq } from "drizzle-orm";
 import type { Ctx, Stranger, User } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
 import { type Spending, spendingsOf } from "../../limits/policies.ts";
 import { type Link, redeemLink, tryCode } from "../one-time/one-time.ts";
@@ -15,11 +15,7 @@ import { beginSession } from "./session-start.ts";
 import { proveByMailAlone } from "./verification.ts";
 
 /** Asks for a mail to sign in by, alike for every address. Throws `email_sign_in_off`, `too_many_requests`. */
-export async function requestSignIn(
-  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "limits" | "now">,
-  actor: Stranger,
-  email: string,
-): Promise<void> {
+export async function requestSignIn(ctx: Ctx, actor: Stranger, email: string): Promise<void> {
   requireOn(ctx);
   await requestLink(ctx, actor, { purpose: "sign_in", email });
 }
@@ -31,44 +27,26 @@ export type MailedProof = { token: string } | { email: string; code: string };
  * if it was not proven before, drops the password and the sessions of whoever registered it. Throws `email_sign_in_off`, `invalid_link`,
  * `invalid_code`, `account_inactive`, `too_many_requests`.
  */
-export async function signInByMail(
-  ctx: Pick<
-    Ctx,
-    | "config"
-    | "db"
-    | "devices"
-    | "envelope"
-    | "fingerprint"
-    | "limits"
-    | "now"
-    | "principals"
-    | "refreshSeeds"
-    | "tokens"
-  >,
-  actor: Stranger,
-  proof: MailedProof,
-): Promise<SignIn> {
+export async function signInByMail(ctx: Ctx, actor: Stranger, proof: MailedProof): Promise<SignIn> {
   requireOn(ctx);
   const { link, user } = await ("token" in proof
     ? openLink(ctx, actor, { purposes: ["sign_in"], token: proof.token })
     : matchCode(ctx, actor, proof));
-  const started = await transact(ctx.db, async (tx) => {
-    const within = { ...ctx, db: tx };
-    await redeemLink(within, link, "token" in proof ? proof : undefined);
+  const started = await transaction(ctx, async (tx) => {
+    await redeemLink(tx, link, "token" in proof ? proof : undefined);
     // Locked: whoever switches the account off meanwhile waits, and ends this session too.
     const isIt = and(eq(users.id, user.id), users.isActive);
-    const [still] = await tx.select(userColumns).from(users).where(isIt).for("no key update");
+    const [still] = await tx.db.select(userColumns).from(users).where(isIt).for("no key update");
     if (!still) throw new Problem("account_inactive");
-    await proveByMailAlone(within, actor, still);
+    await proveByMailAlone(tx, actor, still);
     const device = still.emailVerified ? knownDevice(ctx, actor, still) : undefined;
-    return { ...(await beginSession(within, actor, { user: still, device })), device };
+    return { ...(await beginSession(tx, actor, { user: still, device })), device };
   });
-  ctx.principals.forget(user.id);
   const deviceToken = started.device?.token ?? ctx.devices.sign(user.id, ctx.now());
   return { token: await tokenFor(ctx, started), deviceToken };
 }
 
-function requireOn({ config }: Pick<Ctx, "config">): void {
+function requireOn({ config }: Ctx): void {
   if (config.emailSignIn === "off") throw new Problem("email_sign_in_off");
 }
 
@@ -76,7 +54,7 @@ const TRY_MIN_MS = 10;
 
 /** A million guesses would find a code: so there are few for each address, whether or not somebody has it, and for each code. */
 async function matchCode(
-  ctx: Pick<Ctx, "db" | "devices" | "fingerprint" | "limits" | "now">,
+  ctx: Ctx,
   actor: Stranger,
   { email, code }: { email: string; code: string },
 ): Promise<{ link: Pick<Link, "id" | "userId">; user: User }> {

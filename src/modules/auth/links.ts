@@ -1,7 +1,7 @@
 import { asc, inArray, sql } from "drizzle-orm";
 import type { Ctx, Stranger, User } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
 import { tryHoldUser } from "../../db/locks.ts";
+import { transaction } from "../../db/transaction.ts";
 import { emailKeyOf } from "../../kit/names.ts";
 import { Problem } from "../../kit/problem.ts";
 import { type Spending, spendingsOf } from "../../limits/policies.ts";
@@ -25,7 +25,7 @@ export type MailRequest =
  * address, and tells nothing by its time (CWE-208). Throws `too_many_requests`, alike for every address.
  */
 export async function requestLink(
-  ctx: Pick<Ctx, "db" | "devices" | "envelope" | "limits" | "now">,
+  ctx: Ctx,
   actor: Pick<Stranger, "origin">,
   request: MailRequest,
 ): Promise<void> {
@@ -43,7 +43,7 @@ export async function requestLink(
   const traceParent = ctx.envelope.postmark();
   const isFromKnownDevice = knownUserId !== undefined;
   const row = { id, purpose, email, userId, isFromKnownDevice, traceParent, createdAt: now };
-  await transact(ctx.db, (tx) => tx.insert(mailRequests).values(row));
+  await transaction(ctx, (tx) => tx.db.insert(mailRequests).values(row));
 }
 
 /**
@@ -51,7 +51,7 @@ export async function requestLink(
  * device tokens, so that the time does not tell whether another user has the email (CWE-208).
  */
 async function findKnownUserId(
-  ctx: Pick<Ctx, "db" | "devices">,
+  ctx: Ctx,
   actor: Pick<Stranger, "origin">,
   email: string,
 ): Promise<string | undefined> {
@@ -71,7 +71,6 @@ export const mailSpending = (purpose: Purpose, who: string): Spending => ({
   who: `${purpose} ${who}`,
 });
 
-type Answerer = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;
 const ANSWERED_AT_ONCE = 20;
 const ANSWER = { name: "answer link request" };
 
@@ -79,12 +78,12 @@ const ANSWER = { name: "answer link request" };
  * Mails the links that were asked for, where the address has an account that is on. Answers how many requests are done. One for
  * a user who is just being deleted stays: the deletion may wait for its row, so the job must not wait for the deletion.
  */
-export async function answerLinkRequests(ctx: Answerer & Pick<Ctx, "tracing">): Promise<number> {
+export async function answerLinkRequests(ctx: Ctx): Promise<number> {
   // By hand, because it is asked each second for as long as there is nothing to do.
   const asked = await ctx.db.execute(sql`select 1 from ${mailRequests} limit 1`);
   if (asked.length === 0) return 0;
-  return transact(ctx.db, async (tx) => {
-    const due = await tx
+  return transaction(ctx, async (tx) => {
+    const due = await tx.db
       .select()
       .from(mailRequests)
       .orderBy(asc(mailRequests.createdAt))
@@ -92,17 +91,17 @@ export async function answerLinkRequests(ctx: Answerer & Pick<Ctx, "tracing">): 
       .for("update", { skipLocked: true });
     const done: string[] = [];
     for (const request of due) {
-      const work = () => answer({ ...ctx, db: tx }, request);
+      const work = () => answer(tx, request);
       if (await ctx.tracing.resume(ANSWER, request.traceParent, work)) done.push(request.id);
     }
-    if (done.length > 0) await tx.delete(mailRequests).where(inArray(mailRequests.id, done));
+    if (done.length > 0) await tx.db.delete(mailRequests).where(inArray(mailRequests.id, done));
     return done.length;
   });
 }
 
 /** Returns false if the request is to be tried again. */
 async function answer(
-  ctx: Answerer,
+  ctx: Ctx,
   { purpose, email, userId, isFromKnownDevice }: typeof mailRequests.$inferSelect,
 ): Promise<boolean> {
   const owner = await findByEmail(ctx, email);
@@ -120,7 +119,7 @@ interface Change {
   owner: User | undefined;
 }
 
-async function answerChange(ctx: Answerer, { email, userId, owner }: Change): Promise<boolean> {
+async function answerChange(ctx: Ctx, { email, userId, owner }: Change): Promise<boolean> {
   const user = await findUser(ctx, userId);
   if (!user?.isActive) return true;
   if (!(await tryHoldUser(ctx.db, userId))) return false;
@@ -133,7 +132,7 @@ async function answerChange(ctx: Answerer, { email, userId, owner }: Change): Pr
 
 /** What a link does and whose it is, without spending it. Each look counts, because links can be made up. Throws `invalid_link`, `too_many_requests`. */
 export async function openLink(
-  ctx: Pick<Ctx, "db" | "limits" | "now">,
+  ctx: Ctx,
   { origin }: Stranger,
   { purposes, token }: { purposes: readonly Purpose[]; token: string },
 ): Promise<{ link: Link; user: User }> {

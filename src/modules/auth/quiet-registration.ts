@@ -1,8 +1,8 @@
 import { eq } from "drizzle-orm";
 import { hashPassword } from "../../credentials/password.ts";
 import type { Ctx, Stranger, User } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
 import { lockUsers } from "../../db/locks.ts";
+import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
 import { type Registration, registerAnew } from "../addresses/addresses.ts";
 import { enqueueMail } from "../mail/mail.ts";
@@ -16,17 +16,13 @@ import { mailSpending } from "./links.ts";
 export type RegistrationInput = Omit<NewUser, "isSuperuser" | "password" | "verification"> & {
   password: string;
 };
-type Registrar = Pick<
-  Ctx,
-  "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now"
->;
 
 /**
  * Registers so that nobody learns who has an account: whatever is so, the password is hashed, about as many statements follow, and a
  * mail goes to the address. Throws `invalid_request`, `too_many_requests`, `busy`.
  */
 export async function registerQuietly(
-  ctx: Registrar,
+  ctx: Ctx,
   actor: Stranger,
   input: RegistrationInput,
 ): Promise<undefined> {
@@ -60,20 +56,15 @@ interface Said {
  * To whoever did not prove the address yet the link goes again; whoever did is told that there is an account. Returns false if
  * the user is deleted by now.
  */
-function answerOwner(
-  ctx: Registrar,
-  user: User,
-  { attempt, registration }: Said,
-): Promise<boolean> {
-  return transact(ctx.db, async (tx) => {
-    const within = { ...ctx, db: tx };
-    if ((await lockUsers(tx, eq(users.id, user.id))).length === 0) return false;
-    const isTheirs = await registerAnew(within, user, registration);
-    if (!isTheirs) await keepAttempt(within, user.id, attempt);
+function answerOwner(ctx: Ctx, user: User, { attempt, registration }: Said): Promise<boolean> {
+  return transaction(ctx, async (tx) => {
+    if ((await lockUsers(tx.db, eq(users.id, user.id))).length === 0) return false;
+    const isTheirs = await registerAnew(tx, user, registration);
+    if (!isTheirs) await keepAttempt(tx, user.id, attempt);
     if (!user.isActive) return true;
     const told = { kind: "registration_attempt", to: user, link: forgotPage(ctx) } as const;
-    if (user.emailVerified) await enqueueMail(within, told);
-    else await sendLink(within, { purpose: "verify_email", user });
+    if (user.emailVerified) await enqueueMail(tx, told);
+    else await sendLink(tx, { purpose: "verify_email", user });
     return true;
   });
 }
@@ -83,7 +74,7 @@ function answerOwner(
  * is where that registration made an account.
  */
 export async function waitsForProof(
-  ctx: Pick<Ctx, "config" | "db" | "fingerprint">,
+  ctx: Ctx,
   { username, password }: { username: string; password: string },
 ): Promise<boolean> {
   if (ctx.config.requireEmailVerification === "off") return false;

@@ -1,5 +1,5 @@
 import type { Ctx, Stranger } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import { forgetRegistration } from "../addresses/addresses.ts";
 import { redeemLink } from "../one-time/one-time.ts";
 import { newHash, replaceHash, tellOfNewPassword } from "../passwords/passwords.ts";
@@ -11,22 +11,17 @@ import { prove } from "./verification.ts";
  * `invalid_link`, `invalid_request`, `too_many_requests`, `busy`.
  */
 export async function resetPassword(
-  ctx: Pick<
-    Ctx,
-    "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now" | "principals"
-  >,
+  ctx: Ctx,
   actor: Stranger,
   { token, password }: { token: string; password: string },
 ): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: ["reset_password"], token });
   const passwordHash = await newHash(ctx, "/password", { user, password });
-  await transact(ctx.db, async (tx) => {
-    const within = { ...ctx, db: tx };
-    await redeemLink(within, link, { token, password });
-    await replaceHash(within, actor, { userId: user.id, passwordHash, which: "all" });
-    await forgetRegistration(within, user);
-    await prove(within, actor, user);
-    await tellOfNewPassword(within, { ...user, emailVerified: true });
+  await transaction(ctx, async (tx) => {
+    await redeemLink(tx, link, { token, password });
+    await replaceHash(tx, actor, { userId: user.id, passwordHash, which: "all" });
+    await forgetRegistration(tx, user);
+    await prove(tx, actor, user);
+    await tellOfNewPassword(tx, { ...user, emailVerified: true });
   });
-  ctx.principals.forget(user.id);
 }

@@ -12,7 +12,7 @@ import type { KnownDevice } from "./attempt.ts";
  * proven, which may be a stranger's.
  */
 export async function beginSession(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now" | "refreshSeeds">,
+  ctx: Ctx,
   actor: Stranger,
   { user, device }: { user: User; device: KnownDevice | undefined },
 ): Promise<Continuation> {
@@ -20,11 +20,7 @@ export async function beginSession(
   return startSession(ctx, actor, user.id);
 }
 
-async function tellOfNewDevice(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
-  actor: Stranger,
-  user: User,
-): Promise<void> {
+async function tellOfNewDevice(ctx: Ctx, actor: Stranger, user: User): Promise<void> {
   const { id: subjectId, devicesKnownSince: since } = user;
   const about = { type: "session.started", subjectId, since } as const;
   const { isFirst, isFromThere } = await compareWithEarlier(ctx, actor, about);

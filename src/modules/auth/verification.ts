@@ -1,6 +1,6 @@
 import { NO_PASSWORD } from "../../credentials/password.ts";
 import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
 import { failuresOf, type Spending } from "../../limits/policies.ts";
 import { forgetRegistration, markVerified } from "../addresses/addresses.ts";
@@ -28,18 +28,7 @@ export const verifications = ["verify_email", "change_email"] as const;
  * Throws `invalid_link`, `invalid_credentials`, `email_taken`, `too_many_requests`, `busy`.
  */
 export async function verifyEmail(
-  ctx: Pick<
-    Ctx,
-    | "config"
-    | "db"
-    | "envelope"
-    | "fingerprint"
-    | "hashing"
-    | "limits"
-    | "log"
-    | "now"
-    | "principals"
-  >,
+  ctx: Ctx,
   actor: Stranger,
   { token, password, holder }: Verification,
 ): Promise<void> {
@@ -49,16 +38,14 @@ export async function verifyEmail(
   const isTheirs = password !== undefined || holder?.user.id === user.id;
   const isChange = link.purpose === "change_email";
   if (isChange && !isTheirs) throw new Problem("invalid_credentials");
-  await transact(ctx.db, async (tx) => {
-    const within = { ...ctx, db: tx };
-    await redeemLink(within, link, { token, password });
+  await transaction(ctx, async (tx) => {
+    await redeemLink(tx, link, { token, password });
     // While it was hashed somebody may have registered the address anew, with a password of their own.
-    if (verified !== undefined) await holdVerified(tx, { id: user.id, passwordHash: verified });
-    if (isChange) await takeAddress(within, actor, { link, user });
-    else if (isTheirs) await prove(within, actor, user);
-    else await proveByMailAlone(within, actor, user);
+    if (verified !== undefined) await holdVerified(tx.db, { id: user.id, passwordHash: verified });
+    if (isChange) await takeAddress(tx, actor, { link, user });
+    else if (isTheirs) await prove(tx, actor, user);
+    else await proveByMailAlone(tx, actor, user);
   });
-  ctx.principals.forget(user.id);
 }
 
 interface LinkPassword {
@@ -73,7 +60,7 @@ interface LinkPassword {
  * password, and guesses made before the registration must not lock its owner out.
  */
 async function verifyByLink(
-  ctx: Pick<Ctx, "db" | "hashing" | "limits" | "log">,
+  ctx: Ctx,
   { origin }: Stranger,
   { link, user, password }: LinkPassword,
 ): Promise<string> {
@@ -93,24 +80,16 @@ export const DISOWN = "disown";
  * Says that it was not oneself: nobody can sign in any more to an account that was registered, and the address is not taken
  * for proven; one that an account wants stays without it. Throws `invalid_link`, `too_many_requests`.
  */
-export async function disown(
-  ctx: Pick<Ctx, "db" | "fingerprint" | "limits" | "now" | "principals">,
-  actor: Stranger,
-  token: string,
-): Promise<void> {
+export async function disown(ctx: Ctx, actor: Stranger, token: string): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
-  await transact(ctx.db, async (tx) => {
-    const within = { ...ctx, db: tx };
-    await redeemLink(within, link, { token, intent: DISOWN });
-    if (link.purpose === "verify_email") await dropPassword(within, actor, user);
+  await transaction(ctx, async (tx) => {
+    await redeemLink(tx, link, { token, intent: DISOWN });
+    if (link.purpose === "verify_email") await dropPassword(tx, actor, user);
   });
-  ctx.principals.forget(user.id);
 }
 
-type Transaction = Pick<Ctx, "db" | "limits" | "now">;
-
 /** The address is proven, in the caller's transaction, by somebody who has the account. */
-export async function prove(ctx: Transaction, actor: Stranger, { id }: User): Promise<void> {
+export async function prove(ctx: Ctx, actor: Stranger, { id }: User): Promise<void> {
   await markVerified(ctx, actor, id);
   await endLinks(ctx, id, "verify_email");
 }
@@ -119,11 +98,7 @@ export async function prove(ctx: Transaction, actor: Stranger, { id }: User): Pr
  * The address is proven, in the caller's transaction, by whoever reads its mail, and who need not be who registered it: where it was not
  * proven before, nothing of theirs is good any more.
  */
-export async function proveByMailAlone(
-  ctx: Transaction,
-  actor: Stranger,
-  user: User,
-): Promise<void> {
+export async function proveByMailAlone(ctx: Ctx, actor: Stranger, user: User): Promise<void> {
   if (!user.emailVerified) {
     await dropPassword(ctx, actor, user);
     await forgetRegistration(ctx, user);
@@ -131,5 +106,5 @@ export async function proveByMailAlone(
   await prove(ctx, actor, user);
 }
 
-const dropPassword = (ctx: Transaction, actor: Stranger, { id: userId }: User): Promise<void> =>
+const dropPassword = (ctx: Ctx, actor: Stranger, { id: userId }: User): Promise<void> =>
   replaceHash(ctx, actor, { userId, passwordHash: NO_PASSWORD, which: "all" });

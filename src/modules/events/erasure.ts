@@ -10,7 +10,7 @@ const ERASED_AT_ONCE = 5_000;
 const AGAIN_AFTER_MS = 60_000;
 
 /** Erases what is left of a user who was deleted a minute ago, some thousand events at a time. Returns 0 when nothing is due. */
-export function eraseLeftOrigins({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> {
+export function eraseLeftOrigins({ db, now }: Ctx): Promise<number> {
   return transact(db, async (tx) => {
     const [due] = await tx
       .select()

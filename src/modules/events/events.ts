@@ -74,9 +74,12 @@ export interface Happening<T extends EventType> {
   data: EventData[T];
 }
 
-/** Writes down what happened, in the transaction that makes it happen: `ctx.db` is that transaction. */
+/**
+ * Records events in the transaction that causes them: `ctx` is of that transaction. Their users leave
+ * the principal cache when it has committed.
+ */
 export async function record<T extends EventType>(
-  ctx: { db: Db; now: () => Date },
+  ctx: Ctx,
   actor: Actor,
   happening: Happening<T> | Happening<T>[],
 ): Promise<void> {
@@ -95,6 +98,7 @@ export async function record<T extends EventType>(
   }));
   for (let from = 0; from < rows.length; from += WRITTEN_AT_ONCE)
     await ctx.db.insert(events).values(rows.slice(from, from + WRITTEN_AT_ONCE));
+  for (const { subjectId } of list) if (subjectId !== null) ctx.principals.forget(subjectId);
 }
 /** A statement takes 65,535 parameters at most. */
 const WRITTEN_AT_ONCE = 1_000;
@@ -124,14 +128,14 @@ export async function eraseOrigins(
 const DAY_MS = 86_400_000;
 
 /** Since when events are kept: older ones are deleted. */
-export const eventsKeptFrom = ({ config, now }: Pick<Ctx, "config" | "now">): Date =>
+export const eventsKeptFrom = ({ config, now }: Ctx): Date =>
   new Date(now().getTime() - config.eventsRetentionDays * DAY_MS);
 
 /**
  * Deletes events older than EVENTS_RETENTION_DAYS, a few at a time. Returns how many. Ids are
  * UUIDv7, so the primary key finds them without another index.
  */
-export const purgeEvents = (ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> =>
+export const purgeEvents = (ctx: Ctx): Promise<number> =>
   deleteBatch(ctx.db, events.id, lt(events.id, leastIdOf(eventsKeptFrom(ctx))));
 
 const COMPARED_MAX = 200;
@@ -177,7 +181,7 @@ type PageStart = { skip: number } | { createdAt: Date; id: string };
 
 /** Events of the caller's own account, the latest first, as `asSubjectSees` shows them. */
 export async function listOwnEvents(
-  ctx: Pick<Ctx, "db">,
+  ctx: Ctx,
   actor: SignedIn,
   { start, limit }: { start: PageStart; limit: number },
 ): Promise<(Event & { createdAt: Date })[]> {
@@ -208,5 +212,5 @@ function asSubjectSees(event: Event): Event {
   return { ...event, ...hidden, actorKind: "superuser" };
 }
 
-export const countOwnEvents = (ctx: Pick<Ctx, "db">, actor: SignedIn): Promise<number> =>
+export const countOwnEvents = (ctx: Ctx, actor: SignedIn): Promise<number> =>
   ctx.db.$count(events, eq(subjectId, actor.user.id));

@@ -2,16 +2,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { and, asc, eq, lt, lte, not, sql } from "drizzle-orm";
 import type { KeyRing, KeyUse, StoredKey } from "../../credentials/key-ring.ts";
 import type { Actor, Ctx } from "../../ctx.ts";
-import { type Db, transact } from "../../db/db.ts";
 import { isUnwritable } from "../../db/failures.ts";
 import { advisoryLocks } from "../../db/locks.ts";
+import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
 import { keyUses, signingKeys } from "./tables.ts";
 
-type Keeper = Pick<Ctx, "db" | "keyRing" | "log" | "now">;
 /** A server process, which signs: a command only reads and changes the keys. */
-type Signer = Keeper & Pick<Ctx, "tokens">;
+type Signer = Ctx;
 
 /** A key pair, and since when it is what it is. */
 export interface SigningKey extends StoredKey {
@@ -25,21 +24,21 @@ export const PUBLISHED_SECONDS = 300;
 const RETIRED_MS = 25 * 3_600_000;
 
 /** Every key pair, the oldest first. */
-export const listKeys = ({ db }: Pick<Ctx, "db">): Promise<SigningKey[]> =>
+export const listKeys = ({ db }: Ctx): Promise<SigningKey[]> =>
   db
     .select()
     .from(signingKeys)
     .orderBy(asc(signingKeys.createdAt), asc(signingKeys.kid)) as Promise<SigningKey[]>;
 
 /** Takes in what other instances, and commands, have done to the keys. Answers until when each is accepted. */
-async function readKeys(ctx: Keeper): Promise<KeyUse[]> {
+async function readKeys(ctx: Ctx): Promise<KeyUse[]> {
   const uses = await listUses(ctx);
   if (!ctx.keyRing.learn(await listKeys(ctx), uses)) ctx.log.error({}, FOREIGN);
   return uses;
 }
 
 /** A time that lies further ahead than any token's was written by an instance with a wrong clock. */
-const listUses = ({ db, now }: Pick<Ctx, "db" | "now">): Promise<KeyUse[]> =>
+const listUses = ({ db, now }: Ctx): Promise<KeyUse[]> =>
   db
     .select()
     .from(keyUses)
@@ -102,11 +101,7 @@ const PUBLISHED_MS = 2 * PUBLISHED_SECONDS * 1000;
  * Throws `next_key_too_new` where that is not so yet, unless `isUrgent`, because a key has leaked. Throws `not_found` under
  * HS256, where SECRET_KEY signs, and `other_secret_key`.
  */
-export async function rotateKeys(
-  ctx: Keeper,
-  actor: Actor,
-  { isUrgent = false } = {},
-): Promise<void> {
+export async function rotateKeys(ctx: Ctx, actor: Actor, { isUrgent = false } = {}): Promise<void> {
   const { algorithm } = ctx.keyRing;
   if (algorithm === "HS256") throw new Problem("not_found", { detail: HS256 });
   await alone(ctx, async (within) => {
@@ -132,7 +127,7 @@ const HS256 =
  * Refuses from now on what this key has signed. Throws `not_found`, `other_secret_key`, and `key_in_use` for the one that
  * signs.
  */
-export async function retireKey(ctx: Keeper, actor: Actor, kid: string): Promise<void> {
+export async function retireKey(ctx: Ctx, actor: Actor, kid: string): Promise<void> {
   await alone(ctx, async (within) => {
     const keys = await listKeys(within);
     refuseForeign(within, keys);
@@ -148,7 +143,7 @@ export async function retireKey(ctx: Keeper, actor: Actor, kid: string): Promise
 }
 
 /** A key made under a secret that the servers do not have is one that none of them can sign with. */
-function refuseForeign({ keyRing }: Keeper, keys: SigningKey[]): void {
+function refuseForeign({ keyRing }: Ctx, keys: SigningKey[]): void {
   const isForeign = (key: SigningKey) => key.state !== "retired" && !keyRing.isOpen(key);
   if (keys.some(isForeign)) throw new Problem("other_secret_key");
 }
@@ -176,7 +171,7 @@ export async function tendKeys(ctx: Signer): Promise<number> {
 }
 
 /** An instance that could not take in a change may have signed with a key that was retired long ago. */
-async function purgeKeys({ db }: Keeper, before: Date): Promise<void> {
+async function purgeKeys({ db }: Ctx, before: Date): Promise<void> {
   const isUsed = sql`exists (select 1 from ${keyUses} where ${keyUses.kid} = ${signingKeys.kid})`;
   await db.delete(keyUses).where(lt(keyUses.acceptedUntil, before));
   await db
@@ -206,13 +201,13 @@ export async function lookForKey(ctx: Signer, token: string): Promise<boolean> {
 }
 
 /** One of many instances and commands at a time. */
-const alone = (ctx: Keeper, work: (within: Keeper) => Promise<void>): Promise<void> =>
-  transact(ctx.db, async (tx) => {
-    await tx.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.signingKeys})`);
-    await work({ ...ctx, db: tx as Db });
+const alone = (ctx: Ctx, work: (within: Ctx) => Promise<void>): Promise<void> =>
+  transaction(ctx, async (tx) => {
+    await tx.db.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.signingKeys})`);
+    await work(tx);
   });
 
-async function fill(ctx: Keeper, keys: SigningKey[]): Promise<void> {
+async function fill(ctx: Ctx, keys: SigningKey[]): Promise<void> {
   const { algorithm, isOpen } = ctx.keyRing;
   if (algorithm === "HS256") return;
   const ours = keys.filter((key) => key.algorithm === algorithm && key.state !== "retired");
@@ -225,7 +220,7 @@ async function fill(ctx: Keeper, keys: SigningKey[]): Promise<void> {
   if (!current || !next) await add(ctx, "next");
 }
 
-async function add(ctx: Keeper, state: "current" | "next"): Promise<void> {
+async function add(ctx: Ctx, state: "current" | "next"): Promise<void> {
   const { algorithm, make } = ctx.keyRing;
   if (algorithm === "HS256") return;
   const now = ctx.now();
@@ -234,7 +229,7 @@ async function add(ctx: Keeper, state: "current" | "next"): Promise<void> {
     .values({ ...make(algorithm, state), createdAt: now, changedAt: now });
 }
 
-async function change(ctx: Keeper, { kid, state, wrapped, wrappedBy }: StoredKey): Promise<void> {
+async function change(ctx: Ctx, { kid, state, wrapped, wrappedBy }: StoredKey): Promise<void> {
   const set = { state, wrapped, wrappedBy };
   const changedAt = sql`case when ${signingKeys.state} = ${state} then ${signingKeys.changedAt} else ${ctx.now().toISOString()}::timestamptz end`;
   await ctx.db

@@ -43,14 +43,12 @@ export interface NewMail extends MailContent {
   isFromKnownDevice?: boolean;
 }
 
-type Outbox = Pick<Ctx, "config" | "db" | "envelope" | "now">;
-
 /**
  * Queues a mail that goes out when the caller's transaction has committed: `ctx.db` is that transaction. Returns undefined, and queues
  * nothing, where the email has had its share of such mails (`mail-recipient`): whoever requested it is not told (CWE-204).
  */
 export async function enqueueMail(
-  ctx: Outbox,
+  ctx: Ctx,
   { kind, to, isFromKnownDevice = false, ...content }: NewMail,
 ): Promise<string | undefined> {
   const now = ctx.now();
@@ -77,7 +75,7 @@ export async function enqueueMail(
  * The keys that count mails to an email: those that known devices of its user request, and all
  * others.
  */
-function recipientKeysOf({ envelope }: Pick<Ctx, "envelope">, email: string): [Buffer, Buffer] {
+function recipientKeysOf({ envelope }: Ctx, email: string): [Buffer, Buffer] {
   const key = emailKeyOf(email) ?? email;
   return [envelope.fingerprint(key), envelope.fingerprint(`known device ${key}`)];
 }
@@ -87,7 +85,7 @@ function recipientKeysOf({ envelope }: Pick<Ctx, "envelope">, email: string): [B
  * may pass. Each kind counts by itself, so that a flood of one hides no other.
  */
 async function isOverLimit(
-  { config, db, now }: Outbox,
+  { config, db, now }: Ctx,
   { kind, recipientKey }: { kind: MailKind; recipientKey: Buffer },
 ): Promise<boolean> {
   if (config.rateLimit === "off") return false;
@@ -110,7 +108,7 @@ async function isOverLimit(
 }
 
 /** Erases the mails of deleted users in the caller's transaction. What is left is a count of mails by a keyed fingerprint. */
-export async function eraseMails({ db }: Pick<Ctx, "db">, userIds: string[]): Promise<void> {
+export async function eraseMails({ db }: Ctx, userIds: string[]): Promise<void> {
   const theirs = inArray(mails.userId, userIds);
   await db.delete(mails).where(and(theirs, eq(mails.state, "waiting")));
   await db
@@ -119,13 +117,11 @@ export async function eraseMails({ db }: Pick<Ctx, "db">, userIds: string[]): Pr
     .where(theirs);
 }
 
-type Postman = Pick<Ctx, "db" | "envelope" | "log" | "mail" | "metrics" | "now" | "tracing">;
-
 const TAKEN_AT_ONCE = 20;
 const DELIVERY = { name: "deliver mail", kind: "client" } as const;
 
 /** Tries what is due, a few at a time. Answers how many; 0 where there is nothing to do, or nobody to send it. */
-export async function deliverMails(ctx: Postman): Promise<number> {
+export async function deliverMails(ctx: Ctx): Promise<number> {
   if (!ctx.mail || !(await isAnyDue(ctx))) return 0;
   const taken = await take(ctx);
   const outcomes = await Promise.all(
@@ -137,7 +133,7 @@ export async function deliverMails(ctx: Postman): Promise<number> {
 }
 
 /** Says once that the server is not there, and once that it is back: each mail's own answer stands in `bunker mail list`. */
-function noteAbsence({ log }: Pick<Ctx, "log">, post: Post, outcomes: MailOutcome[]): void {
+function noteAbsence({ log }: Ctx, post: Post, outcomes: MailOutcome[]): void {
   const isAway = outcomes.includes("away");
   if (isAway && !post.isAway)
     log.warn({}, "The mail server cannot be used: mails wait (bunker mail list says why).");
@@ -151,7 +147,7 @@ const DAY_MS = 86_400 * SECOND_MS;
 const LEASE_MS = 120 * SECOND_MS;
 
 /** By hand, because it is asked each second for as long as there is nothing to do. */
-async function isAnyDue({ db, now }: Postman): Promise<boolean> {
+async function isAnyDue({ db, now }: Ctx): Promise<boolean> {
   const due = await db.execute(
     sql`select 1 from mails where state = 'waiting' and due_at <= ${now().toISOString()}::timestamptz limit 1`,
   );
@@ -159,7 +155,7 @@ async function isAnyDue({ db, now }: Postman): Promise<boolean> {
 }
 
 /** One of several instances takes each. */
-async function take({ db, now }: Postman): Promise<Row[]> {
+async function take({ db, now }: Ctx): Promise<Row[]> {
   const time = now();
   const due = db
     .select({ id: mails.id })
@@ -181,7 +177,7 @@ const WAIT_MIN_MS = 2 * SECOND_MS;
 /** A server that is back gets what waits within a minute; one that puts off a mail is asked ever less. */
 const WAIT_MAX_MS = { away: 60 * SECOND_MS, later: 3_600 * SECOND_MS };
 
-async function deliver(ctx: Postman, row: Row): Promise<MailOutcome> {
+async function deliver(ctx: Ctx, row: Row): Promise<MailOutcome> {
   const sent = await send(ctx, row);
   const now = ctx.now();
   const { outcome } = sent;
@@ -209,7 +205,7 @@ async function deliver(ctx: Postman, row: Row): Promise<MailOutcome> {
 }
 
 async function send(
-  { envelope, mail, now }: Postman,
+  { envelope, mail, now }: Ctx,
   row: Row,
 ): Promise<{ outcome: MailOutcome; answer: string }> {
   const content = contentOf(envelope, row);
@@ -233,19 +229,19 @@ const RUN_OUT = "Its link was no longer valid when it could have been sent";
 const UNREADABLE = "It was sealed under another SECRET_KEY, which SECRET_KEYS does not list";
 
 /** How many wait to be sent, by every instance on this database. */
-export const countWaitingMails = ({ db }: Pick<Ctx, "db">): Promise<number> =>
+export const countWaitingMails = ({ db }: Ctx): Promise<number> =>
   db.$count(mails, eq(mails.state, "waiting"));
 
 const LISTED_MAX = 200;
 const { sealed, ...columns } = getTableColumns(mails);
 
 /** The latest mails, newest first. */
-export const listMails = ({ db }: Pick<Ctx, "db">): Promise<Letter[]> =>
+export const listMails = ({ db }: Ctx): Promise<Letter[]> =>
   db.select(columns).from(mails).orderBy(desc(mails.createdAt), desc(mails.id)).limit(LISTED_MAX);
 
 /** What a mail says, for the mailbox. Throws `not_found`, also where it is not kept any more. */
 export async function readMail(
-  ctx: Pick<Ctx, "db" | "envelope" | "mail">,
+  ctx: Ctx,
   id: string,
 ): Promise<{ letter: Letter; rendered: RenderedMail }> {
   const [row] = isId(id) ? await ctx.db.select().from(mails).where(eq(mails.id, id)) : [];
@@ -256,7 +252,7 @@ export async function readMail(
 
 /** The latest mails with their contents, newest first: all, or those to one email. */
 export async function readMails(
-  ctx: Pick<Ctx, "db" | "envelope" | "mail">,
+  ctx: Ctx,
   to: string | undefined,
 ): Promise<{ letter: Letter; content: MailContent; rendered: RenderedMail }[]> {
   const { db, envelope, mail } = ctx;
@@ -276,10 +272,7 @@ export async function readMails(
 }
 
 /** Tries a mail again now: one that is dead, or waits. Throws `not_found` where it was sent. Without an id: all of them. */
-export async function retryMails(
-  { db, now }: Pick<Ctx, "db" | "now">,
-  id: string | undefined,
-): Promise<number> {
+export async function retryMails({ db, now }: Ctx, id: string | undefined): Promise<number> {
   if (id !== undefined && !isId(id)) throw new Problem("not_found");
   const retried = await db
     .update(mails)
@@ -292,7 +285,7 @@ export async function retryMails(
 
 const KEPT_MS = 30 * DAY_MS;
 /** Deletes mails a month after they were sent or given up, or became due without a mail server, a few at a time. Returns how many. */
-export function purgeMails({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> {
+export function purgeMails({ db, now }: Ctx): Promise<number> {
   const before = new Date(now().getTime() - KEPT_MS);
   const isForgotten = and(eq(mails.state, "waiting"), lt(mails.dueAt, before));
   return deleteBatch(db, mails.id, or(lt(mails.endedAt, before), isForgotten));

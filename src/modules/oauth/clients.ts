@@ -7,7 +7,7 @@ import {
   newClientSecret,
 } from "../../credentials/client-credentials.ts";
 import type { Actor, Ctx } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import { isId } from "../../kit/id.ts";
 import { readLine } from "../../kit/names.ts";
 import { accept, Problem } from "../../kit/problem.ts";
@@ -38,7 +38,7 @@ const clientOf = ({ id, name, createdAt, rotatedAt, previousSecretHash }: Row): 
 
 /** Makes a client; its secret is shown this once. Throws `invalid_request`. */
 export async function createClient(
-  ctx: Pick<Ctx, "db" | "now">,
+  ctx: Ctx,
   actor: Actor,
   name: string,
 ): Promise<{ client: Client; secret: string }> {
@@ -51,15 +51,15 @@ export async function createClient(
     ...{ id, name: shown, secretHash: hashOfSecret(secret), previousSecretHash: null },
     ...times,
   };
-  await transact(ctx.db, async (tx) => {
-    await tx.insert(clients).values(row);
-    await record({ ...ctx, db: tx }, actor, { type: "client.created", subjectId: id, data: {} });
+  await transaction(ctx, async (tx) => {
+    await tx.db.insert(clients).values(row);
+    await record(tx, actor, { type: "client.created", subjectId: id, data: {} });
   });
   return { client: clientOf(row), secret };
 }
 
 /** The oldest first. */
-export async function listClients({ db }: Pick<Ctx, "db">): Promise<Client[]> {
+export async function listClients({ db }: Ctx): Promise<Client[]> {
   const rows = await db
     .select()
     .from(clients)
@@ -69,11 +69,7 @@ export async function listClients({ db }: Pick<Ctx, "db">): Promise<Client[]> {
 }
 
 /** Gives a client another secret; the one that it has goes on until `finishRotation`. Throws `not_found`. */
-export async function rotateSecret(
-  ctx: Pick<Ctx, "db" | "now">,
-  actor: Actor,
-  id: string,
-): Promise<string> {
+export async function rotateSecret(ctx: Ctx, actor: Actor, id: string): Promise<string> {
   const secret = newClientSecret();
   await change(ctx, actor, {
     ...{ id, type: "client.secret_rotated" },
@@ -87,11 +83,7 @@ export async function rotateSecret(
 }
 
 /** Ends the secret before the last one, if there is one. Throws `not_found`. */
-export async function finishRotation(
-  ctx: Pick<Ctx, "db" | "now">,
-  actor: Actor,
-  id: string,
-): Promise<void> {
+export async function finishRotation(ctx: Ctx, actor: Actor, id: string): Promise<void> {
   const client = isId(id) ? await findClient(ctx, id) : undefined;
   if (client && !client.isRotating) return;
   const set = { previousSecretHash: null };
@@ -99,11 +91,8 @@ export async function finishRotation(
 }
 
 /** Ends a client, its secrets, and what its tokens say at introspection. Throws `not_found`. */
-export const deleteClient = (
-  ctx: Pick<Ctx, "db" | "now">,
-  actor: Actor,
-  id: string,
-): Promise<void> => change(ctx, actor, { id, type: "client.deleted", set: undefined });
+export const deleteClient = (ctx: Ctx, actor: Actor, id: string): Promise<void> =>
+  change(ctx, actor, { id, type: "client.deleted", set: undefined });
 
 interface Change {
   id: string;
@@ -112,31 +101,27 @@ interface Change {
   set: PgUpdateSetSource<typeof clients> | undefined;
 }
 
-async function change(
-  ctx: Pick<Ctx, "db" | "now">,
-  actor: Actor,
-  { id, type, set }: Change,
-): Promise<void> {
+async function change(ctx: Ctx, actor: Actor, { id, type, set }: Change): Promise<void> {
   if (!isId(id)) throw new Problem("not_found", { detail: UNKNOWN });
-  await transact(ctx.db, async (tx) => {
+  await transaction(ctx, async (tx) => {
     const [isIt, told] = [eq(clients.id, id), { id: clients.id }];
     const found = set
-      ? await tx.update(clients).set(set).where(isIt).returning(told)
-      : await tx.delete(clients).where(isIt).returning(told);
+      ? await tx.db.update(clients).set(set).where(isIt).returning(told)
+      : await tx.db.delete(clients).where(isIt).returning(told);
     if (found.length === 0) throw new Problem("not_found", { detail: UNKNOWN });
-    await record({ ...ctx, db: tx }, actor, { type, subjectId: id, data: {} });
+    await record(tx, actor, { type, subjectId: id, data: {} });
   });
 }
 const UNKNOWN = "There is no client with that id";
 
-export async function findClient({ db }: Pick<Ctx, "db">, id: string): Promise<Client | undefined> {
+export async function findClient({ db }: Ctx, id: string): Promise<Client | undefined> {
   const [row] = await db.select().from(clients).where(eq(clients.id, id));
   return row && clientOf(row);
 }
 
 /** The client that these credentials prove, if they do; two secrets are good while one is rotated. */
 export async function findAuthenticated(
-  { db }: Pick<Ctx, "db">,
+  { db }: Ctx,
   { id, secret }: ClientCredentials,
 ): Promise<Client | undefined> {
   const [row] = isId(id) ? await db.select().from(clients).where(eq(clients.id, id)) : [];

@@ -2,7 +2,7 @@ import type { AccessClaims, ClientClaims } from "../../credentials/access-token.
 import type { ClientCredentials } from "../../credentials/client-credentials.ts";
 import { looksLikeRefreshToken } from "../../credentials/refresh-token.ts";
 import type { Ctx, Stranger } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
 import { spendingsOf } from "../../limits/policies.ts";
 import { findActor, logIn, refresh, spendingsOfToken, type Token } from "../auth/auth.ts";
@@ -13,7 +13,7 @@ import { isRevoked, revokeClientToken } from "./revoked-tokens.ts";
 
 /** The grants that there are; `password` only where the configuration says so (RFC 9700, section 2.4, forbids it). */
 export const grantTypes = ["refresh_token", "client_credentials", "password"] as const;
-export const grantsOn = ({ config }: Pick<Ctx, "config">): string[] =>
+export const grantsOn = ({ config }: Ctx): string[] =>
   grantTypes.filter((grant) => grant !== "password" || config.oauthPasswordGrant === "on");
 
 export interface TokenRequest {
@@ -25,30 +25,13 @@ export interface TokenRequest {
 }
 export type Grant = Omit<Token, "refresh_token"> & { refresh_token?: string };
 
-type Answering = Pick<
-  Ctx,
-  | "config"
-  | "db"
-  | "devices"
-  | "envelope"
-  | "fingerprint"
-  | "hashing"
-  | "keyRing"
-  | "limits"
-  | "log"
-  | "now"
-  | "principals"
-  | "refreshSeeds"
-  | "tokens"
->;
-
 /**
  * The token endpoint (RFC 6749, section 3.2). Sessions belong to the public client; a confidential one gets tokens for itself
  * only. Throws `invalid_client`, `unauthorized_client`, `unsupported_grant_type`, `invalid_scope`, `invalid_request`, and
  * what `refresh` and `logIn` throw.
  */
 export async function grantToken(
-  ctx: Answering,
+  ctx: Ctx,
   actor: Stranger,
   { credentials, request }: { credentials: ClientCredentials | undefined; request: TokenRequest },
 ): Promise<{ grant: Grant; deviceToken?: string }> {
@@ -80,10 +63,7 @@ function requireParameters(parameters: Record<string, string>): void {
   if (errors.length > 0) throw new Problem("invalid_request", { errors });
 }
 
-async function tokenOfClient(
-  { tokens, now }: Pick<Ctx, "now" | "tokens">,
-  clientId: string,
-): Promise<Grant> {
+async function tokenOfClient({ tokens, now }: Ctx, clientId: string): Promise<Grant> {
   return {
     access_token: await tokens.signForClient(clientId, now()),
     token_type: "bearer",
@@ -93,7 +73,7 @@ async function tokenOfClient(
 
 /** A client that proves who it is may ask as often as it likes; whoever does not counts as a stranger. */
 async function identify(
-  ctx: Pick<Ctx, "db" | "limits">,
+  ctx: Ctx,
   actor: Stranger,
   credentials?: ClientCredentials,
 ): Promise<Client | undefined> {
@@ -109,7 +89,7 @@ async function identify(
  * what was given to another client.
  */
 export async function revokeToken(
-  ctx: Answering,
+  ctx: Ctx,
   actor: Stranger,
   { credentials, token }: { credentials: ClientCredentials | undefined; token: string },
 ): Promise<void> {
@@ -124,27 +104,22 @@ export async function revokeToken(
   if (!session) return;
   // Sessions were given to the public client: whoever asks as another one is told that nothing was ended.
   if (client) throw new Problem("unauthorized_client");
-  await transact(ctx.db, (tx) =>
-    endSessionsOf({ ...ctx, db: tx }, actor, {
+  await transaction(ctx, (tx) =>
+    endSessionsOf(tx, actor, {
       userId: session.userId,
       which: { only: session.id },
     }),
   );
-  ctx.principals.forget(session.userId);
 }
 
 /** RFC 7009, section 2.1: only for the client that the token was issued to. */
-function revokeOwnToken(
-  ctx: Pick<Ctx, "db">,
-  client: Client | undefined,
-  claims: ClientClaims,
-): Promise<void> {
+function revokeOwnToken(ctx: Ctx, client: Client | undefined, claims: ClientClaims): Promise<void> {
   if (client?.id !== claims.sub) throw new Problem("unauthorized_client");
   return revokeClientToken(ctx, claims);
 }
 
 async function sessionOf(
-  ctx: Answering,
+  ctx: Ctx,
   token: string,
 ): Promise<{ id: string; userId: string } | undefined> {
   const found = await findActor(ctx, token);
@@ -161,7 +136,7 @@ const inactive: Introspection = { active: false };
 
 /** Tells a confidential client of any token. Of one that is not good, only that. Throws `invalid_client`, `too_many_requests`. */
 export async function introspectToken(
-  ctx: Answering,
+  ctx: Ctx,
   actor: Stranger,
   { credentials, token }: { credentials: ClientCredentials | undefined; token: string },
 ): Promise<Introspection> {
@@ -183,7 +158,7 @@ export async function introspectToken(
 const DAY_SECONDS = 86_400;
 
 async function introspectRefreshToken(
-  ctx: Answering,
+  ctx: Ctx,
   actor: Stranger,
   token: string,
 ): Promise<Introspection> {

@@ -6,7 +6,7 @@ import { revokedTokens } from "./tables.ts";
 
 /** Revokes an OAuth client's own access token: introspection answers `active: false` from now on. */
 export async function revokeClientToken(
-  { db }: Pick<Ctx, "db">,
+  { db }: Ctx,
   { jti, exp }: Pick<ClientClaims, "jti" | "exp">,
 ): Promise<void> {
   await db
@@ -15,13 +15,10 @@ export async function revokeClientToken(
     .onConflictDoNothing();
 }
 
-export async function isRevoked(
-  { db }: Pick<Ctx, "db">,
-  { jti }: Pick<ClientClaims, "jti">,
-): Promise<boolean> {
+export async function isRevoked({ db }: Ctx, { jti }: Pick<ClientClaims, "jti">): Promise<boolean> {
   return (await db.$count(revokedTokens, eq(revokedTokens.id, jti))) > 0;
 }
 
 /** Deletes rows of expired tokens, a few at a time. Returns how many. */
-export const purgeRevokedTokens = ({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> =>
+export const purgeRevokedTokens = ({ db, now }: Ctx): Promise<number> =>
   deleteBatch(db, revokedTokens.id, lt(revokedTokens.expiresAt, now()));

@@ -2,8 +2,8 @@ import { randomBytes, randomInt, timingSafeEqual } from "node:crypto";
 import { and, desc, eq, gt, inArray, isNull, lt, or, type SQL, sql } from "drizzle-orm";
 import type { Ctx, User } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
-import { transact } from "../../db/db.ts";
 import { lockUsers } from "../../db/locks.ts";
+import { transaction } from "../../db/transaction.ts";
 import type { MailContent } from "../../kit/mail.ts";
 import { emailKeyOf } from "../../kit/names.ts";
 import { Problem } from "../../kit/problem.ts";
@@ -15,8 +15,6 @@ import { mailRequests, oneTimeSecrets } from "./tables.ts";
 
 /** For other modules, which import only this file of the module. */
 export type { Purpose } from "./purposes.ts";
-
-type Transaction = Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "now">;
 
 export interface NewLink {
   purpose: Purpose;
@@ -33,7 +31,7 @@ export interface NewLink {
  * undoes such a change. Only a hash of it is kept (ASVS 5.0, 6.6.2 and 11.4.1).
  */
 export async function sendLink(
-  ctx: Transaction,
+  ctx: Ctx,
   { purpose, user, to = user.email, givesEmail, isFromKnownDevice = false }: NewLink,
 ): Promise<void> {
   const now = ctx.now();
@@ -62,7 +60,7 @@ export async function sendLink(
   });
 }
 
-async function endOldest({ db }: Transaction, purpose: Purpose, userId: string): Promise<void> {
+async function endOldest({ db }: Ctx, purpose: Purpose, userId: string): Promise<void> {
   const { aliveMax } = kindOf(purpose);
   if (aliveMax === undefined) return;
   const older = db
@@ -77,7 +75,7 @@ async function endOldest({ db }: Transaction, purpose: Purpose, userId: string):
 const isOf = (userId: string, ...purposes: Purpose[]) =>
   and(eq(oneTimeSecrets.userId, userId), inArray(oneTimeSecrets.purpose, purposes));
 
-function linkTo({ config }: Pick<Ctx, "config">, purpose: Purpose, token: string): string {
+function linkTo({ config }: Ctx, purpose: Purpose, token: string): string {
   const { page, redirect } = kindOf(purpose);
   const url = new URL((redirect && config[redirect]) ?? config.publicUrl + page);
   url.searchParams.set("token", token);
@@ -85,8 +83,7 @@ function linkTo({ config }: Pick<Ctx, "config">, purpose: Purpose, token: string
 }
 
 /** Where somebody asks for a new password: what a notice of something suspicious leads to. */
-export const forgotPage = ({ config }: Pick<Ctx, "config">): string =>
-  `${config.publicUrl}/forgot-password`;
+export const forgotPage = ({ config }: Ctx): string => `${config.publicUrl}/forgot-password`;
 
 const PREFIX = "ot_";
 const SECRET_BYTES = 32;
@@ -100,7 +97,7 @@ const CODE_TRIES_MAX = 5;
 /** Other clients can use up five tries of a code. A known device then still has five more. */
 const KNOWN_DEVICE_CODE_TRIES_MAX = 10;
 const newCode = () => String(randomInt(10 ** CODE_DIGITS)).padStart(CODE_DIGITS, "0");
-const macOf = ({ fingerprint }: Pick<Ctx, "fingerprint">, id: string, code: string): Buffer =>
+const macOf = ({ fingerprint }: Ctx, id: string, code: string): Buffer =>
   fingerprint(JSON.stringify(["one-time code", id, code]));
 
 /** A link that is good: not spent, not too old, for one of the purposes, and not ended by another address of the account. */
@@ -112,7 +109,7 @@ export interface Link {
   position: bigint;
 }
 
-const isGood = ({ now }: Pick<Ctx, "now">, which: SQL) =>
+const isGood = ({ now }: Ctx, which: SQL) =>
   and(
     which,
     gt(oneTimeSecrets.expiresAt, now()),
@@ -124,7 +121,7 @@ const isGood = ({ now }: Pick<Ctx, "now">, which: SQL) =>
 
 /** Finds a link without spending it: mail scanners open links, too. Throws `invalid_link`, alike for every reason. */
 export async function getLink(
-  ctx: Pick<Ctx, "db" | "now">,
+  ctx: Ctx,
   purposes: readonly Purpose[],
   token: string,
 ): Promise<Link> {
@@ -151,16 +148,16 @@ export interface CodeTry {
  * disk, since that would tell by the time whether there is a code to try.
  */
 export async function tryCode(
-  ctx: Pick<Ctx, "db" | "fingerprint" | "now">,
+  ctx: Ctx,
   { userId, code, isKnownDevice }: CodeTry,
 ): Promise<Pick<Link, "id" | "userId"> | undefined> {
   const { id, codeMac, codeTries } = oneTimeSecrets;
   // For nobody's address the same statement runs, and finds nothing.
   const which = isOf(userId ?? NOBODY, "sign_in") as SQL;
   const triesMax = isKnownDevice ? KNOWN_DEVICE_CODE_TRIES_MAX : CODE_TRIES_MAX;
-  const tried = await transact(ctx.db, async (tx) => {
-    await tx.execute(sql`set local synchronous_commit = off`);
-    return tx
+  const tried = await transaction(ctx, async (tx) => {
+    await tx.db.execute(sql`set local synchronous_commit = off`);
+    return tx.db
       .update(oneTimeSecrets)
       .set({ codeTries: sql`${codeTries} + 1` })
       .where(and(which, lt(codeTries, triesMax), gt(oneTimeSecrets.expiresAt, ctx.now())))
@@ -175,7 +172,7 @@ const NOBODY = "00000000-0000-0000-0000-000000000000";
  * with another user who has the email that the link gives. Throws `invalid_link`.
  */
 export async function redeemLink(
-  ctx: Pick<Ctx, "db" | "fingerprint" | "now">,
+  ctx: Ctx,
   link: Pick<Link, "id" | "userId"> & Partial<Link>,
   form?: RedeemedForm,
 ): Promise<void> {
@@ -197,27 +194,23 @@ export async function redeemLink(
 }
 
 /** Ends every link of an account that does one of these, in the caller's transaction. */
-export async function endLinks(
-  { db }: Pick<Ctx, "db">,
-  userId: string,
-  ...purposes: Purpose[]
-): Promise<void> {
+export async function endLinks({ db }: Ctx, userId: string, ...purposes: Purpose[]): Promise<void> {
   await db.delete(oneTimeSecrets).where(isOf(userId, ...purposes));
 }
 
 /** Ends what whoever had an account could still do with it by mail, in the caller's transaction; also what a job is to mail yet. */
-export async function endAccountLinks({ db }: Pick<Ctx, "db">, userId: string): Promise<void> {
-  await endRequests({ db }, userId);
-  await endLinks({ db }, userId, "reset_password", "change_email", "sign_in");
+export async function endAccountLinks(ctx: Ctx, userId: string): Promise<void> {
+  await endRequests(ctx, userId);
+  await endLinks(ctx, userId, "reset_password", "change_email", "sign_in");
 }
 
 /** Ends what a job is to mail yet. */
-export async function endRequests({ db }: Pick<Ctx, "db">, userId: string): Promise<void> {
+export async function endRequests({ db }: Ctx, userId: string): Promise<void> {
   await db.delete(mailRequests).where(eq(mailRequests.userId, userId));
 }
 
 /** Ends the links of one kind that an account got after this one, in the caller's transaction. */
-export async function endLaterLinks({ db }: Pick<Ctx, "db">, link: Link): Promise<void> {
+export async function endLaterLinks({ db }: Ctx, link: Link): Promise<void> {
   const isLater = gt(oneTimeSecrets.position, link.position);
   await db.delete(oneTimeSecrets).where(and(isOf(link.userId, link.purpose), isLater));
 }
@@ -226,7 +219,7 @@ interface Attempt {
   email: string;
   password: string;
 }
-const attemptMac = ({ fingerprint }: Pick<Ctx, "fingerprint">, { email, password }: Attempt) =>
+const attemptMac = ({ fingerprint }: Ctx, { email, password }: Attempt) =>
   fingerprint(JSON.stringify(["registration", email, password.normalize("NFC")]));
 /** No purpose of a link: no token has this hash. */
 const ATTEMPT = "registration";
@@ -235,11 +228,7 @@ const ATTEMPT = "registration";
  * Keeps for a week, as a keyed fingerprint, with what password somebody has registered an account's address (its key); the last
  * one only. A sign-in by it is told what that of a new account is told: otherwise the two together would tell them apart.
  */
-export async function keepAttempt(
-  ctx: Pick<Ctx, "db" | "fingerprint" | "now">,
-  userId: string,
-  attempt: Attempt,
-): Promise<void> {
+export async function keepAttempt(ctx: Ctx, userId: string, attempt: Attempt): Promise<void> {
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
   const hash = attemptMac(ctx, attempt);
@@ -253,15 +242,12 @@ export async function keepAttempt(
 }
 
 /** Whether somebody lately registered an account's address with this password. */
-export async function wasAttempted(
-  ctx: Pick<Ctx, "db" | "fingerprint">,
-  attempt: Attempt,
-): Promise<boolean> {
+export async function wasAttempted(ctx: Ctx, attempt: Attempt): Promise<boolean> {
   const { id, hash } = oneTimeSecrets;
   const isIt = eq(hash, attemptMac(ctx, attempt));
   return (await ctx.db.select({ id }).from(oneTimeSecrets).where(isIt)).length > 0;
 }
 
 /** Deletes expired links, a few at a time. Returns how many. */
-export const purgeLinks = ({ db, now }: Pick<Ctx, "db" | "now">): Promise<number> =>
+export const purgeLinks = ({ db, now }: Ctx): Promise<number> =>
   deleteBatch(db, oneTimeSecrets.id, lt(oneTimeSecrets.expiresAt, now()));

@@ -1,6 +1,6 @@
 import { and, eq, gt, inArray } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import { MINUTE_MS, type Purpose } from "./purposes.ts";
 import { oneTimeSecrets } from "./tables.ts";
 
@@ -19,7 +19,7 @@ const REDEMPTION_MS = MINUTE_MS;
 /** Begins the purpose of such a row, so that no look-up takes it for a link. */
 const REDEEMED = "redeemed ";
 
-function macsOf({ fingerprint }: Pick<Ctx, "fingerprint">, form: RedeemedForm) {
+function macsOf({ fingerprint }: Ctx, form: RedeemedForm) {
   const { token, password = null, intent = null } = form;
   const mac = (...fields: (string | null)[]) => fingerprint(JSON.stringify(fields));
   return {
@@ -30,7 +30,7 @@ function macsOf({ fingerprint }: Pick<Ctx, "fingerprint">, form: RedeemedForm) {
 
 /** Records the form for a minute. Call it in the transaction that spends the link. */
 export async function keepRedemption(
-  ctx: Pick<Ctx, "db" | "fingerprint" | "now">,
+  ctx: Ctx,
   { userId, purpose }: Redemption,
   form: RedeemedForm,
 ): Promise<void> {
@@ -47,7 +47,7 @@ export async function keepRedemption(
  * form of the same link ends this, because its password may be a guess.
  */
 export async function findRedemption(
-  ctx: Pick<Ctx, "db" | "fingerprint" | "now">,
+  ctx: Ctx,
   purposes: readonly Purpose[],
   form: RedeemedForm,
 ): Promise<Redemption | undefined> {
@@ -57,8 +57,8 @@ export async function findRedemption(
     purpose,
     purposes.map((one) => REDEEMED + one),
   );
-  return transact(ctx.db, async (tx) => {
-    const [found] = await tx
+  return transaction(ctx, async (tx) => {
+    const [found] = await tx.db
       .select({ id, codeMac, purpose, userId })
       .from(oneTimeSecrets)
       .where(and(eq(hash, tokenMac), isOfPage, gt(expiresAt, ctx.now())))
@@ -66,7 +66,7 @@ export async function findRedemption(
       .for("update");
     if (!found) return undefined;
     if (!found.codeMac?.equals(formMac)) {
-      await tx.delete(oneTimeSecrets).where(eq(id, found.id));
+      await tx.db.delete(oneTimeSecrets).where(eq(id, found.id));
       return undefined;
     }
     return { userId: found.userId, purpose: found.purpose.slice(REDEEMED.length) as Purpose };

@@ -6,7 +6,8 @@ import {
   verifyPassword,
 } from "../../credentials/password.ts";
 import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
-import { type Db, prepared, transact } from "../../db/db.ts";
+import { type Db, prepared } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
 import { ALL, changeOf, type Ledger, type Spending } from "../../limits/policies.ts";
 import { settle } from "../addresses/addresses.ts";
@@ -19,7 +20,7 @@ import { clearFailures, identifierKeyOf, userColumns } from "../users/users.ts";
 
 /** Sets a new password and ends every session. Throws `not_found`, `invalid_request`, `busy`. */
 export async function setPassword(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "hashing" | "limits" | "now">,
+  ctx: Ctx,
   actor: Actor,
   input: { user: User; password: string },
 ): Promise<void> {
@@ -33,7 +34,7 @@ export async function setPassword(
  * `too_many_requests`, and `busy`.
  */
 export async function changePassword(
-  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "hashing" | "limits" | "log" | "now">,
+  ctx: Ctx,
   actor: SignedIn,
   input: { currentPassword: string; newPassword: string },
 ): Promise<string> {
@@ -62,7 +63,7 @@ const FRESH_MS = 10 * 60_000;
  * `reauthentication_required`, `invalid_credentials`, `too_many_requests`, `busy`.
  */
 export async function confirm(
-  ctx: Pick<Ctx, "db" | "hashing" | "limits" | "log" | "now">,
+  ctx: Ctx,
   actor: SignedIn,
   currentPassword: string | undefined,
 ): Promise<void> {
@@ -73,7 +74,7 @@ export async function confirm(
 
 /** Answers the hash that the password was verified against. */
 async function verify(
-  ctx: Pick<Ctx, "db" | "hashing" | "limits" | "log">,
+  ctx: Ctx,
   { user, session, origin }: SignedIn,
   password: string,
 ): Promise<string> {
@@ -90,7 +91,7 @@ async function verify(
  * `invalid_credentials`, `too_many_requests`, `busy`.
  */
 export function verifyOwn(
-  ctx: Pick<Ctx, "db" | "hashing" | "limits" | "log">,
+  ctx: Ctx,
   ledger: Ledger | undefined,
   { userId, password, spendings }: { userId: string; password: string; spendings: Spending[] },
 ): Promise<string> {
@@ -109,7 +110,7 @@ export function verifyOwn(
  * password and an error in the log. Throws `busy`.
  */
 export const isPasswordOf = (
-  { hashing, log }: Pick<Ctx, "hashing" | "log">,
+  { hashing, log }: Ctx,
   { userId, ...given }: { userId: string | undefined; password: string; hash: string | undefined },
 ): Promise<boolean> =>
   verifyPassword(hashing, {
@@ -120,7 +121,7 @@ export const isPasswordOf = (
 
 /** Hashes a new password of an account. Throws `invalid_request` at `pointer`, and `busy`. */
 export function newHash(
-  { config, hashing }: Pick<Ctx, "config" | "hashing">,
+  { config, hashing }: Ctx,
   pointer: string,
   { user, password }: { user: User; password: string },
 ): Promise<string> {
@@ -138,7 +139,7 @@ interface Change {
 
 /** Whoever changes her own password stays signed in where she does it; everybody else with that account is out. Its owner is told. */
 async function store(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now">,
+  ctx: Ctx,
   actor: Actor,
   { user, passwordHash, verified }: Change,
 ): Promise<void> {
@@ -146,30 +147,30 @@ async function store(
   const isOwn = actor.kind === "user" && actor.user.id === userId;
   const which: Which = isOwn ? { except: actor.session.id } : "all";
   const isAsVerified = verified === undefined ? undefined : eq(users.passwordHash, verified);
-  await transact(ctx.db, async (tx) => {
+  await transaction(ctx, async (tx) => {
     const isIt = and(eq(users.id, userId), isAsVerified);
-    const locked = await tx.select({ id: users.id }).from(users).where(isIt).for("no key update");
+    const locked = await tx.db
+      .select({ id: users.id })
+      .from(users)
+      .where(isIt)
+      .for("no key update");
     if (locked.length === 0)
       throw new Problem(verified === undefined ? "not_found" : "invalid_credentials");
-    const within = { ...ctx, db: tx };
-    await settle(within, userId);
-    await replaceHash(within, actor, { userId, passwordHash, which });
-    await tellOfNewPassword(within, user);
+    await settle(tx, userId);
+    await replaceHash(tx, actor, { userId, passwordHash, which });
+    await tellOfNewPassword(tx, user);
   });
 }
 
 /** An address that was never proven may be a stranger's, who has nothing to do with it. */
-export async function tellOfNewPassword(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
-  user: User,
-): Promise<void> {
+export async function tellOfNewPassword(ctx: Ctx, user: User): Promise<void> {
   if (!user.emailVerified) return;
   await enqueueMail(ctx, { kind: "password_changed", to: user, link: forgotPage(ctx) });
 }
 
 /** Sets another hash in the caller's transaction, and ends sessions of the account, all of them or `which`, and links that were mailed. */
 export async function replaceHash(
-  ctx: Pick<Ctx, "db" | "limits" | "now">,
+  ctx: Ctx,
   actor: Actor,
   { userId, passwordHash, which }: { userId: string; passwordHash: string; which: Which },
 ): Promise<void> {
@@ -205,7 +206,7 @@ const byUsername = prepared((db) =>
     .prepare("user_by_username"),
 );
 
-async function findPasswordHash({ db }: Pick<Ctx, "db">, id: string): Promise<string | undefined> {
+async function findPasswordHash({ db }: Ctx, id: string): Promise<string | undefined> {
   const [found] = await db
     .select({ passwordHash: users.passwordHash })
     .from(users)
@@ -236,17 +237,11 @@ export async function holdVerified(
 }
 
 /** Finds whom an e-mail address names; a text without @ names nobody. */
-export const findByEmail = async (
-  ctx: Pick<Ctx, "db">,
-  email: string,
-): Promise<Credentials | undefined> =>
+export const findByEmail = async (ctx: Ctx, email: string): Promise<Credentials | undefined> =>
   email.includes("@") ? findCredentials(ctx, email) : undefined;
 
 /** Finds whom an e-mail address or a username names; a username has no `@`, so none is ever both. */
-export async function findCredentials(
-  ctx: Pick<Ctx, "db">,
-  name: string,
-): Promise<Credentials | undefined> {
+export async function findCredentials(ctx: Ctx, name: string): Promise<Credentials | undefined> {
   const [found] = name.includes("@")
     ? await byEmail(ctx.db).execute({ key: identifierKeyOf(name) })
     : await byUsername(ctx.db).execute({ key: identifierKeyOf(name) });

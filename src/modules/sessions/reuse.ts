@@ -1,8 +1,8 @@
 import { and, eq, getTableColumns } from "drizzle-orm";
 import { hashOf, type RefreshToken } from "../../credentials/refresh-token.ts";
 import type { Ctx, Stranger } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
 import { lockUsers } from "../../db/locks.ts";
+import { transaction } from "../../db/transaction.ts";
 import { countSince, record } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { forgotPage } from "../one-time/one-time.ts";
@@ -21,34 +21,24 @@ export interface Presented {
  * comes after the grace, or from another client than the one that rotated. A slow tab of that client, and a token that does
  * not prove that we issued it, end nothing.
  */
-export async function endIfReused(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now" | "principals">,
-  actor: Stranger,
-  presented: Presented,
-): Promise<void> {
-  const userId = await transact(ctx.db, (tx) => endReused({ ...ctx, db: tx }, actor, presented));
-  if (userId) ctx.principals.forget(userId);
+export async function endIfReused(ctx: Ctx, actor: Stranger, presented: Presented): Promise<void> {
+  await transaction(ctx, (tx) => endReused(tx, actor, presented));
 }
 
-/** In the caller's transaction. Returns the user whose session it ended. */
-async function endReused(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
-  actor: Stranger,
-  { token, client }: Presented,
-): Promise<string | undefined> {
+async function endReused(ctx: Ctx, actor: Stranger, { token, client }: Presented): Promise<void> {
   const [session] = await ctx.db
     .select({ ...getTableColumns(sessions), isSameClient: isSameClient(client) })
     .from(sessions)
     .where(eq(sessions.id, token.sessionId))
     .for("update");
-  if (!session?.seedHash.equals(hashOf(token.seed))) return undefined;
+  if (!session?.seedHash.equals(hashOf(token.seed))) return;
   const { id, userId, generation, rotations } = session;
   const age = generation - token.generation;
-  if (age < 1) return undefined;
+  if (age < 1) return;
   // Of many rotations only the last few are known: before those is as late as it can have been.
   const spentAt = rotations[age - 1] ?? rotations.at(-1);
   const isInGrace = spentAt !== undefined && spentAt > new Date(boundsOf(ctx).graceFrom);
-  if (isInGrace && session.isSameClient) return undefined;
+  if (isInGrace && session.isSameClient) return;
   await ctx.db.delete(sessions).where(eq(sessions.id, id));
   await record(ctx, actor, {
     type: "session.reuse_detected",
@@ -60,7 +50,6 @@ async function endReused(
     .from(users)
     .where(and(eq(users.id, userId), users.emailVerified));
   if (to) await enqueueMail(ctx, { kind: "reuse_detected", to, link: forgotPage(ctx) });
-  return userId;
 }
 
 const RECORDED_MAX = 20;
@@ -68,17 +57,17 @@ const HOUR_MS = 3_600_000;
 
 /** Records that a client got the same successor again. Bounded, so that retries do not fill the table of events. */
 export async function recordRetry(
-  ctx: Pick<Ctx, "db" | "now">,
+  ctx: Ctx,
   actor: Stranger,
   { userId, sessionId }: { userId: string; sessionId: string },
 ): Promise<void> {
-  await transact(ctx.db, async (tx) => {
+  await transaction(ctx, async (tx) => {
     // Parallel retries must count one another.
-    await lockUsers(tx, eq(users.id, userId));
+    await lockUsers(tx.db, eq(users.id, userId));
     const type = "session.refresh_retried";
     const since = new Date(ctx.now().getTime() - HOUR_MS);
-    if ((await countSince({ db: tx }, { type, subjectId: userId, since })) >= RECORDED_MAX) return;
+    if ((await countSince(tx, { type, subjectId: userId, since })) >= RECORDED_MAX) return;
     const data = { session_id: sessionId };
-    await record({ ...ctx, db: tx }, actor, { type, subjectId: userId, data });
+    await record(tx, actor, { type, subjectId: userId, data });
   });
 }

@@ -10,7 +10,7 @@ const SECOND_MS = 1000;
 const DAY_MS = 86_400 * SECOND_MS;
 
 /** Times that decide, as text: since when a session must have been used and born, and since when a retry is one. */
-export function boundsOf({ config, now }: Pick<Ctx, "config" | "now">) {
+export function boundsOf({ config, now }: Ctx) {
   const time = now().getTime();
   const before = (ms: number) => new Date(time - ms).toISOString();
   return {
@@ -33,10 +33,7 @@ export interface TokenClient {
   fingerprint: Buffer;
 }
 
-export function tokenClientOf(
-  { devices }: Pick<Ctx, "devices">,
-  { origin }: Stranger,
-): TokenClient {
+export function tokenClientOf({ devices }: Ctx, { origin }: Stranger): TokenClient {
   const known = (origin?.deviceTokens ?? []).flatMap((token) => devices.read(token) ?? []);
   // The first one of each user counts: a client sends its device tokens in the same order each time.
   const byUser = Object.fromEntries(known.reverse().map(({ userId, id }) => [userId, id]));

@@ -8,7 +8,7 @@ import {
 } from "../../credentials/refresh-token.ts";
 import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
 import { deleteBatch, isInBatch } from "../../db/batch.ts";
-import { type Db, transact } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
 import { DAY } from "../../limits/policies.ts";
 import { record } from "../events/events.ts";
@@ -42,15 +42,12 @@ export interface Continuation {
   refreshToken: string;
 }
 
-type Transaction = Pick<Ctx, "config" | "now"> & { db: Db };
-type Starting = Transaction & Pick<Ctx, "refreshSeeds">;
-
 /**
  * Starts a session for somebody who has just proved who they are, in the caller's transaction. Where there are more of them
  * than an account may have, the longest unused end.
  */
 export async function startSession(
-  ctx: Starting,
+  ctx: Ctx,
   actor: Stranger,
   userId: string,
 ): Promise<Continuation> {
@@ -79,7 +76,7 @@ export async function startSession(
 }
 
 /** Past rows that somebody else is just ending: of many sign-ins at once none waits for another. */
-function beyond({ db }: Transaction, owner: string, kept: number) {
+function beyond({ db }: Ctx, owner: string, kept: number) {
   const unused = db
     .select({ id: sessions.id })
     .from(sessions)
@@ -98,7 +95,7 @@ function beyond({ db }: Transaction, owner: string, kept: number) {
  * everything else, alike. A token that was spent ends its session where a second party uses it (`endIfReused`).
  */
 export async function rotateSession(
-  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "now" | "principals">,
+  ctx: Ctx,
   actor: Stranger,
   refreshToken: string,
 ): Promise<Continuation> {
@@ -134,7 +131,7 @@ export async function rotateSession(
  * spent by the same client. A token that was spent ends its session here as it does in `rotateSession`.
  */
 export const acceptRefreshToken = (
-  ctx: Pick<Ctx, "config" | "db" | "devices" | "envelope" | "now" | "principals">,
+  ctx: Ctx,
   actor: Stranger,
   refreshToken: string,
 ): Promise<Session | undefined> =>
@@ -142,7 +139,7 @@ export const acceptRefreshToken = (
 
 /** The same for another party that asks about the token: it is not the client that rotated, so only the grace counts. */
 export const inspectRefreshToken = (
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now" | "principals">,
+  ctx: Ctx,
   actor: Stranger,
   refreshToken: string,
 ): Promise<Session | undefined> => judge(ctx, actor, { refreshToken, client: undefined });
@@ -151,7 +148,7 @@ const { id, userId, address, userAgent, createdAt, lastUsedAt } = sessions;
 const columns = { id, userId, address, userAgent, createdAt, lastUsedAt };
 
 async function judge(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now" | "principals">,
+  ctx: Ctx,
   actor: Stranger,
   { refreshToken, client }: { refreshToken: string; client: TokenClient | undefined },
 ): Promise<Session | undefined> {
@@ -170,17 +167,11 @@ async function judge(
 }
 
 /** How long a session may last yet, in whole seconds, however often it is used. */
-export const secondsLeftOf = (
-  { config, now }: Pick<Ctx, "config" | "now">,
-  { createdAt }: { createdAt: Date },
-): number =>
+export const secondsLeftOf = ({ config, now }: Ctx, { createdAt }: { createdAt: Date }): number =>
   Math.floor((createdAt.getTime() - now().getTime()) / 1000) + config.sessionMaxDays * DAY;
 
 /** One's own sessions, the latest used first; at most `LISTED_MAX`. */
-export function listSessions(
-  ctx: Pick<Ctx, "config" | "db" | "now">,
-  actor: SignedIn,
-): Promise<Session[]> {
+export function listSessions(ctx: Ctx, actor: SignedIn): Promise<Session[]> {
   const bounds = boundsOf(ctx);
   return ctx.db
     .select(columns)
@@ -192,13 +183,9 @@ export function listSessions(
 const LISTED_MAX = 1_000;
 
 /** Ends one of one's own sessions. Throws `not_found`, also for somebody else's. */
-export async function endSession(
-  ctx: Pick<Ctx, "db" | "now">,
-  actor: SignedIn,
-  sessionId: string,
-): Promise<void> {
-  const ended = await transact(ctx.db, (tx) =>
-    endSessionsOf({ ...ctx, db: tx }, actor, {
+export async function endSession(ctx: Ctx, actor: SignedIn, sessionId: string): Promise<void> {
+  const ended = await transaction(ctx, (tx) =>
+    endSessionsOf(tx, actor, {
       userId: actor.user.id,
       which: { only: sessionId },
     }),
@@ -210,16 +197,10 @@ export const logOutScopes = ["current", "others", "all"] as const;
 export type LogOutScope = (typeof logOutScopes)[number];
 
 /** Signs out: here, everywhere else, or everywhere. */
-export async function logOut(
-  ctx: Pick<Ctx, "db" | "now">,
-  actor: SignedIn,
-  scope: LogOutScope,
-): Promise<void> {
+export async function logOut(ctx: Ctx, actor: SignedIn, scope: LogOutScope): Promise<void> {
   const here = actor.session.id;
   const which = { current: { only: here }, others: { except: here }, all: "all" as const }[scope];
-  await transact(ctx.db, (tx) =>
-    endSessionsOf({ ...ctx, db: tx }, actor, { userId: actor.user.id, which }),
-  );
+  await transaction(ctx, (tx) => endSessionsOf(tx, actor, { userId: actor.user.id, which }));
 }
 
 /** Which sessions of an account, by their ids. */
@@ -227,7 +208,7 @@ export type Which = "all" | { only: string } | { except: string };
 
 /** Ends sessions of an account in the caller's transaction, and answers how many. */
 export const endSessionsOf = (
-  ctx: Pick<Transaction, "db" | "now">,
+  ctx: Ctx,
   actor: Actor,
   { userId: owner, which }: { userId: string; which: Which },
 ): Promise<number> => end(ctx, actor, { userId: owner, where: conditionOf(which) });
@@ -238,7 +219,7 @@ const conditionOf = (which: Which): SQL | undefined => {
 };
 
 async function end(
-  ctx: Pick<Transaction, "db" | "now">,
+  ctx: Ctx,
   actor: Actor,
   { userId: owner, where }: { userId: string; where: SQL | undefined },
 ): Promise<number> {
@@ -252,7 +233,7 @@ async function end(
 }
 
 /** Deletes expired sessions, a few at a time. Returns how many. */
-export function purgeSessions(ctx: Pick<Ctx, "config" | "db" | "now">): Promise<number> {
+export function purgeSessions(ctx: Ctx): Promise<number> {
   const bounds = boundsOf(ctx);
   const isUnused = lt(lastUsedAt, new Date(bounds.usedFrom));
   return deleteBatch(ctx.db, id, or(isUnused, lt(createdAt, new Date(bounds.bornFrom))));

@@ -36,7 +36,7 @@ const pageBehind = prepared((db) =>
 
 /** Users in the order in which they came, at most `limit`. */
 export function listUsers(
-  ctx: Pick<Ctx, "db">,
+  ctx: Ctx,
   _actor: Actor,
   page: { start: PageStart; limit: number },
 ): Promise<User[]> {
@@ -51,7 +51,7 @@ export function listUsers(
  * only: it reads the whole table.
  */
 export function findUsers(
-  { db }: Pick<Ctx, "db">,
+  { db }: Ctx,
   _actor: Actor,
   { text, start, limit: most }: { text: string; start: PageStart; limit: number },
 ): Promise<User[]> {
@@ -73,10 +73,7 @@ export function findUsers(
 }
 
 /** How many there are; where counting takes long, and instances share a memory, as of a minute ago at most. */
-export const countUsers = (
-  { db, shared }: Pick<Ctx, "db" | "shared">,
-  _actor: Actor,
-): Promise<number> =>
+export const countUsers = ({ db, shared }: Ctx, _actor: Actor): Promise<number> =>
   countShared(
     shared,
     "users",

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
-import { transact } from "../../db/db.ts";
 import { advisoryLocks } from "../../db/locks.ts";
+import { transaction } from "../../db/transaction.ts";
 import { users } from "./tables.ts";
 import { createUser } from "./users.ts";
 
@@ -10,15 +10,14 @@ import { createUser } from "./users.ts";
  * does. Throws `email_taken` where somebody registered that address before: a stranger must not become superuser by it.
  */
 export async function createFirstSuperuser(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now">,
+  ctx: Ctx,
   actor: Actor,
   input: { email: string; password: string },
 ): Promise<User | undefined> {
-  return transact(ctx.db, async (tx) => {
-    await tx.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.firstSuperuser})`);
-    const inTransaction = { ...ctx, db: tx };
-    if (await hasSuperuser(inTransaction)) return undefined;
-    return createUser(inTransaction, actor, {
+  return transaction(ctx, async (tx) => {
+    await tx.db.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.firstSuperuser})`);
+    if (await hasSuperuser(tx)) return undefined;
+    return createUser(tx, actor, {
       ...input,
       isSuperuser: true,
       verification: "known",
@@ -26,7 +25,7 @@ export async function createFirstSuperuser(
   });
 }
 
-export async function hasSuperuser(ctx: Pick<Ctx, "db">): Promise<boolean> {
+export async function hasSuperuser(ctx: Ctx): Promise<boolean> {
   // By hand, because each start waits for it: drizzle's first statement costs a start a tenth of its time.
   const found = await ctx.db.execute(
     sql`select 1 from ${users} where ${users.isSuperuser} limit 1`,

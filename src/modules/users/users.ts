@@ -7,7 +7,8 @@ import {
 } from "../../credentials/password.ts";
 import { readStoredHash } from "../../credentials/stored-hash.ts";
 import type { Actor, Ctx, User } from "../../ctx.ts";
-import { type Db, prepared, transact } from "../../db/db.ts";
+import { prepared } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import {
   type ChosenName,
   emailKeyOf,
@@ -62,11 +63,7 @@ export interface NewUser {
  * Makes an account; a username that was not given is made from the address. Throws `invalid_request` with all that is
  * wrong with its fields, `email_taken`, `username_taken`, `busy`.
  */
-export async function createUser(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "hashing" | "limits" | "now">,
-  actor: Actor,
-  input: NewUser,
-): Promise<User> {
+export async function createUser(ctx: Ctx, actor: Actor, input: NewUser): Promise<User> {
   const { email, username, fullName, locale, password } = readNewUser(ctx, input);
   const row = {
     email: email.shown,
@@ -85,7 +82,7 @@ export async function createUser(
 }
 
 /** Reads what an account is to be made of. Throws `invalid_request` with all that is wrong with it. */
-export function readNewUser({ config }: Pick<Ctx, "config">, input: NewUser) {
+export function readNewUser({ config }: Ctx, input: NewUser) {
   const names = [input.email, input.username ?? "", input.fullName ?? ""];
   return accept({
     email: readNewEmail(input.email, config),
@@ -114,7 +111,7 @@ type NewRow = Omit<
 >;
 
 async function insertAs(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "fingerprint" | "limits" | "now">,
+  ctx: Ctx,
   actor: Actor,
   { row, name, isMailed }: { row: NewRow; name: ChosenName; isMailed: boolean },
 ): Promise<User> {
@@ -128,20 +125,27 @@ async function insertAs(
     createdAt: now,
     updatedAt: now,
   };
-  return transact(ctx.db, async (tx) => {
-    const [user] = await tx.insert(users).values(values).onConflictDoNothing().returning(columns);
+  return transaction(ctx, async (tx) => {
+    const [user] = await tx.db
+      .insert(users)
+      .values(values)
+      .onConflictDoNothing()
+      .returning(columns);
     if (user) {
-      await record({ ...ctx, db: tx }, actor, {
+      await record(tx, actor, {
         type: "user.created",
         subjectId: user.id,
         data: {},
       });
       // Guesses from before must not lock the user out. A name that is held back is cleared later: now it would tell that it is new.
-      if (name.wanted === undefined) await clearFailures({ ...ctx, db: tx }, user);
-      if (isMailed) await sendLink({ ...ctx, db: tx }, { purpose: "verify_email", user });
+      if (name.wanted === undefined) await clearFailures(tx, user);
+      if (isMailed) await sendLink(tx, { purpose: "verify_email", user });
       return user;
     }
-    const other = await tx.select({ id: users.id }).from(users).where(eq(emailKey, row.emailKey));
+    const other = await tx.db
+      .select({ id: users.id })
+      .from(users)
+      .where(eq(emailKey, row.emailKey));
     throw new Problem(other.length > 0 ? "email_taken" : "username_taken");
   });
 }
@@ -152,7 +156,7 @@ async function insertAs(
  * be left, `stale` where the user is at none of `versions`, `too_many_requests` for the own account.
  */
 export async function updateUser(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now">,
+  ctx: Ctx,
   actor: Actor,
   { id, versions, ...changes }: Target & UserChanges,
 ): Promise<User> {
@@ -162,28 +166,23 @@ export async function updateUser(
   if (changedFields(present, { id, versions }, set).length === 0 && present) return present;
   if (actor.kind === "user" && actor.user.id === id)
     await ctx.limits.spend(actor.origin, [changeOf(id, "profile")]);
-  return transact(ctx.db, async (tx) => {
-    const within = { ...ctx, db: tx };
-    if (set.isActive === false || set.isSuperuser === false) await refuseLastSuperuser(tx, id);
+  return transaction(ctx, async (tx) => {
+    if (set.isActive === false || set.isSuperuser === false) await refuseLastSuperuser(tx.db, id);
     const isIt = eq(users.id, id);
-    const [before] = await tx.select(columns).from(users).where(isIt).for("no key update");
+    const [before] = await tx.db.select(columns).from(users).where(isIt).for("no key update");
     const fields = changedFields(before, { id, versions }, set);
     if (fields.length === 0 && before) return before;
     const values = { ...set, updatedAt: ctx.now() };
-    const [user] = await tx.update(users).set(values).where(isIt).returning(columns);
+    const [user] = await tx.db.update(users).set(values).where(isIt).returning(columns);
     if (!user) throw new UserGone(id);
-    await record(within, actor, { type: "user.updated", subjectId: id, data: { fields } });
-    if (!user.isActive && fields.includes("is_active")) await switchOff(within, actor, user);
+    await record(tx, actor, { type: "user.updated", subjectId: id, data: { fields } });
+    if (!user.isActive && fields.includes("is_active")) await switchOff(tx, actor, user);
     return user;
   });
 }
 
 /** Ends the sessions and links of a user who was just deactivated, in the caller's transaction, and tells them by mail. */
-async function switchOff(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "now">,
-  actor: Actor,
-  user: User,
-): Promise<void> {
+async function switchOff(ctx: Ctx, actor: Actor, user: User): Promise<void> {
   await endSessionsOf(ctx, actor, { userId: user.id, which: "all" });
   await endAccountLinks(ctx, user.id);
   if (user.emailVerified) await enqueueMail(ctx, { kind: "account_deactivated", to: user });
@@ -193,8 +192,8 @@ const isAt = (id: string, versions: Date[] | undefined) =>
   and(eq(users.id, id), versions && inArray(users.updatedAt, versions));
 
 /** Why there was nothing to change. */
-async function missing(db: Db, id: string): Promise<Problem> {
-  const user = await findUser({ db }, id);
+async function missing(ctx: Ctx, id: string): Promise<Problem> {
+  const user = await findUser(ctx, id);
   return user ? new Stale(user.updatedAt) : new UserGone(id);
 }
 
@@ -202,32 +201,27 @@ async function missing(db: Db, id: string): Promise<Problem> {
  * Deletes a user and their sessions, erases what else is kept of them, and tells a verified email. Their events stay. Throws
  * `not_found`, `stale`, `last_superuser`.
  */
-export async function deleteUser(
-  ctx: Pick<Ctx, "config" | "db" | "envelope" | "limits" | "now">,
-  actor: Actor,
-  { id, versions }: Target,
-): Promise<void> {
-  await transact(ctx.db, async (tx) => {
-    const within = { ...ctx, db: tx };
-    await refuseLastSuperuser(tx, id);
+export async function deleteUser(ctx: Ctx, actor: Actor, { id, versions }: Target): Promise<void> {
+  await transaction(ctx, async (tx) => {
+    await refuseLastSuperuser(tx.db, id);
     // Also against inserts that refer to the user: none may come after those rows are deleted.
     const isThere = isAt(id, versions);
-    const [user] = await tx.select(columns).from(users).where(isThere).for("update");
+    const [user] = await tx.db.select(columns).from(users).where(isThere).for("update");
     if (!user) throw await missing(tx, id);
-    await endRequests(within, id);
-    await endSessionsOf(within, actor, { userId: id, which: "all" });
-    await tx.delete(users).where(eq(users.id, id));
-    await record(within, actor, { type: "user.deleted", subjectId: id, data: {} });
-    await eraseUsers(within, [id]);
-    await clearFailures(within, user);
+    await endRequests(tx, id);
+    await endSessionsOf(tx, actor, { userId: id, which: "all" });
+    await tx.db.delete(users).where(eq(users.id, id));
+    await record(tx, actor, { type: "user.deleted", subjectId: id, data: {} });
+    await eraseUsers(tx, [id]);
+    await clearFailures(tx, user);
     if (!user.emailVerified) return;
     const details = { time: `${ctx.now().toISOString().slice(0, 16).replace("T", " ")} UTC` };
-    await enqueueMail(within, { kind: "account_deleted", to: { ...user, id: null }, details });
+    await enqueueMail(tx, { kind: "account_deleted", to: { ...user, id: null }, details });
   });
 }
 
 /** Erases what other tables hold of deleted users, in the caller's transaction, after their last event is recorded. */
-export async function eraseUsers(ctx: Pick<Ctx, "db" | "now">, ids: string[]): Promise<void> {
+export async function eraseUsers(ctx: Ctx, ids: string[]): Promise<void> {
   await eraseOrigins(ctx, ids);
   await eraseMails(ctx, ids);
   const registered = sql`(${idempotency.outcome} -> 'value' ->> 'id')`;
@@ -242,37 +236,32 @@ const byId = prepared((db) =>
     .prepare("user_by_id"),
 );
 
-export async function findUser(ctx: Pick<Ctx, "db">, id: string): Promise<User | undefined> {
+export async function findUser(ctx: Ctx, id: string): Promise<User | undefined> {
   const [user] = await byId(ctx.db).execute({ id });
   return user;
 }
 
-export async function getUser(ctx: Pick<Ctx, "db">, _actor: Actor, id: string): Promise<User> {
+export async function getUser(ctx: Ctx, _actor: Actor, id: string): Promise<User> {
   const user = await findUser(ctx, id);
   if (!user) throw new Problem("not_found");
   return user;
 }
 
 /** Lets unknown clients sign in again after too many failures. Throws `not_found`. */
-export async function unlockUser(
-  ctx: Pick<Ctx, "db" | "limits" | "now">,
-  actor: Actor,
-  id: string,
-): Promise<User> {
-  return transact(ctx.db, async (tx) => {
-    const within = { ...ctx, db: tx };
+export async function unlockUser(ctx: Ctx, actor: Actor, id: string): Promise<User> {
+  return transaction(ctx, async (tx) => {
     const isIt = eq(users.id, id);
-    const [user] = await tx.select(columns).from(users).where(isIt).for("no key update");
+    const [user] = await tx.db.select(columns).from(users).where(isIt).for("no key update");
     if (!user) throw new UserGone(id);
-    await clearFailures(within, user);
-    await record(within, actor, { type: "user.unlocked", subjectId: id, data: {} });
+    await clearFailures(tx, user);
+    await record(tx, actor, { type: "user.unlocked", subjectId: id, data: {} });
     return user;
   });
 }
 
 /** Clears the failed sign-ins by both names of a user, in the caller's transaction. */
 export const clearFailures = (
-  { db, limits }: Pick<Ctx, "db" | "limits">,
+  { db, limits }: Ctx,
   { email, username }: Pick<User, "email" | "username">,
 ): Promise<void> =>
   limits.giveBack(
