@@ -7,12 +7,12 @@ import type { KeyRing } from "./credentials/key-ring.ts";
 import type { RefreshSeeds } from "./credentials/refresh-token.ts";
 import type { Db } from "./db/db.ts";
 import type { Log } from "./kit/log.ts";
-import type { Post } from "./kit/mail.ts";
+import type { Mailer } from "./kit/mail.ts";
 import type { Metrics } from "./kit/metrics.ts";
 import type { PrincipalCache } from "./kit/principal-cache.ts";
 import type { Tracing } from "./kit/tracing.ts";
-import type { Limits } from "./limits/limiter.ts";
-import type { Ledger } from "./limits/policies.ts";
+import type { Limiter } from "./limits/limiter.ts";
+import type { LimitReport } from "./limits/policies.ts";
 import type { SharedMemory } from "./limits/shared-memory.ts";
 import type { users } from "./modules/users/tables.ts";
 
@@ -30,10 +30,10 @@ export interface Ctx {
   /** Keyed: for what must be recognised, and never be guessed. */
   fingerprint: (text: string) => Buffer;
   keyRing: KeyRing;
-  limits: Limits;
+  limits: Limiter;
   log: Log;
   /** Missing where no setting says how mails go out: then they wait. */
-  mail: Post | undefined;
+  mail: Mailer | undefined;
   envelope: Envelope;
   hashing: Hashing;
   metrics: Metrics;
@@ -52,12 +52,12 @@ export interface Ctx {
 export type Readiness = Record<"database" | "migrations" | "disk", "ok" | "failed">;
 
 /** Who is asking: nobody known, somebody with an access token, or whoever types commands on the machine. */
-export type Actor = Stranger | SignedIn | { kind: "operator" };
-export interface Stranger {
+export type Actor = Anonymous | UserActor | { kind: "operator" };
+export interface Anonymous {
   kind: "stranger";
   origin?: Origin;
 }
-export interface SignedIn extends Principal {
+export interface UserActor extends Principal {
   kind: "user";
   origin?: Origin;
 }
@@ -69,10 +69,10 @@ export interface Principal {
 }
 
 /** Where a request came from, as far as it can be told. */
-export interface Origin extends Ledger {
+export interface Origin extends LimitReport {
   address: string | null;
   /** Who is counted as one by its address: see `subscriberOf`. Null where nobody is: the app was asked without a socket. */
-  subscriber: string | null;
+  clientKey: string | null;
   /** As the client calls itself; at most 512 UTF-16 units. */
   userAgent: string | null;
   requestId: string | null;

@@ -1,14 +1,14 @@
 import type { Ctx } from "./ctx.ts";
 import type { Database } from "./db/db.ts";
 import type { Embedded } from "./db/embedded/embedded.ts";
-import type { Reading } from "./kit/metrics.ts";
+import type { GaugeSource } from "./kit/metrics.ts";
 import { countWaitingMails } from "./modules/mail/mail.ts";
 
 /** What whoever watches can read of this process and its database, beside what is counted as it happens (kit/metrics). */
-export const readings = (
+export const gauges = (
   ctx: Ctx,
   { database, embedded }: { database: Database; embedded: Embedded | undefined },
-): Reading[] => [
+): GaugeSource[] => [
   {
     name: "bunker_hashing",
     help: "Passwords that are being hashed, and that wait for it.",
@@ -87,7 +87,7 @@ export const readings = (
   },
 ];
 
-const embeddedReadings = ({ restarts, freeBytes }: Embedded): Reading[] => [
+const embeddedReadings = ({ restarts, freeBytes }: Embedded): GaugeSource[] => [
   {
     name: "bunker_embedded_database_restarts_total",
     help: "How often the embedded PostgreSQL ended by itself, and was started again.",
@@ -101,7 +101,7 @@ const embeddedReadings = ({ restarts, freeBytes }: Embedded): Reading[] => [
   },
 ];
 
-const redisReading = ({ shared }: Ctx): Reading => ({
+const redisReading = ({ shared }: Ctx): GaugeSource => ({
   name: "bunker_redis_up",
   help: "Redis: 1 where it can be used, 0 where the database does its work.",
   together: "min",

@@ -6,8 +6,8 @@ import { answerLinkRequests } from "./modules/auth/links.ts";
 import { eraseLeftOrigins } from "./modules/events/erasure.ts";
 import { purgeEvents } from "./modules/events/events.ts";
 import { tendKeys } from "./modules/keys/keys.ts";
-import { reportHeldMails } from "./modules/mail/held.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
+import { reportWaitingMails } from "./modules/mail/waiting.ts";
 import { purgeRevokedTokens } from "./modules/oauth/revoked-tokens.ts";
 import { purgeLinks } from "./modules/one-time/one-time.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
@@ -30,7 +30,7 @@ export const jobs: Record<string, Job> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
   "tend keys": { everyMs: 5_000, isUrgent: true, run: tendKeys },
   "deliver mails": { everyMs: 1_000, run: deliverMails },
-  "report held mails": { everyMs: MINUTE_MS, run: reportHeldMails },
+  "report held mails": { everyMs: MINUTE_MS, run: reportWaitingMails },
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
   "purge events": { everyMs: 10 * MINUTE_MS, run: purgeEvents },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },

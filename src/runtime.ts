@@ -7,7 +7,7 @@ import { weaknessOf } from "./credentials/secret.ts";
 import type { Embedded } from "./db/embedded/embedded.ts";
 import { Exit } from "./kit/exit.ts";
 import { type LogOptions, type OpenLog, openLog } from "./kit/log.ts";
-import { type Metrics, unwatched } from "./kit/metrics.ts";
+import { type Metrics, noMetrics } from "./kit/metrics.ts";
 
 /**
  * A `worker` is a further server beside the one that holds the data directory (WORKERS). A
@@ -16,7 +16,7 @@ import { type Metrics, unwatched } from "./kit/metrics.ts";
 export type Purpose = "serve" | "worker" | "migrate" | "command";
 
 /** What one process has once, however often it reads its settings again. */
-export interface Ground {
+export interface Runtime {
   purpose: Purpose;
   log: OpenLog;
   /** The database of DATA_DIR; undefined where DATABASE_URL names another. */
@@ -30,7 +30,7 @@ export interface Ground {
   close: () => Promise<void>;
 }
 
-export type GroundOptions = Pick<Ground, "purpose" | "gather"> & Pick<LogOptions, "isColored">;
+export type RuntimeOptions = Pick<Runtime, "purpose" | "gather"> & Pick<LogOptions, "isColored">;
 
 /** Connections of the embedded database beyond the servers' own pools: for commands beside it, and PostgreSQL's reserve. */
 const SPARE_CONNECTIONS = 20;
@@ -39,10 +39,10 @@ const KEY_MAX_MS = 2_000;
 const POOLS = 2;
 
 /** Throws an Exit where the data directory cannot be used. */
-export async function openGround(
+export async function openRuntime(
   config: Config,
-  { purpose, gather, isColored = false }: GroundOptions,
-): Promise<Ground> {
+  { purpose, gather, isColored = false }: RuntimeOptions,
+): Promise<Runtime> {
   const log = openLog({
     level: config.logLevel,
     format: config.logFormat,
@@ -59,8 +59,8 @@ export async function openGround(
 }
 
 /** prom-client is loaded where somebody watches. */
-async function openMetrics(config: Config, gather: Ground["gather"]): Promise<Metrics> {
-  if (config.metricsPort === undefined && config.metricsToken === undefined) return unwatched;
+async function openMetrics(config: Config, gather: Runtime["gather"]): Promise<Metrics> {
+  if (config.metricsPort === undefined && config.metricsToken === undefined) return noMetrics;
   const { openMetrics: open } = await import("./adapters/metrics.ts");
   const own = open();
   return gather ? { ...own, text: () => gather(own) } : own;
@@ -83,7 +83,7 @@ async function openEmbedded(config: Config, command: Purpose, log: OpenLog) {
  */
 export async function secretIn(
   config: Config,
-  { purpose, embedded }: Ground,
+  { purpose, embedded }: Runtime,
   answers: () => Promise<unknown>,
 ): Promise<string> {
   const { dataDir } = config;

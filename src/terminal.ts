@@ -41,7 +41,7 @@ function write(fd: number, text: string): void {
  * disk stop nothing. No thread waits for a pipe or a terminal either, because passwords are hashed
  * on the same threads. (One may wait for a socket.)
  */
-export function mention(text: string): void {
+export function announce(text: string): void {
   const place = openAnew(STANDARD_OUTPUT);
   if (place === undefined) {
     writeLater(STANDARD_OUTPUT, `${text}\n`, () => {});

@@ -12,18 +12,18 @@ import type { Ctx, Principal } from "./ctx.ts";
 import { checkDatabase } from "./db/checks.ts";
 import { type Database, openDatabase, type Place } from "./db/db.ts";
 import { explained } from "./db/explain.ts";
-import { hearNews } from "./db/invalidation.ts";
+import { listenForChanges } from "./db/invalidation.ts";
 import { type MigrationStatus, migrate, migrationStatus } from "./db/migrate.ts";
 import { Exit } from "./kit/exit.ts";
 import type { Log } from "./kit/log.ts";
-import type { MailAddress, Post } from "./kit/mail.ts";
+import type { MailAddress, Mailer } from "./kit/mail.ts";
 import { openPrincipalCache, type PrincipalCache } from "./kit/principal-cache.ts";
-import { type Tracing, untraced } from "./kit/tracing.ts";
-import { openLimits } from "./limits/limiter.ts";
-import { type SharedMemory, unshared } from "./limits/shared-memory.ts";
+import { noTracing, type Tracing } from "./kit/tracing.ts";
+import { openLimiter } from "./limits/limiter.ts";
+import { noSharedMemory, type SharedMemory } from "./limits/shared-memory.ts";
 import type { openRenderer } from "./modules/mail/render.ts";
 import { openReadiness } from "./readiness.ts";
-import { type Ground, type GroundOptions, openGround, secretIn } from "./runtime.ts";
+import { openRuntime, type Runtime, type RuntimeOptions, secretIn } from "./runtime.ts";
 
 type Principals = PrincipalCache<Principal>;
 
@@ -69,7 +69,7 @@ export function createCtx(
     fingerprint: fingerprints(secrets[0]),
     hashing: openHashing({ ...bounds, cost: config.passwordHash, tracing }),
     keyRing,
-    limits: openLimits({
+    limits: openLimiter({
       isOn: config.rateLimit === "on",
       policies: config.limits,
       database,
@@ -91,16 +91,16 @@ function hashingBounds({ workers }: Config): HashingBounds {
 }
 
 /** Opens what `config` names. Throws an Exit that says what is not there. */
-export async function wire(config: Config, ground: Ground): Promise<Wired> {
-  const { log, metrics, embedded, lifecycle } = ground;
-  const isServer = ground.purpose === "serve" || ground.purpose === "worker";
+export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
+  const { log, metrics, embedded, lifecycle } = runtime;
+  const isServer = runtime.purpose === "serve" || runtime.purpose === "worker";
   // First, because words that cannot be used stop the start, and there is nothing of it to close yet.
-  const mail = await postOf(config);
+  const mail = await mailerOf(config);
   const tracing = await tracingOf(config, log);
-  const { database, direct } = databaseOf(config, ground, tracing);
-  const schema = schemaOf(config, ground, database);
+  const { database, direct } = databaseOf(config, runtime, tracing);
+  const schema = schemaOf(config, runtime, database);
   const { principals, news } = openPrincipals(config, { direct, database, log });
-  let shared = unshared;
+  let shared = noSharedMemory;
   const close = async () => {
     mail?.close();
     shared.close();
@@ -109,7 +109,7 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
     await tracing.close();
   };
   try {
-    const secret = config.secretKey ?? (await secretIn(config, ground, schema.answers));
+    const secret = config.secretKey ?? (await secretIn(config, runtime, schema.answers));
     if (isServer) shared = await sharedOf(config, { secret, principals, log });
     const ctx = createCtx(config, {
       ...{ database, lifecycle, log, mail, metrics, shared, tracing },
@@ -127,48 +127,48 @@ export async function wire(config: Config, ground: Ground): Promise<Wired> {
 }
 
 /** For one command, which has the ground to itself. */
-export const wireOnce = (config: Config, options: GroundOptions): Promise<WiredOnce> =>
-  onGround(config, options, async (ground) => ({
-    ...(await wire(config, ground)),
-    isBesideServer: ground.embedded?.isServed ?? false,
+export const wireOnce = (config: Config, options: RuntimeOptions): Promise<WiredOnce> =>
+  withRuntime(config, options, async (runtime) => ({
+    ...(await wire(config, runtime)),
+    isBesideServer: runtime.embedded?.isServed ?? false,
   }));
 
 /** Opens the database alone, for a command that works on its schema and needs no secret key. */
-export const openSchema = (config: Config, options: GroundOptions): Promise<Schema> =>
-  onGround(config, options, async (ground) => {
-    const { database } = databaseOf(config, ground, untraced);
-    return { database, ...schemaOf(config, ground, database), close: database.close };
+export const openSchema = (config: Config, options: RuntimeOptions): Promise<Schema> =>
+  withRuntime(config, options, async (runtime) => {
+    const { database } = databaseOf(config, runtime, noTracing);
+    return { database, ...schemaOf(config, runtime, database), close: database.close };
   });
 
 const schemaOf = (
   config: Config,
-  { log }: Ground,
+  { log }: Runtime,
   database: Database,
 ): Pick<Schema, "answers" | "migrate"> => ({
   answers: () => explained(config, false, () => ask(database, config, log)),
   migrate: () => explained(config, true, () => database.alone(migrate)),
 });
 
-async function onGround<T extends { close: () => Promise<void> }>(
+async function withRuntime<T extends { close: () => Promise<void> }>(
   config: Config,
-  options: GroundOptions,
-  open: (ground: Ground) => Promise<T>,
+  options: RuntimeOptions,
+  open: (runtime: Runtime) => Promise<T>,
 ): Promise<T> {
-  const ground = await openGround(config, options);
+  const runtime = await openRuntime(config, options);
   try {
-    const opened = await open(ground);
+    const opened = await open(runtime);
     const close = async () => {
       await opened.close();
-      await ground.close();
+      await runtime.close();
     };
     return { ...opened, close };
   } catch (error) {
-    await ground.close();
+    await runtime.close();
     throw error;
   }
 }
 
-function databaseOf(config: Config, { embedded }: Ground, tracing: Tracing) {
+function databaseOf(config: Config, { embedded }: Runtime, tracing: Tracing) {
   const place: Place = embedded ?? placeOf(config);
   const direct = directOf(config) ?? place;
   const database = openDatabase({
@@ -194,7 +194,7 @@ function openPrincipals(
   { direct: place, database, log }: { direct: Place; database: Database; log: Log },
 ) {
   const principals: Principals = openPrincipalCache({ size, heard: () => news.heard() });
-  const news = hearNews({
+  const news = listenForChanges({
     place,
     pool: database.sql,
     log,
@@ -217,7 +217,7 @@ async function sharedOf(
   { redisUrl }: Config,
   { secret, principals, log }: { secret: string; principals: Principals; log: Log },
 ): Promise<SharedMemory> {
-  if (redisUrl === undefined) return unshared;
+  if (redisUrl === undefined) return noSharedMemory;
   const { openSharedMemory } = await import("./adapters/shared-memory.ts");
   const mine = derivedKey(secret, "shared memory").toString("hex").slice(0, PREFIX_LENGTH);
   return openSharedMemory(redisUrl, {
@@ -227,7 +227,7 @@ async function sharedOf(
 
 /** Loaded where somebody takes the traces. */
 async function tracingOf(config: Config, log: Log): Promise<Tracing> {
-  if (config.otlpUrl === undefined) return untraced;
+  if (config.otlpUrl === undefined) return noTracing;
   const { openTracing } = await import("./adapters/trace.ts");
   return openTracing(config.otlpUrl, {
     sample: config.traceSample,
@@ -239,7 +239,7 @@ async function tracingOf(config: Config, log: Log): Promise<Tracing> {
 }
 
 /** Words and frames are loaded with the first mail; nothing is connected yet. */
-async function postOf(config: Config): Promise<Post | undefined> {
+async function mailerOf(config: Config): Promise<Mailer | undefined> {
   if (config.mailTemplates !== undefined) await checkTemplates(config.mailTemplates);
   if (config.mailUrl === undefined) return undefined;
   const { openMail } = await import("./adapters/mail.ts");
@@ -251,7 +251,7 @@ async function postOf(config: Config): Promise<Post | undefined> {
     caFile: config.mailCaFile,
     ehlo: config.mailEhlo ?? new URL(config.publicUrl).hostname,
   });
-  const render: Post["render"] = async (...mail) => {
+  const render: Mailer["render"] = async (...mail) => {
     const { openRenderer } = await import("./modules/mail/render.ts");
     renderer ??= openRenderer(brand, config.mailTemplates);
     return renderer(...mail);

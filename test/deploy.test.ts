@@ -4,7 +4,7 @@ import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readConfig } from "../src/config/config.ts";
 import { BODY_MAX_BYTES } from "../src/http/body.ts";
-import { METHODS } from "../src/http/observed.ts";
+import { METHODS } from "../src/http/observers.ts";
 import { problems } from "../src/kit/problem-codes.ts";
 import { IDLE_SECONDS } from "../src/server/listen.ts";
 import { needs } from "./support/needs.ts";

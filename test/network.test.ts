@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { isPrivate, networks, openProxyChain, subscriberOf } from "../src/kit/network.ts";
+import { clientKeyOf, isPrivate, networks, openProxyChain } from "../src/kit/network.ts";
 import { readPolicies } from "../src/limits/policies.ts";
 
 test("X-Forwarded-For is walked from the right, as far as proxies are trusted", () => {
@@ -25,11 +25,11 @@ test("X-Forwarded-For is walked from the right, as far as proxies are trusted", 
 });
 
 test("an IPv6 network of 64 bits counts as one, however it is written", () => {
-  expect(subscriberOf("198.51.100.1")).toBe("198.51.100.1");
+  expect(clientKeyOf("198.51.100.1")).toBe("198.51.100.1");
   for (const address of ["2001:DB8::1", "2001:db8:0:0:ffff::", "2001:0db8:0000:0000:1:2:3:4"])
-    expect(subscriberOf(address)).toBe("2001:db8:0:0::/64");
-  expect(subscriberOf("64:ff9b::203.0.113.7")).toBe("64:ff9b:0:0::/64");
-  expect(subscriberOf("::1")).toBe("0:0:0:0::/64");
+    expect(clientKeyOf(address)).toBe("2001:db8:0:0::/64");
+  expect(clientKeyOf("64:ff9b::203.0.113.7")).toBe("64:ff9b:0:0::/64");
+  expect(clientKeyOf("::1")).toBe("0:0:0:0::/64");
 });
 
 test("settings of networks and limits refuse what they cannot mean", () => {

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { openSharedMemory } from "../src/adapters/shared-memory.ts";
 import { connect } from "../src/db/db.ts";
 import type { Log } from "../src/kit/log.ts";
-import { openCounting } from "../src/limits/counters.ts";
-import { giveBack, take } from "../src/limits/postgres-counters.ts";
+import { openCounters } from "../src/limits/counters.ts";
+import { refund, take } from "../src/limits/postgres-counters.ts";
 import { countShared, type SharedMemory } from "../src/limits/shared-memory.ts";
 import { needs } from "./support/needs.ts";
 import { type RedisServer, redisServer } from "./support/redis.ts";
@@ -55,14 +55,14 @@ needs("redis-server").describe("a memory that instances share", () => {
       expect(counted?.size).toBe(wants.length);
       if (random(4) > 0) continue;
       const backs = wants.map(({ key }) => ({ key, count: 1 + random(5) }));
-      await Promise.all([memory.giveBack(backs), giveBack(database.db, backs)]);
+      await Promise.all([memory.refund(backs), refund(database.db, backs)]);
     }
   });
 
   test("where the database cannot count its part, nothing is taken here either", async () => {
     const memory = await open();
     const sql = connect({ url: "postgres://127.0.0.1:1/none", caFile: undefined }, { max: 1 });
-    const counting = openCounting({ sql }, memory, () => new Date());
+    const counting = openCounters({ sql }, memory, () => new Date());
     const passing = { key: "aa", count: 1, ...kinds[0] };
     const lasting = { key: "bb", count: 1, quota: 100, refill: 1, periodSeconds: 3_600 };
     await expect(counting.take([passing, lasting])).rejects.toThrow();

@@ -7,7 +7,7 @@ import {
   Histogram,
   Registry,
 } from "prom-client";
-import type { AnswerFigures, Figures, Metrics, Reading, Snapshot } from "../kit/metrics.ts";
+import type { Figures, GaugeSource, Metrics, ResponseMetrics, Snapshot } from "../kit/metrics.ts";
 
 /** As OpenTelemetry's semantic conventions advise for http.server.request.duration. */
 const HTTP_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
@@ -48,10 +48,10 @@ export function openMetrics(): Metrics {
 
 /** Each figure is registered once, and read by whatever reads it at the moment. */
 function openWatch(registry: Registry): Metrics["watch"] {
-  const current = new Map<string, Reading["read"]>();
+  const current = new Map<string, GaugeSource["read"]>();
   const grown = new Map<string, Figures>();
-  return async (readings) => {
-    for (const reading of readings) {
+  return async (gauges) => {
+    for (const reading of gauges) {
       const { name, read } = reading;
       const before = current.get(name);
       if (before && before !== read && name.endsWith("_total"))
@@ -99,7 +99,7 @@ function httpMetrics(registry: Registry): Pick<Metrics, "begin" | "answered"> {
     labelNames: ["method", "result"],
     registers,
   });
-  const answered = ({ method, route = "", status, seconds, refusal, signIn }: AnswerFigures) => {
+  const answered = ({ method, route = "", status, seconds, refusal, signIn }: ResponseMetrics) => {
     active.dec();
     durations.observe(
       { http_request_method: method, http_route: route, http_response_status_code: status },
@@ -143,7 +143,7 @@ function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
   };
 }
 
-function register(registry: Registry, { name, help, label, together, read }: Reading): void {
+function register(registry: Registry, { name, help, label, together, read }: GaugeSource): void {
   const set = async (store: (value: number, of?: Record<string, string>) => void) => {
     const late = sleep(READ_MAX_MS, undefined, { ref: false });
     const reading = (async () => read())();

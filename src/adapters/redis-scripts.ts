@@ -22,7 +22,7 @@ export const TAKE = `
   return answers`;
 
 /** ARGV: how much of each. A key that then counts nothing is gone. */
-export const GIVE_BACK = `
+export const REFUND = `
   for i, key in ipairs(KEYS) do
     local left = tonumber(redis.call('HGET', key, 'spent') or 0) - tonumber(ARGV[i])
     if left > 0 then redis.call('HSET', key, 'spent', left) else redis.call('DEL', key) end

@@ -1,7 +1,7 @@
 import type { Count } from "../limits/policies.ts";
 import type { SharedMemory } from "../limits/shared-memory.ts";
 import { openLink } from "./redis-link.ts";
-import { GIVE_BACK, TAKE } from "./redis-scripts.ts";
+import { REFUND, TAKE } from "./redis-scripts.ts";
 import type { SharedMemoryOptions } from "./shared-memory.ts";
 
 const ANSWER_MAX_MS = 200;
@@ -10,14 +10,14 @@ const PROBE_SECONDS = "60";
 /** Redis 6.2 or newer, or what speaks as it does (Valkey): one server, no cluster. */
 export function openRedis(url: URL, { prefix, onTold, log }: SharedMemoryOptions): SharedMemory {
   const channel = `${prefix}accounts`;
-  const scripts = { take: "", giveBack: "" };
+  const scripts = { take: "", refund: "" };
   const { ask, isUp, close } = openLink({
     ...{ url, answerMaxMs: ANSWER_MAX_MS, log },
     begin: async ({ asks, hears }) => {
       // A replica, or one that is full, does not do.
       await asks.send("SET", [`${prefix}there`, "1", "EX", PROBE_SECONDS]);
       scripts.take = await asks.send("SCRIPT", ["LOAD", TAKE]);
-      scripts.giveBack = await asks.send("SCRIPT", ["LOAD", GIVE_BACK]);
+      scripts.refund = await asks.send("SCRIPT", ["LOAD", REFUND]);
       await hears.subscribe(channel, (userId) => onTold(userId));
     },
   });
@@ -45,10 +45,10 @@ export function openRedis(url: URL, { prefix, onTold, log }: SharedMemoryOptions
       if (!Array.isArray(counts)) return undefined;
       return new Map(keys.map((key, at) => [key, countOf(counts[at])]));
     },
-    giveBack: async (backs) => {
+    refund: async (backs) => {
       const keys = backs.map(({ key }) => key);
       await run(
-        "giveBack",
+        "refund",
         keys,
         backs.map(({ count }) => count),
       );

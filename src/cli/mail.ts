@@ -1,8 +1,8 @@
 import type { Ctx } from "../ctx.ts";
 import { Exit } from "../kit/exit.ts";
-import { MailFailure, type Post } from "../kit/mail.ts";
+import { type Mailer, MailFailure } from "../kit/mail.ts";
 import { readEmail } from "../kit/names.ts";
-import { enqueueMail, type Letter, listMails, retryMails } from "../modules/mail/mail.ts";
+import { enqueueMail, listMails, type QueuedMail, retryMails } from "../modules/mail/mail.ts";
 import { type JsonFlag, printList } from "../terminal.ts";
 import { changeDatabase, readDatabase } from "./with-database.ts";
 
@@ -35,7 +35,7 @@ export const test = ({ json: isJson }: JsonFlag, address: string) =>
     if (!("shown" in email)) throw new Exit("usage", `The email ${email.detail}.`);
     const { shown } = email;
     const { publicUrl } = ctx.config;
-    const post = postOf(ctx);
+    const post = mailerOf(ctx);
     if (!post.isMailbox) {
       const answer = await sendTest(post, shown, publicUrl);
       return { json: { to: shown, answer }, text: `${shown}: ${answer}`, isUnchanged: true };
@@ -50,12 +50,12 @@ export const test = ({ json: isJson }: JsonFlag, address: string) =>
     return { json: { to: shown, mailbox }, text: `${shown}: see ${mailbox}` };
   });
 
-function postOf({ mail }: Ctx): Post {
+function mailerOf({ mail }: Ctx): Mailer {
   if (mail) return mail;
   throw new Exit("badConfiguration", "MAIL_URL is not set, so mails wait. Set it and try again.");
 }
 
-async function sendTest(post: Post, to: string, link: string): Promise<string> {
+async function sendTest(post: Mailer, to: string, link: string): Promise<string> {
   const messageId = `${Bun.randomUUIDv7()}@${post.from.address.split("@")[1]}`;
   try {
     return await post.send({
@@ -73,7 +73,7 @@ async function sendTest(post: Post, to: string, link: string): Promise<string> {
   }
 }
 
-const viewOf = ({ id, kind, recipient, state, tries, answer, ...times }: Letter) => ({
+const viewOf = ({ id, kind, recipient, state, tries, answer, ...times }: QueuedMail) => ({
   ...{ id, kind, recipient, state, tries, answer },
   created_at: times.createdAt.toISOString(),
   due_at: state === "waiting" ? times.dueAt.toISOString() : null,

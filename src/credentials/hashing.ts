@@ -1,5 +1,5 @@
 import { Problem } from "../kit/problem.ts";
-import { type Tracing, untraced } from "../kit/tracing.ts";
+import { noTracing, type Tracing } from "../kit/tracing.ts";
 import type { HashCost } from "./stored-hash.ts";
 
 /** How many hashes run at once, how many wait, and how long one waits at most. */
@@ -36,7 +36,7 @@ export function openHashing({
   queueMax,
   waitMaxMs,
   cost,
-  tracing = untraced,
+  tracing = noTracing,
 }: HashingOptions): Hashing {
   const queue: Waiter[] = [];
   let running = 0;

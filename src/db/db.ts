@@ -6,7 +6,7 @@ import { readPostgresUrl, type Tls } from "../config/postgres-url.ts";
 import { readText } from "../config/text-file.ts";
 import { Problem, UserGone } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
-import { type Tracing, untraced } from "../kit/tracing.ts";
+import { noTracing, type Tracing } from "../kit/tracing.ts";
 import { causeOf } from "./failures.ts";
 import { pooledSettings, sessionSettings } from "./session.ts";
 import { traceStatements } from "./statement-spans.ts";
@@ -86,8 +86,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     connection: isPooled ? {} : timeouts,
   });
   const { pool, abandon } = driver as PatchedSql;
-  const { tracing = untraced } = options;
-  const sql = tracing === untraced ? driver : traceStatements(driver, tracing);
+  const { tracing = noTracing } = options;
+  const sql = tracing === noTracing ? driver : traceStatements(driver, tracing);
   const silenceMaxMs = options.statementTimeoutSeconds * 1000 + SILENCE_MAX_MS;
   const looking = setInterval(() => abandon(silenceMaxMs), LOOK_EVERY_MS).unref();
   return {

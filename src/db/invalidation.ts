@@ -3,7 +3,7 @@ import type { Log } from "../kit/log.ts";
 import type { Heard } from "../kit/principal-cache.ts";
 import { connect, type Place, type Sql } from "./db.ts";
 
-export interface NewsOptions {
+export interface ChangeListenerOptions {
   place: Place;
   /** Sends the beats, on other connections than the one that listens. */
   pool: Sql;
@@ -12,7 +12,7 @@ export interface NewsOptions {
   onChange: (userId: string | undefined) => void;
 }
 
-export interface News {
+export interface ChangeListener {
   heard: () => Heard;
   close: () => Promise<void>;
 }
@@ -31,7 +31,12 @@ const CONNECT_TIMEOUT_SECONDS = 3;
  * unasked: a pooler that swallows notifications, as PgBouncer does, swallows the beats too. Nothing beats or connects while
  * nobody asks.
  */
-export function hearNews({ place, pool, log, onChange }: NewsOptions): News {
+export function listenForChanges({
+  place,
+  pool,
+  log,
+  onChange,
+}: ChangeListenerOptions): ChangeListener {
   const beats = `bunker_beat_${Bun.randomUUIDv7("hex").replaceAll("-", "")}`;
   const heard: Heard = { since: Number.POSITIVE_INFINITY, upTo: 0 };
   let listener: Sql | undefined;

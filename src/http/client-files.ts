@@ -4,7 +4,7 @@ import type { Ctx } from "../ctx.ts";
 import { Problem } from "../kit/problem.ts";
 import { isTagIn } from "./etag.ts";
 import { guard } from "./guard.ts";
-import type { Visit } from "./visit.ts";
+import type { Visit } from "./origin.ts";
 
 export const CLIENT_MODULE = `import { treaty } from "@elysiajs/eden";
 

@@ -1,7 +1,7 @@
 import type { Ctx } from "../ctx.ts";
 import { openAllowedOrigins, openCrossSiteCheck } from "./cross-site.ts";
 import { pathOf } from "./host.ts";
-import { type Answering, trailOf } from "./trail.ts";
+import { contextOf, type Handler } from "./request-context.ts";
 
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const REQUEST_HEADERS = [
@@ -26,7 +26,7 @@ const WARNED_MAX = 20;
  * CORS_ORIGINS. It wraps the whole app, so that refusals, unknown paths and timed-out requests have
  * the headers too: otherwise a page could not read why its request failed.
  */
-export function withCors(ctx: Ctx, answer: Answering): Answering {
+export function withCors(ctx: Ctx, answer: Handler): Handler {
   const isAllowed = openAllowedOrigins(ctx.config);
   const warn = openWarning(ctx);
   const isOff = ctx.config.corsOrigins.length === 0 && ctx.config.environment === "production";
@@ -57,7 +57,7 @@ const preflightResponse = (request: Request, allowed: Record<string, string>): R
   new Response(null, {
     status: 204,
     headers: {
-      "x-request-id": trailOf(request).id,
+      "x-request-id": contextOf(request).id,
       "cache-control": "no-store",
       vary: "Origin",
       ...(allowed["access-control-allow-origin"] && {

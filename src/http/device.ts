@@ -1,6 +1,6 @@
 import { findDeviceTokens } from "../credentials/device-token.ts";
 import type { Ctx } from "../ctx.ts";
-import type { Visit } from "./visit.ts";
+import type { Visit } from "./origin.ts";
 
 export const DEVICE_HEADER = "device-token";
 /** Browsers take a cookie with this prefix only from the host itself, over https (RFC 6265bis, section 4.1.3.2). */

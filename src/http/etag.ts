@@ -1,6 +1,6 @@
 import type { User } from "../ctx.ts";
 import { Stale } from "../kit/problem.ts";
-import type { Visit } from "./visit.ts";
+import type { Visit } from "./origin.ts";
 
 type Exchange = Pick<Visit, "headers" | "set">;
 

@@ -1,18 +1,13 @@
 import { Elysia } from "elysia";
-import type { Ctx, SignedIn, Stranger, User } from "../ctx.ts";
+import type { Anonymous, Ctx, User, UserActor } from "../ctx.ts";
 import { credentialsOf } from "../kit/authorization.ts";
 import { fieldProblem, Problem } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
-import { type LimitName, spendingsOf } from "../limits/policies.ts";
-import {
-  findActor,
-  findByRefreshToken,
-  findHolder,
-  spendingsOfToken,
-} from "../modules/auth/auth.ts";
+import { type LimitName, usesOf } from "../limits/policies.ts";
+import { findActor, findByRefreshToken, findHolder, usesOfToken } from "../modules/auth/auth.ts";
 import { headerMacros, refuseUnsupported } from "./headers.ts";
-import { trailOf } from "./trail.ts";
-import { actorsFrom, ledgerOf, openOrigins, type Visit } from "./visit.ts";
+import { actorsFrom, limitReportOf, openOrigins, type Visit } from "./origin.ts";
+import { contextOf } from "./request-context.ts";
 
 /** For OpenAPI: a token that the documentation's Authorize button gets by signing in, or one that one has. */
 const security: Record<string, string[]>[] = [{ signIn: [] }, { bearer: [] }];
@@ -39,7 +34,7 @@ const passBody = ({ body }: { body: unknown }) => {
   if (body instanceof Problem) throw body;
 };
 
-const stranger: Stranger = { kind: "stranger" };
+const stranger: Anonymous = { kind: "stranger" };
 
 interface Admission {
   /** Also by a refresh token, in the header or as `refresh_token` in the body. */
@@ -66,18 +61,18 @@ const refuseTwoTokens = (arrival: Arrival): void => {
 
 /** Finds the user and the session of a request's token, or throws after counting the request. */
 function openAuthentication(ctx: Ctx, from: ReturnType<typeof actorsFrom>) {
-  const refuse = async (actor: Stranger, code: ProblemCode, token?: string): Promise<never> => {
-    const spendings =
+  const refuse = async (actor: Anonymous, code: ProblemCode, token?: string): Promise<never> => {
+    const uses =
       token === undefined
-        ? spendingsOf("requests-stranger", actor.origin)
-        : spendingsOfToken(ctx, actor, token);
-    await ctx.limits.spend(actor.origin, spendings);
+        ? usesOf("requests-stranger", actor.origin)
+        : usesOfToken(ctx, actor, token);
+    await ctx.limits.consume(actor.origin, uses);
     throw new Problem(code);
   };
   /** The caller is made only for a refusal: most requests have a good token. */
-  const byAccessToken = async (actor: () => Stranger, token: string): Promise<SignedIn> =>
+  const byAccessToken = async (actor: () => Anonymous, token: string): Promise<UserActor> =>
     (await findActor(ctx, token)) ?? refuse(actor(), "invalid_token", token);
-  const byEitherToken = async (actor: Stranger, arrival: Arrival): Promise<SignedIn> => {
+  const byEitherToken = async (actor: Anonymous, arrival: Arrival): Promise<UserActor> => {
     const token = tokenIn(arrival);
     if (token)
       return (await findHolder(ctx, actor, token)) ?? refuse(actor, "invalid_token", token);
@@ -89,7 +84,7 @@ function openAuthentication(ctx: Ctx, from: ReturnType<typeof actorsFrom>) {
   const authenticate = (
     arrival: Arrival,
     { takesRefreshToken = false, limits = general }: Admission,
-  ): Promise<SignedIn> => {
+  ): Promise<UserActor> => {
     const actor = () => from(arrival, stranger, limits);
     if (takesRefreshToken) return byEitherToken(actor(), arrival);
     const token = tokenIn(arrival);
@@ -122,17 +117,17 @@ export const guard = (ctx: Ctx) => {
         const arrival = { request, headers, bearer, body, set, server };
         const found = await authenticate(arrival, admission);
         const { id } = found.user;
-        const trail = trailOf(request);
-        trail.userId = id;
-        await ctx.limits.spend(ledgerOf(arrival, limits), [{ limit: "requests", who: id }]);
+        const context = contextOf(request);
+        context.userId = id;
+        await ctx.limits.consume(limitReportOf(arrival, limits), [{ limit: "requests", who: id }]);
         if (!mayEnter(found.user)) throw new Problem("forbidden");
         passBody(arrival);
         if (takesRefreshToken) refuseTwoTokens(arrival);
-        trail.actor = from(arrival, found, limits);
+        context.actor = from(arrival, found, limits);
       },
       resolve: ({ request, headers }: Pick<Visit, "request" | "headers">) => {
         refuseUnsupported({ request, headers });
-        const { actor } = trailOf(request);
+        const { actor } = contextOf(request);
         if (!actor) throw new Error("guard: resolve ran without transform");
         return { actor };
       },
@@ -146,7 +141,7 @@ export const guard = (ctx: Ctx) => {
     anyone: (limits: readonly LimitName[]) => ({
       detail: { security: [], "x-rate-limits": limits },
       transform: passBody,
-      resolve: ({ request, headers, set, server }: Visit): { actor: Stranger } => {
+      resolve: ({ request, headers, set, server }: Visit): { actor: Anonymous } => {
         refuseUnsupported({ request, headers });
         return { actor: from({ request, headers, set, server }, stranger, limits) };
       },
@@ -160,7 +155,7 @@ export const guard = (ctx: Ctx) => {
         const actor = from({ request, headers, set, server }, stranger, limits);
         const token = tokenIn({ headers, bearer });
         const holder = token ? await byAccessToken(() => actor, token) : undefined;
-        if (holder) trailOf(request).userId = holder.user.id;
+        if (holder) contextOf(request).userId = holder.user.id;
         return { actor, holder };
       },
     }),

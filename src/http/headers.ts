@@ -1,6 +1,6 @@
 import { fieldProblem, Problem } from "../kit/problem.ts";
-import { trailOf } from "./trail.ts";
-import type { Visit } from "./visit.ts";
+import type { Visit } from "./origin.ts";
+import { contextOf } from "./request-context.ts";
 
 interface Header {
   name: string;
@@ -119,7 +119,7 @@ export const headerMacros = {
   reads: (names: readonly RequestHeader[]) => ({
     detail: extension({ [READS]: names }),
     transform: ({ request }: { request: Request }) => {
-      trailOf(request).reads = names;
+      contextOf(request).reads = names;
     },
   }),
   /** For the OpenAPI document: headers of a successful response. */
@@ -139,7 +139,7 @@ const promisesOfReads = ["if-match"] as const;
  */
 export function refuseUnsupported({ request, headers }: Pick<Visit, "request" | "headers">): void {
   const isRead = request.method === "GET" || request.method === "HEAD";
-  const { reads = [] } = trailOf(request);
+  const { reads = [] } = contextOf(request);
   const errors = (isRead ? promisesOfReads : promises)
     .filter((name) => headers[name] !== undefined && !reads.includes(name))
     .map((name) =>

@@ -1,18 +1,18 @@
 import type { Server } from "bun";
-import { type Answering, trailOf } from "./trail.ts";
+import { contextOf, type Handler } from "./request-context.ts";
 
 /**
  * A request without a Host, as HTTP/1.0 has it (checks of load balancers do), comes with a path for a URL, and Elysia would
  * look for the path within that: it gets a URL like all others. Nothing else of it matters; where it came from is not known.
  */
 export const withHost =
-  (answer: Answering, server: () => Pick<Server<unknown>, "requestIP"> | null): Answering =>
+  (answer: Handler, server: () => Pick<Server<unknown>, "requestIP"> | null): Handler =>
   (request) => {
     if (request.headers.has("host")) return answer(request);
     const renamed = new Request(`http://localhost${request.url}`, request);
     // Bun knows the other end of the socket of its own request only.
     const peer = server()?.requestIP(request)?.address;
-    if (peer) trailOf(renamed).peer = peer;
+    if (peer) contextOf(renamed).peer = peer;
     return answer(renamed);
   };
 

@@ -3,9 +3,9 @@ import type { Actor, Ctx } from "../ctx.ts";
 import { deleteBatch } from "../db/batch.ts";
 import { type FieldProblem, fieldProblem, Problem } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
-import { spendingsOf } from "../limits/policies.ts";
+import { usesOf } from "../limits/policies.ts";
 import { idempotency } from "../modules/idempotency/tables.ts";
-import type { Visit } from "./visit.ts";
+import type { Visit } from "./origin.ts";
 
 type Outcome<T> =
   | { value: T }
@@ -50,7 +50,7 @@ export async function once<T>(ctx: Ctx, request: Retryable, work: () => Promise<
   const { actor, route } = request;
   // A retry spends nothing of what its work is limited by, but costs the database something.
   if (actor.kind === "stranger")
-    await ctx.limits.spend(actor.origin, spendingsOf("requests-stranger", actor.origin));
+    await ctx.limits.consume(actor.origin, usesOf("requests-stranger", actor.origin));
   const mine: Claim = {
     key: ctx.fingerprint(JSON.stringify(["key", scopeOf(actor), route, given])),
     body: ctx.fingerprint(JSON.stringify(["body", request.body])),
@@ -70,7 +70,7 @@ export async function once<T>(ctx: Ctx, request: Retryable, work: () => Promise<
 
 const scopeOf = (actor: Actor): string => {
   if (actor.kind === "user") return actor.user.id;
-  return `${actor.kind} ${actor.kind === "stranger" ? actor.origin?.subscriber : ""}`;
+  return `${actor.kind} ${actor.kind === "stranger" ? actor.origin?.clientKey : ""}`;
 };
 
 interface Claim {

@@ -2,12 +2,12 @@ import { Elysia, t } from "elysia";
 import { isSecret } from "../credentials/secret.ts";
 import type { Ctx } from "../ctx.ts";
 import { credentialsOf } from "../kit/authorization.ts";
-import { unwatched } from "../kit/metrics.ts";
+import { noMetrics } from "../kit/metrics.ts";
 import { isLocalHost, isLoopback } from "../kit/network.ts";
 import { Problem } from "../kit/problem.ts";
 import { guard } from "./guard.ts";
 import { hasValidHost, pathOf } from "./host.ts";
-import type { Observer } from "./observed.ts";
+import type { Observer } from "./observers.ts";
 
 /** The routes that sign somebody in. */
 const signInBy: Record<string, "password" | "email"> = {
@@ -17,16 +17,16 @@ const signInBy: Record<string, "password" | "email"> = {
 };
 
 /** Counts each answer, where somebody watches. */
-export const httpFigures = ({ metrics }: Ctx): Observer[] =>
-  metrics !== unwatched
+export const httpMetrics = ({ metrics }: Ctx): Observer[] =>
+  metrics !== noMetrics
     ? [
         {
           begin: metrics.begin,
-          note: ({ method, response, trail, seconds }) =>
+          note: ({ method, response, context, seconds }) =>
             metrics.answered({
-              ...{ method, route: trail.route, status: response.status, seconds },
-              refusal: trail.refusal,
-              signIn: method === "POST" ? signInBy[trail.route ?? ""] : undefined,
+              ...{ method, route: context.route, status: response.status, seconds },
+              refusal: context.refusal,
+              signIn: method === "POST" ? signInBy[context.route ?? ""] : undefined,
             }),
         },
       ]

@@ -12,9 +12,9 @@ import { tagOf } from "./etag.ts";
 import { fieldProblemsOf } from "./fields.ts";
 import { isOAuthPath, oauthErrorOf } from "./oauth-errors.ts";
 import { commonHeaders } from "./request.ts";
+import { contextOf, type RequestContext } from "./request-context.ts";
 import type { RouteTable } from "./route-table.ts";
 import { literals } from "./schemas.ts";
-import { type Trail, trailOf } from "./trail.ts";
 
 type StatusOf<C extends ProblemCode> = (typeof problems)[C]["status"];
 type CodeOf<C extends ProblemCode, S> = C extends ProblemCode
@@ -153,7 +153,7 @@ function problemOf(
   { config }: Ctx,
   { error, code, request }: { error: unknown; code: string | number; request: Request },
 ): Problem {
-  const { actor, userId } = trailOf(request);
+  const { actor, userId } = contextOf(request);
   if (error instanceof UserGone && userId !== undefined && error.userId === userId)
     return new Problem("invalid_token");
   if (error instanceof Problem) return error;
@@ -198,7 +198,7 @@ const oauthAnswer = (problem: Problem): Answer | undefined => {
 };
 
 /** A refusal of what never came back from the routes. */
-export function refusalOf(problem: Problem, { id, route = "" }: Trail): Response {
+export function refusalOf(problem: Problem, { id, route = "" }: RequestContext): Response {
   const answer = (isOAuthPath(route) && oauthAnswer(problem)) || problemAnswer(problem, id);
   const headers = { ...commonHeaders, "x-request-id": id, ...answer.headers };
   return new Response(JSON.stringify(answer.body), { status: answer.status, headers });
@@ -210,14 +210,14 @@ export const problemPlugin = (ctx: Ctx, routes: RouteTable) =>
     { as: "global" },
     ({ error, code, set, path, route, request }) => {
       const allowed = code === "NOT_FOUND" ? routes.methodsOf(path) : [];
-      const trail = trailOf(request);
+      const context = contextOf(request);
       const problem =
         allowed.length > 0
           ? new Problem("method_not_allowed")
           : problemOf(ctx, { error, code, request });
       if (allowed.length > 0) set.headers["allow"] = allowed.join(", ");
-      trail.refusal = problem.code;
-      const requestId = trail.id;
+      context.refusal = problem.code;
+      const requestId = context.id;
       const answer =
         (isOAuthPath(path) && oauthAnswer(problem)) || problemAnswer(problem, requestId);
       // A refusal on purpose is no failure: a flood of those would fill the log.

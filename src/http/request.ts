@@ -3,8 +3,8 @@ import type { Ctx } from "../ctx.ts";
 import { openProxyChain } from "../kit/network.ts";
 import { Problem } from "../kit/problem.ts";
 import { hasValidHost } from "./host.ts";
-import { trailOf } from "./trail.ts";
-import { notePeer, type Visit } from "./visit.ts";
+import { recordPeer, type Visit } from "./origin.ts";
+import { contextOf } from "./request-context.ts";
 
 /** What a browser should find on every answer of an API. */
 export const commonHeaders = {
@@ -30,7 +30,7 @@ function openProxyIds({ trustedProxies }: Ctx["config"]) {
   return ({ request, server }: Pick<Visit, "request" | "server">): string | undefined => {
     const id = request.headers.get("x-request-id");
     if (id === null || !REQUEST_ID.test(id)) return undefined;
-    const peer = trailOf(request).peer ?? server?.requestIP(request)?.address;
+    const peer = contextOf(request).peer ?? server?.requestIP(request)?.address;
     return peer && isTrusted(peer) ? id : undefined;
   };
 }
@@ -41,18 +41,18 @@ export const requestPlugin = ({ config }: Ctx) => {
   return new Elysia({ name: "request" })
     .headers(commonHeaders)
     .onRequest(({ request, server, set }) => {
-      const trail = trailOf(request);
-      trail.id = idFromProxy?.({ request, server }) ?? trail.id;
-      set.headers["x-request-id"] = trail.id;
-      notePeer({ request, server });
+      const context = contextOf(request);
+      context.id = idFromProxy?.({ request, server }) ?? context.id;
+      set.headers["x-request-id"] = context.id;
+      recordPeer({ request, server });
       if (!hasValidHost(request))
         throw new Problem("malformed_request", {
           detail: "The Host header is empty, repeated or malformed",
         });
     })
     .onTransform({ as: "global" }, ({ request, route }) => {
-      const trail = trailOf(request);
-      trail.route = route;
-      trail.workedOnSince = performance.now();
+      const context = contextOf(request);
+      context.route = route;
+      context.workedOnSince = performance.now();
     });
 };

@@ -38,7 +38,7 @@ export interface MailTransport {
 }
 
 /** What sends mails, in whose name, and how it writes them. */
-export interface Post extends MailTransport {
+export interface Mailer extends MailTransport {
   from: MailAddress;
   /** Whether the last mail found no server. */
   isAway: boolean;

@@ -2,7 +2,7 @@ import type { MailOutcome } from "./mail.ts";
 import type { ProblemCode } from "./problem-codes.ts";
 
 /** A request that was answered. Every word is from a closed list. */
-export interface AnswerFigures {
+export interface ResponseMetrics {
   method: string;
   /** The pattern that matched; undefined: none did. */
   route: string | undefined;
@@ -15,7 +15,7 @@ export interface AnswerFigures {
 }
 
 /** A figure that is read when somebody asks. By name of a label's value, where there are several. */
-export interface Reading {
+export interface GaugeSource {
   /** As Prometheus has them: snake case, base units, `_total` behind what only grows. */
   name: string;
   help: string;
@@ -31,12 +31,12 @@ export type Figures = number | Record<string, number>;
 /** Counts what happens, for whoever watches (Prometheus). */
 export interface Metrics {
   begin: () => void;
-  answered: (figures: AnswerFigures) => void;
+  answered: (figures: ResponseMetrics) => void;
   /** A run of a job from `jobs.ts`. */
   job: (name: string, run: { isFailed: boolean; seconds: number }) => void;
   mail: (outcome: MailOutcome) => void;
   /** What is read when somebody asks, from now on; what grows goes on from where it was. */
-  watch: (readings: Reading[]) => Promise<void>;
+  watch: (gauges: GaugeSource[]) => Promise<void>;
   snapshot: () => Promise<Snapshot>;
   /** What was counted in all of them: it stays counted when the processes that did are gone. */
   counted: (snapshots: Snapshot[]) => Promise<Snapshot>;
@@ -48,7 +48,7 @@ export interface Metrics {
 export type Snapshot = object[];
 
 /** Where nobody watches, nothing is counted. */
-export const unwatched: Metrics = {
+export const noMetrics: Metrics = {
   begin: () => {},
   answered: () => {},
   job: () => {},

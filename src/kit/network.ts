@@ -102,7 +102,7 @@ const GROUPS = 8;
 const NETWORK_GROUPS = 4;
 
 /** Who is counted as one: an IPv4 address, or the /64 of an IPv6 address, which is what one customer gets. */
-export function subscriberOf(address: string): string {
+export function clientKeyOf(address: string): string {
   if (isIP(address) !== 6) return address;
   const network = groupsOf(address).slice(0, NETWORK_GROUPS);
   return `${network.map((group) => group.toString(16)).join(":")}::/64`;
@@ -123,4 +123,4 @@ function groupsOf(address: string): number[] {
 
 /** A network whose addresses one client may well change between: the /24 of an IPv4 address, the /64 of an IPv6 address. */
 export const networkOf = (address: string): string =>
-  isIPv4(address) ? address.replace(/\d+$/, "0/24") : subscriberOf(address);
+  isIPv4(address) ? address.replace(/\d+$/, "0/24") : clientKeyOf(address);

@@ -37,7 +37,7 @@ export interface Tracing {
 }
 
 /** Where nobody watches, nothing is followed. */
-export const untraced: Tracing = {
+export const noTracing: Tracing = {
   picks: () => false,
   begin: (_, __, work) => work(),
   resume: (_, __, work) => work(),

@@ -1,13 +1,13 @@
 import QuickLRU from "quick-lru";
 import { isUnwritable } from "../db/failures.ts";
-import type { Balance, Count, Policy, Spending } from "./policies.ts";
+import type { Count, LimitState, LimitUse, Policy } from "./policies.ts";
 
 /** One request, and the limit that it counts against. */
-export interface Account extends Spending {
+export interface Account extends LimitUse {
   policy: Policy;
 }
 
-export interface LumpOptions {
+export interface BatchOptions {
   /** Takes up to `count` from what all instances have together. */
   take: (account: Account, count: number) => Promise<Count>;
   now: () => Date;
@@ -36,7 +36,7 @@ const SECOND_MS = 1000;
  * first lump of each period is free of any statement; with the second, the database learns of both. So an instance
  * asks nothing for most people, and each further instance allows a twentieth more.
  */
-export function openLumps({ take, now, size }: LumpOptions) {
+export function openBatches({ take, now, size }: BatchOptions) {
   // It keeps up to twice what it is asked to.
   const lumps = new QuickLRU<string, Lump>({ maxSize: Math.ceil(size / 2) });
 
@@ -65,7 +65,7 @@ export function openLumps({ take, now, size }: LumpOptions) {
     }
   };
 
-  return async (account: Account): Promise<Balance> => {
+  return async (account: Account): Promise<LimitState> => {
     const { limit, policy } = account;
     const time = now().getTime();
     const lump = lumpOf(account, time);

@@ -1,13 +1,13 @@
 import type { Database, Db } from "../db/db.ts";
 import { ALL, type Back, type Count, type Policy, type Want, windowSecondsOf } from "./policies.ts";
-import { giveBack, take } from "./postgres-counters.ts";
+import { refund, take } from "./postgres-counters.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
 /** A count that is lost begins anew: what lasts longer than this is only ever kept in the database. */
 const LOSABLE_MAX_SECONDS = 3_600;
 
 /** Where all instances count together: in the memory that they share, while it is there, and otherwise in PostgreSQL. */
-export function openCounting(
+export function openCounters(
   database: Pick<Database, "sql">,
   shared: SharedMemory,
   now: () => Date,
@@ -29,9 +29,9 @@ export function openCounting(
   /** Gives back: what the database keeps in the caller's transaction. All of it: wherever it was counted. */
   const giveAllBack = async (db: Db, backs: (Back & Policy)[]): Promise<void> => {
     const losable = backs.filter(isShared);
-    if (losable.length > 0) await shared.giveBack(losable);
+    if (losable.length > 0) await shared.refund(losable);
     const others = backs.filter((back) => back.count === ALL || !losable.includes(back));
-    if (others.length > 0) await giveBack(db, others);
+    if (others.length > 0) await refund(db, others);
   };
-  return { take: takeAll, giveBack: giveAllBack };
+  return { take: takeAll, refund: giveAllBack };
 }

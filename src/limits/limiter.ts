@@ -3,12 +3,20 @@ import QuickLRU from "quick-lru";
 import type { Database, Db } from "../db/db.ts";
 import { Problem } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
-import { openLumps } from "./batches.ts";
-import { openCounting } from "./counters.ts";
-import type { Balance, Count, Ledger, LimitName, Policies, Policy, Spending } from "./policies.ts";
+import { openBatches } from "./batches.ts";
+import { openCounters } from "./counters.ts";
+import type {
+  Count,
+  LimitName,
+  LimitReport,
+  LimitState,
+  LimitUse,
+  Policies,
+  Policy,
+} from "./policies.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
-export interface LimitsOptions {
+export interface LimiterOptions {
   /** False: nothing is limited. */
   isOn: boolean;
   policies: Policies;
@@ -19,23 +27,23 @@ export interface LimitsOptions {
   now: () => Date;
 }
 
-export interface Limits {
+export interface Limiter {
   /**
    * Takes one from each limit, and tells the ledger what is left. Throws `too_many_requests` where one has nothing left;
    * then nothing is taken from the others. What is counted in lumps is spent alone.
    */
-  spend: (ledger: Ledger | undefined, spendings: Spending[]) => Promise<void>;
+  consume: (report: LimitReport | undefined, uses: LimitUse[]) => Promise<void>;
   /**
    * The same, and then the work that it is spent for. Spent before the work is done: of many tries at once no more get
    * through. Where the work could not be done, because the service was busy or the database away, it counts nowhere.
    */
   attempt: <T>(
-    ledger: Ledger | undefined,
-    spendings: Spending[],
+    report: LimitReport | undefined,
+    uses: LimitUse[],
     work: () => Promise<T>,
   ) => Promise<T>;
   /** Gives back what was spent and should not count, in the caller's transaction: so many, or `ALL`. */
-  giveBack: (db: Db, spendings: (Spending & { count: number })[]) => Promise<void>;
+  refund: (db: Db, uses: (LimitUse & { count: number })[]) => Promise<void>;
   /** How often each limit was met, since the start. */
   met: () => Record<string, number>;
 }
@@ -43,16 +51,16 @@ export interface Limits {
 const unjudged = new Set<ProblemCode>(["busy", "database_unavailable", "internal"]);
 const isJudged = (error: unknown) => error instanceof Problem && !unjudged.has(error.code);
 
-const inLumps = new Set<LimitName>(["requests", "requests-stranger"]);
+const inBatches = new Set<LimitName>(["requests", "requests-stranger"]);
 const REMEMBERED = 20_000;
 /** For how long an instance refuses by what it remembers, before it asks again. */
 const REFUSED_MS = 1_000;
 const FINGERPRINT_BYTES = 16;
 
 /** Answers what was spent. */
-type Spend = (ledger: Ledger | undefined, spendings: Spending[]) => Promise<Spending[]>;
-interface Attempting extends Pick<Limits, "giveBack"> {
-  spend: Spend;
+type Consume = (report: LimitReport | undefined, uses: LimitUse[]) => Promise<LimitUse[]>;
+interface Attempting extends Pick<Limiter, "refund"> {
+  consume: Consume;
 }
 
 interface Account {
@@ -63,20 +71,27 @@ interface Account {
 
 const accountsBy =
   (policies: Policies, secret: Buffer) =>
-  ({ limit, who }: Spending): Account => {
+  ({ limit, who }: LimitUse): Account => {
     const mac = createHmac("sha256", secret).update(`${limit} ${who}`).digest();
     const key = mac.subarray(0, FINGERPRINT_BYTES).toString("hex");
     return { limit, policy: policies[limit], key };
   };
 
 /** Counts for all instances together: all limits of a request in one statement, which also decides who was first. */
-export function openLimits({ isOn, policies, database, shared, key, now }: LimitsOptions): Limits {
-  const counting = openCounting(database, shared, now);
+export function openLimiter({
+  isOn,
+  policies,
+  database,
+  shared,
+  key,
+  now,
+}: LimiterOptions): Limiter {
+  const counting = openCounters(database, shared, now);
   const refusals: Refusals = new QuickLRU({ maxSize: REMEMBERED / 2 });
   const met: Record<string, number> = {};
-  const spendOfLump = openLumps({
-    take: async (spending, count) => {
-      const { policy, key: fingerprint } = accountOf(spending);
+  const consumeFromBatch = openBatches({
+    take: async (use, count) => {
+      const { policy, key: fingerprint } = accountOf(use);
       const counts = await counting.take([{ ...policy, key: fingerprint, count }]);
       return counts.get(fingerprint) ?? nothing;
     },
@@ -86,89 +101,89 @@ export function openLimits({ isOn, policies, database, shared, key, now }: Limit
 
   const accountOf = accountsBy(policies, key);
 
-  const spendExactly = openExactCount({ counting, db: database.db, refusals, now });
+  const consumeExactly = openExactCount({ counting, db: database.db, refusals, now });
 
-  const take = async (spendings: Spending[]): Promise<Balance[]> => {
-    const [one] = spendings;
-    return one && inLumps.has(one.limit)
-      ? [await spendOfLump({ ...one, policy: policies[one.limit] })]
-      : spendExactly(spendings.map(accountOf));
+  const take = async (uses: LimitUse[]): Promise<LimitState[]> => {
+    const [one] = uses;
+    return one && inBatches.has(one.limit)
+      ? [await consumeFromBatch({ ...one, policy: policies[one.limit] })]
+      : consumeExactly(uses.map(accountOf));
   };
 
-  const spend: Spend = async (ledger, spendings) => {
-    if (!isOn || !ledger || spendings.length === 0) return [];
-    const stray = spendings.find(({ limit }) => !ledger.limits.includes(limit));
+  const consume: Consume = async (report, uses) => {
+    if (!isOn || !report || uses.length === 0) return [];
+    const stray = uses.find(({ limit }) => !report.limits.includes(limit));
     if (stray) throw new Error(`limits: the route does not declare ${stray.limit}`);
-    if (spendings.some(({ limit }) => inLumps.has(limit)) && spendings.length > 1)
+    if (uses.some(({ limit }) => inBatches.has(limit)) && uses.length > 1)
       throw new Error("limits: what is counted in lumps is spent alone");
-    const first = await take(spendings);
-    const others = otherwise(spendings, first);
-    const balances = others ? await take(others) : first;
-    ledger.tell(balances);
-    refuseBy(balances, met);
-    return others ?? spendings;
+    const first = await take(uses);
+    const others = otherwise(uses, first);
+    const states = others ? await take(others) : first;
+    report.tell(states);
+    refuseBy(states, met);
+    return others ?? uses;
   };
 
-  const giveBackTo: Limits["giveBack"] = async (tx, spendings) => {
+  const refundTo: Limiter["refund"] = async (tx, uses) => {
     if (!isOn) return;
-    const backs = spendings.map((each) => backOf(accountOf(each), each.count));
+    const backs = uses.map((each) => backOf(accountOf(each), each.count));
     for (const back of backs) refusals.delete(back.key);
-    await counting.giveBack(tx, backs);
+    await counting.refund(tx, backs);
   };
 
   return {
-    spend: async (...request) => void (await spend(...request)),
-    giveBack: giveBackTo,
+    consume: async (...request) => void (await consume(...request)),
+    refund: refundTo,
     met: () => met,
-    attempt: openAttempts({ spend, giveBack: giveBackTo }, database.db),
+    attempt: openAttempts({ consume, refund: refundTo }, database.db),
   };
 }
 
 /** What an instance knows to be used up. */
-type Refusals = QuickLRU<string, { balance: Balance; at: number }>;
+type Refusals = QuickLRU<string, { balance: LimitState; at: number }>;
 
-interface ExactCount extends Pick<LimitsOptions, "now"> {
-  counting: ReturnType<typeof openCounting>;
+interface ExactCount extends Pick<LimiterOptions, "now"> {
+  counting: ReturnType<typeof openCounters>;
   db: Db;
   refusals: Refusals;
 }
 
 /** Counts against all of the given limits, or against none of them. */
 function openExactCount({ counting, db, refusals, now }: ExactCount) {
-  const refusalsOf = (accounts: Account[]): Balance[] =>
+  const refusalsOf = (accounts: Account[]): LimitState[] =>
     accounts.flatMap((account) => {
       const known = refusals.get(account.key);
       const age = now().getTime() - (known?.at ?? 0);
       return known && age >= 0 && age < REFUSED_MS ? [known.balance] : [];
     });
 
-  return async (accounts: Account[]): Promise<Balance[]> => {
+  return async (accounts: Account[]): Promise<LimitState[]> => {
     const known = refusalsOf(accounts);
     if (known.length > 0) return known;
     const wants = accounts.map((account) => backOf(account, 1));
     const counts = await counting.take(wants);
-    const balances = accounts.map((account) => balanceOf(account, counts.get(account.key)));
-    if (balances.every(({ isGranted }) => isGranted)) return balances;
-    const granted = accounts.filter((_, at) => balances[at]?.isGranted);
+    const states = accounts.map((account) => balanceOf(account, counts.get(account.key)));
+    if (states.every(({ isGranted }) => isGranted)) return states;
+    const granted = accounts.filter((_, at) => states[at]?.isGranted);
     if (granted.length > 0)
-      await counting.giveBack(
+      await counting.refund(
         db,
         granted.map((account) => backOf(account, 1)),
       );
     const at = now().getTime();
-    for (const [index, balance] of balances.entries())
+    for (const [index, balance] of states.entries())
       if (!balance.isGranted) refusals.set(accounts[index]?.key ?? "", { balance, at });
-    return balances.map((each) => (each.isGranted ? { ...each, left: each.left + 1 } : each));
+    return states.map((each) => (each.isGranted ? { ...each, left: each.left + 1 } : each));
   };
 }
 
 /** The spendings to try next, where every refused one has something else to count against. */
-function otherwise(spendings: Spending[], balances: Balance[]): Spending[] | undefined {
-  const refused = balances.filter(({ isGranted }) => !isGranted).map(({ limit }) => limit);
-  const isRefused = ({ limit }: Spending) => refused.includes(limit);
-  const canGoOn = spendings.filter(isRefused).every((each) => each.otherwise !== undefined);
+function otherwise(uses: LimitUse[], states: LimitState[]): LimitUse[] | undefined {
+  const refused = states.filter(({ isGranted }) => !isGranted).map(({ limit }) => limit);
+  const isRefused = ({ limit }: LimitUse) => refused.includes(limit);
+  const canGoOn = uses.filter(isRefused).every((each) => each.otherwise !== undefined);
   if (refused.length === 0 || !canGoOn) return undefined;
-  return spendings.map((each) =>
+  return uses.map((each) =>
     isRefused(each) ? { ...each, who: each.otherwise ?? each.who } : each,
   );
 }
@@ -176,15 +191,15 @@ function otherwise(spendings: Spending[], balances: Balance[]): Spending[] | und
 const backOf = ({ key, policy }: Account, count: number) => ({ ...policy, key, count });
 
 const openAttempts =
-  ({ spend, giveBack: giveBackTo }: Attempting, db: Db): Limits["attempt"] =>
-  async (ledger, spendings, work) => {
-    const spent = await spend(ledger, spendings);
+  ({ consume, refund: refundTo }: Attempting, db: Db): Limiter["attempt"] =>
+  async (report, uses, work) => {
+    const spent = await consume(report, uses);
     try {
       return await work();
     } catch (error) {
       const backs = spent.map((each) => ({ ...each, count: 1 }));
       // Where the database is away this fails as the work did: the work's failure is the one to tell.
-      if (!isJudged(error)) await Promise.allSettled([giveBackTo(db, backs)]);
+      if (!isJudged(error)) await Promise.allSettled([refundTo(db, backs)]);
       throw error;
     }
   };
@@ -192,9 +207,9 @@ const openAttempts =
 const nothing: Count = { spent: 0, granted: 0, refillInSeconds: 1 };
 
 function balanceOf(
-  { limit, policy }: Pick<Balance, "limit" | "policy">,
+  { limit, policy }: Pick<LimitState, "limit" | "policy">,
   { spent, granted, refillInSeconds }: Count = nothing,
-): Balance {
+): LimitState {
   return {
     limit,
     policy,
@@ -204,8 +219,8 @@ function balanceOf(
   };
 }
 
-function refuseBy(balances: Balance[], met: Record<string, number>): void {
-  const refused = balances.find(({ isGranted }) => !isGranted);
+function refuseBy(states: LimitState[], met: Record<string, number>): void {
+  const refused = states.find(({ isGranted }) => !isGranted);
   if (!refused) return;
   const { limit, refillInSeconds } = refused;
   met[limit] = (met[limit] ?? 0) + 1;

@@ -81,7 +81,7 @@ export type LimitName = keyof typeof policies;
 export type Policies = Record<LimitName, Policy>;
 
 /** One request, counted against one limit of one account, address, session … */
-export interface Spending {
+export interface LimitUse {
   limit: LimitName;
   who: string;
   /** Counts in place of `who`, where that has nothing left. */
@@ -92,7 +92,7 @@ export interface Spending {
  * What a failed sign-in by an unknown client counts against: the name as typed, folded, and never the user behind it. So a name
  * that no user has counts alike (CWE-204), and an email does not lead to a username.
  */
-export const failuresOf = (identifierKey: string): Spending[] => [
+export const failuresOf = (identifierKey: string): LimitUse[] => [
   { limit: "login-account", who: identifierKey },
   { limit: "login-streak", who: identifierKey },
 ];
@@ -108,26 +108,26 @@ export const byKnownUser: ReadonlySet<LimitName> = new Set<LimitName>([
 ]);
 
 /** What counts by IP, or by the user whose known device asks. */
-export function spendingsOf(
+export function usesOf(
   limit: LimitName,
-  origin: { subscriber: string | null; deviceUserId?: string | undefined } | undefined,
-): Spending[] {
-  if (!origin?.subscriber) return [];
-  const { subscriber } = origin;
+  origin: { clientKey: string | null; deviceUserId?: string | undefined } | undefined,
+): LimitUse[] {
+  if (!origin?.clientKey) return [];
+  const { clientKey } = origin;
   const userId = byKnownUser.has(limit) ? origin.deviceUserId : undefined;
   return [
-    userId ? { limit, who: `user ${userId}`, otherwise: subscriber } : { limit, who: subscriber },
+    userId ? { limit, who: `user ${userId}`, otherwise: clientKey } : { limit, who: clientKey },
   ];
 }
 
 /** One change that a user makes to their own account. A stolen access token must not use up changes of the password. */
-export const changeOf = (userId: string, kind: "profile" | "password"): Spending => ({
+export const changeOf = (userId: string, kind: "profile" | "password"): LimitUse => ({
   limit: "changes",
   who: `${kind} ${userId}`,
 });
 
 /** What is left of a limit after a request, and in how many seconds there is more. */
-export interface Balance {
+export interface LimitState {
   limit: LimitName;
   policy: Policy;
   left: number;
@@ -158,9 +158,9 @@ export interface Back {
 }
 
 /** Where a request's balances go: the limits that its route declares, and how whoever asked is told. */
-export interface Ledger {
+export interface LimitReport {
   limits: readonly LimitName[];
-  tell: (balances: Balance[]) => void;
+  tell: (states: LimitState[]) => void;
 }
 
 /** How much a limit lets through in any 24 hours at most. */

@@ -43,7 +43,7 @@ export async function take(pool: Sql, wants: Want[], now: Date): Promise<Map<str
 }
 
 /** Gives back, in the caller's transaction; a row that then counts nothing may be purged. */
-export async function giveBack(db: Db, backs: Back[]): Promise<void> {
+export async function refund(db: Db, backs: Back[]): Promise<void> {
   await db.execute(query`
     with given as (
       select decode(key, 'hex') as key, count

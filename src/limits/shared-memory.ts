@@ -11,7 +11,7 @@ export interface SharedMemory {
   keep: (name: string, kept: { value: string; seconds: number }) => Promise<void>;
   /** Counts as the database does (`limits/postgres-counters`). Undefined: nobody has counted. */
   take: (wants: Want[], now: Date) => Promise<Map<string, Count> | undefined>;
-  giveBack: (backs: Back[]) => Promise<void>;
+  refund: (backs: Back[]) => Promise<void>;
   /** Tells the other instances that an account has changed: earlier than the database does, and not for sure. */
   tell: (userId: string) => void;
   /** In one word; `off` where there is none. */
@@ -20,11 +20,11 @@ export interface SharedMemory {
 }
 
 /** Where instances have nothing in common but the database. */
-export const unshared: SharedMemory = {
+export const noSharedMemory: SharedMemory = {
   recall: async () => undefined,
   keep: async () => {},
   take: async () => undefined,
-  giveBack: async () => {},
+  refund: async () => {},
   tell: () => {},
   state: () => "off",
   close: () => {},

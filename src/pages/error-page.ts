@@ -1,6 +1,6 @@
 import type { Ctx } from "../ctx.ts";
 import { pathOf } from "../http/host.ts";
-import { type Answering, trailOf } from "../http/trail.ts";
+import { contextOf, type Handler } from "../http/request-context.ts";
 import { notice } from "./forms.ts";
 import { LINK_PATHS } from "./links.ts";
 import { openPeoplePages } from "./page.ts";
@@ -14,12 +14,12 @@ const API = /^\/(api|oauth|\.well-known)\//;
  * Answers browsers with a page in place of problem details. Wraps the whole app, so that no refusal
  * is missed.
  */
-export function withErrorPages(ctx: Ctx, answer: Answering): Answering {
+export function withErrorPages(ctx: Ctx, answer: Handler): Handler {
   const people = openPeoplePages(ctx.config);
   const productLink = openProductLink(ctx.config);
   const pageOf = (request: Request, refused: Response): Response => {
     const words = wordsFor(null, request.headers.get("accept-language") ?? "");
-    const { title, text } = wordsOf(words, trailOf(request).refusal);
+    const { title, text } = wordsOf(words, contextOf(request).refusal);
     const body = notice(title, text) + productLink(words);
     const page = people({ lang: words.lang, title, body }, refused.status);
     for (const [name, value] of refused.headers)

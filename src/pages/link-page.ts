@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.ts";
-import type { Ctx, Stranger } from "../ctx.ts";
-import type { Visit } from "../http/visit.ts";
+import type { Anonymous, Ctx } from "../ctx.ts";
+import type { Visit } from "../http/origin.ts";
 import { Problem } from "../kit/problem.ts";
 import { problems } from "../kit/problem-codes.ts";
 import { openLink } from "../modules/auth/links.ts";
@@ -14,7 +14,7 @@ import { refusalIn, type Words, wordsFor } from "./words.ts";
 
 /** A request that opens a link. */
 interface Opened {
-  actor: Stranger;
+  actor: Anonymous;
   headers: Visit["headers"];
   token: string;
 }

@@ -2,14 +2,14 @@ import type { Config } from "../config/config.ts";
 import { escaped } from "../kit/html.ts";
 import type { RenderedMail } from "../kit/mail.ts";
 import { isLocalHost, isLoopback } from "../kit/network.ts";
-import type { Letter, readMails } from "../modules/mail/mail.ts";
+import type { QueuedMail, readMails } from "../modules/mail/mail.ts";
 import { page } from "./page.ts";
 
 /** What proxies add to a request. */
 const FORWARDING = /^(?:forwarded|via|x-real-ip|x-forwarded-.+)$/;
 
 /** True for a program on this machine that asks by a name of this machine or of PUBLIC_URL; not for a proxy on it. */
-export function isAtThisMachine(
+export function isFromThisMachine(
   { publicUrl, clientAddressHeader }: Config,
   { headers }: Request,
   peer: string | undefined,
@@ -27,10 +27,10 @@ export function isAtThisMachine(
   );
 }
 
-const rowOf = ({ id, recipient, kind, createdAt, state }: Letter) =>
+const rowOf = ({ id, recipient, kind, createdAt, state }: QueuedMail) =>
   `<li><a href="/dev/mailbox/${id}">${escaped(kind.replaceAll("_", " "))}</a> to ${escaped(recipient)}<br><span class="code">${createdAt.toISOString()} · ${escaped(state)}</span></li>`;
 
-export const mailboxPage = (mails: Letter[]): string =>
+export const mailboxPage = (mails: QueuedMail[]): string =>
   page(
     "Mailbox",
     `<h1>Mailbox</h1><p>Mails of this Bunker, which is in development: nothing leaves this machine.</p>${
@@ -63,7 +63,7 @@ const linked = (text: string) =>
   );
 
 export const mailPage = (
-  { id, recipient, createdAt, state, answer }: Letter,
+  { id, recipient, createdAt, state, answer }: QueuedMail,
   { subject, text }: RenderedMail,
 ): string =>
   page(
@@ -81,6 +81,6 @@ export const mailHeaders = {
 };
 
 export const sourceOf = (
-  { id, recipient }: Letter,
+  { id, recipient }: QueuedMail,
   { subject, text, html }: RenderedMail,
 ): string => `Message-ID: <${id}@…>\nTo: ${recipient}\nSubject: ${subject}\n\n${text}\n\n${html}`;

@@ -1,12 +1,12 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { guard } from "../http/guard.ts";
-import type { Visit } from "../http/visit.ts";
+import type { Visit } from "../http/origin.ts";
 import { fieldProblem, Problem } from "../kit/problem.ts";
 import { type ProblemCode, problems } from "../kit/problem-codes.ts";
 import { listMails, readMail, readMails } from "../modules/mail/mail.ts";
 import {
-  isAtThisMachine,
+  isFromThisMachine,
   mailboxPage,
   mailHeaders,
   mailPage,
@@ -78,7 +78,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
   const isOpen = ctx.config.environment === "development" && ctx.mail?.isMailbox === true;
   const passMachine = ({ request, server }: Pick<Visit, "request" | "server">) => {
     const peer = server?.requestIP(request)?.address;
-    if (!isOpen || !isAtThisMachine(ctx.config, request, peer)) throw new Problem("not_found");
+    if (!isOpen || !isFromThisMachine(ctx.config, request, peer)) throw new Problem("not_found");
   };
   return new Elysia({ name: "mailbox", prefix: "/dev" })
     .use(guard(ctx))

@@ -3,25 +3,25 @@ import { type App, createApp } from "../app.ts";
 import type { Config } from "../config/config.ts";
 import type { Ctx } from "../ctx.ts";
 import type { MigrationStatus } from "../db/migrate.ts";
-import type { Answering } from "../http/trail.ts";
+import type { Handler } from "../http/request-context.ts";
 import { startJobs } from "../jobs.ts";
 import { Exit } from "../kit/exit.ts";
-import { unwatched } from "../kit/metrics.ts";
+import { noMetrics } from "../kit/metrics.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
 import { prepareKeys } from "../modules/keys/keys.ts";
 import { createFirstSuperuser } from "../modules/users/first-superuser.ts";
 import { createPipeline } from "../pipeline.ts";
-import type { Ground } from "../runtime.ts";
+import type { Runtime } from "../runtime.ts";
 import { type Wired, wire } from "../wire.ts";
 
 const TURN_MS = 1;
 const LOOK_EVERY_MS = 20;
 
 /** A server under one reading of its settings. The next one takes its place without closing a connection. */
-export interface Generation {
+export interface ServerInstance {
   ctx: Ctx;
   app: App;
-  answer: Answering;
+  answer: Handler;
   /** Begins what happens in the background. */
   work: () => void;
   /** Lets its figures be read from now on, where somebody watches. */
@@ -33,8 +33,8 @@ export interface Generation {
 }
 
 /** Throws an Exit that says what is not there; nothing is left open then. */
-export async function openGeneration(config: Config, ground: Ground): Promise<Generation> {
-  const wired = await wire(config, ground);
+export async function openInstance(config: Config, runtime: Runtime): Promise<ServerInstance> {
+  const wired = await wire(config, runtime);
   const { ctx } = wired;
   let isOpen = true;
   try {
@@ -50,10 +50,10 @@ export async function openGeneration(config: Config, ground: Ground): Promise<Ge
         rest = startJobs(ctx);
       },
       watch: async () => {
-        if (ctx.metrics === unwatched) return;
-        const { readings } = await import("../gauges.ts");
+        if (ctx.metrics === noMetrics) return;
+        const { gauges } = await import("../gauges.ts");
         await ctx.metrics.watch(
-          readings(ctx, { database: wired.database, embedded: ground.embedded }),
+          gauges(ctx, { database: wired.database, embedded: runtime.embedded }),
         );
       },
       close: async (patienceMs) => {

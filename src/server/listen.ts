@@ -3,11 +3,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "bun";
 import type { Config } from "../config/config.ts";
 import { metricsOnly } from "../http/metrics.ts";
-import type { Answering } from "../http/trail.ts";
+import type { Handler } from "../http/request-context.ts";
 import { Exit } from "../kit/exit.ts";
 import { authority } from "../kit/network.ts";
 import type { Role } from "./process-role.ts";
-import { DRAIN_MAX_MS, type Generations } from "./reload.ts";
+import { DRAIN_MAX_MS, type Reloader } from "./reload.ts";
 
 /** Beyond this Bun refuses without a body of ours; http/body reads 64 KiB at most, and answers 413 with a problem. */
 const REQUEST_MAX_BYTES = 1 << 30;
@@ -48,7 +48,7 @@ const metricsListeners = ({ metricsHost: host, metricsPort: port }: Config): Lis
 export async function listen(
   config: Config,
   { purpose, isSeveral }: Role,
-  { current }: Generations,
+  { current }: Reloader,
 ): Promise<Server<unknown>[]> {
   const api = apiListener(config);
   // Where a port is shared, a stranger on it would not be noticed.
@@ -72,7 +72,7 @@ interface Listener {
 
 function listenOn(
   { host, port, prefix, isShared = false }: Listener,
-  fetch: Answering,
+  fetch: Handler,
 ): Server<unknown> {
   try {
     return Bun.serve({

@@ -12,7 +12,7 @@ const WORTH = 0.05;
  * read, such as without /proc or a free file descriptor, it calls `onFailure` once and goes on
  * looking. Returns a function that stops it.
  */
-export function tendMemory(onFailure: (error: unknown) => void): () => void {
+export function watchMemory(onFailure: (error: unknown) => void): () => void {
   let waitMs = LOOK_EVERY_MS;
   let isFailing = false;
   let timer: ReturnType<typeof setTimeout>;

@@ -1,12 +1,12 @@
 import type { Log } from "../kit/log.ts";
 import type { Metrics, Snapshot } from "../kit/metrics.ts";
-import type { Ground } from "../runtime.ts";
+import type { Runtime } from "../runtime.ts";
 
 /**
  * What a server process is among those that serve together (WORKERS): the one that was started leads, and starts the others,
  * each of which is an instance of its own behind the same port.
  */
-export interface Role extends Pick<Ground, "gather"> {
+export interface Role extends Pick<Runtime, "gather"> {
   purpose: "serve" | "worker";
   /** Whether several processes listen on one port. */
   isSeveral: boolean;

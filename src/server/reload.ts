@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Config, readConfig } from "../config/config.ts";
 import { Exit } from "../kit/exit.ts";
-import type { Ground } from "../runtime.ts";
-import { type Generation, openGeneration } from "./instance.ts";
+import type { Runtime } from "../runtime.ts";
+import { openInstance, type ServerInstance } from "./instance.ts";
 
 /** The server, under its latest settings. */
-export interface Generations {
-  current: () => Generation;
+export interface Reloader {
+  current: () => ServerInstance;
   /** Begins what happens in the background, and what is told of it. */
   begin: () => Promise<void>;
   /** Reads the settings again and goes over to them; where they cannot be used, says so and stays. */
@@ -23,9 +23,9 @@ export const DRAIN_MAX_MS = 25_000;
 const WORK_MAX_MS = 10_000;
 
 /** Throws an Exit that says what is not there. */
-export async function openGenerations(config: Config, ground: Ground): Promise<Generations> {
-  const { log, lifecycle } = ground;
-  let current = await openGeneration(config, ground);
+export async function openReloader(config: Config, runtime: Runtime): Promise<Reloader> {
+  const { log, lifecycle } = runtime;
+  let current = await openInstance(config, runtime);
   let latest: Promise<void> | undefined;
   const closing = new Set<Promise<void>>();
 
@@ -34,7 +34,7 @@ export async function openGenerations(config: Config, ground: Ground): Promise<G
     await Promise.all(closing);
     if (lifecycle.isStopping) return;
     const settings = readConfig(process.env, { isServing: true }).config;
-    const next = await openGeneration(settings, ground);
+    const next = await openInstance(settings, runtime);
     const before = current;
     next.app.server = before.app.server;
     log.setLevel(settings.logLevel);

@@ -7,13 +7,13 @@ import { version } from "../kit/build.ts";
 import { describeError } from "../kit/log.ts";
 import { authority } from "../kit/network.ts";
 import { firstRequest, firstSuperuserCommand } from "../pages/start-page.ts";
-import { type Ground, openGround } from "../runtime.ts";
-import { hasColor, mention, STANDARD_ERROR } from "../terminal.ts";
+import { openRuntime, type Runtime } from "../runtime.ts";
+import { announce, hasColor, STANDARD_ERROR } from "../terminal.ts";
 import { checkHosts, drain, listen } from "./listen.ts";
-import { tendMemory } from "./memory.ts";
+import { watchMemory } from "./memory.ts";
 import { lead } from "./primary-process.ts";
 import type { Role } from "./process-role.ts";
-import { type Generations, openGenerations } from "./reload.ts";
+import { openReloader, type Reloader } from "./reload.ts";
 import { follow } from "./worker-process.ts";
 
 /**
@@ -35,34 +35,34 @@ async function serveAs(
   role: Role,
   { config, warnings }: ReturnType<typeof readSettings>,
 ): Promise<void> {
-  const ground = await openGround(config, { ...role, isColored: hasColor(STANDARD_ERROR) });
-  logUnexpected(ground);
+  const runtime = await openRuntime(config, { ...role, isColored: hasColor(STANDARD_ERROR) });
+  logUnexpected(runtime);
   // Through the log of the server. If nobody reads standard error, each further log would block one
   // of the threads that hash passwords.
-  for (const warning of warnings) ground.log.warn({}, warning);
-  let generations: Generations | undefined;
+  for (const warning of warnings) runtime.log.warn({}, warning);
+  let reloader: Reloader | undefined;
   try {
-    generations = await openGenerations(config, ground);
-    const servers = await listen(config, role, generations);
+    reloader = await openReloader(config, runtime);
+    const servers = await listen(config, role, reloader);
     const stopped = role.stopped();
-    await generations.begin();
-    const { log, metrics } = ground;
-    const begun = role.begin({ log, metrics, reload: generations.reload }).then(() => true);
+    await reloader.begin();
+    const { log, metrics } = runtime;
+    const begun = role.begin({ log, metrics, reload: reloader.reload }).then(() => true);
     // A stop signal does not wait until all workers serve.
     const isUp = await Promise.race([begun, stopped.then(() => false)]);
-    if (isUp && role.purpose === "serve") await welcome(generations.current().ctx);
-    const stopTending = tendMemory((error) =>
+    if (isUp && role.purpose === "serve") await welcome(reloader.current().ctx);
+    const stopTending = watchMemory((error) =>
       log.warn({ err: error }, "The memory of this process cannot be read; trying again."),
     );
     await stopped;
-    await leave(ground, config);
+    await leave(runtime, config);
     stopTending();
-    await generations.rest();
+    await reloader.rest();
     await drain(servers);
     await role.end();
   } finally {
-    await generations?.close();
-    await ground.close();
+    await reloader?.close();
+    await runtime.close();
   }
 }
 
@@ -70,7 +70,7 @@ async function serveAs(
  * Without these handlers, the runtime prints lines of source code into the log, and may end the
  * server.
  */
-function logUnexpected({ log }: Ground): void {
+function logUnexpected({ log }: Runtime): void {
   let previous = "";
   const logOnce = (message: string) => (error: unknown) => {
     const description = JSON.stringify(describeError(error));
@@ -83,7 +83,7 @@ function logUnexpected({ log }: Ground): void {
 }
 
 async function welcome(ctx: Ctx): Promise<void> {
-  mention(await banner(ctx));
+  announce(await banner(ctx));
   warnOf(ctx);
 }
 
@@ -98,7 +98,7 @@ function warnOf({ config, log, mail }: Ctx): void {
 }
 
 async function leave(
-  { lifecycle, log }: Ground,
+  { lifecycle, log }: Runtime,
   { shutdownDelaySeconds: seconds }: Config,
 ): Promise<void> {
   lifecycle.isStopping = true;

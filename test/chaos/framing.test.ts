@@ -40,11 +40,11 @@ async function statusesOf(port: number, { first, rest = "", isHalfClosed = false
   return [...found.text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status);
 }
 
-interface Post {
+interface Mailer {
   path: string;
   body: string;
 }
-const headOf = ({ path, body }: Post, ...fields: string[]) =>
+const headOf = ({ path, body }: Mailer, ...fields: string[]) =>
   [
     `POST ${path} HTTP/1.1`,
     ...["Host: 127.0.0.1", "Content-Type: application/json", `Content-Length: ${body.length}`],
@@ -53,23 +53,23 @@ const headOf = ({ path, body }: Post, ...fields: string[]) =>
 const NEXT = "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 const exchanges = {
-  pipelined: (post: Post): Exchange => ({ first: headOf(post) + post.body + NEXT }),
-  "empty line": (post: Post): Exchange => ({ first: `${headOf(post) + post.body}\r\n` }),
-  "Expect: 100-Continue": (post: Post): Exchange => ({
+  pipelined: (post: Mailer): Exchange => ({ first: headOf(post) + post.body + NEXT }),
+  "empty line": (post: Mailer): Exchange => ({ first: `${headOf(post) + post.body}\r\n` }),
+  "Expect: 100-Continue": (post: Mailer): Exchange => ({
     first: headOf(post, "Expect: 100-Continue"),
     rest: post.body,
   }),
-  "half-closed": (post: Post): Exchange => ({
+  "half-closed": (post: Mailer): Exchange => ({
     first: headOf(post) + post.body,
     isHalfClosed: true,
   }),
 };
 type Kind = keyof typeof exchanges;
 
-async function all(port: number, postOf: (at: number) => Post) {
+async function all(port: number, mailerOf: (at: number) => Mailer) {
   const found = Object.entries(exchanges).map(async ([kind, exchange], at) => [
     kind,
-    await statusesOf(port, exchange(postOf(at))),
+    await statusesOf(port, exchange(mailerOf(at))),
   ]);
   return Object.fromEntries(await Promise.all(found)) as Record<string, unknown>;
 }

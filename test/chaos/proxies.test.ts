@@ -3,7 +3,7 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
-import { METHODS } from "../../src/http/observed.ts";
+import { METHODS } from "../../src/http/observers.ts";
 import { type Gate, openGate } from "../support/gate.ts";
 import { client, emptyFolder, freePort, serve } from "../support/program.ts";
 import { pathOf, proxies, startProxy } from "../support/proxies.ts";

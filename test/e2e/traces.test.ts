@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => post.close());
 
-const traced = async (traces: Collector, env: Record<string, string> = {}) =>
+const withTracing = async (traces: Collector, env: Record<string, string> = {}) =>
   serve({
     cwd: await usedFolder(),
     env: {
@@ -60,7 +60,7 @@ async function until(isSo: () => boolean): Promise<void> {
 
 test("a request is followed from whoever asks to the database, the hash and the mail that it causes later", async () => {
   const traces = await collector();
-  const server = await traced(traces, { OTLP_HEADERS: "authorization=Basic%20YTpi" });
+  const server = await withTracing(traces, { OTLP_HEADERS: "authorization=Basic%20YTpi" });
   const { register, logIn, forgot } = traceIds;
   const person = { email: EMAIL, password: PASSWORD };
   await ask(server, "/auth/register", { traceId: register, body: person });
@@ -105,7 +105,7 @@ test("a request is followed from whoever asks to the database, the hash and the 
 
 test("only what is meant to be followed is, whatever a client writes", async () => {
   const traces = await collector();
-  const server = await traced(traces, { MAIL_URL: "" });
+  const server = await withTracing(traces, { MAIL_URL: "" });
   await ask(server, "/users/me", { traceId: "4".repeat(32), flags: "00" });
   const hostile = [
     "x".repeat(10_000),
@@ -124,7 +124,7 @@ test("only what is meant to be followed is, whatever a client writes", async () 
 
 test("with TRACE_SAMPLE=1 each request begins a trace, whose id is in its line of the log", async () => {
   const traces = await collector();
-  const server = await traced(traces, { TRACE_SAMPLE: "1", MAIL_URL: "" });
+  const server = await withTracing(traces, { TRACE_SAMPLE: "1", MAIL_URL: "" });
   await fetch(`${server.url}/api/v1/users/me`);
   await server.end("SIGTERM");
   const { traceId } = traces.spans.find(({ name }) => name === "GET /api/v1/users/me") ?? {};

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { deviceTokens } from "../../src/credentials/device-token.ts";
 import type { Ctx } from "../../src/ctx.ts";
-import { openOrigins } from "../../src/http/visit.ts";
+import { openOrigins } from "../../src/http/origin.ts";
 import { world } from "../support/world.ts";
 
 interface Asking {

@@ -39,8 +39,8 @@ test("an answer tells of each limit that it met, and a verb spends only what its
     new_password: "a new stable of horses",
   });
   expect(answer.headers.get("ratelimit")).toMatch(/^"requests";r=\d+;t=\d+, "login";r=9;t=60$/);
-  const ledger = { limits: ["register"] as const, tell: () => {} };
-  const stray = ctx.limits.spend(ledger, [{ limit: "login", who: "bob" }]);
+  const report = { limits: ["register"] as const, tell: () => {} };
+  const stray = ctx.limits.consume(report, [{ limit: "login", who: "bob" }]);
   await expect(stray).rejects.toThrow("the route does not declare login");
 });
 
@@ -85,7 +85,7 @@ test("a try that could not be judged counts nowhere", async () => {
   const { ctx, person, sql } = await street({ register: few, login: few });
   const busy = { ...ctx.hashing, run: () => Promise.reject(new Problem("busy")) };
   const origin = (limits: LimitName[]) => ({
-    ...{ address: "203.0.113.9", subscriber: "203.0.113.9", userAgent: null, requestId: null },
+    ...{ address: "203.0.113.9", clientKey: "203.0.113.9", userAgent: null, requestId: null },
     ...{ deviceTokens: [], limits, tell: () => {} },
   });
   const crowded = { ...ctx, hashing: busy };

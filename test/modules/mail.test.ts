@@ -2,10 +2,10 @@ import { expect, setSystemTime, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Post } from "../../src/kit/mail.ts";
-import { reportHeldMails } from "../../src/modules/mail/held.ts";
+import type { Mailer } from "../../src/kit/mail.ts";
 import { deliverMails, listMails, purgeMails, retryMails } from "../../src/modules/mail/mail.ts";
 import { faultsIn, mailKinds, openRenderer } from "../../src/modules/mail/render.ts";
+import { reportWaitingMails } from "../../src/modules/mail/waiting.ts";
 import { ada, closing, LINK, office, postTo } from "../support/office.ts";
 import { mailServer } from "../support/smtp.ts";
 
@@ -90,7 +90,7 @@ test("who dies between sending and writing it down is followed by another after 
   const id = await enqueue();
   const dying = {
     ...ctx.mail,
-    send: async (mail: Parameters<Post["send"]>[0]) => {
+    send: async (mail: Parameters<Mailer["send"]>[0]) => {
       await ctx.mail.send(mail);
       throw new Error("killed");
     },
@@ -184,7 +184,7 @@ test("without a mail server the log says once for each kind that mails wait", as
   const log = { ...ctx.log, warn: (fields: object) => void lines.push(fields) };
   const told = new Set<string>();
   const report = async () => {
-    while ((await reportHeldMails({ ...ctx, log, mail: undefined }, told)) > 0);
+    while ((await reportWaitingMails({ ...ctx, log, mail: undefined }, told)) > 0);
   };
   await report();
   await enqueue();
@@ -194,5 +194,5 @@ test("without a mail server the log says once for each kind that mails wait", as
   await enqueue({ kind: "verify_email" });
   await report();
   expect(lines).toEqual([{ kind: "reset_password" }, { kind: "verify_email" }]);
-  expect(await reportHeldMails({ ...ctx, log }, new Set())).toBe(0);
+  expect(await reportWaitingMails({ ...ctx, log }, new Set())).toBe(0);
 });

@@ -1,6 +1,6 @@
 import { afterEach } from "bun:test";
 import { type MailOptions, openMail } from "../../src/adapters/mail.ts";
-import type { Post } from "../../src/kit/mail.ts";
+import type { Mailer } from "../../src/kit/mail.ts";
 import { enqueueMail, listMails } from "../../src/modules/mail/mail.ts";
 import { type MailServer, mailServer, SECRET_WORD, USER } from "./smtp.ts";
 import { world } from "./world.ts";
@@ -19,7 +19,7 @@ export async function office(settings: { port?: number; caFile?: string } = {}) 
   const here = await world({ rateLimit: "off" });
   const server = await mailServer(settings.port);
   closing.push(server);
-  const ctx = { ...here.ctx, mail: await postTo(server, here.ctx.mail as Post) };
+  const ctx = { ...here.ctx, mail: await postTo(server, here.ctx.mail as Mailer) };
   const enqueue = (more: Partial<Parameters<typeof enqueueMail>[1]> = {}) =>
     enqueueMail(ctx, { kind: "reset_password", to: ada, link: LINK, ...more });
   const states = async () => (await listMails(ctx)).map(({ state }) => state);
@@ -28,9 +28,9 @@ export async function office(settings: { port?: number; caFile?: string } = {}) 
 
 export async function postTo(
   { port, caFile }: Pick<MailServer, "port" | "caFile">,
-  post: Post,
+  post: Mailer,
   { secret = SECRET_WORD, ...options }: MailOptions & { secret?: string } = {},
-): Promise<Post> {
+): Promise<Mailer> {
   const url = `smtp://${USER}:${encodeURIComponent(secret)}@localhost:${port}`;
   const transport = await openMail(url, { caFile, ...options });
   closing.unshift(transport);

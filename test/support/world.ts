@@ -3,11 +3,11 @@ import { createApp } from "../../src/app.ts";
 import { type Config, readConfig } from "../../src/config/config.ts";
 import type { Principal } from "../../src/ctx.ts";
 import { openDatabase } from "../../src/db/db.ts";
-import { hearNews } from "../../src/db/invalidation.ts";
-import { unwatched } from "../../src/kit/metrics.ts";
+import { listenForChanges } from "../../src/db/invalidation.ts";
+import { noMetrics } from "../../src/kit/metrics.ts";
 import { openPrincipalCache } from "../../src/kit/principal-cache.ts";
-import { untraced } from "../../src/kit/tracing.ts";
-import { unshared } from "../../src/limits/shared-memory.ts";
+import { noTracing } from "../../src/kit/tracing.ts";
+import { noSharedMemory } from "../../src/limits/shared-memory.ts";
 import { prepareKeys } from "../../src/modules/keys/keys.ts";
 import { openRenderer } from "../../src/modules/mail/render.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
@@ -25,7 +25,7 @@ export const database = openDatabase({
 });
 const principals = openPrincipalCache<Principal>({ size: 1000, heard: () => news.heard() });
 const silence = () => {};
-const news = hearNews({
+const news = listenForChanges({
   place,
   pool: database.sql,
   log: { debug: silence, info: silence, warn: silence, error: silence },
@@ -78,12 +78,12 @@ export async function world(settings: Partial<Config> = {}) {
       from: { name: "Bunker", address: "no-reply@localhost" },
       render: async (...mail) => render(...mail),
     },
-    metrics: unwatched,
+    metrics: noMetrics,
     now: () => new Date(),
     readiness: async () => ({ database: "ok", migrations: "ok", disk: "ok" }),
     secrets: [SECRET],
-    shared: unshared,
-    tracing: untraced,
+    shared: noSharedMemory,
+    tracing: noTracing,
   });
   await prepareKeys(ctx);
   const app = createApp(ctx);

@@ -1,5 +1,5 @@
 import { NO_PASSWORD } from "../../credentials/password.ts";
-import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
+import type { Anonymous, Ctx, User, UserActor } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { readNewEmail } from "../../kit/names.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
@@ -17,7 +17,7 @@ import { openLink, requestLink } from "./links.ts";
  */
 export async function requestAddressChange(
   ctx: Ctx,
-  actor: SignedIn,
+  actor: UserActor,
   input: { email: string; currentPassword: string | undefined },
 ): Promise<void> {
   const { shown, key } = accept({ email: readNewEmail(input.email, ctx.config) }).email;
@@ -37,7 +37,7 @@ const alreadyTheirs = () =>
  */
 export async function takeAddress(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { link, user }: { link: Link; user: User },
 ): Promise<void> {
   if (user.emailVerified)
@@ -51,7 +51,7 @@ export async function takeAddress(
  * Takes an account back to the address that it had: whoever changed it is out and knows no password any more, and a link to
  * choose one goes to its owner. What undoes later changes is good no more, and the address that it had last is told. Throws `invalid_link`, `email_taken`, `too_many_requests`.
  */
-export async function restoreAddress(ctx: Ctx, actor: Stranger, token: string): Promise<void> {
+export async function restoreAddress(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: ["undo_email"], token });
   const email = emailOf(link);
   await transaction(ctx, async (tx) => {

@@ -1,5 +1,5 @@
-import type { Ctx, Stranger, User } from "../../ctx.ts";
-import { ALL, failuresOf, type Spending, spendingsOf } from "../../limits/policies.ts";
+import type { Anonymous, Ctx, User } from "../../ctx.ts";
+import { ALL, failuresOf, type LimitUse, usesOf } from "../../limits/policies.ts";
 import { identifierKeyOf } from "../users/users.ts";
 
 /** A client that has signed in to an account before, and the token by which it is known. */
@@ -11,7 +11,7 @@ export interface KnownDevice {
 /** By which device token the client is known to an account, if it is: one from before its password was set by its owner is not. */
 export function knownDevice(
   { devices }: Ctx,
-  { origin }: Pick<Stranger, "origin">,
+  { origin }: Pick<Anonymous, "origin">,
   user: User | undefined,
 ): KnownDevice | undefined {
   if (!user) return undefined;
@@ -29,7 +29,7 @@ export interface Attempt {
   /** The email or username as typed, folded. */
   identifierKey: string;
   device: KnownDevice | undefined;
-  spendings: Spending[];
+  uses: LimitUse[];
 }
 
 /**
@@ -38,32 +38,30 @@ export interface Attempt {
  */
 export function attemptOf(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { name, found }: { name: string; found: User | undefined },
 ): Attempt {
   const device = knownDevice(ctx, actor, found);
   const identifierKey = identifierKeyOf(name);
   if (device && found) {
-    const own: Spending = { limit: "login", who: `${found.id} ${device.id}` };
-    return { identifierKey, device, spendings: [own] };
+    const own: LimitUse = { limit: "login", who: `${found.id} ${device.id}` };
+    return { identifierKey, device, uses: [own] };
   }
-  const byAddress = spendingsOf("login-address", actor.origin).flatMap(
-    ({ limit, who }): Spending[] => [
-      { limit: "login", who: `${identifierKey} ${who}` },
-      { limit, who },
-    ],
-  );
-  return { identifierKey, device, spendings: [...byAddress, ...failuresOf(identifierKey)] };
+  const byAddress = usesOf("login-address", actor.origin).flatMap(({ limit, who }): LimitUse[] => [
+    { limit: "login", who: `${identifierKey} ${who}` },
+    { limit, who },
+  ]);
+  return { identifierKey, device, uses: [...byAddress, ...failuresOf(identifierKey)] };
 }
 
 /** Counts a sign-in whose password was right. If there are too many, the try still counts as no failure. */
 export async function countSignIn(
   ctx: Ctx,
-  { origin }: Stranger,
+  { origin }: Anonymous,
   { userId, attempt }: { userId: string; attempt: Attempt },
 ): Promise<void> {
   try {
-    await ctx.limits.spend(origin, [{ limit: "sign-ins", who: userId }]);
+    await ctx.limits.consume(origin, [{ limit: "sign-ins", who: userId }]);
   } catch (error) {
     await succeed(ctx, attempt);
     throw error;
@@ -78,7 +76,7 @@ export const succeed = (
   { db, limits }: Ctx,
   { identifierKey, device }: Pick<Attempt, "identifierKey" | "device">,
 ) =>
-  limits.giveBack(
+  limits.refund(
     db,
     failuresOf(identifierKey).map((each) => ({
       ...each,

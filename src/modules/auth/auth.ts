@@ -1,12 +1,12 @@
 import { and, eq, sql } from "drizzle-orm";
 import { rehashed } from "../../credentials/password.ts";
 import { looksLikeRefreshToken, readRefreshToken } from "../../credentials/refresh-token.ts";
-import type { Ctx, Principal, SignedIn, Stranger, User } from "../../ctx.ts";
+import type { Anonymous, Ctx, Principal, User, UserActor } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { transaction } from "../../db/transaction.ts";
 import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
-import { type Spending, spendingsOf } from "../../limits/policies.ts";
+import { type LimitUse, usesOf } from "../../limits/policies.ts";
 import { settle } from "../addresses/addresses.ts";
 import { lookForKey } from "../keys/keys.ts";
 import {
@@ -49,13 +49,13 @@ export interface SignIn {
  */
 export async function register(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   input: RegistrationInput,
 ): Promise<User | undefined> {
   if (ctx.config.registration === "closed") throw new Problem("registration_closed");
   ctx.hashing.refuseIfFull();
   const isQuiet = ctx.config.requireEmailVerification === "on";
-  return ctx.limits.attempt(actor.origin, spendingsOf("register", actor.origin), () =>
+  return ctx.limits.attempt(actor.origin, usesOf("register", actor.origin), () =>
     isQuiet
       ? registerQuietly(ctx, actor, input)
       : createUser(ctx, actor, { ...input, verification: "asked" }),
@@ -69,7 +69,7 @@ export async function register(
  */
 export async function logIn(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   input: { username: string; password: string },
 ): Promise<SignIn> {
   ctx.hashing.refuseIfFull();
@@ -77,7 +77,7 @@ export async function logIn(
   const knownSince = ctx.now();
   const found = await findCredentials(ctx, input.username);
   const attempt = attemptOf(ctx, actor, { name: input.username, found });
-  const started = await ctx.limits.attempt(actor.origin, attempt.spendings, async () => {
+  const started = await ctx.limits.attempt(actor.origin, attempt.uses, async () => {
     const verified = await judge(ctx, input.password, found);
     if (verified && !verified.found.isActive) throw new Problem("account_inactive");
     if (!verified || !mayEnter(ctx, verified.found)) {
@@ -107,7 +107,7 @@ interface Verified {
 /** Throws `invalid_credentials` where the account is not any more what was verified. */
 function start(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { found, upgraded, attempt }: Verified,
 ): Promise<Continuation> {
   return transaction(ctx, async (tx) => {
@@ -133,15 +133,15 @@ async function judge(
 }
 
 /** Continues a session. Throws `too_many_requests` and `invalid_refresh_token`; see `rotateSession`. */
-export async function refresh(ctx: Ctx, actor: Stranger, refreshToken: string): Promise<Token> {
-  await ctx.limits.spend(actor.origin, refreshSpendings(ctx, actor, refreshToken));
+export async function refresh(ctx: Ctx, actor: Anonymous, refreshToken: string): Promise<Token> {
+  await ctx.limits.consume(actor.origin, refreshUses(ctx, actor, refreshToken));
   return tokenFor(ctx, await rotateSession(ctx, actor, refreshToken));
 }
 
 /** A token that proves that we issued it counts by its session: made-up ones keep out no client that shares their IP. */
-function refreshSpendings(ctx: Ctx, { origin }: Stranger, refreshToken: string): Spending[] {
+function refreshUses(ctx: Ctx, { origin }: Anonymous, refreshToken: string): LimitUse[] {
   const sessionId = sessionOfRefreshToken(ctx, refreshToken);
-  if (!sessionId) return spendingsOf("refresh-address", origin);
+  if (!sessionId) return usesOf("refresh-address", origin);
   return [{ limit: "refresh-session", who: sessionId }];
 }
 
@@ -154,11 +154,11 @@ const sessionOfRefreshToken = ({ refreshSeeds }: Ctx, refreshToken: string): str
  * What a request counts against whose token may not be good, by the same rule: the session of a token that we issued, or the
  * client's IP. Not the user of the token: an attacker with an old token would use up what the user may request.
  */
-export function spendingsOfToken(ctx: Ctx, { origin }: Stranger, token: string): Spending[] {
+export function usesOfToken(ctx: Ctx, { origin }: Anonymous, token: string): LimitUse[] {
   const session = looksLikeRefreshToken(token)
     ? sessionOfRefreshToken(ctx, token)
     : ctx.tokens.signedFor(token, ctx.now());
-  if (!session) return spendingsOf("requests-stranger", origin);
+  if (!session) return usesOf("requests-stranger", origin);
   return [{ limit: "requests", who: `session ${session}` }];
 }
 
@@ -195,7 +195,7 @@ const bySession = prepared((db) =>
 );
 
 /** Who holds this access token: an active account in a session that goes on, as both were less than a second ago. */
-export async function findActor(ctx: Ctx, token: string): Promise<SignedIn | undefined> {
+export async function findActor(ctx: Ctx, token: string): Promise<UserActor | undefined> {
   const claims = ctx.tokens.verify(token, ctx.now());
   if (!claims) return (await lookForKey(ctx, token)) ? findActor(ctx, token) : undefined;
   const key = { userId: claims.sub, sessionId: claims.sid };
@@ -214,9 +214,9 @@ async function readPrincipal(
 /** The same for the refresh token of a session, which it does not spend; see `acceptRefreshToken`. */
 export async function findByRefreshToken(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   token: string,
-): Promise<SignedIn | undefined> {
+): Promise<UserActor | undefined> {
   const found = looksLikeRefreshToken(token)
     ? await acceptRefreshToken(ctx, actor, token)
     : undefined;
@@ -228,7 +228,7 @@ export async function findByRefreshToken(
 /** The same for either kind of token. */
 export const findHolder = (
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   token: string,
-): Promise<SignedIn | undefined> =>
+): Promise<UserActor | undefined> =>
   looksLikeRefreshToken(token) ? findByRefreshToken(ctx, actor, token) : findActor(ctx, token);

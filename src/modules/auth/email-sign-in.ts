@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { and, eq } from "drizzle-orm";
-import type { Ctx, Stranger, User } from "../../ctx.ts";
+import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
-import { type Spending, spendingsOf } from "../../limits/policies.ts";
+import { type LimitUse, usesOf } from "../../limits/policies.ts";
 import { type Link, redeemLink, tryCode } from "../one-time/one-time.ts";
 import { findByEmail } from "../passwords/passwords.ts";
 import { users } from "../users/tables.ts";
@@ -15,7 +15,7 @@ import { beginSession } from "./session-start.ts";
 import { proveByMailAlone } from "./verification.ts";
 
 /** Asks for a mail to sign in by, alike for every address. Throws `email_sign_in_off`, `too_many_requests`. */
-export async function requestSignIn(ctx: Ctx, actor: Stranger, email: string): Promise<void> {
+export async function requestSignIn(ctx: Ctx, actor: Anonymous, email: string): Promise<void> {
   requireOn(ctx);
   await requestLink(ctx, actor, { purpose: "sign_in", email });
 }
@@ -27,7 +27,11 @@ export type MailedProof = { token: string } | { email: string; code: string };
  * if it was not proven before, drops the password and the sessions of whoever registered it. Throws `email_sign_in_off`, `invalid_link`,
  * `invalid_code`, `account_inactive`, `too_many_requests`.
  */
-export async function signInByMail(ctx: Ctx, actor: Stranger, proof: MailedProof): Promise<SignIn> {
+export async function signInByMail(
+  ctx: Ctx,
+  actor: Anonymous,
+  proof: MailedProof,
+): Promise<SignIn> {
   requireOn(ctx);
   const { link, user } = await ("token" in proof
     ? openLink(ctx, actor, { purposes: ["sign_in"], token: proof.token })
@@ -55,13 +59,13 @@ const TRY_MIN_MS = 10;
 /** A million guesses would find a code: so there are few for each address, whether or not somebody has it, and for each code. */
 async function matchCode(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { email, code }: { email: string; code: string },
 ): Promise<{ link: Pick<Link, "id" | "userId">; user: User }> {
   const user = await findByEmail(ctx, email);
   const device = knownDevice(ctx, actor, user);
-  const spendings = codeSpendings(actor, { email, device });
-  await ctx.limits.spend(actor.origin, spendings);
+  const uses = codeSpendings(actor, { email, device });
+  await ctx.limits.consume(actor.origin, uses);
   const trying = tryCode(ctx, {
     ...{ userId: user?.id, code: code.replaceAll(/\s/g, "") },
     isKnownDevice: device !== undefined,
@@ -74,10 +78,10 @@ async function matchCode(
 
 /** A known client counts by itself, so that nobody else's guesses keep it from its code. */
 function codeSpendings(
-  { origin }: Stranger,
+  { origin }: Anonymous,
   { email, device }: { email: string; device: KnownDevice | undefined },
-): Spending[] {
+): LimitUse[] {
   const who = device ? `device ${device.id}` : identifierKeyOf(email);
-  const byAddress = device ? [] : spendingsOf("login-address", origin);
+  const byAddress = device ? [] : usesOf("login-address", origin);
   return [{ limit: "email-code", who }, ...byAddress];
 }

@@ -1,10 +1,10 @@
 import { asc, inArray, sql } from "drizzle-orm";
-import type { Ctx, Stranger, User } from "../../ctx.ts";
+import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { tryHoldUser } from "../../db/locks.ts";
 import { transaction } from "../../db/transaction.ts";
 import { emailKeyOf } from "../../kit/names.ts";
 import { Problem } from "../../kit/problem.ts";
-import { type Spending, spendingsOf } from "../../limits/policies.ts";
+import { type LimitUse, usesOf } from "../../limits/policies.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { getLink, type Link, type Purpose, sendLink } from "../one-time/one-time.ts";
 import { mailRequests } from "../one-time/tables.ts";
@@ -26,17 +26,17 @@ export type MailRequest =
  */
 export async function requestLink(
   ctx: Ctx,
-  actor: Pick<Stranger, "origin">,
+  actor: Pick<Anonymous, "origin">,
   request: MailRequest,
 ): Promise<void> {
   const { origin } = actor;
   const { purpose, email } = request;
   const userId = request.purpose === "change_email" ? request.userId : null;
   const knownUserId = userId ? undefined : await findKnownUserId(ctx, actor, email);
-  await ctx.limits.spend(origin, [
-    mailSpending(purpose, knownUserId ? `known device ${knownUserId}` : identifierKeyOf(email)),
-    ...(userId ? [mailSpending(purpose, userId)] : []),
-    ...spendingsOf("mail-address", origin),
+  await ctx.limits.consume(origin, [
+    mailUse(purpose, knownUserId ? `known device ${knownUserId}` : identifierKeyOf(email)),
+    ...(userId ? [mailUse(purpose, userId)] : []),
+    ...usesOf("mail-address", origin),
   ]);
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
@@ -52,7 +52,7 @@ export async function requestLink(
  */
 async function findKnownUserId(
   ctx: Ctx,
-  actor: Pick<Stranger, "origin">,
+  actor: Pick<Anonymous, "origin">,
   email: string,
 ): Promise<string | undefined> {
   const tokens = actor.origin?.deviceTokens ?? [];
@@ -66,7 +66,7 @@ async function findKnownUserId(
 }
 
 /** What a mail counts against. Each kind by itself: who uses up one of them keeps nobody from another. */
-export const mailSpending = (purpose: Purpose, who: string): Spending => ({
+export const mailUse = (purpose: Purpose, who: string): LimitUse => ({
   limit: "mail-account",
   who: `${purpose} ${who}`,
 });
@@ -133,10 +133,10 @@ async function answerChange(ctx: Ctx, { email, userId, owner }: Change): Promise
 /** What a link does and whose it is, without spending it. Each look counts, because links can be made up. Throws `invalid_link`, `too_many_requests`. */
 export async function openLink(
   ctx: Ctx,
-  { origin }: Stranger,
+  { origin }: Anonymous,
   { purposes, token }: { purposes: readonly Purpose[]; token: string },
 ): Promise<{ link: Link; user: User }> {
-  await ctx.limits.spend(origin, spendingsOf("requests-stranger", origin));
+  await ctx.limits.consume(origin, usesOf("requests-stranger", origin));
   const link = await getLink(ctx, purposes, token);
   const user = await findUser(ctx, link.userId);
   if (!user) throw new Problem("invalid_link");

@@ -1,6 +1,6 @@
 import { eq } from "drizzle-orm";
 import { hashPassword } from "../../credentials/password.ts";
-import type { Ctx, Stranger, User } from "../../ctx.ts";
+import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { lockUsers } from "../../db/locks.ts";
 import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
@@ -10,7 +10,7 @@ import { forgotPage, keepAttempt, sendLink, wasAttempted } from "../one-time/one
 import { findByEmail } from "../passwords/passwords.ts";
 import { users } from "../users/tables.ts";
 import { createUser, identifierKeyOf, type NewUser, readNewUser } from "../users/users.ts";
-import { mailSpending } from "./links.ts";
+import { mailUse } from "./links.ts";
 
 /** What somebody says who registers. */
 export type RegistrationInput = Omit<NewUser, "isSuperuser" | "password" | "verification"> & {
@@ -23,14 +23,14 @@ export type RegistrationInput = Omit<NewUser, "isSuperuser" | "password" | "veri
  */
 export async function registerQuietly(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   input: RegistrationInput,
 ): Promise<undefined> {
   const { email, username, fullName, locale } = readNewUser(ctx, input);
   const read = { username: username?.shown, fullName, locale };
   // A mail for each, whoever asks for it; what does not fit, or finds us busy, has cost none.
-  const spendings = [mailSpending("verify_email", email.key)];
-  return ctx.limits.attempt(actor.origin, spendings, async () => {
+  const uses = [mailUse("verify_email", email.key)];
+  return ctx.limits.attempt(actor.origin, uses, async () => {
     const passwordHash = await hashPassword(ctx.hashing, input.password);
     const owner = await findByEmail(ctx, input.email);
     const attempt = { email: email.key, password: input.password };

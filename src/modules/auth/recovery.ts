@@ -1,4 +1,4 @@
-import type { Ctx, Stranger } from "../../ctx.ts";
+import type { Anonymous, Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { forgetRegistration } from "../addresses/addresses.ts";
 import { redeemLink } from "../one-time/one-time.ts";
@@ -12,7 +12,7 @@ import { prove } from "./verification.ts";
  */
 export async function resetPassword(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { token, password }: { token: string; password: string },
 ): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: ["reset_password"], token });

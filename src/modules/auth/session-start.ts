@@ -1,4 +1,4 @@
-import type { Ctx, Stranger, User } from "../../ctx.ts";
+import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { deviceOf } from "../../kit/user-agent.ts";
 import { compareWithEarlier, eventsKeptFrom } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
@@ -13,14 +13,14 @@ import type { KnownDevice } from "./attempt.ts";
  */
 export async function beginSession(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { user, device }: { user: User; device: KnownDevice | undefined },
 ): Promise<Continuation> {
   if (!device && user.emailVerified) await tellOfNewDevice(ctx, actor, user);
   return startSession(ctx, actor, user.id);
 }
 
-async function tellOfNewDevice(ctx: Ctx, actor: Stranger, user: User): Promise<void> {
+async function tellOfNewDevice(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
   const { id: subjectId, devicesKnownSince: since } = user;
   const about = { type: "session.started", subjectId, since } as const;
   const { isFirst, isFromThere } = await compareWithEarlier(ctx, actor, about);

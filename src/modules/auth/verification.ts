@@ -1,8 +1,8 @@
 import { NO_PASSWORD } from "../../credentials/password.ts";
-import type { Ctx, SignedIn, Stranger, User } from "../../ctx.ts";
+import type { Anonymous, Ctx, User, UserActor } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
-import { failuresOf, type Spending } from "../../limits/policies.ts";
+import { failuresOf, type LimitUse } from "../../limits/policies.ts";
 import { forgetRegistration, markVerified } from "../addresses/addresses.ts";
 import { endLinks, type Link, redeemLink } from "../one-time/one-time.ts";
 import { holdVerified, replaceHash, verifyOwn } from "../passwords/passwords.ts";
@@ -15,7 +15,7 @@ export interface Verification {
   token: string;
   password?: string | undefined;
   /** Who is signed in where the link was opened. */
-  holder?: SignedIn | undefined;
+  holder?: UserActor | undefined;
 }
 
 /** The links by which an address is proven: that of a new account, or the next one of an account. */
@@ -29,7 +29,7 @@ export const verifications = ["verify_email", "change_email"] as const;
  */
 export async function verifyEmail(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { token, password, holder }: Verification,
 ): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
@@ -61,14 +61,14 @@ interface LinkPassword {
  */
 async function verifyByLink(
   ctx: Ctx,
-  { origin }: Stranger,
+  { origin }: Anonymous,
   { link, user, password }: LinkPassword,
 ): Promise<string> {
-  const own: Spending = { limit: "login", who: `${user.id} by link` };
+  const own: LimitUse = { limit: "login", who: `${user.id} by link` };
   const isOther = link.purpose === "change_email";
   const identifierKey = identifierKeyOf(user.email);
-  const spendings = isOther ? [own, ...failuresOf(identifierKey)] : [own];
-  const verified = await verifyOwn(ctx, origin, { userId: user.id, password, spendings });
+  const uses = isOther ? [own, ...failuresOf(identifierKey)] : [own];
+  const verified = await verifyOwn(ctx, origin, { userId: user.id, password, uses });
   if (isOther) await succeed(ctx, { identifierKey, device: undefined });
   return verified;
 }
@@ -80,7 +80,7 @@ export const DISOWN = "disown";
  * Says that it was not oneself: nobody can sign in any more to an account that was registered, and the address is not taken
  * for proven; one that an account wants stays without it. Throws `invalid_link`, `too_many_requests`.
  */
-export async function disown(ctx: Ctx, actor: Stranger, token: string): Promise<void> {
+export async function disown(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
   await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, { token, intent: DISOWN });
@@ -89,7 +89,7 @@ export async function disown(ctx: Ctx, actor: Stranger, token: string): Promise<
 }
 
 /** The address is proven, in the caller's transaction, by somebody who has the account. */
-export async function prove(ctx: Ctx, actor: Stranger, { id }: User): Promise<void> {
+export async function prove(ctx: Ctx, actor: Anonymous, { id }: User): Promise<void> {
   await markVerified(ctx, actor, id);
   await endLinks(ctx, id, "verify_email");
 }
@@ -98,7 +98,7 @@ export async function prove(ctx: Ctx, actor: Stranger, { id }: User): Promise<vo
  * The address is proven, in the caller's transaction, by whoever reads its mail, and who need not be who registered it: where it was not
  * proven before, nothing of theirs is good any more.
  */
-export async function proveByMailAlone(ctx: Ctx, actor: Stranger, user: User): Promise<void> {
+export async function proveByMailAlone(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
   if (!user.emailVerified) {
     await dropPassword(ctx, actor, user);
     await forgetRegistration(ctx, user);
@@ -106,5 +106,5 @@ export async function proveByMailAlone(ctx: Ctx, actor: Stranger, user: User): P
   await prove(ctx, actor, user);
 }
 
-const dropPassword = (ctx: Ctx, actor: Stranger, { id: userId }: User): Promise<void> =>
+const dropPassword = (ctx: Ctx, actor: Anonymous, { id: userId }: User): Promise<void> =>
   replaceHash(ctx, actor, { userId, passwordHash: NO_PASSWORD, which: "all" });

@@ -1,5 +1,5 @@
 import { and, desc, eq, gt, lt, sql } from "drizzle-orm";
-import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
+import type { Actor, Anonymous, Ctx, UserActor } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
 import type { Db } from "../../db/db.ts";
 import { leastIdOf } from "../../kit/id.ts";
@@ -143,7 +143,7 @@ const COMPARED_MAX = 200;
 /** Whether the like has happened to an account before, and whether lately, and `since` then, from the same address and program as now. */
 export async function compareWithEarlier(
   { db }: { db: Db },
-  { origin }: Stranger,
+  { origin }: Anonymous,
   {
     type: kind,
     subjectId: about,
@@ -182,7 +182,7 @@ type PageStart = { skip: number } | { createdAt: Date; id: string };
 /** Events of the caller's own account, the latest first, as `asSubjectSees` shows them. */
 export async function listOwnEvents(
   ctx: Ctx,
-  actor: SignedIn,
+  actor: UserActor,
   { start, limit }: { start: PageStart; limit: number },
 ): Promise<(Event & { createdAt: Date })[]> {
   const isBehind =
@@ -212,5 +212,5 @@ function asSubjectSees(event: Event): Event {
   return { ...event, ...hidden, actorKind: "superuser" };
 }
 
-export const countOwnEvents = (ctx: Ctx, actor: SignedIn): Promise<number> =>
+export const countOwnEvents = (ctx: Ctx, actor: UserActor): Promise<number> =>
   ctx.db.$count(events, eq(subjectId, actor.user.id));

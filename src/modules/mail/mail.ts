@@ -17,9 +17,9 @@ import { deleteBatch, isInBatch } from "../../db/batch.ts";
 import { isId } from "../../kit/id.ts";
 import {
   type MailContent,
+  type Mailer,
   MailFailure,
   type MailOutcome,
-  type Post,
   type RenderedMail,
 } from "../../kit/mail.ts";
 import { emailKeyOf } from "../../kit/names.ts";
@@ -30,7 +30,7 @@ import { mails } from "./tables.ts";
 
 type Row = typeof mails.$inferSelect;
 /** A mail without what it says. */
-export type Letter = Omit<Row, "sealed">;
+export type QueuedMail = Omit<Row, "sealed">;
 
 export interface NewMail extends MailContent {
   kind: MailKind;
@@ -133,7 +133,7 @@ export async function deliverMails(ctx: Ctx): Promise<number> {
 }
 
 /** Says once that the server is not there, and once that it is back: each mail's own answer stands in `bunker mail list`. */
-function noteAbsence({ log }: Ctx, post: Post, outcomes: MailOutcome[]): void {
+function noteAbsence({ log }: Ctx, post: Mailer, outcomes: MailOutcome[]): void {
   const isAway = outcomes.includes("away");
   if (isAway && !post.isAway)
     log.warn({}, "The mail server cannot be used: mails wait (bunker mail list says why).");
@@ -236,14 +236,14 @@ const LISTED_MAX = 200;
 const { sealed, ...columns } = getTableColumns(mails);
 
 /** The latest mails, newest first. */
-export const listMails = ({ db }: Ctx): Promise<Letter[]> =>
+export const listMails = ({ db }: Ctx): Promise<QueuedMail[]> =>
   db.select(columns).from(mails).orderBy(desc(mails.createdAt), desc(mails.id)).limit(LISTED_MAX);
 
 /** What a mail says, for the mailbox. Throws `not_found`, also where it is not kept any more. */
 export async function readMail(
   ctx: Ctx,
   id: string,
-): Promise<{ letter: Letter; rendered: RenderedMail }> {
+): Promise<{ letter: QueuedMail; rendered: RenderedMail }> {
   const [row] = isId(id) ? await ctx.db.select().from(mails).where(eq(mails.id, id)) : [];
   const content = row && contentOf(ctx.envelope, row);
   if (!row || !content || !ctx.mail) throw new Problem("not_found");
@@ -254,7 +254,7 @@ export async function readMail(
 export async function readMails(
   ctx: Ctx,
   to: string | undefined,
-): Promise<{ letter: Letter; content: MailContent; rendered: RenderedMail }[]> {
+): Promise<{ letter: QueuedMail; content: MailContent; rendered: RenderedMail }[]> {
   const { db, envelope, mail } = ctx;
   if (!mail) return [];
   const rows = await db

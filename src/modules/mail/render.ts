@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { decodeText } from "../../config/text-file.ts";
 import { inkOn } from "../../kit/color.ts";
 import { escaped } from "../../kit/html.ts";
-import type { Post, RenderedMail } from "../../kit/mail.ts";
+import type { Mailer, RenderedMail } from "../../kit/mail.ts";
 import { frame } from "./frame.ts";
 import german from "./words/de.json" with { type: "json" };
 import english from "./words/en.json" with { type: "json" };
@@ -21,7 +21,7 @@ interface Words {
 }
 type Language = Record<MailKind, Words>;
 
-type Renderer = (...mail: Parameters<Post["render"]>) => RenderedMail;
+type Renderer = (...mail: Parameters<Mailer["render"]>) => RenderedMail;
 
 export interface Brand {
   name: string;

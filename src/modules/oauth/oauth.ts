@@ -1,11 +1,11 @@
 import type { AccessClaims, ClientClaims } from "../../credentials/access-token.ts";
 import type { ClientCredentials } from "../../credentials/client-credentials.ts";
 import { looksLikeRefreshToken } from "../../credentials/refresh-token.ts";
-import type { Ctx, Stranger } from "../../ctx.ts";
+import type { Anonymous, Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
-import { spendingsOf } from "../../limits/policies.ts";
-import { findActor, logIn, refresh, spendingsOfToken, type Token } from "../auth/auth.ts";
+import { usesOf } from "../../limits/policies.ts";
+import { findActor, logIn, refresh, type Token, usesOfToken } from "../auth/auth.ts";
 import { lookForKey } from "../keys/keys.ts";
 import { acceptRefreshToken, endSessionsOf, inspectRefreshToken } from "../sessions/sessions.ts";
 import { type Client, findAuthenticated, findClient } from "./clients.ts";
@@ -32,7 +32,7 @@ export type Grant = Omit<Token, "refresh_token"> & { refresh_token?: string };
  */
 export async function grantToken(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { credentials, request }: { credentials: ClientCredentials | undefined; request: TokenRequest },
 ): Promise<{ grant: Grant; deviceToken?: string }> {
   const client = await identify(ctx, actor, credentials);
@@ -74,12 +74,12 @@ async function tokenOfClient({ tokens, now }: Ctx, clientId: string): Promise<Gr
 /** A client that proves who it is may ask as often as it likes; whoever does not counts as a stranger. */
 async function identify(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   credentials?: ClientCredentials,
 ): Promise<Client | undefined> {
   const client = credentials && (await findAuthenticated(ctx, credentials));
   if (client || !credentials) return client;
-  await ctx.limits.spend(actor.origin, spendingsOf("requests-stranger", actor.origin));
+  await ctx.limits.consume(actor.origin, usesOf("requests-stranger", actor.origin));
   throw new Problem("invalid_client");
 }
 
@@ -90,10 +90,10 @@ async function identify(
  */
 export async function revokeToken(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { credentials, token }: { credentials: ClientCredentials | undefined; token: string },
 ): Promise<void> {
-  if (!credentials) await ctx.limits.spend(actor.origin, spendingsOfToken(ctx, actor, token));
+  if (!credentials) await ctx.limits.consume(actor.origin, usesOfToken(ctx, actor, token));
   const client = await identify(ctx, actor, credentials);
   await lookForKey(ctx, token);
   const own = ctx.tokens.verifyClient(token, ctx.now());
@@ -137,7 +137,7 @@ const inactive: Introspection = { active: false };
 /** Tells a confidential client of any token. Of one that is not good, only that. Throws `invalid_client`, `too_many_requests`. */
 export async function introspectToken(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { credentials, token }: { credentials: ClientCredentials | undefined; token: string },
 ): Promise<Introspection> {
   if (!credentials) throw new Problem("invalid_client");
@@ -159,7 +159,7 @@ const DAY_SECONDS = 86_400;
 
 async function introspectRefreshToken(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   token: string,
 ): Promise<Introspection> {
   const found = await inspectRefreshToken(ctx, actor, token);

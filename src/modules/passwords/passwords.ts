@@ -5,11 +5,11 @@ import {
   readPassword,
   verifyPassword,
 } from "../../credentials/password.ts";
-import type { Actor, Ctx, SignedIn, User } from "../../ctx.ts";
+import type { Actor, Ctx, User, UserActor } from "../../ctx.ts";
 import { type Db, prepared } from "../../db/db.ts";
 import { transaction } from "../../db/transaction.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
-import { ALL, changeOf, type Ledger, type Spending } from "../../limits/policies.ts";
+import { ALL, changeOf, type LimitReport, type LimitUse } from "../../limits/policies.ts";
 import { settle } from "../addresses/addresses.ts";
 import { record } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
@@ -35,13 +35,13 @@ export async function setPassword(
  */
 export async function changePassword(
   ctx: Ctx,
-  actor: SignedIn,
+  actor: UserActor,
   input: { currentPassword: string; newPassword: string },
 ): Promise<string> {
   const verified = await verify(ctx, actor, input.currentPassword);
   const { currentPassword, newPassword } = input;
   if (newPassword.normalize("NFC") === currentPassword.normalize("NFC")) throw unchangedPassword();
-  await ctx.limits.spend(actor.origin, [changeOf(actor.user.id, "password")]);
+  await ctx.limits.consume(actor.origin, [changeOf(actor.user.id, "password")]);
   const passwordHash = await newHash(ctx, "/new_password", {
     user: actor.user,
     password: newPassword,
@@ -64,7 +64,7 @@ const FRESH_MS = 10 * 60_000;
  */
 export async function confirm(
   ctx: Ctx,
-  actor: SignedIn,
+  actor: UserActor,
   currentPassword: string | undefined,
 ): Promise<void> {
   if (currentPassword !== undefined) return void (await verify(ctx, actor, currentPassword));
@@ -75,14 +75,14 @@ export async function confirm(
 /** Answers the hash that the password was verified against. */
 async function verify(
   ctx: Ctx,
-  { user, session, origin }: SignedIn,
+  { user, session, origin }: UserActor,
   password: string,
 ): Promise<string> {
   // Whoever holds somebody's access token guesses no faster than who comes to the front door.
-  const streak: Spending = { limit: "login-streak", who: `session ${session.id}` };
-  const spendings: Spending[] = [{ limit: "login", who: `${user.id} ${session.id}` }, streak];
-  const hash = await verifyOwn(ctx, origin, { userId: user.id, password, spendings });
-  await ctx.limits.giveBack(ctx.db, [{ ...streak, count: ALL }]);
+  const streak: LimitUse = { limit: "login-streak", who: `session ${session.id}` };
+  const uses: LimitUse[] = [{ limit: "login", who: `${user.id} ${session.id}` }, streak];
+  const hash = await verifyOwn(ctx, origin, { userId: user.id, password, uses });
+  await ctx.limits.refund(ctx.db, [{ ...streak, count: ALL }]);
   return hash;
 }
 
@@ -92,11 +92,11 @@ async function verify(
  */
 export function verifyOwn(
   ctx: Ctx,
-  ledger: Ledger | undefined,
-  { userId, password, spendings }: { userId: string; password: string; spendings: Spending[] },
+  report: LimitReport | undefined,
+  { userId, password, uses }: { userId: string; password: string; uses: LimitUse[] },
 ): Promise<string> {
   ctx.hashing.refuseIfFull();
-  return ctx.limits.attempt(ledger, spendings, async () => {
+  return ctx.limits.attempt(report, uses, async () => {
     // By id: a name may have become somebody else's since the account was read.
     const hash = await findPasswordHash(ctx, userId);
     if (!(await isPasswordOf(ctx, { userId, password, hash })) || !hash)

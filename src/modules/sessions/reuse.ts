@@ -1,6 +1,6 @@
 import { and, eq, getTableColumns } from "drizzle-orm";
 import { hashOf, type RefreshToken } from "../../credentials/refresh-token.ts";
-import type { Ctx, Stranger } from "../../ctx.ts";
+import type { Anonymous, Ctx } from "../../ctx.ts";
 import { lockUsers } from "../../db/locks.ts";
 import { transaction } from "../../db/transaction.ts";
 import { countSince, record } from "../events/events.ts";
@@ -21,11 +21,11 @@ export interface Presented {
  * comes after the grace, or from another client than the one that rotated. A slow tab of that client, and a token that does
  * not prove that we issued it, end nothing.
  */
-export async function endIfReused(ctx: Ctx, actor: Stranger, presented: Presented): Promise<void> {
+export async function endIfReused(ctx: Ctx, actor: Anonymous, presented: Presented): Promise<void> {
   await transaction(ctx, (tx) => endReused(tx, actor, presented));
 }
 
-async function endReused(ctx: Ctx, actor: Stranger, { token, client }: Presented): Promise<void> {
+async function endReused(ctx: Ctx, actor: Anonymous, { token, client }: Presented): Promise<void> {
   const [session] = await ctx.db
     .select({ ...getTableColumns(sessions), isSameClient: isSameClient(client) })
     .from(sessions)
@@ -58,7 +58,7 @@ const HOUR_MS = 3_600_000;
 /** Records that a client got the same successor again. Bounded, so that retries do not fill the table of events. */
 export async function recordRetry(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { userId, sessionId }: { userId: string; sessionId: string },
 ): Promise<void> {
   await transaction(ctx, async (tx) => {

@@ -1,6 +1,6 @@
 import { and, eq, or, type SQL, sql } from "drizzle-orm";
 import { hashOf } from "../../credentials/refresh-token.ts";
-import type { Ctx, Stranger } from "../../ctx.ts";
+import type { Anonymous, Ctx } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { networkOf } from "../../kit/network.ts";
 import { users } from "../users/tables.ts";
@@ -33,7 +33,7 @@ export interface TokenClient {
   fingerprint: Buffer;
 }
 
-export function tokenClientOf({ devices }: Ctx, { origin }: Stranger): TokenClient {
+export function tokenClientOf({ devices }: Ctx, { origin }: Anonymous): TokenClient {
   const known = (origin?.deviceTokens ?? []).flatMap((token) => devices.read(token) ?? []);
   // The first one of each user counts: a client sends its device tokens in the same order each time.
   const byUser = Object.fromEntries(known.reverse().map(({ userId, id }) => [userId, id]));

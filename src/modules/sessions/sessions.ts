@@ -6,7 +6,7 @@ import {
   successorOf,
   writeRefreshToken,
 } from "../../credentials/refresh-token.ts";
-import type { Actor, Ctx, SignedIn, Stranger } from "../../ctx.ts";
+import type { Actor, Anonymous, Ctx, UserActor } from "../../ctx.ts";
 import { deleteBatch, isInBatch } from "../../db/batch.ts";
 import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
@@ -48,7 +48,7 @@ export interface Continuation {
  */
 export async function startSession(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   userId: string,
 ): Promise<Continuation> {
   const now = ctx.now();
@@ -96,7 +96,7 @@ function beyond({ db }: Ctx, owner: string, kept: number) {
  */
 export async function rotateSession(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   refreshToken: string,
 ): Promise<Continuation> {
   const token = readRefreshToken(refreshToken);
@@ -132,7 +132,7 @@ export async function rotateSession(
  */
 export const acceptRefreshToken = (
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   refreshToken: string,
 ): Promise<Session | undefined> =>
   judge(ctx, actor, { refreshToken, client: tokenClientOf(ctx, actor) });
@@ -140,7 +140,7 @@ export const acceptRefreshToken = (
 /** The same for another party that asks about the token: it is not the client that rotated, so only the grace counts. */
 export const inspectRefreshToken = (
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   refreshToken: string,
 ): Promise<Session | undefined> => judge(ctx, actor, { refreshToken, client: undefined });
 
@@ -149,7 +149,7 @@ const columns = { id, userId, address, userAgent, createdAt, lastUsedAt };
 
 async function judge(
   ctx: Ctx,
-  actor: Stranger,
+  actor: Anonymous,
   { refreshToken, client }: { refreshToken: string; client: TokenClient | undefined },
 ): Promise<Session | undefined> {
   const token = readRefreshToken(refreshToken);
@@ -171,7 +171,7 @@ export const secondsLeftOf = ({ config, now }: Ctx, { createdAt }: { createdAt: 
   Math.floor((createdAt.getTime() - now().getTime()) / 1000) + config.sessionMaxDays * DAY;
 
 /** One's own sessions, the latest used first; at most `LISTED_MAX`. */
-export function listSessions(ctx: Ctx, actor: SignedIn): Promise<Session[]> {
+export function listSessions(ctx: Ctx, actor: UserActor): Promise<Session[]> {
   const bounds = boundsOf(ctx);
   return ctx.db
     .select(columns)
@@ -183,7 +183,7 @@ export function listSessions(ctx: Ctx, actor: SignedIn): Promise<Session[]> {
 const LISTED_MAX = 1_000;
 
 /** Ends one of one's own sessions. Throws `not_found`, also for somebody else's. */
-export async function endSession(ctx: Ctx, actor: SignedIn, sessionId: string): Promise<void> {
+export async function endSession(ctx: Ctx, actor: UserActor, sessionId: string): Promise<void> {
   const ended = await transaction(ctx, (tx) =>
     endSessionsOf(tx, actor, {
       userId: actor.user.id,
@@ -197,7 +197,7 @@ export const logOutScopes = ["current", "others", "all"] as const;
 export type LogOutScope = (typeof logOutScopes)[number];
 
 /** Signs out: here, everywhere else, or everywhere. */
-export async function logOut(ctx: Ctx, actor: SignedIn, scope: LogOutScope): Promise<void> {
+export async function logOut(ctx: Ctx, actor: UserActor, scope: LogOutScope): Promise<void> {
   const here = actor.session.id;
   const which = { current: { only: here }, others: { except: here }, all: "all" as const }[scope];
   await transaction(ctx, (tx) => endSessionsOf(tx, actor, { userId: actor.user.id, which }));

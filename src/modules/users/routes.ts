@@ -1,19 +1,19 @@
 import { Elysia, t } from "elysia";
-import type { Ctx, SignedIn } from "../../ctx.ts";
+import type { Ctx, UserActor } from "../../ctx.ts";
 import { isKnown, tagged, versionsOf } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
 import { once } from "../../http/idempotency.ts";
+import type { Visit } from "../../http/origin.ts";
 import { PageQuery, readPage, readRows } from "../../http/pagination.ts";
 import { bodyProblems, fails, retryProblems, tokenProblems } from "../../http/problems.ts";
 import { ById } from "../../http/schemas.ts";
-import type { Visit } from "../../http/visit.ts";
 import { countUsers, listUsers } from "./directory.ts";
 import { changesOf, ProfileChanges, UserChanges, UserView, userView } from "./model.ts";
 import { deleteUser, getUser, unlockUser, updateUser } from "./users.ts";
 
 type Change = Pick<Visit, "headers" | "set"> & { id: string; body: typeof UserChanges.static };
 
-const change = async (ctx: Ctx, actor: SignedIn, { id, body, headers, set }: Change) => {
+const change = async (ctx: Ctx, actor: UserActor, { id, body, headers, set }: Change) => {
   const target = { id, versions: versionsOf({ headers }) };
   return userView(tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })));
 };

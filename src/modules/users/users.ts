@@ -165,7 +165,7 @@ export async function updateUser(
   // Reads first: a request that changes nothing takes no lock and counts against no limit.
   if (changedFields(present, { id, versions }, set).length === 0 && present) return present;
   if (actor.kind === "user" && actor.user.id === id)
-    await ctx.limits.spend(actor.origin, [changeOf(id, "profile")]);
+    await ctx.limits.consume(actor.origin, [changeOf(id, "profile")]);
   return transaction(ctx, async (tx) => {
     if (set.isActive === false || set.isSuperuser === false) await refuseLastSuperuser(tx.db, id);
     const isIt = eq(users.id, id);
@@ -264,7 +264,7 @@ export const clearFailures = (
   { db, limits }: Ctx,
   { email, username }: Pick<User, "email" | "username">,
 ): Promise<void> =>
-  limits.giveBack(
+  limits.refund(
     db,
     [email, username].flatMap((name) =>
       failuresOf(identifierKeyOf(name)).map((failure) => ({ ...failure, count: ALL })),

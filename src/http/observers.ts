@@ -1,11 +1,11 @@
-import { type Answering, type Trail, trailOf } from "./trail.ts";
+import { contextOf, type Handler, type RequestContext } from "./request-context.ts";
 
 /** A request, its answer, and what was learnt on the way. */
 export interface Answered {
   method: string;
   request: Request;
   response: Response;
-  trail: Trail;
+  context: RequestContext;
   seconds: number;
 }
 
@@ -15,7 +15,7 @@ export interface Observer {
 }
 
 /** Lets each of `observers` see what comes in and what goes out. */
-export function observed(answer: Answering, observers: Observer[]): Answering {
+export function withObservers(answer: Handler, observers: Observer[]): Handler {
   if (observers.length === 0) return answer;
   const note = (request: Request, response: Response, startedAt: number): Response => {
     const seconds = (performance.now() - startedAt) / 1000;
@@ -23,7 +23,7 @@ export function observed(answer: Answering, observers: Observer[]): Answering {
       method: methodOf(request),
       request,
       response,
-      trail: trailOf(request),
+      context: contextOf(request),
       seconds,
     };
     for (const observer of observers) observer.note(answered);

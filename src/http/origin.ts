@@ -1,10 +1,10 @@
 import type { Server } from "bun";
-import type { Ctx, Origin, SignedIn, Stranger } from "../ctx.ts";
+import type { Anonymous, Ctx, Origin, UserActor } from "../ctx.ts";
 import type { Log } from "../kit/log.ts";
-import { isPrivate, openProxyChain, subscriberOf } from "../kit/network.ts";
-import { type Balance, type Ledger, type LimitName, quiet } from "../limits/policies.ts";
+import { clientKeyOf, isPrivate, openProxyChain } from "../kit/network.ts";
+import { type LimitName, type LimitReport, type LimitState, quiet } from "../limits/policies.ts";
 import { deviceTokensIn } from "./device.ts";
-import { trailOf } from "./trail.ts";
+import { contextOf } from "./request-context.ts";
 
 /** What a request says of where it came from. */
 export interface Visit {
@@ -20,10 +20,10 @@ const USER_AGENT_MAX = 512;
  * Notes who is at the other end while that can be told: of a client that has hung up it cannot, and whoever hangs up at once
  * would be counted by no address. A request that changes nothing is spared the look.
  */
-export function notePeer({ request, server }: Pick<Visit, "request" | "server">): void {
+export function recordPeer({ request, server }: Pick<Visit, "request" | "server">): void {
   if (request.method === "GET") return;
   const address = server?.requestIP(request)?.address;
-  if (address) trailOf(request).peer = address;
+  if (address) contextOf(request).peer = address;
 }
 
 /** All who have hung up before anybody asked who they were count as one. */
@@ -51,21 +51,21 @@ export function openOrigins({ config, devices, log }: Ctx) {
     } else if (told && isPrivate(socket)) warn(UNTRUSTED);
   };
   return ({ request, headers, set, server }: Visit, limits: readonly LimitName[]): Origin => {
-    const socket = trailOf(request).peer ?? server?.requestIP(request)?.address;
+    const socket = contextOf(request).peer ?? server?.requestIP(request)?.address;
     const told = headers[clientAddressHeader];
     if (socket) look(socket, told);
     const address = socket ? clientOf(socket, told ?? null) : null;
     const deviceTokens = deviceTokensIn(headers);
     return {
       address,
-      subscriber: address ? subscriberOf(address) : server && GONE,
+      clientKey: address ? clientKeyOf(address) : server && GONE,
       userAgent: headers["user-agent"]?.slice(0, USER_AGENT_MAX) ?? null,
-      requestId: trailOf(request).id,
+      requestId: contextOf(request).id,
       deviceTokens,
       get deviceUserId() {
         return firstOf(deviceTokens, devices.read)?.userId;
       },
-      ...ledgerOf({ set }, limits),
+      ...limitReportOf({ set }, limits),
     };
   };
 }
@@ -82,7 +82,7 @@ function firstOf<T>(tokens: string[], read: (token: string) => T | undefined): T
 /** Most requests change nothing, and nobody asks where they came from: it is found out when somebody does. */
 export const actorsFrom =
   (originOf: ReturnType<typeof openOrigins>) =>
-  <A extends Stranger | SignedIn>(visit: Visit, actor: A, limits: readonly LimitName[]): A => {
+  <A extends Anonymous | UserActor>(visit: Visit, actor: A, limits: readonly LimitName[]): A => {
     let origin: Origin | undefined;
     return {
       ...actor,
@@ -93,12 +93,15 @@ export const actorsFrom =
     };
   };
 
-export const ledgerOf = ({ set }: Pick<Visit, "set">, limits: readonly LimitName[]): Ledger => ({
+export const limitReportOf = (
+  { set }: Pick<Visit, "set">,
+  limits: readonly LimitName[],
+): LimitReport => ({
   limits,
-  tell: (balances) =>
+  tell: (states) =>
     tell(
       set.headers,
-      balances.filter(({ limit, isGranted }) => !isGranted || !quiet.has(limit)),
+      states.filter(({ limit, isGranted }) => !isGranted || !quiet.has(limit)),
     ),
 });
 
@@ -106,23 +109,23 @@ export const ledgerOf = ({ set }: Pick<Visit, "set">, limits: readonly LimitName
  * RateLimit and RateLimit-Policy as draft-ietf-httpapi-ratelimit-headers has them: `q` in `w` seconds, `r` left, more in `t`. A
  * request may meet limits one after the other: each adds to what was told.
  */
-function tell(headers: Visit["set"]["headers"], balances: Balance[]): void {
+function tell(headers: Visit["set"]["headers"], states: LimitState[]): void {
   const add = (name: string, entries: string[]) => {
     const told = headers[name];
     headers[name] = [...(told === undefined ? [] : [told]), ...entries].join(", ");
   };
   add(
     "ratelimit-policy",
-    balances.map(({ limit, policy }) => {
+    states.map(({ limit, policy }) => {
       const seconds = Math.ceil(policy.quota / policy.refill) * policy.periodSeconds;
       return `"${limit}";q=${policy.quota};w=${seconds}`;
     }),
   );
   add(
     "ratelimit",
-    balances.map(({ limit, left, refillInSeconds }) => `"${limit}";r=${left};t=${refillInSeconds}`),
+    states.map(({ limit, left, refillInSeconds }) => `"${limit}";r=${left};t=${refillInSeconds}`),
   );
-  const waits = balances.flatMap(({ isGranted, refillInSeconds }) =>
+  const waits = states.flatMap(({ isGranted, refillInSeconds }) =>
     isGranted ? [] : [refillInSeconds],
   );
   if (waits.length > 0) headers["retry-after"] = String(Math.max(...waits));

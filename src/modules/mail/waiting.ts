@@ -5,7 +5,10 @@ import { mails } from "./tables.ts";
 /**
  * Without MAIL_URL, logs each kind of mail that waits, once. `told` has the kinds that were logged.
  */
-export async function reportHeldMails({ db, log, mail }: Ctx, told: Set<string>): Promise<number> {
+export async function reportWaitingMails(
+  { db, log, mail }: Ctx,
+  told: Set<string>,
+): Promise<number> {
   if (mail) return 0;
   const isNew = notInArray(mails.kind, [...told]);
   const held = and(eq(mails.state, "waiting"), told.size > 0 ? isNew : undefined);

@@ -1,6 +1,6 @@
 import type { Ctx } from "../ctx.ts";
 import { isDropped } from "./dropped.ts";
-import type { Answering } from "./trail.ts";
+import type { Handler } from "./request-context.ts";
 import { discardBody } from "./unread-body.ts";
 
 /**
@@ -9,8 +9,8 @@ import { discardBody } from "./unread-body.ts";
  * - after a chunked request: Bun answers a trailer section with a second response, 400, and a proxy that shares connections
  *   would hand that to another client.
  */
-export const parting =
-  ({ lifecycle }: Ctx, answer: Answering): Answering =>
+export const withConnectionClose =
+  ({ lifecycle }: Ctx, answer: Handler): Handler =>
   (request) => {
     const isLast = lifecycle.isStopping || request.headers.has("transfer-encoding");
     if (BODILESS.includes(request.method) && !isLast) return answer(request);
@@ -18,11 +18,11 @@ export const parting =
   };
 
 /** For a request with a body, http/body checks this once the whole body is there. */
-const unlessDropped = (request: Request, answer: Answering): ReturnType<Answering> =>
+const unlessDropped = (request: Request, answer: Handler): ReturnType<Handler> =>
   request.body ? answer(request) : answerNextTurn(request, answer);
 
 /** The client of a closed connection never sees the 400. */
-const answerNextTurn = async (request: Request, answer: Answering): Promise<Response> =>
+const answerNextTurn = async (request: Request, answer: Handler): Promise<Response> =>
   (await isDropped(request)) ? new Response(null, { status: 400 }) : answer(request);
 
 /** Bun itself discards the body of such a request, and hands over none. */
@@ -30,7 +30,7 @@ const BODILESS = ["GET", "HEAD"];
 
 async function afterBody(
   request: Request,
-  { answer, isLast }: { answer: ReturnType<Answering>; isLast: boolean },
+  { answer, isLast }: { answer: ReturnType<Handler>; isLast: boolean },
 ): Promise<Response> {
   const response = await answer;
   await discardBody(request);

@@ -1,11 +1,11 @@
 import type { Ctx } from "../ctx.ts";
-import { type Span, untraced } from "../kit/tracing.ts";
-import { methodOf } from "./observed.ts";
-import { type Answering, trailOf } from "./trail.ts";
+import { noTracing, type Span } from "../kit/tracing.ts";
+import { methodOf } from "./observers.ts";
+import { contextOf, type Handler } from "./request-context.ts";
 
 /** Begins a trace with each request, or goes on with the caller's (W3C Trace Context). */
-export function traced({ tracing }: Ctx, answer: Answering): Answering {
-  if (tracing === untraced) return answer;
+export function withTracing({ tracing }: Ctx, answer: Handler): Handler {
+  if (tracing === noTracing) return answer;
   return (request) => {
     const parent = request.headers.get("traceparent");
     if (!tracing.picks(parent)) return answer(request);
@@ -13,7 +13,7 @@ export function traced({ tracing }: Ctx, answer: Answering): Answering {
     const attributes = { "http.request.method": method };
     return tracing.begin({ name: method, kind: "server", attributes }, parent, (span) => {
       if (!span) return answer(request);
-      trailOf(request).traceId = span.traceId;
+      contextOf(request).traceId = span.traceId;
       const note = (response: Response) => noteAnswer(span, request, response);
       const answering = answer(request);
       return answering instanceof Promise ? answering.then(note) : note(answering);
@@ -23,7 +23,7 @@ export function traced({ tracing }: Ctx, answer: Answering): Answering {
 
 /** By OpenTelemetry's semantic conventions for HTTP servers. Of the URL only the pattern: links have secrets in theirs. */
 function noteAnswer(span: Span, request: Request, response: Response): Response {
-  const { id, route, refusal, userId } = trailOf(request);
+  const { id, route, refusal, userId } = contextOf(request);
   const { status } = response;
   if (route) span.rename(`${methodOf(request)} ${route}`);
   span.note({
