@@ -10,8 +10,12 @@ import { openStage } from "./stage.ts";
 import { measureStarts } from "./starts.ts";
 import { printTable } from "./table.ts";
 import { measureTraces } from "./traces.ts";
+import { writeTable } from "./write-table.ts";
 
-/** `bun bench/run.ts [--quick]`. Exit codes: 0 measured, whatever came out; 1 failed; 2 there is no binary. */
+/**
+ * `bun bench/run.ts [--quick] [--write]`: prints the table; `--write` puts it into docs/performance.md.
+ * Exit codes: 0 measured, whatever the figures are; 1 failed; 2 there is no binary.
+ */
 const binary = join(import.meta.dir, "../dist/bunker");
 const isQuick = Bun.argv.includes("--quick");
 const effort: Effort = isQuick ? { rounds: 5, share: 0.4 } : { rounds: 15, share: 1 };
@@ -40,17 +44,17 @@ try {
   const sameness = await measureSameness(stage, binaries, effort);
   say("Flooding");
   const floods = await measureFloods(stage, binaries);
-  console.log(
-    printTable([
-      ...requests,
-      ...traces,
-      ...refreshes,
-      ...sameness,
-      ...floods,
-      ...coldStarts,
-      ...footprint,
-    ]),
-  );
+  const table = printTable([
+    ...requests,
+    ...traces,
+    ...refreshes,
+    ...sameness,
+    ...floods,
+    ...coldStarts,
+    ...footprint,
+  ]);
+  console.log(table);
+  if (Bun.argv.includes("--write")) await writeTable(table);
 } catch (error) {
   if (!stage.isInterrupted()) console.error(error);
   process.exitCode = 1;

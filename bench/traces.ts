@@ -50,7 +50,11 @@ export async function measureTraces(
     const sides = [() => cost(followed, me), () => cost(bare, me)] as const;
     const comparison = await compare([...sides], rounds);
     lines.push(
-      lineOf(`GET /users/me, ${what}: one in ten withTracing, beside none`, comparison, OVERHEAD_MOST),
+      lineOf(
+        `GET /users/me, ${what}: one in ten withTracing, beside none`,
+        comparison,
+        OVERHEAD_MOST,
+      ),
     );
     await Promise.all([followed, bare].map(({ program }) => stop(program)));
   }

@@ -29,6 +29,16 @@ test("the README speaks of commands that exist", async () => {
   expect(named.filter((name) => !(name in manifest.scripts))).toEqual([]);
 });
 
+test("the README is at most 120 lines of 100 columns, and its links lead somewhere", async () => {
+  for (const page of ["README.md", "docs/README.md"]) {
+    const text = await read(page);
+    expect(text.split("\n").length).toBeLessThanOrEqual(120);
+    expect(text.split("\n").filter((line) => [...line].length > 100)).toEqual([]);
+    const links = [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, link = ""]) => link);
+    expect(links.filter((link) => !existsSync(join(root, page, "..", link)))).toEqual([]);
+  }
+});
+
 test("what the documents point at is there", async () => {
   const missing: string[] = [];
   for (const page of ["SECURITY.md", "ARCHITECTURE.md", "docs/reliability.md", "docs/access.md"])
