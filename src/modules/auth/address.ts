@@ -11,8 +11,9 @@ import { identifierKeyOf } from "../users/users.ts";
 import { openLink, requestLink } from "./links.ts";
 
 /**
- * Asks for another address: a link that is mailed there makes it the account's. Whether somebody else has it is told to its
- * owner, by mail, and not here. Throws `reauthentication_required`, `invalid_credentials`, `invalid_request`,
+ * Requests a change of the caller's email. A link that is mailed to the new email makes the change.
+ * If another user has that email, they are notified by mail and the caller is not told (CWE-204).
+ * Throws `reauthentication_required`, `invalid_credentials`, `invalid_request`,
  * `too_many_requests`, `busy`.
  */
 export async function requestAddressChange(
@@ -21,19 +22,20 @@ export async function requestAddressChange(
   input: { email: string; currentPassword: string | undefined },
 ): Promise<void> {
   const { shown, key } = accept({ email: readNewEmail(input.email, ctx.config) }).email;
-  if (key === identifierKeyOf(actor.user.email)) throw alreadyTheirs();
+  if (key === identifierKeyOf(actor.user.email)) throw unchangedEmail();
   await confirm(ctx, actor, input.currentPassword);
   await requestLink(ctx, actor, { purpose: "change_email", email: shown, userId: actor.user.id });
 }
 
-const alreadyTheirs = () =>
+const unchangedEmail = () =>
   new Problem("invalid_request", {
     errors: [fieldProblem("/email", "not_allowed", "is the account's address already")],
   });
 
 /**
- * Gives the account the address that its link was mailed to, in the transaction that spends it. Who had the proven one before can
- * take the account back for a week; one that was never proven may be somebody else's, by a slip of the pen. Throws `email_taken`.
+ * Gives the user the email that the link was mailed to, in the transaction that spends the link. If
+ * the previous email was verified, its reader can undo this for a week. An unverified one may
+ * belong to another person, by a typing error. Throws `email_taken`.
  */
 export async function takeAddress(
   ctx: Ctx,
@@ -48,8 +50,10 @@ export async function takeAddress(
 }
 
 /**
- * Takes an account back to the address that it had: whoever changed it is out and knows no password any more, and a link to
- * choose one goes to its owner. What undoes later changes is good no more, and the address that it had last is told. Throws `invalid_link`, `email_taken`, `too_many_requests`.
+ * Restores the email that a user had before a change. Drops the password, ends every session, and
+ * mails a reset link to the restored email. Links that undo later changes become invalid. The email
+ * that is replaced gets a notice if it was verified. Throws `invalid_link`, `email_taken`,
+ * `too_many_requests`.
  */
 export async function restoreAddress(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: ["undo_email"], token });
@@ -59,12 +63,13 @@ export async function restoreAddress(ctx: Ctx, actor: Anonymous, token: string):
     const passwordHash = NO_PASSWORD;
     await replaceHash(tx, actor, { userId: user.id, passwordHash, which: "all" });
     await endLaterLinks(tx, link);
-    // Not read once more: it was this user's email before, maybe by the rules of an older version.
-    const before = { shown: email, key: identifierKeyOf(email) };
-    await changeEmail(tx, actor, { id: user.id, email: before, type: "email.restored" });
+    // Do not validate it again: the user had this email before, perhaps under the rules of an older
+    // version.
+    const previous = { shown: email, key: identifierKeyOf(email) };
+    await changeEmail(tx, actor, { id: user.id, email: previous, type: "email.restored" });
     await markVerified(tx, actor, user.id);
     await sendLink(tx, { purpose: "reset_password", user: { ...user, email } });
-    // Who has only this address may be the owner, and that old mailbox no longer hers.
+    // The reader of the replaced email may be the owner, and may no longer read the old mailbox.
     if (user.emailVerified) await enqueueMail(tx, { kind: "email_restored", to: user });
   });
 }

@@ -2,13 +2,16 @@ import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { ALL, failuresOf, type LimitUse, usesOf } from "../../limits/policies.ts";
 import { identifierKeyOf } from "../users/users.ts";
 
-/** A client that has signed in to an account before, and the token by which it is known. */
+/** A client that has signed in as a user before, and the device token that shows it. */
 export interface KnownDevice {
   id: string;
   token: string;
 }
 
-/** By which device token the client is known to an account, if it is: one from before its password was set by its owner is not. */
+/**
+ * The first device token that makes the client a known device of the user. A device token from
+ * before `devicesKnownSince` does not count: before then, another person may have had the password.
+ */
 export function knownDevice(
   { devices }: Ctx,
   { origin }: Pick<Anonymous, "origin">,
@@ -24,17 +27,18 @@ export function knownDevice(
   return undefined;
 }
 
-/** One try to sign in: by which name, whether its client is known, and what it counts against. */
+/** One sign-in attempt: its identifier, the known device, and the limits that it consumes. */
 export interface Attempt {
-  /** The email or username as typed, folded. */
+  /** The email or username as typed, case-folded. */
   identifierKey: string;
   device: KnownDevice | undefined;
   uses: LimitUse[];
 }
 
 /**
- * A client that has signed in to the account before counts by itself, so no other client's guesses keep it out. An unknown client
- * counts by name and client IP, by name, and by client IP, whether or not a user has that name.
+ * The limits of a sign-in attempt. A known device counts by itself, so other clients' guesses
+ * cannot lock it out. An unknown client counts by name and client IP, by name alone, and by client
+ * IP alone. This is the same whether or not a user has the name.
  */
 export function attemptOf(
   ctx: Ctx,
@@ -47,14 +51,17 @@ export function attemptOf(
     const own: LimitUse = { limit: "login", who: `${found.id} ${device.id}` };
     return { identifierKey, device, uses: [own] };
   }
-  const byAddress = usesOf("login-address", actor.origin).flatMap(({ limit, who }): LimitUse[] => [
+  const byClientIp = usesOf("login-address", actor.origin).flatMap(({ limit, who }): LimitUse[] => [
     { limit: "login", who: `${identifierKey} ${who}` },
     { limit, who },
   ]);
-  return { identifierKey, device, uses: [...byAddress, ...failuresOf(identifierKey)] };
+  return { identifierKey, device, uses: [...byClientIp, ...failuresOf(identifierKey)] };
 }
 
-/** Counts a sign-in whose password was right. If there are too many, the try still counts as no failure. */
+/**
+ * Counts a sign-in with the correct password. If there are too many (`sign-ins`), the attempt still
+ * does not count as a failure.
+ */
 export async function countSignIn(
   ctx: Ctx,
   { origin }: Anonymous,
@@ -69,8 +76,9 @@ export async function countSignIn(
 }
 
 /**
- * A success is no failure, and ends the row of failures; a success of a known client clears all of them. Only those by the name that was
- * typed: two locks that end together would tell that an email and a username belong to one user.
+ * Refunds the failure that `attemptOf` consumed, and resets the streak of failures. A known device
+ * resets all failures. Only the name that was typed is refunded: two locks that end together would
+ * reveal that an email and a username belong to one user (CWE-204).
  */
 export const succeed = (
   { db, limits }: Ctx,

@@ -36,15 +36,16 @@ export interface Token {
   refresh_token: string;
 }
 
-/** A token, and by what the client is known from now on. */
+/** The token response, and the device token that identifies the client from now on. */
 export interface SignIn {
   token: Token;
   deviceToken: string;
 }
 
 /**
- * Makes an account for whoever comes. Where addresses must be proven first, it answers nothing, alike and after the same time
- * whether or not somebody has the address, and a mail says which. Throws `registration_closed`, `too_many_requests`, and what
+ * Registers a user. If emails must be verified first (`REQUIRE_EMAIL_VERIFICATION`), it returns
+ * undefined whether or not a user has the email, and takes the same time (CWE-204, CWE-208). A mail
+ * to that email says which. Throws `registration_closed`, `too_many_requests`, and what
  * `createUser` throws.
  */
 export async function register(
@@ -63,9 +64,11 @@ export async function register(
 }
 
 /**
- * Signs somebody in by e-mail address or username. Throws `invalid_credentials`, alike and after the same time for an
- * unknown name and a wrong password; only who knows the password learns that the account is off (`account_inactive`), or its
- * address to be proven first (`email_not_verified`). Throws `too_many_requests` as `attemptOf` says, and `busy`.
+ * Signs a user in by email or username. An unknown name and a wrong password both throw
+ * `invalid_credentials`, after the same time (CWE-208). Only a caller who knows the password gets
+ * `account_inactive` or `email_not_verified`. A password that was recently registered with the
+ * email also gets `email_not_verified` (`waitsForProof`). Throws `too_many_requests` for the limits
+ * of `attemptOf`, and `busy`.
  */
 export async function logIn(
   ctx: Ctx,
@@ -73,17 +76,18 @@ export async function logIn(
   input: { username: string; password: string },
 ): Promise<SignIn> {
   ctx.hashing.refuseIfFull();
-  // Before the password is read: one that is changed meanwhile makes this device unknown.
+  // Read the time before the password hash: if the password changes meanwhile, this device stays
+  // unknown.
   const knownSince = ctx.now();
   const found = await findCredentials(ctx, input.username);
   const attempt = attemptOf(ctx, actor, { name: input.username, found });
   const started = await ctx.limits.attempt(actor.origin, attempt.uses, async () => {
-    const verified = await judge(ctx, input.password, found);
+    const verified = await verifyCredentials(ctx, input.password, found);
     if (verified && !verified.found.isActive) throw new Problem("account_inactive");
-    if (!verified || !mayEnter(ctx, verified.found)) {
-      // Asked for each of them, so that none takes longer than others.
-      const isWaiting = await waitsForProof(ctx, input);
-      throw new Problem(isWaiting || verified ? "email_not_verified" : "invalid_credentials");
+    if (!verified || !canSignIn(ctx, verified.found)) {
+      // Check this in both cases, so that they take the same time (CWE-208).
+      const isUnverified = await waitsForProof(ctx, input);
+      throw new Problem(isUnverified || verified ? "email_not_verified" : "invalid_credentials");
     }
     await countSignIn(ctx, actor, { userId: verified.found.id, attempt });
     return start(ctx, actor, { ...verified, attempt });
@@ -94,17 +98,20 @@ export async function logIn(
   };
 }
 
-const mayEnter = ({ config }: Ctx, { emailVerified }: User): boolean =>
+const canSignIn = ({ config }: Ctx, { emailVerified }: User): boolean =>
   config.requireEmailVerification === "off" || emailVerified;
 
-/** What was verified, the hash to keep from now on where it is time for another, and what the try counted against. */
+/** The verified credentials, a new hash if the stored one is outdated, and the sign-in attempt. */
 interface Verified {
   found: Credentials;
   upgraded: string | undefined;
   attempt: Attempt;
 }
 
-/** Throws `invalid_credentials` where the account is not any more what was verified. */
+/**
+ * Throws `invalid_credentials` if the password changed since it was verified, or the user is no
+ * longer active.
+ */
 function start(
   ctx: Ctx,
   actor: Anonymous,
@@ -121,14 +128,17 @@ function start(
   });
 }
 
-/** Undefined where the password is not right; else whose it is, and the hash to keep from now on where it is time for another one. */
-async function judge(
+/**
+ * Returns undefined if the password is wrong. Otherwise returns the credentials, and a new hash if
+ * the stored one is outdated.
+ */
+async function verifyCredentials(
   ctx: Ctx,
   password: string,
   found: Credentials | undefined,
 ): Promise<Omit<Verified, "attempt"> | undefined> {
-  const given = { userId: found?.id, password, hash: found?.passwordHash };
-  if (!(await isPasswordOf(ctx, given)) || !found) return undefined;
+  const candidate = { userId: found?.id, password, hash: found?.passwordHash };
+  if (!(await isPasswordOf(ctx, candidate)) || !found) return undefined;
   return { found, upgraded: await rehashed(ctx.hashing, { password, hash: found.passwordHash }) };
 }
 
@@ -138,7 +148,10 @@ export async function refresh(ctx: Ctx, actor: Anonymous, refreshToken: string):
   return tokenFor(ctx, await rotateSession(ctx, actor, refreshToken));
 }
 
-/** A token that proves that we issued it counts by its session: made-up ones keep out no client that shares their IP. */
+/**
+ * A refresh token that this server issued counts by session, any other token by client IP. So
+ * made-up tokens do not block clients that share their IP.
+ */
 function refreshUses(ctx: Ctx, { origin }: Anonymous, refreshToken: string): LimitUse[] {
   const sessionId = sessionOfRefreshToken(ctx, refreshToken);
   if (!sessionId) return usesOf("refresh-address", origin);
@@ -151,8 +164,9 @@ const sessionOfRefreshToken = ({ refreshSeeds }: Ctx, refreshToken: string): str
 };
 
 /**
- * What a request counts against whose token may not be good, by the same rule: the session of a token that we issued, or the
- * client's IP. Not the user of the token: an attacker with an old token would use up what the user may request.
+ * The limits of a request whose token may be invalid. A token that this server issued counts by its
+ * session, any other token by client IP. It never counts by the token's user: an attacker with an
+ * old token could use up that user's limit.
  */
 export function usesOfToken(ctx: Ctx, { origin }: Anonymous, token: string): LimitUse[] {
   const session = looksLikeRefreshToken(token)
@@ -162,13 +176,13 @@ export function usesOfToken(ctx: Ctx, { origin }: Anonymous, token: string): Lim
   return [{ limit: "requests", who: `session ${session}` }];
 }
 
-/** The answer to whoever starts or continues a session. */
+/** The token response for a session that was started or continued. */
 export async function tokenFor(
   ctx: Ctx,
   { userId, session, refreshToken }: Continuation,
 ): Promise<Token> {
   const { id: sessionId, createdAt: authenticatedAt } = session;
-  // No token is good for longer than its session may last.
+  // An access token must not outlive its session.
   const lifetimeSeconds = Math.min(ctx.tokens.lifetimeSeconds, secondsLeftOf(ctx, session));
   const subject = { userId, sessionId, authenticatedAt, lifetimeSeconds };
   return {
@@ -179,7 +193,7 @@ export async function tokenFor(
   };
 }
 
-const bySession = prepared((db) =>
+const principalBySession = prepared((db) =>
   db
     .select({ user: userColumns, session: { id: sessions.id, createdAt: sessions.createdAt } })
     .from(sessions)
@@ -194,7 +208,10 @@ const bySession = prepared((db) =>
     .prepare("user_by_session"),
 );
 
-/** Who holds this access token: an active account in a session that goes on, as both were less than a second ago. */
+/**
+ * The user and session of an access token. Both were active less than a second ago (the principal
+ * cache). Returns undefined otherwise.
+ */
 export async function findActor(ctx: Ctx, token: string): Promise<UserActor | undefined> {
   const claims = ctx.tokens.verify(token, ctx.now());
   if (!claims) return (await lookForKey(ctx, token)) ? findActor(ctx, token) : undefined;
@@ -207,11 +224,11 @@ async function readPrincipal(
   { db }: Ctx,
   { userId, sessionId }: PrincipalKey,
 ): Promise<Principal | undefined> {
-  const [found] = await bySession(db).execute({ sid: sessionId, sub: userId });
+  const [found] = await principalBySession(db).execute({ sid: sessionId, sub: userId });
   return found;
 }
 
-/** The same for the refresh token of a session, which it does not spend; see `acceptRefreshToken`. */
+/** The user and session of a refresh token, which is not spent. See `acceptRefreshToken`. */
 export async function findByRefreshToken(
   ctx: Ctx,
   actor: Anonymous,
@@ -225,7 +242,7 @@ export async function findByRefreshToken(
   return principal && { kind: "user", ...principal };
 }
 
-/** The same for either kind of token. */
+/** Accepts an access token or a refresh token. */
 export const findHolder = (
   ctx: Ctx,
   actor: Anonymous,

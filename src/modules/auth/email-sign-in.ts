@@ -14,49 +14,60 @@ import { openLink, requestLink } from "./links.ts";
 import { beginSession } from "./session-start.ts";
 import { proveByMailAlone } from "./verification.ts";
 
-/** Asks for a mail to sign in by, alike for every address. Throws `email_sign_in_off`, `too_many_requests`. */
+/**
+ * Requests a mail with a sign-in link and code. The response is the same for every email (CWE-204).
+ * Throws `email_sign_in_off`, `too_many_requests`.
+ */
 export async function requestSignIn(ctx: Ctx, actor: Anonymous, email: string): Promise<void> {
-  requireOn(ctx);
+  requireEnabled(ctx);
   await requestLink(ctx, actor, { purpose: "sign_in", email });
 }
 
 export type MailedProof = { token: string } | { email: string; code: string };
 
 /**
- * Signs in whoever reads the mail of an account: by its link, or by the code beside it. That proves the address as well; and
- * if it was not proven before, drops the password and the sessions of whoever registered it. Throws `email_sign_in_off`, `invalid_link`,
- * `invalid_code`, `account_inactive`, `too_many_requests`.
+ * Signs a user in by a mailed link, or by the code in the same mail. This also verifies the email.
+ * If it was unverified, the password and the sessions of the person who registered it are dropped.
+ * Throws `email_sign_in_off`, `invalid_link`, `invalid_code`, `account_inactive`,
+ * `too_many_requests`.
  */
 export async function signInByMail(
   ctx: Ctx,
   actor: Anonymous,
   proof: MailedProof,
 ): Promise<SignIn> {
-  requireOn(ctx);
+  requireEnabled(ctx);
   const { link, user } = await ("token" in proof
     ? openLink(ctx, actor, { purposes: ["sign_in"], token: proof.token })
     : matchCode(ctx, actor, proof));
   const started = await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, "token" in proof ? proof : undefined);
-    // Locked: whoever switches the account off meanwhile waits, and ends this session too.
-    const isIt = and(eq(users.id, user.id), users.isActive);
-    const [still] = await tx.db.select(userColumns).from(users).where(isIt).for("no key update");
-    if (!still) throw new Problem("account_inactive");
-    await proveByMailAlone(tx, actor, still);
-    const device = still.emailVerified ? knownDevice(ctx, actor, still) : undefined;
-    return { ...(await beginSession(tx, actor, { user: still, device })), device };
+    // Lock the user: a concurrent deactivation waits, and then ends this session too.
+    const isTarget = and(eq(users.id, user.id), users.isActive);
+    const [current] = await tx.db
+      .select(userColumns)
+      .from(users)
+      .where(isTarget)
+      .for("no key update");
+    if (!current) throw new Problem("account_inactive");
+    await proveByMailAlone(tx, actor, current);
+    const device = current.emailVerified ? knownDevice(ctx, actor, current) : undefined;
+    return { ...(await beginSession(tx, actor, { user: current, device })), device };
   });
   const deviceToken = started.device?.token ?? ctx.devices.sign(user.id, ctx.now());
   return { token: await tokenFor(ctx, started), deviceToken };
 }
 
-function requireOn({ config }: Ctx): void {
+function requireEnabled({ config }: Ctx): void {
   if (config.emailSignIn === "off") throw new Problem("email_sign_in_off");
 }
 
 const TRY_MIN_MS = 10;
 
-/** A million guesses would find a code: so there are few for each address, whether or not somebody has it, and for each code. */
+/**
+ * A code has only a million values. So tries are limited for each email, whether or not a user has
+ * it, and for each code.
+ */
 async function matchCode(
   ctx: Ctx,
   actor: Anonymous,
@@ -64,24 +75,24 @@ async function matchCode(
 ): Promise<{ link: Pick<Link, "id" | "userId">; user: User }> {
   const user = await findByEmail(ctx, email);
   const device = knownDevice(ctx, actor, user);
-  const uses = codeSpendings(actor, { email, device });
+  const uses = codeUses(actor, { email, device });
   await ctx.limits.consume(actor.origin, uses);
   const trying = tryCode(ctx, {
     ...{ userId: user?.id, code: code.replaceAll(/\s/g, "") },
     isKnownDevice: device !== undefined,
   });
-  // To count a try is to write a row: no clock may tell whether there was one (CWE-208).
+  // Counting a try writes a row. The minimum time hides whether there was one (CWE-208).
   const [link] = await Promise.all([trying, sleep(TRY_MIN_MS)]);
   if (!user || !link) throw new Problem("invalid_code");
   return { link, user };
 }
 
-/** A known client counts by itself, so that nobody else's guesses keep it from its code. */
-function codeSpendings(
+/** A known device counts by itself, so that other clients' guesses do not block it. */
+function codeUses(
   { origin }: Anonymous,
   { email, device }: { email: string; device: KnownDevice | undefined },
 ): LimitUse[] {
   const who = device ? `device ${device.id}` : identifierKeyOf(email);
-  const byAddress = device ? [] : usesOf("login-address", origin);
-  return [{ limit: "email-code", who }, ...byAddress];
+  const byClientIp = device ? [] : usesOf("login-address", origin);
+  return [{ limit: "email-code", who }, ...byClientIp];
 }

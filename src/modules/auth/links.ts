@@ -17,12 +17,13 @@ const DEVICE_USERS_MAX = 8;
 
 export type MailRequest =
   | { purpose: "verify_email" | "reset_password" | "sign_in"; email: string }
-  /** The address is to be that of this account. */
+  /** The user whose email is to change. */
   | { purpose: "change_email"; email: string; userId: string };
 
 /**
- * Asks for a mailed link. Whether anybody has that address is found out later, by a job: so this does the same for every
- * address, and tells nothing by its time (CWE-208). Throws `too_many_requests`, alike for every address.
+ * Requests a mailed link. A job later finds out whether a user has the email. So this does the same
+ * for every email, and its time reveals nothing (CWE-208). Throws `too_many_requests`, the same for
+ * every email.
  */
 export async function requestLink(
   ctx: Ctx,
@@ -65,7 +66,10 @@ async function findKnownUserId(
   return undefined;
 }
 
-/** What a mail counts against. Each kind by itself: who uses up one of them keeps nobody from another. */
+/**
+ * The limit that a requested mail consumes. Each purpose counts apart, so that using up one blocks
+ * no other.
+ */
 export const mailUse = (purpose: Purpose, who: string): LimitUse => ({
   limit: "mail-account",
   who: `${purpose} ${who}`,
@@ -75,13 +79,14 @@ const ANSWERED_AT_ONCE = 20;
 const ANSWER = { name: "answer link request" };
 
 /**
- * Mails the links that were asked for, where the address has an account that is on. Answers how many requests are done. One for
- * a user who is just being deleted stays: the deletion may wait for its row, so the job must not wait for the deletion.
+ * Mails the requested links, if an active user has the email. Returns how many requests it handled.
+ * A request for a user who is being deleted stays for the next run: the deletion may wait for the
+ * request's row, so this job must not wait for the deletion (deadlock).
  */
 export async function answerLinkRequests(ctx: Ctx): Promise<number> {
-  // By hand, because it is asked each second for as long as there is nothing to do.
-  const asked = await ctx.db.execute(sql`select 1 from ${mailRequests} limit 1`);
-  if (asked.length === 0) return 0;
+  // Raw SQL, because this query runs every second while there is nothing to do.
+  const pending = await ctx.db.execute(sql`select 1 from ${mailRequests} limit 1`);
+  if (pending.length === 0) return 0;
   return transaction(ctx, async (tx) => {
     const due = await tx.db
       .select()
@@ -104,33 +109,36 @@ async function answer(
   ctx: Ctx,
   { purpose, email, userId, isFromKnownDevice }: typeof mailRequests.$inferSelect,
 ): Promise<boolean> {
-  const owner = await findByEmail(ctx, email);
-  if (userId !== null) return answerChange(ctx, { email, userId, owner });
-  if (!owner?.isActive || (purpose === "verify_email" && owner.emailVerified)) return true;
-  if (!(await tryHoldUser(ctx.db, owner.id))) return false;
-  await sendLink(ctx, { purpose: purpose as Purpose, user: owner, isFromKnownDevice });
+  const existing = await findByEmail(ctx, email);
+  if (userId !== null) return answerChange(ctx, { email, userId, existing });
+  if (!existing?.isActive || (purpose === "verify_email" && existing.emailVerified)) return true;
+  if (!(await tryHoldUser(ctx.db, existing.id))) return false;
+  await sendLink(ctx, { purpose: purpose as Purpose, user: existing, isFromKnownDevice });
   return true;
 }
 
 interface Change {
   email: string;
   userId: string;
-  /** Who has that address already. */
-  owner: User | undefined;
+  /** The user who has that email already. */
+  existing: User | undefined;
 }
 
-async function answerChange(ctx: Ctx, { email, userId, owner }: Change): Promise<boolean> {
+async function answerChange(ctx: Ctx, { email, userId, existing }: Change): Promise<boolean> {
   const user = await findUser(ctx, userId);
   if (!user?.isActive) return true;
   if (!(await tryHoldUser(ctx.db, userId))) return false;
-  // Who never proved it gives way to whoever does.
-  if (!owner?.emailVerified || owner.id === userId)
+  // A user who never verified this email loses it to a user who does.
+  if (!existing?.emailVerified || existing.id === userId)
     await sendLink(ctx, { purpose: "change_email", user, to: email, givesEmail: email });
-  else if (owner.isActive) await enqueueMail(ctx, { kind: "address_taken", to: owner });
+  else if (existing.isActive) await enqueueMail(ctx, { kind: "address_taken", to: existing });
   return true;
 }
 
-/** What a link does and whose it is, without spending it. Each look counts, because links can be made up. Throws `invalid_link`, `too_many_requests`. */
+/**
+ * Finds a link and its user without spending the link. Each call consumes a limit, because tokens
+ * can be made up. Throws `invalid_link`, `too_many_requests`.
+ */
 export async function openLink(
   ctx: Ctx,
   { origin }: Anonymous,

@@ -28,10 +28,12 @@ import { verifyEmail } from "./verification.ts";
 
 const codeProblems = [...bodyProblems, ...commonProblems, "too_many_requests"] as const;
 const linkProblems = [...codeProblems, ...retryProblems] as const;
-const asked = { detail: "If there is something to mail to that address, it is on its way." };
+const requestAccepted = {
+  detail: "If there is something to mail to that address, it is on its way.",
+};
 const mailLimits = ["mail-account", "mail-address"] as const;
 
-/** Proving an address. */
+/** Verification of an email. */
 export const verificationRoutes = (ctx: Ctx) =>
   new Elysia({ name: "verification", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
@@ -72,7 +74,7 @@ export const verificationRoutes = (ctx: Ctx) =>
         await once(ctx, { actor, body, headers, set, route: "resend" }, () =>
           requestLink(ctx, actor, { purpose: "verify_email", email: body.email }),
         );
-        return status(202, asked);
+        return status(202, requestAccepted);
       },
       {
         reads: ["idempotency-key"],
@@ -87,7 +89,7 @@ export const verificationRoutes = (ctx: Ctx) =>
       },
     );
 
-/** Coming back without the password. */
+/** Password reset. */
 export const recoveryRoutes = (ctx: Ctx) =>
   new Elysia({ name: "recovery", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
@@ -97,7 +99,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
         await once(ctx, { actor, body, headers, set, route: "forgot" }, () =>
           requestLink(ctx, actor, { purpose: "reset_password", email: body.email }),
         );
-        return status(202, asked);
+        return status(202, requestAccepted);
       },
       {
         reads: ["idempotency-key"],
@@ -132,7 +134,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
       },
     );
 
-/** Signing in by mail, where that is switched on. */
+/** Email sign-in, if it is enabled. */
 export const emailSignInRoutes = (ctx: Ctx) =>
   new Elysia({ name: "email-sign-in", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
@@ -142,7 +144,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
         await once(ctx, { actor, body, headers, set, route: "email-code" }, () =>
           requestSignIn(ctx, actor, body.email),
         );
-        return status(202, asked);
+        return status(202, requestAccepted);
       },
       {
         reads: ["idempotency-key"],
@@ -188,7 +190,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
       },
     );
 
-/** One of the two ways, whole. */
+/** Either a token, or an email and a code. */
 function proofOf({ token, email, code }: typeof MailedProof.static): Proof {
   if (token !== undefined && email === undefined && code === undefined) return { token };
   if (token === undefined && email !== undefined && code !== undefined) return { email, code };
@@ -196,7 +198,7 @@ function proofOf({ token, email, code }: typeof MailedProof.static): Proof {
   throw new Problem("invalid_request", { errors: [fieldProblem("", "missing", detail)] });
 }
 
-/** Another address for one's account. */
+/** Change of the caller's email. */
 export const ownAddressRoutes = (ctx: Ctx) =>
   new Elysia({ name: "own-address", prefix: "/users/me", tags: ["users"] }).use(guard(ctx)).post(
     "/email",
@@ -205,7 +207,7 @@ export const ownAddressRoutes = (ctx: Ctx) =>
       await once(ctx, { actor, body, headers, set, route: "change-email" }, () =>
         requestAddressChange(ctx, actor, { email, currentPassword }),
       );
-      return status(202, mailed);
+      return status(202, changeAccepted);
     },
     {
       signedIn: ["login", "login-streak", ...mailLimits],
@@ -230,6 +232,6 @@ export const ownAddressRoutes = (ctx: Ctx) =>
       },
     },
   );
-const mailed = {
+const changeAccepted = {
   detail: "A link is on its way to the new address. Until it is opened, nothing changes.",
 };

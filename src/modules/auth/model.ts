@@ -94,7 +94,7 @@ export const AddressChange = t.Object(
   },
 );
 
-/** The same words whatever is so. */
+/** The same text for every outcome, so that it reveals nothing (CWE-204). */
 export const Accepted = t.Object(
   { detail: t.String() },
   { title: "Accepted", description: "Accepted. What comes of it is sent by mail." },
@@ -137,7 +137,7 @@ interface Names {
   email?: string;
 }
 
-/** The fault of a sign-in that has neither an email nor a username, or both. */
+/** The problem of a sign-in that has neither an email nor a username, or both. */
 function refuseOtherThanOne({ username, email }: Names) {
   if (username === undefined && email === undefined)
     return fieldProblem("/username", "missing", "is missing, and so is email: send one of them");

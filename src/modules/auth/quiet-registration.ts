@@ -12,14 +12,15 @@ import { users } from "../users/tables.ts";
 import { createUser, identifierKeyOf, type NewUser, readNewUser } from "../users/users.ts";
 import { mailUse } from "./links.ts";
 
-/** What somebody says who registers. */
+/** The fields of a registration. */
 export type RegistrationInput = Omit<NewUser, "isSuperuser" | "password" | "verification"> & {
   password: string;
 };
 
 /**
- * Registers so that nobody learns who has an account: whatever is so, the password is hashed, about as many statements follow, and a
- * mail goes to the address. Throws `invalid_request`, `too_many_requests`, `busy`.
+ * Registers without revealing whether a user has the email (CWE-204, CWE-208). In every case the
+ * password is hashed, about as many statements run, and a mail is sent to the email. Throws
+ * `invalid_request`, `too_many_requests`, `busy`.
  */
 export async function registerQuietly(
   ctx: Ctx,
@@ -28,50 +29,54 @@ export async function registerQuietly(
 ): Promise<undefined> {
   const { email, username, fullName, locale } = readNewUser(ctx, input);
   const read = { username: username?.shown, fullName, locale };
-  // A mail for each, whoever asks for it; what does not fit, or finds us busy, has cost none.
+  // Each registration sends a mail, so it counts as one. It is refunded if the server is busy.
   const uses = [mailUse("verify_email", email.key)];
   return ctx.limits.attempt(actor.origin, uses, async () => {
     const passwordHash = await hashPassword(ctx.hashing, input.password);
-    const owner = await findByEmail(ctx, input.email);
+    const existing = await findByEmail(ctx, input.email);
     const attempt = { email: email.key, password: input.password };
-    const said = { attempt, registration: { ...read, passwordHash } };
-    // The owner may be deleted at the same time: then the email is free.
-    if (owner && (await answerOwner(ctx, owner, said))) return undefined;
+    const submitted = { attempt, registration: { ...read, passwordHash } };
+    // The user may be deleted concurrently: then the email is free.
+    if (existing && (await answerExisting(ctx, existing, submitted))) return undefined;
     try {
       const password = { hash: passwordHash };
       await createUser(ctx, actor, { ...input, password, verification: "required" });
     } catch (error) {
-      // Somebody registered it in this very moment: a mail is on its way already.
+      // A concurrent registration won: its mail is already queued.
       if (!(error instanceof Problem) || error.code !== "email_taken") throw error;
     }
   });
 }
 
-interface Said {
+interface Submitted {
   attempt: { email: string; password: string };
   registration: Registration;
 }
 
 /**
- * To whoever did not prove the address yet the link goes again; whoever did is told that there is an account. Returns false if
- * the user is deleted by now.
+ * Mails the verification link again if the email is unverified. Otherwise mails a notice that the
+ * user exists. Returns false if the user was deleted meanwhile.
  */
-function answerOwner(ctx: Ctx, user: User, { attempt, registration }: Said): Promise<boolean> {
+function answerExisting(
+  ctx: Ctx,
+  user: User,
+  { attempt, registration }: Submitted,
+): Promise<boolean> {
   return transaction(ctx, async (tx) => {
     if ((await lockUsers(tx.db, eq(users.id, user.id))).length === 0) return false;
-    const isTheirs = await registerAnew(tx, user, registration);
-    if (!isTheirs) await keepAttempt(tx, user.id, attempt);
+    const isReplaced = await registerAnew(tx, user, registration);
+    if (!isReplaced) await keepAttempt(tx, user.id, attempt);
     if (!user.isActive) return true;
-    const told = { kind: "registration_attempt", to: user, link: forgotPage(ctx) } as const;
-    if (user.emailVerified) await enqueueMail(tx, told);
+    const notice = { kind: "registration_attempt", to: user, link: forgotPage(ctx) } as const;
+    if (user.emailVerified) await enqueueMail(tx, notice);
     else await sendLink(tx, { purpose: "verify_email", user });
     return true;
   });
 }
 
 /**
- * Whether somebody has registered an account's address with this password: then a sign-in is told that the address is to be proven, as it
- * is where that registration made an account.
+ * Whether an existing user's email was registered again with this password. Then a sign-in gets
+ * `email_not_verified`, as it does if that registration created a user.
  */
 export async function waitsForProof(
   ctx: Ctx,

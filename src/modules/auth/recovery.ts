@@ -7,8 +7,9 @@ import { openLink } from "./links.ts";
 import { prove } from "./verification.ts";
 
 /**
- * Sets a new password by a mailed link, and ends every session: the account is of whoever reads its mail. Throws
- * `invalid_link`, `invalid_request`, `too_many_requests`, `busy`.
+ * Sets a new password by a mailed link, verifies the email, and ends every session: the user
+ * belongs to the reader of its mail. Throws `invalid_link`, `invalid_request`, `too_many_requests`,
+ * `busy`.
  */
 export async function resetPassword(
   ctx: Ctx,

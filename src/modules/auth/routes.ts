@@ -98,7 +98,7 @@ export const authRoutes = (ctx: Ctx) =>
       },
     );
 
-/** To go on with a session, and to end it. */
+/** Continues and ends sessions. */
 export const continuationRoutes = (ctx: Ctx) =>
   new Elysia({ name: "continuation", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))

@@ -7,31 +7,32 @@ import { type Continuation, startSession } from "../sessions/sessions.ts";
 import type { KnownDevice } from "./attempt.ts";
 
 /**
- * Starts a session in the caller's transaction, for somebody who has just proved who they are. Where the client is not known by
- * a device token, and nobody has signed in to the account from there before, its owner is told; not at an address that was never
- * proven, which may be a stranger's.
+ * Starts a session for a user who has just authenticated, in the caller's transaction. Notifies the
+ * user by mail if the client is not a known device and nobody signed in from the same IP and user
+ * agent before. The first sign-in of a new user sends no mail. An unverified email gets none
+ * either, because it may belong to another person.
  */
 export async function beginSession(
   ctx: Ctx,
   actor: Anonymous,
   { user, device }: { user: User; device: KnownDevice | undefined },
 ): Promise<Continuation> {
-  if (!device && user.emailVerified) await tellOfNewDevice(ctx, actor, user);
+  if (!device && user.emailVerified) await notifyOfNewDevice(ctx, actor, user);
   return startSession(ctx, actor, user.id);
 }
 
-async function tellOfNewDevice(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
+async function notifyOfNewDevice(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
   const { id: subjectId, devicesKnownSince: since } = user;
-  const about = { type: "session.started", subjectId, since } as const;
-  const { isFirst, isFromThere } = await compareWithEarlier(ctx, actor, about);
-  // An old account without events had them purged: its next sign-in is not known to be the first.
+  const event = { type: "session.started", subjectId, since } as const;
+  const { isFirst, isFromThere } = await compareWithEarlier(ctx, actor, event);
+  // The events of an old user may have been purged: then this may not be the first sign-in.
   const isNew = user.createdAt > eventsKeptFrom(ctx);
   if ((isFirst && isNew) || isFromThere) return;
   const details = {
-    device: (await deviceOf(actor.origin?.userAgent ?? null)) ?? UNTOLD,
-    address: actor.origin?.address ?? UNTOLD,
+    device: (await deviceOf(actor.origin?.userAgent ?? null)) ?? UNKNOWN,
+    address: actor.origin?.address ?? UNKNOWN,
     time: `${ctx.now().toISOString().slice(0, 16).replace("T", " ")} UTC`,
   };
   await enqueueMail(ctx, { kind: "new_device", to: user, link: forgotPage(ctx), details });
 }
-const UNTOLD = "?";
+const UNKNOWN = "?";

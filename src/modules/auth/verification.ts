@@ -14,18 +14,19 @@ import { openLink } from "./links.ts";
 export interface Verification {
   token: string;
   password?: string | undefined;
-  /** Who is signed in where the link was opened. */
+  /** The user who is signed in where the link was opened. */
   holder?: UserActor | undefined;
 }
 
-/** The links by which an address is proven: that of a new account, or the next one of an account. */
+/** The purposes that verify an email: of a new user, or the next email of a user. */
 export const verifications = ["verify_email", "change_email"] as const;
 
 /**
- * Takes an address for proven. Whoever registered it may be somebody else, who knows the password (pre-hijacking; Sudhodanan
- * and Paverd, 2022): so the link alone drops that password and ends every session, and the owner sets another one by a reset.
- * Whoever shows the password, or is signed in to the account, keeps both. A new address of an account is taken only by them.
- * Throws `invalid_link`, `invalid_credentials`, `email_taken`, `too_many_requests`, `busy`.
+ * Verifies an email. The person who registered it may be an attacker who knows the password
+ * (account pre-hijacking; Sudhodanan and Paverd, 2022). So the link alone drops that password and
+ * ends every session, and the owner sets another password by a reset. A caller who sends the
+ * password, or is signed in as the user, keeps both. Only such a caller can change the email of a
+ * user. Throws `invalid_link`, `invalid_credentials`, `email_taken`, `too_many_requests`, `busy`.
  */
 export async function verifyEmail(
   ctx: Ctx,
@@ -35,15 +36,15 @@ export async function verifyEmail(
   const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
   const verified =
     password === undefined ? undefined : await verifyByLink(ctx, actor, { link, user, password });
-  const isTheirs = password !== undefined || holder?.user.id === user.id;
+  const hasAccess = password !== undefined || holder?.user.id === user.id;
   const isChange = link.purpose === "change_email";
-  if (isChange && !isTheirs) throw new Problem("invalid_credentials");
+  if (isChange && !hasAccess) throw new Problem("invalid_credentials");
   await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, { token, password });
-    // While it was hashed somebody may have registered the address anew, with a password of their own.
+    // During hashing, another person may have registered the email again with another password.
     if (verified !== undefined) await holdVerified(tx.db, { id: user.id, passwordHash: verified });
     if (isChange) await takeAddress(tx, actor, { link, user });
-    else if (isTheirs) await prove(tx, actor, user);
+    else if (hasAccess) await prove(tx, actor, user);
     else await proveByMailAlone(tx, actor, user);
   });
 }
@@ -55,21 +56,22 @@ interface LinkPassword {
 }
 
 /**
- * Returns the hash that was verified. A link to a new email may have gone to another person, who must not guess the password by it: each
- * try counts as a sign-in does. A link to the email that the user has counts by itself, because whoever reads that mail can reset the
- * password, and guesses made before the registration must not lock its owner out.
+ * Returns the hash that was verified. A link to a new email may have reached another person, who
+ * must not guess the password: each try counts as a sign-in attempt. A link to the current email
+ * counts by itself. Its reader can reset the password anyway, and guesses from before the
+ * registration must not lock them out.
  */
 async function verifyByLink(
   ctx: Ctx,
   { origin }: Anonymous,
   { link, user, password }: LinkPassword,
 ): Promise<string> {
-  const own: LimitUse = { limit: "login", who: `${user.id} by link` };
-  const isOther = link.purpose === "change_email";
+  const byLink: LimitUse = { limit: "login", who: `${user.id} by link` };
+  const isChange = link.purpose === "change_email";
   const identifierKey = identifierKeyOf(user.email);
-  const uses = isOther ? [own, ...failuresOf(identifierKey)] : [own];
+  const uses = isChange ? [byLink, ...failuresOf(identifierKey)] : [byLink];
   const verified = await verifyOwn(ctx, origin, { userId: user.id, password, uses });
-  if (isOther) await succeed(ctx, { identifierKey, device: undefined });
+  if (isChange) await succeed(ctx, { identifierKey, device: undefined });
   return verified;
 }
 
@@ -77,8 +79,9 @@ async function verifyByLink(
 export const DISOWN = "disown";
 
 /**
- * Says that it was not oneself: nobody can sign in any more to an account that was registered, and the address is not taken
- * for proven; one that an account wants stays without it. Throws `invalid_link`, `too_many_requests`.
+ * The recipient did not request this link. After a registration, this drops the password and ends
+ * every session, and the email stays unverified. A change of email does not happen. Throws
+ * `invalid_link`, `too_many_requests`.
  */
 export async function disown(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
@@ -88,15 +91,18 @@ export async function disown(ctx: Ctx, actor: Anonymous, token: string): Promise
   });
 }
 
-/** The address is proven, in the caller's transaction, by somebody who has the account. */
+/**
+ * Marks the email as verified by a caller who has access to the user, in the caller's transaction.
+ */
 export async function prove(ctx: Ctx, actor: Anonymous, { id }: User): Promise<void> {
   await markVerified(ctx, actor, id);
   await endLinks(ctx, id, "verify_email");
 }
 
 /**
- * The address is proven, in the caller's transaction, by whoever reads its mail, and who need not be who registered it: where it was not
- * proven before, nothing of theirs is good any more.
+ * Marks the email as verified by a caller who only reads its mail, in the caller's transaction.
+ * Another person may have registered it: if the email was unverified, the password, sessions and
+ * profile of that person are dropped.
  */
 export async function proveByMailAlone(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
   if (!user.emailVerified) {

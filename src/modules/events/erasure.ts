@@ -6,10 +6,13 @@ import { type Db, transact } from "../../db/db.ts";
 import { erasures, events } from "./tables.ts";
 
 const ERASED_AT_ONCE = 5_000;
-/** Longer than any request takes that began before the user was deleted. */
+/** Longer than any request that began before the user was deleted. */
 const AGAIN_AFTER_MS = 60_000;
 
-/** Erases what is left of a user who was deleted a minute ago, some thousand events at a time. Returns 0 when nothing is due. */
+/**
+ * Erases the origins that are left of one user who was deleted over a minute ago, up to 10,000
+ * events a call. Returns 0 when nothing is due.
+ */
 export function eraseLeftOrigins({ db, now }: Ctx): Promise<number> {
   return transact(db, async (tx) => {
     const [due] = await tx
@@ -26,10 +29,14 @@ export function eraseLeftOrigins({ db, now }: Ctx): Promise<number> {
   });
 }
 
-/** Erases 5,000 events at most that the user caused, and 5,000 that anonymous requests caused about the user. Returns how many. */
+/**
+ * Erases the origins of at most 5,000 events that the user caused, and of at most 5,000 that
+ * anonymous requests caused about the user. Returns how many.
+ */
 export async function eraseSome(db: Db, userId: string): Promise<number> {
   const { actorId, actorKind, id, occurredAt, subjectId } = events;
-  // In the order of an index: of a user with millions of events, the planner would otherwise read the whole table.
+  // Order by an index: for a user with millions of events, the planner would otherwise read the
+  // whole table.
   const done = await erase(db, eq(actorId, userId), [id]);
   const isAnonymous = and(eq(subjectId, userId), eq(actorKind, "stranger"));
   return done + (await erase(db, isAnonymous, [occurredAt, id]));

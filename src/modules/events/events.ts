@@ -6,10 +6,10 @@ import { leastIdOf } from "../../kit/id.ts";
 import { eraseSome } from "./erasure.ts";
 import { erasures, events } from "./tables.ts";
 
-/** Everything that can have happened, and what is told of it. */
+/** Every event type, and its data. */
 export interface EventData {
   "user.created": Record<string, never>;
-  /** The names of the fields, on the wire, that were written. */
+  /** The wire names of the fields that were written. */
   "user.updated": { fields: string[] };
   "user.deleted": Record<string, never>;
   /** The failed sign-ins of the user were cleared. */
@@ -17,20 +17,23 @@ export interface EventData {
   "password.changed": Record<string, never>;
   "email.verified": Record<string, never>;
   "email.changed": Record<string, never>;
-  /** Whoever reads the mail of the address before has taken the account back to it. */
+  /** The previous email was restored by the link that was mailed to it. */
   "email.restored": Record<string, never>;
   "session.started": { session_id: string };
   "session.ended": { session_id: string };
-  /** A spent refresh token was used after the grace, or by another client: two parties have it. The session was ended. */
+  /**
+   * A spent refresh token was used after the grace period or by another client, so two parties have
+   * it. The session was ended.
+   */
   "session.reuse_detected": { session_id: string };
-  /** A refresh token that was just spent came again from its client, which got the same successor. */
+  /** The client sent a refresh token again that it had just spent, and got the same successor. */
   "session.refresh_retried": { session_id: string };
   "client.created": Record<string, never>;
   "client.secret_rotated": Record<string, never>;
-  /** The secret before the last one is good no more. */
+  /** The previous secret was revoked. */
   "client.rotation_finished": Record<string, never>;
   "client.deleted": Record<string, never>;
-  /** The key that signs from now on. */
+  /** The new signing key. */
   "key.rotated": { kid: string };
   "key.retired": { kid: string };
 }
@@ -69,14 +72,14 @@ export type Event = Omit<
 
 export interface Happening<T extends EventType> {
   type: T;
-  /** The account, or the OAuth client, that it is about; null for what is about all of them. */
+  /** The user or OAuth client that the event is about; null if it is about all of them. */
   subjectId: string | null;
   data: EventData[T];
 }
 
 /**
- * Records events in the transaction that causes them: `ctx` is of that transaction. Their users leave
- * the principal cache when it has committed.
+ * Records events in the transaction that causes them: `ctx` must be of that transaction. Removes
+ * their subjects from the principal cache when it commits.
  */
 export async function record<T extends EventType>(
   ctx: Ctx,
@@ -111,9 +114,11 @@ export const countSince = (
   db.$count(events, and(eq(subjectId, about), eq(type, kind), gt(occurredAt, since)));
 
 /**
- * Erases the IPs and user agents of deleted users from events, in the transaction that deletes them: those of what they did, and of
- * sign-ins to their accounts. Of a user with many events it erases some thousands now, and a job does the rest. The ids stay: without the
- * user they are pseudonyms. The origin of a superuser who changed the user stays as well, because it is the superuser's.
+ * Erases the IPs and user agents of deleted users from events, in the transaction that deletes the
+ * users. This covers events that they caused, and anonymous events about them, such as sign-ins.
+ * For a user with many events, some thousands are erased now and a job does the rest.
+ * The ids are kept: without the user they are pseudonyms. The origin of a superuser who changed the
+ * user is also kept, because it is the superuser's.
  */
 export async function eraseOrigins(
   ctx: { db: Db; now: () => Date },
@@ -127,7 +132,7 @@ export async function eraseOrigins(
 
 const DAY_MS = 86_400_000;
 
-/** Since when events are kept: older ones are deleted. */
+/** Events older than this are deleted. */
 export const eventsKeptFrom = ({ config, now }: Ctx): Date =>
   new Date(now().getTime() - config.eventsRetentionDays * DAY_MS);
 
@@ -140,7 +145,10 @@ export const purgeEvents = (ctx: Ctx): Promise<number> =>
 
 const COMPARED_MAX = 200;
 
-/** Whether the like has happened to an account before, and whether lately, and `since` then, from the same address and program as now. */
+/**
+ * Compares a new event with the user's latest 200 events of the same type. `isFirst`: there are
+ * none. `isFromThere`: one of them, no older than `since`, has the same IP and user agent.
+ */
 export async function compareWithEarlier(
   { db }: { db: Db },
   { origin }: Anonymous,
@@ -176,23 +184,23 @@ const columns = {
   ...{ address, userAgent, requestId, data },
 };
 
-/** Where a page begins: `skip` events from the latest, or behind the one that a cursor names. */
+/** Where a page begins: after `skip` events, or after the event that a cursor names. */
 type PageStart = { skip: number } | { createdAt: Date; id: string };
 
-/** Events of the caller's own account, the latest first, as `asSubjectSees` shows them. */
+/** Events about the caller, newest first, as `asSubjectSees` shows them. */
 export async function listOwnEvents(
   ctx: Ctx,
   actor: UserActor,
   { start, limit }: { start: PageStart; limit: number },
 ): Promise<(Event & { createdAt: Date })[]> {
-  const isBehind =
+  const isAfter =
     "skip" in start
       ? undefined
       : sql`(${occurredAt}, ${id}) < (${start.createdAt.toISOString()}::timestamptz, ${start.id}::uuid)`;
   const rows = await ctx.db
     .select(columns)
     .from(events)
-    .where(and(eq(subjectId, actor.user.id), isBehind))
+    .where(and(eq(subjectId, actor.user.id), isAfter))
     .orderBy(desc(occurredAt), desc(id))
     .limit(limit)
     .offset("skip" in start ? start.skip : 0);
@@ -203,8 +211,8 @@ export async function listOwnEvents(
 }
 
 /**
- * Another user who acted on the subject has a role and no name: otherwise anyone could read the administrators' ids and IPs. An
- * anonymous actor keeps the origin, which tells the subject of an attack.
+ * Hides who acted if it was another user: users must not read the ids and IPs of administrators. An
+ * anonymous actor keeps the origin, which shows the subject an attack.
  */
 function asSubjectSees(event: Event): Event {
   if (event.actorKind !== "user" || event.actorId === event.subjectId) return event;

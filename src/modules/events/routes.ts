@@ -6,7 +6,7 @@ import { fails, tokenProblems } from "../../http/problems.ts";
 import { countOwnEvents, listOwnEvents } from "./events.ts";
 import { EventView, eventView } from "./model.ts";
 
-/** What happened to one's own account. */
+/** Events about the caller. */
 export const myEventRoutes = (ctx: Ctx) =>
   new Elysia({ name: "my-events", prefix: "/users/me/events", tags: ["events"] })
     .use(guard(ctx))

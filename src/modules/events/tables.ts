@@ -2,23 +2,23 @@ import { sql } from "drizzle-orm";
 import { bigint, check, index, jsonb, pgTable, text, uuid } from "drizzle-orm/pg-core";
 import { at, transactionId } from "../../db/columns.ts";
 
-/** Everything that changed, written in the transaction that changed it; it outlives what it tells of. */
+/** Every change, recorded in the transaction that made it. Events outlive what they are about. */
 export const events = pgTable(
   "events",
   {
     id: uuid("id").primaryKey(),
     /**
-     * Where a reader is: transactions commit out of order, so whoever pages by `(transaction_id, position)` and stops below
-     * `pg_snapshot_xmin(pg_current_snapshot())` misses nothing.
+     * A reader's cursor. Transactions commit out of order: a reader that pages by `(transaction_id,
+     * position)` and stops below `pg_snapshot_xmin(pg_current_snapshot())` misses nothing.
      */
     position: bigint("position", { mode: "bigint" }).generatedAlwaysAsIdentity(),
     transactionId: transactionId("transaction_id").notNull().default(sql`pg_current_xact_id()`),
     type: text("type").notNull(),
     occurredAt: at("occurred_at"),
-    /** Who did it: `stranger`, `user` (then `actor_id`) or `operator`. */
+    /** Who caused it: `stranger` (anonymous), `user` (then `actor_id` is set) or `operator`. */
     actorKind: text("actor_kind").notNull(),
     actorId: uuid("actor_id"),
-    /** The account, or the OAuth client, that it is about; missing where it is about all of them. */
+    /** The user or OAuth client that the event is about; null if it is about all of them. */
     subjectId: uuid("subject_id"),
     address: text("address"),
     userAgent: text("user_agent"),

@@ -1,4 +1,7 @@
-/** What stands around each mail: tables and styles in place, because that is what mail programs show (docs/mail.md). */
+/**
+ * The HTML around each mail. Tables and inline styles, because mail clients support little else
+ * (docs/mail.md).
+ */
 export const frame = `<!doctype html>
 <html lang="{lang}">
 <head>

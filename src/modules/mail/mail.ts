@@ -29,23 +29,24 @@ import type { MailKind } from "./render.ts";
 import { mails } from "./tables.ts";
 
 type Row = typeof mails.$inferSelect;
-/** A mail without what it says. */
+/** A mail without its content. */
 export type QueuedMail = Omit<Row, "sealed">;
 
 export interface NewMail extends MailContent {
   kind: MailKind;
-  /** `id` is the user's; null where the mail is about none, or about one that is being deleted. */
+  /** `id` is the user's. Null if the mail is about no user, or about one that is being deleted. */
   to: { id: string | null; email: string; locale: string | null };
   /**
-   * Whether a known device of the user requested it. Counts apart: other clients cannot use up the
-   * user's mails.
+   * Whether a known device of the user requested it. Such mails count apart, so other clients
+   * cannot use up the user's quota.
    */
   isFromKnownDevice?: boolean;
 }
 
 /**
- * Queues a mail that goes out when the caller's transaction has committed: `ctx.db` is that transaction. Returns undefined, and queues
- * nothing, where the email has had its share of such mails (`mail-recipient`): whoever requested it is not told (CWE-204).
+ * Queues a mail that is sent after the caller's transaction commits: `ctx.db` must be that
+ * transaction. Returns undefined and queues nothing if the email has received too many mails of
+ * this kind (`mail-recipient`). The client is not told (CWE-204).
  */
 export async function enqueueMail(
   ctx: Ctx,
@@ -72,8 +73,8 @@ export async function enqueueMail(
 }
 
 /**
- * The keys that count mails to an email: those that known devices of its user request, and all
- * others.
+ * The keys that count mails to an email: first for all other clients, then for known devices of its
+ * user.
  */
 function recipientKeysOf({ envelope }: Ctx, email: string): [Buffer, Buffer] {
   const key = emailKeyOf(email) ?? email;
@@ -81,8 +82,9 @@ function recipientKeysOf({ envelope }: Ctx, email: string): [Buffer, Buffer] {
 }
 
 /**
- * Whether no further mail of a kind goes to an email now. The queue itself is counted: nothing is locked, so that of many at once a few more
- * may pass. Each kind counts by itself, so that a flood of one hides no other.
+ * Whether the limit for mails of this kind to an email is reached. Counts rows of the queue without
+ * a lock, so concurrent requests may slightly exceed it. Each kind counts apart, so that a flood of
+ * one kind hides no other.
  */
 async function isOverLimit(
   { config, db, now }: Ctx,
@@ -107,20 +109,26 @@ async function isOverLimit(
   return counted !== undefined && counted.all >= policy.quota && counted.lately >= policy.refill;
 }
 
-/** Erases the mails of deleted users in the caller's transaction. What is left is a count of mails by a keyed fingerprint. */
+/**
+ * Erases the mails of deleted users in the caller's transaction. Rows of sent mails stay, to count
+ * mails by a keyed fingerprint.
+ */
 export async function eraseMails({ db }: Ctx, userIds: string[]): Promise<void> {
-  const theirs = inArray(mails.userId, userIds);
-  await db.delete(mails).where(and(theirs, eq(mails.state, "waiting")));
+  const ofUsers = inArray(mails.userId, userIds);
+  await db.delete(mails).where(and(ofUsers, eq(mails.state, "waiting")));
   await db
     .update(mails)
     .set({ recipient: "", locale: null, sealed: null, answer: null, userId: null })
-    .where(theirs);
+    .where(ofUsers);
 }
 
 const TAKEN_AT_ONCE = 20;
 const DELIVERY = { name: "deliver mail", kind: "client" } as const;
 
-/** Tries what is due, a few at a time. Answers how many; 0 where there is nothing to do, or nobody to send it. */
+/**
+ * Tries to send due mails, a few at a time. Returns how many; 0 if none is due, or there is no mail
+ * server.
+ */
 export async function deliverMails(ctx: Ctx): Promise<number> {
   if (!ctx.mail || !(await isAnyDue(ctx))) return 0;
   const taken = await take(ctx);
@@ -128,25 +136,31 @@ export async function deliverMails(ctx: Ctx): Promise<number> {
     taken.map((row) => ctx.tracing.resume(DELIVERY, row.traceParent, () => deliver(ctx, row))),
   );
   const tried = outcomes.filter((outcome) => outcome !== "dropped");
-  if (tried.length > 0) noteAbsence(ctx, ctx.mail, tried);
+  if (tried.length > 0) logAvailability(ctx, ctx.mail, tried);
   return outcomes.includes("away") ? 0 : taken.length;
 }
 
-/** Says once that the server is not there, and once that it is back: each mail's own answer stands in `bunker mail list`. */
-function noteAbsence({ log }: Ctx, post: Mailer, outcomes: MailOutcome[]): void {
+/**
+ * Logs once when the mail server becomes unavailable, and once when it is back. `bunker mail list`
+ * shows the server's reply for each mail.
+ */
+function logAvailability({ log }: Ctx, mailer: Mailer, outcomes: MailOutcome[]): void {
   const isAway = outcomes.includes("away");
-  if (isAway && !post.isAway)
+  if (isAway && !mailer.isAway)
     log.warn({}, "The mail server cannot be used: mails wait (bunker mail list says why).");
-  if (!isAway && post.isAway) log.info({}, "The mail server can be used again.");
-  post.isAway = isAway;
+  if (!isAway && mailer.isAway) log.info({}, "The mail server can be used again.");
+  mailer.isAway = isAway;
 }
 
 const SECOND_MS = 1_000;
 const DAY_MS = 86_400 * SECOND_MS;
-/** Longer than the longest try: by then whoever took it has died, and it is tried again. */
+/**
+ * Longer than the longest try. After this time the process that took the mail has died, and the
+ * mail is tried again.
+ */
 const LEASE_MS = 120 * SECOND_MS;
 
-/** By hand, because it is asked each second for as long as there is nothing to do. */
+/** Raw SQL, because this query runs every second while there is nothing to do. */
 async function isAnyDue({ db, now }: Ctx): Promise<boolean> {
   const due = await db.execute(
     sql`select 1 from mails where state = 'waiting' and due_at <= ${now().toISOString()}::timestamptz limit 1`,
@@ -171,10 +185,13 @@ async function take({ db, now }: Ctx): Promise<Row[]> {
     .returning();
 }
 
-/** After three days a mail is dead: it is kept, and can be tried once more by hand. */
+/** After three days a mail is dead. It is kept, and an operator can retry it. */
 const TRIED_FOR_MS = 3 * DAY_MS;
 const WAIT_MIN_MS = 2 * SECOND_MS;
-/** A server that is back gets what waits within a minute; one that puts off a mail is asked ever less. */
+/**
+ * If the server was unavailable, mails are retried within a minute of its return. If the server
+ * deferred a mail, the backoff grows to an hour.
+ */
 const WAIT_MAX_MS = { away: 60 * SECOND_MS, later: 3_600 * SECOND_MS };
 
 async function deliver(ctx: Ctx, row: Row): Promise<MailOutcome> {
@@ -187,7 +204,7 @@ async function deliver(ctx: Ctx, row: Row): Promise<MailOutcome> {
   const ended = { state: isDead ? "dead" : "sent", endedAt: now };
   const waitMaxMs = outcome === "away" ? WAIT_MAX_MS.away : WAIT_MAX_MS.later;
   const waitMs = Math.min(WAIT_MIN_MS * 2 ** (row.tries - 1), waitMaxMs);
-  // The user is deleted, and with this mail goes the last of the email.
+  // The user is deleted, and this row is the last one with their email: erase it.
   const isLast =
     (isSent || isDead) && row.kind === "account_deleted" && !(isSent && ctx.mail?.isMailbox);
   await ctx.db
@@ -213,9 +230,9 @@ async function send(
   if (content.goodUntil && now() >= new Date(content.goodUntil))
     return { outcome: "dropped", answer: RUN_OUT };
   try {
-    const letter = await mail.render(row.kind, row.locale, content);
+    const rendered = await mail.render(row.kind, row.locale, content);
     const messageId = `${row.id}@${mail.from.address.split("@")[1]}`;
-    const answer = await mail.send({ ...letter, messageId, from: mail.from, to: row.recipient });
+    const answer = await mail.send({ ...rendered, messageId, from: mail.from, to: row.recipient });
     return { outcome: "sent", answer };
   } catch (error) {
     if (!(error instanceof MailFailure)) throw error;
@@ -228,7 +245,7 @@ const contentOf = (envelope: Ctx["envelope"], { id, sealed }: Row): MailContent 
 const RUN_OUT = "Its link was no longer valid when it could have been sent";
 const UNREADABLE = "It was sealed under another SECRET_KEY, which SECRET_KEYS does not list";
 
-/** How many wait to be sent, by every instance on this database. */
+/** How many mails wait to be sent, from all instances on this database. */
 export const countWaitingMails = ({ db }: Ctx): Promise<number> =>
   db.$count(mails, eq(mails.state, "waiting"));
 
@@ -239,7 +256,10 @@ const { sealed, ...columns } = getTableColumns(mails);
 export const listMails = ({ db }: Ctx): Promise<QueuedMail[]> =>
   db.select(columns).from(mails).orderBy(desc(mails.createdAt), desc(mails.id)).limit(LISTED_MAX);
 
-/** What a mail says, for the mailbox. Throws `not_found`, also where it is not kept any more. */
+/**
+ * A mail with its content, for the mailbox. Throws `not_found`, also if the content is no longer
+ * stored.
+ */
 export async function readMail(
   ctx: Ctx,
   id: string,
@@ -271,7 +291,10 @@ export async function readMails(
   return (await Promise.all(read)).flat();
 }
 
-/** Tries a mail again now: one that is dead, or waits. Throws `not_found` where it was sent. Without an id: all of them. */
+/**
+ * Retries a mail now that is dead or waiting; without an id, all of them. Returns how many. Throws
+ * `not_found` if the mail was sent or does not exist.
+ */
 export async function retryMails({ db, now }: Ctx, id: string | undefined): Promise<number> {
   if (id !== undefined && !isId(id)) throw new Problem("not_found");
   const retried = await db
@@ -284,9 +307,12 @@ export async function retryMails({ db, now }: Ctx, id: string | undefined): Prom
 }
 
 const KEPT_MS = 30 * DAY_MS;
-/** Deletes mails a month after they were sent or given up, or became due without a mail server, a few at a time. Returns how many. */
+/**
+ * Deletes mails 30 days after they were sent or given up, or became due without a mail server.
+ * Deletes a few at a time, and returns how many.
+ */
 export function purgeMails({ db, now }: Ctx): Promise<number> {
   const before = new Date(now().getTime() - KEPT_MS);
-  const isForgotten = and(eq(mails.state, "waiting"), lt(mails.dueAt, before));
-  return deleteBatch(db, mails.id, or(lt(mails.endedAt, before), isForgotten));
+  const isUnsent = and(eq(mails.state, "waiting"), lt(mails.dueAt, before));
+  return deleteBatch(db, mails.id, or(lt(mails.endedAt, before), isUnsent));
 }

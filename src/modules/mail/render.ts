@@ -11,15 +11,18 @@ import english from "./words/en.json" with { type: "json" };
 export type MailKind = keyof typeof english;
 export const mailKinds = Object.keys(english) as MailKind[];
 
-/** What one mail says. `{brand}` stands for the name of the service; some kinds have more, such as `{device}`. */
-interface Words {
+/**
+ * The texts of one kind of mail. `{brand}` is the name of the service. Some kinds have more
+ * placeholders, such as `{device}`.
+ */
+interface Texts {
   subject: string;
   lines: string[];
-  /** What stands on the link, for kinds that have one. */
+  /** The label of the link, for kinds that have one. */
   button?: string;
   after: string[];
 }
-type Language = Record<MailKind, Words>;
+type Language = Record<MailKind, Texts>;
 
 type Renderer = (...mail: Parameters<Mailer["render"]>) => RenderedMail;
 
@@ -30,8 +33,8 @@ export interface Brand {
 }
 
 /**
- * Renders mails in the language of whoever reads them, or in English. A folder may hold other words (`en.json`, `de.json`, or
- * another language), all of them or some, and another `frame.html`: see docs/mail.md.
+ * Renders mails in the recipient's language, or in English. A folder may override some or all texts
+ * (`en.json`, `de.json`, or another language) and `frame.html`. See docs/mail.md.
  */
 export function openRenderer(brand: Brand, folder: string | undefined): Renderer {
   const languages = new Map<string, Language>();
@@ -42,7 +45,7 @@ export function openRenderer(brand: Brand, folder: string | undefined): Renderer
     languages.set(name, known);
     return [name, known];
   };
-  const shell = fileIn(folder, "frame.html") ?? frame;
+  const template = fileIn(folder, "frame.html") ?? frame;
 
   return (kind, locale, { link, code, details = {} }) => {
     const [lang, language] = languageOf(locale);
@@ -57,14 +60,14 @@ export function openRenderer(brand: Brand, folder: string | undefined): Renderer
       ...above.map(paragraph),
       ...(code ? [digitsOf(code)] : []),
       ...(link && label ? [buttonOf(link, label, brand.colour)] : []),
-      ...below.map(quiet),
+      ...below.map(note),
     ].join("\n");
     const parts = { lang, subject: escaped(fill(subject)), head: headOf(brand), content: body };
     const action = link ? [label ? `${label}:\n${link}` : link] : [];
     return {
       subject: fill(subject),
       text: `${[...above, ...(code ? [code] : []), ...action, ...below].join("\n\n")}\n`,
-      html: shell.replaceAll(
+      html: template.replaceAll(
         /\{(lang|subject|head|content)\}/g,
         (_, name: keyof typeof parts) => parts[name],
       ),
@@ -73,29 +76,29 @@ export function openRenderer(brand: Brand, folder: string | undefined): Renderer
 }
 
 /**
- * What is wrong in a folder of other words, in sentences that name the file: so that it is said at the start, and not when a mail
- * is to be sent.
+ * The faults in a folder of custom texts, as sentences that name the file. Checked at startup,
+ * before a mail is to be sent.
  */
 export function faultsIn(folder: string): string[] {
   const names = readdirSync(folder);
   const faults = names
     .filter((name) => name.endsWith(".json"))
-    .flatMap((name) => wordFaults(folder, name));
-  const theirFrame = fileIn(folder, "frame.html");
-  if (theirFrame !== undefined && !theirFrame.includes("{content}"))
+    .flatMap((name) => textFaults(folder, name));
+  const customFrame = fileIn(folder, "frame.html");
+  if (customFrame !== undefined && !customFrame.includes("{content}"))
     faults.push("frame.html has no {content}");
   return faults;
 }
 
-function wordFaults(folder: string, name: string): string[] {
-  let words: unknown;
+function textFaults(folder: string, name: string): string[] {
+  let texts: unknown;
   try {
-    words = JSON.parse(fileIn(folder, name) ?? "");
+    texts = JSON.parse(fileIn(folder, name) ?? "");
   } catch {
     return [`${name} is not JSON`];
   }
-  if (!isObject(words)) return [`${name} is not an object`];
-  return Object.entries(words).flatMap(([kind, parts]) => {
+  if (!isObject(texts)) return [`${name} is not an object`];
+  return Object.entries(texts).flatMap(([kind, parts]) => {
     if (!Object.hasOwn(english, kind) || !isObject(parts))
       return [`${name} has "${kind}", which is no kind of mail`];
     return Object.entries(parts).flatMap(([part, value]) =>
@@ -112,16 +115,19 @@ const isPart = (part: string, value: unknown): boolean =>
     ? isText(value)
     : ["lines", "after"].includes(part) && Array.isArray(value) && value.every(isText);
 
-const own: Record<string, Language> = { en: english, de: german };
+const builtIn: Record<string, Language> = { en: english, de: german };
 
-/** Our words with those of the folder laid over them; a language that only the folder has may leave out what English then says. */
+/**
+ * The built-in texts, overridden by those of the folder. Texts that another language leaves out are
+ * in English.
+ */
 function readLanguage(name: string, folder: string | undefined): Language | undefined {
   const text = fileIn(folder, `${name}.json`);
-  if (text === undefined) return own[name];
-  const theirs: Partial<Record<MailKind, Partial<Words>>> = JSON.parse(text);
-  const base = own[name] ?? english;
-  const laid = mailKinds.map((kind) => [kind, { ...base[kind], ...theirs[kind] }]);
-  return Object.fromEntries(laid);
+  if (text === undefined) return builtIn[name];
+  const overrides: Partial<Record<MailKind, Partial<Texts>>> = JSON.parse(text);
+  const base = builtIn[name] ?? english;
+  const merged = mailKinds.map((kind) => [kind, { ...base[kind], ...overrides[kind] }]);
+  return Object.fromEntries(merged);
 }
 
 function fileIn(folder: string | undefined, name: string): string | undefined {
@@ -135,7 +141,7 @@ function fileIn(folder: string | undefined, name: string): string | undefined {
 }
 
 const paragraph = (text: string) => `<p style="margin:0 0 16px">${escaped(text)}</p>`;
-const quiet = (text: string) =>
+const note = (text: string) =>
   `<p style="margin:0 0 8px;font-size:14px;opacity:.75">${escaped(text)}</p>`;
 const digitsOf = (code: string) =>
   `<p style="margin:24px 0;font:600 32px/1 ui-monospace,SFMono-Regular,Menlo,monospace;letter-spacing:6px">${escaped(code)}</p>`;

@@ -2,32 +2,40 @@ import { sql } from "drizzle-orm";
 import { check, index, integer, pgTable, text, timestamp, uuid } from "drizzle-orm/pg-core";
 import { at, bytes } from "../../db/columns.ts";
 
-/** Mails that are to be sent, were sent, or cannot be. */
+/** The mail outbox: mails that wait, were sent, or are dead. */
 export const mails = pgTable(
   "mails",
   {
-    /** Also the first half of its Message-ID, the same at each try. */
+    /** Also the local part of the Message-ID, which is the same at each try. */
     id: uuid("id").primaryKey(),
     kind: text("kind").notNull(),
     /** Empty once the user is deleted. */
     recipient: text("recipient").notNull(),
-    /** A keyed fingerprint of the recipient: mails to one email are counted by it, also after the user is deleted. */
+    /**
+     * A keyed fingerprint of the recipient. Mails to one email are counted by it, also after the
+     * user is deleted.
+     */
     recipientKey: bytes("recipient_key"),
-    /** The user that it is about. No reference, because the last notice outlives the user. */
+    /**
+     * The user that the mail is about. No foreign key, because the last notice outlives the user.
+     */
     userId: uuid("user_id"),
-    /** A BCP 47 language tag: what the recipient reads, if we have it. */
+    /** The recipient's BCP 47 language tag, if known. */
     locale: text("locale"),
-    /** Of what caused it (W3C Trace Context), where that was traced. */
+    /** The trace of the request that caused it (W3C Trace Context), if it was traced. */
     traceParent: text("trace_parent"),
-    /** What is said in it, links and codes too, so nobody reads it in a copy of the database; gone when it was sent. */
+    /**
+     * The encrypted content with its links and codes, so that a copy of the database does not
+     * reveal them. Null once the mail is sent, except in the mailbox of a developer.
+     */
     sealed: bytes("sealed"),
     state: text("state").notNull().default("waiting"),
     tries: integer("tries").notNull().default(0),
-    /** When to try, or to try again if whoever tries now does not come back. */
+    /** When to try next. While a process tries, the time after which another one may take over. */
     dueAt: at("due_at"),
     createdAt: at("created_at"),
     endedAt: timestamp("ended_at", { withTimezone: true, precision: 3 }),
-    /** What the server said last. */
+    /** The latest reply of the mail server. */
     answer: text("answer"),
   },
   (table) => [

@@ -3,18 +3,19 @@ import type { Ctx } from "../../ctx.ts";
 import { mails } from "./tables.ts";
 
 /**
- * Without MAIL_URL, logs each kind of mail that waits, once. `told` has the kinds that were logged.
+ * Without MAIL_URL, logs each kind of waiting mail once. `loggedKinds` has the kinds that were
+ * logged.
  */
 export async function reportWaitingMails(
   { db, log, mail }: Ctx,
-  told: Set<string>,
+  loggedKinds: Set<string>,
 ): Promise<number> {
   if (mail) return 0;
-  const isNew = notInArray(mails.kind, [...told]);
-  const held = and(eq(mails.state, "waiting"), told.size > 0 ? isNew : undefined);
-  const [found] = await db.select({ kind: mails.kind }).from(mails).where(held).limit(1);
+  const isNew = notInArray(mails.kind, [...loggedKinds]);
+  const isWaiting = and(eq(mails.state, "waiting"), loggedKinds.size > 0 ? isNew : undefined);
+  const [found] = await db.select({ kind: mails.kind }).from(mails).where(isWaiting).limit(1);
   if (!found) return 0;
-  told.add(found.kind);
+  loggedKinds.add(found.kind);
   log.warn({ kind: found.kind }, "MAIL_URL is not set: mails of this kind wait until it is.");
   return 1;
 }

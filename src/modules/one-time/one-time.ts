@@ -19,16 +19,17 @@ export type { Purpose } from "./purposes.ts";
 export interface NewLink {
   purpose: Purpose;
   user: User;
-  /** Whom it is mailed to, where that is not the account's address. */
+  /** The recipient; by default, the email of the user. */
   to?: string;
-  /** The address that it gives to the account: the next one, or the one before. */
+  /** The email that the link sets: the new one, or the previous one. */
   givesEmail?: string;
   isFromKnownDevice?: boolean;
 }
 
 /**
- * Mails a link that works once, in the caller's transaction. It ends when the account gets another address, but for the one that
- * undoes such a change. Only a hash of it is kept (ASVS 5.0, 6.6.2 and 11.4.1).
+ * Mails a link that works once, in the caller's transaction. The link becomes invalid when the
+ * user's email changes, except for the link that undoes such a change. Only its hash is stored
+ * (ASVS 5.0, 6.6.2 and 11.4.1).
  */
 export async function sendLink(
   ctx: Ctx,
@@ -45,7 +46,7 @@ export async function sendLink(
     goodUntil: expiresAt.toISOString(),
   };
   const recipient = { id: user.id, email: to, locale: user.locale };
-  // Where no mail goes out, the links that were mailed before must stay good.
+  // If no mail is sent, links that were mailed before must stay valid.
   const message = { kind: mail, to: recipient, isFromKnownDevice, ...content };
   if (!(await enqueueMail(ctx, message))) return;
   await endOldest(ctx, purpose, user.id);
@@ -82,13 +83,13 @@ function linkTo({ config }: Ctx, purpose: Purpose, token: string): string {
   return url.href;
 }
 
-/** Where somebody asks for a new password: what a notice of something suspicious leads to. */
+/** The page that requests a new password. Security notices link to it. */
 export const forgotPage = ({ config }: Ctx): string => `${config.publicUrl}/forgot-password`;
 
 const PREFIX = "ot_";
 const SECRET_BYTES = 32;
 const newToken = () => PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
-/** 256 random bits: a plain hash keeps them. */
+/** The token has 256 random bits, so a fast hash without a salt is safe. */
 const hashOf = (token: string): Buffer =>
   Buffer.from(new Bun.CryptoHasher("sha256").update(token).digest());
 
@@ -100,7 +101,10 @@ const newCode = () => String(randomInt(10 ** CODE_DIGITS)).padStart(CODE_DIGITS,
 const macOf = ({ fingerprint }: Ctx, id: string, code: string): Buffer =>
   fingerprint(JSON.stringify(["one-time code", id, code]));
 
-/** A link that is good: not spent, not too old, for one of the purposes, and not ended by another address of the account. */
+/**
+ * A valid link: not spent, not expired, for one of the purposes, and not invalidated by a change of
+ * the user's email.
+ */
 export interface Link {
   id: string;
   purpose: Purpose;
@@ -109,17 +113,20 @@ export interface Link {
   position: bigint;
 }
 
-const isGood = ({ now }: Ctx, which: SQL) =>
+const isValid = ({ now }: Ctx, which: SQL) =>
   and(
     which,
     gt(oneTimeSecrets.expiresAt, now()),
     eq(users.id, oneTimeSecrets.userId),
-    // Signing in by the link answers `account_inactive` itself.
+    // Email sign-in itself throws `account_inactive`.
     or(users.isActive, eq(oneTimeSecrets.purpose, "sign_in")),
     or(isNull(oneTimeSecrets.addressKey), eq(users.emailKey, oneTimeSecrets.addressKey)),
   );
 
-/** Finds a link without spending it: mail scanners open links, too. Throws `invalid_link`, alike for every reason. */
+/**
+ * Finds a link without spending it, because mail scanners open links too. Throws the same
+ * `invalid_link` for every reason.
+ */
 export async function getLink(
   ctx: Ctx,
   purposes: readonly Purpose[],
@@ -131,7 +138,7 @@ export async function getLink(
     .select({ id, purpose, userId, givesEmail, position })
     .from(oneTimeSecrets)
     .innerJoin(users, eq(users.id, userId))
-    .where(isGood(ctx, which));
+    .where(isValid(ctx, which));
   if (!found) throw new Problem("invalid_link");
   return { ...found, purpose: found.purpose as Purpose };
 }
@@ -143,17 +150,19 @@ export interface CodeTry {
 }
 
 /**
- * Tries a code, and answers the link beside which it was mailed. The try is counted before the code is looked at: of many at once
- * no more than five are. Undefined where the code is wrong, or was tried too often; its link stays good. Nobody waits for the
- * disk, since that would tell by the time whether there is a code to try.
+ * Tries a code. Returns the link that was mailed with it, or undefined if the code is wrong or was
+ * tried too often; the link stays valid. Each try is counted before the code is compared, so
+ * concurrent tries cannot exceed the maximum of five, or ten for a known device.
+ * The transaction does not wait for the disk: that wait would reveal whether there is a code to try
+ * (CWE-208).
  */
 export async function tryCode(
   ctx: Ctx,
   { userId, code, isKnownDevice }: CodeTry,
 ): Promise<Pick<Link, "id" | "userId"> | undefined> {
   const { id, codeMac, codeTries } = oneTimeSecrets;
-  // For nobody's address the same statement runs, and finds nothing.
-  const which = isOf(userId ?? NOBODY, "sign_in") as SQL;
+  // For an email without a user, the same statement runs and finds nothing.
+  const which = isOf(userId ?? NO_USER_ID, "sign_in") as SQL;
   const triesMax = isKnownDevice ? KNOWN_DEVICE_CODE_TRIES_MAX : CODE_TRIES_MAX;
   const tried = await transaction(ctx, async (tx) => {
     await tx.db.execute(sql`set local synchronous_commit = off`);
@@ -165,11 +174,12 @@ export async function tryCode(
   });
   return tried.find((one) => one.codeMac && timingSafeEqual(one.codeMac, macOf(ctx, one.id, code)));
 }
-const NOBODY = "00000000-0000-0000-0000-000000000000";
+const NO_USER_ID = "00000000-0000-0000-0000-000000000000";
 
 /**
- * Spends a link in the transaction that does what it is for; of two at once one finds it gone. Locks the user first, together
- * with another user who has the email that the link gives. Throws `invalid_link`.
+ * Spends a link, in the transaction that does what the link is for. Of two concurrent calls, one
+ * throws `invalid_link`. Locks the user first, together with another user who has the email that
+ * the link sets.
  */
 export async function redeemLink(
   ctx: Ctx,
@@ -179,37 +189,43 @@ export async function redeemLink(
   const { id, userId } = oneTimeSecrets;
   const givenKey = emailKeyOf(link.givesEmail ?? "") ?? "";
   await lockUsers(ctx.db, or(eq(users.id, link.userId), eq(users.emailKey, givenKey)));
-  const good = ctx.db
+  const valid = ctx.db
     .select({ id })
     .from(oneTimeSecrets)
     .innerJoin(users, eq(users.id, userId))
-    .where(isGood(ctx, eq(id, link.id)));
+    .where(isValid(ctx, eq(id, link.id)));
   const spent = await ctx.db
     .delete(oneTimeSecrets)
-    .where(and(eq(id, link.id), inArray(id, good)))
+    .where(and(eq(id, link.id), inArray(id, valid)))
     .returning({ id });
   if (spent.length === 0) throw new Problem("invalid_link");
   if (form && link.purpose)
     await keepRedemption(ctx, { userId: link.userId, purpose: link.purpose }, form);
 }
 
-/** Ends every link of an account that does one of these, in the caller's transaction. */
+/** Ends all links of a user for these purposes, in the caller's transaction. */
 export async function endLinks({ db }: Ctx, userId: string, ...purposes: Purpose[]): Promise<void> {
   await db.delete(oneTimeSecrets).where(isOf(userId, ...purposes));
 }
 
-/** Ends what whoever had an account could still do with it by mail, in the caller's transaction; also what a job is to mail yet. */
+/**
+ * Ends the mailed links that could change the user or sign in, in the caller's transaction. Also
+ * drops mail requests that no job has answered yet.
+ */
 export async function endAccountLinks(ctx: Ctx, userId: string): Promise<void> {
   await endRequests(ctx, userId);
   await endLinks(ctx, userId, "reset_password", "change_email", "sign_in");
 }
 
-/** Ends what a job is to mail yet. */
+/** Drops mail requests that no job has answered yet. */
 export async function endRequests({ db }: Ctx, userId: string): Promise<void> {
   await db.delete(mailRequests).where(eq(mailRequests.userId, userId));
 }
 
-/** Ends the links of one kind that an account got after this one, in the caller's transaction. */
+/**
+ * Ends the user's links of the same purpose that were sent after this one, in the caller's
+ * transaction.
+ */
 export async function endLaterLinks({ db }: Ctx, link: Link): Promise<void> {
   const isLater = gt(oneTimeSecrets.position, link.position);
   await db.delete(oneTimeSecrets).where(and(isOf(link.userId, link.purpose), isLater));
@@ -221,12 +237,14 @@ interface Attempt {
 }
 const attemptMac = ({ fingerprint }: Ctx, { email, password }: Attempt) =>
   fingerprint(JSON.stringify(["registration", email, password.normalize("NFC")]));
-/** No purpose of a link: no token has this hash. */
+/** Not a purpose of a link: no token has such a hash. */
 const ATTEMPT = "registration";
 
 /**
- * Keeps for a week, as a keyed fingerprint, with what password somebody has registered an account's address (its key); the last
- * one only. A sign-in by it is told what that of a new account is told: otherwise the two together would tell them apart.
+ * Stores a keyed fingerprint of the password with which an existing user's email (its key) was
+ * registered again. It is kept for a week, and only the latest one. A sign-in with that password
+ * gets `email_not_verified`, as for a new user. Otherwise registering and signing in would together
+ * reveal whether the email had a user (CWE-204).
  */
 export async function keepAttempt(ctx: Ctx, userId: string, attempt: Attempt): Promise<void> {
   const now = ctx.now();
@@ -241,11 +259,11 @@ export async function keepAttempt(ctx: Ctx, userId: string, attempt: Attempt): P
     .onConflictDoNothing();
 }
 
-/** Whether somebody lately registered an account's address with this password. */
+/** Whether an existing user's email was recently registered again with this password. */
 export async function wasAttempted(ctx: Ctx, attempt: Attempt): Promise<boolean> {
   const { id, hash } = oneTimeSecrets;
-  const isIt = eq(hash, attemptMac(ctx, attempt));
-  return (await ctx.db.select({ id }).from(oneTimeSecrets).where(isIt)).length > 0;
+  const isMatch = eq(hash, attemptMac(ctx, attempt));
+  return (await ctx.db.select({ id }).from(oneTimeSecrets).where(isMatch)).length > 0;
 }
 
 /** Deletes expired links, a few at a time. Returns how many. */

@@ -8,7 +8,7 @@ export const WEEK_MS = 7 * DAY_MS;
 interface Kind {
   lifetimeMs: number;
   mail: NewMail["kind"];
-  /** Our page that the link leads to, and the setting that names another page instead. */
+  /** Our page that the link opens. `redirect` is the setting that names another page instead. */
   page: string;
   redirect?: "verifyEmailUrl" | "resetPasswordUrl" | "signInUrl";
   /** How many a user may have: another one ends the oldest. Without it, only rate limits apply. */
@@ -19,7 +19,7 @@ interface Kind {
   isUnbound?: true;
 }
 
-/** What a mailed link can do. */
+/** The purposes of mailed links. */
 const kinds = {
   verify_email: {
     ...{ lifetimeMs: DAY_MS, mail: "verify_email", aliveMax: 3 },
@@ -35,8 +35,8 @@ const kinds = {
     ...{ page: "/verify-email", redirect: "verifyEmailUrl" },
   },
   /**
-   * Sent to the old email. None ends another: a thief who changes the email again does not end the
-   * first.
+   * Sent to the old email. There is no `aliveMax`: an attacker who changes the email again must not
+   * end the first link.
    */
   undo_email: {
     ...{ lifetimeMs: WEEK_MS, mail: "email_changed" },

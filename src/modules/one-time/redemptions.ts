@@ -16,7 +16,7 @@ interface Redemption {
 }
 /** Long enough for a second click, and for a request that a proxy or browser repeats. */
 const REDEMPTION_MS = MINUTE_MS;
-/** Begins the purpose of such a row, so that no look-up takes it for a link. */
+/** The prefix of the purpose of a redemption row. No lookup of links matches it. */
 const REDEEMED = "redeemed ";
 
 function macsOf({ fingerprint }: Ctx, form: RedeemedForm) {
@@ -43,8 +43,8 @@ export async function keepRedemption(
 }
 
 /**
- * Finds what the same form did in the last minute: a second copy must not get `invalid_link`. Another
- * form of the same link ends this, because its password may be a guess.
+ * Finds what the same form did in the last minute, so that its second copy does not get
+ * `invalid_link`. Another form of the same link ends this, because its password may be a guess.
  */
 export async function findRedemption(
   ctx: Ctx,
@@ -62,7 +62,7 @@ export async function findRedemption(
       .select({ id, codeMac, purpose, userId })
       .from(oneTimeSecrets)
       .where(and(eq(hash, tokenMac), isOfPage, gt(expiresAt, ctx.now())))
-      // Of many guesses at once, only the first one is compared.
+      // Lock the row, so that of many concurrent guesses only the first one is compared.
       .for("update");
     if (!found) return undefined;
     if (!found.codeMac?.equals(formMac)) {

@@ -2,23 +2,26 @@ import { bigint, boolean, index, integer, pgTable, text, unique, uuid } from "dr
 import { at, bytes } from "../../db/columns.ts";
 import { users } from "../users/tables.ts";
 
-/** Links that were mailed and work once (`modules/one-time`); what is spent has no row. */
+/** Mailed links that work once (`modules/one-time`). A spent link has no row. */
 export const oneTimeSecrets = pgTable(
   "one_time_secrets",
   {
     id: uuid("id").primaryKey(),
-    /** Which came first, whatever the clocks of several instances say. */
+    /** The order of insertion, independent of the clocks of the instances. */
     position: bigint("position", { mode: "bigint" }).generatedAlwaysAsIdentity(),
     purpose: text("purpose").notNull(),
     userId: uuid("user_id")
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
-    /** The account's address when it was sent, folded: with another one the link is good no more. Null: whatever it is. */
+    /**
+     * The user's email key when the link was sent. If the email changes, the link becomes invalid.
+     * Null: valid for any email.
+     */
     addressKey: text("address_key"),
-    /** The address that it gives to the account. */
+    /** The email that the link sets. */
     newEmail: text("new_email"),
     hash: bytes("hash").notNull(),
-    /** Of the six digits that do the same, under a key of the server: a million guesses undo a plain hash. */
+    /** A keyed hash (MAC) of the six-digit code: a plain hash is reversed by a million guesses. */
     codeMac: bytes("code_mac"),
     codeTries: integer("code_tries").notNull().default(0),
     createdAt: at("created_at"),
@@ -31,21 +34,24 @@ export const oneTimeSecrets = pgTable(
   ],
 );
 
-/** Links that somebody asked for, whoever has that address: a job finds out, and removes the row. */
+/**
+ * Requested links, whether or not a user has the email. A job answers each request and deletes its
+ * row.
+ */
 export const mailRequests = pgTable(
   "mail_requests",
   {
     id: uuid("id").primaryKey(),
     purpose: text("purpose").notNull(),
     email: text("email").notNull(),
-    /** Whose account the address is to be of, where somebody asks for that. */
+    /** The user whose email is to change, if the request is for that. */
     userId: uuid("user_id").references(() => users.id, { onDelete: "cascade" }),
     /**
      * The client is a known device of the user of this email: its mails count apart from those of
      * other clients.
      */
     isFromKnownDevice: boolean("is_from_known_device").notNull().default(false),
-    /** Of the request that asked (W3C Trace Context), where that was traced. */
+    /** The trace of the request (W3C Trace Context), if it was traced. */
     traceParent: text("trace_parent"),
     createdAt: at("created_at"),
   },

@@ -29,9 +29,10 @@ export async function setPassword(
 }
 
 /**
- * Changes one's own password, and ends one's other sessions (OWASP ASVS 5.0, 6.2.3 and 7.4.3). Answers another device token:
- * those from before are known no more. Throws `invalid_credentials` where the present password is wrong, `invalid_request`,
- * `too_many_requests`, and `busy`.
+ * Changes the caller's password and ends their other sessions (OWASP ASVS 5.0, 6.2.3 and 7.4.3).
+ * Returns a new device token, because earlier ones are no longer known. Throws
+ * `invalid_credentials` if the current password is wrong, `invalid_request`, `too_many_requests`,
+ * and `busy`.
  */
 export async function changePassword(
   ctx: Ctx,
@@ -55,12 +56,13 @@ const unchangedPassword = () =>
     errors: [fieldProblem("/new_password", "not_allowed", "must differ from the current password")],
   });
 
-/** How old a sign-in may be where it stands for the password. */
+/** The maximum age of a sign-in that replaces the password. */
 const FRESH_MS = 10 * 60_000;
 
 /**
- * Lets pass who proved lately who they are: by a fresh sign-in, which a refresh does not make, or by the password. Throws
- * `reauthentication_required`, `invalid_credentials`, `too_many_requests`, `busy`.
+ * Requires recent authentication: the password, or a sign-in of the last ten minutes. A refresh
+ * does not count as a sign-in. Throws `reauthentication_required`, `invalid_credentials`,
+ * `too_many_requests`, `busy`.
  */
 export async function confirm(
   ctx: Ctx,
@@ -72,13 +74,13 @@ export async function confirm(
   if (age > FRESH_MS) throw new Problem("reauthentication_required");
 }
 
-/** Answers the hash that the password was verified against. */
+/** Returns the hash that the password was verified against. */
 async function verify(
   ctx: Ctx,
   { user, session, origin }: UserActor,
   password: string,
 ): Promise<string> {
-  // Whoever holds somebody's access token guesses no faster than who comes to the front door.
+  // A stolen access token must not allow faster guessing than the sign-in does.
   const streak: LimitUse = { limit: "login-streak", who: `session ${session.id}` };
   const uses: LimitUse[] = [{ limit: "login", who: `${user.id} ${session.id}` }, streak];
   const hash = await verifyOwn(ctx, origin, { userId: user.id, password, uses });
@@ -87,7 +89,7 @@ async function verify(
 }
 
 /**
- * Verifies the password of an account that is found already, and answers the hash that it was verified against. Throws
+ * Verifies a known user's password. Returns the hash that it was verified against. Throws
  * `invalid_credentials`, `too_many_requests`, `busy`.
  */
 export function verifyOwn(
@@ -97,7 +99,7 @@ export function verifyOwn(
 ): Promise<string> {
   ctx.hashing.refuseIfFull();
   return ctx.limits.attempt(report, uses, async () => {
-    // By id: a name may have become somebody else's since the account was read.
+    // Look up by id: since the user was read, another user may have taken their name.
     const hash = await findPasswordHash(ctx, userId);
     if (!(await isPasswordOf(ctx, { userId, password, hash })) || !hash)
       throw new Problem("invalid_credentials");
@@ -119,7 +121,7 @@ export const isPasswordOf = (
       log.error({ user_id: userId, reason }, "Password hash cannot be verified."),
   });
 
-/** Hashes a new password of an account. Throws `invalid_request` at `pointer`, and `busy`. */
+/** Hashes a new password of a user. Throws `invalid_request` at `pointer`, and `busy`. */
 export function newHash(
   { config, hashing }: Ctx,
   pointer: string,
@@ -133,11 +135,17 @@ export function newHash(
 interface Change {
   user: User;
   passwordHash: string;
-  /** The hash that must still be there: a change that another one overtook does nothing. */
+  /**
+   * The hash that must still be stored. If a concurrent change replaced it, this change is
+   * rejected.
+   */
   verified?: string;
 }
 
-/** Whoever changes her own password stays signed in where she does it; everybody else with that account is out. Its owner is told. */
+/**
+ * Stores a new hash. A user who changes their own password keeps the current session; all other
+ * sessions end. The user is notified by mail.
+ */
 async function store(
   ctx: Ctx,
   actor: Actor,
@@ -146,13 +154,13 @@ async function store(
   const userId = user.id;
   const isOwn = actor.kind === "user" && actor.user.id === userId;
   const which: Which = isOwn ? { except: actor.session.id } : "all";
-  const isAsVerified = verified === undefined ? undefined : eq(users.passwordHash, verified);
+  const isUnchanged = verified === undefined ? undefined : eq(users.passwordHash, verified);
   await transaction(ctx, async (tx) => {
-    const isIt = and(eq(users.id, userId), isAsVerified);
+    const isTarget = and(eq(users.id, userId), isUnchanged);
     const locked = await tx.db
       .select({ id: users.id })
       .from(users)
-      .where(isIt)
+      .where(isTarget)
       .for("no key update");
     if (locked.length === 0)
       throw new Problem(verified === undefined ? "not_found" : "invalid_credentials");
@@ -162,30 +170,37 @@ async function store(
   });
 }
 
-/** An address that was never proven may be a stranger's, who has nothing to do with it. */
+/**
+ * Notifies the user by mail. An unverified email gets no mail, because it may belong to another
+ * person.
+ */
 export async function tellOfNewPassword(ctx: Ctx, user: User): Promise<void> {
   if (!user.emailVerified) return;
   await enqueueMail(ctx, { kind: "password_changed", to: user, link: forgotPage(ctx) });
 }
 
-/** Sets another hash in the caller's transaction, and ends sessions of the account, all of them or `which`, and links that were mailed. */
+/**
+ * Replaces the password hash in the caller's transaction. Ends the sessions that `which` selects,
+ * and the mailed links of the user.
+ */
 export async function replaceHash(
   ctx: Ctx,
   actor: Actor,
   { userId, passwordHash, which }: { userId: string; passwordHash: string; which: Which },
 ): Promise<void> {
   const now = ctx.now();
-  // Before everything that waits for somebody else's rows: a job that holds those waits for nothing of this account.
+  // First, because this may wait for rows that a job holds. So far, the job waits for no row of
+  // this user.
   await endAccountLinks(ctx, userId);
   const [user] = await ctx.db
     .update(users)
-    // Whoever signed in by the old one may have been somebody else, and is known no more.
+    // Another person may have known the old password: their devices must no longer be known.
     .set({ passwordHash, updatedAt: now, devicesKnownSince: now })
     .where(eq(users.id, userId))
     .returning({ email: users.email, username: users.username });
   await record(ctx, actor, { type: "password.changed", subjectId: userId, data: {} });
   await endSessionsOf(ctx, actor, { userId, which });
-  // Who guessed at the old one keeps nobody away from the new one.
+  // Guesses at the old password must not lock the user out of the new one.
   if (user) await clearFailures(ctx, user);
 }
 
@@ -214,33 +229,37 @@ async function findPasswordHash({ db }: Ctx, id: string): Promise<string | undef
   return found?.passwordHash;
 }
 
-/** An account, what its password is verified against, and the username that is held back from it. */
+/**
+ * A user with the password hash, and the username that is held back until the email is verified.
+ */
 export type Credentials = User & { passwordHash: string; wantedUsername: string | null };
 
 /**
- * Locks an account in the caller's transaction while it is what was verified, and keeps a better hash where there is one. Hashing
- * takes a while: a password that was changed meanwhile, or an account switched off, must not get a session behind the back of
- * what ended the others. The lock makes whoever changes it wait, and end this session too. Throws `invalid_credentials`.
+ * Locks a user in the caller's transaction, if the password hash is still the verified one and the
+ * user is active. Stores the `upgraded` hash if there is one.
+ * Verifying a password takes a while. Meanwhile the password may be changed or the user
+ * deactivated, which ends all sessions: this sign-in must not start another. With the lock, such a
+ * change waits, and ends this session too. Throws `invalid_credentials`.
  */
 export async function holdVerified(
   tx: Db,
   { id, passwordHash: verified }: Pick<Credentials, "id" | "passwordHash">,
   upgraded?: string,
 ): Promise<void> {
-  const [still] = await tx
+  const [user] = await tx
     .select({ id: users.id })
     .from(users)
     .where(and(eq(users.id, id), eq(users.passwordHash, verified), users.isActive))
     .for(upgraded ? "update" : "share");
-  if (!still) throw new Problem("invalid_credentials");
+  if (!user) throw new Problem("invalid_credentials");
   if (upgraded) await tx.update(users).set({ passwordHash: upgraded }).where(eq(users.id, id));
 }
 
-/** Finds whom an e-mail address names; a text without @ names nobody. */
+/** Finds a user by email. A text without `@` finds none. */
 export const findByEmail = async (ctx: Ctx, email: string): Promise<Credentials | undefined> =>
   email.includes("@") ? findCredentials(ctx, email) : undefined;
 
-/** Finds whom an e-mail address or a username names; a username has no `@`, so none is ever both. */
+/** Finds a user by email or username. A username has no `@`, so a name is never both. */
 export async function findCredentials(ctx: Ctx, name: string): Promise<Credentials | undefined> {
   const [found] = name.includes("@")
     ? await byEmail(ctx.db).execute({ key: identifierKeyOf(name) })

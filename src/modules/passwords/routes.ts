@@ -8,7 +8,7 @@ import { deleteUser } from "../users/users.ts";
 import { Confirmation, PasswordChange } from "./model.ts";
 import { changePassword, confirm } from "./passwords.ts";
 
-/** What one does with one's account only after proving who one is. */
+/** Actions on the caller's own user that require recent authentication. */
 export const ownAccountRoutes = (ctx: Ctx) =>
   new Elysia({ name: "own-account", prefix: "/users/me", tags: ["users"] })
     .use(guard(ctx))

@@ -10,16 +10,19 @@ import { users } from "../users/tables.ts";
 import { boundsOf, isSameClient, type TokenClient } from "./rotation.ts";
 import { sessions } from "./tables.ts";
 
-/** A refresh token as one client sends it. The client is undefined where another party asks about the token. */
+/**
+ * A refresh token as one client sends it. `client` is undefined if another party asks about the
+ * token.
+ */
 export interface Presented {
   token: RefreshToken;
   client: TokenClient | undefined;
 }
 
 /**
- * Ends the session of a refresh token that was not accepted, if the token was spent and is now used by a second party: it
- * comes after the grace, or from another client than the one that rotated. A slow tab of that client, and a token that does
- * not prove that we issued it, end nothing.
+ * Ends the session of a rejected refresh token if a second party uses the spent token: after the
+ * grace period, or from another client than the one that rotated it. A late retry of that client
+ * within the grace period ends nothing. A token that this server did not issue ends nothing.
  */
 export async function endIfReused(ctx: Ctx, actor: Anonymous, presented: Presented): Promise<void> {
   await transaction(ctx, (tx) => endReused(tx, actor, presented));
@@ -35,7 +38,8 @@ async function endReused(ctx: Ctx, actor: Anonymous, { token, client }: Presente
   const { id, userId, generation, rotations } = session;
   const age = generation - token.generation;
   if (age < 1) return;
-  // Of many rotations only the last few are known: before those is as late as it can have been.
+  // Only the latest rotation times are kept. An older token was spent no later than the oldest of
+  // them.
   const spentAt = rotations[age - 1] ?? rotations.at(-1);
   const isInGrace = spentAt !== undefined && spentAt > new Date(boundsOf(ctx).graceFrom);
   if (isInGrace && session.isSameClient) return;
@@ -55,14 +59,17 @@ async function endReused(ctx: Ctx, actor: Anonymous, { token, client }: Presente
 const RECORDED_MAX = 20;
 const HOUR_MS = 3_600_000;
 
-/** Records that a client got the same successor again. Bounded, so that retries do not fill the table of events. */
+/**
+ * Records that a client got the same successor again. At most 20 an hour for each user, so that
+ * retries cannot fill the events table.
+ */
 export async function recordRetry(
   ctx: Ctx,
   actor: Anonymous,
   { userId, sessionId }: { userId: string; sessionId: string },
 ): Promise<void> {
   await transaction(ctx, async (tx) => {
-    // Parallel retries must count one another.
+    // Serialize parallel retries, so that each counts the others.
     await lockUsers(tx.db, eq(users.id, userId));
     const type = "session.refresh_retried";
     const since = new Date(ctx.now().getTime() - HOUR_MS);

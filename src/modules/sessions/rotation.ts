@@ -9,7 +9,10 @@ import { sessions } from "./tables.ts";
 const SECOND_MS = 1000;
 const DAY_MS = 86_400 * SECOND_MS;
 
-/** Times that decide, as text: since when a session must have been used and born, and since when a retry is one. */
+/**
+ * The time bounds as ISO strings: when a session must have been used and created to be alive, and
+ * when a token must have been spent to be in the grace period.
+ */
 export function boundsOf({ config, now }: Ctx) {
   const time = now().getTime();
   const before = (ms: number) => new Date(time - ms).toISOString();
@@ -21,21 +24,25 @@ export function boundsOf({ config, now }: Ctx) {
   };
 }
 
-/** Neither silent for too long nor too old; the bounds are times, or stand for them in a prepared statement. */
+/**
+ * The session is neither idle for too long nor too old. The bounds are times, or placeholders of a
+ * prepared statement.
+ */
 export const isAlive = ({ usedFrom, bornFrom }: Record<"usedFrom" | "bornFrom", unknown>): SQL =>
   sql`(${sessions.lastUsedAt} > ${usedFrom}::timestamptz and ${sessions.createdAt} > ${bornFrom}::timestamptz)`;
 
-/** The client that sends a refresh token, as far as its request tells. */
+/** The client that sends a refresh token, as far as its request identifies it. */
 export interface TokenClient {
-  /** JSON: the ids of its devices by user. */
+  /** JSON: device ids by user id. */
   devices: string;
-  /** SHA-256 of its network and user agent. */
+  /** SHA-256 of the client's network and user agent. */
   fingerprint: Buffer;
 }
 
 export function tokenClientOf({ devices }: Ctx, { origin }: Anonymous): TokenClient {
   const known = (origin?.deviceTokens ?? []).flatMap((token) => devices.read(token) ?? []);
-  // The first one of each user counts: a client sends its device tokens in the same order each time.
+  // Use the first device token of each user: a client sends its device tokens in the same order
+  // each time.
   const byUser = Object.fromEntries(known.reverse().map(({ userId, id }) => [userId, id]));
   const network = origin?.address ? networkOf(origin.address) : "";
   return {
@@ -48,9 +55,10 @@ const deviceIn = (devices: unknown): SQL =>
   sql`(${devices}::jsonb ->> ${sessions.userId}::text)::uuid`;
 
 /**
- * Whether the client that rotated last sends this too. A device token of the user decides alone where either request has one:
- * then the client may change its network, and an attacker on the same network is another client. A row that the version before
- * this one rotated says nothing about its client.
+ * Whether this client rotated the session last. If either request has a device token of the user,
+ * only the device tokens are compared. Then the client may change its network, and an attacker on
+ * the same network is another client. A row that an earlier version of Bunker rotated has no
+ * client, and any client matches.
  */
 export const isSameClient = (client: Record<keyof TokenClient, unknown> | undefined) =>
   client
@@ -60,9 +68,12 @@ export const isSameClient = (client: Record<keyof TokenClient, unknown> | undefi
     : sql<boolean>`true`;
 
 const slot = (name: string) => sql.placeholder(name);
-/** The token that is good now, by its hash. */
+/** Matches the current token by its hash. */
 export const isCurrentToken = (hash: unknown): SQL => sql`${sessions.currentHash} = ${hash}::bytea`;
-/** The token that was spent last, within the grace, and sent again by the client that rotated. */
+/**
+ * Matches the token that was spent last, if it was spent within the grace period and the same
+ * client sends it again.
+ */
 export const isRetriedToken = (
   hash: unknown,
   { graceFrom, client }: { graceFrom: unknown; client: Parameters<typeof isSameClient>[0] },
@@ -80,8 +91,9 @@ const ifCurrent = (value: SQL, kept: SQL) =>
   sql`case when ${isCurrent} then ${value} else ${kept} end`;
 
 /**
- * One statement decides: a token that is good now is spent, and its successor takes its place; the token just spent gets
- * that same successor once more, if the client that rotated sends it. Of two that come together the second sees what the first has written.
+ * One statement decides. It spends the current token and stores its successor. The token that was
+ * just spent gets the same successor again if the client that rotated it sends it. Of two
+ * concurrent requests, the second sees what the first has written.
  */
 export const rotation = prepared((db) =>
   db

@@ -6,7 +6,7 @@ import { ById } from "../../http/schemas.ts";
 import { SessionView, sessionView } from "./model.ts";
 import { endSession, listSessions, logOut } from "./sessions.ts";
 
-/** Where one is signed in. */
+/** The caller's own sessions. */
 export const sessionRoutes = (ctx: Ctx) =>
   new Elysia({ name: "sessions", prefix: "/users/me/sessions", tags: ["sessions"] })
     .use(guard(ctx))

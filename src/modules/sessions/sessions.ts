@@ -25,7 +25,7 @@ import {
 } from "./rotation.ts";
 import { sessions } from "./tables.ts";
 
-/** A sign-in that goes on. */
+/** A session that starts with a sign-in and lasts until it is ended or expires. */
 export interface Session {
   id: string;
   userId: string;
@@ -35,7 +35,7 @@ export interface Session {
   lastUsedAt: Date;
 }
 
-/** What continues a session: whose it is, since when, and its refresh token. */
+/** A started or rotated session: its user, when it started, and its current refresh token. */
 export interface Continuation {
   userId: string;
   session: { id: string; createdAt: Date };
@@ -43,8 +43,9 @@ export interface Continuation {
 }
 
 /**
- * Starts a session for somebody who has just proved who they are, in the caller's transaction. Where there are more of them
- * than an account may have, the longest unused end.
+ * Starts a session for a user who has just authenticated, in the caller's transaction. Ends the
+ * least recently used sessions beyond `sessionsPerAccount`. Concurrent sign-ins may briefly exceed
+ * that limit; the next sign-in trims it.
  */
 export async function startSession(
   ctx: Ctx,
@@ -54,7 +55,10 @@ export async function startSession(
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
   const [seed, secret] = [ctx.refreshSeeds.create(id), newSecret()];
-  const surplus = inArray(sessions.id, beyond(ctx, userId, ctx.config.sessionsPerAccount - 1));
+  const surplus = inArray(
+    sessions.id,
+    leastRecentlyUsed(ctx, userId, ctx.config.sessionsPerAccount - 1),
+  );
   await end(ctx, actor, { userId, where: surplus });
   await ctx.db.insert(sessions).values({
     id,
@@ -75,9 +79,12 @@ export async function startSession(
   return { userId, session: { id, createdAt: now }, refreshToken };
 }
 
-/** Past rows that somebody else is just ending: of many sign-ins at once none waits for another. */
-function beyond({ db }: Ctx, owner: string, kept: number) {
-  const unused = db
+/**
+ * Skips rows that another transaction is deleting, so that concurrent sign-ins do not wait for each
+ * other.
+ */
+function leastRecentlyUsed({ db }: Ctx, owner: string, kept: number) {
+  const leastUsed = db
     .select({ id: sessions.id })
     .from(sessions)
     .where(eq(sessions.userId, owner))
@@ -86,13 +93,14 @@ function beyond({ db }: Ctx, owner: string, kept: number) {
   return db
     .select({ id: sessions.id })
     .from(sessions)
-    .where(isInBatch(sessions.id, unused))
+    .where(isInBatch(sessions.id, leastUsed))
     .for("update", { skipLocked: true });
 }
 
 /**
- * Spends a refresh token and answers its successor (RFC 9700, section 4.14.2). Throws `invalid_refresh_token` for
- * everything else, alike. A token that was spent ends its session where a second party uses it (`endIfReused`).
+ * Spends a refresh token and returns its successor (RFC 9700, section 4.14.2). Throws
+ * `invalid_refresh_token` for every token that is not accepted. A spent token that a second party
+ * uses ends its session (`endIfReused`).
  */
 export async function rotateSession(
   ctx: Ctx,
@@ -127,27 +135,31 @@ export async function rotateSession(
 }
 
 /**
- * The session of a refresh token that a client sends and does not spend: undefined unless the token is good now, or was just
- * spent by the same client. A token that was spent ends its session here as it does in `rotateSession`.
+ * Finds the session of a refresh token without spending the token. Returns undefined unless the
+ * token is current, or the same client spent it within the grace period. A reused token ends its
+ * session, as in `rotateSession`.
  */
 export const acceptRefreshToken = (
   ctx: Ctx,
   actor: Anonymous,
   refreshToken: string,
 ): Promise<Session | undefined> =>
-  judge(ctx, actor, { refreshToken, client: tokenClientOf(ctx, actor) });
+  findByToken(ctx, actor, { refreshToken, client: tokenClientOf(ctx, actor) });
 
-/** The same for another party that asks about the token: it is not the client that rotated, so only the grace counts. */
+/**
+ * Like `acceptRefreshToken`, for another party that asks about the token. That party is not the
+ * client that rotated it, so only the grace period counts.
+ */
 export const inspectRefreshToken = (
   ctx: Ctx,
   actor: Anonymous,
   refreshToken: string,
-): Promise<Session | undefined> => judge(ctx, actor, { refreshToken, client: undefined });
+): Promise<Session | undefined> => findByToken(ctx, actor, { refreshToken, client: undefined });
 
 const { id, userId, address, userAgent, createdAt, lastUsedAt } = sessions;
 const columns = { id, userId, address, userAgent, createdAt, lastUsedAt };
 
-async function judge(
+async function findByToken(
   ctx: Ctx,
   actor: Anonymous,
   { refreshToken, client }: { refreshToken: string; client: TokenClient | undefined },
@@ -156,21 +168,21 @@ async function judge(
   if (!token) return undefined;
   const hash = hashOf(token.secret);
   const bounds = boundsOf(ctx);
-  const isGood = or(isCurrentToken(hash), isRetriedToken(hash, { ...bounds, client }));
+  const isAcceptedToken = or(isCurrentToken(hash), isRetriedToken(hash, { ...bounds, client }));
   const [found] = await ctx.db
     .select(columns)
     .from(sessions)
     .innerJoin(users, and(eq(users.id, userId), users.isActive))
-    .where(and(eq(id, token.sessionId), isGood, isAlive(bounds)));
+    .where(and(eq(id, token.sessionId), isAcceptedToken, isAlive(bounds)));
   if (!found) await endIfReused(ctx, actor, { token, client });
   return found;
 }
 
-/** How long a session may last yet, in whole seconds, however often it is used. */
+/** Whole seconds until a session ends, however often it is used. */
 export const secondsLeftOf = ({ config, now }: Ctx, { createdAt }: { createdAt: Date }): number =>
   Math.floor((createdAt.getTime() - now().getTime()) / 1000) + config.sessionMaxDays * DAY;
 
-/** One's own sessions, the latest used first; at most `LISTED_MAX`. */
+/** The caller's own sessions, the most recently used first; at most `LISTED_MAX`. */
 export function listSessions(ctx: Ctx, actor: UserActor): Promise<Session[]> {
   const bounds = boundsOf(ctx);
   return ctx.db
@@ -182,7 +194,9 @@ export function listSessions(ctx: Ctx, actor: UserActor): Promise<Session[]> {
 }
 const LISTED_MAX = 1_000;
 
-/** Ends one of one's own sessions. Throws `not_found`, also for somebody else's. */
+/**
+ * Ends one of the caller's own sessions. Throws `not_found`, also for a session of another user.
+ */
 export async function endSession(ctx: Ctx, actor: UserActor, sessionId: string): Promise<void> {
   const ended = await transaction(ctx, (tx) =>
     endSessionsOf(tx, actor, {
@@ -196,17 +210,17 @@ export async function endSession(ctx: Ctx, actor: UserActor, sessionId: string):
 export const logOutScopes = ["current", "others", "all"] as const;
 export type LogOutScope = (typeof logOutScopes)[number];
 
-/** Signs out: here, everywhere else, or everywhere. */
+/** Ends the current session, all others, or all. */
 export async function logOut(ctx: Ctx, actor: UserActor, scope: LogOutScope): Promise<void> {
   const here = actor.session.id;
   const which = { current: { only: here }, others: { except: here }, all: "all" as const }[scope];
   await transaction(ctx, (tx) => endSessionsOf(tx, actor, { userId: actor.user.id, which }));
 }
 
-/** Which sessions of an account, by their ids. */
+/** Which sessions of a user, by their ids. */
 export type Which = "all" | { only: string } | { except: string };
 
-/** Ends sessions of an account in the caller's transaction, and answers how many. */
+/** Ends sessions of a user in the caller's transaction. Returns how many. */
 export const endSessionsOf = (
   ctx: Ctx,
   actor: Actor,
@@ -227,8 +241,12 @@ async function end(
     .delete(sessions)
     .where(and(eq(userId, owner), where))
     .returning({ session_id: id });
-  const told = ended.map((data) => ({ type: "session.ended" as const, subjectId: owner, data }));
-  await record(ctx, actor, told);
+  const endedEvents = ended.map((data) => ({
+    type: "session.ended" as const,
+    subjectId: owner,
+    data,
+  }));
+  await record(ctx, actor, endedEvents);
   return ended.length;
 }
 

@@ -3,7 +3,7 @@ import { check, index, integer, pgTable, text, timestamp, uuid } from "drizzle-o
 import { at, bytes } from "../../db/columns.ts";
 import { users } from "../users/tables.ts";
 
-/** One row for each sign-in; it is gone when the session has ended. */
+/** One row for each session; deleted when the session ends. */
 export const sessions = pgTable(
   "sessions",
   {
@@ -11,20 +11,25 @@ export const sessions = pgTable(
     userId: uuid("user_id")
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
-    /** Where the sign-in came from, and what it called itself. */
+    /** The client IP and the user agent of the sign-in. */
     address: text("address"),
     userAgent: text("user_agent"),
-    /** When its owner proved who they are (`auth_time`): a refresh does not move it. */
+    /** When the user authenticated (`auth_time`). A refresh does not change it. */
     createdAt: at("created_at"),
     lastUsedAt: at("last_used_at"),
-    /** Of the refresh token that is good now, and of the one that was spent for it (`credentials/refresh-token`). */
+    /**
+     * The hash of the current refresh token, and of the token that was spent for it
+     * (`credentials/refresh-token`).
+     */
     currentHash: bytes("current_hash").notNull(),
     previousHash: bytes("previous_hash"),
-    /** From the previous token and this, and from neither alone, the current token is made. */
+    /**
+     * The current token is derived from the previous token and this nonce, and from neither alone.
+     */
     nonce: bytes("nonce"),
-    /** Of the seed that marks each token of this session as one that we issued. */
+    /** The hash of the seed that marks each token of this session as issued by this server. */
     seedHash: bytes("seed_hash").notNull(),
-    /** How often the token was rotated, and when: the last few times, the latest first. */
+    /** How often the token was rotated, and the times of the latest rotations, newest first. */
     generation: integer("generation").notNull().default(0),
     rotations: timestamp("rotations", { withTimezone: true, precision: 3 })
       .array()
@@ -32,9 +37,12 @@ export const sessions = pgTable(
       .default(sql`'{}'`),
     /** The client that rotated last (`modules/sessions/rotation`): its device, if it sent a device token of the user. */
     rotatedByDevice: uuid("rotated_by_device"),
-    /** SHA-256 of its network and user agent. */
+    /** SHA-256 of that client's network and user agent. */
     rotatedBy: bytes("rotated_by"),
-    /** How often a spent refresh token was sent again within the grace, and got the same successor. */
+    /**
+     * How often a spent refresh token was sent again within the grace period, and got the same
+     * successor.
+     */
     retries: integer("retries").notNull().default(0),
   },
   (table) => [

@@ -2,13 +2,16 @@ import type { User } from "../../ctx.ts";
 import { readFullName, readLocale, readUsername } from "../../kit/names.ts";
 import { accept, Stale, UserGone } from "../../kit/problem.ts";
 
-/** An account; where `versions` are given, only while it was last changed at one of them. */
+/**
+ * The user to change. If `versions` is set, the user must still have one of these `updated_at`
+ * times.
+ */
 export interface Target {
   id: string;
   versions?: Date[] | undefined;
 }
 
-/** Reads what was given; undefined leaves a field as it is, null clears it. */
+/** Reads a value if there is one. Undefined leaves a field as it is; null clears it. */
 export const optional = <T>(text: string | null | undefined, read: (text: string) => T) =>
   typeof text === "string" ? read(text) : text;
 
@@ -44,7 +47,7 @@ export function readChanges({ isActive, isSuperuser, ...changes }: UserChanges) 
   return { ...name, fullName, locale, isActive, isSuperuser };
 }
 
-/** The fields, by their names on the wire, whose values would change. Throws `not_found`, `stale`. */
+/** The wire names of the fields whose values would change. Throws `not_found`, `stale`. */
 export function changedFields(
   user: User | undefined,
   { id, versions }: Target,

@@ -5,7 +5,7 @@ import { countShared } from "../../limits/shared-memory.ts";
 import { users } from "./tables.ts";
 import { userColumns } from "./users.ts";
 
-/** Where a page begins: `skip` users from the first, or behind the user that a cursor names. */
+/** Where a page begins: after `skip` users, or after the user that a cursor names. */
 export type PageStart = { skip: number } | { createdAt: Date; id: string };
 
 const order = [asc(users.createdAt), asc(users.id)];
@@ -19,7 +19,7 @@ const pageFrom = prepared((db) =>
     .offset(sql.placeholder("skip"))
     .prepare("users_from"),
 );
-const pageBehind = prepared((db) =>
+const pageAfter = prepared((db) =>
   db
     .select(userColumns)
     .from(users)
@@ -34,7 +34,7 @@ const pageBehind = prepared((db) =>
     .prepare("users_behind"),
 );
 
-/** Users in the order in which they came, at most `limit`. */
+/** Users in the order of registration, at most `limit`. */
 export function listUsers(
   ctx: Ctx,
   _actor: Actor,
@@ -43,7 +43,7 @@ export function listUsers(
   const { start } = page;
   if ("skip" in start) return pageFrom(ctx.db).execute({ limit: page.limit, skip: start.skip });
   const { createdAt, id } = start;
-  return pageBehind(ctx.db).execute({ limit: page.limit, createdAt: createdAt.toISOString(), id });
+  return pageAfter(ctx.db).execute({ limit: page.limit, createdAt: createdAt.toISOString(), id });
 }
 
 /**
@@ -53,34 +53,37 @@ export function listUsers(
 export function findUsers(
   { db }: Ctx,
   _actor: Actor,
-  { text, start, limit: most }: { text: string; start: PageStart; limit: number },
+  { text, start, limit: pageSize }: { text: string; start: PageStart; limit: number },
 ): Promise<User[]> {
   const pattern = `%${text.replaceAll(/[\\%_]/g, "\\$&")}%`;
   const isMatch = or(
     ...[users.email, users.username, users.fullName].map((column) => ilike(column, pattern)),
   );
-  const isBehind =
+  const isAfter =
     "skip" in start
       ? undefined
       : sql`(${users.createdAt}, ${users.id}) > (${start.createdAt.toISOString()}::timestamptz, ${start.id}::uuid)`;
   return db
     .select(userColumns)
     .from(users)
-    .where(and(isMatch, isBehind))
+    .where(and(isMatch, isAfter))
     .orderBy(...order)
-    .limit(most)
+    .limit(pageSize)
     .offset("skip" in start ? start.skip : 0);
 }
 
-/** How many there are; where counting takes long, and instances share a memory, as of a minute ago at most. */
+/**
+ * The number of users. If counting takes long and the instances share Redis, it is at most a minute
+ * old.
+ */
 export const countUsers = ({ db, shared }: Ctx, _actor: Actor): Promise<number> =>
   countShared(
     shared,
     "users",
-    async () => only(await db.select({ number: count() }).from(users)).number,
+    async () => singleRow(await db.select({ number: count() }).from(users)).number,
   );
 
-function only<T>(rows: T[]): T {
+function singleRow<T>(rows: T[]): T {
   const [row] = rows;
   if (row === undefined) throw new Error("the database answered no row where one must be");
   return row;

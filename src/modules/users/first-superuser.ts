@@ -6,8 +6,9 @@ import { users } from "./tables.ts";
 import { createUser } from "./users.ts";
 
 /**
- * Makes the superuser that the configuration names, while there is none; of several instances that start together, one
- * does. Throws `email_taken` where somebody registered that address before: a stranger must not become superuser by it.
+ * Creates the superuser that the configuration names, if there is no superuser. If several
+ * instances start at once, only one creates it. Throws `email_taken` if a user has that email: an
+ * anonymous caller could have registered it, and must not become superuser.
  */
 export async function createFirstSuperuser(
   ctx: Ctx,
@@ -26,7 +27,8 @@ export async function createFirstSuperuser(
 }
 
 export async function hasSuperuser(ctx: Ctx): Promise<boolean> {
-  // By hand, because each start waits for it: drizzle's first statement costs a start a tenth of its time.
+  // Raw SQL, because every start waits for this query: Drizzle's first statement takes a tenth of
+  // the start time.
   const found = await ctx.db.execute(
     sql`select 1 from ${users} where ${users.isSuperuser} limit 1`,
   );

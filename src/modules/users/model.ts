@@ -36,7 +36,7 @@ export const UserView = t.Object(
   { title: "User", description: "An account.", examples: [example] },
 );
 
-/** A user as callers see one; never a hash. */
+/** The user as API callers see it, without the password hash. */
 export const userView = (user: User) => ({
   id: user.id,
   email: user.email,
@@ -50,7 +50,7 @@ export const userView = (user: User) => ({
   updated_at: user.updatedAt.toISOString(),
 });
 
-/** `whenLeftOut` says what happens where the field may be left out. */
+/** `whenLeftOut` describes what happens if the field is left out. */
 export const usernameField = (whenLeftOut = "") =>
   t.String({
     minLength: 3,
@@ -59,7 +59,7 @@ export const usernameField = (whenLeftOut = "") =>
     description: `3 to 32 ASCII letters, digits, dots, hyphens or underscores, at least one of them a letter or digit.${whenLeftOut}`,
   });
 
-/** What users may write about themselves. */
+/** The fields that users may change in their own profile. */
 export const profile = {
   username: usernameField(),
   full_name: t.Nullable(text({ minLength: 1, maxLength: 200 }), readBy(readFullName)),
@@ -84,7 +84,7 @@ export const UserChanges = t.Partial(
   },
 );
 
-/** From the wire's names to ours; what was not sent stays unsaid. */
+/** Maps wire names to domain names. Fields that were not sent stay absent. */
 export const changesOf = (body: typeof UserChanges.static) => ({
   ...(body.username === undefined ? {} : { username: body.username }),
   ...(body.full_name === undefined ? {} : { fullName: body.full_name }),

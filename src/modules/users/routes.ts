@@ -18,7 +18,7 @@ const change = async (ctx: Ctx, actor: UserActor, { id, body, headers, set }: Ch
   return userView(tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })));
 };
 
-/** One's own account. */
+/** The caller's own user. */
 export const meRoutes = (ctx: Ctx) =>
   new Elysia({ name: "me", prefix: "/users/me", tags: ["users"] })
     .use(guard(ctx))
@@ -79,7 +79,7 @@ export const meRoutes = (ctx: Ctx) =>
 
 const superuserProblems = [...tokenProblems, "forbidden"] as const;
 
-/** Everybody's accounts, for superusers. */
+/** All users, for superusers. */
 export const userRoutes = (ctx: Ctx) =>
   new Elysia({ name: "users", prefix: "/users", tags: ["users"] }).use(guard(ctx)).get(
     "",
@@ -109,7 +109,7 @@ export const userRoutes = (ctx: Ctx) =>
     },
   );
 
-/** One account, for superusers. */
+/** One user by id, for superusers. */
 export const userByIdRoutes = (ctx: Ctx) =>
   new Elysia({ name: "user-by-id", prefix: "/users", tags: ["users"] })
     .use(guard(ctx))
@@ -185,7 +185,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
       },
     );
 
-/** What superusers do for the users that they support. */
+/** Support actions of superusers. */
 export const userSupportRoutes = (ctx: Ctx) =>
   new Elysia({ name: "user-support", prefix: "/users", tags: ["users"] }).use(guard(ctx)).post(
     "/:id/unlock",

@@ -6,7 +6,10 @@ export const users = pgTable(
   "users",
   {
     id: uuid("id").primaryKey(),
-    /** As its owner wrote it; compared by `email_key`, which our code folds (not `lower()`: that asks the locale). */
+    /**
+     * As the user typed it. Compared by `email_key`, which our code case-folds: `lower()` depends
+     * on the database locale.
+     */
     email: text("email").notNull(),
     emailKey: text("email_key").notNull(),
     username: text("username").notNull(),
@@ -19,14 +22,18 @@ export const users = pgTable(
     isSuperuser: boolean("is_superuser").notNull().default(false),
     emailVerified: boolean("email_verified").notNull().default(false),
     /**
-     * What it is to be called once its address is proven, where that is required before anybody signs in: a username that is
-     * taken at once would tell whether somebody has the address already.
+     * The username that the user gets once the email is verified, if verification is required
+     * before the first sign-in. Claiming it at once would reveal whether another user has the email
+     * (CWE-204).
      */
     wantedUsername: text("wanted_username"),
-    /** Whoever signed in before may have been somebody else: a device token of an earlier time is not known any more. */
+    /**
+     * Device tokens from before this time are not known: another person may have had the password
+     * then.
+     */
     devicesKnownSince: timestamp("devices_known_since", { withTimezone: true, precision: 3 }),
     createdAt: at("created_at"),
-    /** Set by our code; a trigger sets it for whoever forgets, us included. */
+    /** Set by our code. A trigger sets it if a statement does not. */
     updatedAt: at("updated_at"),
   },
   (table) => [

@@ -41,27 +41,28 @@ import { refuseLastSuperuser } from "./locks.ts";
 import { users } from "./tables.ts";
 
 const { passwordHash, emailKey, usernameKey, wantedUsername, ...columns } = getTableColumns(users);
-/** What everyone may handle of an account. */
+/** The columns that all modules may read. */
 export const userColumns = columns;
 
 export interface NewUser {
   email: string;
-  /** Or a hash from elsewhere, of a kind that `credentials/stored-hash` knows. */
+  /** Or a hash from another system, in a format that `credentials/stored-hash` knows. */
   password: string | { hash: string };
   username?: string | undefined;
   fullName?: string | null | undefined;
   locale?: string | null | undefined;
   isSuperuser?: boolean;
   /**
-   * `known`: whoever makes the account vouches for the address; `asked`: a link to prove it is mailed; `required`: as well,
-   * and until then the account has a username that tells nothing. Nothing of it: the address is not proven.
+   * `known`: the actor vouches for the email, and it counts as verified. `asked`: a verification
+   * link is mailed. `required`: the same, and until then the user has a placeholder username.
+   * Undefined: the email is unverified, and no mail is sent.
    */
   verification?: "known" | "asked" | "required" | undefined;
 }
 
 /**
- * Makes an account; a username that was not given is made from the address. Throws `invalid_request` with all that is
- * wrong with its fields, `email_taken`, `username_taken`, `busy`.
+ * Creates a user. Without a username, one is derived from the email. Throws `invalid_request` with
+ * all invalid fields, `email_taken`, `username_taken`, `busy`.
  */
 export async function createUser(ctx: Ctx, actor: Actor, input: NewUser): Promise<User> {
   const { email, username, fullName, locale, password } = readNewUser(ctx, input);
@@ -81,7 +82,7 @@ export async function createUser(ctx: Ctx, actor: Actor, input: NewUser): Promis
   return withFreeName(names, (name) => insertAs(ctx, actor, { row, name, isMailed }));
 }
 
-/** Reads what an account is to be made of. Throws `invalid_request` with all that is wrong with it. */
+/** Reads the fields of a new user. Throws `invalid_request` with all invalid fields. */
 export function readNewUser({ config }: Ctx, input: NewUser) {
   const names = [input.email, input.username ?? "", input.fullName ?? ""];
   return accept({
@@ -95,7 +96,7 @@ export function readNewUser({ config }: Ctx, input: NewUser) {
 
 type Secret = { clear: string; hash?: never } | { hash: string };
 
-/** Reads a password, or takes a hash for what it is. */
+/** Reads a password, or accepts a hash as it is if its format is known. */
 function readSecret(password: NewUser["password"], rules: PasswordRules): Secret | FieldProblem {
   if (typeof password !== "string") {
     const check = readStoredHash(password.hash);
@@ -137,7 +138,8 @@ async function insertAs(
         subjectId: user.id,
         data: {},
       });
-      // Guesses from before must not lock the user out. A name that is held back is cleared later: now it would tell that it is new.
+      // Earlier failed sign-ins must not lock the user out. For a placeholder username they are
+      // cleared later: clearing them now would reveal that the user is new.
       if (name.wanted === undefined) await clearFailures(tx, user);
       if (isMailed) await sendLink(tx, { purpose: "verify_email", user });
       return user;
@@ -151,9 +153,10 @@ async function insertAs(
 }
 
 /**
- * Changes what is given and leaves the rest; deactivating ends every session. Values that the user already has are no change:
- * nothing is written. Throws `not_found`, `invalid_request`, `username_taken`, `last_superuser` where no active superuser would
- * be left, `stale` where the user is at none of `versions`, `too_many_requests` for the own account.
+ * Changes the given fields. Deactivating a user ends all of their sessions. If no value differs,
+ * nothing is written. Throws `not_found`, `invalid_request`, `username_taken`, `last_superuser` if
+ * no active superuser would remain, `stale` if the user is at none of `versions`, and
+ * `too_many_requests` for the caller's own user.
  */
 export async function updateUser(
   ctx: Ctx,
@@ -161,53 +164,57 @@ export async function updateUser(
   { id, versions, ...changes }: Target & UserChanges,
 ): Promise<User> {
   const set = readChanges(changes);
-  const present = await findUser(ctx, id);
-  // Reads first: a request that changes nothing takes no lock and counts against no limit.
-  if (changedFields(present, { id, versions }, set).length === 0 && present) return present;
+  const current = await findUser(ctx, id);
+  // Read before locking: a request that changes nothing takes no lock and consumes no limit.
+  if (changedFields(current, { id, versions }, set).length === 0 && current) return current;
   if (actor.kind === "user" && actor.user.id === id)
     await ctx.limits.consume(actor.origin, [changeOf(id, "profile")]);
   return transaction(ctx, async (tx) => {
     if (set.isActive === false || set.isSuperuser === false) await refuseLastSuperuser(tx.db, id);
-    const isIt = eq(users.id, id);
-    const [before] = await tx.db.select(columns).from(users).where(isIt).for("no key update");
+    const isTarget = eq(users.id, id);
+    const [before] = await tx.db.select(columns).from(users).where(isTarget).for("no key update");
     const fields = changedFields(before, { id, versions }, set);
     if (fields.length === 0 && before) return before;
     const values = { ...set, updatedAt: ctx.now() };
-    const [user] = await tx.db.update(users).set(values).where(isIt).returning(columns);
+    const [user] = await tx.db.update(users).set(values).where(isTarget).returning(columns);
     if (!user) throw new UserGone(id);
     await record(tx, actor, { type: "user.updated", subjectId: id, data: { fields } });
-    if (!user.isActive && fields.includes("is_active")) await switchOff(tx, actor, user);
+    if (!user.isActive && fields.includes("is_active")) await endAccess(tx, actor, user);
     return user;
   });
 }
 
-/** Ends the sessions and links of a user who was just deactivated, in the caller's transaction, and tells them by mail. */
-async function switchOff(ctx: Ctx, actor: Actor, user: User): Promise<void> {
+/**
+ * Ends the sessions and links of a user who was just deactivated, and notifies them by mail. Runs
+ * in the caller's transaction.
+ */
+async function endAccess(ctx: Ctx, actor: Actor, user: User): Promise<void> {
   await endSessionsOf(ctx, actor, { userId: user.id, which: "all" });
   await endAccountLinks(ctx, user.id);
   if (user.emailVerified) await enqueueMail(ctx, { kind: "account_deactivated", to: user });
 }
 
-const isAt = (id: string, versions: Date[] | undefined) =>
+const isAtVersion = (id: string, versions: Date[] | undefined) =>
   and(eq(users.id, id), versions && inArray(users.updatedAt, versions));
 
-/** Why there was nothing to change. */
-async function missing(ctx: Ctx, id: string): Promise<Problem> {
+/** The problem to throw if no row matched: `stale` or `not_found`. */
+async function notFoundOrStale(ctx: Ctx, id: string): Promise<Problem> {
   const user = await findUser(ctx, id);
   return user ? new Stale(user.updatedAt) : new UserGone(id);
 }
 
 /**
- * Deletes a user and their sessions, erases what else is kept of them, and tells a verified email. Their events stay. Throws
- * `not_found`, `stale`, `last_superuser`.
+ * Deletes a user and their sessions, and erases what other tables hold of them. Sends a notice if
+ * the email was verified. Their events are kept. Throws `not_found`, `stale`, `last_superuser`.
  */
 export async function deleteUser(ctx: Ctx, actor: Actor, { id, versions }: Target): Promise<void> {
   await transaction(ctx, async (tx) => {
     await refuseLastSuperuser(tx.db, id);
-    // Also against inserts that refer to the user: none may come after those rows are deleted.
-    const isThere = isAt(id, versions);
-    const [user] = await tx.db.select(columns).from(users).where(isThere).for("update");
-    if (!user) throw await missing(tx, id);
+    // The lock also blocks inserts that refer to the user: such a row must not appear after these
+    // deletes.
+    const isTarget = isAtVersion(id, versions);
+    const [user] = await tx.db.select(columns).from(users).where(isTarget).for("update");
+    if (!user) throw await notFoundOrStale(tx, id);
     await endRequests(tx, id);
     await endSessionsOf(tx, actor, { userId: id, which: "all" });
     await tx.db.delete(users).where(eq(users.id, id));
@@ -220,7 +227,10 @@ export async function deleteUser(ctx: Ctx, actor: Actor, { id, versions }: Targe
   });
 }
 
-/** Erases what other tables hold of deleted users, in the caller's transaction, after their last event is recorded. */
+/**
+ * Erases what other tables hold of deleted users. Call it in the deleting transaction, after their
+ * last event is recorded.
+ */
 export async function eraseUsers(ctx: Ctx, ids: string[]): Promise<void> {
   await eraseOrigins(ctx, ids);
   await eraseMails(ctx, ids);
@@ -247,11 +257,13 @@ export async function getUser(ctx: Ctx, _actor: Actor, id: string): Promise<User
   return user;
 }
 
-/** Lets unknown clients sign in again after too many failures. Throws `not_found`. */
+/**
+ * Clears a user's failed sign-ins, so that unknown clients can sign in again. Throws `not_found`.
+ */
 export async function unlockUser(ctx: Ctx, actor: Actor, id: string): Promise<User> {
   return transaction(ctx, async (tx) => {
-    const isIt = eq(users.id, id);
-    const [user] = await tx.db.select(columns).from(users).where(isIt).for("no key update");
+    const isTarget = eq(users.id, id);
+    const [user] = await tx.db.select(columns).from(users).where(isTarget).for("no key update");
     if (!user) throw new UserGone(id);
     await clearFailures(tx, user);
     await record(tx, actor, { type: "user.unlocked", subjectId: id, data: {} });
@@ -259,7 +271,9 @@ export async function unlockUser(ctx: Ctx, actor: Actor, id: string): Promise<Us
   });
 }
 
-/** Clears the failed sign-ins by both names of a user, in the caller's transaction. */
+/**
+ * Clears the failed sign-ins by the email and the username of a user, in the caller's transaction.
+ */
 export const clearFailures = (
   { db, limits }: Ctx,
   { email, username }: Pick<User, "email" | "username">,
@@ -271,6 +285,6 @@ export const clearFailures = (
     ),
   );
 
-/** One key for all spellings of an e-mail address or a username. */
+/** One key for all spellings of an email or a username. */
 export const identifierKeyOf = (name: string): string =>
   name.includes("@") ? (emailKeyOf(name) ?? "") : usernameKeyOf(name);
