@@ -17,7 +17,10 @@ import { sessions } from "../sessions/tables.ts";
 import { users } from "../users/tables.ts";
 import { clearFailures, eraseUsers, findUser } from "../users/users.ts";
 
-/** Takes the address of an account for proven, in the caller's transaction; a username that was held back is its own now. */
+/**
+ * Marks a user's email as verified, in the caller's transaction. The user also gets the username
+ * that was held back.
+ */
 export async function markVerified(ctx: Ctx, actor: Actor, id: string): Promise<void> {
   const set = { emailVerified: true, updatedAt: ctx.now() };
   const [changed] = await ctx.db
@@ -28,14 +31,14 @@ export async function markVerified(ctx: Ctx, actor: Actor, id: string): Promise<
   if (!changed) return;
   if (changed.wanted !== null) await claimUsername(ctx.db, id, changed.wanted);
   await record(ctx, actor, { type: "email.verified", subjectId: id, data: {} });
-  // Guesses at these names from before they were the user's must not lock the user out.
+  // Earlier guesses at these names must not lock the user out.
   const user = await findUser(ctx, id);
   if (user) await clearFailures(ctx, user);
 }
 
 /**
- * Takes an account for somebody's, in the caller's transaction, though its address is not proven: it gets the username that was held
- * back, and no later registration touches it.
+ * Marks a user as in use although the email is unverified, in the caller's transaction. The user
+ * gets the username that was held back, and no later registration replaces it.
  */
 export async function settle(ctx: Ctx, id: string): Promise<void> {
   const [found] = await ctx.db
@@ -45,7 +48,7 @@ export async function settle(ctx: Ctx, id: string): Promise<void> {
   if (found?.wanted) await claimUsername(ctx.db, id, found.wanted);
 }
 
-/** Gives an account the username that it was to have, or one like it where somebody has that by now. */
+/** Gives a user the wanted username, or a similar one if it is taken by now. */
 async function claimUsername(db: Db, id: string, wanted: string): Promise<void> {
   const first = { shown: wanted, key: usernameKeyOf(wanted) };
   await withFreeName([first, ...usernamesFrom(wanted)], ({ shown, key }) =>
@@ -62,8 +65,9 @@ async function claimUsername(db: Db, id: string, wanted: string): Promise<void> 
 export const acceptEmail = (email: string) => accept({ email: readEmail(email) }).email;
 
 /**
- * Gives an account another address, not proven yet, in the caller's transaction. Another account that has it and never proved it
- * gives way: whoever wants to keep somebody from an address would only have to register it. Throws `email_taken`.
+ * Gives a user another email, still unverified, in the caller's transaction. A user who has that
+ * email but never verified it loses it: otherwise registering an email would block its owner.
+ * Throws `email_taken`.
  */
 export async function changeEmail(
   ctx: Ctx,
@@ -71,15 +75,20 @@ export async function changeEmail(
   { id, email, type }: { id: string; email: Name; type: "email.changed" | "email.restored" },
 ): Promise<void> {
   const { shown, key } = email;
-  const isSquatted = and(eq(users.emailKey, key), not(users.emailVerified), ne(users.id, id));
-  // Nobody can have registered it: it cannot be guessed, and `.invalid` is refused (RFC 2606).
-  const gone = `user-${crypto.randomUUID()}@displaced.invalid`;
+  const isUnverifiedDuplicate = and(
+    eq(users.emailKey, key),
+    not(users.emailVerified),
+    ne(users.id, id),
+  );
+  // No user can have registered this email: it cannot be guessed, and `.invalid` is rejected (RFC
+  // 2606).
+  const placeholder = `user-${crypto.randomUUID()}@displaced.invalid`;
   const displaced = await ctx.db
     .update(users)
-    .set({ email: gone, emailKey: gone, updatedAt: ctx.now() })
-    .where(isSquatted)
+    .set({ email: placeholder, emailKey: placeholder, updatedAt: ctx.now() })
+    .where(isUnverifiedDuplicate)
     .returning({ id: users.id });
-  // Without an origin: it is none of their business who the owner is.
+  // Record it without an origin: the displaced user must not learn who verified the email.
   for (const { id: subjectId } of displaced)
     await record(ctx, { kind: "stranger" }, { type: "email.changed", subjectId, data: {} });
   const set = { email: shown, emailKey: key, emailVerified: false, updatedAt: ctx.now() };
@@ -87,7 +96,10 @@ export async function changeEmail(
   await record(ctx, actor, { type, subjectId: id, data: {} });
 }
 
-/** What somebody said who registers an address that nobody has proven yet: the last one counts. */
+/**
+ * The fields of a registration. While the email is unverified, a later registration replaces an
+ * earlier one.
+ */
 export interface Registration {
   passwordHash: string;
   username?: string | undefined;
@@ -96,52 +108,61 @@ export interface Registration {
 }
 
 /**
- * Puts a registration in the place of an earlier one, in the caller's transaction, and says whether it did: not where somebody may
- * have signed in to the account, because it was made while addresses need not be proven first.
+ * Replaces an earlier registration of the email, in the caller's transaction. Returns false and
+ * changes nothing if the user is already verified or in use.
  */
 export async function registerAnew(
   ctx: Ctx,
   user: User,
   { passwordHash, username, fullName = null, locale = null }: Registration,
 ): Promise<boolean> {
-  const wantedUsername = username ?? derivedFrom(user.email);
+  const wantedUsername = username ?? derivedUsername(user.email);
   const set = { passwordHash, wantedUsername, fullName, locale, updatedAt: ctx.now() };
-  const isIt = and(eq(users.id, user.id), isNeverProven);
-  const changed = await ctx.db.update(users).set(set).where(isIt).returning({ id: users.id });
+  const isTarget = and(eq(users.id, user.id), isNeverVerified);
+  const changed = await ctx.db.update(users).set(set).where(isTarget).returning({ id: users.id });
   return changed.length > 0;
 }
 
-/** Registered where addresses must be proven first, and not proven: nobody has ever signed in, or set anything of it. */
-const isNeverProven = and(
+/**
+ * Registered while verification was required, and never verified: nobody has signed in or changed
+ * the user.
+ */
+const isNeverVerified = and(
   isNotNull(users.wantedUsername),
   not(users.emailVerified),
   not(users.isSuperuser),
   sql`not exists (select 1 from ${sessions} where ${sessions.userId} = ${users.id})`,
 );
-const derivedFrom = (email: string) => usernamesFrom(localPartOf(email)).next().value?.shown;
+const derivedUsername = (email: string) => usernamesFrom(localPartOf(email)).next().value?.shown;
 
-/** Drops what whoever registered said of themselves, in the caller's transaction: the owner of the address need not be who that was. */
+/**
+ * Drops the profile that a registration set, in the caller's transaction: the owner of the email
+ * may be another person.
+ */
 export async function forgetRegistration(ctx: Ctx, { id, email }: User): Promise<void> {
-  const wantedUsername = derivedFrom(email);
+  const wantedUsername = derivedUsername(email);
   const set = { fullName: null, locale: null, wantedUsername, updatedAt: ctx.now() };
   await ctx.db
     .update(users)
     .set(set)
-    .where(and(eq(users.id, id), isNeverProven));
+    .where(and(eq(users.id, id), isNeverVerified));
 }
 
-const UNPROVEN_MS = 7 * 86_400_000;
+const UNVERIFIED_MS = 7 * 86_400_000;
 const PURGED_AT_ONCE = 500;
 
-/** Removes accounts that nobody could ever sign in to, a week after the last registration of the address. Answers how many. */
+/**
+ * Deletes users that were never verified, a week after the last registration of the email; at most
+ * 500 at once. Returns how many.
+ */
 export async function purgeUnproven(ctx: Ctx): Promise<number> {
   if (ctx.config.requireEmailVerification === "off") return 0;
-  const isOld = lt(users.updatedAt, new Date(ctx.now().getTime() - UNPROVEN_MS));
+  const isOld = lt(users.updatedAt, new Date(ctx.now().getTime() - UNVERIFIED_MS));
   return transaction(ctx, async (tx) => {
     const old = tx.db
       .select({ id: users.id })
       .from(users)
-      .where(and(isNeverProven, isOld))
+      .where(and(isNeverVerified, isOld))
       .limit(PURGED_AT_ONCE)
       .for("update", { skipLocked: true });
     const purged = await tx.db

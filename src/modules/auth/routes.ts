@@ -30,8 +30,8 @@ export const authRoutes = (ctx: Ctx) =>
           ctx,
           { actor, body, headers, set, route: "register", keepsRefusals: true },
           async () => {
-            const made = await register(ctx, actor, { ...rest, fullName });
-            return made ? userView(made) : null;
+            const registered = await register(ctx, actor, { ...rest, fullName });
+            return registered ? userView(registered) : null;
           },
         );
         if (!user) return status(202, REGISTERED);

@@ -3,19 +3,19 @@ import { check, jsonb, pgTable, text, uniqueIndex } from "drizzle-orm/pg-core";
 import type { Jwk, PairAlgorithm, StoredKey } from "../../credentials/key-ring.ts";
 import { at, bytes } from "../../db/columns.ts";
 
-/** Key pairs that sign access tokens; the private parts are wrapped (`credentials/key-ring`). */
+/** Key pairs that sign access tokens. The private keys are encrypted (`credentials/key-ring`). */
 export const signingKeys = pgTable(
   "signing_keys",
   {
     kid: text("kid").primaryKey(),
     algorithm: text("algorithm").$type<PairAlgorithm>().notNull(),
-    /** `next` signs nothing yet, `retired` nothing any more. */
+    /** A `next` key does not sign yet; a `retired` key no longer signs. */
     state: text("state").$type<StoredKey["state"]>().notNull(),
     publicJwk: jsonb("public_jwk").$type<Jwk>().notNull(),
     wrapped: bytes("wrapped").notNull(),
     wrappedBy: text("wrapped_by").notNull(),
     createdAt: at("created_at"),
-    /** Since when it has been in its state. */
+    /** When the key entered its current state. */
     changedAt: at("changed_at"),
   },
   (table) => [
@@ -27,7 +27,10 @@ export const signingKeys = pgTable(
   ],
 );
 
-/** Every key that has signed access tokens, also secrets, and until when such a token may be valid. */
+/**
+ * Every key that has signed access tokens, including secrets (HS256), and until when such a token
+ * may be valid.
+ */
 export const keyUses = pgTable("key_uses", {
   kid: text("kid").primaryKey(),
   acceptedUntil: at("accepted_until"),

@@ -131,13 +131,13 @@ const DELIVERY = { name: "deliver mail", kind: "client" } as const;
  */
 export async function deliverMails(ctx: Ctx): Promise<number> {
   if (!ctx.mail || !(await isAnyDue(ctx))) return 0;
-  const taken = await take(ctx);
+  const mailsDue = await takeDue(ctx);
   const outcomes = await Promise.all(
-    taken.map((row) => ctx.tracing.resume(DELIVERY, row.traceParent, () => deliver(ctx, row))),
+    mailsDue.map((row) => ctx.tracing.resume(DELIVERY, row.traceParent, () => deliver(ctx, row))),
   );
   const tried = outcomes.filter((outcome) => outcome !== "dropped");
   if (tried.length > 0) logAvailability(ctx, ctx.mail, tried);
-  return outcomes.includes("away") ? 0 : taken.length;
+  return outcomes.includes("away") ? 0 : mailsDue.length;
 }
 
 /**
@@ -169,7 +169,7 @@ async function isAnyDue({ db, now }: Ctx): Promise<boolean> {
 }
 
 /** One of several instances takes each. */
-async function take({ db, now }: Ctx): Promise<Row[]> {
+async function takeDue({ db, now }: Ctx): Promise<Row[]> {
   const time = now();
   const due = db
     .select({ id: mails.id })
@@ -228,7 +228,7 @@ async function send(
   const content = contentOf(envelope, row);
   if (!mail || !content) return { outcome: "dropped", answer: UNREADABLE };
   if (content.goodUntil && now() >= new Date(content.goodUntil))
-    return { outcome: "dropped", answer: RUN_OUT };
+    return { outcome: "dropped", answer: EXPIRED };
   try {
     const rendered = await mail.render(row.kind, row.locale, content);
     const messageId = `${row.id}@${mail.from.address.split("@")[1]}`;
@@ -242,7 +242,7 @@ async function send(
 
 const contentOf = (envelope: Ctx["envelope"], { id, sealed }: Row): MailContent | undefined =>
   sealed ? (envelope.open(id, sealed) as MailContent | undefined) : undefined;
-const RUN_OUT = "Its link was no longer valid when it could have been sent";
+const EXPIRED = "Its link was no longer valid when it could have been sent";
 const UNREADABLE = "It was sealed under another SECRET_KEY, which SECRET_KEYS does not list";
 
 /** How many mails wait to be sent, from all instances on this database. */

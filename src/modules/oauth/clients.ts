@@ -14,13 +14,13 @@ import { accept, Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
 import { clients } from "./tables.ts";
 
-/** A program with a secret of its own: a confidential client (RFC 6749, section 2.1). */
+/** A confidential OAuth client (RFC 6749, section 2.1): a program with its own secret. */
 export interface Client {
   id: string;
   name: string;
   createdAt: Date;
   rotatedAt: Date;
-  /** Whether the secret before this one is still good. */
+  /** Whether the previous secret is still accepted. */
   isRotating: boolean;
 }
 
@@ -36,7 +36,10 @@ const clientOf = ({ id, name, createdAt, rotatedAt, previousSecretHash }: Row): 
   isRotating: previousSecretHash !== null,
 });
 
-/** Makes a client; its secret is shown this once. Throws `invalid_request`. */
+/**
+ * Creates an OAuth client and returns its secret, which is not shown again. Throws
+ * `invalid_request`.
+ */
 export async function createClient(
   ctx: Ctx,
   actor: Actor,
@@ -58,7 +61,7 @@ export async function createClient(
   return { client: clientOf(row), secret };
 }
 
-/** The oldest first. */
+/** All OAuth clients, oldest first; at most `LISTED_MAX`. */
 export async function listClients({ db }: Ctx): Promise<Client[]> {
   const rows = await db
     .select()
@@ -68,7 +71,10 @@ export async function listClients({ db }: Ctx): Promise<Client[]> {
   return rows.map(clientOf);
 }
 
-/** Gives a client another secret; the one that it has goes on until `finishRotation`. Throws `not_found`. */
+/**
+ * Gives an OAuth client a new secret. The current one stays accepted until `finishRotation`; one
+ * from before that is revoked. Throws `not_found`.
+ */
 export async function rotateSecret(ctx: Ctx, actor: Actor, id: string): Promise<string> {
   const secret = newClientSecret();
   await change(ctx, actor, {
@@ -82,7 +88,7 @@ export async function rotateSecret(ctx: Ctx, actor: Actor, id: string): Promise<
   return secret;
 }
 
-/** Ends the secret before the last one, if there is one. Throws `not_found`. */
+/** Revokes the previous secret, if there is one. Throws `not_found`. */
 export async function finishRotation(ctx: Ctx, actor: Actor, id: string): Promise<void> {
   const client = isId(id) ? await findClient(ctx, id) : undefined;
   if (client && !client.isRotating) return;
@@ -90,24 +96,27 @@ export async function finishRotation(ctx: Ctx, actor: Actor, id: string): Promis
   await change(ctx, actor, { id, type: "client.rotation_finished", set });
 }
 
-/** Ends a client, its secrets, and what its tokens say at introspection. Throws `not_found`. */
+/**
+ * Deletes an OAuth client and its secrets; introspection reports its tokens as inactive. Throws
+ * `not_found`.
+ */
 export const deleteClient = (ctx: Ctx, actor: Actor, id: string): Promise<void> =>
   change(ctx, actor, { id, type: "client.deleted", set: undefined });
 
 interface Change {
   id: string;
   type: "client.secret_rotated" | "client.rotation_finished" | "client.deleted";
-  /** Undefined: it goes. */
+  /** Undefined deletes the client. */
   set: PgUpdateSetSource<typeof clients> | undefined;
 }
 
 async function change(ctx: Ctx, actor: Actor, { id, type, set }: Change): Promise<void> {
   if (!isId(id)) throw new Problem("not_found", { detail: UNKNOWN });
   await transaction(ctx, async (tx) => {
-    const [isIt, told] = [eq(clients.id, id), { id: clients.id }];
+    const [isTarget, returned] = [eq(clients.id, id), { id: clients.id }];
     const found = set
-      ? await tx.db.update(clients).set(set).where(isIt).returning(told)
-      : await tx.db.delete(clients).where(isIt).returning(told);
+      ? await tx.db.update(clients).set(set).where(isTarget).returning(returned)
+      : await tx.db.delete(clients).where(isTarget).returning(returned);
     if (found.length === 0) throw new Problem("not_found", { detail: UNKNOWN });
     await record(tx, actor, { type, subjectId: id, data: {} });
   });
@@ -119,15 +128,18 @@ export async function findClient({ db }: Ctx, id: string): Promise<Client | unde
   return row && clientOf(row);
 }
 
-/** The client that these credentials prove, if they do; two secrets are good while one is rotated. */
+/**
+ * Returns the OAuth client if its credentials are correct. During a rotation, two secrets are
+ * accepted.
+ */
 export async function findAuthenticated(
   { db }: Ctx,
   { id, secret }: ClientCredentials,
 ): Promise<Client | undefined> {
   const [row] = isId(id) ? await db.select().from(clients).where(eq(clients.id, id)) : [];
-  const given = hashOfSecret(secret);
-  const isRight = [row?.secretHash, row?.previousSecretHash].some(
-    (hash) => hash && timingSafeEqual(hash, given),
+  const givenHash = hashOfSecret(secret);
+  const isCorrect = [row?.secretHash, row?.previousSecretHash].some(
+    (hash) => hash && timingSafeEqual(hash, givenHash),
   );
-  return row && isRight ? clientOf(row) : undefined;
+  return row && isCorrect ? clientOf(row) : undefined;
 }

@@ -6,13 +6,16 @@ const client = {
   ),
   client_secret: t.Optional(t.String({ maxLength: 200, description: "Or by HTTP Basic." })),
 };
-/** As long as a body may be: a token that cannot be one of ours is no mistake of the form. */
+/**
+ * The limit of a request body: a token that is too long for ours is an unknown token, not an
+ * invalid form.
+ */
 const token = t.String({ minLength: 1, maxLength: 65_536 });
 const hint = t.Optional(
   t.String({ maxLength: 100, description: "Not needed: a token says what it is." }),
 );
 
-// RFC 6749, section 3.2: parameters that are not known are ignored.
+// RFC 6749, section 3.2: unknown parameters are ignored.
 export const TokenForm = t.Object(
   {
     grant_type: t.String({ minLength: 1, maxLength: 200 }),

@@ -11,7 +11,10 @@ import { acceptRefreshToken, endSessionsOf, inspectRefreshToken } from "../sessi
 import { type Client, findAuthenticated, findClient } from "./clients.ts";
 import { isRevoked, revokeClientToken } from "./revoked-tokens.ts";
 
-/** The grants that there are; `password` only where the configuration says so (RFC 9700, section 2.4, forbids it). */
+/**
+ * All grants. `password` only works with `OAUTH_PASSWORD_GRANT=on`, because RFC 9700, section 2.4,
+ * forbids it.
+ */
 export const grantTypes = ["refresh_token", "client_credentials", "password"] as const;
 export const grantsOn = ({ config }: Ctx): string[] =>
   grantTypes.filter((grant) => grant !== "password" || config.oauthPasswordGrant === "on");
@@ -26,16 +29,17 @@ export interface TokenRequest {
 export type Grant = Omit<Token, "refresh_token"> & { refresh_token?: string };
 
 /**
- * The token endpoint (RFC 6749, section 3.2). Sessions belong to the public client; a confidential one gets tokens for itself
- * only. Throws `invalid_client`, `unauthorized_client`, `unsupported_grant_type`, `invalid_scope`, `invalid_request`, and
- * what `refresh` and `logIn` throw.
+ * The token endpoint (RFC 6749, section 3.2). Sessions belong to the public client; a confidential
+ * client gets tokens for itself only. Throws `invalid_client`, `unauthorized_client`,
+ * `unsupported_grant_type`, `invalid_scope`, `invalid_request`, and what `refresh` and `logIn`
+ * throw.
  */
 export async function grantToken(
   ctx: Ctx,
   actor: Anonymous,
   { credentials, request }: { credentials: ClientCredentials | undefined; request: TokenRequest },
 ): Promise<{ grant: Grant; deviceToken?: string }> {
-  const client = await identify(ctx, actor, credentials);
+  const client = await authenticateClient(ctx, actor, credentials);
   const {
     grant_type: type,
     scope = "",
@@ -71,8 +75,12 @@ async function tokenOfClient({ tokens, now }: Ctx, clientId: string): Promise<Gr
   };
 }
 
-/** A client that proves who it is may ask as often as it likes; whoever does not counts as a stranger. */
-async function identify(
+/**
+ * Returns undefined without credentials: that is the public client. A client with correct
+ * credentials has no rate limit. A request with wrong ones counts as anonymous. Throws
+ * `invalid_client`, `too_many_requests`.
+ */
+async function authenticateClient(
   ctx: Ctx,
   actor: Anonymous,
   credentials?: ClientCredentials,
@@ -84,9 +92,9 @@ async function identify(
 }
 
 /**
- * Ends the session that a token belongs to, and with it all of its tokens (RFC 7009). A token that is none, or good no more,
- * is no failure; a refresh token that was spent ends its session as a reuse. Throws `invalid_client`, `too_many_requests`; `unauthorized_client` for
- * what was given to another client.
+ * Ends the session of a token, and with it all tokens of that session (RFC 7009). An unknown,
+ * expired or revoked token is not an error. A spent refresh token ends its session as reuse. Throws
+ * `invalid_client`, `too_many_requests`, and `unauthorized_client` for a token of another client.
  */
 export async function revokeToken(
   ctx: Ctx,
@@ -94,7 +102,7 @@ export async function revokeToken(
   { credentials, token }: { credentials: ClientCredentials | undefined; token: string },
 ): Promise<void> {
   if (!credentials) await ctx.limits.consume(actor.origin, usesOfToken(ctx, actor, token));
-  const client = await identify(ctx, actor, credentials);
+  const client = await authenticateClient(ctx, actor, credentials);
   await lookForKey(ctx, token);
   const own = ctx.tokens.verifyClient(token, ctx.now());
   if (own) return revokeOwnToken(ctx, client, own);
@@ -102,7 +110,7 @@ export async function revokeToken(
     ? await (client ? inspectRefreshToken : acceptRefreshToken)(ctx, actor, token)
     : await sessionOf(ctx, token);
   if (!session) return;
-  // Sessions were given to the public client: whoever asks as another one is told that nothing was ended.
+  // Sessions belong to the public client: another client gets an error, because nothing was ended.
   if (client) throw new Problem("unauthorized_client");
   await transaction(ctx, (tx) =>
     endSessionsOf(tx, actor, {
@@ -126,7 +134,7 @@ async function sessionOf(
   return found && { id: found.session.id, userId: found.user.id };
 }
 
-/** What a token is and whose (RFC 7662, section 2.2); times in seconds since 1970. */
+/** The introspection response (RFC 7662, section 2.2). Times are in seconds since 1970. */
 export interface Introspection extends Partial<AccessClaims> {
   active: boolean;
   token_type?: "bearer";
@@ -134,14 +142,17 @@ export interface Introspection extends Partial<AccessClaims> {
 }
 const inactive: Introspection = { active: false };
 
-/** Tells a confidential client of any token. Of one that is not good, only that. Throws `invalid_client`, `too_many_requests`. */
+/**
+ * Describes any token to a confidential client. For an invalid token, the response is only `active:
+ * false`. Throws `invalid_client`, `too_many_requests`.
+ */
 export async function introspectToken(
   ctx: Ctx,
   actor: Anonymous,
   { credentials, token }: { credentials: ClientCredentials | undefined; token: string },
 ): Promise<Introspection> {
   if (!credentials) throw new Problem("invalid_client");
-  await identify(ctx, actor, credentials);
+  await authenticateClient(ctx, actor, credentials);
   if (looksLikeRefreshToken(token)) return introspectRefreshToken(ctx, actor, token);
   await lookForKey(ctx, token);
   const ofClient = ctx.tokens.verifyClient(token, ctx.now());
@@ -165,7 +176,7 @@ async function introspectRefreshToken(
   const found = await inspectRefreshToken(ctx, actor, token);
   if (!found) return inactive;
   const { config, tokens } = ctx;
-  const [usedAt, bornAt] = [found.lastUsedAt, found.createdAt].map((at) =>
+  const [issuedAt, startedAt] = [found.lastUsedAt, found.createdAt].map((at) =>
     Math.floor(at.getTime() / 1000),
   ) as [number, number];
   return {
@@ -174,10 +185,10 @@ async function introspectRefreshToken(
     sub: found.userId,
     sid: found.id,
     client_id: "bunker",
-    iat: usedAt,
+    iat: issuedAt,
     exp: Math.min(
-      usedAt + config.sessionIdleDays * DAY_SECONDS,
-      bornAt + config.sessionMaxDays * DAY_SECONDS,
+      issuedAt + config.sessionIdleDays * DAY_SECONDS,
+      startedAt + config.sessionMaxDays * DAY_SECONDS,
     ),
   };
 }

@@ -4,7 +4,7 @@ import type { Ctx } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
 import { revokedTokens } from "./tables.ts";
 
-/** Revokes an OAuth client's own access token: introspection answers `active: false` from now on. */
+/** Revokes an OAuth client's own access token: introspection then returns `active: false`. */
 export async function revokeClientToken(
   { db }: Ctx,
   { jti, exp }: Pick<ClientClaims, "jti" | "exp">,

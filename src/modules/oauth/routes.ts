@@ -13,7 +13,7 @@ const credentialsIn = (
   form: { client_id?: string; client_secret?: string },
 ) => readClientCredentials(headers["authorization"], form);
 
-/** Standard OAuth, for clients that speak it; the first-party way is /api/v1/auth. */
+/** Standard OAuth endpoints. First-party clients use /api/v1/auth. */
 export const oauthRoutes = (ctx: Ctx) =>
   new Elysia({ name: "oauth", prefix: "/oauth", tags: ["oauth"] })
     .use(guard(ctx))
@@ -21,8 +21,8 @@ export const oauthRoutes = (ctx: Ctx) =>
       "/token",
       async ({ actor, body, headers, set }) => {
         set.headers["pragma"] = "no-cache";
-        const asked = { credentials: credentialsIn(headers, body), request: body };
-        const { grant, deviceToken } = await grantToken(ctx, actor, asked);
+        const input = { credentials: credentialsIn(headers, body), request: body };
+        const { grant, deviceToken } = await grantToken(ctx, actor, input);
         if (deviceToken) set.headers[DEVICE_HEADER] = deviceToken;
         return grant;
       },

@@ -2,15 +2,15 @@ import { sql } from "drizzle-orm";
 import { check, index, pgTable, text, uuid } from "drizzle-orm/pg-core";
 import { at, bytes } from "../../db/columns.ts";
 
-/** Programs with a secret of their own: confidential clients (RFC 6749, section 2.1). */
+/** Confidential OAuth clients (RFC 6749, section 2.1): programs with their own secret. */
 export const clients = pgTable(
   "clients",
   {
     id: uuid("id").primaryKey(),
     name: text("name").notNull(),
-    /** SHA-256 of 256 random bits. */
+    /** SHA-256 of the secret, which has 256 random bits. */
     secretHash: bytes("secret_hash").notNull(),
-    /** Of the secret before it, while one is rotated. */
+    /** The hash of the previous secret during a rotation. */
     previousSecretHash: bytes("previous_secret_hash"),
     createdAt: at("created_at"),
     rotatedAt: at("rotated_at"),

@@ -212,8 +212,12 @@ export type LogOutScope = (typeof logOutScopes)[number];
 
 /** Ends the current session, all others, or all. */
 export async function logOut(ctx: Ctx, actor: UserActor, scope: LogOutScope): Promise<void> {
-  const here = actor.session.id;
-  const which = { current: { only: here }, others: { except: here }, all: "all" as const }[scope];
+  const currentId = actor.session.id;
+  const which = {
+    current: { only: currentId },
+    others: { except: currentId },
+    all: "all" as const,
+  }[scope];
   await transaction(ctx, (tx) => endSessionsOf(tx, actor, { userId: actor.user.id, which }));
 }
 
