@@ -28,7 +28,7 @@ import { type Attempt, attemptOf, countSignIn, succeed } from "./attempt.ts";
 import { type RegistrationInput, registerQuietly, waitsForProof } from "./quiet-registration.ts";
 import { beginSession } from "./session-start.ts";
 
-/** The answer to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */
+/** The response to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */
 export interface Token {
   access_token: string;
   token_type: "bearer";
@@ -142,7 +142,7 @@ async function verifyCredentials(
   return { found, upgraded: await rehashed(ctx.hashing, { password, hash: found.passwordHash }) };
 }
 
-/** Continues a session. Throws `too_many_requests` and `invalid_refresh_token`; see `rotateSession`. */
+/** Continues a session (`rotateSession`). Throws `too_many_requests`, `invalid_refresh_token`. */
 export async function refresh(ctx: Ctx, actor: Anonymous, refreshToken: string): Promise<Token> {
   await ctx.limits.consume(actor.origin, refreshUses(ctx, actor, refreshToken));
   return tokenFor(ctx, await rotateSession(ctx, actor, refreshToken));
@@ -165,8 +165,8 @@ const sessionOfRefreshToken = ({ refreshSeeds }: Ctx, refreshToken: string): str
 
 /**
  * The limits of a request whose token may be invalid. A token that this server issued counts by its
- * session, any other token by client IP. It never counts by the token's user: an attacker with an
- * old token could use up that user's limit.
+ * session; any other token counts as an anonymous request. It never counts by the token's user: an
+ * attacker with an old token could use up that user's limit.
  */
 export function usesOfToken(ctx: Ctx, { origin }: Anonymous, token: string): LimitUse[] {
   const session = looksLikeRefreshToken(token)

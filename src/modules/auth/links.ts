@@ -48,8 +48,9 @@ export async function requestLink(
 }
 
 /**
- * The user of an email, if the client is a known device of that user. Reads only the users of its
- * device tokens, so that the time does not tell whether another user has the email (CWE-208).
+ * Returns the id of the user with this email if the client is a known device of that user. Reads
+ * only the users of its device tokens, so that the time does not reveal whether another user has
+ * the email (CWE-208).
  */
 async function findKnownUserId(
   ctx: Ctx,
@@ -104,7 +105,7 @@ export async function answerLinkRequests(ctx: Ctx): Promise<number> {
   });
 }
 
-/** Returns false if the request is to be tried again. */
+/** Returns false if the request must be retried. */
 async function answer(
   ctx: Ctx,
   { purpose, email, userId, isFromKnownDevice }: typeof mailRequests.$inferSelect,

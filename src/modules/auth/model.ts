@@ -145,7 +145,7 @@ function refuseOtherThanOne({ username, email }: Names) {
   return fieldProblem("/email", "not_allowed", "cannot be sent together with username");
 }
 
-/** The email or username that a sign-in is for. Throws `invalid_request` unless there is exactly one. */
+/** The email or username of a sign-in. Throws `invalid_request` unless there is exactly one. */
 export function nameIn(names: Names): string {
   accept({ names: refuseOtherThanOne(names) });
   return names.username ?? names.email ?? "";

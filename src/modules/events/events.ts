@@ -59,7 +59,9 @@ export const eventTypes = [
   "key.retired",
 ] as const satisfies EventType[];
 
-/** Who caused an event, as its subject sees it: `superuser` is another user who acted on the subject. */
+/**
+ * Who caused an event, as its subject sees it. `superuser`: another user who acted on the subject.
+ */
 export const actorKinds = ["stranger", "user", "superuser", "operator"] as const;
 
 export type Event = Omit<

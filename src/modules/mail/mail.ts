@@ -131,13 +131,13 @@ const DELIVERY = { name: "deliver mail", kind: "client" } as const;
  */
 export async function deliverMails(ctx: Ctx): Promise<number> {
   if (!ctx.mail || !(await isAnyDue(ctx))) return 0;
-  const mailsDue = await takeDue(ctx);
+  const claimed = await claimDue(ctx);
   const outcomes = await Promise.all(
-    mailsDue.map((row) => ctx.tracing.resume(DELIVERY, row.traceParent, () => deliver(ctx, row))),
+    claimed.map((row) => ctx.tracing.resume(DELIVERY, row.traceParent, () => deliver(ctx, row))),
   );
   const tried = outcomes.filter((outcome) => outcome !== "dropped");
   if (tried.length > 0) logAvailability(ctx, ctx.mail, tried);
-  return outcomes.includes("away") ? 0 : mailsDue.length;
+  return outcomes.includes("away") ? 0 : claimed.length;
 }
 
 /**
@@ -168,8 +168,8 @@ async function isAnyDue({ db, now }: Ctx): Promise<boolean> {
   return due.length > 0;
 }
 
-/** One of several instances takes each. */
-async function takeDue({ db, now }: Ctx): Promise<Row[]> {
+/** Claims due mails: each is claimed by one instance only. */
+async function claimDue({ db, now }: Ctx): Promise<Row[]> {
   const time = now();
   const due = db
     .select({ id: mails.id })

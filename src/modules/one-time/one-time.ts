@@ -13,7 +13,7 @@ import { kindOf, type Purpose, WEEK_MS } from "./purposes.ts";
 import { keepRedemption, type RedeemedForm } from "./redemptions.ts";
 import { mailRequests, oneTimeSecrets } from "./tables.ts";
 
-/** For other modules, which import only this file of the module. */
+/** For other modules, which import only this file and the tables of the module. */
 export type { Purpose } from "./purposes.ts";
 
 export interface NewLink {
@@ -178,8 +178,8 @@ const NO_USER_ID = "00000000-0000-0000-0000-000000000000";
 
 /**
  * Spends a link, in the transaction that does what the link is for. Of two concurrent calls, one
- * throws `invalid_link`. Locks the user first, together with another user who has the email that
- * the link sets.
+ * succeeds. Locks the user first, together with another user who has the email that the link sets.
+ * Throws `invalid_link`.
  */
 export async function redeemLink(
   ctx: Ctx,

@@ -11,7 +11,10 @@ interface Kind {
   /** Our page that the link opens. `redirect` is the setting that names another page instead. */
   page: string;
   redirect?: "verifyEmailUrl" | "resetPasswordUrl" | "signInUrl";
-  /** How many a user may have: another one ends the oldest. Without it, only rate limits apply. */
+  /**
+   * How many valid links a user may have: another one ends the oldest. Undefined: only rate limits
+   * apply.
+   */
   aliveMax?: number;
   /** The mail also has a code of six digits that does the same. */
   hasCode?: true;
@@ -29,7 +32,7 @@ const kinds = {
     ...{ lifetimeMs: HOUR_MS, mail: "reset_password", aliveMax: 3 },
     ...{ page: "/reset-password", redirect: "resetPasswordUrl" },
   },
-  /** Sent to the new email: verifies it, and gives it to the user. */
+  /** Sent to the new email. Verifies it, and makes it the user's email. */
   change_email: {
     ...{ lifetimeMs: DAY_MS, mail: "change_email", aliveMax: 3 },
     ...{ page: "/verify-email", redirect: "verifyEmailUrl" },
@@ -42,7 +45,9 @@ const kinds = {
     ...{ lifetimeMs: WEEK_MS, mail: "email_changed" },
     ...{ page: "/undo-email", isUnbound: true },
   },
-  /** One at a time: each valid code is a chance to guess one. */
+  /**
+   * Only one is valid at a time: each valid code is another chance for an attacker to guess one.
+   */
   sign_in: {
     ...{ lifetimeMs: 10 * MINUTE_MS, mail: "sign_in", aliveMax: 1 },
     ...{ page: "/sign-in", redirect: "signInUrl", hasCode: true },

@@ -108,8 +108,8 @@ export function verifyOwn(
 }
 
 /**
- * Whether a password is the user's. Takes the same time if there is no user. A hash that cannot be verified is a wrong
- * password and an error in the log. Throws `busy`.
+ * Whether a password is the user's. Takes the same time if there is no user (CWE-208). A hash that
+ * cannot be verified counts as a wrong password, and is logged as an error. Throws `busy`.
  */
 export const isPasswordOf = (
   { hashing, log }: Ctx,

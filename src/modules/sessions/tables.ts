@@ -35,7 +35,10 @@ export const sessions = pgTable(
       .array()
       .notNull()
       .default(sql`'{}'`),
-    /** The client that rotated last (`modules/sessions/rotation`): its device, if it sent a device token of the user. */
+    /**
+     * The device that rotated last, if it sent a device token of the user
+     * (`modules/sessions/rotation`).
+     */
     rotatedByDevice: uuid("rotated_by_device"),
     /** SHA-256 of that client's network and user agent. */
     rotatedBy: bytes("rotated_by"),
