@@ -28,16 +28,15 @@ import { meRoutes, userByIdRoutes, userRoutes, userSupportRoutes } from "./modul
 import { addressLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./pages/links.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 
-/** Paths that take the forms of OAuth. The sign-in is one: it takes OAuth2's password form. */
+/** Paths that accept OAuth forms. Login is one of them: it accepts the OAuth 2 password form. */
 const oauthPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
 /**
- * Paths that take forms: those, and the ones to which our own pages send forms. All others take
- * JSON only.
+ * Paths that accept forms: those, and the targets of our own pages. All others accept only JSON.
  */
 const formPaths = [...oauthPaths, ...LINK_PATHS];
 
-/** What there is to call, and the shape of every refusal. */
-const rooms = (ctx: Ctx) =>
+/** All routes except the OpenAPI document and its page. */
+const modules = (ctx: Ctx) =>
   new Elysia({ normalize: false })
     .use(healthRoutes(ctx))
     .use(metricsRoutes(ctx))
@@ -67,25 +66,26 @@ const rooms = (ctx: Ctx) =>
         .use(userSupportRoutes(ctx)),
     );
 
-/** The whole service as one Elysia app. Builds without I/O. */
+/** The whole server as one Elysia app. Does no I/O. */
 export const createApp = (ctx: Ctx) => {
   const routes = routeTable();
-  // `standardHostname: false`: with a short Host header, Elysia would look for the path in the wrong place of the URL.
-  // `normalize: false`: it would drop unknown fields in silence, where we refuse them aloud.
+  // `standardHostname: false`: otherwise Elysia looks for the path at the wrong place of the URL if
+  // the Host header is short. `normalize: false`: otherwise it silently drops unknown fields, which
+  // Bunker refuses.
   const app = new Elysia({ handler: { standardHostname: false }, normalize: false })
     .use(requestPlugin(ctx))
     .use(problemPlugin(ctx, routes))
     .use(bodyReader({ formPaths, oauthPaths, isCrossSite: openCrossSiteCheck(ctx.config) }))
     .use(bearer())
-    .use(openapiRoutes({ formPaths, rooms: () => rooms(ctx) }))
+    .use(openapiRoutes({ formPaths, modules: () => modules(ctx) }))
     .use(docsPage)
-    .use(rooms(ctx));
+    .use(modules(ctx));
   routes.learn(app.routes);
   return app;
 };
 
 /**
- * For Eden. src/build/declarations.ts writes it to `/client/bunker.d.ts`, where clients download
- * it.
+ * The type for Eden. src/build/declarations.ts writes it to `/client/bunker.d.ts`, where clients
+ * download it.
  */
 export type App = ReturnType<typeof createApp>;

@@ -13,7 +13,7 @@ import { withErrorPages } from "./pages/error-page.ts";
 
 export interface Pipeline {
   handle: Handler;
-  /** How many requests are being handled. */
+  /** The number of requests in flight. */
   running: () => number;
   close: () => void;
 }

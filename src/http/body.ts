@@ -4,22 +4,25 @@ import { isDropped } from "./dropped.ts";
 import { discardRest } from "./unread-body.ts";
 
 export const BODY_MAX_BYTES = 65_536;
-/** For all of a body: who sends a byte now and then holds a connection, and the end of the process, for no longer. */
-const ARRIVAL_MAX_MS = 10_000;
+/**
+ * For the whole body: a client that sends a byte now and then (slow loris) cannot hold a
+ * connection, or delay a graceful shutdown, for longer.
+ */
+const READ_MAX_MS = 10_000;
 const DEPTH_MAX = 32;
 const JSON_TYPES = ["application/json", "application/merge-patch+json"];
 const FORM_TYPE = "application/x-www-form-urlencoded";
 
 interface BodyRules {
   formPaths: string[];
-  /** Where parameters without a value count as missing (RFC 6749, section 3.2). */
+  /** Paths where parameters without a value count as missing (RFC 6749, section 3.2). */
   oauthPaths: string[];
   isCrossSite: (headers: Headers) => boolean;
 }
 
 /**
- * Reads every body: JSON, and forms on the paths that take them. A body that cannot be read is
- * passed on as a Problem, which the guard throws: authentication comes first.
+ * Reads every body: JSON, and forms on the paths that accept them. If a body cannot be read, its
+ * value is a Problem, which the route guard throws after authentication.
  */
 export const bodyReader = (rules: BodyRules) =>
   new Elysia({ name: "body" }).onParse(
@@ -30,7 +33,7 @@ export const bodyReader = (rules: BodyRules) =>
         return await read(rules, request, { contentType, path });
       } catch (error) {
         const problem = problemOf(error);
-        // Its rest may never arrive, and nothing waits for it.
+        // The rest may never arrive, so do not wait for it.
         if (problem.code === "request_timeout") set.headers["connection"] = "close";
         return problem;
       }
@@ -46,7 +49,7 @@ async function read(
   const format = formatOf(headers, { formPaths, contentType, path });
   const refusal = refusalOf(headers, format);
   if (refusal && headers.has("content-length")) throw refusal;
-  const bytes = await inTime(readBytes(request, refusal ?? new Problem("body_too_large")));
+  const bytes = await withinTimeLimit(readBytes(request, refusal ?? new Problem("body_too_large")));
   if (await isDropped(request)) throw new Problem("malformed_request");
   // A chunked body may be empty. Not undefined: Elysia would read the body again.
   if (bytes.length === 0) return null;
@@ -68,22 +71,23 @@ function formatOf(
   headers: Headers,
   { formPaths, contentType, path }: BodyType,
 ): "form" | "json" | undefined {
-  // A comma means two Content-Type lines: Bun joins them, and Elysia reads up to the first semicolon.
+  // A comma means two Content-Type lines. Bun joins them, and Elysia reads up to the first
+  // semicolon.
   if (headers.get("content-type")?.includes(",")) return undefined;
   const type = contentType.trim().toLowerCase();
   if (JSON_TYPES.includes(type)) return "json";
   return type === FORM_TYPE && isAmong(formPaths, path) ? "form" : undefined;
 }
 
-/** A slash at the end leads to the same route. */
+/** A trailing slash leads to the same route. */
 const isAmong = (paths: string[], path: string) => paths.includes(path.replace(/\/$/, ""));
 
 const withoutEmpty = (parameters: Record<string, string>) =>
   Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== ""));
 
 /**
- * Bodies are not decoded (RFC 9110, section 8.4.1): the limit of a body is then the limit of its
- * contents.
+ * Content encodings are refused (RFC 9110, section 8.4.1): so the limit of the body is also the
+ * limit of its decoded content.
  */
 function refusalOf(headers: Headers, format: "form" | "json" | undefined): Problem | undefined {
   if (!format) return new Problem("unsupported_media_type");
@@ -95,32 +99,33 @@ function refusalOf(headers: Headers, format: "form" | "json" | undefined): Probl
 
 function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  // The client has gone. Nobody hears the answer; it is counted and logged as what it was.
+  // The client disconnected and gets no response. The code is for metrics and the access log.
   if ((error as Error).name === "AbortError") return new Problem("malformed_request");
   throw error;
 }
 
-async function inTime<T>(arriving: Promise<T>): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Problem("request_timeout")), ARRIVAL_MAX_MS);
+async function withinTimeLimit<T>(reading: Promise<T>): Promise<T> {
+  const { promise: timedOut, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Problem("request_timeout")), READ_MAX_MS);
   try {
-    return await Promise.race([arriving, late]);
+    return await Promise.race([reading, timedOut]);
   } finally {
     clearTimeout(timer);
   }
 }
 
 /**
- * Never holds more than the limit, whatever Content-Length says. Throws `tooLarge` for a longer
- * body.
+ * Never holds more than the limit in memory, whatever Content-Length says. Throws `tooLarge` for a
+ * longer body.
  */
 async function readBytes(request: Request, tooLarge: Problem): Promise<Uint8Array> {
   const announced = request.headers.get("content-length");
   if (announced === null) return readChunks(request, tooLarge);
-  // Bun takes two equal lines, and joins them: "9, 9". Whatever is no number would pass the limit.
+  // Bun accepts two equal Content-Length lines and joins them: "9, 9". A value that is not a number
+  // would bypass the limit.
   if (!/^\d+$/.test(announced)) throw new Problem("malformed_request");
   if (Number(announced) > BODY_MAX_BYTES) throw tooLarge;
-  // Bun reads no more than what was announced; in one piece costs a third of in chunks.
+  // Bun reads no more than Content-Length. Reading at once costs a third of reading in chunks.
   return new Uint8Array(await request.arrayBuffer());
 }
 
@@ -156,7 +161,10 @@ function parseForm(text: string): Record<string, string> {
   return form;
 }
 
-/** URLSearchParams would turn bytes that are not UTF-8 into one same letter, and two passwords into one. */
+/**
+ * Not URLSearchParams: it replaces all bytes that are not UTF-8 with the same character, so two
+ * passwords would become one.
+ */
 function parsePair(pair: string): [name: string, value: string] {
   const at = pair.includes("=") ? pair.indexOf("=") : pair.length;
   const decoded = (part: string) => decodeURIComponent(part.replaceAll("+", " "));
@@ -181,7 +189,7 @@ function parseJson(text: string): unknown {
 
 const STRUCTURE = /["\\[\]{}]/g;
 
-/** Counts brackets outside of strings, before anything is built; one pass, whatever the text is. */
+/** Counts brackets outside of strings before parsing. One pass, whatever the text is. */
 function refuseDepth(text: string): void {
   let depth = 0;
   let isString = false;
@@ -195,7 +203,10 @@ function refuseDepth(text: string): void {
   }
 }
 
-/** PostgreSQL cannot store NUL, and lone surrogates have no bytes: two of them would hash to the same password. */
+/**
+ * PostgreSQL cannot store NUL. Lone surrogates have no UTF-8 encoding: two passwords with different
+ * ones would hash to the same.
+ */
 function refuseBadText(value: unknown): void {
   if (typeof value === "string" && (value.includes("\0") || !value.isWellFormed()))
     throw new Problem("malformed_request");

@@ -24,7 +24,7 @@ export function withDeadline({ log }: Ctx, within: Handler): Deadline {
     const longAgo = performance.now() - ANSWER_MAX_MS;
     for (const [request, respond] of pending) {
       const context = contextOf(request);
-      if ((context.workedOnSince ?? Number.POSITIVE_INFINITY) > longAgo) continue;
+      if ((context.bodyReadAt ?? Number.POSITIVE_INFINITY) > longAgo) continue;
       const problem = new Problem("database_unavailable");
       context.refusal = problem.code;
       respond(refusalOf(problem, context));

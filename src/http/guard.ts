@@ -9,58 +9,68 @@ import { headerMacros, refuseUnsupported } from "./headers.ts";
 import { actorsFrom, limitReportOf, openOrigins, type Visit } from "./origin.ts";
 import { contextOf } from "./request-context.ts";
 
-/** For OpenAPI: a token that the documentation's Authorize button gets by signing in, or one that one has. */
+/**
+ * For OpenAPI: the Authorize button of /docs gets a token by signing in, or takes an existing one.
+ */
 const security: Record<string, string[]>[] = [{ signIn: [] }, { bearer: [] }];
 
-/** A visit with a body and perhaps a token. */
-interface Arrival extends Visit {
+/** A request with its body, and the token that @elysiajs/bearer found. */
+interface GuardedRequest extends Visit {
   body: unknown;
   bearer?: string | undefined;
 }
 
 /**
- * What @elysiajs/bearer read, if it read it from the header: it would also take a token from the
- * URL, where logs and histories keep it. The plugin reads only the usual spelling, `Bearer` and one
- * space.
+ * The access token from the Authorization header. Ignores a token that @elysiajs/bearer read from
+ * the URL: logs and browser histories keep URLs. The plugin accepts only the usual spelling,
+ * `Bearer` and one space; `credentialsOf` reads all others.
  */
-const tokenIn = ({ headers, bearer }: Pick<Arrival, "headers" | "bearer">): string | undefined => {
+const tokenIn = ({
+  headers,
+  bearer,
+}: Pick<GuardedRequest, "headers" | "bearer">): string | undefined => {
   const { authorization = "" } = headers;
-  return USUAL.test(authorization) ? bearer : credentialsOf(authorization, "bearer");
+  return USUAL_SPELLING.test(authorization) ? bearer : credentialsOf(authorization, "bearer");
 };
-const USUAL = /^Bearer [^ \t]/;
+const USUAL_SPELLING = /^Bearer [^ \t]/;
 
-/** Throws what http/body could not read. */
-const passBody = ({ body }: { body: unknown }) => {
+/** Throws the problem if http/body could not read the body. */
+const refuseUnreadableBody = ({ body }: { body: unknown }) => {
   if (body instanceof Problem) throw body;
 };
 
-const stranger: Anonymous = { kind: "stranger" };
+const anonymous: Anonymous = { kind: "stranger" };
 
-interface Admission {
-  /** Also by a refresh token, in the header or as `refresh_token` in the body. */
+interface Requirements {
+  /** Also accepts a refresh token, in the header or as `refresh_token` in the body. */
   takesRefreshToken?: boolean;
   limits?: readonly LimitName[];
 }
 
-/** On routes that want a token: every request of somebody who is signed in counts against the first, every other against the second. */
-const general: readonly LimitName[] = ["requests", "requests-stranger"];
+/**
+ * For routes that require a token. A request of a signed-in user consumes `requests`; any other
+ * request consumes `requests-stranger`.
+ */
+const generalLimits: readonly LimitName[] = ["requests", "requests-stranger"];
 
-/** Read before validation: an anonymous caller gets 401 before any 422. */
+/** Reads the token before validation: an anonymous caller gets 401, never 422. */
 const refreshTokenIn = (body: unknown): string | undefined => {
   const { refresh_token: token } = (body ?? {}) as { refresh_token?: unknown };
   return typeof token === "string" ? token : undefined;
 };
 
-const refuseTwoTokens = (arrival: Arrival): void => {
-  if (!tokenIn(arrival) || refreshTokenIn(arrival.body) === undefined) return;
+const refuseTwoTokens = (guarded: GuardedRequest): void => {
+  if (!tokenIn(guarded) || refreshTokenIn(guarded.body) === undefined) return;
   const detail = "cannot be sent together with a token in the header";
   throw new Problem("invalid_request", {
     errors: [fieldProblem("/refresh_token", "not_allowed", detail)],
   });
 };
 
-/** Finds the user and the session of a request's token, or throws after counting the request. */
-function openAuthentication(ctx: Ctx, from: ReturnType<typeof actorsFrom>) {
+/**
+ * Finds the principal of a request's token. Without a valid token, counts the request and throws.
+ */
+function openAuthentication(ctx: Ctx, withOrigin: ReturnType<typeof actorsFrom>) {
   const refuse = async (actor: Anonymous, code: ProblemCode, token?: string): Promise<never> => {
     const uses =
       token === undefined
@@ -69,61 +79,71 @@ function openAuthentication(ctx: Ctx, from: ReturnType<typeof actorsFrom>) {
     await ctx.limits.consume(actor.origin, uses);
     throw new Problem(code);
   };
-  /** The caller is made only for a refusal: most requests have a good token. */
+  /** Creates the anonymous actor only for a refusal: most requests have a valid token. */
   const byAccessToken = async (actor: () => Anonymous, token: string): Promise<UserActor> =>
     (await findActor(ctx, token)) ?? refuse(actor(), "invalid_token", token);
-  const byEitherToken = async (actor: Anonymous, arrival: Arrival): Promise<UserActor> => {
-    const token = tokenIn(arrival);
+  const byEitherToken = async (actor: Anonymous, guarded: GuardedRequest): Promise<UserActor> => {
+    const token = tokenIn(guarded);
     if (token)
       return (await findHolder(ctx, actor, token)) ?? refuse(actor, "invalid_token", token);
-    const inBody = refreshTokenIn(arrival.body);
+    const inBody = refreshTokenIn(guarded.body);
     if (inBody === undefined) return refuse(actor, "not_signed_in");
     const found = await findByRefreshToken(ctx, actor, inBody);
     return found ?? refuse(actor, "invalid_refresh_token", inBody);
   };
   const authenticate = (
-    arrival: Arrival,
-    { takesRefreshToken = false, limits = general }: Admission,
+    guarded: GuardedRequest,
+    { takesRefreshToken = false, limits = generalLimits }: Requirements,
   ): Promise<UserActor> => {
-    const actor = () => from(arrival, stranger, limits);
-    if (takesRefreshToken) return byEitherToken(actor(), arrival);
-    const token = tokenIn(arrival);
+    const actor = () => withOrigin(guarded, anonymous, limits);
+    if (takesRefreshToken) return byEitherToken(actor(), guarded);
+    const token = tokenIn(guarded);
     return token ? byAccessToken(actor, token) : refuse(actor(), "not_signed_in");
   };
   return { authenticate, byAccessToken };
 }
 type MoreLimits = true | readonly LimitName[];
-const withGeneral = (limits: MoreLimits) => (limits === true ? general : [...general, ...limits]);
+const withGeneralLimits = (limits: MoreLimits) =>
+  limits === true ? generalLimits : [...generalLimits, ...limits];
 
 /**
- * Says on each route who may call it: `public: true`, `anyone: [limits]`, `visitor: [limits]`, `signedIn: true` (or more limits), `holder: true`
- * or `superuser: true` (or more limits); all but the first put `actor` into the handler's hands, and say which limits a request counts
- * against. All of them stand before validation, so that a stranger is told to sign in and not how the body should look; a
- * body that could not be read (http/body) is refused right after.
+ * The route guard. Each route declares who may call it:
+ * - `public: true`: everyone. The handler gets no actor.
+ * - `anyone: [limits]`: everyone. `actor` is anonymous.
+ * - `visitor: [limits]`: as `anyone`. A valid access token also sets `holder`.
+ * - `signedIn: true` or more limits: users with an access token.
+ * - `holder: true`: users with an access token or a refresh token.
+ * - `superuser: true` or more limits: superusers with an access token.
+ *
+ * All but `public` pass `actor` to the handler and declare the limits of the route. `signedIn`,
+ * `holder` and `superuser` authenticate before validation: an anonymous caller gets 401 and learns
+ * nothing about the body. `visitor` checks its token after validation. All refuse a body that
+ * http/body could not read, those three only after authentication.
  */
 export const guard = (ctx: Ctx) => {
-  const from = actorsFrom(openOrigins(ctx));
-  const { authenticate, byAccessToken } = openAuthentication(ctx, from);
+  const withOrigin = actorsFrom(openOrigins(ctx));
+  const { authenticate, byAccessToken } = openAuthentication(ctx, withOrigin);
 
-  const admit = (mayEnter: (user: User) => boolean, admission: Admission = {}) => {
-    const { takesRefreshToken = false, limits = general } = admission;
+  const requireUser = (isAllowed: (user: User) => boolean, requirements: Requirements = {}) => {
+    const { takesRefreshToken = false, limits = generalLimits } = requirements;
     return {
       detail: {
         security: takesRefreshToken ? [...security, {}] : security,
         "x-rate-limits": limits,
       },
-      // Field by field: whoever hands Elysia's context on makes it prepare all of it for each request.
-      transform: async ({ request, headers, bearer, body, set, server }: Arrival) => {
-        const arrival = { request, headers, bearer, body, set, server };
-        const found = await authenticate(arrival, admission);
+      // Field by field: if the whole context is passed on, Elysia prepares all of it for each
+      // request.
+      transform: async ({ request, headers, bearer, body, set, server }: GuardedRequest) => {
+        const guarded = { request, headers, bearer, body, set, server };
+        const found = await authenticate(guarded, requirements);
         const { id } = found.user;
         const context = contextOf(request);
         context.userId = id;
-        await ctx.limits.consume(limitReportOf(arrival, limits), [{ limit: "requests", who: id }]);
-        if (!mayEnter(found.user)) throw new Problem("forbidden");
-        passBody(arrival);
-        if (takesRefreshToken) refuseTwoTokens(arrival);
-        context.actor = from(arrival, found, limits);
+        await ctx.limits.consume(limitReportOf(guarded, limits), [{ limit: "requests", who: id }]);
+        if (!isAllowed(found.user)) throw new Problem("forbidden");
+        refuseUnreadableBody(guarded);
+        if (takesRefreshToken) refuseTwoTokens(guarded);
+        context.actor = withOrigin(guarded, found, limits);
       },
       resolve: ({ request, headers }: Pick<Visit, "request" | "headers">) => {
         refuseUnsupported({ request, headers });
@@ -136,33 +156,39 @@ export const guard = (ctx: Ctx) => {
 
   return new Elysia({ name: "guard" }).macro({
     ...headerMacros,
-    public: { detail: { security: [] }, transform: passBody },
-    /** As public, for a route that does something: `actor` is a stranger from somewhere, whom these limits hold. */
+    public: { detail: { security: [] }, transform: refuseUnreadableBody },
+    /**
+     * Like `public`, for a route that does work: `actor` is anonymous and consumes these limits.
+     */
     anyone: (limits: readonly LimitName[]) => ({
       detail: { security: [], "x-rate-limits": limits },
-      transform: passBody,
+      transform: refuseUnreadableBody,
       resolve: ({ request, headers, set, server }: Visit): { actor: Anonymous } => {
         refuseUnsupported({ request, headers });
-        return { actor: from({ request, headers, set, server }, stranger, limits) };
+        return { actor: withOrigin({ request, headers, set, server }, anonymous, limits) };
       },
     }),
-    /** As anyone; and `holder` is who is signed in, if somebody is. A token that is not good is no silence: it is refused. */
+    /**
+     * Like `anyone`. With an access token, `holder` is its user. An invalid token is refused, not
+     * ignored.
+     */
     visitor: (limits: readonly LimitName[]) => ({
       detail: { security: [{}, ...security], "x-rate-limits": limits },
-      transform: passBody,
-      resolve: async ({ request, headers, bearer, set, server }: Arrival) => {
+      transform: refuseUnreadableBody,
+      resolve: async ({ request, headers, bearer, set, server }: GuardedRequest) => {
         refuseUnsupported({ request, headers });
-        const actor = from({ request, headers, set, server }, stranger, limits);
+        const actor = withOrigin({ request, headers, set, server }, anonymous, limits);
         const token = tokenIn({ headers, bearer });
         const holder = token ? await byAccessToken(() => actor, token) : undefined;
         if (holder) contextOf(request).userId = holder.user.id;
         return { actor, holder };
       },
     }),
-    signedIn: (limits: MoreLimits) => admit(() => true, { limits: withGeneral(limits) }),
-    /** Also with the refresh token of a session in place of the access token, in the header or in the body. */
-    holder: admit(() => true, { takesRefreshToken: true }),
+    signedIn: (limits: MoreLimits) =>
+      requireUser(() => true, { limits: withGeneralLimits(limits) }),
+    /** Also accepts the refresh token of a session, in the header or in the body. */
+    holder: requireUser(() => true, { takesRefreshToken: true }),
     superuser: (limits: MoreLimits) =>
-      admit((user) => user.isSuperuser, { limits: withGeneral(limits) }),
+      requireUser((user) => user.isSuperuser, { limits: withGeneralLimits(limits) }),
   });
 };

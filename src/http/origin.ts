@@ -6,7 +6,10 @@ import { type LimitName, type LimitReport, type LimitState, quiet } from "../lim
 import { deviceTokensIn } from "./device.ts";
 import { contextOf } from "./request-context.ts";
 
-/** What a request says of where it came from. */
+/**
+ * The parts of Elysia's context that show where a request came from, and where its limits are
+ * reported.
+ */
 export interface Visit {
   request: Request;
   headers: Record<string, string | undefined>;
@@ -17,48 +20,55 @@ export interface Visit {
 const USER_AGENT_MAX = 512;
 
 /**
- * Notes who is at the other end while that can be told: of a client that has hung up it cannot, and whoever hangs up at once
- * would be counted by no address. A request that changes nothing is spared the look.
+ * Records the peer IP logged the client can disconnect: Bun does not know it afterwards. Otherwise
+ * a client that disconnects at once would not be counted by its own IP. Skips GET requests, which
+ * change nothing.
  */
 export function recordPeer({ request, server }: Pick<Visit, "request" | "server">): void {
   if (request.method === "GET") return;
-  const address = server?.requestIP(request)?.address;
-  if (address) contextOf(request).peer = address;
+  const ip = server?.requestIP(request)?.address;
+  if (ip) contextOf(request).peer = ip;
 }
 
-/** All who have hung up before anybody asked who they were count as one. */
-const GONE = "gone";
+/**
+ * The client key of all clients that disconnected logged their IP was read. They share one rate
+ * limit.
+ */
+const DISCONNECTED = "gone";
 
-const UNTRUSTED =
+const PROXY_NOT_TRUSTED =
   "Requests come through a proxy on a private address that TRUSTED_PROXIES does not name: for the limits, all people behind it count as one.";
-const SILENT =
+const CLIENT_IP_MISSING =
   "Requests come from an address that TRUSTED_PROXIES names, and do not say who asks (X-Forwarded-For, or CLIENT_ADDRESS_HEADER): if it is a proxy, all people behind it count as one for the limits.";
-const said = new WeakMap<Log, Set<string>>();
+const warned = new WeakMap<Log, Set<string>>();
 
-/** Finds out where requests came from, behind the proxies that are trusted; says once where one seems to be set up wrongly. */
+/**
+ * Determines the origin of each request behind the trusted proxies. Warns once about each kind of
+ * apparent misconfiguration.
+ */
 export function openOrigins({ config, devices, log }: Ctx) {
   const { trustedProxies, clientAddressHeader } = config;
   const { clientOf, isTrusted } = openProxyChain(trustedProxies);
   const warn = (sentence: string) => {
-    const before = said.get(log) ?? new Set();
-    if (before.has(sentence)) return;
-    said.set(log, before.add(sentence));
+    const logged = warned.get(log) ?? new Set();
+    if (logged.has(sentence)) return;
+    warned.set(log, logged.add(sentence));
     log.warn({}, sentence);
   };
-  const look = (socket: string, told: string | undefined) => {
-    if (isTrusted(socket)) {
-      if (!told) warn(SILENT);
-    } else if (told && isPrivate(socket)) warn(UNTRUSTED);
+  const checkProxySetup = (peer: string, forwardedFor: string | undefined) => {
+    if (isTrusted(peer)) {
+      if (!forwardedFor) warn(CLIENT_IP_MISSING);
+    } else if (forwardedFor && isPrivate(peer)) warn(PROXY_NOT_TRUSTED);
   };
   return ({ request, headers, set, server }: Visit, limits: readonly LimitName[]): Origin => {
-    const socket = contextOf(request).peer ?? server?.requestIP(request)?.address;
-    const told = headers[clientAddressHeader];
-    if (socket) look(socket, told);
-    const address = socket ? clientOf(socket, told ?? null) : null;
+    const peer = contextOf(request).peer ?? server?.requestIP(request)?.address;
+    const forwardedFor = headers[clientAddressHeader];
+    if (peer) checkProxySetup(peer, forwardedFor);
+    const address = peer ? clientOf(peer, forwardedFor ?? null) : null;
     const deviceTokens = deviceTokensIn(headers);
     return {
       address,
-      clientKey: address ? clientKeyOf(address) : server && GONE,
+      clientKey: address ? clientKeyOf(address) : server && DISCONNECTED,
       userAgent: headers["user-agent"]?.slice(0, USER_AGENT_MAX) ?? null,
       requestId: contextOf(request).id,
       deviceTokens,
@@ -70,7 +80,7 @@ export function openOrigins({ config, devices, log }: Ctx) {
   };
 }
 
-/** What `read` makes of the first token that it can read. */
+/** The result of `read` for the first token that it can read. */
 function firstOf<T>(tokens: string[], read: (token: string) => T | undefined): T | undefined {
   for (const token of tokens) {
     const found = read(token);
@@ -79,7 +89,10 @@ function firstOf<T>(tokens: string[], read: (token: string) => T | undefined): T
   return undefined;
 }
 
-/** Most requests change nothing, and nobody asks where they came from: it is found out when somebody does. */
+/**
+ * Adds the origin to an actor. Most requests never read the origin, so it is determined on first
+ * access.
+ */
 export const actorsFrom =
   (originOf: ReturnType<typeof openOrigins>) =>
   <A extends Anonymous | UserActor>(visit: Visit, actor: A, limits: readonly LimitName[]): A => {
@@ -99,20 +112,22 @@ export const limitReportOf = (
 ): LimitReport => ({
   limits,
   tell: (states) =>
-    tell(
+    addLimitHeaders(
       set.headers,
       states.filter(({ limit, isGranted }) => !isGranted || !quiet.has(limit)),
     ),
 });
 
 /**
- * RateLimit and RateLimit-Policy as draft-ietf-httpapi-ratelimit-headers has them: `q` in `w` seconds, `r` left, more in `t`. A
- * request may meet limits one after the other: each adds to what was told.
+ * Adds RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers): quota `q` in `w`
+ * seconds; `r` remaining, more in `t` seconds. A request may consume several limits one after the
+ * other: each call appends to the headers. Sets Retry-After to the longest wait of the refused
+ * limits, in seconds.
  */
-function tell(headers: Visit["set"]["headers"], states: LimitState[]): void {
+function addLimitHeaders(headers: Visit["set"]["headers"], states: LimitState[]): void {
   const add = (name: string, entries: string[]) => {
-    const told = headers[name];
-    headers[name] = [...(told === undefined ? [] : [told]), ...entries].join(", ");
+    const present = headers[name];
+    headers[name] = [...(present === undefined ? [] : [present]), ...entries].join(", ");
   };
   add(
     "ratelimit-policy",

@@ -51,7 +51,7 @@ const exampleOf = (code: ProblemCode) => {
   };
 };
 
-/** For `components` of the document. */
+/** Examples for `components` of the OpenAPI document. */
 export const problemExamples = (codes: ProblemCode[]) =>
   Object.fromEntries(
     codes.map((code) => [code, { summary: problems[code].title, value: exampleOf(code) }]),
@@ -80,19 +80,19 @@ const problemBody = <C extends ProblemCode>(codes: C[]) =>
     },
   );
 
-/** Any refusal, whatever its code: for the document. */
+/** Any problem, whatever its code. For the OpenAPI document. */
 export const problemView = () => problemBody(Object.keys(problems) as ProblemCode[]);
 
 type ProblemBody<C extends ProblemCode> = ReturnType<typeof problemBody<C>>;
 
-/** Where a route's schema holds the codes of a status. */
+/** The member of a route's schema that lists the problem codes of a status. */
 export const PROBLEM_CODES = "x-problem-codes";
 
 /**
- * Declares which problems a route may answer with: spread into its `response`.
- * Each status carries exactly its own codes, so a client's `switch (error.value.code)` is exhaustive. To the compiler it is
- * the whole body; the schema holds the codes only, for the document: no refusal is checked against it, and a hundred full
- * ones would cost each start a third of its time.
+ * Declares the problems of a route: spread into its `response`. Each status has exactly its own
+ * codes, so a client's `switch (error.value.code)` is exhaustive.
+ * The TypeScript type is the whole body. The runtime schema has only the codes, for the OpenAPI
+ * document: problems are not validated, and full schemas would add a third to the start time.
  */
 export function fails<const C extends ProblemCode>(...codes: C[]) {
   const statuses = [...new Set(codes.map((code) => problems[code].status))].sort();
@@ -103,7 +103,10 @@ export function fails<const C extends ProblemCode>(...codes: C[]) {
   return Object.fromEntries(bodies) as unknown as { [S in StatusOf<C>]: ProblemBody<CodeOf<C, S>> };
 }
 
-/** What goes with each kind of route: one that reads a body, one that wants a token, and any that does work. */
+/**
+ * Problems of each kind of route: `bodyProblems` for routes that read a body, `tokenProblems` for
+ * routes that require a token, `commonProblems` for all that do work.
+ */
 export const bodyProblems = [
   "malformed_request",
   "request_timeout",
@@ -116,7 +119,7 @@ export const commonProblems = [
   "internal",
   "database_unavailable",
 ] as const satisfies ProblemCode[];
-/** Beside those, for a route that reads Idempotency-Key. */
+/** In addition, for routes that read Idempotency-Key. */
 export const retryProblems = [
   "request_in_progress",
   "idempotency_key_reused",
@@ -128,10 +131,10 @@ export const tokenProblems = [
   ...commonProblems,
 ] as const satisfies ProblemCode[];
 
-/** For every 503. */
+/** The Retry-After of every 503. */
 export const RETRY_AFTER_SECONDS = 2;
 
-/** What a status owes its caller beside the body: RFC 6750 (section 3), RFC 9110 (15.6.4). */
+/** Headers that belong to a status: RFC 6750 (section 3), RFC 9110 (section 15.6.4). */
 const headersOf = (code: ProblemCode): Record<string, string> => {
   if (code === "invalid_token")
     return { "www-authenticate": 'Bearer realm="bunker", error="invalid_token"' };
@@ -148,7 +151,10 @@ const headersOf = (code: ProblemCode): Record<string, string> => {
   return {};
 };
 
-/** Whatever was thrown, as the refusal that the caller gets. What nobody planned for is `internal`, and says no more. */
+/**
+ * Maps whatever was thrown to the problem that the client gets. An unexpected error becomes
+ * `internal`, without details.
+ */
 function problemOf(
   { config }: Ctx,
   { error, code, request }: { error: unknown; code: string | number; request: Request },
@@ -157,7 +163,7 @@ function problemOf(
   if (error instanceof UserGone && userId !== undefined && error.userId === userId)
     return new Problem("invalid_token");
   if (error instanceof Problem) return error;
-  // A response that breaks its own schema is our fault, not the caller's.
+  // A response that does not match its own schema is a bug here, not the client's error.
   if (error instanceof ValidationError && error.type !== "response") {
     const names = actor ? namesOf(actor.user) : [];
     return new Problem("invalid_request", {
@@ -177,7 +183,7 @@ interface Answer {
   body: object;
 }
 
-/** As problem details (RFC 9457). */
+/** Writes problem details (RFC 9457). */
 const problemAnswer = ({ code, message, errors }: Problem, requestId: string): Answer => {
   const { status, title } = problems[code];
   const body = { type: `/problems/${code}`, title, status, detail: message, code };
@@ -188,7 +194,7 @@ const problemAnswer = ({ code, message, errors }: Problem, requestId: string): A
   };
 };
 
-/** As OAuth's own endpoints have it. */
+/** Writes the error of an OAuth endpoint (RFC 6749, section 5.2). */
 const oauthAnswer = (problem: Problem): Answer | undefined => {
   const known = oauthErrorOf(problem);
   if (!known) return undefined;
@@ -197,14 +203,17 @@ const oauthAnswer = (problem: Problem): Answer | undefined => {
   return { ...known, headers: { "content-type": "application/json", ...rest, ...challenged } };
 };
 
-/** A refusal of what never came back from the routes. */
+/** The response to a request whose handler did not return in time, or failed outside the app. */
 export function refusalOf(problem: Problem, { id, route = "" }: RequestContext): Response {
   const answer = (isOAuthPath(route) && oauthAnswer(problem)) || problemAnswer(problem, id);
   const headers = { ...commonHeaders, "x-request-id": id, ...answer.headers };
   return new Response(JSON.stringify(answer.body), { status: answer.status, headers });
 }
 
-/** The one place where refusals become answers: application/problem+json (RFC 9457), or OAuth's errors. */
+/**
+ * The one place where problems become responses: application/problem+json (RFC 9457), or OAuth
+ * errors.
+ */
 export const problemPlugin = (ctx: Ctx, routes: RouteTable) =>
   new Elysia({ name: "problems" }).onError(
     { as: "global" },
@@ -220,7 +229,7 @@ export const problemPlugin = (ctx: Ctx, routes: RouteTable) =>
       const requestId = context.id;
       const answer =
         (isOAuthPath(path) && oauthAnswer(problem)) || problemAnswer(problem, requestId);
-      // A refusal on purpose is no failure: a flood of those would fill the log.
+      // Problems thrown on purpose are not logged: a flood of them would fill the log.
       if (answer.status >= 500 && !(error instanceof Problem))
         ctx.log.error({ err: error, request_id: requestId, route }, `Answered ${problem.code}`);
       set.status = answer.status;

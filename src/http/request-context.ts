@@ -2,35 +2,41 @@ import type { UserActor } from "../ctx.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import type { RequestHeader } from "./headers.ts";
 
-/** What is learnt of a request while it is answered. */
+/** The request context: what is collected about a request while it is handled. */
 export interface RequestContext {
-  /** Ours, or the one that a trusted proxy gave (X-Request-Id). */
+  /** Generated here, or given by a trusted proxy (X-Request-Id). */
   id: string;
-  /** The pattern that matched, such as `/api/v1/users/:id`: one of a fixed list, while paths are without number. */
+  /**
+   * The pattern of the matched route, such as `/api/v1/users/:id`. There are few patterns, but any
+   * number of paths.
+   */
   route?: string;
-  /** From when on its body was there; in milliseconds of `performance.now()`. */
-  workedOnSince?: number;
-  /** The address at the other end of the socket. */
+  /** When its body had been read, in milliseconds of `performance.now()`. */
+  bodyReadAt?: number;
+  /** The IP at the other end of the socket. */
   peer?: string;
-  /** Whose token it came with. */
+  /** The user of its token. */
   userId?: string;
-  /** The headers that its route declares that it reads. */
+  /** The request headers that its route declares to read. */
   reads?: readonly RequestHeader[];
-  /** Who was let in by it. */
+  /** The authenticated user, set by the route guard. */
   actor?: UserActor;
   refusal?: ProblemCode;
-  /** Of the trace that it is followed in (W3C Trace Context): 32 hexadecimal digits. */
+  /** The trace that it belongs to (W3C Trace Context): 32 hexadecimal digits. */
   traceId?: string;
 }
 
-/** What stands around the whole app: from a request to its answer. */
+/** A wrapper around the app, or the app itself. */
 export type Handler = (request: Request) => Response | Promise<Response>;
 
-/** Kept on the request itself: a map of a thousand requests that nobody holds any more makes each collection of garbage slow. */
-const TRAIL = Symbol("trail");
-type WithContext = Request & { [TRAIL]?: RequestContext };
+/**
+ * Stored on the request itself: a map with thousands of dead requests would slow down each garbage
+ * collection.
+ */
+const CONTEXT = Symbol("request context");
+type WithContext = Request & { [CONTEXT]?: RequestContext };
 
 export function contextOf(request: WithContext): RequestContext {
-  request[TRAIL] ??= { id: Bun.randomUUIDv7() };
-  return request[TRAIL];
+  request[CONTEXT] ??= { id: Bun.randomUUIDv7() };
+  return request[CONTEXT];
 }

@@ -53,6 +53,6 @@ export const requestPlugin = ({ config }: Ctx) => {
     .onTransform({ as: "global" }, ({ request, route }) => {
       const context = contextOf(request);
       context.route = route;
-      context.workedOnSince = performance.now();
+      context.bodyReadAt = performance.now();
     });
 };

@@ -45,14 +45,14 @@ const documentation = () => ({
 });
 
 /**
- * `/openapi.json`, by @elysiajs/swagger; what it answers is put right on its way out. The plugin is loaded when somebody
- * asks: a start does not need it. It describes the `rooms`, in an app that serves nobody.
+ * Serves `/openapi.json`: what @elysiajs/swagger writes for the given modules, corrected. The
+ * plugin is loaded at the first request, so that it does not slow down the start.
  */
-export const openapiRoutes = (options: { formPaths: string[]; rooms: () => AnyElysia }) => {
-  let known: Promise<object> | undefined;
+export const openapiRoutes = (options: { formPaths: string[]; modules: () => AnyElysia }) => {
+  let cached: Promise<object> | undefined;
   const documented = () => {
-    known ??= describe(options);
-    return known;
+    cached ??= describe(options);
+    return cached;
   };
   return new Elysia({ name: "openapi" }).get("/openapi.json", documented, {
     detail: { hide: true },
@@ -61,7 +61,7 @@ export const openapiRoutes = (options: { formPaths: string[]; rooms: () => AnyEl
 
 async function describe(options: Parameters<typeof openapiRoutes>[0]): Promise<object> {
   const { swagger } = await import("@elysiajs/swagger");
-  const app = new Elysia({ normalize: false }).use(options.rooms()).use(
+  const app = new Elysia({ normalize: false }).use(options.modules()).use(
     swagger({
       path: "/docs",
       specPath: "/openapi.json",
@@ -72,6 +72,6 @@ async function describe(options: Parameters<typeof openapiRoutes>[0]): Promise<o
   const raw = await app.handle(new Request("http://localhost/openapi.json"));
   const document = namedByTitle(corrected((await raw.json()) as Document, options));
   const types = await findDeclarations();
-  // Tells clients that keep a copy of the types whether it is current.
+  // Shows clients that keep a copy of the types whether it is current.
   return types ? { ...document, [CLIENT_TYPES]: types.sha256 } : document;
 }
