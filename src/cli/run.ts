@@ -5,7 +5,8 @@ import { takeEnvFiles } from "./env-file.ts";
 /** Runs a command line. Throws an Exit with code 2 if it is not a command. */
 export async function run(argv: string[]): Promise<void> {
   // Typed by hand, it is no command.
-  if (argv[0] === WORKER && process.send) return (await import("../server/serve.ts")).work();
+  if (argv[0] === WORKER && process.send)
+    return (await import("../server/serve.ts")).serveAsWorker();
   refusePassword(argv);
   const { words, variables } = takeEnvFiles(argv);
   // The environment has precedence. An empty variable counts as unset.

@@ -14,52 +14,55 @@ import { createPipeline } from "../pipeline.ts";
 import type { Runtime } from "../runtime.ts";
 import { type Wired, wire } from "../wire.ts";
 
-const TURN_MS = 1;
-const LOOK_EVERY_MS = 20;
+const YIELD_MS = 1;
+const CHECK_EVERY_MS = 20;
 
-/** A server under one reading of its settings. The next one takes its place without closing a connection. */
+/** The server with one set of settings. A reload replaces it without closing connections. */
 export interface ServerInstance {
   ctx: Ctx;
   app: App;
   answer: Handler;
-  /** Begins what happens in the background. */
-  work: () => void;
-  /** Lets its figures be read from now on, where somebody watches. */
-  watch: () => Promise<void>;
-  /** Begins nothing more in the background; resolves when nothing is under way there. */
-  rest: () => Promise<void>;
-  /** Lets what is under way finish, for `patienceMs` at most, and closes everything that it opened. */
-  close: (patienceMs: number) => Promise<void>;
+  /** Starts the background jobs. */
+  startJobs: () => void;
+  /** From now on, metrics include the gauges of this instance. Does nothing if metrics are off. */
+  registerGauges: () => Promise<void>;
+  /** Starts no more jobs. Resolves when no job runs. */
+  stopJobs: () => Promise<void>;
+  /**
+   * Waits for jobs and requests in flight, `timeoutMs` at most. Then closes everything that this
+   * instance opened.
+   */
+  close: (timeoutMs: number) => Promise<void>;
 }
 
-/** Throws an Exit that says what is not there; nothing is left open then. */
+/** Throws an Exit with the reason, and leaves nothing open then. */
 export async function openInstance(config: Config, runtime: Runtime): Promise<ServerInstance> {
   const wired = await wire(config, runtime);
   const { ctx } = wired;
   let isOpen = true;
   try {
-    // The app is put together, and its first request answered, while the database is being reached.
+    // Connect to the database, and meanwhile build the app and let it answer a first request.
     const [app, schema] = await Promise.all([warmApp(ctx), wired.answers()]);
-    // Always followed: so it is soon said where nobody takes the traces.
+    // Always traced, so that an unreachable trace collector is logged soon after the start.
     await ctx.tracing.begin({ name: "start" }, null, () => prepare(wired, schema, () => isOpen));
     const pipeline = createPipeline(ctx, app);
-    let rest = async () => {};
+    let stopJobs = async () => {};
     return {
-      ...{ ctx, app, answer: pipeline.handle, rest: () => rest() },
-      work: () => {
-        rest = startJobs(ctx);
+      ...{ ctx, app, answer: pipeline.handle, stopJobs: () => stopJobs() },
+      startJobs: () => {
+        stopJobs = startJobs(ctx);
       },
-      watch: async () => {
+      registerGauges: async () => {
         if (ctx.metrics === noMetrics) return;
         const { gauges } = await import("../gauges.ts");
         await ctx.metrics.watch(
           gauges(ctx, { database: wired.database, embedded: runtime.embedded }),
         );
       },
-      close: async (patienceMs) => {
+      close: async (timeoutMs) => {
         isOpen = false;
-        const late = sleep(patienceMs, undefined, { ref: false });
-        await Promise.race([Promise.all([rest(), untilNone(pipeline.running)]), late]);
+        const timeout = sleep(timeoutMs, undefined, { ref: false });
+        await Promise.race([Promise.all([stopJobs(), untilIdle(pipeline.running)]), timeout]);
         pipeline.close();
         await wired.close();
       },
@@ -71,18 +74,18 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
   }
 }
 
-async function untilNone(running: () => number): Promise<void> {
-  while (running() > 0) await sleep(LOOK_EVERY_MS, undefined, { ref: false });
+async function untilIdle(running: () => number): Promise<void> {
+  while (running() > 0) await sleep(CHECK_EVERY_MS, undefined, { ref: false });
 }
 
 /**
- * An app that has answered once: Elysia compiles its way through the hooks at the first request. Each part is synchronous,
- * so the database's connection gets its turn before each.
+ * Builds the app and sends it one request: Elysia compiles its hooks at the first request. Each
+ * step is synchronous, so a timer before each lets the database connection make progress.
  */
 async function warmApp(ctx: Ctx): Promise<App> {
-  await sleep(TURN_MS);
+  await sleep(YIELD_MS);
   const app = createApp(ctx);
-  await sleep(TURN_MS);
+  await sleep(YIELD_MS);
   await app.handle(new Request("http://localhost/livez"));
   return app;
 }
@@ -96,7 +99,8 @@ async function prepare(
   const applied = pending.length > 0 ? await migrate() : [];
   if (applied.length > 0) log.info({ applied }, "The database schema was brought up to date.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
-  // Under HS256 there may be key pairs left of another algorithm, for which the start need not wait.
+  // With HS256, only key pairs of an earlier algorithm may be left. The start does not wait for
+  // them.
   if (config.algorithm === "HS256")
     void prepareKeys(ctx).catch((error) => {
       if (isOpen()) log.error({ err: error }, "Key pairs cannot be read.");

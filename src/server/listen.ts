@@ -9,64 +9,76 @@ import { authority } from "../kit/network.ts";
 import type { Role } from "./process-role.ts";
 import { DRAIN_MAX_MS, type Reloader } from "./reload.ts";
 
-/** Beyond this Bun refuses without a body of ours; http/body reads 64 KiB at most, and answers 413 with a problem. */
+/**
+ * Bun itself refuses a larger body, without problem details. http/body reads 64 KiB at most, and
+ * answers 413 with a problem.
+ */
 const REQUEST_MAX_BYTES = 1 << 30;
-/** Longer than most proxies keep a connection on which nothing comes: a request upon one that we close would be lost. */
+/**
+ * Longer than most proxies keep an idle connection. If Bunker closed it first, a request that the
+ * proxy sends at that moment would be lost.
+ */
 export const IDLE_SECONDS = 100;
 
-/** For a request that is just being sent when the last one has been answered. */
+/**
+ * How long a graceful shutdown waits after the last response, for a request that is already on its
+ * way.
+ */
 const QUIET_MS = 1_000;
-const LOOK_EVERY_MS = 50;
+const CHECK_EVERY_MS = 50;
 
-const NO_ADDRESS_OF_OURS = ["EADDRNOTAVAIL", "EINVAL", "ENOTFOUND", "ERR_INVALID_ARG_TYPE"];
+const NOT_LOCAL_CODES = ["EADDRNOTAVAIL", "EINVAL", "ENOTFOUND", "ERR_INVALID_ARG_TYPE"];
 
-const noAddressOfOurs = ({ host, prefix }: Pick<Listener, "host" | "prefix">) =>
+const notLocal = ({ host, prefix }: Pick<Listener, "host" | "prefix">) =>
   new Exit(
     "badConfiguration",
     `${prefix}HOST must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them; it is ${host}.`,
   );
 
-/** Throws an Exit where a server cannot listen at all: before anything else is started. */
+/** Throws an Exit if the server cannot listen at all, before anything else is started. */
 export async function checkHosts(config: Config): Promise<void> {
-  const nothing = () => new Response();
+  const emptyResponse = () => new Response();
   for (const one of [apiListener(config), ...metricsListeners(config)]) {
-    // Bun.serve reports any leftover errno where a name does not resolve.
-    const [found] = await Promise.allSettled([lookup(one.host)]);
-    if (found.status === "rejected") throw noAddressOfOurs(one);
-    await listenOn({ ...one, port: 0 }, nothing).stop(true);
+    // Look the name up first: if it does not resolve, Bun.serve reports an unrelated, left-over
+    // errno.
+    const [resolved] = await Promise.allSettled([lookup(one.host)]);
+    if (resolved.status === "rejected") throw notLocal(one);
+    await listenOn({ ...one, port: 0 }, emptyResponse).stop(true);
   }
 }
 
-/** For everybody. */
 const apiListener = ({ host, port }: Config): Listener => ({ host, port, prefix: "" });
 
-/** For whoever watches. */
+/** For METRICS_PORT, which serves only metrics. */
 const metricsListeners = ({ metricsHost: host, metricsPort: port }: Config): Listener[] =>
   port === undefined ? [] : [{ host, port, prefix: "METRICS_" }];
 
-/** Opens what is served to everybody, and in the one that leads, what is only for whoever watches. Throws an Exit. */
+/** Opens the API listener, and in the primary process also the metrics listener. Throws an Exit. */
 export async function listen(
   config: Config,
   { purpose, isSeveral }: Role,
   { current }: Reloader,
 ): Promise<Server<unknown>[]> {
   const api = apiListener(config);
-  // Where a port is shared, a stranger on it would not be noticed.
+  // Without `reusePort` first: with it, another program on the same port would go unnoticed.
   if (isSeveral && purpose === "serve") await listenOn(api, current().answer).stop(true);
   const server = listenOn({ ...api, isShared: isSeveral }, (request) => current().answer(request));
-  // By it the app learns the address of whoever asks.
+  // The app reads the peer IP of a request from it.
   current().app.server = server;
   const others = purpose === "serve" ? metricsListeners(config) : [];
-  const figures = (request: Request) => metricsOnly(current().ctx)(request);
-  return [server, ...others.map((one) => listenOn(one, figures))];
+  const metrics = (request: Request) => metricsOnly(current().ctx)(request);
+  return [server, ...others.map((one) => listenOn(one, metrics))];
 }
 
 interface Listener {
   host: string;
   port: number;
-  /** Of its two settings. */
+  /** The prefix of its two settings, HOST and PORT. */
   prefix: "" | "METRICS_";
-  /** Bun shares the port by default outside development: a second server would quietly take half of the requests. */
+  /**
+   * Whether to set `reusePort`. Bun sets it by default outside development: a second server would
+   * silently take half of the requests.
+   */
   isShared?: boolean;
 }
 
@@ -86,7 +98,7 @@ function listenOn(
     });
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
-    if (NO_ADDRESS_OF_OURS.includes(code)) throw noAddressOfOurs({ host, prefix });
+    if (NOT_LOCAL_CODES.includes(code)) throw notLocal({ host, prefix });
     throw new Exit(
       "failed",
       `Cannot listen on ${authority(host, port)} (${code}). Set ${prefix}HOST or ${prefix}PORT to another one.`,
@@ -95,20 +107,22 @@ function listenOn(
 }
 
 /**
- * Answers the requests in flight, and takes no more. Bun also waits for connections on which a head arrives slowly, or a body
- * that no route reads: these are closed when all requests have been answered.
+ * Waits for the requests in flight and accepts no new connections. Bun also waits for connections
+ * on which a request head arrives slowly, or a body that no route reads. These are closed when all
+ * requests have been answered, or after DRAIN_MAX_MS.
  */
 export async function drain(servers: Server<unknown>[]): Promise<void> {
-  const stopAll = (isAtOnce: boolean) => Promise.all(servers.map((one) => one.stop(isAtOnce)));
-  await Promise.race([stopAll(false), untilAnswered(servers)]);
+  const stopAll = (isImmediate: boolean) =>
+    Promise.all(servers.map((one) => one.stop(isImmediate)));
+  await Promise.race([stopAll(false), untilIdle(servers)]);
   await stopAll(true);
 }
 
-async function untilAnswered(servers: Server<unknown>[]): Promise<void> {
+async function untilIdle(servers: Server<unknown>[]): Promise<void> {
   const giveUpAt = performance.now() + DRAIN_MAX_MS;
   let closeAt = performance.now() + QUIET_MS;
   while (performance.now() < Math.min(closeAt, giveUpAt)) {
-    await sleep(LOOK_EVERY_MS);
+    await sleep(CHECK_EVERY_MS);
     const isPending = servers.some(({ pendingRequests }) => pendingRequests > 0);
     if (isPending) closeAt = performance.now() + QUIET_MS;
   }

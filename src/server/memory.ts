@@ -1,29 +1,32 @@
-/** From here on the garbage of a flood is worth a pause; an idle process has a third of it. */
+/**
+ * Above this, a flood of requests has left enough garbage to justify a pause. An idle process uses
+ * a third of it.
+ */
 const BYTES_MAX = 170_000_000;
-const LOOK_EVERY_MS = 500;
-const LOOK_SELDOM_MS = 60_000;
-/** What a collection must give back to have been worth it. */
-const WORTH = 0.05;
+const CHECK_EVERY_MS = 500;
+const CHECK_EVERY_MAX_MS = 60_000;
+/** The part of memory that a collection must free to be worth its pause. */
+const FREED_MIN = 0.05;
 
 /**
- * Collects garbage where memory grows beyond what a small machine has to spare: the engine waits
- * the longer the more memory the machine has, and falls behind when every core is busy. Where it
- * helps little, because what is there is needed, it looks ever more seldom. If memory cannot be
- * read, such as without /proc or a free file descriptor, it calls `onFailure` once and goes on
- * looking. Returns a function that stops it.
+ * Collects garbage when memory grows beyond what a small machine can spare. The engine itself waits
+ * longer the more memory the machine has, and falls behind when every core is busy. If a collection
+ * frees little, checks become less frequent, up to one a minute. If memory cannot be read, for
+ * example without /proc or a free file descriptor, calls `onFailure` once and keeps checking.
+ * Returns a function that stops it.
  */
 export function watchMemory(onFailure: (error: unknown) => void): () => void {
-  let waitMs = LOOK_EVERY_MS;
+  let waitMs = CHECK_EVERY_MS;
   let isFailing = false;
   let timer: ReturnType<typeof setTimeout>;
   const collect = () => {
     const before = process.memoryUsage.rss();
     if (before > BYTES_MAX) Bun.gc(true);
-    const isWorthIt = process.memoryUsage.rss() < before * (1 - WORTH);
+    const isWorthIt = process.memoryUsage.rss() < before * (1 - FREED_MIN);
     waitMs =
-      before <= BYTES_MAX || isWorthIt ? LOOK_EVERY_MS : Math.min(2 * waitMs, LOOK_SELDOM_MS);
+      before <= BYTES_MAX || isWorthIt ? CHECK_EVERY_MS : Math.min(2 * waitMs, CHECK_EVERY_MAX_MS);
   };
-  const look = () => {
+  const check = () => {
     try {
       collect();
       isFailing = false;
@@ -31,8 +34,8 @@ export function watchMemory(onFailure: (error: unknown) => void): () => void {
       if (!isFailing) onFailure(error);
       isFailing = true;
     }
-    timer = setTimeout(look, waitMs);
+    timer = setTimeout(check, waitMs);
   };
-  timer = setTimeout(look, waitMs);
+  timer = setTimeout(check, waitMs);
   return () => clearTimeout(timer);
 }

@@ -7,28 +7,31 @@ import { openWorkers } from "./workers.ts";
 
 const STANDARD_INPUT = 0;
 
-/** The process that was started: it has the signals, the supervisor, the data directory, and the workers if there are any. */
-export function lead({ workers: count, shutdownDelaySeconds }: Config): Role {
+/**
+ * The primary process. It handles signals, the supervisor and the data directory, and starts the
+ * worker processes, if any.
+ */
+export function primaryRole({ workers: count, shutdownDelaySeconds }: Config): Role {
   const supervisor = openSupervisor(process.env);
   const workers = openWorkers(count - 1);
-  const hangUps = openHangUps();
-  let isEnding = false;
+  const hangups = openHangups();
+  let isStopping = false;
   return {
     purpose: "serve",
     isSeveral: count > 1,
     gather: count > 1 ? async (own) => own.text(await workers.snapshots()) : undefined,
     stopped: async () => {
       await untilStopped();
-      isEnding = true;
+      isStopping = true;
       supervisor.stopping();
-      workers.tell({ kind: "stop" });
+      workers.send({ kind: "stop" });
     },
     begin: async (handlers) => {
       await workers.start(handlers);
-      if (isEnding) return;
-      hangUps.hear(() => {
+      if (isStopping) return;
+      hangups.handle(() => {
         handlers.reload();
-        workers.tell({ kind: "reload" });
+        workers.send({ kind: "reload" });
       });
       supervisor.ready();
     },
@@ -36,24 +39,27 @@ export function lead({ workers: count, shutdownDelaySeconds }: Config): Role {
   };
 }
 
-/** SIGHUP asks to read the settings again, also while they are read for the first time; on a terminal it says that that is gone. */
-function openHangUps() {
-  let isEarly = false;
-  let onHangUp = () => {
-    isEarly = true;
+/**
+ * SIGHUP reloads the settings. A SIGHUP during the start is kept, and handled when the server is
+ * up. On a terminal, SIGHUP means that the terminal was closed: `untilStopped` handles it there.
+ */
+function openHangups() {
+  let isPending = false;
+  let onHangup = () => {
+    isPending = true;
   };
-  if (!isatty(STANDARD_INPUT)) process.on("SIGHUP", () => onHangUp());
+  if (!isatty(STANDARD_INPUT)) process.on("SIGHUP", () => onHangup());
   return {
-    hear: (reload: () => void) => {
-      onHangUp = reload;
-      if (isEarly) reload();
+    handle: (reload: () => void) => {
+      onHangup = reload;
+      if (isPending) reload();
     },
   };
 }
 
 /**
- * The first signal asks to finish; from then on, and before the server listens, a signal ends the process at once: the
- * kernel stops the embedded database with it.
+ * Resolves at the first stop signal, which starts a graceful shutdown. A second one, or one before
+ * the server listens, ends the process at once. The kernel then also stops the embedded database.
  */
 function untilStopped(): Promise<void> {
   return new Promise((resolve) => {

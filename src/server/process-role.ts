@@ -3,42 +3,45 @@ import type { Metrics, Snapshot } from "../kit/metrics.ts";
 import type { Runtime } from "../runtime.ts";
 
 /**
- * What a server process is among those that serve together (WORKERS): the one that was started leads, and starts the others,
- * each of which is an instance of its own behind the same port.
+ * The role of a process among those that serve together (WORKERS). The primary process starts the
+ * worker processes. Each worker process is a full instance behind the same port.
  */
 export interface Role extends Pick<Runtime, "gather"> {
   purpose: "serve" | "worker";
   /** Whether several processes listen on one port. */
   isSeveral: boolean;
-  /** Resolves when this process is asked to end, and has passed it on. */
+  /** Resolves when this process has to stop. The primary process has told its workers then. */
   stopped: () => Promise<void>;
-  /** This process serves: resolves when all of them do. Throws an Exit where one cannot. */
+  /**
+   * Called when this process serves. Resolves when all processes serve. Throws an Exit if one
+   * cannot.
+   */
   begin: (handlers: Handlers) => Promise<void>;
-  /** This process has ended its work: resolves when the others have. */
+  /** Called when this process has drained. Resolves when the others have exited. */
   end: () => Promise<void>;
 }
 
-/** What a process does when it is told to. */
+/** What a process provides for signals and for messages of other processes. */
 export interface Handlers {
   log: Log;
   reload: () => void;
   metrics: Metrics;
 }
 
-/** A hidden command of the binary: a further process that serves. */
+/** The hidden command that starts a worker process. */
 export const WORKER = "__worker";
 
-/** From the one that leads to a worker. */
+/** From the primary process to a worker process. */
 export type ToWorker =
   | { kind: "stop" | "reload" }
   | { kind: "snapshotRequest"; id: number }
   | { kind: "metricsResponse"; id: number; text: string };
 
-/** From a worker to the one that leads. */
+/** From a worker process to the primary process. */
 export type FromWorker =
   | { kind: "ready" | "alive" }
   | { kind: "snapshotResponse"; id: number; snapshot: Snapshot }
   | { kind: "metricsRequest"; id: number };
 
-/** How often a worker says that it still comes to its work. */
+/** How often a worker process reports that it is not blocked. */
 export const ALIVE_EVERY_MS = 5_000;

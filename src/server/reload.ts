@@ -4,33 +4,36 @@ import { Exit } from "../kit/exit.ts";
 import type { Runtime } from "../runtime.ts";
 import { openInstance, type ServerInstance } from "./instance.ts";
 
-/** The server, under its latest settings. */
+/** The server with its latest settings. */
 export interface Reloader {
   current: () => ServerInstance;
-  /** Begins what happens in the background, and what is told of it. */
-  begin: () => Promise<void>;
-  /** Reads the settings again and goes over to them; where they cannot be used, says so and stays. */
+  /** Starts the background jobs and the gauges. */
+  start: () => Promise<void>;
+  /**
+   * Reads the settings again and applies them. If they are invalid, logs that and keeps the current
+   * ones.
+   */
   reload: () => void;
-  /** Lets go of the background's work, while requests still come. */
-  rest: () => Promise<void>;
+  /** Stops the background jobs while requests still arrive. */
+  stopJobs: () => Promise<void>;
   close: () => Promise<void>;
 }
 
-/** For the requests in flight, when settings change and at the end. */
+/** How long requests in flight may take after a reload and during a graceful shutdown. */
 export const DRAIN_MAX_MS = 25_000;
 
-/** For what is under way in the background at the end, such as a mail that a server is about to take. */
-const WORK_MAX_MS = 10_000;
+/** How long jobs may take during a graceful shutdown, such as a mail in transfer. */
+const JOBS_MAX_MS = 10_000;
 
-/** Throws an Exit that says what is not there. */
+/** Throws an Exit with the reason. */
 export async function openReloader(config: Config, runtime: Runtime): Promise<Reloader> {
   const { log, lifecycle } = runtime;
   let current = await openInstance(config, runtime);
   let latest: Promise<void> | undefined;
   const closing = new Set<Promise<void>>();
 
-  const goOver = async () => {
-    // No more than two at a time: each has a pool.
+  const applySettings = async () => {
+    // Two instances at most at a time: each has a connection pool.
     await Promise.all(closing);
     if (lifecycle.isStopping) return;
     const settings = readConfig(process.env, { isServing: true }).config;
@@ -39,39 +42,40 @@ export async function openReloader(config: Config, runtime: Runtime): Promise<Re
     next.app.server = before.app.server;
     log.setLevel(settings.logLevel);
     current = next;
-    next.work();
-    // What it counted to its end goes on being counted from there.
+    next.startJobs();
+    // Register the new gauges only after the old instance is closed: totals continue from its last
+    // values.
     const closed = before
       .close(DRAIN_MAX_MS)
-      .finally(next.watch)
+      .finally(next.registerGauges)
       .finally(() => closing.delete(closed));
     closing.add(closed);
     log.info({}, "The settings were read again.");
   };
-  const refused = (error: unknown) =>
+  const logRefusal = (error: unknown) =>
     log.error(
       error instanceof Exit ? { reason: error.message } : { err: error },
       "The settings cannot be read again; those before stay.",
     );
   return {
     current: () => current,
-    begin: async () => {
-      current.work();
-      await current.watch();
+    start: async () => {
+      current.startJobs();
+      await current.registerGauges();
     },
     reload: () => {
       const before = latest;
       latest = (async () => {
         await before;
-        await goOver().catch(refused);
+        await applySettings().catch(logRefusal);
       })();
     },
-    rest: async () => {
-      await Promise.race([latest, sleep(WORK_MAX_MS, undefined, { ref: false })]);
-      void current.rest();
+    stopJobs: async () => {
+      await Promise.race([latest, sleep(JOBS_MAX_MS, undefined, { ref: false })]);
+      void current.stopJobs();
     },
     close: async () => {
-      await Promise.all([...closing, current.close(WORK_MAX_MS)]);
+      await Promise.all([...closing, current.close(JOBS_MAX_MS)]);
     },
   };
 }

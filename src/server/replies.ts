@@ -1,28 +1,28 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Questions to another process, each of which is answered once, under its number, or not at all. */
+/** Requests to another process. Each has an id and gets one reply, or none. */
 export interface Replies<T> {
-  /** Asks by `send`; undefined where no answer came within `patienceMs`. */
-  ask: (send: (id: number) => void, patienceMs: number) => Promise<T | undefined>;
-  heard: (id: number, answer: T) => void;
+  /** Sends a request. Returns undefined if no reply arrives within `timeoutMs`. */
+  request: (send: (id: number) => void, timeoutMs: number) => Promise<T | undefined>;
+  resolve: (id: number, reply: T) => void;
 }
 
 export function openReplies<T>(): Replies<T> {
-  const waiting = new Map<number, (answer: T) => void>();
-  let last = 0;
+  const pending = new Map<number, (reply: T) => void>();
+  let lastId = 0;
   return {
-    ask: async (send, patienceMs) => {
-      last += 1;
-      const id = last;
-      const answered = new Promise<T>((resolve) => {
-        waiting.set(id, resolve);
+    request: async (send, timeoutMs) => {
+      lastId += 1;
+      const id = lastId;
+      const replied = new Promise<T>((settle) => {
+        pending.set(id, settle);
         send(id);
       });
-      const late = sleep(patienceMs, undefined, { ref: false });
-      const answer = await Promise.race([answered, late]);
-      waiting.delete(id);
-      return answer;
+      const timeout = sleep(timeoutMs, undefined, { ref: false });
+      const reply = await Promise.race([replied, timeout]);
+      pending.delete(id);
+      return reply;
     },
-    heard: (id, answer) => waiting.get(id)?.(answer),
+    resolve: (id, reply) => pending.get(id)?.(reply),
   };
 }

@@ -11,25 +11,28 @@ import { openRuntime, type Runtime } from "../runtime.ts";
 import { announce, hasColor, STANDARD_ERROR } from "../terminal.ts";
 import { checkHosts, drain, listen } from "./listen.ts";
 import { watchMemory } from "./memory.ts";
-import { lead } from "./primary-process.ts";
+import { primaryRole } from "./primary-process.ts";
 import type { Role } from "./process-role.ts";
 import { openReloader, type Reloader } from "./reload.ts";
-import { follow } from "./worker-process.ts";
+import { workerRole } from "./worker-process.ts";
 
 /**
- * Serves until SIGTERM or SIGINT; then says so at /readyz/server for SHUTDOWN_DELAY_SECONDS while
- * it goes on serving, lets the requests in flight finish, and closes everything that it opened. On
- * SIGHUP it reads the settings in files again and applies them.
+ * Serves until SIGTERM or SIGINT. Then /readyz/server reports it for SHUTDOWN_DELAY_SECONDS while
+ * the server goes on serving. Then lets the requests in flight finish, and closes everything that
+ * it opened. On SIGHUP reads the settings in files again and applies them.
  */
 export async function serve(): Promise<void> {
   const settings = readSettings({ isServing: true });
   await checkHosts(settings.config);
-  await serveAs(lead(settings.config), settings);
+  await serveAs(primaryRole(settings.config), settings);
 }
 
-/** One of several processes under WORKERS, which another one has started. */
-export const work = (): Promise<void> =>
-  serveAs(follow(), { config: readConfig(process.env, { isServing: true }).config, warnings: [] });
+/** Serves as a worker process (WORKERS), which the primary process has started. */
+export const serveAsWorker = (): Promise<void> =>
+  serveAs(workerRole(), {
+    config: readConfig(process.env, { isServing: true }).config,
+    warnings: [],
+  });
 
 async function serveAs(
   role: Role,
@@ -37,27 +40,27 @@ async function serveAs(
 ): Promise<void> {
   const runtime = await openRuntime(config, { ...role, isColored: hasColor(STANDARD_ERROR) });
   logUnexpected(runtime);
-  // Through the log of the server. If nobody reads standard error, each further log would block one
-  // of the threads that hash passwords.
+  // Use the log of the server: if nobody reads standard error, each further log would block one of
+  // the threads that hash passwords.
   for (const warning of warnings) runtime.log.warn({}, warning);
   let reloader: Reloader | undefined;
   try {
     reloader = await openReloader(config, runtime);
     const servers = await listen(config, role, reloader);
     const stopped = role.stopped();
-    await reloader.begin();
+    await reloader.start();
     const { log, metrics } = runtime;
-    const begun = role.begin({ log, metrics, reload: reloader.reload }).then(() => true);
+    const started = role.begin({ log, metrics, reload: reloader.reload }).then(() => true);
     // A stop signal does not wait until all workers serve.
-    const isUp = await Promise.race([begun, stopped.then(() => false)]);
-    if (isUp && role.purpose === "serve") await welcome(reloader.current().ctx);
-    const stopTending = watchMemory((error) =>
+    const isUp = await Promise.race([started, stopped.then(() => false)]);
+    if (isUp && role.purpose === "serve") await announceReady(reloader.current().ctx);
+    const stopWatching = watchMemory((error) =>
       log.warn({ err: error }, "The memory of this process cannot be read; trying again."),
     );
     await stopped;
-    await leave(runtime, config);
-    stopTending();
-    await reloader.rest();
+    await beginShutdown(runtime, config);
+    stopWatching();
+    await reloader.stopJobs();
     await drain(servers);
     await role.end();
   } finally {
@@ -74,7 +77,7 @@ function logUnexpected({ log }: Runtime): void {
   let previous = "";
   const logOnce = (message: string) => (error: unknown) => {
     const description = JSON.stringify(describeError(error));
-    // The same failure again and again must not fill the log.
+    // A repeated failure must not fill the log.
     if (description !== previous) log.error({ err: error }, message);
     previous = description;
   };
@@ -82,12 +85,12 @@ function logUnexpected({ log }: Runtime): void {
   process.on("uncaughtException", logOnce("Uncaught exception."));
 }
 
-async function welcome(ctx: Ctx): Promise<void> {
+async function announceReady(ctx: Ctx): Promise<void> {
   announce(await banner(ctx));
-  warnOf(ctx);
+  logWarnings(ctx);
 }
 
-function warnOf({ config, log, mail }: Ctx): void {
+function logWarnings({ config, log, mail }: Ctx): void {
   if (config.rateLimit === "off")
     log.warn({}, "RATE_LIMIT=off: requests and sign-ins have no limits. Use this for tests only.");
   if (!mail)
@@ -97,7 +100,7 @@ function warnOf({ config, log, mail }: Ctx): void {
     );
 }
 
-async function leave(
+async function beginShutdown(
   { lifecycle, log }: Runtime,
   { shutdownDelaySeconds: seconds }: Config,
 ): Promise<void> {

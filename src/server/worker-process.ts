@@ -9,23 +9,29 @@ import {
 } from "./process-role.ts";
 import { openReplies } from "./replies.ts";
 
-/** Longer than the one that leads waits for the slowest of all and for itself, and shorter than a request may take. */
+/**
+ * Longer than the primary process waits for the slowest worker and for itself, and shorter than a
+ * request may take.
+ */
 const METRICS_MAX_MS = 4_000;
 
 const report = (message: FromWorker) => process.send?.(message);
 
-/** A worker: it hears from the one that leads what to do, and ends with it, however that ends. */
-export function follow(): Role {
+/**
+ * A worker process. Takes its orders from the primary process, and ends with it, however that ends.
+ */
+export function workerRole(): Role {
   const texts = openReplies<string>();
   const { promise: stopped, resolve } = Promise.withResolvers<void>();
-  // Its database may be gone with it, and its port is wanted by the next.
+  // The embedded database may have ended with the primary process, and a new primary process needs
+  // the port.
   process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
-  // Who signals all processes of a group means the one that leads, and that passes it on.
+  // A signal to the whole process group is meant for the primary process, which passes it on.
   process.on("SIGHUP", () => {});
-  const obey = async (message: ToWorker, { reload, metrics }: Handlers) => {
+  const handle = async (message: ToWorker, { reload, metrics }: Handlers) => {
     if (message.kind === "stop") resolve();
     if (message.kind === "reload") reload();
-    if (message.kind === "metricsResponse") texts.heard(message.id, message.text);
+    if (message.kind === "metricsResponse") texts.resolve(message.id, message.text);
     if (message.kind === "snapshotRequest")
       report({
         ...{ kind: "snapshotResponse", id: message.id },
@@ -36,8 +42,11 @@ export function follow(): Role {
     purpose: "worker",
     isSeveral: true,
     gather: async () => {
-      const text = await texts.ask((id) => report({ kind: "metricsRequest", id }), METRICS_MAX_MS);
-      // An empty text would say that there is nothing to count any more.
+      const text = await texts.request(
+        (id) => report({ kind: "metricsRequest", id }),
+        METRICS_MAX_MS,
+      );
+      // An empty text would mean that all metrics have disappeared.
       if (text === undefined) throw new Problem("busy");
       return text;
     },
@@ -50,7 +59,7 @@ export function follow(): Role {
       return stopped;
     },
     begin: async (handlers) => {
-      process.on("message", (message: ToWorker) => void obey(message, handlers));
+      process.on("message", (message: ToWorker) => void handle(message, handlers));
       setInterval(() => report({ kind: "alive" }), ALIVE_EVERY_MS).unref();
       report({ kind: "ready" });
     },

@@ -14,164 +14,164 @@ import {
 } from "./process-role.ts";
 import { openReplies, type Replies } from "./replies.ts";
 
-/** The processes that this one has started to serve beside it, and starts again when they end. */
+/** The worker processes. Restarts them when they end. */
 export interface Workers {
-  /** Resolves when all of them serve. Throws an Exit where one ends before it does. */
+  /** Resolves when all serve. Throws an Exit if one ends before it serves. */
   start: (handlers: Handlers) => Promise<void>;
-  tell: (message: ToWorker) => void;
-  /** The figures of each, and of those that have ended. */
+  send: (message: ToWorker) => void;
+  /** The metrics of each, and the totals of those that have ended. */
   snapshots: () => Promise<Snapshot[]>;
-  /** Resolves when all have ended, as they were told to; those that do not in time are killed. */
+  /** Resolves when all have exited after `stop`. Kills those that do not exit in time. */
   end: (delayMs: number) => Promise<void>;
 }
 
 interface Worker {
   child: Subprocess<"ignore", "inherit", "inherit">;
   isReady: boolean;
-  heardAt: number;
-  /** What it is told as soon as it is ready. */
-  waiting: ToWorker[];
+  lastMessageAt: number;
+  /** Messages to send when it is ready. */
+  queue: ToWorker[];
   latest: Snapshot;
 }
 
-/** All of them. */
 interface Pool {
   workers: Set<Worker>;
   isEnding: boolean;
-  /** What was counted by those that have ended. */
-  departed: Promise<Snapshot>;
+  /** The totals of workers that have ended. */
+  ended: Promise<Snapshot>;
   replies: Replies<Snapshot>;
 }
 
 const restartDelays = { minMs: 50, maxMs: 5_000 };
-/** A worker that served for so long did not end because it cannot start. */
-const SOUND_MS = 10_000;
-/** A process that is silent for so long hangs. */
-const SILENCE_MAX_MS = 30_000;
-/** Longer than what is read for it allows itself. */
+/** A worker that lived this long has started properly: the restart backoff resets. */
+const STABLE_MS = 10_000;
+/** A worker that sends no message for this long hangs. */
+const UNRESPONSIVE_AFTER_MS = 30_000;
+/** Longer than the time limit of a worker's gauges. */
 const SNAPSHOT_MAX_MS = 2_000;
-/** For its requests in flight, and for closing what it has open. */
+/** For requests in flight, and for closing connections. */
 const END_MAX_MS = 40_000;
 
 export function openWorkers(count: number): Workers {
   const pool: Pool = {
     workers: new Set(),
     isEnding: false,
-    departed: (async () => [])(),
+    ended: (async () => [])(),
     replies: openReplies(),
   };
   const snapshotOf = async (worker: Worker) => {
-    const ask = (id: number) => tell(worker, { kind: "snapshotRequest", id });
-    worker.latest = (await pool.replies.ask(ask, SNAPSHOT_MAX_MS)) ?? worker.latest;
+    const request = (id: number) => send(worker, { kind: "snapshotRequest", id });
+    worker.latest = (await pool.replies.request(request, SNAPSHOT_MAX_MS)) ?? worker.latest;
     return worker.latest;
   };
   return {
     start: async (handlers) => {
       if (count === 0) return;
-      const serving = Array.from({ length: count }, () => Promise.withResolvers<void>());
-      for (const one of serving) void keepOne(pool, handlers, one);
-      killSilent(pool, handlers.log);
+      const starts = Array.from({ length: count }, () => Promise.withResolvers<void>());
+      for (const one of starts) void superviseWorker(pool, handlers, one);
+      killUnresponsive(pool, handlers.log);
       try {
-        await Promise.all(serving.map(({ promise }) => promise));
+        await Promise.all(starts.map(({ promise }) => promise));
       } catch (error) {
         pool.isEnding = true;
         for (const { child } of pool.workers) child.kill("SIGKILL");
         throw error;
       }
     },
-    tell: (message) => {
+    send: (message) => {
       pool.isEnding ||= message.kind === "stop";
-      for (const worker of pool.workers) tell(worker, message);
+      for (const worker of pool.workers) send(worker, message);
     },
     snapshots: async () => {
-      const present = [...pool.workers].filter(({ isReady }) => isReady);
-      return [await pool.departed, ...(await Promise.all(present.map(snapshotOf)))];
+      const ready = [...pool.workers].filter(({ isReady }) => isReady);
+      return [await pool.ended, ...(await Promise.all(ready.map(snapshotOf)))];
     },
     end: async (delayMs) => {
-      const late = sleep(delayMs + END_MAX_MS, undefined, { ref: false });
+      const timeout = sleep(delayMs + END_MAX_MS, undefined, { ref: false });
       const exits = [...pool.workers].map(({ child }) => child.exited);
-      await Promise.race([Promise.all(exits), late]);
+      await Promise.race([Promise.all(exits), timeout]);
       for (const { child } of pool.workers) child.kill("SIGKILL");
     },
   };
 }
 
-/** Starts a worker, and another one whenever it ends, or cannot be started. */
-async function keepOne(
+/** Starts a worker, and a new one whenever it ends or cannot be started. */
+async function superviseWorker(
   pool: Pool,
   handlers: Handlers,
-  serving: PromiseWithResolvers<void>,
+  firstStart: PromiseWithResolvers<void>,
 ): Promise<void> {
   const { log, metrics } = handlers;
   const backoff = openBackoff(restartDelays);
   while (!pool.isEnding) {
     const startedAt = performance.now();
     try {
-      const worker = startWorker(pool, handlers, serving.resolve);
+      const worker = startWorker(pool, handlers, firstStart.resolve);
       const code = await worker.child.exited;
       pool.workers.delete(worker);
-      const before = pool.departed;
-      pool.departed = (async () => metrics.counted([await before, worker.latest]))();
+      const before = pool.ended;
+      pool.ended = (async () => metrics.counted([await before, worker.latest]))();
       if (pool.isEnding) return;
       const { pid: worker_pid, signalCode: signal } = worker.child;
       log.warn({ worker_pid, code, signal }, "A worker ended; starting another one.");
     } catch (error) {
       log.error({ err: error }, "A worker cannot be started; trying again.");
     }
-    // Only the first start is waited for: it failed.
-    serving.reject(new Exit("failed", "A further process (WORKERS) could not start to serve."));
-    if (performance.now() - startedAt > SOUND_MS) backoff.reset();
+    // `start` waits for the first attempt only, and that failed.
+    firstStart.reject(new Exit("failed", "A further process (WORKERS) could not start to serve."));
+    if (performance.now() - startedAt > STABLE_MS) backoff.reset();
     await backoff.wait();
   }
 }
 
 function startWorker(pool: Pool, { metrics }: Handlers, onReady: () => void): Worker {
-  const hear = async (message: FromWorker) => {
-    worker.heardAt = performance.now();
-    if (message.kind === "snapshotResponse") pool.replies.heard(message.id, message.snapshot);
+  const receive = async (message: FromWorker) => {
+    worker.lastMessageAt = performance.now();
+    if (message.kind === "snapshotResponse") pool.replies.resolve(message.id, message.snapshot);
     if (message.kind === "metricsRequest")
-      tell(worker, { kind: "metricsResponse", id: message.id, text: await metrics.text() });
+      send(worker, { kind: "metricsResponse", id: message.id, text: await metrics.text() });
     if (message.kind !== "ready") return;
     worker.isReady = true;
-    for (const one of worker.waiting.splice(0)) tell(worker, one);
+    for (const one of worker.queue.splice(0)) send(worker, one);
     onReady();
   };
   const child = Bun.spawn([...ownProgram, WORKER], {
     stdio: ["ignore", "inherit", "inherit"],
     // Includes the variables from --env-file.
     env: process.env,
-    ipc: (message: FromWorker) => void hear(message),
+    ipc: (message: FromWorker) => void receive(message),
   });
-  const heardAt = performance.now();
-  const worker: Worker = { child, isReady: false, heardAt, waiting: [], latest: [] };
+  const lastMessageAt = performance.now();
+  const worker: Worker = { child, isReady: false, lastMessageAt, queue: [], latest: [] };
   pool.workers.add(worker);
   return worker;
 }
 
-function tell(worker: Worker, message: ToWorker): void {
-  if (!worker.isReady) worker.waiting.push(message);
+function send(worker: Worker, message: ToWorker): void {
+  if (!worker.isReady) worker.queue.push(message);
   else
     try {
       worker.child.send(message);
     } catch {
-      // It is about to end: its channel is closed before that is known.
+      // The worker is exiting: its channel closes before its exit is known.
     }
 }
 
-/** Looks all the time, until the process ends. */
-function killSilent({ workers }: Pool, log: Log): void {
-  let lookedAt = performance.now();
-  const look = () => {
+/** Checks periodically until the process ends. */
+function killUnresponsive({ workers }: Pool, log: Log): void {
+  let checkedAt = performance.now();
+  const check = () => {
     const now = performance.now();
-    // This process was stopped, or the whole machine: what was said meanwhile is not heard yet.
-    const wasAway = now - lookedAt > 2 * ALIVE_EVERY_MS;
-    lookedAt = now;
+    // This process or the whole machine was suspended: messages sent meanwhile have not been read
+    // yet.
+    const wasSuspended = now - checkedAt > 2 * ALIVE_EVERY_MS;
+    checkedAt = now;
     for (const worker of workers) {
-      if (wasAway) worker.heardAt = now;
-      if (!worker.isReady || now - worker.heardAt < SILENCE_MAX_MS) continue;
+      if (wasSuspended) worker.lastMessageAt = now;
+      if (!worker.isReady || now - worker.lastMessageAt < UNRESPONSIVE_AFTER_MS) continue;
       log.error({ pid: worker.child.pid }, "A worker says nothing any more; it is killed.");
       worker.child.kill("SIGKILL");
     }
   };
-  setInterval(look, ALIVE_EVERY_MS).unref();
+  setInterval(check, ALIVE_EVERY_MS).unref();
 }
