@@ -16,7 +16,7 @@ import type { LimitReport } from "./limits/policies.ts";
 import type { SharedMemory } from "./limits/shared-memory.ts";
 import type { users } from "./modules/users/tables.ts";
 
-/** An account as everyone may handle it: without its hash, and without what only the database compares or keeps for later. */
+/** A user without the password hash and without columns that only the database needs. */
 export type User = Omit<
   typeof users.$inferSelect,
   "passwordHash" | "emailKey" | "usernameKey" | "wantedUsername"
@@ -27,12 +27,12 @@ export interface Ctx {
   config: Config;
   db: Db;
   devices: DeviceTokens;
-  /** Keyed: for what must be recognised, and never be guessed. */
+  /** A keyed hash, for values that must be recognized but not guessed. */
   fingerprint: (text: string) => Buffer;
   keyRing: KeyRing;
   limits: Limiter;
   log: Log;
-  /** Missing where no setting says how mails go out: then they wait. */
+  /** Undefined if MAIL_URL is not set: mails wait in the outbox then. */
   mail: Mailer | undefined;
   envelope: Envelope;
   hashing: Hashing;
@@ -44,14 +44,19 @@ export interface Ctx {
   tokens: AccessTokens;
   tracing: Tracing;
   readiness: () => Promise<Readiness>;
-  /** Whether this process was asked to end: it still answers, and says so. */
+  /**
+   * `isStopping`: a graceful shutdown has begun. The process still serves, and /readyz reports it.
+   */
   lifecycle: { isStopping: boolean };
 }
 
-/** What serving depends on, each in one word. Found out within a second. */
+/** The state of each part that serving depends on. Determined within a second. */
 export type Readiness = Record<"database" | "migrations" | "disk", "ok" | "failed">;
 
-/** Who is asking: nobody known, somebody with an access token, or whoever types commands on the machine. */
+/**
+ * Who a verb acts for: an anonymous caller, a user with an access token, or the operator on the
+ * command line.
+ */
 export type Actor = Anonymous | UserActor | { kind: "operator" };
 export interface Anonymous {
   kind: "stranger";
@@ -62,22 +67,28 @@ export interface UserActor extends Principal {
   origin?: Origin;
 }
 
-/** An account, and the session in which it is signed in. */
+/** The user and the session behind a request. */
 export interface Principal {
   user: User;
   session: { id: string; createdAt: Date };
 }
 
-/** Where a request came from, as far as it can be told. */
+/** Where a request came from, as far as it is known. */
 export interface Origin extends LimitReport {
+  /** The client IP. */
   address: string | null;
-  /** Who is counted as one by its address: see `subscriberOf`. Null where nobody is: the app was asked without a socket. */
+  /**
+   * The key under which limits count a client: see `clientKeyOf`. Null if the request came without
+   * a socket.
+   */
   clientKey: string | null;
-  /** As the client calls itself; at most 512 UTF-16 units. */
+  /** The User-Agent header, cut to 512 UTF-16 units. */
   userAgent: string | null;
   requestId: string | null;
-  /** Every device token that the client sends, in the header or a cookie. Not verified yet. */
+  /** Every device token of the request, from the header and cookies. Not verified yet. */
   deviceTokens: readonly string[];
-  /** The user of the first of them that we issued: the client has signed in as that user before. */
+  /**
+   * The user of the first token that Bunker issued: this client has signed in as that user before.
+   */
   readonly deviceUserId?: string | undefined;
 }

@@ -10,7 +10,7 @@ export const ENV_FILE = "--env-file";
 const isEnvFileIgnored = (): boolean =>
   isCompiled && existsSync(".env") && !process.argv.some((word) => word.startsWith(ENV_FILE));
 
-/** Reads the configuration, and warnings about what looks like a mistake in it. */
+/** Reads the configuration, and returns warnings about likely mistakes in it. */
 export function readSettings(options: { isServing?: boolean } = {}): {
   config: Config;
   warnings: string[];

@@ -4,7 +4,10 @@ import type { Embedded } from "./db/embedded/embedded.ts";
 import type { GaugeSource } from "./kit/metrics.ts";
 import { countWaitingMails } from "./modules/mail/mail.ts";
 
-/** What whoever watches can read of this process and its database, beside what is counted as it happens (kit/metrics). */
+/**
+ * Values that are read from this process and its database on each scrape. What happens is counted
+ * as it happens (kit/metrics).
+ */
 export const gauges = (
   ctx: Ctx,
   { database, embedded }: { database: Database; embedded: Embedded | undefined },
@@ -48,7 +51,7 @@ export const gauges = (
     together: "min",
     read: async () => {
       const found = Object.entries(await ctx.readiness());
-      return Object.fromEntries(found.map(([part, word]) => [part, word === "ok" ? 1 : 0]));
+      return Object.fromEntries(found.map(([part, state]) => [part, state === "ok" ? 1 : 0]));
     },
   },
   {
@@ -77,8 +80,8 @@ export const gauges = (
     label: "limit",
     read: () => ctx.limits.met(),
   },
-  ...(embedded === undefined ? [] : embeddedReadings(embedded)),
-  ...(ctx.config.redisUrl === undefined ? [] : [redisReading(ctx)]),
+  ...(embedded === undefined ? [] : embeddedGauges(embedded)),
+  ...(ctx.config.redisUrl === undefined ? [] : [redisGauge(ctx)]),
   {
     name: "bunker_mails_waiting",
     help: "Mails in the database that are still to be sent.",
@@ -87,7 +90,7 @@ export const gauges = (
   },
 ];
 
-const embeddedReadings = ({ restarts, freeBytes }: Embedded): GaugeSource[] => [
+const embeddedGauges = ({ restarts, freeBytes }: Embedded): GaugeSource[] => [
   {
     name: "bunker_embedded_database_restarts_total",
     help: "How often the embedded PostgreSQL ended by itself, and was started again.",
@@ -101,7 +104,7 @@ const embeddedReadings = ({ restarts, freeBytes }: Embedded): GaugeSource[] => [
   },
 ];
 
-const redisReading = ({ shared }: Ctx): GaugeSource => ({
+const redisGauge = ({ shared }: Ctx): GaugeSource => ({
   name: "bunker_redis_up",
   help: "Redis: 1 where it can be used, 0 where the database does its work.",
   together: "min",

@@ -14,18 +14,18 @@ import { purgeSessions } from "./modules/sessions/sessions.ts";
 
 interface Job {
   everyMs: number;
-  /** Also at the start, without anybody waiting for it. */
+  /** Also runs at the start. The start does not wait for it. */
   isUrgent?: true;
   /**
-   * Does a part of the work, and returns how much: 0 when nothing is left. `told` is a set of the
-   * job's own for as long as the server runs, to remember what it logs only once.
+   * Does a part of the work, and returns how much: 0 when nothing is left. `logged` is a set that
+   * belongs to the job while the server runs. The job remembers there what it logs only once.
    */
-  run: (ctx: Ctx, told: Set<string>) => Promise<number>;
+  run: (ctx: Ctx, logged: Set<string>) => Promise<number>;
 }
 
 const MINUTE_MS = 60_000;
 
-/** What happens in the background, on every instance. */
+/** Every background job. Each runs on every instance. */
 export const jobs: Record<string, Job> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
   "tend keys": { everyMs: 5_000, isUrgent: true, run: tendKeys },
@@ -44,9 +44,10 @@ export const jobs: Record<string, Job> = {
 };
 
 /**
- * Runs each job in its time, until the answer is called, which resolves when none runs any more; never twice at once, however
- * slow the database is. A job that fails comes again, and is logged when it begins to fail; what it does in one go is small,
- * so nobody waits behind it.
+ * Runs each job at its interval, and never twice at once, however slow the database is. A failed
+ * job is retried at its next interval; only the first of several failures is logged. Each part of
+ * the work is small, so no other statement waits long for it. Returns a function that stops all
+ * jobs and resolves when none is running.
  */
 export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => Promise<void> {
   const stops = Object.entries(table).map(([name, job]) => startJob(ctx, name, job));
@@ -57,12 +58,12 @@ export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => Pr
 
 function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
   const span = { name: `job ${name}` };
-  const told = new Set<string>();
+  const logged = new Set<string>();
   let isStopped = false;
   let isFailing = false;
   let running: Promise<void> | undefined;
   const part = () => {
-    const work = () => job.run(ctx, told);
+    const work = () => job.run(ctx, logged);
     return ctx.tracing.picks(null) ? ctx.tracing.begin(span, null, work) : work();
   };
   const once = async () => {

@@ -14,17 +14,20 @@ interface Dependencies {
   embedded: Pick<Embedded, "freeBytes"> | undefined;
 }
 
-/** Each check is bounded: a database that hangs is one that has failed. What fails is logged when it begins to. */
+/**
+ * Each check has a time limit: a database that hangs counts as recordFailure. Logs when a part starts to
+ * fail, and when it recovers.
+ */
 export function openReadiness({ database, log, embedded }: Dependencies): Ctx["readiness"] {
   const failing = new Set<string>();
-  const within = async (part: keyof Readiness, check: Promise<boolean>) => {
-    const late = sleep(READINESS_MAX_MS, false, { ref: false });
+  const checkPart = async (part: keyof Readiness, result: Promise<boolean>) => {
+    const timeout = sleep(READINESS_MAX_MS, false, { ref: false });
     let reason: unknown;
-    const failed = (error: unknown) => {
+    const recordFailure = (error: unknown) => {
       reason = error;
       return false;
     };
-    const isOk = await Promise.race([check.catch(failed), late]);
+    const isOk = await Promise.race([result.catch(recordFailure), timeout]);
     if (!isOk && !failing.has(part)) log.warn({ part, err: reason }, "Not ready.");
     if (isOk && failing.delete(part)) log.info({ part }, "Ready again.");
     if (!isOk) failing.add(part);
@@ -33,19 +36,19 @@ export function openReadiness({ database, log, embedded }: Dependencies): Ctx["r
   return async () => {
     const status = migrationStatus(database.sql);
     const [connected, migrations, disk] = await Promise.all([
-      within(
+      checkPart(
         "database",
         status.then(() => true),
       ),
-      within(
+      checkPart(
         "migrations",
         status.then(({ pending }) => pending.length === 0),
       ),
-      within("disk", hasRoom(embedded)),
+      checkPart("disk", hasDiskSpace(embedded)),
     ]);
     return { database: connected, migrations, disk };
   };
 }
 
-const hasRoom = async (embedded: Dependencies["embedded"]): Promise<boolean> =>
+const hasDiskSpace = async (embedded: Dependencies["embedded"]): Promise<boolean> =>
   embedded === undefined || (await embedded.freeBytes()) > DISK_MIN_BYTES;

@@ -10,35 +10,40 @@ import { type LogOptions, type OpenLog, openLog } from "./kit/log.ts";
 import { type Metrics, noMetrics } from "./kit/metrics.ts";
 
 /**
- * A `worker` is a further server beside the one that holds the data directory (WORKERS). A
- * `command` uses a database that exists, and never creates one.
+ * A `worker` is a worker process beside the primary process, which holds the data directory
+ * (WORKERS). A `command` uses an existing database and never creates one.
  */
 export type Purpose = "serve" | "worker" | "migrate" | "command";
 
-/** What one process has once, however often it reads its settings again. */
+/** What a process opens once. A reload keeps it. */
 export interface Runtime {
   purpose: Purpose;
   log: OpenLog;
-  /** The database of DATA_DIR; undefined where DATABASE_URL names another. */
+  /** The embedded PostgreSQL of DATA_DIR; undefined if DATABASE_URL is set. */
   embedded: Embedded | undefined;
-  /** Whether this process was asked to end: it still answers, and says so. */
+  /**
+   * `isStopping`: a graceful shutdown has begun. The process still serves, and /readyz reports it.
+   */
   lifecycle: { isStopping: boolean };
-  /** Goes on counting, whatever is read again. */
+  /** Keeps counting across reloads. */
   metrics: Metrics;
-  /** The figures of all processes that serve together; undefined: this one is alone. */
+  /** The metrics of all processes (WORKERS) as text; undefined if there is only one process. */
   gather?: ((own: Metrics) => Promise<string>) | undefined;
   close: () => Promise<void>;
 }
 
 export type RuntimeOptions = Pick<Runtime, "purpose" | "gather"> & Pick<LogOptions, "isColored">;
 
-/** Connections of the embedded database beyond the servers' own pools: for commands beside it, and PostgreSQL's reserve. */
+/**
+ * Connections to the embedded PostgreSQL beyond the pools of the servers: for commands, and
+ * PostgreSQL's own reserve.
+ */
 const SPARE_CONNECTIONS = 20;
 const KEY_MAX_MS = 2_000;
-/** While a server goes over to other settings it has two pools. */
+/** During a reload, a server has two pools. */
 const POOLS = 2;
 
-/** Throws an Exit where the data directory cannot be used. */
+/** Throws an Exit if the data directory cannot be used. */
 export async function openRuntime(
   config: Config,
   { purpose, gather, isColored = false }: RuntimeOptions,
@@ -58,7 +63,7 @@ export async function openRuntime(
   return { purpose, gather, log, metrics, embedded, lifecycle: { isStopping: false }, close };
 }
 
-/** prom-client is loaded where somebody watches. */
+/** Loads prom-client only if metrics are enabled. */
 async function openMetrics(config: Config, gather: Runtime["gather"]): Promise<Metrics> {
   if (config.metricsPort === undefined && config.metricsToken === undefined) return noMetrics;
   const { openMetrics: open } = await import("./adapters/metrics.ts");
@@ -66,7 +71,7 @@ async function openMetrics(config: Config, gather: Runtime["gather"]): Promise<M
   return gather ? { ...own, text: () => gather(own) } : own;
 }
 
-/** Imported only where it is wanted: with a database elsewhere nothing of it is touched. */
+/** Imported only if needed: with DATABASE_URL, no embedded PostgreSQL is touched. */
 async function openEmbedded(config: Config, command: Purpose, log: OpenLog) {
   const { openEmbedded: open } = await import("./db/embedded/embedded.ts");
   return open({
@@ -78,22 +83,22 @@ async function openEmbedded(config: Config, command: Purpose, log: OpenLog) {
 }
 
 /**
- * Reads the secret key in the data directory. Only a server makes one: a key of a command's own
- * could not decrypt what the server encrypted. Throws an Exit if there is no usable key.
+ * Reads the secret key in the data directory. Only a server creates one: a command with a key of
+ * its own could not decrypt what the server encrypted. Throws an Exit if there is no usable key.
  */
 export async function secretIn(
   config: Config,
   { purpose, embedded }: Runtime,
-  answers: () => Promise<unknown>,
+  checkDatabase: () => Promise<unknown>,
 ): Promise<string> {
   const { dataDir } = config;
-  const isThere = () => existsSync(join(dataDir, "secret_key"));
-  // A server that is starting makes the key as soon as its database answers.
+  const hasKey = () => existsSync(join(dataDir, "secret_key"));
+  // A starting server creates the key as soon as its database is ready.
   const giveUpAt = performance.now() + (embedded?.isServed ? KEY_MAX_MS : 0);
-  while (purpose === "command" && !isThere() && performance.now() < giveUpAt) await sleep(20);
-  if (purpose === "command" && !isThere()) {
+  while (purpose === "command" && !hasKey() && performance.now() < giveUpAt) await sleep(20);
+  if (purpose === "command" && !hasKey()) {
     // Report a database that does not answer before a missing key.
-    await answers();
+    await checkDatabase();
     throw new Exit(
       "noDataDir",
       `There is no secret key in ${resolve(dataDir)}. Nothing was created. Set DATA_DIR or SECRET_KEY to the value that the server has.`,

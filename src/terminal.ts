@@ -25,7 +25,7 @@ function write(fd: number, text: string): void {
       written += writeSync(fd, bytes, written);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // `head` and the like close the pipe once they have enough. That is no failure to report.
+      // `head` and similar programs close the pipe once they have enough. That is not an error.
       if (code === "EPIPE") exitBySignal("SIGPIPE");
       if (code !== "EAGAIN")
         throw new Exit(
@@ -37,30 +37,33 @@ function write(fd: number, text: string): void {
 }
 
 /**
- * Writes the banner of a server, and never waits: a full pipe, a reader that has left and a full
- * disk stop nothing. No thread waits for a pipe or a terminal either, because passwords are hashed
- * on the same threads. (One may wait for a socket.)
+ * Writes the banner of a server without blocking: a full pipe, a closed reader or a full disk do
+ * not stop the server. No thread waits for a pipe or a terminal either, because the same threads
+ * hash passwords. (One may wait for a socket.)
  */
 export function announce(text: string): void {
-  const place = openAnew(STANDARD_OUTPUT);
-  if (place === undefined) {
+  const copy = reopenNonBlocking(STANDARD_OUTPUT);
+  if (copy === undefined) {
     writeLater(STANDARD_OUTPUT, `${text}\n`, () => {});
     return;
   }
   try {
-    writeSync(place, `${text}\n`);
+    writeSync(copy, `${text}\n`);
   } catch {
-    // The banner is lost, and nothing else.
+    // Only the banner is lost.
   } finally {
-    closeSync(place);
+    closeSync(copy);
   }
 }
 
-/** A pipe or a terminal once more, without waiting: how others write to the same one is their own affair. Linux only. */
-function openAnew(fd: number): number | undefined {
+/**
+ * Opens a pipe or a terminal again, non-blocking, so that other writers keep their own mode. Linux
+ * only.
+ */
+function reopenNonBlocking(fd: number): number | undefined {
   try {
-    const place = fstatSync(fd);
-    if (!place.isFIFO() && !place.isCharacterDevice()) return undefined;
+    const target = fstatSync(fd);
+    if (!target.isFIFO() && !target.isCharacterDevice()) return undefined;
     return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
   } catch {
     return undefined;
@@ -77,7 +80,10 @@ export function hasColor(
   return !NO_COLOR && TERM !== "dumb" && isatty(fd);
 }
 
-/** Prints one JSON array, or a line for each row. Prints rows as they come: memory may not hold all of them. */
+/**
+ * Prints one JSON array, or a line for each row. Prints rows as they arrive: memory may not hold
+ * all of them.
+ */
 export async function printList<T>(
   rows: AsyncIterable<T> | Iterable<T>,
   isJson: boolean | undefined,
@@ -96,7 +102,7 @@ export async function printList<T>(
 
 export type JsonFlag = { json?: boolean };
 
-/** The result of a command, for programs and for people. */
+/** The result of a command, as JSON and as text. */
 export interface Answer {
   json: unknown;
   text: string;

@@ -29,9 +29,12 @@ type Principals = PrincipalCache<Principal>;
 
 interface Schema {
   database: Database;
-  /** What the database says of its schema; throws an Exit that says what to do where it does not answer. */
+  /**
+   * Checks the database and reads its migration status. Throws an Exit that says what to do if the
+   * database is unavailable or unsuitable.
+   */
   answers: () => Promise<MigrationStatus>;
-  /** Brings the schema up to date, and says by which migrations. Throws an Exit as `answers` does. */
+  /** Applies pending migrations and returns their names. Throws an Exit like `answers`. */
   migrate: () => Promise<string[]>;
   close: () => Promise<void>;
 }
@@ -45,7 +48,7 @@ interface WiredOnce extends Wired {
 
 type Opened = "lifecycle" | "log" | "mail" | "metrics" | "now" | "principals" | "readiness";
 
-/** What a Ctx needs beside the settings. A server opens these by `wire`; a test has its own. */
+/** What a Ctx needs besides the settings. `wire` opens these for a server; tests pass their own. */
 export interface Parts extends Pick<Ctx, Opened | "shared" | "tracing"> {
   database: Pick<Database, "db" | "sql">;
   /** The current secret key first, then older ones. */
@@ -82,29 +85,35 @@ export function createCtx(
   };
 }
 
-/** Of what tells installations on one Redis apart. */
+/** The number of hex digits that keep the keys of installations on one Redis apart. */
 const PREFIX_LENGTH = 16;
-/** One core is left to those who are signed in already. A queue is as long as it can be served within the wait. */
+/**
+ * Leaves one core to requests that hash nothing. The queue is as long as can be served within
+ * `waitMaxMs`.
+ */
 function hashingBounds({ workers }: Config): HashingBounds {
   const atOnce = Math.max(1, Math.floor((availableParallelism() - 1) / workers));
   return { atOnce, queueMax: 64 * atOnce, waitMaxMs: 2_000 };
 }
 
-/** Opens what `config` names. Throws an Exit that says what is not there. */
+/**
+ * Opens every external part that `config` names. Throws an Exit with the reason if one is
+ * unavailable.
+ */
 export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
   const { log, metrics, embedded, lifecycle } = runtime;
   const isServer = runtime.purpose === "serve" || runtime.purpose === "worker";
-  // First, because words that cannot be used stop the start, and there is nothing of it to close yet.
+  // Validate the mail templates first, before opening anything that needs cleanup.
   const mail = await mailerOf(config);
   const tracing = await tracingOf(config, log);
   const { database, direct } = databaseOf(config, runtime, tracing);
   const schema = schemaOf(config, runtime, database);
-  const { principals, news } = openPrincipals(config, { direct, database, log });
+  const { principals, changes } = openPrincipals(config, { direct, database, log });
   let shared = noSharedMemory;
   const close = async () => {
     mail?.close();
     shared.close();
-    await news.close();
+    await changes.close();
     await database.close();
     await tracing.close();
   };
@@ -114,7 +123,7 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
     const ctx = createCtx(config, {
       ...{ database, lifecycle, log, mail, metrics, shared, tracing },
       now: () => new Date(),
-      principals: telling(principals, shared),
+      principals: withSharedInvalidation(principals, shared),
       readiness: openReadiness({ database, log, embedded }),
       secrets: [secret, ...config.secretKeys],
       hashingBounds: hashingBounds(config),
@@ -126,14 +135,14 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
   }
 }
 
-/** For one command, which has the ground to itself. */
+/** Opens everything for a single command. `close` also closes its runtime. */
 export const wireOnce = (config: Config, options: RuntimeOptions): Promise<WiredOnce> =>
   withRuntime(config, options, async (runtime) => ({
     ...(await wire(config, runtime)),
     isBesideServer: runtime.embedded?.isServed ?? false,
   }));
 
-/** Opens the database alone, for a command that works on its schema and needs no secret key. */
+/** Opens only the database, for a command that works on its schema and needs no secret key. */
 export const openSchema = (config: Config, options: RuntimeOptions): Promise<Schema> =>
   withRuntime(config, options, async (runtime) => {
     const { database } = databaseOf(config, runtime, noTracing);
@@ -145,7 +154,7 @@ const schemaOf = (
   { log }: Runtime,
   database: Database,
 ): Pick<Schema, "answers" | "migrate"> => ({
-  answers: () => explained(config, false, () => ask(database, config, log)),
+  answers: () => explained(config, false, () => readStatus(database, config, log)),
   migrate: () => explained(config, true, () => database.alone(migrate)),
 });
 
@@ -188,23 +197,26 @@ const placeOf = ({ databaseUrl: url = "", databaseCaFile: caFile, databasePrepar
 const directOf = ({ databaseDirectUrl: url, databaseCaFile: caFile }: Config): Place | undefined =>
   url === undefined ? undefined : { url, caFile };
 
-/** Who is signed in, and what is heard of them from the database. */
+/** Opens the principal cache and the change notifications that invalidate it. */
 function openPrincipals(
   { principalCacheSize: size }: Config,
   { direct: place, database, log }: { direct: Place; database: Database; log: Log },
 ) {
-  const principals: Principals = openPrincipalCache({ size, heard: () => news.heard() });
-  const news = listenForChanges({
+  const principals: Principals = openPrincipalCache({ size, heard: () => changes.heard() });
+  const changes = listenForChanges({
     place,
     pool: database.sql,
     log,
     onChange: (userId) => (userId ? principals.forget(userId) : principals.forgetAll()),
   });
-  return { principals, news };
+  return { principals, changes };
 }
 
-/** What an account does to itself here is felt elsewhere a little earlier than by the database's news. */
-const telling = (principals: Principals, { tell }: SharedMemory): Principals => ({
+/**
+ * Also tells other instances through Redis that a user changed: a little earlier than the
+ * database's change notifications.
+ */
+const withSharedInvalidation = (principals: Principals, { tell }: SharedMemory): Principals => ({
   ...principals,
   forget: (userId) => {
     principals.forget(userId);
@@ -212,20 +224,20 @@ const telling = (principals: Principals, { tell }: SharedMemory): Principals => 
   },
 });
 
-/** Nobody waits for it: what it is for is done without it until it is there. */
+/** Does not wait for the connection: until Redis is available, the database does its work. */
 async function sharedOf(
   { redisUrl }: Config,
   { secret, principals, log }: { secret: string; principals: Principals; log: Log },
 ): Promise<SharedMemory> {
   if (redisUrl === undefined) return noSharedMemory;
   const { openSharedMemory } = await import("./adapters/shared-memory.ts");
-  const mine = derivedKey(secret, "shared memory").toString("hex").slice(0, PREFIX_LENGTH);
+  const installation = derivedKey(secret, "shared memory").toString("hex").slice(0, PREFIX_LENGTH);
   return openSharedMemory(redisUrl, {
-    ...{ prefix: `bunker:${mine}:`, onTold: principals.forget, log },
+    ...{ prefix: `bunker:${installation}:`, onTold: principals.forget, log },
   });
 }
 
-/** Loaded where somebody takes the traces. */
+/** Loads the exporter only if OTLP_URL is set. */
 async function tracingOf(config: Config, log: Log): Promise<Tracing> {
   if (config.otlpUrl === undefined) return noTracing;
   const { openTracing } = await import("./adapters/trace.ts");
@@ -238,7 +250,7 @@ async function tracingOf(config: Config, log: Log): Promise<Tracing> {
   });
 }
 
-/** Words and frames are loaded with the first mail; nothing is connected yet. */
+/** Loads the templates with the first mail. Connects to nothing yet. */
 async function mailerOf(config: Config): Promise<Mailer | undefined> {
   if (config.mailTemplates !== undefined) await checkTemplates(config.mailTemplates);
   if (config.mailUrl === undefined) return undefined;
@@ -284,7 +296,7 @@ function tokensOf(config: Config, keys: KeyRing) {
   });
 }
 
-async function ask({ sql }: Database, config: Config, log: Log): Promise<MigrationStatus> {
+async function readStatus({ sql }: Database, config: Config, log: Log): Promise<MigrationStatus> {
   const isPooled = config.databaseUrl !== undefined && placeOf(config).isPooled;
   const { warnings, checkMigration } = await checkDatabase(sql, { isPooled });
   for (const warning of warnings) log.warn({}, warning);
