@@ -3,12 +3,16 @@ import { traceParent } from "../kit/tracing.ts";
 import type { Answered, Observer } from "./observers.ts";
 import type { RequestContext } from "./request-context.ts";
 
-/** Asked every few seconds by whoever watches: their lines would hide the others. */
+/**
+ * Paths that monitoring requests every few seconds. Their successful requests are not logged: they
+ * would hide the others.
+ */
 const probes = new Set(["/livez", "/readyz", "/readyz/server", "/health", "/healthz", "/metrics"]);
 
 /**
- * Writes one line for each answer: which route, what came of it, how long it took, and who asked. Nothing of it is what the
- * client wrote, but for a trace id: no path, query, header or address.
+ * Writes one line for each response: route, status, problem code, duration, request, trace and
+ * user. Nothing in it is written by the client, except for a trace id: no path, query, header or
+ * IP.
  */
 export const accessLog = ({ config, log }: Ctx): Observer[] => {
   const note = (answered: Answered) => {
@@ -30,6 +34,6 @@ const lineOf = ({ method, request, response, context, seconds }: Answered) => ({
   user_id: context.userId,
 });
 
-/** Ours, or else what the caller says. */
+/** The trace id of Bunker, or else of the client. */
 const traceIdOf = ({ headers }: Request, { traceId }: RequestContext): string | undefined =>
   traceId ?? traceParent(headers.get("traceparent"))?.traceId;

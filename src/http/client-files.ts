@@ -26,8 +26,8 @@ const fileOf = (text: string): ClientFile => ({
 });
 
 /**
- * The types that src/build/declarations.ts wrote, or undefined if it did not run. They are imported
- * as text, so the compiler sees no cycle, and late, so that a server from source starts without
+ * The types that src/build/declarations.ts wrote, or undefined if it did not run. Imported as text,
+ * so that the compiler sees no cycle. Imported late, so that a server from source starts without
  * them.
  */
 export async function findDeclarations(): Promise<ClientFile | undefined> {
@@ -51,7 +51,7 @@ async function getDeclarations(): Promise<ClientFile> {
   return found;
 }
 
-/** `no-cache` makes caches ask each time, so that clients see an upgrade of the server at once. */
+/** With `no-cache`, caches ask each time: clients see an upgrade of the server at once. */
 function answer({ headers }: Pick<Visit, "headers">, { text, sha256 }: ClientFile, type: string) {
   const etag = `"${sha256}"`;
   const isKnown = isTagIn(headers["if-none-match"], etag);

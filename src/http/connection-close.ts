@@ -4,10 +4,12 @@ import type { Handler } from "./request-context.ts";
 import { discardBody } from "./unread-body.ts";
 
 /**
- * Answers when the body has arrived, also where no route reads it, and closes the connection behind the answer
- * - while the process stops (RFC 9112, section 9.6): a request that is sent at that moment would be lost;
- * - after a chunked request: Bun answers a trailer section with a second response, 400, and a proxy that shares connections
- *   would hand that to another client.
+ * Sends the response when the whole body has arrived, even if no route reads it. Closes the
+ * connection after the response
+ * - during a graceful shutdown (RFC 9112, section 9.6): a request that the client sends at that
+ *   moment would be lost;
+ * - after a chunked request: Bun answers a trailer section with a second response, 400. A proxy
+ *   that shares connections would deliver it to another client (response desynchronization).
  */
 export const withConnectionClose =
   ({ lifecycle }: Ctx, answer: Handler): Handler =>
@@ -17,15 +19,15 @@ export const withConnectionClose =
     return afterBody(request, { answer: unlessDropped(request, answer), isLast });
   };
 
-/** For a request with a body, http/body checks this once the whole body is there. */
+/** http/body checks a request with a body, once the whole body has arrived. */
 const unlessDropped = (request: Request, answer: Handler): ReturnType<Handler> =>
   request.body ? answer(request) : answerNextTurn(request, answer);
 
-/** The client of a closed connection never sees the 400. */
+/** The connection is closed: the client never sees this 400. */
 const answerNextTurn = async (request: Request, answer: Handler): Promise<Response> =>
   (await isDropped(request)) ? new Response(null, { status: 400 }) : answer(request);
 
-/** Bun itself discards the body of such a request, and hands over none. */
+/** Bun itself discards the body of these requests, and passes on none. */
 const BODILESS = ["GET", "HEAD"];
 
 async function afterBody(

@@ -12,7 +12,7 @@ const RESPONSE_HEADERS = [
   ...["ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
   ...["X-Total-Count", "Idempotency-Replayed", "Device-Token", "WWW-Authenticate"],
 ].join(", ");
-/** Two hours: Chromium caches a preflight no longer. */
+/** Two hours: Chromium caches a preflight response no longer. */
 const PREFLIGHT_SECONDS = 7_200;
 
 /** Paths that read the device cookie. On all others, CORS allows no requests with cookies. */
@@ -23,7 +23,7 @@ const WARNED_MAX = 20;
 
 /**
  * Answers cross-origin requests of browsers (Fetch standard, section 3.2) for the origins in
- * CORS_ORIGINS. It wraps the whole app, so that refusals, unknown paths and timed-out requests have
+ * CORS_ORIGINS. Wraps the whole app, so that refusals, unknown paths and timed-out requests have
  * the headers too: otherwise a page could not read why its request failed.
  */
 export function withCors(ctx: Ctx, answer: Handler): Handler {
@@ -35,8 +35,8 @@ export function withCors(ctx: Ctx, answer: Handler): Handler {
     const isPreflight =
       request.method === "OPTIONS" && request.headers.has("access-control-request-method");
     if (origin !== null && !isAllowed(origin)) warn(request, origin);
-    // No response depends on the origin then. The app refuses a preflight: no route has the method
-    // OPTIONS.
+    // In this case no response depends on the origin. The app refuses a preflight: no route has the
+    // method OPTIONS.
     if (isOff) return answer(request);
     const allowed = origin !== null && isAllowed(origin) ? originHeaders(request, origin) : {};
     if (isPreflight) return preflightResponse(request, allowed);
@@ -75,10 +75,10 @@ function withHeaders(response: Response, headers: Record<string, string>): Respo
   return response;
 }
 
-/** Scheme, host and port. Any client can send something else, which has no place in a log. */
+/** Scheme, host and port. Any client can send something else, which must not get into the log. */
 const ORIGIN = /^[a-z][a-z\d+.-]{0,31}:\/\/[\w.[\]:-]{1,255}$/i;
 
-/** Logs once for each origin that CORS_ORIGINS does not allow it. */
+/** Logs once per origin that CORS_ORIGINS does not allow it. */
 function openWarning({ config, log }: Ctx) {
   const isCrossSite = openCrossSiteCheck(config);
   const warned = new Set<string>();

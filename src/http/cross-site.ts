@@ -2,10 +2,10 @@ import type { Config } from "../config/config.ts";
 
 type OriginSettings = Pick<Config, "publicUrl" | "corsOrigins" | "environment">;
 
-/** Any port of this machine: a developer runs the product there. */
+/** Any port of this machine, where a developer runs the product. */
 const LOCAL_ORIGIN = /^http:\/\/(localhost|127\.0\.0\.1)(:\d+)?$/;
 
-/** Tells whether pages of another origin may use this service in a browser. */
+/** Returns a function that checks whether pages of an origin may use this server in a browser. */
 export function openAllowedOrigins({ corsOrigins, environment }: OriginSettings) {
   const allowed = new Set(corsOrigins);
   return (origin: string): boolean =>
@@ -13,8 +13,9 @@ export function openAllowedOrigins({ corsOrigins, environment }: OriginSettings)
 }
 
 /**
- * Tells whether a browser says that a page of another site wrote the form of a request. Such a form could sign a victim in to the
- * attacker's account (login CSRF), and needs no preflight. Programs that are no browsers send neither header.
+ * Returns a function that checks whether the form of a request came from a page of another site, as
+ * the browser reports it. Such a form could sign a victim in to the attacker's account (login
+ * CSRF), and needs no preflight. Programs other than browsers send neither header.
  */
 export function openCrossSiteCheck(settings: OriginSettings) {
   const own = new URL(settings.publicUrl);
@@ -25,7 +26,7 @@ export function openCrossSiteCheck(settings: OriginSettings) {
     if (site === "same-origin" || site === "none") return false;
     if (origin !== null && (origin === own.origin || isAllowed(origin))) return false;
     if (site !== null) return true;
-    // Older browsers, and all of them over plain http, send Origin only.
+    // Older browsers, and all browsers over plain http, send only Origin.
     return origin !== null && origin !== `${own.protocol}//${headers.get("host")}`;
   };
 }

@@ -3,48 +3,52 @@ import { Problem } from "../kit/problem.ts";
 import { refusalOf } from "./problems.ts";
 import { contextOf, type Handler } from "./request-context.ts";
 
-/** Longer than the longest wait for a hash, and shorter than a statement may take: whoever asks gets an answer within five seconds. */
+/**
+ * Longer than the longest wait for hashing, and shorter than a statement may take. With the check
+ * interval, a client gets a response within five seconds.
+ */
 const ANSWER_MAX_MS = 4_500;
-const LOOK_EVERY_MS = 250;
+const CHECK_EVERY_MS = 250;
 
 export interface Deadline {
   answer: Handler;
-  /** How many requests are being worked on. */
+  /** The number of requests in flight. */
   running: () => number;
   close: () => void;
 }
 
 /**
- * Gives up what has been worked on for too long, because the database is frozen or out of reach: the answer is 503, whatever
- * becomes of the work. How long a client takes to send its body does not count: http/body sees to that.
+ * Answers 503 if a request takes too long because the database hangs or is unreachable, whatever
+ * becomes of the work. The time that a client takes to send its body does not count: http/body
+ * limits that.
  */
-export function withDeadline({ log }: Ctx, within: Handler): Deadline {
+export function withDeadline({ log }: Ctx, inner: Handler): Deadline {
   const pending = new Map<Request, (response: Response) => void>();
-  const look = () => {
-    const longAgo = performance.now() - ANSWER_MAX_MS;
+  const check = () => {
+    const overdueBefore = performance.now() - ANSWER_MAX_MS;
     for (const [request, respond] of pending) {
       const context = contextOf(request);
-      if ((context.bodyReadAt ?? Number.POSITIVE_INFINITY) > longAgo) continue;
+      if ((context.bodyReadAt ?? Number.POSITIVE_INFINITY) > overdueBefore) continue;
       const problem = new Problem("database_unavailable");
       context.refusal = problem.code;
       respond(refusalOf(problem, context));
     }
   };
-  const looking = setInterval(look, LOOK_EVERY_MS).unref();
+  const timer = setInterval(check, CHECK_EVERY_MS).unref();
   const answer: Handler = (request) => {
-    const answering = within(request);
-    if (!(answering instanceof Promise)) return answering;
+    const answered = inner(request);
+    if (!(answered instanceof Promise)) return answered;
     return new Promise((resolve) => {
       const respond = (response: Response) => {
         pending.delete(request);
         resolve(response);
       };
       pending.set(request, respond);
-      answering.then(respond, (error) => {
+      answered.then(respond, (error) => {
         log.error({ err: error, request_id: contextOf(request).id }, "A request broke the app.");
         respond(refusalOf(new Problem("internal"), contextOf(request)));
       });
     });
   };
-  return { answer, running: () => pending.size, close: () => clearInterval(looking) };
+  return { answer, running: () => pending.size, close: () => clearInterval(timer) };
 }

@@ -3,20 +3,26 @@ import type { Ctx } from "../ctx.ts";
 import type { Visit } from "./origin.ts";
 
 export const DEVICE_HEADER = "device-token";
-/** Browsers take a cookie with this prefix only from the host itself, over https (RFC 6265bis, section 4.1.3.2). */
+/**
+ * Browsers accept a cookie with this prefix only from the host itself, over https (RFC 6265bis,
+ * section 4.1.3.2).
+ */
 const HOST_COOKIE = "__Host-bunker_device";
-/** For http. Also read over https: until a known client signs in again, it has only this one. */
+/**
+ * The cookie over http. Also read over https: until a known device signs in again, it has only this
+ * one.
+ */
 const PLAIN_COOKIE = "bunker_device";
 const COOKIE_SECONDS = 400 * 86_400;
 const USERS_MAX = 8;
-/** Legal in a cookie value, and in no token. */
+/** Allowed in a cookie value, and never part of a token. */
 const SEPARATOR = "~";
-/** More than the headers of one request have room for. */
+/** More than fit into the headers of one request. */
 const TOKENS_MAX = 128;
 
 /**
- * Every device token that a request carries, not verified yet. A host on the same site can add plain cookies: they come last, so
- * that they push no other token out.
+ * Every device token of a request, not verified yet. Another host of the same site can add plain
+ * cookies. They come last, so that they displace no other token.
  */
 export function deviceTokensIn(headers: Visit["headers"]): string[] {
   const tokens = [
@@ -27,7 +33,10 @@ export function deviceTokensIn(headers: Visit["headers"]): string[] {
   return [...new Set(tokens)].slice(0, TOKENS_MAX);
 }
 
-/** Makes the client a known device of the user of `token`. A browser stays a known device of other users as well. */
+/**
+ * Makes the client a known device of the user of `token`. A browser stays a known device of its
+ * other users as well, up to USERS_MAX.
+ */
 export function rememberDevice(
   { config, devices }: Ctx,
   { headers, set }: Pick<Visit, "headers" | "set">,

@@ -1,10 +1,10 @@
 import { setImmediate as turn } from "node:timers/promises";
 
 /**
- * Whether Bun has closed the connection of a request, after which the client gets no answer
- * (docs/bun.md). Bun closes it if bytes follow a request that is not answered yet. It parses the
- * bytes that arrived with the request in the same turn of the event loop, so this waits for the
- * next turn. Bytes that arrive later cannot be foreseen.
+ * Whether Bun has closed the connection of a request: the client then gets no response
+ * (docs/bun.md). Bun closes it if bytes follow a request that is not answered yet. Bun parses bytes
+ * that arrived with the request in the same turn of the event loop, so this waits for the next
+ * turn. Bytes that arrive later cannot be foreseen.
  */
 export async function isDropped({ signal }: Request): Promise<boolean> {
   await turn();

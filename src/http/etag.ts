@@ -4,17 +4,19 @@ import type { Visit } from "./origin.ts";
 
 type Exchange = Pick<Visit, "headers" | "set">;
 
-/** The version of an account: the time of its last change, which never repeats (RFC 9110, section 8.8.3). */
+/**
+ * The ETag of a user: the time of the last change, which never repeats (RFC 9110, section 8.8.3).
+ */
 export const tagOf = (updatedAt: Date): string => `"${updatedAt.getTime().toString(36)}"`;
 
-/** Says which version an answer shows. */
+/** Sets the ETag of a response. */
 export function tagged(set: Exchange["set"], user: User): User {
   set.headers["etag"] = tagOf(user.updatedAt);
   return user;
 }
 
 /**
- * True if the client has this version already (If-None-Match): it is not sent again. Throws `stale`
+ * True if the client already has this version (If-None-Match): the response is 304. Throws `stale`
  * if If-Match names another version.
  */
 export function isKnown({ headers, set }: Exchange, user: User): boolean {
@@ -27,14 +29,17 @@ export function isKnown({ headers, set }: Exchange, user: User): boolean {
 }
 
 /**
- * Whether If-None-Match names a tag. Compares weakly (RFC 9110, section 13.1.2): a proxy that
- * compresses weakens tags.
+ * Whether If-None-Match names a tag. Compares weakly (RFC 9110, section 13.1.2): proxies that
+ * compress make tags weak.
  */
 export const isTagIn = (known: string | undefined, tag: string): boolean =>
   known !== undefined &&
   (known.trim() === "*" || tagsIn(known).some((one) => one.replace(/^W\//, "") === tag));
 
-/** Which versions the caller lets be changed (If-Match); undefined: whichever there is. Weak tags match nothing. */
+/**
+ * The versions that the client allows to be changed (If-Match); undefined for any version. Weak
+ * tags match nothing.
+ */
 export function versionsOf({ headers }: Pick<Exchange, "headers">): Date[] | undefined {
   const allowed = headers["if-match"];
   if (allowed === undefined || allowed.trim() === "*") return undefined;

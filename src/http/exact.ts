@@ -1,17 +1,17 @@
 import type { Config } from "../config/config.ts";
 import { type FieldProblem, isFieldProblem } from "../kit/problem.ts";
 
-/** Where a schema holds the reader of the domain for its value. */
+/** The key under which a schema holds the domain's reader for its value. */
 const EXACT = Symbol("exact rules");
 
-/** What a reader may use beside its value. `names` are those of the signed-in user. */
+/** What a reader may use besides its value. `names` are those of the signed-in user. */
 export interface Surroundings {
   config: Config;
   body: Record<string, unknown>;
   names: string[];
 }
 
-/** Returns a fault, a list of faults, or anything else if there is none. */
+/** Returns a problem of the field or a list of them, or anything else if there is none. */
 type Reader<T> = (value: T, around: Surroundings) => unknown;
 interface Schema {
   [EXACT]?: Reader<unknown>;
@@ -19,15 +19,15 @@ interface Schema {
 }
 
 /**
- * Gives a schema the reader that the domain uses for its value. A request that does not fit its
- * schema never reaches the domain. The readers then find what the domain would refuse, so that one
- * response names all faults.
+ * Attaches to a schema the reader that the domain uses for its value. A request that does not match
+ * its schema never reaches the domain. The readers then find what the domain would refuse, so that
+ * one response names every problem.
  */
 export const readBy = <T = string>(read: Reader<T>) => ({ [EXACT]: read as Reader<unknown> });
 
 /**
- * The faults that the readers of an object schema and its fields find. Skips fields with a known
- * fault.
+ * The problems that the readers of an object schema and of its fields find. Skips fields with a
+ * known problem.
  */
 export function exactFaultsOf(
   schema: unknown,

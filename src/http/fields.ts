@@ -11,7 +11,7 @@ const ERRORS_MAX = 20;
 const ERRORS_READ_MAX = 1000;
 
 /**
- * Names of fields that Bunker has elsewhere: a message may repeat them, unlike any other unknown
+ * Fields that Bunker has elsewhere. A response may repeat their names, unlike any other unknown
  * name.
  */
 const ownNames = new Set([
@@ -33,8 +33,8 @@ const codes: Partial<Record<ValueErrorType, FieldProblemCode>> = {
 const PARTS: Record<string, string> = { query: "/query", params: "/path", headers: "/header" };
 
 /**
- * All faults of the body or another part of a request, one for each place: what does not fit the
- * schema, and what the domain would refuse. Repeats no value, and no name that is not ours.
+ * All problems of the body or another part of a request, one per field: what does not match the
+ * schema, and what the domain would refuse. Repeats no value, and only names that are Bunker's own.
  */
 export function fieldProblemsOf(
   error: ValidationError,
@@ -68,7 +68,7 @@ export function fieldProblemsOf(
 const schemaOf = ({ validator }: ValidationError): { properties?: object } =>
   (validator as { schema?: object }).schema ?? {};
 
-/** In the order of the fields in the schema; faults that are about no field come last. */
+/** Sorts by the order of the fields in the schema. Problems without a field come last. */
 function inOrderOf({ properties = {} }: { properties?: object }, faults: FieldProblem[]) {
   const names = Object.keys(properties);
   const placeOf = ({ pointer }: FieldProblem) =>
@@ -77,7 +77,7 @@ function inOrderOf({ properties = {} }: { properties?: object }, faults: FieldPr
 }
 
 /**
- * Schemas check lengths and patterns only roughly: a fault that the domain finds replaces these.
+ * Schemas check lengths and patterns only roughly: a problem that the domain finds replaces these.
  */
 const rough: FieldProblemCode[] = ["too_short", "too_long", "wrong_format"];
 const isFinal = (fault: FieldProblem | undefined) =>
@@ -100,17 +100,17 @@ function problemOf(error: ValueError, part: string): FieldProblem {
 
 function unknownField(path: string, part: string): FieldProblem {
   const at = path.lastIndexOf("/");
-  const isOurs = ownNames.has(path.slice(at + 1));
+  const isOwnName = ownNames.has(path.slice(at + 1));
   if (part === "")
-    return isOurs
+    return isOwnName
       ? fieldProblem(path, "not_writable")
       : fieldProblem(path.slice(0, at), "unknown_field");
-  return isOurs
+  return isOwnName
     ? fieldProblem(part + path, "unknown_field", "is not a parameter here")
     : fieldProblem(part, "unknown_field", "has a parameter that is not known here");
 }
 
-/** For a value that may be null, the fault of the value matters, not that it is not null. */
+/** For a nullable value, report what is wrong with the value, not that it is not null. */
 const firstOf = (union: ValueError): ValueError | undefined => union.errors[0]?.First();
 
 const units: Partial<Record<ValueErrorType, (schema: Record<string, unknown>) => string>> = {

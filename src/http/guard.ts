@@ -48,8 +48,9 @@ interface Requirements {
 }
 
 /**
- * For routes that require a token. A request of a signed-in user consumes `requests`; any other
- * request consumes `requests-stranger`.
+ * For routes that require a token. With a valid token, a request consumes `requests` of its user.
+ * With an expired, revoked or spent token that Bunker issued, it consumes `requests` of the
+ * session. Any other request consumes `requests-stranger`.
  */
 const generalLimits: readonly LimitName[] = ["requests", "requests-stranger"];
 

@@ -104,8 +104,8 @@ export const responseHeaders = {
 export type ResponseHeader = keyof typeof responseHeaders;
 
 /**
- * Where an operation holds the headers that it reads, and those that it sends beside the usual
- * ones.
+ * The members of an operation that list the request headers it reads, and its response headers
+ * besides the common ones.
  */
 export const READS = "x-reads-headers";
 export const ANSWERS = "x-answers-headers";
@@ -113,9 +113,9 @@ export const ANSWERS = "x-answers-headers";
 /** Members of an operation that OpenAPI does not define. */
 const extension = (more: object): { hide?: boolean } => more;
 
-/** How a route declares headers that not every route has. */
+/** Macros by which a route declares headers that not every route has. */
 export const headerMacros = {
-  /** Headers that the route reads. All other routes refuse those of `promises`. */
+  /** Request headers that the route reads. All other routes refuse those of `conditions`. */
   reads: (names: readonly RequestHeader[]) => ({
     detail: extension({ [READS]: names }),
     transform: ({ request }: { request: Request }) => {
@@ -126,21 +126,25 @@ export const headerMacros = {
   answers: (names: readonly ResponseHeader[]) => ({ detail: extension({ [ANSWERS]: names }) }),
 };
 
-/** Headers that a client relies on: a route that ignored one would do what the client ruled out. */
-const promises = ["idempotency-key", "if-match", "if-none-match"] as const;
 /**
- * A GET changes nothing, and may always answer If-None-Match in full (RFC 9110, section 13.1.2).
+ * Headers that restrict what a request may do. A route that ignored one would do what the client
+ * ruled out.
  */
-const promisesOfReads = ["if-match"] as const;
+const conditions = ["idempotency-key", "if-match", "if-none-match"] as const;
+/**
+ * For GET: it changes nothing, and may always answer If-None-Match with the full response (RFC
+ * 9110, section 13.1.2).
+ */
+const conditionsOfGet = ["if-match"] as const;
 
 /**
- * Throws `unsupported_header` if the request has a header of `promises` that the route does not
+ * Throws `unsupported_header` if the request has a header of `conditions` that the route does not
  * read.
  */
 export function refuseUnsupported({ request, headers }: Pick<Visit, "request" | "headers">): void {
   const isRead = request.method === "GET" || request.method === "HEAD";
   const { reads = [] } = contextOf(request);
-  const errors = (isRead ? promisesOfReads : promises)
+  const errors = (isRead ? conditionsOfGet : conditions)
     .filter((name) => headers[name] !== undefined && !reads.includes(name))
     .map((name) =>
       fieldProblem(

@@ -5,9 +5,9 @@ import { guard } from "./guard.ts";
 import { RETRY_AFTER_SECONDS } from "./problems.ts";
 import { described } from "./schemas.ts";
 
-const Word = t.Union([t.Literal("ok"), t.Literal("failed")]);
+const State = t.Union([t.Literal("ok"), t.Literal("failed")]);
 const Readiness = t.Object({
-  ...{ status: Word, database: Word, migrations: Word, disk: Word },
+  ...{ status: State, database: State, migrations: State, disk: State },
   server: t.Union([t.Literal("ok"), t.Literal("stopping")], {
     description:
       "`stopping`: it was asked to end. It still answers; send further requests elsewhere.",
@@ -30,18 +30,18 @@ const liveSchema = {
   properties: { status: { const: "ok", type: "string" } },
 };
 
-/** For load balancers and orchestrators: is the process up, and may it be given requests. */
+/** Liveness and readiness for load balancers and orchestrators, and the version. */
 export const healthRoutes = (ctx: Ctx) => {
   const liveness = {
     public: true as const,
-    // One constant, asked for by every probe: there is nothing to check.
+    // The response is constant and requested by every probe: it needs no validation.
     response: { 200: described<typeof live>(liveSchema) },
   };
   const readiness = { public: true as const, response: { 200: Readiness, 503: Readiness } };
   const ready = async () => {
     const found = await ctx.readiness();
     const { isStopping } = ctx.lifecycle;
-    const isReady = !isStopping && Object.values(found).every((word) => word === "ok");
+    const isReady = !isStopping && Object.values(found).every((state) => state === "ok");
     return {
       code: isReady ? 200 : 503,
       body: {

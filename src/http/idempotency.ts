@@ -11,23 +11,26 @@ type Outcome<T> =
   | { value: T }
   | { code: ProblemCode; detail: string; errors: FieldProblem[] | null };
 
-/** A request that may come again: who sends it, to which route, with what, and what they wrote into Idempotency-Key. */
+/** A request that the client may retry: its actor, route, body and headers. */
 export interface Retryable extends Pick<Visit, "headers" | "set"> {
   actor: Actor;
   route: string;
   body: unknown;
-  /** Whether to keep refusals: only where a refusal costs a limit, since each one is a row. */
+  /**
+   * Whether to keep refusals as well. Only for routes where a refusal consumes a limit, because
+   * each kept refusal is a row.
+   */
   keepsRefusals?: boolean;
 }
 
 const KEEP_MS = 86_400_000;
-/** Work that has not ended by then was cut off: whoever comes next does it. */
+/** A claim older than this was interrupted: the next request may take it over. */
 const CLAIM_MS = 20_000;
 const SHAPE = /^[\x21-\x7e]{1,255}$/;
-/** What says nothing of the request itself: the next one may fare otherwise. */
-const passing = new Set<ProblemCode>([
+/** Refusals that do not depend on the request itself: a retry may succeed. */
+const temporary = new Set<ProblemCode>([
   "too_many_requests",
-  // Costs no limit: a row for each would fill the disk.
+  // Consumes no limit: a row for each would fill the disk.
   "registration_closed",
   "busy",
   "database_unavailable",
@@ -36,35 +39,35 @@ const passing = new Set<ProblemCode>([
 
 /**
  * Does `work` once for each Idempotency-Key (draft-ietf-httpapi-idempotency-key-header), and
- * returns the first result for a day, refusals only with `keepsRefusals`. A body is kept as a keyed
- * fingerprint: a plain hash of a registration would be a fast hash of its password. Throws
+ * returns the first result for a day; refusals only with `keepsRefusals`. Stores the body as a
+ * keyed fingerprint: a plain hash of a registration would be a fast hash of its password. Throws
  * `idempotency_key_reused` for another body, and `request_in_progress`.
  */
 export async function once<T>(ctx: Ctx, request: Retryable, work: () => Promise<T>): Promise<T> {
-  const given = request.headers["idempotency-key"];
-  if (given === undefined) return work();
-  if (!SHAPE.test(given))
+  const header = request.headers["idempotency-key"];
+  if (header === undefined) return work();
+  if (!SHAPE.test(header))
     throw new Problem("invalid_request", {
       errors: [fieldProblem("/header/Idempotency-Key", "wrong_format")],
     });
   const { actor, route } = request;
-  // A retry spends nothing of what its work is limited by, but costs the database something.
+  // A retry consumes no limit of its work, but it costs a database query.
   if (actor.kind === "stranger")
     await ctx.limits.consume(actor.origin, usesOf("requests-stranger", actor.origin));
-  const mine: Claim = {
-    key: ctx.fingerprint(JSON.stringify(["key", scopeOf(actor), route, given])),
+  const own: Claim = {
+    key: ctx.fingerprint(JSON.stringify(["key", scopeOf(actor), route, header])),
     body: ctx.fingerprint(JSON.stringify(["body", request.body])),
     claimedAt: ctx.now(),
   };
-  const known = await recall<T>(ctx, mine);
-  if (known) return replay(known, mine, request.set);
-  if (!(await claim(ctx, mine))) return replay(await find<T>(ctx, mine), mine, request.set);
+  const known = await recall<T>(ctx, own);
+  if (known) return replay(known, own, request.set);
+  if (!(await claim(ctx, own))) return replay(await find<T>(ctx, own), own, request.set);
   const value = await work().catch(async (error) => {
-    await settle(ctx, mine, request.keepsRefusals ? error : undefined);
+    await keepRefusal(ctx, own, request.keepsRefusals ? error : undefined);
     throw error;
   });
   // JSON has no undefined.
-  await keep<T>(ctx, mine, { value: value ?? (null as T) });
+  await keep<T>(ctx, own, { value: value ?? (null as T) });
   return value;
 }
 
@@ -79,29 +82,35 @@ interface Claim {
   claimedAt: Date;
 }
 
-/** Keeps a refusal as a result. After any other failure the work may be done again. */
-async function settle(ctx: Ctx, mine: Claim, error: unknown): Promise<void> {
-  if (!(error instanceof Problem) || passing.has(error.code))
-    return unlessAway(ctx, ctx.db.delete(idempotency).where(isMine(mine)));
+/**
+ * Stores a refusal as the result. After any other failure, deletes the claim, so that a retry may
+ * do the work again.
+ */
+async function keepRefusal(ctx: Ctx, own: Claim, error: unknown): Promise<void> {
+  if (!(error instanceof Problem) || temporary.has(error.code))
+    return ignoringFailure(ctx, ctx.db.delete(idempotency).where(isOwn(own)));
   const { code, message: detail, errors = null } = error;
-  await keep(ctx, mine, { code, detail, errors });
+  await keep(ctx, own, { code, detail, errors });
 }
 
-const keep = <T>(ctx: Ctx, mine: Claim, outcome: Outcome<T>): Promise<void> =>
-  unlessAway(ctx, ctx.db.update(idempotency).set({ outcome }).where(isMine(mine)));
+const keep = <T>(ctx: Ctx, own: Claim, outcome: Outcome<T>): Promise<void> =>
+  ignoringFailure(ctx, ctx.db.update(idempotency).set({ outcome }).where(isOwn(own)));
 
-/** Whoever was so slow that somebody else has done it meanwhile touches nothing of theirs. */
-const isMine = ({ key, claimedAt }: Claim) =>
+/** Matches only the own claim: a request whose claim was taken over changes nothing. */
+const isOwn = ({ key, claimedAt }: Claim) =>
   and(eq(idempotency.key, key), eq(idempotency.claimedAt, claimedAt));
 
-/** What was done is done, and answered, also where the database is gone before the answer could be kept. */
-async function unlessAway({ log }: Ctx, writing: Promise<unknown>): Promise<void> {
+/**
+ * The work is done and its response is sent, even if the database fails before the result is
+ * stored.
+ */
+async function ignoringFailure({ log }: Ctx, writing: Promise<unknown>): Promise<void> {
   const [written] = await Promise.allSettled([writing]);
   if (written.status === "rejected")
     log.warn({ err: written.reason }, "The answer to an Idempotency-Key could not be kept.");
 }
 
-/** The database decides who does it. */
+/** Claims the key. The database decides which request gets it. */
 async function claim({ db }: Ctx, { key, body, claimedAt: time }: Claim): Promise<boolean> {
   const values = { key, body, claimedAt: time, expiresAt: new Date(time.getTime() + KEEP_MS) };
   const cutOff = new Date(time.getTime() - CLAIM_MS);
@@ -118,7 +127,7 @@ async function claim({ db }: Ctx, { key, body, claimedAt: time }: Claim): Promis
   return claimed.length > 0;
 }
 
-/** What somebody has done, or is doing, under a key. */
+/** The stored state of a key. */
 interface Kept<T> {
   body: Buffer;
   outcome: Outcome<T> | null;
@@ -133,7 +142,7 @@ async function find<T>(ctx: Ctx, { key }: Claim): Promise<Kept<T>> {
   return kept;
 }
 
-/** An outcome never changes: whoever asks again need not ask the database. */
+/** Shares the outcome through Redis: it never changes, so a retry need not query the database. */
 async function share<T>(
   { envelope, now, shared }: Ctx,
   key: Buffer,
@@ -157,8 +166,8 @@ async function recall<T>({ envelope, shared }: Ctx, { key }: Claim): Promise<Kep
 
 const nameOf = (key: Buffer) => `idempotency ${key.toString("hex")}`;
 
-function replay<T>({ body, outcome }: Kept<T>, mine: Claim, set: Visit["set"]): T {
-  if (!body.equals(mine.body)) throw new Problem("idempotency_key_reused");
+function replay<T>({ body, outcome }: Kept<T>, own: Claim, set: Visit["set"]): T {
+  if (!body.equals(own.body)) throw new Problem("idempotency_key_reused");
   if (outcome === null) throw new Problem("request_in_progress");
   set.headers["idempotency-replayed"] = "true";
   if ("value" in outcome) return outcome.value;
@@ -166,6 +175,6 @@ function replay<T>({ body, outcome }: Kept<T>, mine: Claim, set: Visit["set"]): 
   throw new Problem(code, { detail, ...(errors ? { errors } : {}) });
 }
 
-/** Deletes answers that are a day old, a few at a time. Returns how many. */
+/** Deletes results that are a day old, in batches. Returns how many. */
 export const purgeIdempotency = ({ db, now }: Ctx): Promise<number> =>
   deleteBatch(db, idempotency.key, lt(idempotency.expiresAt, now()));

@@ -9,14 +9,14 @@ import { guard } from "./guard.ts";
 import { hasValidHost, pathOf } from "./host.ts";
 import type { Observer } from "./observers.ts";
 
-/** The routes that sign somebody in. */
+/** The routes that sign a user in. */
 const signInBy: Record<string, "password" | "email"> = {
   "/api/v1/auth/login": "password",
   "/api/v1/auth/email-code/verify": "email",
   "/sign-in": "email",
 };
 
-/** Counts each answer, where somebody watches. */
+/** Counts each response, if metrics are enabled. */
 export const httpMetrics = ({ metrics }: Ctx): Observer[] =>
   metrics !== noMetrics
     ? [
@@ -36,7 +36,7 @@ const TEXT = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
 const textOf = async ({ metrics }: Ctx): Promise<Response> =>
   new Response(await metrics.text(), { headers: TEXT });
 
-/** On the listener of METRICS_PORT, which has nothing else and asks for no token. */
+/** The handler of METRICS_PORT. It serves only metrics and requires no token. */
 export const metricsOnly =
   (ctx: Ctx) =>
   (request: Request): Response | Promise<Response> => {
@@ -56,7 +56,10 @@ export const metricsOnly =
       : new Response("Only GET /metrics is here.\n", { status: 404 });
   };
 
-/** At the side of everything else, for whoever has METRICS_TOKEN; without that setting there is nothing. */
+/**
+ * `/metrics` on the API listener, with METRICS_TOKEN as bearer token. Without that setting it
+ * answers 404.
+ */
 export const metricsRoutes = (ctx: Ctx) => {
   const { metricsToken } = ctx.config;
   return new Elysia({ name: "metrics" }).use(guard(ctx)).get(

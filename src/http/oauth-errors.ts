@@ -4,10 +4,13 @@ import type { ProblemCode } from "../kit/problem-codes.ts";
 
 export const OAUTH_PATHS = ["/oauth/token", "/oauth/revoke", "/oauth/introspect"];
 
-/** A slash at the end leads to the same route. */
+/** A trailing slash leads to the same route. */
 export const isOAuthPath = (path: string): boolean => OAUTH_PATHS.includes(path.replace(/\/$/, ""));
 
-/** What a refusal is called at OAuth's own endpoints (RFC 6749, section 5.2; RFC 7009, section 2.2.1), and its status there. */
+/**
+ * The error code and status of each problem at the OAuth endpoints (RFC 6749, section 5.2; RFC
+ * 7009, section 2.2.1).
+ */
 const errors: Partial<Record<ProblemCode, [error: string, status: number]>> = {
   malformed_request: ["invalid_request", 400],
   request_timeout: ["invalid_request", 408],
@@ -30,14 +33,14 @@ const errors: Partial<Record<ProblemCode, [error: string, status: number]>> = {
   internal: ["server_error", 500],
 };
 
-/** The answer to a refusal at one of OAuth's endpoints; undefined for a refusal that OAuth does not know. */
+/** The response to a problem at an OAuth endpoint; undefined if OAuth has no error for it. */
 export function oauthErrorOf(
   problem: Problem,
 ): { status: number; body: { error: string; error_description: string } } | undefined {
   const known = errors[problem.code];
   if (!known) return undefined;
   const [error, status] = known;
-  // RFC 6749 leaves out quotation marks and backslashes.
+  // RFC 6749 does not allow quotation marks and backslashes here.
   return { status, body: { error, error_description: problem.message.replaceAll(/["\\]/g, "'") } };
 }
 
@@ -50,7 +53,7 @@ const OAuthError = t.Object(
   },
 );
 
-/** Spread into the `response` of OAuth's own endpoints. */
+/** Spread into the `response` of the OAuth endpoints. */
 export const oauthFails = {
   400: OAuthError,
   401: OAuthError,

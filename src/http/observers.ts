@@ -1,6 +1,6 @@
 import { contextOf, type Handler, type RequestContext } from "./request-context.ts";
 
-/** A request, its answer, and what was learnt on the way. */
+/** A request, its response and its request context. */
 export interface Answered {
   method: string;
   request: Request;
@@ -14,7 +14,7 @@ export interface Observer {
   note: (answered: Answered) => void;
 }
 
-/** Lets each of `observers` see what comes in and what goes out. */
+/** Notifies each observer of each request and response. */
 export function withObservers(answer: Handler, observers: Observer[]): Handler {
   if (observers.length === 0) return answer;
   const note = (request: Request, response: Response, startedAt: number): Response => {
@@ -40,6 +40,6 @@ export function withObservers(answer: Handler, observers: Observer[]): Handler {
 }
 
 export const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-/** A closed list, as OpenTelemetry's semantic conventions have it (http.request.method). */
+/** A closed list, as OpenTelemetry's semantic conventions require (http.request.method). */
 export const methodOf = ({ method }: Request): string =>
   METHODS.includes(method) ? method : "_OTHER";

@@ -20,7 +20,7 @@ export interface Visit {
 const USER_AGENT_MAX = 512;
 
 /**
- * Records the peer IP logged the client can disconnect: Bun does not know it afterwards. Otherwise
+ * Records the peer IP before the client can disconnect: Bun does not know it afterwards. Otherwise
  * a client that disconnects at once would not be counted by its own IP. Skips GET requests, which
  * change nothing.
  */
@@ -31,7 +31,7 @@ export function recordPeer({ request, server }: Pick<Visit, "request" | "server"
 }
 
 /**
- * The client key of all clients that disconnected logged their IP was read. They share one rate
+ * The client key of all clients that disconnected before their IP was read. They share one rate
  * limit.
  */
 const DISCONNECTED = "gone";

@@ -5,7 +5,10 @@ import { readBy } from "./exact.ts";
 import { repeatedIn } from "./query.ts";
 import { described } from "./schemas.ts";
 
-/** A place in a list ordered by time and id. On the wire it is opaque: callers pass on what they were given. */
+/**
+ * A position in a list ordered by time and id. Opaque on the wire: clients pass on what they
+ * received.
+ */
 export interface Cursor {
   createdAt: Date;
   id: string;
@@ -27,10 +30,11 @@ const bounds = {
   limit: { minimum: 1, maximum: 200, default: 100 },
 };
 
-// Elysia's own reading of numbers in a query loses the name of the parameter that is wrong: described here, read below.
+// If Elysia parsed numbers in a query, an error would not name the parameter. So the schema only
+// describes them, and `readPage` parses them.
 const optional = <T>(schema: Record<string, unknown>) => t.Optional(described<T>(schema));
 
-/** The query of every list. */
+/** The query parameters of every list. */
 export const PageQuery = t.Object(
   {
     skip: optional<number>({
@@ -64,7 +68,7 @@ export const PageQuery = t.Object(
 );
 type Query = typeof PageQuery.static;
 
-/** Throws `invalid_request` with all that is wrong. */
+/** Reads the query of a list. Throws `invalid_request` with all its problems. */
 export function readPage(query: Query, { url }: Pick<Request, "url">): Page {
   const { skip, limit, cursor, total } = accept({
     skip: readInteger("/query/skip", query.skip, bounds.skip),
@@ -76,16 +80,19 @@ export function readPage(query: Query, { url }: Pick<Request, "url">): Page {
   return { start: cursor ?? { skip }, limit, total };
 }
 
-/** A list as the database has it: rows from the start of a page on, and how many there are in all. */
+/** A list in the database: its rows from the start of the page, and its total count. */
 interface Source<Row> {
   path: string;
   list: (limit: number) => Promise<Row[]>;
   count: () => Promise<number>;
 }
 
-/** One page of `source`, with its headers: Link to the next page (RFC 8288), X-Total-Count where it was asked for. */
+/**
+ * Reads one page of `source`, with its headers: Link to the next page (RFC 8288), and X-Total-Count
+ * if requested.
+ */
 export async function readRows<Row extends Cursor>(page: Page, source: Source<Row>) {
-  // One more than the page holds: if it comes, there is a next page.
+  // Read one row more than the page holds: if it exists, there is a next page.
   const found = await source.list(page.limit + 1);
   const rows = found.slice(0, page.limit);
   const last = rows.at(-1);
@@ -104,16 +111,16 @@ function nextLink(path: string, last: Cursor, { limit, total }: Page): string {
 const cursorOf = ({ createdAt, id }: Cursor): string =>
   Buffer.from(`${createdAt.getTime()} ${id}`).toString("base64url");
 
-/** The end of the year 9999, behind which a time has another spelling. */
+/** The end of the year 9999. Later times have another spelling. */
 const TIME_MAX = 253_402_300_799_999;
 
 function readCursor(text: string): Cursor | FieldProblem {
   const [time = "", id = "", ...more] = Buffer.from(text, "base64url")
     .toString("latin1")
     .split(" ");
-  const isOurs =
+  const isValid =
     /^\d{1,15}$/.test(time) && Number(time) <= TIME_MAX && isId(id) && more.length === 0;
-  if (!isOurs) return fieldProblem("/query/cursor", "wrong_format");
+  if (!isValid) return fieldProblem("/query/cursor", "wrong_format");
   return { createdAt: new Date(Number(time)), id };
 }
 

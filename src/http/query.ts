@@ -1,11 +1,11 @@
 import { type FieldProblem, fieldProblem } from "../kit/problem.ts";
 
-/** The names of the parameters that lists take. A response repeats no other name. */
+/** The parameters of lists. A response repeats no other name. */
 const names = ["skip", "limit", "cursor", "total"] as const;
 type Name = (typeof names)[number];
 
 /**
- * A fault for each parameter that a URL has more than once: using one value would ignore the
+ * A problem for each parameter that a URL has more than once: using one value would ignore the
  * others.
  */
 export function repeatedIn(url: string): Partial<Record<Name, FieldProblem>> {

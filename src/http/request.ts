@@ -6,9 +6,10 @@ import { hasValidHost } from "./host.ts";
 import { recordPeer, type Visit } from "./origin.ts";
 import { contextOf } from "./request-context.ts";
 
-/** What a browser should find on every answer of an API. */
+/** Security headers of every response. */
 export const commonHeaders = {
-  // Tokens and people: nothing that stands between keeps a copy. What may be kept says so itself.
+  // Responses contain tokens and personal data, so no cache may store them. A response that may be
+  // cached overrides this.
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -16,14 +17,14 @@ export const commonHeaders = {
 };
 
 /**
- * Ids that proxies make: UUIDs, hexadecimal, base64, `Root=1-…`. No character can end a line or a
- * field of a log.
+ * Ids that proxies generate: UUIDs, hexadecimal, base64, `Root=1-…`. No character can end a line or
+ * a field of a log.
  */
 const REQUEST_ID = /^[\w+/=.:;@-]{1,128}$/;
 
 /**
- * The id that a trusted proxy gave to a request. An id from any client would let it write into the
- * log.
+ * Returns a function that reads the id that a trusted proxy gave to a request. An id from any
+ * client would let it write into the log.
  */
 function openProxyIds({ trustedProxies }: Ctx["config"]) {
   const { isTrusted } = openProxyChain(trustedProxies);
@@ -35,7 +36,10 @@ function openProxyIds({ trustedProxies }: Ctx["config"]) {
   };
 }
 
-/** Gives every request its id, and every answer those headers. */
+/**
+ * Gives every request its id, and every response the common headers. Refuses a malformed Host
+ * header.
+ */
 export const requestPlugin = ({ config }: Ctx) => {
   const idFromProxy = config.trustedProxies.length > 0 ? openProxyIds(config) : undefined;
   return new Elysia({ name: "request" })

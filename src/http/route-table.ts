@@ -3,13 +3,15 @@ interface Route {
   path: string;
 }
 
-/** Knows which methods a path has, so that the wrong one is answered 405 with Allow (RFC 9110, 15.5.6), not 404. */
+/**
+ * The methods of each path. A wrong method gets 405 with Allow (RFC 9110, section 15.5.6), not 404.
+ */
 export interface RouteTable {
   learn: (routes: Route[]) => void;
   methodsOf: (path: string) => string[];
 }
 
-/** Empty until the app is complete: the plugin that asks it is mounted before the routes are. */
+/** Empty until the app is complete: the plugin that uses it is mounted before the routes. */
 export function routeTable(): RouteTable {
   let known: (Route & { pattern: RegExp })[] = [];
   return {

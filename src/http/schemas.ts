@@ -3,18 +3,24 @@ import { t } from "elysia";
 import { passwordRules, readPassword } from "../credentials/password.ts";
 import { readBy, type Surroundings } from "./exact.ts";
 
-/** One of a closed list of words. */
+/** A string from a closed list. */
 export const literals = <C extends string>(words: readonly C[]) =>
   t.Unsafe<C>(t.Union(words.map((word) => t.Literal(word))));
 
-/** A schema that is told in the document and to the compiler, and not checked: something else makes sure of it. */
+/**
+ * A schema for the OpenAPI document and the compiler. It is not checked at runtime: other code
+ * ensures that it holds.
+ */
 export const described = <T>(schema: Record<string, unknown>) =>
   t.Any(schema) as unknown as TUnsafe<T>;
 
-/** Lengths in code points, as JSON Schema counts them; TypeBox counts UTF-16 units. The domain checks them. */
+/**
+ * A string with lengths in code points, as JSON Schema counts them; TypeBox counts UTF-16 units.
+ * The domain checks them.
+ */
 export const text = ({ minLength, maxLength }: Record<"minLength" | "maxLength", number>) =>
   t.String({ maxLength: 2 * maxLength, [CODE_POINTS]: { minLength, maxLength } });
-/** Where a schema holds its lengths for the document. */
+/** The key under which a schema holds its lengths for the OpenAPI document. */
 export const CODE_POINTS = "x-code-points";
 
 /** A new password; `pointer` is its place in the body. */
@@ -32,8 +38,8 @@ export const newPassword = (pointer: string) =>
 const namesIn = (body: Record<string, unknown>): string[] =>
   [body["email"], body["username"], body["full_name"]].filter((name) => typeof name === "string");
 
-/** The path of one thing. */
-// A pattern, because the format "uuid" also lets `urn:uuid:…` pass, which PostgreSQL does not.
+/** The path parameters of a single resource. */
+// A pattern, because the format "uuid" also accepts `urn:uuid:…`, which PostgreSQL does not.
 export const ById = t.Object({
   id: t.String({ pattern: "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" }),
 });

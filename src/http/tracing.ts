@@ -3,7 +3,7 @@ import { noTracing, type Span } from "../kit/tracing.ts";
 import { methodOf } from "./observers.ts";
 import { contextOf, type Handler } from "./request-context.ts";
 
-/** Begins a trace with each request, or goes on with the caller's (W3C Trace Context). */
+/** Starts a trace with each request, or continues the client's (W3C Trace Context). */
 export function withTracing({ tracing }: Ctx, answer: Handler): Handler {
   if (tracing === noTracing) return answer;
   return (request) => {
@@ -14,15 +14,18 @@ export function withTracing({ tracing }: Ctx, answer: Handler): Handler {
     return tracing.begin({ name: method, kind: "server", attributes }, parent, (span) => {
       if (!span) return answer(request);
       contextOf(request).traceId = span.traceId;
-      const note = (response: Response) => noteAnswer(span, request, response);
+      const note = (response: Response) => recordResponse(span, request, response);
       const answering = answer(request);
       return answering instanceof Promise ? answering.then(note) : note(answering);
     });
   };
 }
 
-/** By OpenTelemetry's semantic conventions for HTTP servers. Of the URL only the pattern: links have secrets in theirs. */
-function noteAnswer(span: Span, request: Request, response: Response): Response {
+/**
+ * Sets attributes by OpenTelemetry's semantic conventions for HTTP servers. Records only the
+ * pattern of the URL: URLs of mailed links contain secrets.
+ */
+function recordResponse(span: Span, request: Request, response: Response): Response {
   const { id, route, refusal, userId } = contextOf(request);
   const { status } = response;
   if (route) span.rename(`${methodOf(request)} ${route}`);
@@ -32,7 +35,7 @@ function noteAnswer(span: Span, request: Request, response: Response): Response 
     "user.id": userId,
     "bunker.request_id": id,
     "bunker.problem": refusal,
-    // A client's mistake is no failure of the server.
+    // A client error is not a failure of the server.
     "error.type": status < 500 ? undefined : (refusal ?? String(status)),
   });
   return response;

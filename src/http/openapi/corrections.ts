@@ -29,8 +29,11 @@ const JSON_TYPE = "application/json";
 const FORM_TYPE = "application/x-www-form-urlencoded";
 
 /**
- * What @elysiajs/swagger writes, put right: OpenAPI 3.1, whose schemas are JSON Schema as TypeBox writes it; one content
- * type for each body, instead of three; a description for each response; problems as one schema with a route's own codes.
+ * Corrects the document of @elysiajs/swagger:
+ * - OpenAPI 3.1, whose schemas are JSON Schema as TypeBox writes it;
+ * - the real content types of each body, instead of three;
+ * - a description for each response;
+ * - problems as one schema, with the codes of the route.
  */
 export function corrected(raw: Document, { formPaths }: { formPaths: string[] }): Document {
   const document: Document = JSON.parse(JSON.stringify(raw), (_key, value) => tidy(value));
@@ -63,7 +66,8 @@ function responseOf(status: number, response: Body): Body {
   const codes = schema[PROBLEM_CODES];
   if (!codes)
     return {
-      // The rest of a titled schema stands beside the content: http/openapi/names brings them together.
+      // @elysiajs/swagger writes the other members of a titled schema beside the content.
+      // http/openapi/names merges them.
       ...("title" in response ? response : {}),
       description: response.description ?? "Done.",
       ...(status === 204 ? {} : { content: contentOf(schema, [JSON_TYPE]) }),
@@ -84,7 +88,10 @@ interface Tidied {
   [CODE_POINTS]?: object;
 }
 
-/** Takes out of a schema what only Elysia understands: internal ids, strings that stand for integers, `nullable`. */
+/**
+ * Removes from a schema what only Elysia understands: internal ids, strings that stand for
+ * integers, `nullable`.
+ */
 function tidy(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   const { $id, nullable, anyOf, [CODE_POINTS]: lengths, ...own } = value as Schema & Tidied;

@@ -6,7 +6,7 @@ import script from "./docs.browser.js" with { type: "file" };
 
 const SCRIPT_TYPE = "text/javascript; charset=utf-8";
 /**
- * Bunker serves the scripts and styles of the page itself: it works offline, and runs no code of
+ * Bunker itself serves the scripts and styles of the page: it works offline, and runs no code of
  * other sites.
  */
 const assets = new Map([

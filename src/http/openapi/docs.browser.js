@@ -26,8 +26,11 @@ const signIn = ({ React }) => ({
   },
 });
 
-/** Swagger UI shows only the status text of a refused sign-in: put the detail of the problem there. */
-function sayWhy(response) {
+/**
+ * Swagger UI shows only the status text of a refused sign-in. This replaces it with the detail of
+ * the problem.
+ */
+function showDetail(response) {
   if (!response.ok && response.obj?.detail) response.statusText = response.obj.detail;
   return response;
 }
@@ -37,8 +40,9 @@ addEventListener("load", () => {
     url: "/openapi.json",
     dom_id: "#swagger-ui",
     deepLinking: true,
-    // Not `persistAuthorization`: it would keep the password and the tokens in the browser's storage.
-    responseInterceptor: sayWhy,
+    // Not `persistAuthorization`: it would keep the password and the tokens in the browser's
+    // storage.
+    responseInterceptor: showDetail,
     plugins: [signIn],
   });
 });

@@ -36,7 +36,7 @@ const byName = <H extends { name: string }>(
   write: (header: H) => object,
 ) => Object.fromEntries(Object.values(table).map((header) => [header.name, write(header)]));
 
-/** Adds the headers of an operation, by what its route declares, its limits and its statuses. */
+/** Adds the headers of an operation, derived from its route's declarations, limits and statuses. */
 export function describeHeaders(operation: Operation): void {
   const { [READS]: reads = [], [ANSWERS]: answers = [], parameters = [] } = operation;
   delete operation[READS];

@@ -7,8 +7,8 @@ interface Titled {
 }
 
 /**
- * Writes each schema that has a title once, among the components, and refers to it by that name. Of a response's own schema
- * @elysiajs/swagger has left the words outside, beside the content.
+ * Writes each titled schema once, in `components`, and refers to it by name. For the schema of a
+ * response, @elysiajs/swagger puts title and description beside the content.
  */
 export function namedByTitle<T extends { components: { schemas: Record<string, object> } }>(
   document: T,
