@@ -7,12 +7,12 @@ import { openPeoplePages } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
 import { type Words, wordsFor } from "./words.ts";
 
-/** Paths that programs call: they answer JSON to browsers too. */
+/** Paths for programs: they get JSON even if a browser calls them. */
 const API = /^\/(api|oauth|\.well-known)\//;
 
 /**
- * Answers browsers with a page in place of problem details. Wraps the whole app, so that no refusal
- * is missed.
+ * Answers browsers with a page instead of problem details. Wraps the whole app, so that it covers
+ * every refusal.
  */
 export function withErrorPages(ctx: Ctx, answer: Handler): Handler {
   const people = openPeoplePages(ctx.config);

@@ -18,26 +18,30 @@ const passwordField = (
 export interface LinkForm {
   form: Purpose;
   token: string;
-  /** The address that the link was mailed to: it stands for `{email}`, and is nothing new to whoever opened the link. */
+  /**
+   * The email that the link was mailed to, shown in place of `{email}`. The person who opened the
+   * link knows it already.
+   */
   email: string;
 }
 
-/** What a link asks before it does anything: its button sends the form, and only that spends the link. */
+/** The form that a link opens. Only its button redeems the link: mail scanners open links, too. */
 export function linkForm(words: Words, { form, token, email }: LinkForm, refusal?: string): string {
-  const said = words[form];
-  // Without an action it is sent to where it came from, also behind a proxy that cuts a prefix off.
+  const texts = words[form];
+  // Without an action, the form is sent to its own URL, even behind a proxy that strips a path
+  // prefix.
   const start = `<form method="post">${hidden("token", token)}`;
   const autocomplete = form === "reset_password" ? "new-password" : "current-password";
-  const otherwise = `${start}${hidden("intent", "disown")}
-${paragraph(said.otherwise)}<p><button class="quiet">${escaped(said.otherwiseButton)}</button></p></form>`;
-  return `<h1>${escaped(said.title)}</h1>${alert(refusal)}${paragraph(said.text.replace("{email}", () => email))}
-${start}${said.password === "" ? "" : passwordField(said.password, { autocomplete, email })}
-<p><button>${escaped(said.button)}</button></p></form>
-${said.password === "" || form === "reset_password" ? "" : forgotLink(words)}
-${said.otherwise === "" ? "" : otherwise}`;
+  const disownForm = `${start}${hidden("intent", "disown")}
+${paragraph(texts.otherwise)}<p><button class="quiet">${escaped(texts.otherwiseButton)}</button></p></form>`;
+  return `<h1>${escaped(texts.title)}</h1>${alert(refusal)}${paragraph(texts.text.replace("{email}", () => email))}
+${start}${texts.password === "" ? "" : passwordField(texts.password, { autocomplete, email })}
+<p><button>${escaped(texts.button)}</button></p></form>
+${texts.password === "" || form === "reset_password" ? "" : forgotLink(words)}
+${texts.otherwise === "" ? "" : disownForm}`;
 }
 
-/** A way on for whoever cannot go on here. */
+/** A link for users who cannot continue here: it requests a new password. */
 export const forgotLink = (words: Words): string =>
   `<p><a href="forgot-password">${escaped(words.forgotLink)}</a></p>`;
 
@@ -47,6 +51,6 @@ export const forgotForm = ({ forgot }: Words, refusal?: string): string =>
 <p><label>${escaped(forgot.email)}<br><input type="email" name="email" required autofocus maxlength="320" autocomplete="email"></label></p>
 <p><button>${escaped(forgot.button)}</button></p></form>`;
 
-/** What has come of it. */
+/** The result of an action. */
 export const notice = (title: string, text: string): string =>
   `<h1>${escaped(title)}</h1>${paragraph(text)}`;

@@ -13,22 +13,22 @@ import { openProductLink } from "./product-link.ts";
 import { refusalIn, type Words, wordsFor } from "./words.ts";
 
 /** A request that opens a link. */
-interface Opened {
+interface OpenedLink {
   actor: Anonymous;
   headers: Visit["headers"];
   token: string;
 }
 
 /** A request that sends the form of a link. */
-interface Sent extends Omit<Opened, "token"> {
+interface SubmittedForm extends Omit<OpenedLink, "token"> {
   form: RedeemedForm;
 }
 
 interface LinkAction {
   purposes: readonly Purpose[];
-  /** Does what the link is for. May return HTML to show below the result. */
+  /** Redeems the link. May return HTML to show below the result. */
   work: () => Promise<string | undefined>;
-  /** The page of the result, if it is not the usual one of the purpose. */
+  /** The result page, if it is not the usual one of the purpose. */
   done?: (words: Words, purpose: Purpose) => Response;
 }
 
@@ -49,13 +49,14 @@ export function openLinkPages(ctx: Ctx) {
     return answer(words, title, { body: linkForm(words, shown, refusal), status });
   };
 
-  /** Finds the purpose of a link without spending it. */
-  const look = async (
-    { actor, headers, token }: Opened,
+  /** Finds the purpose of a link without redeeming it. */
+  const findLink = async (
+    { actor, headers, token }: OpenedLink,
     purposes: readonly Purpose[],
   ): Promise<{ words: Words; shown: LinkForm }> => {
     const { link, user } = await openLink(ctx, actor, { purposes, token });
-    // A new address is not told the account's, which is none of its business if somebody mistyped it.
+    // A new email must not reveal the user's current one: the new one may be mistyped and belong to
+    // another person.
     const email = (link.purpose === "change_email" ? link.givesEmail : null) ?? user.email;
     return {
       words: wordsFor(user.locale, headers["accept-language"]),
@@ -63,9 +64,9 @@ export function openLinkPages(ctx: Ctx) {
     };
   };
 
-  const showForm = async (opened: Opened, ...purposes: Purpose[]): Promise<Response> => {
+  const showForm = async (opened: OpenedLink, ...purposes: Purpose[]): Promise<Response> => {
     try {
-      const { words, shown } = await look(opened, purposes);
+      const { words, shown } = await findLink(opened, purposes);
       return answer(words, words[shown.form].title, { body: linkForm(words, shown) });
     } catch (error) {
       return refuse(error, wordsFor(null, opened.headers["accept-language"]));
@@ -77,29 +78,29 @@ export function openLinkPages(ctx: Ctx) {
     return answerEnd(words, done, { body: notice(done, doneText) + more });
   };
 
-  /** The page of the first click, if this is a second click that sent the same form again. */
-  const repeated = async (
-    { headers, form }: Sent,
+  /** The page of the first submission, if the same form was submitted twice (double click). */
+  const repeatedResult = async (
+    { headers, form }: SubmittedForm,
     { purposes, done = showDone }: LinkAction,
   ): Promise<Response | undefined> => {
-    const before = await findRedemption(ctx, purposes, form);
-    const user = before && (await findUser(ctx, before.userId));
-    if (!before || !user?.isActive) return undefined;
-    return done(wordsFor(user.locale, headers["accept-language"]), before.purpose);
+    const redemption = await findRedemption(ctx, purposes, form);
+    const user = redemption && (await findUser(ctx, redemption.userId));
+    if (!redemption || !user?.isActive) return undefined;
+    return done(wordsFor(user.locale, headers["accept-language"]), redemption.purpose);
   };
 
-  const submit = async (sent: Sent, action: LinkAction): Promise<Response> => {
+  const submit = async (submitted: SubmittedForm, action: LinkAction): Promise<Response> => {
     const { purposes, work, done = showDone } = action;
-    let words = wordsFor(null, sent.headers["accept-language"]);
+    let words = wordsFor(null, submitted.headers["accept-language"]);
     let shown: LinkForm | undefined;
     try {
-      ({ words, shown } = await look({ ...sent, token: sent.form.token }, purposes));
+      ({ words, shown } = await findLink({ ...submitted, token: submitted.form.token }, purposes));
       const more = await work();
       return more === undefined ? done(words, shown.form) : showDone(words, shown.form, more);
     } catch (error) {
       const isSpent = error instanceof Problem && error.code === "invalid_link";
-      const before = isSpent ? await repeated(sent, action) : undefined;
-      return before ?? refuse(error, words, shown);
+      const result = isSpent ? await repeatedResult(submitted, action) : undefined;
+      return result ?? refuse(error, words, shown);
     }
   };
 
@@ -111,7 +112,7 @@ function openAnswers(config: Config) {
   const productLink = openProductLink(config);
   const answer = ({ lang }: Words, title: string, { body, status = 200 }: Page) =>
     people({ lang, title, body }, status);
-  /** For the last page of a flow: it links to the product. */
+  /** The last page of a flow. It links to the product. */
   const answerEnd = (words: Words, title: string, { body, status = 200 }: Page) =>
     answer(words, title, { body: body + productLink(words), status });
   return { answer, answerEnd };

@@ -15,27 +15,28 @@ import { forgotForm, notice } from "./forms.ts";
 import { openLinkPages } from "./link-page.ts";
 import { refusalIn, type Words, wordsFor } from "./words.ts";
 
-/** Where forms of ours are sent. */
+/** The paths to which our own pages send forms. */
 export const LINK_PATHS = [...linkPages, "/forgot-password"];
 
 const Token = t.String({ minLength: 1, maxLength: 200 });
 const Password = t.String({ minLength: 1, maxLength: 512 });
 const hidden = { response: t.Any(), detail: { hide: true } };
-/** For queries and forms of links: mail services add parameters of their own. */
+/** For queries and forms of links: mail services add their own parameters. */
 const open = { additionalProperties: true };
-// Functions, because Elysia mutates a route's options: a shared object would keep the first app's guard.
-const opened = () => ({
+// Functions, because Elysia mutates a route's options: a shared object would keep the guard of the
+// first app.
+const openRoute = () => ({
   ...hidden,
   anyone: ["requests-stranger"] as const,
   query: t.Object({ token: t.String({ default: "" }) }, open),
 });
-const sent = () => ({
+const submitRoute = () => ({
   ...hidden,
   anyone: ["requests-stranger"] as const,
   body: t.Object({ token: Token }, open),
 });
 
-/** Pages of links about an email. Opening one spends nothing: mail scanners open links, too. */
+/** Pages of links about an email. Opening one redeems nothing: mail scanners open links, too. */
 export const addressLinkRoutes = (ctx: Ctx) => {
   const { answerEnd, submit, showForm } = openLinkPages(ctx);
   const disowned = (words: Words, purpose: Purpose) => {
@@ -50,7 +51,7 @@ export const addressLinkRoutes = (ctx: Ctx) => {
       "/verify-email",
       ({ actor, headers, query: { token } }) =>
         showForm({ actor, headers, token }, ...verifications),
-      opened(),
+      openRoute(),
     )
     .post(
       "/verify-email",
@@ -89,7 +90,7 @@ export const addressLinkRoutes = (ctx: Ctx) => {
     .get(
       "/undo-email",
       ({ actor, headers, query: { token } }) => showForm({ actor, headers, token }, "undo_email"),
-      opened(),
+      openRoute(),
     )
     .post(
       "/undo-email",
@@ -101,11 +102,11 @@ export const addressLinkRoutes = (ctx: Ctx) => {
             work: async () => void (await restoreAddress(ctx, actor, token)),
           },
         ),
-      sent(),
+      submitRoute(),
     );
 };
 
-/** Pages of links that reset a password or sign in. */
+/** Pages of links that reset a password or sign a user in. */
 export const entryLinkRoutes = (ctx: Ctx) => {
   const { submit, showForm } = openLinkPages(ctx);
   const { signInUrl } = ctx.config;
@@ -115,7 +116,7 @@ export const entryLinkRoutes = (ctx: Ctx) => {
       "/reset-password",
       ({ actor, headers, query: { token } }) =>
         showForm({ actor, headers, token }, "reset_password"),
-      opened(),
+      openRoute(),
     )
     .post(
       "/reset-password",
@@ -127,21 +128,21 @@ export const entryLinkRoutes = (ctx: Ctx) => {
             work: async () => void (await resetPassword(ctx, actor, { token, password })),
           },
         ),
-      { ...sent(), body: t.Object({ token: Token, password: Password }, open) },
+      { ...submitRoute(), body: t.Object({ token: Token, password: Password }, open) },
     )
     .get(
       "/sign-in",
       ({ actor, headers, redirect, query: { token } }) =>
-        // The link was mailed before the setting existed.
+        // The link was mailed before SIGN_IN_REDIRECT_URL was set.
         signInUrl
           ? redirect(withToken(signInUrl, token), 303)
           : showForm({ actor, headers, token }, "sign_in"),
-      opened(),
+      openRoute(),
     )
     .post(
       "/sign-in",
       ({ actor, headers, set, body: { token } }) => {
-        // Only developers see tokens on a page.
+        // Only a development server shows tokens on a page.
         if (signInUrl || ctx.config.environment === "production") throw new Problem("not_found");
         const work = async () => {
           const signedIn = await signInByMail(ctx, actor, { token });
@@ -150,7 +151,7 @@ export const entryLinkRoutes = (ctx: Ctx) => {
         };
         return submit({ actor, headers, form: { token } }, { purposes: ["sign_in"], work });
       },
-      sent(),
+      submitRoute(),
     );
 };
 
@@ -165,7 +166,7 @@ const developerNote = (tokens: object): string => `<h2>For developers</h2>
 <pre>${escaped(JSON.stringify(tokens, null, 2))}</pre>`;
 
 /**
- * The page that requests a new password, also at W3C's "A Well-Known URL for Changing Passwords".
+ * The page that requests a password reset, also at W3C's "A Well-Known URL for Changing Passwords".
  */
 export const forgotRoutes = (ctx: Ctx) => {
   const { answer, answerEnd } = openLinkPages(ctx);

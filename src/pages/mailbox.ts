@@ -5,10 +5,13 @@ import { isLocalHost, isLoopback } from "../kit/network.ts";
 import type { QueuedMail, readMails } from "../modules/mail/mail.ts";
 import { page } from "./page.ts";
 
-/** What proxies add to a request. */
+/** Headers that proxies add to a request. */
 const FORWARDING = /^(?:forwarded|via|x-real-ip|x-forwarded-.+)$/;
 
-/** True for a program on this machine that asks by a name of this machine or of PUBLIC_URL; not for a proxy on it. */
+/**
+ * True for a program on this machine that uses a host name of this machine or of PUBLIC_URL. False
+ * if a proxy on this machine forwarded the request.
+ */
 export function isFromThisMachine(
   { publicUrl, clientAddressHeader }: Config,
   { headers }: Request,
@@ -38,7 +41,7 @@ export const mailboxPage = (mails: QueuedMail[]): string =>
     }`,
   );
 
-/** A mail for programs, with the link, token or code that a test needs as members. */
+/** A mail as JSON, with the link, token or code that a test needs. */
 export const mailView = ({
   letter,
   content,
@@ -73,7 +76,7 @@ export const mailPage = (
 <p><a href="/dev/mailbox/${id}/html">As HTML</a> · <a href="/dev/mailbox/${id}/source">Source</a></p>`,
   );
 
-/** A mail's own HTML brings its styles in place, and pictures from elsewhere. */
+/** The HTML of a mail has inline styles and external images. */
 export const mailHeaders = {
   "content-type": "text/html; charset=utf-8",
   "content-security-policy":

@@ -13,15 +13,16 @@ input{width:100%;box-sizing:border-box;margin-top:.35rem}button{cursor:pointer}
 ul{padding-left:1.1rem}li{margin:.5rem 0}pre{white-space:pre-wrap;overflow-wrap:anywhere}
 .code,footer{color:var(--soft)}code{font-family:ui-monospace,monospace}a{color:inherit}`;
 
-/** Lets exactly one style in, pictures from where they are wanted, and nothing else from anywhere. */
+/** Allows exactly one style, images from the given sources, and nothing else. */
 const headersFor = (allowed: { style: string; pictures: string }) => ({
   "content-type": "text/html; charset=utf-8",
   "content-security-policy": `default-src 'none'; img-src ${allowed.pictures}; style-src 'sha256-${new Bun.CryptoHasher("sha256").update(allowed.style).digest("base64")}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'`,
-  // Under no-referrer, forms have the origin `null`, and http/cross-site would refuse our own. No path is sent, so no link token.
+  // With no-referrer, forms have the origin `null`, and http/cross-site would refuse our own.
+  // `strict-origin` sends no path, so no link token leaks.
   "referrer-policy": "strict-origin",
 });
 
-/** `title` is text; the rest is HTML already. */
+/** `title` is text; the other members are HTML. */
 interface Content {
   lang: string;
   title: string;
@@ -39,17 +40,17 @@ const documentOf = (content: Content): string => `<!doctype html>
 
 export const pageHeaders = headersFor({ style, pictures: "'self'" });
 
-/** Browsers ask for one wherever they are. */
+/** The favicon, which browsers request on every site. */
 export const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1b1f24"/><path d="M6 23v-6a10 10 0 0 1 20 0v6h-5v-5h-10v5z" fill="#fff"/></svg>`;
 
-/** A page for whoever builds with Bunker, around `body`, which is HTML already; `title` is text. */
+/** A page for developers. `title` is text, `body` is HTML. */
 export const page = (title: string, body: string): string =>
   documentOf({
     ...{ lang: "en", title, style },
     body: `<main>${body}</main><footer><p>Bunker · <a href="/docs">API documentation</a></p></footer>`,
   });
 
-/** Answers pages for the people of a product, under its name and in its colour. */
+/** Returns a function that renders pages for users, with the name and color of the product. */
 export function openPeoplePages({ brandName, brandColour, brandLogo }: Config) {
   const branded = `${style}
 main button:not(.quiet){background:${brandColour};color:${inkOn(brandColour)};font-weight:600}`;

@@ -2,7 +2,7 @@ import { escaped } from "../kit/html.ts";
 import { type ProblemCode, problems } from "../kit/problem-codes.ts";
 import { page } from "./page.ts";
 
-/** Every problem, by its status. */
+/** The list of all problems, sorted by status. */
 export function problemIndex(): string {
   const rows = (Object.keys(problems) as ProblemCode[])
     .toSorted((a, b) => problems[a].status - problems[b].status)
@@ -25,5 +25,5 @@ export const problemPage = (code: ProblemCode): string => {
   );
 };
 
-/** Names of fields and headers stand in backticks. */
+/** Field and header names are in backticks. */
 const formatted = (text: string): string => escaped(text).replace(/`([^`]+)`/g, "<code>$1</code>");

@@ -59,9 +59,7 @@ export const pageRoutes = (ctx: Ctx) => {
 const ById = t.Object({ id: t.String({ maxLength: 64 }) });
 const hidden = { public: true as const, response: t.Any(), detail: { hide: true } };
 
-/**
- * Refuses other parameters: with a misspelled one, the response would have the mails of all users.
- */
+/** Refuses unknown parameters: a misspelled one would return the mails of all users. */
 function recipientIn({ url }: Request): string | undefined {
   const { searchParams } = new URL(url);
   const names = [...searchParams.keys()];
@@ -73,10 +71,10 @@ function recipientIn({ url }: Request): string | undefined {
   });
 }
 
-/** The mails of a Bunker in development, for whoever sits at the machine; for everybody else there is nothing here. */
+/** The mailbox of a development server, only for requests from this machine. All others get 404. */
 export const mailboxRoutes = (ctx: Ctx) => {
   const isOpen = ctx.config.environment === "development" && ctx.mail?.isMailbox === true;
-  const passMachine = ({ request, server }: Pick<Visit, "request" | "server">) => {
+  const refuseRemote = ({ request, server }: Pick<Visit, "request" | "server">) => {
     const peer = server?.requestIP(request)?.address;
     if (!isOpen || !isFromThisMachine(ctx.config, request, peer)) throw new Problem("not_found");
   };
@@ -85,7 +83,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
     .get(
       "/mailbox.json",
       async ({ request, server }) => {
-        passMachine({ request, server });
+        refuseRemote({ request, server });
         return (await readMails(ctx, recipientIn(request))).map(mailView);
       },
       { ...hidden },
@@ -93,7 +91,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
     .get(
       "/mailbox",
       async ({ request, server }) => {
-        passMachine({ request, server });
+        refuseRemote({ request, server });
         return new Response(mailboxPage(await listMails(ctx)), { headers: pageHeaders });
       },
       { ...hidden },
@@ -101,7 +99,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
     .get(
       "/mailbox/:id",
       async ({ request, server, params }) => {
-        passMachine({ request, server });
+        refuseRemote({ request, server });
         const { letter, rendered } = await readMail(ctx, params.id);
         return new Response(mailPage(letter, rendered), { headers: pageHeaders });
       },
@@ -110,7 +108,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
     .get(
       "/mailbox/:id/:part",
       async ({ request, server, params }) => {
-        passMachine({ request, server });
+        refuseRemote({ request, server });
         const { letter, rendered } = await readMail(ctx, params.id);
         if (params.part === "html") return new Response(rendered.html, { headers: mailHeaders });
         return new Response(sourceOf(letter, rendered), {

@@ -3,10 +3,10 @@ import { type Problem, wordsOf } from "../kit/problem.ts";
 import german from "./words/de.json" with { type: "json" };
 import english from "./words/en.json" with { type: "json" };
 
-/** What pages for people say, in one language. */
+/** The texts of the pages for users, in one language. */
 export type Words = typeof english & { lang: string };
 
-/** To add a language: a file beside these, and a line here. */
+/** To add a language, add a file beside these and a line here. */
 const languages: Record<string, Words> = {
   en: { ...english, lang: "en" },
   de: { ...german, lang: "de" },
@@ -14,7 +14,10 @@ const languages: Record<string, Words> = {
 
 const TAGS_MAX = 20;
 
-/** The words in the language of whoever reads them: the account's, or what the browser asks for (RFC 9110, section 12.5.4). */
+/**
+ * The texts in the language of the user, or else of the browser (Accept-Language: RFC 9110, section
+ * 12.5.4).
+ */
 export function wordsFor(locale: string | null, acceptLanguage = ""): Words {
   const accepted = acceptLanguage
     .split(",", TAGS_MAX)
@@ -30,12 +33,15 @@ export function wordsFor(locale: string | null, acceptLanguage = ""): Words {
   return languages[known ?? "en"] ?? { ...english, lang: "en" };
 }
 
-/** A refusal in words for people; in those for a terminal where no page of ours should have met it. */
+/**
+ * The text of a problem for users. Falls back to the problem's own text if no page is expected to
+ * meet it.
+ */
 export function refusalIn(words: Words, problem: Problem, minLength: number): string {
   const known: Record<string, { text: string }> = words.problems;
   const fields: Record<string, string> = words.fields;
-  const ofFields = (problem.errors ?? []).map(({ code }) => fields[code] ?? "");
-  const text = ofFields.length > 0 ? ofFields.join(" ") : known[problem.code]?.text;
+  const fieldTexts = (problem.errors ?? []).map(({ code }) => fields[code] ?? "");
+  const text = fieldTexts.length > 0 ? fieldTexts.join(" ") : known[problem.code]?.text;
   if (!text) return wordsOf(problem);
   return text.replace("{min}", String(minLength)).replace("{max}", String(PASSWORD_MAX_LENGTH));
 }
