@@ -18,7 +18,9 @@ export interface Pipeline {
   close: () => void;
 }
 
-/** Every wrapper around the app, outermost first. The hooks inside the app follow in `createApp`. */
+/**
+ * Every wrapper around the app, outermost first. The hooks inside the app follow in `createApp`.
+ */
 export function createPipeline(ctx: Ctx, app: App): Pipeline {
   const { answer, running, close } = withDeadline(ctx, app.fetch);
   const observers = [...accessLog(ctx), ...httpMetrics(ctx)];

@@ -15,7 +15,7 @@ interface Dependencies {
 }
 
 /**
- * Each check has a time limit: a database that hangs counts as recordFailure. Logs when a part starts to
+ * Each check has a time limit: a database that hangs counts as failed. Logs when a part starts to
  * fail, and when it recovers.
  */
 export function openReadiness({ database, log, embedded }: Dependencies): Ctx["readiness"] {

@@ -70,7 +70,10 @@ function reopenNonBlocking(fd: number): number | undefined {
   }
 }
 
-/** FORCE_COLOR decides first, then NO_COLOR (no-color.org) and TERM=dumb. Otherwise terminals get colors. */
+/**
+ * FORCE_COLOR decides first, then NO_COLOR (no-color.org) and TERM=dumb. Otherwise terminals get
+ * colors.
+ */
 export function hasColor(
   fd: number,
   env: Record<string, string | undefined> = process.env,

@@ -43,7 +43,7 @@ type Routes = Record<string, Command<Parsing> | RouteMap<Parsing>>;
 export const group = (brief: string, routes: Routes): RouteMap<Parsing> =>
   buildRouteMap<string, Parsing>({ ...routesOf(routes), docs: { brief } });
 
-/** Without a prototype: the parser would otherwise find "constructor" among the names. */
+/** Without a prototype: otherwise the parser would find "constructor" among the names. */
 const ownOnly = <T extends object>(names: T): T => Object.assign(Object.create(null), names);
 
 export const routesOf = (routes: Routes) => ({
@@ -54,8 +54,8 @@ export const routesOf = (routes: Routes) => ({
 const DASH = "\0";
 
 /**
- * The only flag of one letter is -h, so any other "-x" is an argument: one key id in 64 begins with
- * a dash. The parser would take it for a flag, so a character that no argument can contain marks it.
+ * The only one-letter flag is -h, so any other "-x" is an argument: one key id in 64 begins with a
+ * dash. The parser would take it for a flag. So a character that no argument can contain marks it.
  */
 export const markDash = (word: string): string =>
   /^-[^-]/.test(word) && word !== "-h" ? `${DASH}${word}` : word;

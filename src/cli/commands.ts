@@ -211,7 +211,7 @@ const routes = {
   ),
 };
 
-/** Every command of the binary; the file of each is loaded only when it runs. */
+/** Every command of the binary. The file of each is loaded only when it runs. */
 export const commands = buildRouteMap<string, Parsing>({
   ...routesOf(routes),
   docs: {
@@ -229,9 +229,9 @@ export const commands = buildRouteMap<string, Parsing>({
 });
 
 /** The groups that have a command of this name. */
-export const homesOf = (name: string): string[] =>
-  Object.entries(routes).flatMap(([home, route]) =>
+export const groupsOf = (name: string): string[] =>
+  Object.entries(routes).flatMap(([group, route]) =>
     "getRoutingTargetForInput" in route && route.getRoutingTargetForInput(name)
-      ? [`${home} ${name}`]
+      ? [`${group} ${name}`]
       : [],
   );

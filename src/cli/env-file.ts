@@ -3,15 +3,15 @@ import { ENV_FILE } from "../environment.ts";
 import { Exit } from "../kit/exit.ts";
 
 export interface WithEnvFiles {
-  /** What was typed, without the flags. */
+  /** The command line without these flags. */
   words: string[];
-  /** What the files set; a later file has precedence. */
+  /** The variables that the files set. A later file has precedence. */
   variables: Record<string, string>;
 }
 
 /**
- * Takes each `--env-file FILE` before `--` out of a command line, and reads the files. Throws an Exit
- * if a file cannot be used.
+ * Removes each `--env-file FILE` before `--` from a command line, and reads the files. Throws an
+ * Exit if a file cannot be used.
  */
 export function takeEnvFiles(argv: string[]): WithEnvFiles {
   const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
@@ -45,8 +45,9 @@ const PLAIN = /(?:\\.|[^\n\\])*/sy;
 
 /**
  * Reads NAME=value lines with the syntax of systemd's EnvironmentFile (systemd.exec(5)). Comments
- * begin with # or ; at the start of a line. A quoted value may have several lines. Outside quotes, a
- * backslash takes the next character literally. Throws an Error that names the line, but no value.
+ * begin with # or ; at the start of a line. A quoted value may have several lines. Outside quotes,
+ * a backslash takes the next character literally. Throws an Error that names the line, but no
+ * value.
  */
 export function parseEnvFile(text: string): Record<string, string> {
   const source = text.replaceAll("\r\n", "\n");

@@ -6,9 +6,9 @@ import { type JsonFlag, print } from "../terminal.ts";
 const MAX_MS = 3_000;
 
 /**
- * For the HEALTHCHECK of a container, which has no curl. Asks what proxies ask, not whether the
- * database answers: restarting the container would not fix that. Without `fetch`, which would use
- * HTTP_PROXY.
+ * For the HEALTHCHECK of a container, which has no curl. Requests what proxies request, not whether
+ * the database is available: restarting the container would not fix that. Does not use `fetch`,
+ * which would use HTTP_PROXY.
  */
 export async function healthcheck({ json: isJson }: JsonFlag): Promise<void> {
   const { host, port } = await loadConfig();

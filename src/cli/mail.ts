@@ -28,16 +28,19 @@ export const retry = ({ json: isJson }: JsonFlag, id?: string) =>
     };
   });
 
-/** Sends a mail without the queue and prints the answer of the mail server. With `mailbox:`, puts it there. */
+/**
+ * Sends a test mail without the outbox, and prints the reply of the mail server. With `mailbox:`,
+ * puts the mail into the mailbox.
+ */
 export const test = ({ json: isJson }: JsonFlag, address: string) =>
   changeDatabase(isJson, async (ctx) => {
     const email = readEmail(address);
     if (!("shown" in email)) throw new Exit("usage", `The email ${email.detail}.`);
     const { shown } = email;
     const { publicUrl } = ctx.config;
-    const post = mailerOf(ctx);
-    if (!post.isMailbox) {
-      const answer = await sendTest(post, shown, publicUrl);
+    const mailer = mailerOf(ctx);
+    if (!mailer.isMailbox) {
+      const answer = await sendTest(mailer, shown, publicUrl);
       return { json: { to: shown, answer }, text: `${shown}: ${answer}`, isUnchanged: true };
     }
     const to = { id: null, email: shown, locale: null };
@@ -55,13 +58,13 @@ function mailerOf({ mail }: Ctx): Mailer {
   throw new Exit("badConfiguration", "MAIL_URL is not set, so mails wait. Set it and try again.");
 }
 
-async function sendTest(post: Mailer, to: string, link: string): Promise<string> {
-  const messageId = `${Bun.randomUUIDv7()}@${post.from.address.split("@")[1]}`;
+async function sendTest(mailer: Mailer, to: string, link: string): Promise<string> {
+  const messageId = `${Bun.randomUUIDv7()}@${mailer.from.address.split("@")[1]}`;
   try {
-    return await post.send({
-      ...(await post.render("test", null, { link })),
+    return await mailer.send({
+      ...(await mailer.render("test", null, { link })),
       messageId,
-      from: post.from,
+      from: mailer.from,
       to,
     });
   } catch (error) {

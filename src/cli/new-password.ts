@@ -4,8 +4,8 @@ import { decodeText, passwordOf, readText } from "../config/text-file.ts";
 import { Exit } from "../kit/exit.ts";
 
 /**
- * Reads a password from a file, from standard input, or typed on a terminal. A typed password is taken
- * as it is; the other two have a line end that is removed.
+ * Reads a password from a file, from standard input, or typed on a terminal. A typed password is
+ * used as it is. From the other two, a line end is removed.
  */
 export async function readNewPassword(file: string | undefined): Promise<string> {
   if (file === undefined && process.stdin.isTTY) return ask("New password: ");
@@ -19,8 +19,8 @@ export async function readNewPassword(file: string | undefined): Promise<string>
 
 /** Asks on the terminal without showing what is typed. */
 async function ask(question: string): Promise<string> {
-  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true });
+  const noEcho = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const terminal = createInterface({ input: process.stdin, output: noEcho, terminal: true });
   process.stderr.write(question);
   try {
     return await new Promise((resolve, reject) => {

@@ -5,7 +5,10 @@ import { loadConfig } from "../environment.ts";
 import { type Log, openLog } from "../kit/log.ts";
 import { type JsonFlag, print } from "../terminal.ts";
 
-/** The document that the server has at /openapi.json, as text. Needs no database: no other route is called. */
+/**
+ * The document that the server has at /openapi.json, as text. Needs no database: no other route is
+ * called.
+ */
 export async function openapiText(config: Config): Promise<string> {
   const log: Log = openLog({ level: "error", format: "json" });
   const app = createApp({ config, log } as Ctx);
@@ -13,6 +16,6 @@ export async function openapiText(config: Config): Promise<string> {
   return JSON.stringify(await answer.json(), null, 2);
 }
 
-/** It is JSON in any case. */
+/** The output is JSON with or without `--json`. */
 export const printOpenapi = async (_flags: JsonFlag): Promise<void> =>
   print(await openapiText(await loadConfig()));

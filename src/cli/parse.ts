@@ -14,7 +14,7 @@ import {
 import { Exit } from "../kit/exit.ts";
 import { hasColor, print, STANDARD_OUTPUT } from "../terminal.ts";
 import { markDash, type Parsing, unmarkDash } from "./command.ts";
-import { commands, homesOf } from "./commands.ts";
+import { commands, groupsOf } from "./commands.ts";
 
 /** How many edits away from a typed word a suggestion may be. */
 const EDITS_MAX = 2;
@@ -106,7 +106,7 @@ function unknownAt(place: string, word: string, corrections: readonly string[]):
   const [flag = ""] = word.split("=", 1);
   if (/^--[a-z-]+$/.test(flag))
     return `${place} has no flag ${flag}. Settings are environment variables.`;
-  const meant = corrections.length > 0 ? corrections : homesOf(word).map((one) => `\`${one}\``);
+  const meant = corrections.length > 0 ? corrections : groupsOf(word).map((one) => `\`${one}\``);
   if (meant.length === 0) return `${place} has no such command.`;
   return `${place} has no command \`${word}\`. Did you mean ${meant.join(" or ")}?`;
 }

@@ -1,7 +1,7 @@
 import type { HashCost } from "../credentials/stored-hash.ts";
 import { type JsonFlag, printAnswer } from "../terminal.ts";
 
-/** From what is usual (OWASP) to what a server for many can hardly afford. */
+/** From the usual cost (OWASP) to one that a server with many users can hardly afford. */
 const candidates: HashCost[] = [
   { kibibytes: 19_456, passes: 2 },
   { kibibytes: 32_768, passes: 2 },
@@ -14,30 +14,33 @@ const ROUNDS = 5;
 const TARGET_MS = 60;
 
 /**
- * Proposes the costliest hash that takes no longer than the target, measured on this machine, one
+ * Proposes the highest hash cost that stays within the target. Measures on this machine, one hash
  * at a time.
  */
 export async function calibrate({
   json: isJson,
   milliseconds: target = TARGET_MS,
 }: JsonFlag & { milliseconds?: number }): Promise<void> {
-  const measured: (HashCost & { milliseconds: number })[] = [];
+  const measurements: (HashCost & { milliseconds: number })[] = [];
   for (const cost of candidates) {
     const milliseconds = await measure(cost);
-    measured.push({ ...cost, milliseconds });
+    measurements.push({ ...cost, milliseconds });
     if (milliseconds > target) break;
   }
-  const [weakest] = measured;
-  const proposed = measured.findLast(({ milliseconds }) => milliseconds <= target) ?? weakest;
+  const [weakest] = measurements;
+  const proposed = measurements.findLast(({ milliseconds }) => milliseconds <= target) ?? weakest;
   const setting = `m=${proposed?.kibibytes},t=${proposed?.passes}`;
-  const lines = measured.map(
+  const lines = measurements.map(
     ({ kibibytes, passes, milliseconds }) =>
       `${milliseconds.toFixed(0).padStart(5)} ms  m=${kibibytes},t=${passes}`,
   );
   if ((proposed?.milliseconds ?? 0) > target)
     lines.push(`Even the weakest cost takes longer than ${target} ms on this machine.`);
   const text = [...lines, `PASSWORD_HASH=${setting}`].join("\n");
-  printAnswer({ json: { target_ms: target, measured, proposed: setting }, text }, isJson);
+  printAnswer(
+    { json: { target_ms: target, measured: measurements, proposed: setting }, text },
+    isJson,
+  );
 }
 
 /** The median, in milliseconds. */

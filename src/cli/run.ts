@@ -4,7 +4,7 @@ import { takeEnvFiles } from "./env-file.ts";
 
 /** Runs a command line. Throws an Exit with code 2 if it is not a command. */
 export async function run(argv: string[]): Promise<void> {
-  // Typed by hand, it is no command.
+  // Only with an IPC channel to a primary process: typed by hand, it is not a command.
   if (argv[0] === WORKER && process.send)
     return (await import("../server/serve.ts")).serveAsWorker();
   refusePassword(argv);

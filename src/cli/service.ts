@@ -2,19 +2,22 @@ import unit from "../../deploy/systemd/bunker.service" with { type: "text" };
 import { isCompiled } from "../kit/build.ts";
 import { note, print } from "../terminal.ts";
 
-const USUAL = "/usr/local/bin/bunker";
-/** What the unit hides from the process that it starts: ProtectHome, PrivateTmp. */
+const DEFAULT_PATH = "/usr/local/bin/bunker";
+/** Folders that the unit hides from the process (ProtectHome, PrivateTmp). */
 const HIDDEN = /^\/(home|root|run\/user|tmp|var\/tmp)\//;
-/** Needs no quoting in a unit. */
-const PLAIN = /^[\w./+@-]+$/;
+/** A path that needs no quoting in a unit. */
+const UNQUOTED = /^[\w./+@-]+$/;
 
-/** The unit for systemd, which starts this very binary, or where that cannot be started so, the one in the usual place. */
+/**
+ * Prints the systemd unit. It starts this binary, or the one in /usr/local/bin if systemd could not
+ * start this one.
+ */
 export async function printService(): Promise<void> {
   const { execPath } = process;
-  const isStartable = isCompiled && PLAIN.test(execPath) && !HIDDEN.test(execPath);
-  print(isStartable ? unit.replace(USUAL, execPath).trimEnd() : unit.trimEnd());
+  const isStartable = isCompiled && UNQUOTED.test(execPath) && !HIDDEN.test(execPath);
+  print(isStartable ? unit.replace(DEFAULT_PATH, execPath).trimEnd() : unit.trimEnd());
   if (isCompiled && !isStartable)
     note(
-      `The unit starts ${USUAL}, since it cannot start one from here. First: sudo install '${execPath}' ${USUAL}`,
+      `The unit starts ${DEFAULT_PATH}, since it cannot start one from here. First: sudo install '${execPath}' ${DEFAULT_PATH}`,
     );
 }

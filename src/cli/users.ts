@@ -31,7 +31,7 @@ type CreateFlags = JsonFlag &
     "password-hash"?: boolean;
   };
 
-/** Reads the password first: the database must not stay open while a person thinks. */
+/** Reads the password first: the database must not stay open while the operator types. */
 export async function create(flags: CreateFlags, email: string): Promise<void> {
   const password = await readNewPassword(flags["password-file"]);
   await changeDatabase(flags.json, async (ctx) => {
@@ -41,13 +41,15 @@ export async function create(flags: CreateFlags, email: string): Promise<void> {
       password: flags["password-hash"] ? { hash: password } : password,
       isSuperuser: flags.superuser ?? false,
     });
-    const made = said(user, "Created");
-    if (verification !== "asked") return made;
-    return { ...made, text: `${made.text}\nA link to verify the email is mailed to it.` };
+    const result = resultOf(user, "Created");
+    if (verification !== "asked") return result;
+    return { ...result, text: `${result.text}\nA link to verify the email is mailed to it.` };
   });
 }
 
-/** Where emails must be verified, a user without a verified email cannot sign in, so a link is mailed. */
+/**
+ * If emails must be verified, a user without a verified email cannot sign in. So a link is mailed.
+ */
 function verificationBy(
   { requireEmailVerification }: Config,
   { verified }: CreateFlags,
@@ -58,19 +60,19 @@ function verificationBy(
 
 export const list = ({ json: isJson }: JsonFlag) =>
   readDatabase((ctx) => {
-    const rows = pages((start) => listUsers(ctx, operator, { start, limit: PAGE }));
+    const rows = allRows((start) => listUsers(ctx, operator, { start, limit: PAGE }));
     const empty = "There is no user. Create one: bunker users create EMAIL";
     return printList(rows, isJson, { json: userView, text: describe, empty });
   });
 
 export const find = ({ json: isJson }: JsonFlag, text: string) =>
   readDatabase((ctx) => {
-    const rows = pages((start) => findUsers(ctx, operator, { text, start, limit: PAGE }));
+    const rows = allRows((start) => findUsers(ctx, operator, { text, start, limit: PAGE }));
     const empty = "No user has that in the email, the username or the full name.";
     return printList(rows, isJson, { json: userView, text: describe, empty });
   });
 
-async function* pages(read: (start: PageStart) => Promise<User[]>): AsyncGenerator<User> {
+async function* allRows(read: (start: PageStart) => Promise<User[]>): AsyncGenerator<User> {
   let page = await read({ skip: 0 });
   for (let last = page.at(-1); last !== undefined; last = page.at(-1)) {
     yield* page;
@@ -94,7 +96,7 @@ const changeTo =
       const before = await getNamed(ctx, name);
       const user = await updateUser(ctx, operator, { id: before.id, ...change });
       const isUnchanged = user.updatedAt.getTime() === before.updatedAt.getTime();
-      return { ...said(user, isUnchanged ? "Nothing to change:" : verb), isUnchanged };
+      return { ...resultOf(user, isUnchanged ? "Nothing to change:" : verb), isUnchanged };
     });
 
 export const promote = changeTo({ isSuperuser: true }, "Promoted");
@@ -105,7 +107,7 @@ export const deactivate = changeTo({ isActive: false }, "Deactivated");
 export const unlock = ({ json: isJson }: JsonFlag, name: string) =>
   changeDatabase(isJson, async (ctx) => {
     const { id } = await getNamed(ctx, name);
-    return said(await unlockUser(ctx, operator, id), "Unlocked");
+    return resultOf(await unlockUser(ctx, operator, id), "Unlocked");
   });
 
 export async function changePassword(
@@ -116,7 +118,7 @@ export async function changePassword(
   await changeDatabase(isJson, async (ctx) => {
     const user = await getNamed(ctx, name);
     await setPassword(ctx, operator, { user, password });
-    return said(user, "Set a new password for");
+    return resultOf(user, "Set a new password for");
   });
 }
 
@@ -141,7 +143,7 @@ async function getNamed(ctx: Ctx, name: string): Promise<User> {
   );
 }
 
-const said = (user: User, verb: string): Answer => ({
+const resultOf = (user: User, verb: string): Answer => ({
   json: userView(user),
   text: `${verb} ${describe(user)}.`,
 });

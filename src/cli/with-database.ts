@@ -9,11 +9,17 @@ import { Problem, wordsOf } from "../kit/problem.ts";
 import { type Answer, hasColor, note, printAnswer, STANDARD_ERROR } from "../terminal.ts";
 import { type Wired, wireOnce } from "../wire.ts";
 
-/** Opens the database for a command that changes nothing. A Problem becomes an Exit with its message. */
+/**
+ * Opens the database for a command that changes nothing. A Problem becomes an Exit with its
+ * message.
+ */
 export const readDatabase = async (work: (ctx: Ctx) => Promise<void>): Promise<void> =>
   withDatabase(await loadConfig(), work);
 
-/** Opens the database for a command that changes it. Prints what it did, and in which database. */
+/**
+ * Opens the database for a command that changes it. Prints the result, and which database was
+ * changed.
+ */
 export async function changeDatabase(
   isJson: boolean | undefined,
   work: (ctx: Ctx) => Promise<Answer & { isUnchanged?: boolean }>,
@@ -29,15 +35,15 @@ export async function changeDatabase(
 /** On standard error, because programs read standard output. */
 export const noteChange = (config: Config): void => note(`Changed: ${describePlace(config)}`);
 
-/** How long a command waits while the server beside it migrates the database. */
+/** How long a command waits while a running server migrates the database. */
 const MIGRATION_MAX_MS = 30_000;
-const LOOK_EVERY_MS = 50;
+const CHECK_EVERY_MS = 50;
 
-async function isMigrated(answers: Wired["answers"], patienceMs: number): Promise<boolean> {
-  const giveUpAt = performance.now() + patienceMs;
+async function isMigrated(answers: Wired["answers"], timeoutMs: number): Promise<boolean> {
+  const giveUpAt = performance.now() + timeoutMs;
   while ((await answers()).pending.length > 0) {
     if (performance.now() >= giveUpAt) return false;
-    await sleep(LOOK_EVERY_MS);
+    await sleep(CHECK_EVERY_MS);
   }
   return true;
 }
@@ -48,8 +54,8 @@ async function withDatabase(config: Config, work: (ctx: Ctx) => Promise<void>): 
     isColored: hasColor(STANDARD_ERROR),
   });
   try {
-    const patienceMs = isBesideServer ? MIGRATION_MAX_MS : 0;
-    if (!(await isMigrated(answers, patienceMs)))
+    const timeoutMs = isBesideServer ? MIGRATION_MAX_MS : 0;
+    if (!(await isMigrated(answers, timeoutMs)))
       throw new Exit(
         "failed",
         `The schema of ${describePlace(config)} is not up to date. Run: bunker migrate`,
