@@ -80,7 +80,7 @@ export const createApp = (ctx: Ctx) => {
     .use(openapiRoutes({ formPaths, modules: () => modules(ctx) }))
     .use(docsPage)
     .use(modules(ctx));
-  routes.learn(app.routes);
+  routes.setRoutes(app.routes);
   return app;
 };
 

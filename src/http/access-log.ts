@@ -1,6 +1,6 @@
 import type { Ctx } from "../ctx.ts";
 import { traceParent } from "../kit/tracing.ts";
-import type { Answered, Observer } from "./observers.ts";
+import type { HandledRequest, Observer } from "./observers.ts";
 import type { RequestContext } from "./request-context.ts";
 
 /**
@@ -15,15 +15,15 @@ const probes = new Set(["/livez", "/readyz", "/readyz/server", "/health", "/heal
  * IP.
  */
 export const accessLog = ({ config, log }: Ctx): Observer[] => {
-  const note = (answered: Answered) => {
-    const { status } = answered.response;
-    if (status < 400 && probes.has(answered.context.route ?? "")) return;
-    log[status < 500 ? "info" : "warn"](lineOf(answered), "Answered.");
+  const onResponse = (handled: HandledRequest) => {
+    const { status } = handled.response;
+    if (status < 400 && probes.has(handled.context.route ?? "")) return;
+    log[status < 500 ? "info" : "warn"](lineOf(handled), "Answered.");
   };
-  return config.logAccess === "on" ? [{ note }] : [];
+  return config.logAccess === "on" ? [{ onResponse }] : [];
 };
 
-const lineOf = ({ method, request, response, context, seconds }: Answered) => ({
+const lineOf = ({ method, request, response, context, seconds }: HandledRequest) => ({
   method,
   route: context.route,
   status: response.status,

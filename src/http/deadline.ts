@@ -1,13 +1,13 @@
 import type { Ctx } from "../ctx.ts";
 import { Problem } from "../kit/problem.ts";
-import { refusalOf } from "./problems.ts";
+import { responseTo } from "./problems.ts";
 import { contextOf, type Handler } from "./request-context.ts";
 
 /**
  * Longer than the longest wait for hashing, and shorter than a statement may take. With the check
  * interval, a client gets a response within five seconds.
  */
-const ANSWER_MAX_MS = 4_500;
+const RESPONSE_MAX_MS = 4_500;
 const CHECK_EVERY_MS = 250;
 
 export interface Deadline {
@@ -25,13 +25,13 @@ export interface Deadline {
 export function withDeadline({ log }: Ctx, inner: Handler): Deadline {
   const pending = new Map<Request, (response: Response) => void>();
   const check = () => {
-    const overdueBefore = performance.now() - ANSWER_MAX_MS;
+    const overdueBefore = performance.now() - RESPONSE_MAX_MS;
     for (const [request, respond] of pending) {
       const context = contextOf(request);
       if ((context.bodyReadAt ?? Number.POSITIVE_INFINITY) > overdueBefore) continue;
       const problem = new Problem("database_unavailable");
       context.refusal = problem.code;
-      respond(refusalOf(problem, context));
+      respond(responseTo(problem, context));
     }
   };
   const timer = setInterval(check, CHECK_EVERY_MS).unref();
@@ -46,7 +46,7 @@ export function withDeadline({ log }: Ctx, inner: Handler): Deadline {
       pending.set(request, respond);
       answered.then(respond, (error) => {
         log.error({ err: error, request_id: contextOf(request).id }, "A request broke the app.");
-        respond(refusalOf(new Problem("internal"), contextOf(request)));
+        respond(responseTo(new Problem("internal"), contextOf(request)));
       });
     });
   };

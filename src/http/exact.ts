@@ -2,19 +2,19 @@ import type { Config } from "../config/config.ts";
 import { type FieldProblem, isFieldProblem } from "../kit/problem.ts";
 
 /** The key under which a schema holds the domain's reader for its value. */
-const EXACT = Symbol("exact rules");
+const READER = Symbol("exact rules");
 
 /** What a reader may use besides its value. `names` are those of the signed-in user. */
-export interface Surroundings {
+export interface ReaderContext {
   config: Config;
   body: Record<string, unknown>;
   names: string[];
 }
 
 /** Returns a problem of the field or a list of them, or anything else if there is none. */
-type Reader<T> = (value: T, around: Surroundings) => unknown;
+type Reader<T> = (value: T, context: ReaderContext) => unknown;
 interface Schema {
-  [EXACT]?: Reader<unknown>;
+  [READER]?: Reader<unknown>;
   properties?: Record<string, Schema>;
 }
 
@@ -23,22 +23,22 @@ interface Schema {
  * its schema never reaches the domain. The readers then find what the domain would refuse, so that
  * one response names every problem.
  */
-export const readBy = <T = string>(read: Reader<T>) => ({ [EXACT]: read as Reader<unknown> });
+export const readBy = <T = string>(read: Reader<T>) => ({ [READER]: read as Reader<unknown> });
 
 /**
  * The problems that the readers of an object schema and of its fields find. Skips fields with a
  * known problem.
  */
-export function exactFaultsOf(
+export function domainProblemsOf(
   schema: unknown,
-  around: Surroundings,
-  isFound: (field: string) => boolean,
+  context: ReaderContext,
+  hasProblem: (field: string) => boolean,
 ): FieldProblem[] {
   const { properties = {}, ...whole } = schema as Schema;
   const readers = Object.entries(properties).map(([name, property]) => {
-    const value = around.body[name];
-    const isReadable = value !== undefined && value !== null && !isFound(name);
-    return isReadable ? property[EXACT]?.(value, around) : undefined;
+    const value = context.body[name];
+    const isReadable = value !== undefined && value !== null && !hasProblem(name);
+    return isReadable ? property[READER]?.(value, context) : undefined;
   });
-  return [...readers, whole[EXACT]?.(around.body, around)].flat().filter(isFieldProblem);
+  return [...readers, whole[READER]?.(context.body, context)].flat().filter(isFieldProblem);
 }

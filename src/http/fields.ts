@@ -4,7 +4,7 @@ import type { ValidationError } from "elysia";
 import { charactersOf, type FieldProblem, fieldProblem } from "../kit/problem.ts";
 import type { FieldProblemCode } from "../kit/problem-codes.ts";
 import { users } from "../modules/users/tables.ts";
-import { exactFaultsOf, type Surroundings } from "./exact.ts";
+import { domainProblemsOf, type ReaderContext } from "./exact.ts";
 import { repeatedIn } from "./query.ts";
 
 const ERRORS_MAX = 20;
@@ -39,7 +39,7 @@ const PARTS: Record<string, string> = { query: "/query", params: "/path", header
 export function fieldProblemsOf(
   error: ValidationError,
   { url }: Pick<Request, "url">,
-  around: Omit<Surroundings, "body">,
+  context: Omit<ReaderContext, "body">,
 ): FieldProblem[] {
   const part = PARTS[error.type] ?? "";
   const found = new Map<string, FieldProblem>();
@@ -57,9 +57,9 @@ export function fieldProblemsOf(
   }
   const schema = schemaOf(error);
   if (isObject(value)) {
-    const isFound = (field: string) => isFinal(found.get(`${part}/${field}`));
-    for (const fault of exactFaultsOf(schema, { ...around, body: value }, isFound))
-      found.set(fault.pointer, fault);
+    const hasProblem = (field: string) => isFinal(found.get(`${part}/${field}`));
+    for (const problem of domainProblemsOf(schema, { ...context, body: value }, hasProblem))
+      found.set(problem.pointer, problem);
   }
   if (found.size === 0) add(fieldProblem(part, "missing"));
   return inOrderOf(schema, [...found.values()]);
@@ -69,19 +69,19 @@ const schemaOf = ({ validator }: ValidationError): { properties?: object } =>
   (validator as { schema?: object }).schema ?? {};
 
 /** Sorts by the order of the fields in the schema. Problems without a field come last. */
-function inOrderOf({ properties = {} }: { properties?: object }, faults: FieldProblem[]) {
+function inOrderOf({ properties = {} }: { properties?: object }, problems: FieldProblem[]) {
   const names = Object.keys(properties);
   const placeOf = ({ pointer }: FieldProblem) =>
     names.findIndex((name) => pointer.endsWith(`/${name}`)) + 1 || names.length + 1;
-  return faults.toSorted((a, b) => placeOf(a) - placeOf(b));
+  return problems.toSorted((a, b) => placeOf(a) - placeOf(b));
 }
 
 /**
  * Schemas check lengths and patterns only roughly: a problem that the domain finds replaces these.
  */
-const rough: FieldProblemCode[] = ["too_short", "too_long", "wrong_format"];
-const isFinal = (fault: FieldProblem | undefined) =>
-  fault !== undefined && !rough.includes(fault.code);
+const approximate: FieldProblemCode[] = ["too_short", "too_long", "wrong_format"];
+const isFinal = (problem: FieldProblem | undefined) =>
+  problem !== undefined && !approximate.includes(problem.code);
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

@@ -21,8 +21,8 @@ export const httpMetrics = ({ metrics }: Ctx): Observer[] =>
   metrics !== noMetrics
     ? [
         {
-          begin: metrics.begin,
-          note: ({ method, response, context, seconds }) =>
+          onRequest: metrics.begin,
+          onResponse: ({ method, response, context, seconds }) =>
             metrics.answered({
               ...{ method, route: context.route, status: response.status, seconds },
               refusal: context.refusal,

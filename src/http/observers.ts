@@ -1,7 +1,7 @@
 import { contextOf, type Handler, type RequestContext } from "./request-context.ts";
 
 /** A request, its response and its request context. */
-export interface Answered {
+export interface HandledRequest {
   method: string;
   request: Request;
   response: Response;
@@ -10,32 +10,32 @@ export interface Answered {
 }
 
 export interface Observer {
-  begin?: () => void;
-  note: (answered: Answered) => void;
+  onRequest?: () => void;
+  onResponse: (handled: HandledRequest) => void;
 }
 
 /** Notifies each observer of each request and response. */
 export function withObservers(answer: Handler, observers: Observer[]): Handler {
   if (observers.length === 0) return answer;
-  const note = (request: Request, response: Response, startedAt: number): Response => {
+  const notify = (request: Request, response: Response, startedAt: number): Response => {
     const seconds = (performance.now() - startedAt) / 1000;
-    const answered = {
+    const handled = {
       method: methodOf(request),
       request,
       response,
       context: contextOf(request),
       seconds,
     };
-    for (const observer of observers) observer.note(answered);
+    for (const observer of observers) observer.onResponse(handled);
     return response;
   };
   return (request) => {
-    for (const { begin } of observers) begin?.();
+    for (const { onRequest } of observers) onRequest?.();
     const startedAt = performance.now();
     const response = answer(request);
     return response instanceof Promise
-      ? response.then((one) => note(request, one, startedAt))
-      : note(request, response, startedAt);
+      ? response.then((one) => notify(request, one, startedAt))
+      : notify(request, response, startedAt);
   };
 }
 

@@ -177,14 +177,17 @@ function problemOf(
 
 const namesOf = ({ email, username, fullName }: User) => [email, username, fullName ?? ""];
 
-interface Answer {
+interface ProblemResponse {
   status: number;
   headers: Record<string, string>;
   body: object;
 }
 
 /** Writes problem details (RFC 9457). */
-const problemAnswer = ({ code, message, errors }: Problem, requestId: string): Answer => {
+const problemResponse = (
+  { code, message, errors }: Problem,
+  requestId: string,
+): ProblemResponse => {
   const { status, title } = problems[code];
   const body = { type: `/problems/${code}`, title, status, detail: message, code };
   return {
@@ -195,7 +198,7 @@ const problemAnswer = ({ code, message, errors }: Problem, requestId: string): A
 };
 
 /** Writes the error of an OAuth endpoint (RFC 6749, section 5.2). */
-const oauthAnswer = (problem: Problem): Answer | undefined => {
+const oauthResponse = (problem: Problem): ProblemResponse | undefined => {
   const known = oauthErrorOf(problem);
   if (!known) return undefined;
   const { "www-authenticate": challenge, ...rest } = headersOf(problem.code);
@@ -204,8 +207,8 @@ const oauthAnswer = (problem: Problem): Answer | undefined => {
 };
 
 /** The response to a request whose handler did not return in time, or failed outside the app. */
-export function refusalOf(problem: Problem, { id, route = "" }: RequestContext): Response {
-  const answer = (isOAuthPath(route) && oauthAnswer(problem)) || problemAnswer(problem, id);
+export function responseTo(problem: Problem, { id, route = "" }: RequestContext): Response {
+  const answer = (isOAuthPath(route) && oauthResponse(problem)) || problemResponse(problem, id);
   const headers = { ...commonHeaders, "x-request-id": id, ...answer.headers };
   return new Response(JSON.stringify(answer.body), { status: answer.status, headers });
 }
@@ -228,7 +231,7 @@ export const problemPlugin = (ctx: Ctx, routes: RouteTable) =>
       context.refusal = problem.code;
       const requestId = context.id;
       const answer =
-        (isOAuthPath(path) && oauthAnswer(problem)) || problemAnswer(problem, requestId);
+        (isOAuthPath(path) && oauthResponse(problem)) || problemResponse(problem, requestId);
       // Problems thrown on purpose are not logged: a flood of them would fill the log.
       if (answer.status >= 500 && !(error instanceof Problem))
         ctx.log.error({ err: error, request_id: requestId, route }, `Answered ${problem.code}`);

@@ -7,19 +7,21 @@ interface Route {
  * The methods of each path. A wrong method gets 405 with Allow (RFC 9110, section 15.5.6), not 404.
  */
 export interface RouteTable {
-  learn: (routes: Route[]) => void;
+  setRoutes: (routes: Route[]) => void;
   methodsOf: (path: string) => string[];
 }
 
 /** Empty until the app is complete: the plugin that uses it is mounted before the routes. */
 export function routeTable(): RouteTable {
-  let known: (Route & { pattern: RegExp })[] = [];
+  let patterns: (Route & { pattern: RegExp })[] = [];
   return {
-    learn: (routes) => {
-      known = routes.map((route) => ({ ...route, pattern: patternOf(route.path) }));
+    setRoutes: (routes) => {
+      patterns = routes.map((route) => ({ ...route, pattern: patternOf(route.path) }));
     },
     methodsOf: (path) => {
-      const methods = known.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
+      const methods = patterns
+        .filter(({ pattern }) => pattern.test(path))
+        .map(({ method }) => method);
       return [...new Set(methods.includes("GET") ? [...methods, "HEAD"] : methods)].sort();
     },
   };

@@ -1,7 +1,7 @@
 import type { TUnsafe } from "@sinclair/typebox";
 import { t } from "elysia";
 import { passwordRules, readPassword } from "../credentials/password.ts";
-import { readBy, type Surroundings } from "./exact.ts";
+import { type ReaderContext, readBy } from "./exact.ts";
 
 /** A string from a closed list. */
 export const literals = <C extends string>(words: readonly C[]) =>
@@ -28,7 +28,7 @@ export const newPassword = (pointer: string) =>
   t.String({
     minLength: 1,
     maxLength: 512,
-    ...readBy((value, { config, body, names }: Surroundings) =>
+    ...readBy((value, { config, body, names }: ReaderContext) =>
       readPassword(pointer, value, passwordRules(config, [...names, ...namesIn(body)])),
     ),
     description:

@@ -14,9 +14,9 @@ export function withTracing({ tracing }: Ctx, answer: Handler): Handler {
     return tracing.begin({ name: method, kind: "server", attributes }, parent, (span) => {
       if (!span) return answer(request);
       contextOf(request).traceId = span.traceId;
-      const note = (response: Response) => recordResponse(span, request, response);
+      const record = (response: Response) => recordResponse(span, request, response);
       const answering = answer(request);
-      return answering instanceof Promise ? answering.then(note) : note(answering);
+      return answering instanceof Promise ? answering.then(record) : record(answering);
     });
   };
 }
