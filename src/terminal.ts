@@ -15,7 +15,7 @@ const RETRY_MS = 5;
 export const print = (text: string): void => write(STANDARD_OUTPUT, `${text}\n`);
 
 /** Writes a message to standard error. Synchronous, as `print` is. */
-export const note = (text: string): void => write(STANDARD_ERROR, `${text}\n`);
+export const printNote = (text: string): void => write(STANDARD_ERROR, `${text}\n`);
 
 function write(fd: number, text: string): void {
   const bytes = Buffer.from(text);

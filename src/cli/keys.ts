@@ -1,5 +1,5 @@
 import { listKeys, retireKey, rotateKeys } from "../modules/keys/keys.ts";
-import { type JsonFlag, note, printList } from "../terminal.ts";
+import { type JsonFlag, printList, printNote } from "../terminal.ts";
 import { changeDatabase, readDatabase } from "./with-database.ts";
 
 const operator = { kind: "operator" } as const;
@@ -10,7 +10,7 @@ type Key = Awaited<ReturnType<typeof listKeys>>[number];
 export const list = ({ json: isJson }: JsonFlag) =>
   readDatabase(async (ctx) => {
     if (ctx.config.algorithm === "HS256")
-      note("ALGORITHM=HS256: access tokens are signed with SECRET_KEY, not with a key pair.");
+      printNote("ALGORITHM=HS256: access tokens are signed with SECRET_KEY, not with a key pair.");
     const empty = "There is no key pair.";
     await printList(await listKeys(ctx), isJson, { json: viewOf, text: lineOf, empty });
   });

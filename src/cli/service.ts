@@ -1,6 +1,6 @@
 import unit from "../../deploy/systemd/bunker.service" with { type: "text" };
 import { isCompiled } from "../kit/build.ts";
-import { note, print } from "../terminal.ts";
+import { print, printNote } from "../terminal.ts";
 
 const DEFAULT_PATH = "/usr/local/bin/bunker";
 /** Folders that the unit hides from the process (ProtectHome, PrivateTmp). */
@@ -17,7 +17,7 @@ export async function printService(): Promise<void> {
   const isStartable = isCompiled && UNQUOTED.test(execPath) && !HIDDEN.test(execPath);
   print(isStartable ? unit.replace(DEFAULT_PATH, execPath).trimEnd() : unit.trimEnd());
   if (isCompiled && !isStartable)
-    note(
+    printNote(
       `The unit starts ${DEFAULT_PATH}, since it cannot start one from here. First: sudo install '${execPath}' ${DEFAULT_PATH}`,
     );
 }

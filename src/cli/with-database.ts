@@ -6,7 +6,7 @@ import { isDatabaseOutage } from "../db/failures.ts";
 import { loadConfig } from "../environment.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, wordsOf } from "../kit/problem.ts";
-import { type Answer, hasColor, note, printAnswer, STANDARD_ERROR } from "../terminal.ts";
+import { type Answer, hasColor, printAnswer, printNote, STANDARD_ERROR } from "../terminal.ts";
 import { type Wired, wireOnce } from "../wire.ts";
 
 /**
@@ -33,7 +33,7 @@ export async function changeDatabase(
 }
 
 /** On standard error, because programs read standard output. */
-export const noteChange = (config: Config): void => note(`Changed: ${describePlace(config)}`);
+export const noteChange = (config: Config): void => printNote(`Changed: ${describePlace(config)}`);
 
 /** How long a command waits while a running server migrates the database. */
 const MIGRATION_MAX_MS = 30_000;

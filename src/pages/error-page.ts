@@ -3,7 +3,7 @@ import { pathOf } from "../http/host.ts";
 import { contextOf, type Handler } from "../http/request-context.ts";
 import { notice } from "./forms.ts";
 import { LINK_PATHS } from "./links.ts";
-import { openPeoplePages } from "./page.ts";
+import { openUserPages } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
 import { type Words, wordsFor } from "./words.ts";
 
@@ -15,37 +15,37 @@ const API = /^\/(api|oauth|\.well-known)\//;
  * every refusal.
  */
 export function withErrorPages(ctx: Ctx, answer: Handler): Handler {
-  const people = openPeoplePages(ctx.config);
+  const userPage = openUserPages(ctx.config);
   const productLink = openProductLink(ctx.config);
   const pageOf = (request: Request, refused: Response): Response => {
     const words = wordsFor(null, request.headers.get("accept-language") ?? "");
-    const { title, text } = wordsOf(words, contextOf(request).refusal);
+    const { title, text } = textsOf(words, contextOf(request).refusal);
     const body = notice(title, text) + productLink(words);
-    const page = people({ lang: words.lang, title, body }, refused.status);
+    const page = userPage({ lang: words.lang, title, body }, refused.status);
     for (const [name, value] of refused.headers)
       if (!page.headers.has(name)) page.headers.set(name, value);
     return page;
   };
-  const shown = (request: Request, response: Response): Response =>
-    isProblem(response) && isForPeople(request) ? pageOf(request, response) : response;
+  const withPage = (request: Request, response: Response): Response =>
+    isProblem(response) && wantsPage(request) ? pageOf(request, response) : response;
   return (request) => {
     const response = answer(request);
     return response instanceof Promise
-      ? response.then((one) => shown(request, one))
-      : shown(request, response);
+      ? response.then((one) => withPage(request, one))
+      : withPage(request, response);
   };
 }
 
 const isProblem = ({ status, headers }: Response): boolean =>
   status >= 400 && (headers.get("content-type") ?? "").startsWith("application/problem+json");
 
-function isForPeople(request: Request): boolean {
+function wantsPage(request: Request): boolean {
   const path = pathOf(request);
   if (LINK_PATHS.includes(path.replace(/\/$/, ""))) return true;
   return !API.test(path) && (request.headers.get("accept") ?? "").includes("text/html");
 }
 
-function wordsOf({ problems }: Words, code: string | undefined): { title: string; text: string } {
+function textsOf({ problems }: Words, code: string | undefined): { title: string; text: string } {
   const known: Record<string, { title?: string; text: string }> = problems;
   return { ...problems.other, ...known[code ?? ""] };
 }

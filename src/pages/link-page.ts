@@ -8,7 +8,7 @@ import type { Purpose } from "../modules/one-time/purposes.ts";
 import { findRedemption, type RedeemedForm } from "../modules/one-time/redemptions.ts";
 import { findUser } from "../modules/users/users.ts";
 import { forgotLink, type LinkForm, linkForm, notice } from "./forms.ts";
-import { openPeoplePages } from "./page.ts";
+import { openUserPages } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
 import { refusalIn, type Words, wordsFor } from "./words.ts";
 
@@ -108,10 +108,10 @@ export function openLinkPages(ctx: Ctx) {
 }
 
 function openAnswers(config: Config) {
-  const people = openPeoplePages(config);
+  const userPage = openUserPages(config);
   const productLink = openProductLink(config);
   const answer = ({ lang }: Words, title: string, { body, status = 200 }: Page) =>
-    people({ lang, title, body }, status);
+    userPage({ lang, title, body }, status);
   /** The last page of a flow. It links to the product. */
   const answerEnd = (words: Words, title: string, { body, status = 200 }: Page) =>
     answer(words, title, { body: body + productLink(words), status });

@@ -3,7 +3,7 @@ import { isCompiled, version } from "../kit/build.ts";
 import { escaped } from "../kit/html.ts";
 import { hasSuperuser } from "../modules/users/first-superuser.ts";
 import { notice } from "./forms.ts";
-import { openPeoplePages, page, pageHeaders } from "./page.ts";
+import { openUserPages, page, pageHeaders } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
 import { wordsFor } from "./words.ts";
 
@@ -51,7 +51,7 @@ ${step("Make the first superuser", command)}${superuser}${step("Register a user"
 
 /** The page at `/`: in development for developers, in production for users of the product. */
 export function openStartPage(ctx: Ctx): (acceptLanguage?: string) => Promise<Response> | Response {
-  const people = openPeoplePages(ctx.config);
+  const userPage = openUserPages(ctx.config);
   const productLink = openProductLink(ctx.config);
   if (ctx.config.environment === "development") return () => developerPage(ctx);
   return (acceptLanguage) => {
@@ -59,6 +59,6 @@ export function openStartPage(ctx: Ctx): (acceptLanguage?: string) => Promise<Re
     const { brandName } = ctx.config;
     const text = words.home.text.replace("{brand}", () => brandName);
     const body = notice(brandName, text) + productLink(words);
-    return people({ lang: words.lang, title: words.home.title, body });
+    return userPage({ lang: words.lang, title: words.home.title, body });
   };
 }
