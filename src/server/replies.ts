@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 export interface Replies<T> {
   /** Sends a request. Returns undefined if no reply arrives within `timeoutMs`. */
   request: (send: (id: number) => void, timeoutMs: number) => Promise<T | undefined>;
-  resolve: (id: number, reply: T) => void;
+  receive: (id: number, reply: T) => void;
 }
 
 export function openReplies<T>(): Replies<T> {
@@ -23,6 +23,6 @@ export function openReplies<T>(): Replies<T> {
       pending.delete(id);
       return reply;
     },
-    resolve: (id, reply) => pending.get(id)?.(reply),
+    receive: (id, reply) => pending.get(id)?.(reply),
   };
 }

@@ -31,7 +31,7 @@ export function workerRole(): Role {
   const handle = async (message: ToWorker, { reload, metrics }: Handlers) => {
     if (message.kind === "stop") resolve();
     if (message.kind === "reload") reload();
-    if (message.kind === "metricsResponse") texts.resolve(message.id, message.text);
+    if (message.kind === "metricsResponse") texts.receive(message.id, message.text);
     if (message.kind === "snapshotRequest")
       report({
         ...{ kind: "snapshotResponse", id: message.id },

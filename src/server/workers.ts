@@ -127,7 +127,7 @@ async function superviseWorker(
 function startWorker(pool: Pool, { metrics }: Handlers, onReady: () => void): Worker {
   const receive = async (message: FromWorker) => {
     worker.lastMessageAt = performance.now();
-    if (message.kind === "snapshotResponse") pool.replies.resolve(message.id, message.snapshot);
+    if (message.kind === "snapshotResponse") pool.replies.receive(message.id, message.snapshot);
     if (message.kind === "metricsRequest")
       send(worker, { kind: "metricsResponse", id: message.id, text: await metrics.text() });
     if (message.kind !== "ready") return;
