@@ -49,6 +49,14 @@ test("what the documents point at is there", async () => {
   expect(missing).toEqual([]);
 });
 
+test("ARCHITECTURE.md names only files of src that exist", async () => {
+  const paths = [...(await read("ARCHITECTURE.md")).matchAll(/`([a-z-]+\/[\w/-]+\.ts)`/g)]
+    .map(([, path = ""]) => path)
+    .filter((path) => !/^(test|src|bench|docs)\//.test(path));
+  expect(paths.length).toBeGreaterThan(20);
+  expect(paths.filter((path) => !existsSync(join(root, "src", path)))).toEqual([]);
+});
+
 test("the changelog tells of this version", async () => {
   expect(await read("CHANGELOG.md")).toContain(`## ${version}`);
 });
