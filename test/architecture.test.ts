@@ -1,3 +1,7 @@
+/**
+ * Where each file of `src` belongs, and what it may import. ARCHITECTURE.md describes the layers and
+ * modules. A failure names the file and says where to put it.
+ */
 import { expect, test } from "bun:test";
 import { dirname, join } from "node:path";
 import { Glob } from "bun";
@@ -8,61 +12,108 @@ import { world } from "./support/world.ts";
 const root = join(import.meta.dir, "..");
 const src = join(root, "src");
 
-/** Lowest layer first. A file imports from its own layer and the layers before it. */
-const layers = [
-  /^kit\//,
-  /^(credentials\/|limits\/(policies|shared-memory)\.ts)/,
-  /^config\//,
-  /^(db\/columns\.ts|tables\.ts|(limits|modules\/[^/]+)\/tables\.ts)/,
-  /^(db|adapters)\//,
-  /^limits\//,
-  /^ctx\.ts/,
-  /^modules\/[^/]+\/(?!([a-z-]+-)?routes\.ts|model\.ts)/,
-  /^(http\/|modules\/[^/]+\/(([a-z-]+-)?routes|model)\.ts)/,
-  /^(pages\/|(app|pipeline|jobs|gauges|readiness|runtime)\.ts)/,
-  /^(wire|environment|terminal)\.ts/,
-  /^server\//,
-  /^cli\//,
-  /^(main\.ts|build\/)/,
-];
-const layerOf = (file: string) => layers.findIndex((layer) => layer.test(file));
+interface Layer {
+  files: RegExp;
+  holds: string;
+}
+
+/**
+ * Lowest layer first. A file belongs to the first layer that matches its path. It imports from its
+ * own layer and from the layers before it.
+ */
+const layers: Record<string, Layer> = {
+  kit: { files: /^kit\//, holds: "helpers that import nothing else of Bunker" },
+  credentials: {
+    files: /^(credentials\/|limits\/(policies|shared-memory)\.ts)/,
+    holds: "passwords, tokens and keys; the policies of rate limits, which settings name",
+  },
+  config: { files: /^config\//, holds: "settings and the data directory" },
+  tables: {
+    files: /^(db\/columns\.ts|tables\.ts|(limits|modules\/[^/]+)\/tables\.ts)/,
+    holds: "tables, each in the tables.ts of its module",
+  },
+  adapters: { files: /^(db|adapters)\//, holds: "PostgreSQL (db/) and other outside systems" },
+  limits: { files: /^limits\//, holds: "the rate limiter" },
+  ctx: { files: /^ctx\.ts/, holds: "the types of what a verb gets" },
+  verbs: {
+    files: /^modules\/[^/]+\/(?!([a-z-]+-)?routes\.ts|model\.ts)/,
+    holds: "verbs, in modules/<noun>/<noun>.ts: they know neither HTTP nor the environment",
+  },
+  http: {
+    files: /^(http\/|modules\/[^/]+\/(([a-z-]+-)?routes|model)\.ts)/,
+    holds: "what all routes share (http/), and the routes.ts and model.ts of each module",
+  },
+  app: {
+    files: /^(pages\/|(app|pipeline|jobs|gauges|readiness|runtime)\.ts)/,
+    holds: "HTML pages, and the lists of routes, wrappers, jobs and gauges",
+  },
+  wire: {
+    files: /^(wire|environment|terminal)\.ts/,
+    holds: "what opens external systems, reads the environment and writes to the terminal",
+  },
+  server: { files: /^server\//, holds: "processes that serve: listen, reload, workers" },
+  cli: { files: /^cli\//, holds: "commands" },
+  main: { files: /^(main\.ts|build\/)/, holds: "the program, and the scripts that build it" },
+};
+const layerNames = Object.keys(layers);
+const layerOf = (file: string) =>
+  Object.values(layers).findIndex(({ files: pattern }) => pattern.test(file));
+const described = Object.entries(layers).map(([name, { holds }]) => `  ${name}: ${holds}`);
+
 const files = [...new Glob("**/*.ts").scanSync(src)].filter((file) => !file.endsWith(".d.ts"));
+const textOf = (file: string) => Bun.file(join(src, file)).text();
 const IMPORTS = /(?:from|import\()\s*"(\.[^"]+\.ts)"/g;
-const imports = (
-  await Promise.all(
-    files.map(async (from) => {
-      const text = await Bun.file(join(src, from)).text();
-      return [...text.matchAll(IMPORTS)].map((match) => ({
-        from,
-        to: join(dirname(from), match[1] ?? ""),
-      }));
-    }),
-  )
-).flat();
-const shown = (list: typeof imports) => list.map(({ from, to }) => `${from} -> ${to}`);
+
+interface Import {
+  from: string;
+  to: string;
+}
+const importsOf = async (from: string): Promise<Import[]> =>
+  [...(await textOf(from)).matchAll(IMPORTS)].map(([, path = ""]) => ({
+    from,
+    to: join(dirname(from), path),
+  }));
+const imports = (await Promise.all(files.map(importsOf))).flat();
 const moduleOf = (file: string) => file.match(/^modules\/([^/]+)\//)?.[1];
 
+/** Fails with one line for each violation, and then says what to do. */
+function refuse(violations: string[], remedy: string): void {
+  if (violations.length === 0) return;
+  throw new Error(["", ...violations.map((line) => `src/${line}`), "", remedy].join("\n"));
+}
+
 test("every file belongs to a layer", () =>
-  expect(files.filter((file) => layerOf(file) < 0)).toEqual([]));
+  refuse(
+    files.filter((file) => layerOf(file) < 0).map((file) => `${file} belongs to no layer.`),
+    `Move each file to the layer that holds what it does, lowest first:\n${described.join("\n")}`,
+  ));
 
-test("a file imports only from its own layer and lower ones", () =>
-  expect(shown(imports.filter(({ from, to }) => layerOf(to) > layerOf(from)))).toEqual([]));
-
-/** Verbs import the verbs and tables of other modules; routes and models share their models as well. */
-test("a module imports another one by its tables and the file named after it", () => {
-  const isAllowed = ({ from, to }: (typeof imports)[number]) => {
-    const name = moduleOf(to);
-    if (!name || !moduleOf(from) || moduleOf(from) === name) return true;
-    return [
-      `modules/${name}/${name}.ts`,
-      `modules/${name}/tables.ts`,
-      ...(/(routes|model)\.ts$/.test(from) ? [`modules/${name}/model.ts`] : []),
-    ].includes(to);
-  };
-  expect(shown(imports.filter((one) => !isAllowed(one)))).toEqual([]);
+test("a file imports only from its own layer and lower ones", () => {
+  const violations = imports.filter(({ from, to }) => layerOf(to) > layerOf(from));
+  const named = (file: string) => `${file} (layer ${layerNames[layerOf(file)]})`;
+  refuse(
+    violations.map(({ from, to }) => `${named(from)} imports ${named(to)}.`),
+    `Move what is imported down, move the importing code up, or pass the value as a parameter. Layers, lowest first:\n${described.join("\n")}`,
+  );
 });
 
-/** A module imports the verbs of modules before it. Tables refer to each other by foreign keys. */
+test("a module imports another one by its tables and the file named after it", () => {
+  const publicFilesOf = (name: string, from: string) => [
+    `modules/${name}/${name}.ts`,
+    `modules/${name}/tables.ts`,
+    ...(/(routes|model)\.ts$/.test(from) ? [`modules/${name}/model.ts`] : []),
+  ];
+  const violations = imports.flatMap(({ from, to }) => {
+    const name = moduleOf(to);
+    if (!name || !moduleOf(from) || moduleOf(from) === name) return [];
+    const allowed = publicFilesOf(name, from);
+    if (allowed.includes(to)) return [];
+    return [`${from} imports ${to}. It may import ${allowed.join(", ")}.`];
+  });
+  refuse(violations, "Export what other modules need from the file named after the module.");
+});
+
+/** A module imports verbs only from modules before it. Tables refer to each other by foreign keys. */
 const order = [
   "idempotency",
   "events",
@@ -77,58 +128,93 @@ const order = [
   "oauth",
 ];
 
-test("modules stand in one order", () => {
+test("every module has a place in the order of modules", () => {
   const found = new Set(files.map(moduleOf).filter((name) => name !== undefined));
-  expect([...found].filter((name) => !order.includes(name))).toEqual([]);
-  const isBackwards = ({ from, to }: (typeof imports)[number]) => {
+  refuse(
+    [...found].filter((name) => !order.includes(name)).map((name) => `modules/${name} is new.`),
+    "Add its name to `order` in test/architecture.test.ts, after all modules whose verbs it imports.",
+  );
+});
+
+test("a module imports verbs only from modules before it", () => {
+  const isBackwards = ({ from, to }: Import) => {
     const [here, there] = [moduleOf(from), moduleOf(to)];
     if (here === undefined || there === undefined || to.endsWith("/tables.ts")) return false;
     return order.indexOf(there) > order.indexOf(here);
   };
-  expect(shown(imports.filter(isBackwards))).toEqual([]);
+  refuse(
+    imports.filter(isBackwards).map(({ from, to }) => `${from} imports ${to}.`),
+    `Move the code that needs both modules into the later one. The order: ${order.join(", ")}.`,
+  );
 });
 
-test("every table is in the list, and drizzle-kit finds it", async () => {
+test("src/tables.ts lists every table that drizzle-kit finds", async () => {
   const found = files.filter((file) => /^(limits|modules\/[^/]+)\/tables\.ts$/.test(file));
   const exported = await Promise.all(found.map((file) => import(join(src, file))));
   expect(new Set(exported.flatMap((one) => Object.values(one)))).toEqual(new Set(tables));
 });
 
-const textOf = (file: string) => Bun.file(join(src, file)).text();
+interface Restriction {
+  code: RegExp;
+  allowedIn: RegExp;
+  remedy: string;
+}
+const restrictions: Restriction[] = [
+  {
+    code: /openDatabase\(|openEmbedded\(/,
+    allowedIn: /^((wire|runtime)\.ts|db\/)/,
+    remedy: "Only wire.ts and runtime.ts open a database. Use `ctx.db`.",
+  },
+  {
+    code: /process\.exit\(/,
+    allowedIn: /^(main\.ts|kit\/signals\.ts|build\/)/,
+    remedy: "Only main.ts exits the process. Throw an Exit (kit/exit.ts).",
+  },
+  {
+    code: /\.transaction\(/,
+    allowedIn: /^db\//,
+    remedy:
+      "Use `transaction(ctx, …)` of db/transaction.ts: it maps broken constraints to problems, retries after a deadlock, and invalidates the principal cache.",
+  },
+  {
+    code: /process\.env/,
+    allowedIn: /^((environment|terminal)\.ts|server\/|cli\/|build\/)/,
+    remedy: "Add a setting to config/, and read it from `ctx.config`.",
+  },
+  {
+    code: /\.(onRequest|onParse|onTransform|onBeforeHandle|onAfterHandle|onError|derive|resolve|mapResponse)\(/,
+    allowedIn: /^http\//,
+    remedy: "Elysia hooks are in http/, so that their order can be seen in app.ts.",
+  },
+  {
+    code: /new Date\(\)|Date\.now\(\)|Math\.random\(/,
+    allowedIn: /^(wire\.ts|db\/embedded\/)/,
+    remedy: "Take the time from `ctx.now()`, which tests control, and randomness from node:crypto.",
+  },
+];
 
-test("only wire and runtime open what is outside, only main ends the process, only http hooks into Elysia", async () => {
-  const allowed: [RegExp, RegExp][] = [
-    [/openDatabase\(|openEmbedded\(/, /^((wire|runtime)\.ts|db\/)/],
-    [/process\.exit\(/, /^(main\.ts|kit\/signals\.ts|build\/)/],
-    [/\.transaction\(/, /^db\//],
-    [/process\.env/, /^((environment|terminal)\.ts|server\/|cli\/|build\/)/],
-    [
-      /\.(onRequest|onParse|onTransform|onBeforeHandle|onAfterHandle|onError|derive|resolve|mapResponse)\(/,
-      /^http\//,
-    ],
-    [/new Date\(\)|Date\.now\(\)|Math\.random\(/, /^(wire\.ts|db\/embedded\/)/],
-  ];
-  const strays: string[] = [];
-  for (const file of files) {
-    const text = await textOf(file);
-    for (const [pattern, home] of allowed)
-      if (pattern.test(text) && !home.test(file)) strays.push(`${file}: ${pattern}`);
+test("what may be used in few places is used only there", async () => {
+  for (const { code, allowedIn, remedy } of restrictions) {
+    const violations: string[] = [];
+    for (const file of files)
+      if (!allowedIn.test(file) && code.test(await textOf(file)))
+        violations.push(`${file} contains ${code}.`);
+    refuse(violations, remedy);
   }
-  expect(strays).toEqual([]);
 });
 
-test("every route says who may call it and what can come back", async () => {
+test("every route declares who may call it and what it may answer", async () => {
   const { app } = await world();
-  const nameOf = ({ method, path }: { method: string; path: string }) => `${method} ${path}`;
-  const spoken = app.routes.filter(({ hooks }) => !hooks.detail?.hide);
-  expect(spoken.length).toBeGreaterThan(8);
-  expect(spoken.filter(({ hooks }) => !hooks.detail?.security).map(nameOf)).toEqual([]);
-  expect(
-    app.routes.filter(({ hooks }) => !hooks.detail?.hide && !hooks.response).map(nameOf),
-  ).toEqual([]);
+  const documented = app.routes.filter(({ hooks }) => !hooks.detail?.hide);
+  expect(documented.length).toBeGreaterThan(8);
+  const missing = documented.flatMap(({ method, path, hooks }) => [
+    ...(hooks.detail?.security ? [] : [`${method} ${path} has no access rule (http/guard.ts)`]),
+    ...(hooks.response ? [] : [`${method} ${path} has no \`response\``]),
+  ]);
+  expect(missing).toEqual([]);
 });
 
-test("the binary carries every migration", () => {
+test("the binary has every migration; if not: bun run db:generate", () => {
   const onDisk = [...new Glob("*.sql").scanSync(join(root, "drizzle"))].map((file) =>
     file.replace(".sql", ""),
   );
