@@ -37,7 +37,7 @@ test("without a PostgreSQL package the start says how to get a server, and makes
 /** In a checkout: the answers of the app to these paths. */
 const ask = (paths: string[]) => `
   import { createApp } from "./src/app.ts";
-  import { readConfig } from "./src/config.ts";
+  import { readConfig } from "./src/config/config.ts";
   const log = { debug() {}, info() {}, warn() {}, error() {} };
   const app = createApp({ config: readConfig({}).config, log });
   for (const path of ${JSON.stringify(paths)}) {
