@@ -2,7 +2,7 @@ import { index, integer, pgTable } from "drizzle-orm/pg-core";
 import { at, bytes } from "../db/columns.ts";
 
 /**
- * What was spent of each limit (`db/limits`). Unlogged: it is written often, and a database that crashed begins to count
+ * What was spent of each limit (`limits/postgres-counters`). Unlogged: it is written often, and a database that crashed begins to count
  * anew. Keys are fingerprints, because people write passwords into the wrong field.
  */
 export const limits = pgTable(
