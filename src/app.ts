@@ -14,7 +14,7 @@ import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
 import {
   emailSignInRoutes,
-  ownAddressRoutes,
+  ownEmailRoutes,
   recoveryRoutes,
   verificationRoutes,
 } from "./modules/auth/mail-routes.ts";
@@ -25,7 +25,7 @@ import { metadataRoutes, oauthRoutes } from "./modules/oauth/routes.ts";
 import { ownAccountRoutes } from "./modules/passwords/routes.ts";
 import { sessionRoutes } from "./modules/sessions/routes.ts";
 import { meRoutes, userByIdRoutes, userRoutes, userSupportRoutes } from "./modules/users/routes.ts";
-import { addressLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./pages/links.ts";
+import { emailLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./pages/links.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 
 /** Paths that accept OAuth forms. Login is one of them: it accepts the OAuth 2 password form. */
@@ -43,7 +43,7 @@ const modules = (ctx: Ctx) =>
     .use(clientRoutes(ctx))
     .use(pageRoutes(ctx))
     .use(mailboxRoutes(ctx))
-    .use(addressLinkRoutes(ctx))
+    .use(emailLinkRoutes(ctx))
     .use(entryLinkRoutes(ctx))
     .use(forgotRoutes(ctx))
     .use(oauthRoutes(ctx))
@@ -58,7 +58,7 @@ const modules = (ctx: Ctx) =>
         .use(emailSignInRoutes(ctx))
         .use(meRoutes(ctx))
         .use(ownAccountRoutes(ctx))
-        .use(ownAddressRoutes(ctx))
+        .use(ownEmailRoutes(ctx))
         .use(sessionRoutes(ctx))
         .use(myEventRoutes(ctx))
         .use(userRoutes(ctx))

@@ -1,11 +1,11 @@
 import type { Ctx } from "./ctx.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
 import { evictLimits, purgeLimits } from "./limits/postgres-counters.ts";
-import { purgeUnproven } from "./modules/addresses/addresses.ts";
+import { purgeUnverified } from "./modules/addresses/addresses.ts";
 import { answerLinkRequests } from "./modules/auth/links.ts";
 import { eraseLeftOrigins } from "./modules/events/erasure.ts";
 import { purgeEvents } from "./modules/events/events.ts";
-import { tendKeys } from "./modules/keys/keys.ts";
+import { maintainKeys } from "./modules/keys/keys.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
 import { reportWaitingMails } from "./modules/mail/waiting.ts";
 import { purgeRevokedTokens } from "./modules/oauth/revoked-tokens.ts";
@@ -28,13 +28,13 @@ const MINUTE_MS = 60_000;
 /** Every background job. Each runs on every instance. */
 export const jobs: Record<string, Job> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
-  "tend keys": { everyMs: 5_000, isUrgent: true, run: tendKeys },
+  "tend keys": { everyMs: 5_000, isUrgent: true, run: maintainKeys },
   "deliver mails": { everyMs: 1_000, run: deliverMails },
   "report held mails": { everyMs: MINUTE_MS, run: reportWaitingMails },
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
   "purge events": { everyMs: 10 * MINUTE_MS, run: purgeEvents },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
-  "purge unproven accounts": { everyMs: 10 * MINUTE_MS, run: purgeUnproven },
+  "purge unproven accounts": { everyMs: 10 * MINUTE_MS, run: purgeUnverified },
   "erase deleted users": { everyMs: MINUTE_MS, run: eraseLeftOrigins },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },

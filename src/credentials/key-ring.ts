@@ -50,7 +50,7 @@ export interface KeyRing {
    */
   find: (header: string, now: Date) => TokenKey | undefined;
   /** True for a token of a key that is unknown or not accepted here, but that another instance may have begun to sign with. */
-  mayCome: (token: string, now: Date) => boolean;
+  isExpected: (token: string, now: Date) => boolean;
   /** Takes in what the database keeps. Answers false where that has changed, and its current key cannot be opened. */
   learn: (stored: StoredKey[], uses: KeyUse[]) => boolean;
   /** The public keys that are accepted, for services that verify our tokens (RFC 7517). */
@@ -110,7 +110,7 @@ export function openKeyRing({
     },
     signingKid: () => signing?.kid,
     find,
-    mayCome: (token, now) => {
+    isExpected: (token, now) => {
       const header = token.slice(0, token.indexOf("."));
       const mayBeOurs = looksLikeHeader(header) || sharedHeaders.has(header);
       return mayBeOurs && find(header, now) === undefined;

@@ -5,7 +5,7 @@ import { guard } from "../http/guard.ts";
 import { escaped } from "../kit/html.ts";
 import { Problem } from "../kit/problem.ts";
 import { problems } from "../kit/problem-codes.ts";
-import { restoreAddress } from "../modules/auth/address.ts";
+import { restoreEmail } from "../modules/auth/address.ts";
 import { signInByMail } from "../modules/auth/email-sign-in.ts";
 import { requestLink } from "../modules/auth/links.ts";
 import { resetPassword } from "../modules/auth/recovery.ts";
@@ -37,7 +37,7 @@ const submitRoute = () => ({
 });
 
 /** Pages of links about an email. Opening one redeems nothing: mail scanners open links, too. */
-export const addressLinkRoutes = (ctx: Ctx) => {
+export const emailLinkRoutes = (ctx: Ctx) => {
   const { answerEnd, submit, showForm } = openLinkPages(ctx);
   const disowned = (words: Words, purpose: Purpose) => {
     const { title, account, change } = words.disowned;
@@ -99,7 +99,7 @@ export const addressLinkRoutes = (ctx: Ctx) => {
           { actor, headers, form: { token } },
           {
             purposes: ["undo_email"],
-            work: async () => void (await restoreAddress(ctx, actor, token)),
+            work: async () => void (await restoreEmail(ctx, actor, token)),
           },
         ),
       submitRoute(),

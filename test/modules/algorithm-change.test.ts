@@ -5,7 +5,7 @@ import { accessTokens } from "../../src/credentials/access-token.ts";
 import { openKeyRing } from "../../src/credentials/key-ring.ts";
 import { type Algorithm, algorithms, secretName } from "../../src/credentials/token-key.ts";
 import type { Ctx } from "../../src/ctx.ts";
-import { listKeys, prepareKeys, retireKey, tendKeys } from "../../src/modules/keys/keys.ts";
+import { listKeys, maintainKeys, prepareKeys, retireKey } from "../../src/modules/keys/keys.ts";
 import { createClient } from "../../src/modules/oauth/clients.ts";
 import { SECRET, world } from "../support/world.ts";
 
@@ -26,7 +26,7 @@ function instanceOf(ctx: Ctx) {
   const form = { "content-type": "application/x-www-form-urlencoded" };
   return {
     ctx,
-    tend: () => tendKeys(ctx),
+    tend: () => maintainKeys(ctx),
     statusOf: async (token: string) =>
       (await send("/api/v1/users/me", { headers: { authorization: `Bearer ${token}` } })).status,
     refresh: async (token: string) => {
@@ -161,7 +161,7 @@ test("a command does not make an instance accept the key that the command would 
   const keyRing = openKeyRing({ algorithm: "HS256", secrets: [SECRET] });
   const next = (await listKeys(ctx)).find(({ state }) => state === "next");
   await retireKey({ ...ctx, keyRing }, operator, next?.kid ?? "");
-  await tendKeys(ctx);
+  await maintainKeys(ctx);
   expect(await instanceOf(ctx).statusOf(forge(token))).toBe(401);
 });
 
@@ -169,12 +169,12 @@ test("a key that an instance with a wrong clock has used is not accepted for lon
   const { ctx, person, pass, sql } = await world();
   const { token } = await person();
   pass(40 * 86_400_000);
-  await tendKeys(ctx);
+  await maintainKeys(ctx);
   pass(-40 * 86_400_000);
   const young = await startInstance(ctx, "EdDSA");
   expect(await young.statusOf(token)).toBe(401);
   // An instance whose clock is right, and which signs with it, sets this right.
-  await tendKeys(ctx);
+  await maintainKeys(ctx);
   expect(await young.statusOf(token)).toBe(200);
   expect(await sql`select 1 from key_uses where accepted_until > now() + interval '1 day'`).toEqual(
     [] as never,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { purgeUnproven } from "../../src/modules/addresses/addresses.ts";
+import { purgeUnverified } from "../../src/modules/addresses/addresses.ts";
 import { eraseLeftOrigins } from "../../src/modules/events/erasure.ts";
 import { record } from "../../src/modules/events/events.ts";
 import { deliverMails, listMails, readMail } from "../../src/modules/mail/mail.ts";
@@ -156,7 +156,7 @@ describe("a user who is deleted", () => {
     const { ctx, call, rowsWith, pass, sql } = await village({ requireEmailVerification: "on" });
     await call("POST", "/auth/register", { body: { email: ADA, password: PASSWORD } });
     pass(8 * 86_400_000);
-    expect(await purgeUnproven(ctx)).toBe(1);
+    expect(await purgeUnverified(ctx)).toBe(1);
     expect(await rowsWith(ADA)).toEqual([]);
     expect(await sql`select 1 from events where address is not null`).toHaveLength(0);
   });

@@ -14,10 +14,10 @@ import { secretName } from "../../src/credentials/token-key.ts";
 import { findActor } from "../../src/modules/auth/auth.ts";
 import {
   listKeys,
+  maintainKeys,
   prepareKeys,
   retireKey,
   rotateKeys,
-  tendKeys,
 } from "../../src/modules/keys/keys.ts";
 import { SECRET, world } from "../support/world.ts";
 
@@ -181,8 +181,8 @@ test("an instance that was given another secret keeps nobody else from signing p
   const kid = ctx.keyRing.signing().kid;
   const stranger = { ...ctx, keyRing: openKeyRing({ algorithm: "EdDSA", secrets: [OTHER] }) };
   await prepareKeys(stranger);
-  await tendKeys(ctx);
-  await tendKeys(ctx);
+  await maintainKeys(ctx);
+  await maintainKeys(ctx);
   expect(logged.map(({ sentence }) => sentence)).toEqual([
     expect.stringContaining("another SECRET_KEY"),
   ]);
@@ -237,15 +237,15 @@ test("what an instance with other settings has taken over is taken back, before 
   await prepareKeys({ ...ctx, keyRing: openKeyRing({ algorithm: "EdDSA", secrets: [OTHER] }) });
   for (const hours of [0, 6, 11]) {
     setSystemTime(Date.now() + hours * 60 * MINUTE);
-    await tendKeys(ctx);
+    await maintainKeys(ctx);
     if (hours < 12) setSystemTime(Date.now() - hours * 60 * MINUTE);
     expect(ctx.keyRing.signing().kid).toBe(kid);
   }
   setSystemTime(Date.now() + 13 * 60 * MINUTE);
-  await tendKeys(ctx);
+  await maintainKeys(ctx);
   expect(ctx.keyRing.signing().kid).not.toBe(kid);
   setSystemTime(Date.now() + 26 * 60 * MINUTE);
-  await tendKeys(ctx);
+  await maintainKeys(ctx);
   const ada = await person();
   expect((await ada.get("/users/me")).status).toBe(200);
   expect(await statesOf(ctx)).toEqual(["current", "next"]);
@@ -259,10 +259,10 @@ test("the pairs of an algorithm that is not used any more verify until their tok
   await prepareKeys(since);
   expect(await statesOf(ctx)).toEqual(["retired", "retired"]);
   expect(keyRing.published(ctx.now())).toHaveLength(1);
-  await tendKeys(ctx);
+  await maintainKeys(ctx);
   expect((await as(token).get("/users/me")).status).toBe(200);
   setSystemTime(Date.now() + 26 * 60 * MINUTE);
-  await tendKeys(since);
+  await maintainKeys(since);
   expect(keyRing.published(ctx.now())).toEqual([]);
   expect(await statesOf(ctx)).toEqual([]);
 });
@@ -290,9 +290,9 @@ test("several that start or rotate at once leave one current key; retired ones g
   await Promise.all([1, 2].map(() => rotateKeys(ctx, operator, { isUrgent: true })));
   expect(await statesOf(ctx)).toEqual(["current", "next", "retired", "retired", "retired"]);
   setSystemTime(Date.now() + 24 * 3_600_000);
-  await tendKeys(ctx);
+  await maintainKeys(ctx);
   expect((await statesOf(ctx)).length).toBe(5);
   setSystemTime(Date.now() + 2 * 3_600_000);
-  await tendKeys(ctx);
+  await maintainKeys(ctx);
   expect(await statesOf(ctx)).toEqual(["current", "next"]);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Problem } from "../../src/kit/problem.ts";
-import { purgeUnproven } from "../../src/modules/addresses/addresses.ts";
+import { purgeUnverified } from "../../src/modules/addresses/addresses.ts";
 import { NEW, town } from "../support/town.ts";
 import type { Answer } from "../support/world.ts";
 import { PASSWORD } from "../support/world.ts";
@@ -193,7 +193,7 @@ test("an account that somebody uses is neither registered anew nor removed, what
   await register("ada@example.com", { password: NEW });
   await register("boss@example.com", { password: NEW });
   pass(8 * DAY_MS);
-  expect(await purgeUnproven(ctx)).toBe(0);
+  expect(await purgeUnverified(ctx)).toBe(0);
   turn("off");
   expect([
     await logIn(PASSWORD, "ada"),
@@ -230,14 +230,14 @@ test("what nobody proves for a week is gone, and the address is as new", async (
   await register("ada@example.com");
   pass(6 * DAY_MS);
   await register("bob@example.com");
-  expect(await purgeUnproven(ctx)).toBe(0);
+  expect(await purgeUnverified(ctx)).toBe(0);
   pass(DAY_MS + 1_000);
-  expect(await purgeUnproven(ctx)).toBe(1);
+  expect(await purgeUnverified(ctx)).toBe(1);
   expect(await sql`select email from users`).toMatchObject([{ email: "bob@example.com" }]);
   Object.assign(ctx, { config: { ...ctx.config, requireEmailVerification: "off" } });
   await proven("carla@example.com");
   pass(30 * DAY_MS);
-  expect(await purgeUnproven(ctx)).toBe(0);
+  expect(await purgeUnverified(ctx)).toBe(0);
 });
 
 test("who uses up the mails of one kind for an address keeps nobody from another", async () => {

@@ -1,7 +1,6 @@
 import { and, eq, isNotNull, lt, ne, not, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { isInBatch } from "../../db/batch.ts";
-import { type Db, transact } from "../../db/db.ts";
 import { transaction } from "../../db/transaction.ts";
 import {
   localPartOf,
@@ -29,7 +28,7 @@ export async function markVerified(ctx: Ctx, actor: Actor, id: string): Promise<
     .where(and(eq(users.id, id), not(users.emailVerified)))
     .returning({ wanted: users.wantedUsername });
   if (!changed) return;
-  if (changed.wanted !== null) await claimUsername(ctx.db, id, changed.wanted);
+  if (changed.wanted !== null) await claimUsername(ctx, id, changed.wanted);
   await record(ctx, actor, { type: "email.verified", subjectId: id, data: {} });
   // Earlier guesses at these names must not lock the user out.
   const user = await findUser(ctx, id);
@@ -45,15 +44,15 @@ export async function settle(ctx: Ctx, id: string): Promise<void> {
     .select({ wanted: users.wantedUsername })
     .from(users)
     .where(eq(users.id, id));
-  if (found?.wanted) await claimUsername(ctx.db, id, found.wanted);
+  if (found?.wanted) await claimUsername(ctx, id, found.wanted);
 }
 
 /** Gives a user the wanted username, or a similar one if it is taken by now. */
-async function claimUsername(db: Db, id: string, wanted: string): Promise<void> {
+async function claimUsername(ctx: Ctx, id: string, wanted: string): Promise<void> {
   const first = { shown: wanted, key: usernameKeyOf(wanted) };
   await withFreeName([first, ...usernamesFrom(wanted)], ({ shown, key }) =>
-    transact(db, (tx) =>
-      tx
+    transaction(ctx, ({ db }) =>
+      db
         .update(users)
         .set({ username: shown, usernameKey: key, wantedUsername: null })
         .where(eq(users.id, id)),
@@ -155,7 +154,7 @@ const PURGED_AT_ONCE = 500;
  * Deletes users that were never verified, a week after the last registration of the email; at most
  * 500 at once. Returns how many.
  */
-export async function purgeUnproven(ctx: Ctx): Promise<number> {
+export async function purgeUnverified(ctx: Ctx): Promise<number> {
   if (ctx.config.requireEmailVerification === "off") return 0;
   const isOld = lt(users.updatedAt, new Date(ctx.now().getTime() - UNVERIFIED_MS));
   return transaction(ctx, async (tx) => {

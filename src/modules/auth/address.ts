@@ -16,7 +16,7 @@ import { openLink, requestLink } from "./links.ts";
  * Throws `reauthentication_required`, `invalid_credentials`, `invalid_request`,
  * `too_many_requests`, `busy`.
  */
-export async function requestAddressChange(
+export async function requestEmailChange(
   ctx: Ctx,
   actor: UserActor,
   input: { email: string; currentPassword: string | undefined },
@@ -37,7 +37,7 @@ const unchangedEmail = () =>
  * the previous email was verified, its reader can undo this for a week. An unverified one may
  * belong to another person, by a typing error. Throws `email_taken`.
  */
-export async function takeAddress(
+export async function applyEmailChange(
   ctx: Ctx,
   actor: Anonymous,
   { link, user }: { link: Link; user: User },
@@ -55,7 +55,7 @@ export async function takeAddress(
  * that is replaced gets a notice if it was verified. Throws `invalid_link`, `email_taken`,
  * `too_many_requests`.
  */
-export async function restoreAddress(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
+export async function restoreEmail(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: ["undo_email"], token });
   const email = emailOf(link);
   await transaction(ctx, async (tx) => {

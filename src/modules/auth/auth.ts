@@ -8,24 +8,28 @@ import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
 import { type LimitUse, usesOf } from "../../limits/policies.ts";
 import { settle } from "../addresses/addresses.ts";
-import { lookForKey } from "../keys/keys.ts";
+import { refreshKeys } from "../keys/keys.ts";
 import {
   type Credentials,
   findCredentials,
-  holdVerified,
   isPasswordOf,
+  lockIfUnchanged,
 } from "../passwords/passwords.ts";
 import {
   acceptRefreshToken,
-  type Continuation,
   rotateSession,
+  type SessionGrant,
   secondsLeftOf,
 } from "../sessions/sessions.ts";
 import { sessions } from "../sessions/tables.ts";
 import { users } from "../users/tables.ts";
 import { clearFailures, createUser, findUser, userColumns } from "../users/users.ts";
 import { type Attempt, attemptOf, countSignIn, succeed } from "./attempt.ts";
-import { type RegistrationInput, registerQuietly, waitsForProof } from "./quiet-registration.ts";
+import {
+  isPendingRegistration,
+  type RegistrationInput,
+  registerQuietly,
+} from "./quiet-registration.ts";
 import { beginSession } from "./session-start.ts";
 
 /** The response to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */
@@ -67,7 +71,7 @@ export async function register(
  * Signs a user in by email or username. An unknown name and a wrong password both throw
  * `invalid_credentials`, after the same time (CWE-208). Only a caller who knows the password gets
  * `account_inactive` or `email_not_verified`. A password that was recently registered with the
- * email also gets `email_not_verified` (`waitsForProof`). Throws `too_many_requests` for the limits
+ * email also gets `email_not_verified` (`isPendingRegistration`). Throws `too_many_requests` for the limits
  * of `attemptOf`, and `busy`.
  */
 export async function logIn(
@@ -86,7 +90,7 @@ export async function logIn(
     if (verified && !verified.found.isActive) throw new Problem("account_inactive");
     if (!verified || !canSignIn(ctx, verified.found)) {
       // Check this in both cases, so that they take the same time (CWE-208).
-      const isUnverified = await waitsForProof(ctx, input);
+      const isUnverified = await isPendingRegistration(ctx, input);
       throw new Problem(isUnverified || verified ? "email_not_verified" : "invalid_credentials");
     }
     await countSignIn(ctx, actor, { userId: verified.found.id, attempt });
@@ -116,9 +120,9 @@ function start(
   ctx: Ctx,
   actor: Anonymous,
   { found, upgraded, attempt }: Verified,
-): Promise<Continuation> {
+): Promise<SessionGrant> {
   return transaction(ctx, async (tx) => {
-    await holdVerified(tx.db, found, upgraded);
+    await lockIfUnchanged(tx.db, found, upgraded);
     await succeed(tx, attempt);
     if (found.wantedUsername !== null) {
       await settle(tx, found.id);
@@ -179,7 +183,7 @@ export function usesOfToken(ctx: Ctx, { origin }: Anonymous, token: string): Lim
 /** The token response for a session that was started or continued. */
 export async function tokenFor(
   ctx: Ctx,
-  { userId, session, refreshToken }: Continuation,
+  { userId, session, refreshToken }: SessionGrant,
 ): Promise<Token> {
   const { id: sessionId, createdAt: authenticatedAt } = session;
   // An access token must not outlive its session.
@@ -214,7 +218,7 @@ const principalBySession = prepared((db) =>
  */
 export async function findActor(ctx: Ctx, token: string): Promise<UserActor | undefined> {
   const claims = ctx.tokens.verify(token, ctx.now());
-  if (!claims) return (await lookForKey(ctx, token)) ? findActor(ctx, token) : undefined;
+  if (!claims) return (await refreshKeys(ctx, token)) ? findActor(ctx, token) : undefined;
   const key = { userId: claims.sub, sessionId: claims.sid };
   const found = await ctx.principals.find(key, () => readPrincipal(ctx, key));
   return found && { kind: "user", user: found.user, session: found.session };

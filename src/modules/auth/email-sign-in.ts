@@ -12,7 +12,7 @@ import { type KnownDevice, knownDevice } from "./attempt.ts";
 import { type SignIn, tokenFor } from "./auth.ts";
 import { openLink, requestLink } from "./links.ts";
 import { beginSession } from "./session-start.ts";
-import { proveByMailAlone } from "./verification.ts";
+import { verifyWithoutPassword } from "./verification.ts";
 
 /**
  * Requests a mail with a sign-in link and code. The response is the same for every email (CWE-204).
@@ -50,7 +50,7 @@ export async function signInByMail(
       .where(isTarget)
       .for("no key update");
     if (!current) throw new Problem("account_inactive");
-    await proveByMailAlone(tx, actor, current);
+    await verifyWithoutPassword(tx, actor, current);
     const device = current.emailVerified ? knownDevice(ctx, actor, current) : undefined;
     return { ...(await beginSession(tx, actor, { user: current, device })), device };
   });

@@ -11,7 +11,7 @@ import {
   tokenProblems,
 } from "../../http/problems.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
-import { requestAddressChange } from "./address.ts";
+import { requestEmailChange } from "./address.ts";
 import { type MailedProof as Proof, requestSignIn, signInByMail } from "./email-sign-in.ts";
 import { requestLink } from "./links.ts";
 import {
@@ -199,13 +199,13 @@ function proofOf({ token, email, code }: typeof MailedProof.static): Proof {
 }
 
 /** Change of the caller's email. */
-export const ownAddressRoutes = (ctx: Ctx) =>
+export const ownEmailRoutes = (ctx: Ctx) =>
   new Elysia({ name: "own-address", prefix: "/users/me", tags: ["users"] }).use(guard(ctx)).post(
     "/email",
     async ({ actor, body, headers, set, status }) => {
       const { email, current_password: currentPassword } = body;
       await once(ctx, { actor, body, headers, set, route: "change-email" }, () =>
-        requestAddressChange(ctx, actor, { email, currentPassword }),
+        requestEmailChange(ctx, actor, { email, currentPassword }),
       );
       return status(202, changeAccepted);
     },

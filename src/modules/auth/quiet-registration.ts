@@ -78,7 +78,7 @@ function answerExisting(
  * Whether an existing user's email was registered again with this password. Then a sign-in gets
  * `email_not_verified`, as it does if that registration created a user.
  */
-export async function waitsForProof(
+export async function isPendingRegistration(
   ctx: Ctx,
   { username, password }: { username: string; password: string },
 ): Promise<boolean> {

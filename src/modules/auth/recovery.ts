@@ -2,9 +2,9 @@ import type { Anonymous, Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { forgetRegistration } from "../addresses/addresses.ts";
 import { redeemLink } from "../one-time/one-time.ts";
-import { newHash, replaceHash, tellOfNewPassword } from "../passwords/passwords.ts";
+import { newHash, notifyNewPassword, replaceHash } from "../passwords/passwords.ts";
 import { openLink } from "./links.ts";
-import { prove } from "./verification.ts";
+import { completeVerification } from "./verification.ts";
 
 /**
  * Sets a new password by a mailed link, verifies the email, and ends every session: the user
@@ -22,7 +22,7 @@ export async function resetPassword(
     await redeemLink(tx, link, { token, password });
     await replaceHash(tx, actor, { userId: user.id, passwordHash, which: "all" });
     await forgetRegistration(tx, user);
-    await prove(tx, actor, user);
-    await tellOfNewPassword(tx, { ...user, emailVerified: true });
+    await completeVerification(tx, actor, user);
+    await notifyNewPassword(tx, { ...user, emailVerified: true });
   });
 }

@@ -3,7 +3,7 @@ import { deviceOf } from "../../kit/user-agent.ts";
 import { compareWithEarlier, eventsKeptFrom } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { forgotPage } from "../one-time/one-time.ts";
-import { type Continuation, startSession } from "../sessions/sessions.ts";
+import { type SessionGrant, startSession } from "../sessions/sessions.ts";
 import type { KnownDevice } from "./attempt.ts";
 
 /**
@@ -16,7 +16,7 @@ export async function beginSession(
   ctx: Ctx,
   actor: Anonymous,
   { user, device }: { user: User; device: KnownDevice | undefined },
-): Promise<Continuation> {
+): Promise<SessionGrant> {
   if (!device && user.emailVerified) await notifyOfNewDevice(ctx, actor, user);
   return startSession(ctx, actor, user.id);
 }

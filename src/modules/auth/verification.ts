@@ -5,9 +5,9 @@ import { Problem } from "../../kit/problem.ts";
 import { failuresOf, type LimitUse } from "../../limits/policies.ts";
 import { forgetRegistration, markVerified } from "../addresses/addresses.ts";
 import { endLinks, type Link, redeemLink } from "../one-time/one-time.ts";
-import { holdVerified, replaceHash, verifyOwn } from "../passwords/passwords.ts";
+import { lockIfUnchanged, replaceHash, verifyOwn } from "../passwords/passwords.ts";
 import { identifierKeyOf } from "../users/users.ts";
-import { takeAddress } from "./address.ts";
+import { applyEmailChange } from "./address.ts";
 import { succeed } from "./attempt.ts";
 import { openLink } from "./links.ts";
 
@@ -42,10 +42,11 @@ export async function verifyEmail(
   await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, { token, password });
     // During hashing, another person may have registered the email again with another password.
-    if (verified !== undefined) await holdVerified(tx.db, { id: user.id, passwordHash: verified });
-    if (isChange) await takeAddress(tx, actor, { link, user });
-    else if (hasAccess) await prove(tx, actor, user);
-    else await proveByMailAlone(tx, actor, user);
+    if (verified !== undefined)
+      await lockIfUnchanged(tx.db, { id: user.id, passwordHash: verified });
+    if (isChange) await applyEmailChange(tx, actor, { link, user });
+    else if (hasAccess) await completeVerification(tx, actor, user);
+    else await verifyWithoutPassword(tx, actor, user);
   });
 }
 
@@ -94,7 +95,11 @@ export async function disown(ctx: Ctx, actor: Anonymous, token: string): Promise
 /**
  * Marks the email as verified by a caller who has access to the user, in the caller's transaction.
  */
-export async function prove(ctx: Ctx, actor: Anonymous, { id }: User): Promise<void> {
+export async function completeVerification(
+  ctx: Ctx,
+  actor: Anonymous,
+  { id }: User,
+): Promise<void> {
   await markVerified(ctx, actor, id);
   await endLinks(ctx, id, "verify_email");
 }
@@ -104,12 +109,12 @@ export async function prove(ctx: Ctx, actor: Anonymous, { id }: User): Promise<v
  * Another person may have registered it: if the email was unverified, the password, sessions and
  * profile of that person are dropped.
  */
-export async function proveByMailAlone(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
+export async function verifyWithoutPassword(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
   if (!user.emailVerified) {
     await dropPassword(ctx, actor, user);
     await forgetRegistration(ctx, user);
   }
-  await prove(ctx, actor, user);
+  await completeVerification(ctx, actor, user);
 }
 
 const dropPassword = (ctx: Ctx, actor: Anonymous, { id: userId }: User): Promise<void> =>

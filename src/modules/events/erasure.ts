@@ -2,7 +2,8 @@ import { and, asc, eq, isNotNull, lt, or, type SQL } from "drizzle-orm";
 import type { PgColumn } from "drizzle-orm/pg-core";
 import type { Ctx } from "../../ctx.ts";
 import { isInBatch } from "../../db/batch.ts";
-import { type Db, transact } from "../../db/db.ts";
+import type { Db } from "../../db/db.ts";
+import { transaction } from "../../db/transaction.ts";
 import { erasures, events } from "./tables.ts";
 
 const ERASED_AT_ONCE = 5_000;
@@ -13,9 +14,9 @@ const AGAIN_AFTER_MS = 60_000;
  * Erases the origins that are left of one user who was deleted over a minute ago, up to 10,000
  * events a call. Returns 0 when nothing is due.
  */
-export function eraseLeftOrigins({ db, now }: Ctx): Promise<number> {
-  return transact(db, async (tx) => {
-    const [due] = await tx
+export function eraseLeftOrigins(ctx: Ctx): Promise<number> {
+  return transaction(ctx, async ({ db, now }) => {
+    const [due] = await db
       .select()
       .from(erasures)
       .where(lt(erasures.createdAt, new Date(now().getTime() - AGAIN_AFTER_MS)))
@@ -23,8 +24,8 @@ export function eraseLeftOrigins({ db, now }: Ctx): Promise<number> {
       .limit(1)
       .for("update", { skipLocked: true });
     if (!due) return 0;
-    const erased = await eraseSome(tx, due.userId);
-    if (erased < ERASED_AT_ONCE) await tx.delete(erasures).where(eq(erasures.userId, due.userId));
+    const erased = await eraseSome(db, due.userId);
+    if (erased < ERASED_AT_ONCE) await db.delete(erasures).where(eq(erasures.userId, due.userId));
     return erased + 1;
   });
 }

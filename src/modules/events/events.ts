@@ -72,7 +72,7 @@ export type Event = Omit<
   actorKind: (typeof actorKinds)[number];
 };
 
-export interface Happening<T extends EventType> {
+export interface NewEvent<T extends EventType> {
   type: T;
   /** The user or OAuth client that the event is about; null if it is about all of them. */
   subjectId: string | null;
@@ -86,7 +86,7 @@ export interface Happening<T extends EventType> {
 export async function record<T extends EventType>(
   ctx: Ctx,
   actor: Actor,
-  happening: Happening<T> | Happening<T>[],
+  happening: NewEvent<T> | NewEvent<T>[],
 ): Promise<void> {
   const list = [happening].flat();
   const now = ctx.now();

@@ -168,7 +168,7 @@ const RETIRED_ELSEWHERE_MS = 12 * 3_600_000;
  * Deletes keys whose last token has expired, loads changes, and repairs what an instance with other
  * settings broke, so that there is always a signing key. Returns 0: there is no more work.
  */
-export async function tendKeys(ctx: Signer): Promise<number> {
+export async function maintainKeys(ctx: Signer): Promise<number> {
   const now = ctx.now().getTime();
   // Read first: this also works while the database is read-only.
   await recordUse(ctx, await readKeys(ctx));
@@ -206,8 +206,8 @@ const READ_EVERY_MS = 200;
  * with it. Loads the keys again, at most five times a second. Returns whether the key is now
  * accepted.
  */
-export async function lookForKey(ctx: Signer, token: string): Promise<boolean> {
-  if (!ctx.keyRing.mayCome(token, ctx.now())) return false;
+export async function refreshKeys(ctx: Signer, token: string): Promise<boolean> {
+  if (!ctx.keyRing.isExpected(token, ctx.now())) return false;
   const pendingRead =
     pendingReads.get(ctx.keyRing) ??
     sleep(READ_EVERY_MS).then(async () => {
@@ -216,7 +216,7 @@ export async function lookForKey(ctx: Signer, token: string): Promise<boolean> {
     });
   pendingReads.set(ctx.keyRing, pendingRead);
   await pendingRead;
-  return !ctx.keyRing.mayCome(token, ctx.now());
+  return !ctx.keyRing.isExpected(token, ctx.now());
 }
 
 /** Runs `work` in a transaction with a lock: one instance or command at a time. */

@@ -6,7 +6,7 @@ import { transaction } from "../../db/transaction.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
 import { usesOf } from "../../limits/policies.ts";
 import { findActor, logIn, refresh, type Token, usesOfToken } from "../auth/auth.ts";
-import { lookForKey } from "../keys/keys.ts";
+import { refreshKeys } from "../keys/keys.ts";
 import { acceptRefreshToken, endSessionsOf, inspectRefreshToken } from "../sessions/sessions.ts";
 import { type Client, findAuthenticated, findClient } from "./clients.ts";
 import { isRevoked, revokeClientToken } from "./revoked-tokens.ts";
@@ -103,7 +103,7 @@ export async function revokeToken(
 ): Promise<void> {
   if (!credentials) await ctx.limits.consume(actor.origin, usesOfToken(ctx, actor, token));
   const client = await authenticateClient(ctx, actor, credentials);
-  await lookForKey(ctx, token);
+  await refreshKeys(ctx, token);
   const own = ctx.tokens.verifyClient(token, ctx.now());
   if (own) return revokeOwnToken(ctx, client, own);
   const session = looksLikeRefreshToken(token)
@@ -154,7 +154,7 @@ export async function introspectToken(
   if (!credentials) throw new Problem("invalid_client");
   await authenticateClient(ctx, actor, credentials);
   if (looksLikeRefreshToken(token)) return introspectRefreshToken(ctx, actor, token);
-  await lookForKey(ctx, token);
+  await refreshKeys(ctx, token);
   const ofClient = ctx.tokens.verifyClient(token, ctx.now());
   if (ofClient) {
     const isActive = (await findClient(ctx, ofClient.sub)) && !(await isRevoked(ctx, ofClient));

@@ -166,7 +166,7 @@ async function store(
       throw new Problem(verified === undefined ? "not_found" : "invalid_credentials");
     await settle(tx, userId);
     await replaceHash(tx, actor, { userId, passwordHash, which });
-    await tellOfNewPassword(tx, user);
+    await notifyNewPassword(tx, user);
   });
 }
 
@@ -174,7 +174,7 @@ async function store(
  * Notifies the user by mail. An unverified email gets no mail, because it may belong to another
  * person.
  */
-export async function tellOfNewPassword(ctx: Ctx, user: User): Promise<void> {
+export async function notifyNewPassword(ctx: Ctx, user: User): Promise<void> {
   if (!user.emailVerified) return;
   await enqueueMail(ctx, { kind: "password_changed", to: user, link: forgotPage(ctx) });
 }
@@ -241,7 +241,7 @@ export type Credentials = User & { passwordHash: string; wantedUsername: string 
  * deactivated, which ends all sessions: this sign-in must not start another. With the lock, such a
  * change waits, and ends this session too. Throws `invalid_credentials`.
  */
-export async function holdVerified(
+export async function lockIfUnchanged(
   tx: Db,
   { id, passwordHash: verified }: Pick<Credentials, "id" | "passwordHash">,
   upgraded?: string,

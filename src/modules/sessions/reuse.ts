@@ -14,7 +14,7 @@ import { sessions } from "./tables.ts";
  * A refresh token as one client sends it. `client` is undefined if another party asks about the
  * token.
  */
-export interface Presented {
+export interface PresentedToken {
   token: RefreshToken;
   client: TokenClient | undefined;
 }
@@ -24,11 +24,19 @@ export interface Presented {
  * grace period, or from another client than the one that rotated it. A late retry of that client
  * within the grace period ends nothing. A token that this server did not issue ends nothing.
  */
-export async function endIfReused(ctx: Ctx, actor: Anonymous, presented: Presented): Promise<void> {
+export async function endIfReused(
+  ctx: Ctx,
+  actor: Anonymous,
+  presented: PresentedToken,
+): Promise<void> {
   await transaction(ctx, (tx) => endReused(tx, actor, presented));
 }
 
-async function endReused(ctx: Ctx, actor: Anonymous, { token, client }: Presented): Promise<void> {
+async function endReused(
+  ctx: Ctx,
+  actor: Anonymous,
+  { token, client }: PresentedToken,
+): Promise<void> {
   const [session] = await ctx.db
     .select({ ...getTableColumns(sessions), isSameClient: isSameClient(client) })
     .from(sessions)

@@ -36,7 +36,7 @@ export interface Session {
 }
 
 /** A started or rotated session: its user, when it started, and its current refresh token. */
-export interface Continuation {
+export interface SessionGrant {
   userId: string;
   session: { id: string; createdAt: Date };
   refreshToken: string;
@@ -51,7 +51,7 @@ export async function startSession(
   ctx: Ctx,
   actor: Anonymous,
   userId: string,
-): Promise<Continuation> {
+): Promise<SessionGrant> {
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
   const [seed, secret] = [ctx.refreshSeeds.create(id), newSecret()];
@@ -106,7 +106,7 @@ export async function rotateSession(
   ctx: Ctx,
   actor: Anonymous,
   refreshToken: string,
-): Promise<Continuation> {
+): Promise<SessionGrant> {
   const token = readRefreshToken(refreshToken);
   if (!token) throw new Problem("invalid_refresh_token");
   const client = tokenClientOf(ctx, actor);
