@@ -7,7 +7,7 @@ import { fillPlaceholders } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import { readRefreshToken } from "../src/credentials/refresh-token.ts";
-import { take } from "../src/limits/postgres-counters.ts";
+import { consume } from "../src/limits/postgres-counters.ts";
 import { rotation } from "../src/modules/sessions/rotation.ts";
 
 export interface RotationLoad {
@@ -35,7 +35,7 @@ async function rotate(token: string): Promise<void> {
     begun += 1;
     const now = new Date();
     const dayAgo = new Date(now.getTime() - 86_400_000).toISOString();
-    await take(sql, [{ ...often, key }], now);
+    await consume(sql, [{ ...often, key }], now);
     const successorHash = randomBytes(HASH_BYTES);
     const bounds = {
       now: now.toISOString(),

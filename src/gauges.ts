@@ -78,7 +78,7 @@ export const gauges = (
     name: "bunker_limits_met_total",
     help: "Requests that met a limit, by its name.",
     label: "limit",
-    read: () => ctx.limits.met(),
+    read: () => ctx.limits.refused(),
   },
   ...(embedded === undefined ? [] : embeddedGauges(embedded)),
   ...(ctx.config.redisUrl === undefined ? [] : [redisGauge(ctx)]),

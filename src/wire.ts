@@ -202,7 +202,7 @@ function openPrincipals(
   { principalCacheSize: size }: Config,
   { direct: place, database, log }: { direct: Place; database: Database; log: Log },
 ) {
-  const principals: Principals = openPrincipalCache({ size, heard: () => changes.heard() });
+  const principals: Principals = openPrincipalCache({ size, received: () => changes.received() });
   const changes = listenForChanges({
     place,
     pool: database.sql,

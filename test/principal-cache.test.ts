@@ -3,8 +3,8 @@ import { openPrincipalCache } from "../src/kit/principal-cache.ts";
 
 const userId = "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70";
 const key = { userId, sessionId: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f71" };
-const nothingHeard = () => ({ since: Number.POSITIVE_INFINITY, upTo: 0 });
-const open = (size = 100) => openPrincipalCache<string>({ size, heard: nothingHeard });
+const nothingReceived = () => ({ since: Number.POSITIVE_INFINITY, upTo: 0 });
+const open = (size = 100) => openPrincipalCache<string>({ size, received: nothingReceived });
 
 test("what is known is not read again, until something happens to the account", async () => {
   const cache = open();
@@ -33,13 +33,13 @@ test("silence is not taken for health", async () => {
 });
 
 test("what was read before anybody listened is not kept alive by what is heard later", async () => {
-  const heard = nothingHeard();
-  const cache = openPrincipalCache<string>({ size: 100, heard: () => heard });
+  const received = nothingReceived();
+  const cache = openPrincipalCache<string>({ size: 100, received: () => received });
   await cache.find(key, async () => "before");
-  heard.since = performance.now();
+  received.since = performance.now();
   await cache.find({ ...key, sessionId: "other" }, async () => "heard of");
   await Bun.sleep(850);
-  heard.upTo = performance.now();
+  received.upTo = performance.now();
   expect(await cache.find(key, async () => "after")).toBe("after");
   const other = await cache.find({ ...key, sessionId: "other" }, async () => "read again");
   expect(other).toBe("heard of");

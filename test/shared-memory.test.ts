@@ -5,7 +5,7 @@ import { openSharedMemory } from "../src/adapters/shared-memory.ts";
 import { connect } from "../src/db/db.ts";
 import type { Log } from "../src/kit/log.ts";
 import { openCounters } from "../src/limits/counters.ts";
-import { refund, take } from "../src/limits/postgres-counters.ts";
+import { consume, refund } from "../src/limits/postgres-counters.ts";
 import { countShared, type SharedMemory } from "../src/limits/shared-memory.ts";
 import { needs } from "./support/needs.ts";
 import { type RedisServer, redisServer } from "./support/redis.ts";
@@ -43,30 +43,31 @@ needs("redis-server").describe("a memory that instances share", () => {
     let now = Date.parse("2026-01-01T00:00:00Z");
     for (let step = 0; step < 400; step += 1) {
       const policies = kinds.map((kind, at) => ({ key: `0${at}`.repeat(16), ...kind }));
-      const wants = policies
+      const consumptions = policies
         .filter(() => random(2) > 0)
         .map((policy) => ({ ...policy, count: 1 + random(4) }));
-      if (wants.length === 0) continue;
+      if (consumptions.length === 0) continue;
       now += random(20) === 0 ? -500_000 : random(4) * 3_700;
       const time = new Date(now);
-      const counted = await memory.take(wants, time);
-      const counts = await take(database.sql, wants, time);
-      for (const { key } of wants) expect(counts.get(key)).toMatchObject(counted?.get(key) ?? {});
-      expect(counted?.size).toBe(wants.length);
+      const counted = await memory.consume(consumptions, time);
+      const counts = await consume(database.sql, consumptions, time);
+      for (const { key } of consumptions)
+        expect(counts.get(key)).toMatchObject(counted?.get(key) ?? {});
+      expect(counted?.size).toBe(consumptions.length);
       if (random(4) > 0) continue;
-      const backs = wants.map(({ key }) => ({ key, count: 1 + random(5) }));
-      await Promise.all([memory.refund(backs), refund(database.db, backs)]);
+      const refunds = consumptions.map(({ key }) => ({ key, count: 1 + random(5) }));
+      await Promise.all([memory.refund(refunds), refund(database.db, refunds)]);
     }
   });
 
   test("where the database cannot count its part, nothing is taken here either", async () => {
     const memory = await open();
     const sql = connect({ url: "postgres://127.0.0.1:1/none", caFile: undefined }, { max: 1 });
-    const counting = openCounters({ sql }, memory, () => new Date());
+    const counters = openCounters({ sql }, memory, () => new Date());
     const passing = { key: "aa", count: 1, ...kinds[0] };
     const lasting = { key: "bb", count: 1, quota: 100, refill: 1, periodSeconds: 3_600 };
-    await expect(counting.take([passing, lasting])).rejects.toThrow();
-    expect((await counting.take([passing])).get("aa")).toMatchObject({ spent: 1 });
+    await expect(counters.consume([passing, lasting])).rejects.toThrow();
+    expect((await counters.consume([passing])).get("aa")).toMatchObject({ spent: 1 });
     await sql.end({ timeout: 0 });
   });
 
@@ -110,7 +111,9 @@ needs("redis-server").describe("a memory that instances share", () => {
     const startedAt = performance.now();
     const asked = Array.from({ length: 50 }, () => memory.recall("a name"));
     expect(new Set(await Promise.all(asked))).toEqual(new Set([undefined]));
-    expect(await memory.take([{ key: "00", count: 1, ...kinds[0] }], new Date())).toBeUndefined();
+    expect(
+      await memory.consume([{ key: "00", count: 1, ...kinds[0] }], new Date()),
+    ).toBeUndefined();
     expect(performance.now() - startedAt).toBeLessThan(1_000);
     expect(memory.state()).toBe("away");
     redis.thaw();

@@ -1,8 +1,10 @@
 /**
- * The same as TAKE of `limits/postgres-counters`, by the same letters: for each key (`spent`, `since` in milliseconds), what is left over
- * after whole periods, what is granted, and in how many seconds there is more. ARGV: now, then count, quota, refill, period of each.
+ * Counts exactly as CONSUME of `limits/postgres-counters` does, with the same names: first what whole
+ * periods leave (`still`), then what is granted (`got`). A key holds `spent`, and `since` in
+ * milliseconds. Returns the counter, what was granted, and the seconds until the next refill of each
+ * key. ARGV: now in milliseconds, then count, quota, refill and period in seconds of each key.
  */
-export const TAKE = `
+export const CONSUME = `
   local now = tonumber(ARGV[1])
   local answers = {}
   for i, key in ipairs(KEYS) do
@@ -21,7 +23,7 @@ export const TAKE = `
   end
   return answers`;
 
-/** ARGV: how much of each. A key that then counts nothing is gone. */
+/** ARGV: the count to refund to each key. Deletes a key that is then zero. */
 export const REFUND = `
   for i, key in ipairs(KEYS) do
     local left = tonumber(redis.call('HGET', key, 'spent') or 0) - tonumber(ARGV[i])

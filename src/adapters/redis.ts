@@ -1,31 +1,31 @@
 import type { Count } from "../limits/policies.ts";
 import type { SharedMemory } from "../limits/shared-memory.ts";
 import { openLink } from "./redis-link.ts";
-import { REFUND, TAKE } from "./redis-scripts.ts";
+import { CONSUME, REFUND } from "./redis-scripts.ts";
 import type { SharedMemoryOptions } from "./shared-memory.ts";
 
 const ANSWER_MAX_MS = 200;
 const PROBE_SECONDS = "60";
 
-/** Redis 6.2 or newer, or what speaks as it does (Valkey): one server, no cluster. */
+/** Shared memory in Redis 6.2 or newer, or a compatible server (Valkey). One server, no cluster. */
 export function openRedis(url: URL, { prefix, onTold, log }: SharedMemoryOptions): SharedMemory {
   const channel = `${prefix}accounts`;
-  const scripts = { take: "", refund: "" };
+  const scripts = { consume: "", refund: "" };
   const { ask, isUp, close } = openLink({
     ...{ url, answerMaxMs: ANSWER_MAX_MS, log },
     begin: async ({ asks, hears }) => {
-      // A replica, or one that is full, does not do.
+      // Fails early on a replica, or on a server without free memory.
       await asks.send("SET", [`${prefix}there`, "1", "EX", PROBE_SECONDS]);
-      scripts.take = await asks.send("SCRIPT", ["LOAD", TAKE]);
+      scripts.consume = await asks.send("SCRIPT", ["LOAD", CONSUME]);
       scripts.refund = await asks.send("SCRIPT", ["LOAD", REFUND]);
       await hears.subscribe(channel, (userId) => onTold(userId));
     },
   });
-  const run = (script: keyof typeof scripts, keys: string[], words: number[]) =>
+  const run = (script: keyof typeof scripts, keys: string[], numbers: number[]) =>
     ask("EVALSHA", [
       ...[scripts[script], String(keys.length)],
       ...keys.map((key) => prefix + key),
-      ...words.map(String),
+      ...numbers.map(String),
     ]);
 
   return {
@@ -36,21 +36,21 @@ export function openRedis(url: URL, { prefix, onTold, log }: SharedMemoryOptions
     keep: async (name, { value, seconds }) => {
       await ask("SET", [prefix + name, value, "EX", String(Math.max(1, seconds))]);
     },
-    take: async (wants, now) => {
-      const words = wants.flatMap(({ count, quota, refill, periodSeconds }) => [
+    consume: async (consumptions, now) => {
+      const numbers = consumptions.flatMap(({ count, quota, refill, periodSeconds }) => [
         ...[count, quota, refill, periodSeconds],
       ]);
-      const keys = wants.map(({ key }) => key);
-      const counts = await run("take", keys, [now.getTime(), ...words]);
+      const keys = consumptions.map(({ key }) => key);
+      const counts = await run("consume", keys, [now.getTime(), ...numbers]);
       if (!Array.isArray(counts)) return undefined;
       return new Map(keys.map((key, at) => [key, countOf(counts[at])]));
     },
-    refund: async (backs) => {
-      const keys = backs.map(({ key }) => key);
+    refund: async (refunds) => {
+      const keys = refunds.map(({ key }) => key);
       await run(
         "refund",
         keys,
-        backs.map(({ count }) => count),
+        refunds.map(({ count }) => count),
       );
     },
     tell: (userId) => void ask("PUBLISH", [channel, userId]),

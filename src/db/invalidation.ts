@@ -1,35 +1,35 @@
 import type postgres from "postgres";
 import type { Log } from "../kit/log.ts";
-import type { Heard } from "../kit/principal-cache.ts";
+import type { ReceivedSpan } from "../kit/principal-cache.ts";
 import { connect, type Place, type Sql } from "./db.ts";
 
 export interface ChangeListenerOptions {
   place: Place;
-  /** Sends the beats, on other connections than the one that listens. */
+  /** Sends the heartbeats, on other connections than the one that listens. */
   pool: Sql;
   log: Log;
-  /** An account has changed; undefined: any may have. */
+  /** Called when a user changed. Undefined: any user may have changed. */
   onChange: (userId: string | undefined) => void;
 }
 
 export interface ChangeListener {
-  heard: () => Heard;
+  received: () => ReceivedSpan;
   close: () => Promise<void>;
 }
 
 const CHANNEL = "bunker_principals";
 const ALL = "*";
-const BEAT_EVERY_MS = 200;
-/** A beat that did not come back for so long will not: the connection is given up for another one. */
-const DEAF_AFTER_MS = 2_000;
+const HEARTBEAT_EVERY_MS = 200;
+/** If a heartbeat does not arrive within this time, the connection is replaced. */
+const HEARTBEAT_TIMEOUT_MS = 2_000;
 const CONNECT_TIMEOUT_SECONDS = 3;
 
 /**
- * Hears from the database which accounts and sessions change (migration 0003), and how far it has heard. PostgreSQL
- * delivers notifications in the order of commits; so when a beat that we sent comes back, everything that was committed
- * before it was sent has been heard. The beat travels on another connection than the one that listens, and comes back
- * unasked: a pooler that swallows notifications, as PgBouncer does, swallows the beats too. Nothing beats or connects while
- * nobody asks.
+ * Listens for change notifications about users and sessions (migration 0003), and tracks which of them
+ * have arrived. PostgreSQL delivers notifications in the order of commits. So when a heartbeat arrives,
+ * every notification that was committed before it was sent has arrived as well. Heartbeats are sent on
+ * another connection than the one that listens: a pooler that drops notifications, as PgBouncer does,
+ * drops the heartbeats too. Connects and sends heartbeats only while `received` is called.
  */
 export function listenForChanges({
   place,
@@ -37,69 +37,69 @@ export function listenForChanges({
   log,
   onChange,
 }: ChangeListenerOptions): ChangeListener {
-  const beats = `bunker_beat_${Bun.randomUUIDv7("hex").replaceAll("-", "")}`;
-  const heard: Heard = { since: Number.POSITIVE_INFINITY, upTo: 0 };
+  const heartbeats = `bunker_beat_${Bun.randomUUIDv7("hex").replaceAll("-", "")}`;
+  const received: ReceivedSpan = { since: Number.POSITIVE_INFINITY, upTo: 0 };
   let listener: Sql | undefined;
-  /** Since when an answer is awaited: to LISTEN, or to a beat. */
+  /** When the LISTEN or the heartbeat was sent that is still unanswered. */
   let awaitedSince: number | undefined;
-  let beatAt = 0;
-  let isDeaf = false;
+  let heartbeatAt = 0;
+  let isSilent = false;
   let isClosed = false;
 
   const lose = (lost: Sql) => {
     if (listener !== lost) return;
     listener = undefined;
     awaitedSince = undefined;
-    heard.since = Number.POSITIVE_INFINITY;
+    received.since = Number.POSITIVE_INFINITY;
     void lost.end({ timeout: 0 }).catch(() => {});
   };
 
-  const hear = (channel: string, payload: string) => {
-    if (channel !== beats) return onChange(payload === ALL ? undefined : payload);
-    if (heard.since === Number.POSITIVE_INFINITY) heard.since = performance.now();
-    heard.upTo = Number(payload);
+  const receive = (channel: string, payload: string) => {
+    if (channel !== heartbeats) return onChange(payload === ALL ? undefined : payload);
+    if (received.since === Number.POSITIVE_INFINITY) received.since = performance.now();
+    received.upTo = Number(payload);
     awaitedSince = undefined;
-    if (isDeaf) log.info({}, "News of changed accounts arrive again.");
-    isDeaf = false;
+    if (isSilent) log.info({}, "News of changed accounts arrive again.");
+    isSilent = false;
   };
 
   const listen = async (now: number) => {
     const mine: Sql = connectListener(place, {
       onclose: () => lose(mine),
       onnotify: (channel, payload) => {
-        if (listener === mine) hear(channel, payload);
+        if (listener === mine) receive(channel, payload);
       },
     });
     listener = mine;
     awaitedSince = now;
     try {
-      await mine.unsafe(`listen ${CHANNEL}; listen ${beats}`);
+      await mine.unsafe(`listen ${CHANNEL}; listen ${heartbeats}`);
       if (listener === mine) awaitedSince = undefined;
     } catch {
       lose(mine);
     }
   };
 
-  const beat = async (now: number) => {
-    if (listener && awaitedSince !== undefined && now - awaitedSince > DEAF_AFTER_MS) {
-      if (!isDeaf) log.warn({}, DEAF);
-      isDeaf = true;
+  const sendHeartbeat = async (now: number) => {
+    if (listener && awaitedSince !== undefined && now - awaitedSince > HEARTBEAT_TIMEOUT_MS) {
+      if (!isSilent) log.warn({}, SILENT);
+      isSilent = true;
       lose(listener);
     }
     if (!listener) return listen(now);
     if (awaitedSince !== undefined) return;
     awaitedSince = now;
-    await pool`select pg_notify(${beats}, ${String(now)})`;
+    await pool`select pg_notify(${heartbeats}, ${String(now)})`;
   };
 
   return {
-    heard: () => {
+    received: () => {
       const now = performance.now();
-      if (now - beatAt < BEAT_EVERY_MS || isClosed) return heard;
-      beatAt = now;
-      // A database that is away is noticed, and told, by whoever reads from it.
-      beat(now).catch(() => {});
-      return heard;
+      if (now - heartbeatAt < HEARTBEAT_EVERY_MS || isClosed) return received;
+      heartbeatAt = now;
+      // The requests that read from the database report an outage.
+      sendHeartbeat(now).catch(() => {});
+      return received;
     },
     close: async () => {
       isClosed = true;
@@ -108,20 +108,20 @@ export function listenForChanges({
   };
 }
 
-/** The driver hands on every notification that a connection gets, which its types do not say. */
-interface Hearing {
+/** Callbacks of the driver. Its types lack `onnotify`, which gets every notification. */
+interface ListenerCallbacks {
   onclose: () => void;
   onnotify: (channel: string, payload: string) => void;
 }
 
-const connectListener = (place: Place, hearing: Hearing): Sql =>
+const connectListener = (place: Place, callbacks: ListenerCallbacks): Sql =>
   connect(place, {
     max: 1,
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
     max_lifetime: null,
     connection: { application_name: "bunker listener" },
-    ...(hearing as postgres.Options<Record<string, never>>),
+    ...(callbacks as postgres.Options<Record<string, never>>),
   });
 
-const DEAF =
+const SILENT =
   "News of changed accounts do not arrive: a pooler such as PgBouncer swallows them, or the connection is broken. Accounts are read from the database again and again until they do.";

@@ -138,7 +138,9 @@ function addLimitHeaders(headers: Visit["set"]["headers"], states: LimitState[])
   );
   add(
     "ratelimit",
-    states.map(({ limit, left, refillInSeconds }) => `"${limit}";r=${left};t=${refillInSeconds}`),
+    states.map(
+      ({ limit, remaining, refillInSeconds }) => `"${limit}";r=${remaining};t=${refillInSeconds}`,
+    ),
   );
   const waits = states.flatMap(({ isGranted, refillInSeconds }) =>
     isGranted ? [] : [refillInSeconds],

@@ -1,10 +1,13 @@
 import QuickLRU from "quick-lru";
 
-/** How far the news of changed accounts has been heard; in milliseconds of `performance.now()`. */
-export interface Heard {
-  /** From when on nothing was missed: Infinity while nobody listens. */
+/**
+ * The time span of which every change notification has arrived, in milliseconds of
+ * `performance.now()`.
+ */
+export interface ReceivedSpan {
+  /** No notification is missing from this time on. Infinity while nothing listens. */
   since: number;
-  /** Until when everything that was committed is known. */
+  /** Every change that was committed before this time is known. */
   upTo: number;
 }
 
@@ -13,52 +16,56 @@ export interface PrincipalKey {
   sessionId: string;
 }
 
-/** Who is behind an access token, remembered for as long as nothing can have happened to them. */
+/** Caches the principals behind access tokens for as long as they cannot have changed. */
 export interface PrincipalCache<P> {
-  /** What is known, or what `read` answers, which is then known. */
+  /** Returns the cached principal, or the result of `read`, which it caches. */
   find: (key: PrincipalKey, read: () => Promise<P | undefined>) => Promise<P | undefined>;
-  /** Something happened to this account: what is known of it, and what is just being read, counts no more. */
+  /** Invalidates all entries of a user that changed, and the reads in progress. */
   forget: (userId: string) => void;
   forgetAll: () => void;
-  /** How many are remembered; and since the start, how many were found so, and how many were read. */
+  /** `kept` is the number of entries. `hits` and `misses` count since the start. */
   counts: () => Record<"kept" | "hits" | "misses", number>;
 }
 
 export interface PrincipalCacheOptions {
-  /** How many principals are kept at most; 0 keeps none. */
+  /** The maximum number of entries. 0 turns the cache off. */
   size: number;
-  heard: () => Heard;
+  received: () => ReceivedSpan;
 }
 
-/** How long after a change what was read before it may still be served. */
+/** How long the cache may serve an entry that was read before a change. */
 const STALE_MAX_MS = 800;
 const BUCKETS = 1 << 16;
 
 interface Entry<P> {
   principal: P;
   userId: string;
-  /** Taken before the read, as is `generation`: what happens during the read is not missed. */
+  /** Taken before the read, as is `generation`, so that a change during the read counts. */
   readAt: number;
   generation: number | undefined;
 }
 
 /**
- * A bounded cache that never serves for longer than STALE_MAX_MS what is no longer so, also when the news is late, cut off, or
- * silent: silence is not taken for health. An entry is good when it was read just now, or when everything that was
- * committed until just now has been heard since it was read. Accounts share counters, one to some of them: an account that
- * changes makes a few others be read again, and nothing has to be searched for.
+ * A bounded cache that never serves a stale entry for longer than STALE_MAX_MS, even if change
+ * notifications are late or missing. An entry is fresh in two cases: it was read within STALE_MAX_MS, or
+ * every change notification between its read and STALE_MAX_MS ago has arrived. Users share generation
+ * counters, so that `forget` needs no search for the user's sessions. A change of one user therefore
+ * also invalidates a few others.
  */
-export function openPrincipalCache<P>({ size, heard }: PrincipalCacheOptions): PrincipalCache<P> {
+export function openPrincipalCache<P>({
+  size,
+  received,
+}: PrincipalCacheOptions): PrincipalCache<P> {
   const generations = new Uint32Array(BUCKETS);
-  // It keeps up to twice what it is asked to.
+  // QuickLRU keeps up to twice its maxSize.
   const entries = new QuickLRU<string, Entry<P>>({ maxSize: Math.max(1, Math.floor(size / 2)) });
 
   let hits = 0;
   let misses = 0;
 
-  const isGood = (entry: Entry<P>, now: number) => {
+  const isFresh = (entry: Entry<P>, now: number) => {
     if (now - entry.readAt <= STALE_MAX_MS) return true;
-    const { since, upTo } = heard();
+    const { since, upTo } = received();
     return entry.readAt >= since && now - upTo <= STALE_MAX_MS;
   };
 
@@ -69,31 +76,32 @@ export function openPrincipalCache<P>({ size, heard }: PrincipalCacheOptions): P
     if (
       known?.userId === userId &&
       known.generation === generations[bucket] &&
-      isGood(known, now)
+      isFresh(known, now)
     ) {
       hits += 1;
       return known.principal;
     }
     misses += 1;
-    heard();
+    // Keeps the heartbeats going.
+    received();
     const generation = generations[bucket];
     const principal = await read();
     if (principal) entries.set(sessionId, { principal, userId, readAt: now, generation });
     return principal;
   };
-  const next = (bucket: number) => {
+  const invalidate = (bucket: number) => {
     generations[bucket] = (generations[bucket] ?? 0) + 1;
   };
   return {
     counts: () => ({ kept: entries.size, hits, misses }),
     find: size === 0 ? (_, read) => read() : find,
-    forget: (userId) => next(bucketOf(userId)),
+    forget: (userId) => invalidate(bucketOf(userId)),
     forgetAll: () => {
       entries.clear();
-      for (let bucket = 0; bucket < BUCKETS; bucket += 1) next(bucket);
+      for (let bucket = 0; bucket < BUCKETS; bucket += 1) invalidate(bucket);
     },
   };
 }
 
-/** The end of a UUIDv7 is random. */
+/** Uses the end of a UUIDv7, which is random. */
 const bucketOf = (userId: string) => Number.parseInt(userId.slice(-4), 16) & (BUCKETS - 1);

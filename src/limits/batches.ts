@@ -2,103 +2,108 @@ import QuickLRU from "quick-lru";
 import { isUnwritable } from "../db/failures.ts";
 import type { Count, LimitState, LimitUse, Policy } from "./policies.ts";
 
-/** One request, and the limit that it counts against. */
-export interface Account extends LimitUse {
+/** One request, and the policy of the limit that it counts against. */
+export interface BatchedUse extends LimitUse {
   policy: Policy;
 }
 
 export interface BatchOptions {
-  /** Takes up to `count` from what all instances have together. */
-  take: (account: Account, count: number) => Promise<Count>;
+  /** Consumes up to `count` from the quota that all instances share. */
+  consume: (use: BatchedUse, count: number) => Promise<Count>;
   now: () => Date;
-  /** How many accounts are remembered at most. */
+  /** The maximum number of batches in memory. */
   size: number;
 }
 
-/** Some requests of one actor, granted in advance. */
-interface Lump {
-  left: number;
-  /** What the database had beyond it. */
-  beyond: number;
-  /** What was spent without the database knowing. */
-  owed: number;
+/** Quota of one key that this process has consumed in advance. */
+interface Batch {
+  remaining: number;
+  /** What the database had left after this batch. */
+  remainingElsewhere: number;
+  /** What this process granted before the database counted it. */
+  uncounted: number;
   isLast: boolean;
-  beganAt: number;
+  startsAt: number;
   endsAt: number;
-  taking: Promise<void> | undefined;
+  refilling: Promise<void> | undefined;
 }
 
-const LUMPS = 20;
+const BATCHES_PER_QUOTA = 20;
 const SECOND_MS = 1000;
 
 /**
- * Counts in lumps of a twentieth what meets every request, where a statement for each would cost more than the request. The
- * first lump of each period is free of any statement; with the second, the database learns of both. So an instance
- * asks nothing for most people, and each further instance allows a twentieth more.
+ * Counts the limits of every request in batches of a twentieth of the quota. One statement for each
+ * request would cost more than the request itself. The first batch of each period needs no
+ * statement; the second one reports both to the database. So an instance sends no statement for most
+ * users, and each further instance allows a twentieth more.
  */
-export function openBatches({ take, now, size }: BatchOptions) {
-  // It keeps up to twice what it is asked to.
-  const lumps = new QuickLRU<string, Lump>({ maxSize: Math.ceil(size / 2) });
+export function openBatches({ consume, now, size }: BatchOptions) {
+  // QuickLRU keeps up to twice its maxSize.
+  const batches = new QuickLRU<string, Batch>({ maxSize: Math.ceil(size / 2) });
 
-  const lumpOf = ({ limit, who, policy }: Account, time: number): Lump => {
+  const batchOf = ({ limit, who, policy }: BatchedUse, time: number): Batch => {
     const key = `${limit} ${who}`;
-    const known = lumps.get(key);
-    if (known && time >= known.beganAt && time < known.endsAt) return known;
-    const lump = freeLump(policy, time);
-    lumps.set(key, lump);
-    return lump;
+    const known = batches.get(key);
+    if (known && time >= known.startsAt && time < known.endsAt) return known;
+    const batch = firstBatch(policy, time);
+    batches.set(key, batch);
+    return batch;
   };
 
-  const refill = async (lump: Lump, account: Account): Promise<void> => {
+  const refill = async (batch: Batch, use: BatchedUse): Promise<void> => {
     try {
-      const count = await take(account, sizeOf(account.policy) + lump.owed);
-      lump.left = Math.max(0, count.granted - lump.owed);
-      lump.owed = 0;
-      lump.beyond = Math.max(0, account.policy.quota - count.spent);
-      lump.isLast = lump.left === 0;
-      lump.endsAt = now().getTime() + count.refillInSeconds * SECOND_MS;
+      const count = await consume(use, sizeOf(use.policy) + batch.uncounted);
+      batch.remaining = Math.max(0, count.granted - batch.uncounted);
+      batch.uncounted = 0;
+      batch.remainingElsewhere = Math.max(0, use.policy.quota - count.spent);
+      batch.isLast = batch.remaining === 0;
+      batch.endsAt = now().getTime() + count.refillInSeconds * SECOND_MS;
     } catch (error) {
       if (!isUnwritable(error)) throw error;
-      countHere(lump, account.policy);
+      refillLocally(batch, use.policy);
     } finally {
-      lump.taking = undefined;
+      batch.refilling = undefined;
     }
   };
 
-  return async (account: Account): Promise<LimitState> => {
-    const { limit, policy } = account;
+  return async (use: BatchedUse): Promise<LimitState> => {
+    const { limit, policy } = use;
     const time = now().getTime();
-    const lump = lumpOf(account, time);
-    while (lump.left <= 0 && !lump.isLast) {
-      lump.taking ??= refill(lump, account);
-      await lump.taking;
+    const batch = batchOf(use, time);
+    while (batch.remaining <= 0 && !batch.isLast) {
+      batch.refilling ??= refill(batch, use);
+      await batch.refilling;
     }
-    const isGranted = lump.left > 0;
-    lump.left -= isGranted ? 1 : 0;
-    const refillInSeconds = Math.max(1, Math.ceil((lump.endsAt - time) / SECOND_MS));
-    return { limit, policy, left: lump.left + lump.beyond, refillInSeconds, isGranted };
+    const isGranted = batch.remaining > 0;
+    batch.remaining -= isGranted ? 1 : 0;
+    const refillInSeconds = Math.max(1, Math.ceil((batch.endsAt - time) / SECOND_MS));
+    const remaining = batch.remaining + batch.remainingElsewhere;
+    return { limit, policy, remaining, refillInSeconds, isGranted };
   };
 }
 
-/** While nothing can be written, a request can only read: it is counted by this process alone, up to the quota. */
-function countHere(lump: Lump, policy: Policy): void {
-  lump.isLast = lump.owed >= policy.quota;
-  if (lump.isLast) return;
-  lump.left = sizeOf(policy);
-  lump.owed += lump.left;
-  lump.beyond = Math.max(0, policy.quota - lump.owed);
+/**
+ * Refills without the database while it is read-only. Requests can then only read, so this process
+ * counts them alone, up to the quota.
+ */
+function refillLocally(batch: Batch, policy: Policy): void {
+  batch.isLast = batch.uncounted >= policy.quota;
+  if (batch.isLast) return;
+  batch.remaining = sizeOf(policy);
+  batch.uncounted += batch.remaining;
+  batch.remainingElsewhere = Math.max(0, policy.quota - batch.uncounted);
 }
 
-/** A free lump comes anew each period: where little comes back in one, it is the smaller. */
+/** Uses the refill if it is less than the quota, because the first batch is free in each period. */
 const sizeOf = ({ quota, refill }: Policy) =>
-  Math.max(1, Math.floor(Math.min(quota, refill) / LUMPS));
+  Math.max(1, Math.floor(Math.min(quota, refill) / BATCHES_PER_QUOTA));
 
-const freeLump = (policy: Policy, time: number): Lump => ({
-  left: sizeOf(policy),
-  beyond: policy.quota - sizeOf(policy),
-  owed: sizeOf(policy),
+const firstBatch = (policy: Policy, time: number): Batch => ({
+  remaining: sizeOf(policy),
+  remainingElsewhere: policy.quota - sizeOf(policy),
+  uncounted: sizeOf(policy),
   isLast: false,
-  beganAt: time,
+  startsAt: time,
   endsAt: time + policy.periodSeconds * SECOND_MS,
-  taking: undefined,
+  refilling: undefined,
 });

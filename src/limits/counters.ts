@@ -1,37 +1,54 @@
 import type { Database, Db } from "../db/db.ts";
-import { ALL, type Back, type Count, type Policy, type Want, windowSecondsOf } from "./policies.ts";
-import { refund, take } from "./postgres-counters.ts";
+import {
+  ALL,
+  type Consumption,
+  type Count,
+  type Policy,
+  type Refund,
+  windowSecondsOf,
+} from "./policies.ts";
+import { consume, refund } from "./postgres-counters.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
-/** A count that is lost begins anew: what lasts longer than this is only ever kept in the database. */
-const LOSABLE_MAX_SECONDS = 3_600;
+/** Limits with a longer window stay in the database: a lost counter in memory starts at zero. */
+const MEMORY_WINDOW_MAX_SECONDS = 3_600;
 
-/** Where all instances count together: in the memory that they share, while it is there, and otherwise in PostgreSQL. */
+/**
+ * The counters that all instances share: in the shared memory while it is available, otherwise in
+ * PostgreSQL.
+ */
 export function openCounters(
   database: Pick<Database, "sql">,
   shared: SharedMemory,
   now: () => Date,
 ) {
-  const isShared = (policy: Policy) =>
-    shared.state() === "ok" && windowSecondsOf(policy) <= LOSABLE_MAX_SECONDS;
+  const isInMemory = (policy: Policy) =>
+    shared.state() === "ok" && windowSecondsOf(policy) <= MEMORY_WINDOW_MAX_SECONDS;
 
-  /** Takes what is wanted, or as much as is there; answers by key. Where the database is away, nothing is taken anywhere. */
-  const takeAll = async (wants: Want[]): Promise<Map<string, Count>> => {
+  /**
+   * Consumes each count, or as much of it as remains. Returns the counts by key. Consumes nothing at
+   * all if the database is unavailable.
+   */
+  const consumeAll = async (consumptions: Consumption[]): Promise<Map<string, Count>> => {
     const time = now();
-    const losable = wants.filter(isShared);
-    const lasting = wants.filter((want) => !losable.includes(want));
-    const taken = lasting.length > 0 ? await take(database.sql, lasting, time) : [];
-    if (losable.length === 0) return new Map(taken);
-    const others = (await shared.take(losable, time)) ?? (await take(database.sql, losable, time));
-    return new Map([...taken, ...others]);
+    const inMemory = consumptions.filter(isInMemory);
+    const inDatabase = consumptions.filter((each) => !inMemory.includes(each));
+    const counts = inDatabase.length > 0 ? await consume(database.sql, inDatabase, time) : [];
+    if (inMemory.length === 0) return new Map(counts);
+    const others =
+      (await shared.consume(inMemory, time)) ?? (await consume(database.sql, inMemory, time));
+    return new Map([...counts, ...others]);
   };
 
-  /** Gives back: what the database keeps in the caller's transaction. All of it: wherever it was counted. */
-  const giveAllBack = async (db: Db, backs: (Back & Policy)[]): Promise<void> => {
-    const losable = backs.filter(isShared);
-    if (losable.length > 0) await shared.refund(losable);
-    const others = backs.filter((back) => back.count === ALL || !losable.includes(back));
-    if (others.length > 0) await refund(db, others);
+  /**
+   * Refunds counters in the database within the caller's transaction. Refunds `ALL` in both places,
+   * because a counter may have changed its place.
+   */
+  const refundAll = async (db: Db, refunds: (Refund & Policy)[]): Promise<void> => {
+    const inMemory = refunds.filter(isInMemory);
+    if (inMemory.length > 0) await shared.refund(inMemory);
+    const inDatabase = refunds.filter((each) => each.count === ALL || !inMemory.includes(each));
+    if (inDatabase.length > 0) await refund(db, inDatabase);
   };
-  return { take: takeAll, refund: giveAllBack };
+  return { consume: consumeAll, refund: refundAll };
 }

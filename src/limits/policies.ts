@@ -1,11 +1,14 @@
-/** How much is allowed: `quota` at once; `refill` of them come back each `periodSeconds`, counted from the first. */
+/**
+ * A rate limit allows `quota` requests at once. Every `periodSeconds` from the first request on,
+ * `refill` of them come back.
+ */
 export interface Policy {
   quota: number;
   refill: number;
   periodSeconds: number;
 }
 
-/** After how many seconds nothing counts any more. */
+/** The seconds after which a full counter is back at zero. */
 export const windowSecondsOf = ({ quota, refill, periodSeconds }: Policy): number =>
   Math.ceil(quota / refill) * periodSeconds;
 
@@ -22,12 +25,13 @@ export const DAY = 24 * HOUR;
 const WINDOW_MAX_SECONDS = 3_650 * DAY;
 
 /**
- * Every limit, by the name that the RateLimit headers give it; docs/limits.md is printed from it. A client is known that has
- * signed in to the account before.
+ * Every limit, by its name in the RateLimit headers. docs/limits.md is printed from this list. A known
+ * client is one that has signed in to the user before (it sends a device token).
  */
 export const policies = {
   login: { quota: 10, refill: 5, periodSeconds: MINUTE },
-  // A user has two names, each counted by itself: 30 and 100 (NIST SP 800-63B) for both together.
+  // A user has two identifiers, email and username, each with its own counter: together 30, and 100
+  // in a streak (NIST SP 800-63B).
   "login-account": window(15, QUARTER),
   "login-streak": window(50, 90 * DAY),
   "login-address": window(100, QUARTER),
@@ -44,7 +48,10 @@ export const policies = {
   "requests-stranger": window(1200, MINUTE),
 } as const satisfies Record<string, Policy>;
 
-/** What an answer tells only when it refuses: the rest would tell what other clients do with the same name or email. */
+/**
+ * Limits that only a 429 response reports. Any other response would reveal what other clients do with
+ * the same name or email.
+ */
 export const quiet: ReadonlySet<LimitName> = new Set([
   ...["login-account", "login-streak", "mail-account", "email-code"],
 ] as LimitName[]);
@@ -80,17 +87,18 @@ export const meanings: Record<LimitName, string> = {
 export type LimitName = keyof typeof policies;
 export type Policies = Record<LimitName, Policy>;
 
-/** One request, counted against one limit of one account, address, session … */
+/** One request, counted against one limit of one user, IP, session and so on. */
 export interface LimitUse {
   limit: LimitName;
   who: string;
-  /** Counts in place of `who`, where that has nothing left. */
-  otherwise?: string;
+  /** Counts in place of `who` when that has nothing remaining. */
+  fallback?: string;
 }
 
 /**
- * What a failed sign-in by an unknown client counts against: the name as typed, folded, and never the user behind it. So a name
- * that no user has counts alike (CWE-204), and an email does not lead to a username.
+ * What a failed sign-in by an unknown client counts against: the name as typed, folded, never the user
+ * behind it. So a name that no user has counts the same way (CWE-204), and an email does not reveal its
+ * username.
  */
 export const failuresOf = (identifierKey: string): LimitUse[] => [
   { limit: "login-account", who: identifierKey },
@@ -98,16 +106,16 @@ export const failuresOf = (identifierKey: string): LimitUse[] => [
 ];
 
 /**
- * Limits by IP that a known client of any user meets by that user first: an IP is shared by many people (NAT), of whom one may
- * use it up. Never by the device, of which one user can have many. The others stay with the IP: they limit how fast new users,
- * or guesses at the users of others, come from it.
+ * Limits by IP that count a known client by its user first. Many people share an IP (NAT), and one of
+ * them may use up its quota. They do not count by device, because one user can have many. All other
+ * limits by IP stay by IP: they limit how fast new users, or guesses at other users, come from it.
  */
 export const byKnownUser: ReadonlySet<LimitName> = new Set<LimitName>([
   "mail-address",
   "requests-stranger",
 ]);
 
-/** What counts by IP, or by the user whose known device asks. */
+/** The use of a limit by IP, or by the user of the known device. */
 export function usesOf(
   limit: LimitName,
   origin: { clientKey: string | null; deviceUserId?: string | undefined } | undefined,
@@ -116,58 +124,61 @@ export function usesOf(
   const { clientKey } = origin;
   const userId = byKnownUser.has(limit) ? origin.deviceUserId : undefined;
   return [
-    userId ? { limit, who: `user ${userId}`, otherwise: clientKey } : { limit, who: clientKey },
+    userId ? { limit, who: `user ${userId}`, fallback: clientKey } : { limit, who: clientKey },
   ];
 }
 
-/** One change that a user makes to their own account. A stolen access token must not use up changes of the password. */
+/**
+ * One change that a user makes to their own profile or password. The two count apart: a thief of an
+ * access token must not use up the changes of the password.
+ */
 export const changeOf = (userId: string, kind: "profile" | "password"): LimitUse => ({
   limit: "changes",
   who: `${kind} ${userId}`,
 });
 
-/** What is left of a limit after a request, and in how many seconds there is more. */
+/** What remains of a limit after a request, and the seconds until the next refill. */
 export interface LimitState {
   limit: LimitName;
   policy: Policy;
-  left: number;
+  remaining: number;
   refillInSeconds: number;
   isGranted: boolean;
 }
 
-/** What was spent, by one key, as it was counted; `granted` is what the last request got. */
+/** The counter of one key. `granted` is how much of its count the last request got. */
 export interface Count {
   spent: number;
   granted: number;
   refillInSeconds: number;
 }
 
-/** What is to be taken by one key: as much of it as is there. */
-export interface Want extends Policy {
+/** A count to consume from one key, or as much of it as remains. */
+export interface Consumption extends Policy {
   key: string;
   count: number;
 }
 
-/** More than any limit allows. */
+/** Refunds the whole counter: more than any quota. */
 export const ALL = 2 ** 31 - 1;
 
-/** What to give back to one key: so many, or `ALL`. */
-export interface Back {
+/** A count to refund to one key. `ALL` resets its counter. */
+export interface Refund {
   key: string;
   count: number;
 }
 
-/** Where a request's balances go: the limits that its route declares, and how whoever asked is told. */
+/** The limits that a route declares, and how their states reach the client (RateLimit headers). */
 export interface LimitReport {
   limits: readonly LimitName[];
   tell: (states: LimitState[]) => void;
 }
 
-/** How much a limit lets through in any 24 hours at most. */
+/** How many requests a limit allows in 24 hours at most. */
 export const perDay = ({ quota, refill, periodSeconds }: Policy): number =>
   quota + Math.floor((refill * DAY) / periodSeconds);
 
-/** Writes policies as LIMITS takes them. */
+/** Formats policies as the setting LIMITS spells them. */
 export const formatPolicies = (all: Policies): string =>
   Object.entries(all)
     .map(([name, { quota, refill, periodSeconds }]) =>
@@ -177,7 +188,10 @@ export const formatPolicies = (all: Policies): string =>
     )
     .join(", ");
 
-/** Other limits than the usual, written `name=quota/seconds` or `name=quota+refill/seconds`, with commas or blanks between. */
+/**
+ * Reads limits that replace the defaults: `name=quota/seconds` or `name=quota+refill/seconds`, separated
+ * by commas or blanks. Throws an Error for the operator.
+ */
 export function readPolicies(text: string): Policies {
   const found: Policies = { ...policies };
   for (const part of text.split(/[\s,]+/).filter((one) => one !== "")) {

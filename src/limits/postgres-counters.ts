@@ -1,13 +1,14 @@
 import { sql as query } from "drizzle-orm";
 import type { Db, Sql } from "../db/db.ts";
-import type { Back, Count, Want } from "./policies.ts";
+import type { Consumption, Count, Refund } from "./policies.ts";
 
 /**
- * One row for each key. `since` moves on by whole periods (p), each of which brings `refill` back (l); a row that a clock which
- * was wrong has put into the future begins anew (s); what is wanted is granted as far as it is there (g). Rows are locked in the
- * order of their keys, here and where they are given back: no two requests wait for one another in a circle.
+ * One row for each key. `since` advances by whole periods (p), and each period brings `refill` back
+ * (l). A row that starts more than a period in the future comes from a wrong clock: it starts over (s).
+ * Each count is granted as far as it remains (g). Here and in `refund`, rows are locked in the order
+ * of their keys, so that no two requests deadlock.
  */
-const TAKE = `
+const CONSUME = `
   with wanted as (
     select decode(key, 'hex') as key, count, quota, refill, "periodSeconds" as period, $2::timestamptz as now
     from json_to_recordset($1::json)
@@ -32,22 +33,26 @@ const TAKE = `
     (select greatest(1, ceil(extract(epoch from had.since - now) + period))::int from wanted where wanted.key = had.key)
       as "refillInSeconds"`;
 
-/** Takes what is wanted, or as much as is there; answers by key. */
-export async function take(pool: Sql, wants: Want[], now: Date): Promise<Map<string, Count>> {
+/** Consumes each count, or as much of it as remains. Returns the counts by key. */
+export async function consume(
+  pool: Sql,
+  consumptions: Consumption[],
+  now: Date,
+): Promise<Map<string, Count>> {
   const rows = await pool.unsafe<(Count & { key: string })[]>(
-    TAKE,
-    [JSON.stringify(wants), now.toISOString()],
+    CONSUME,
+    [JSON.stringify(consumptions), now.toISOString()],
     { prepare: true },
   );
   return new Map(rows.map((row) => [row.key, row]));
 }
 
-/** Gives back, in the caller's transaction; a row that then counts nothing may be purged. */
-export async function refund(db: Db, backs: Back[]): Promise<void> {
+/** Refunds counts in the caller's transaction. A row that is then zero may be purged. */
+export async function refund(db: Db, refunds: Refund[]): Promise<void> {
   await db.execute(query`
     with given as (
       select decode(key, 'hex') as key, count
-      from json_to_recordset(${JSON.stringify(backs)}::json) as g(key text, count int)
+      from json_to_recordset(${JSON.stringify(refunds)}::json) as g(key text, count int)
     ), held as (
       select key from limits where key in (select key from given) order by key for update
     )
@@ -62,7 +67,10 @@ interface Purger {
 }
 const PURGED_AT_ONCE = 500;
 
-/** Removes what counts no more, a few rows at a time, past rows that somebody else holds. Answers how many. */
+/**
+ * Deletes rows that are back at zero, at most 500 at a time. Skips rows that another transaction has
+ * locked. Returns how many were deleted.
+ */
 export async function purgeLimits({ db, now }: Purger): Promise<number> {
   const purged = await db.execute(query`
     delete from limits where key = any(array(
@@ -72,15 +80,21 @@ export async function purgeLimits({ db, now }: Purger): Promise<number> {
   return purged.length;
 }
 
-/** About 150 MB with its indexes. Clients make up names without end, and each counts for up to 90 days. */
+/**
+ * About 150 MB with the indexes. Needs a bound, because clients can make up any number of names, and
+ * each has a row for up to 90 days.
+ */
 const ROWS_MAX = 1_000_000;
 const EVICTED_AT_ONCE = 10_000;
-/** A row takes 76 bytes or more. */
+/** The least size of a row. */
 const ROW_MIN_BYTES = 76;
 
-/** Removes rows beyond `rowsMax`, those that count least first, at most 10,000 at a time. Returns how many. */
+/**
+ * Deletes rows beyond `rowsMax`, lowest counts first, at most 10,000 at a time. Returns how many were
+ * deleted.
+ */
 export async function evictLimits({ db }: Purger, rowsMax = ROWS_MAX): Promise<number> {
-  // The file's size costs nothing to read, and mostly shows that there are too few rows to count.
+  // Reading the file's size costs nothing, and usually shows that the table is too small to count.
   const [full] = await db.execute(
     query`select 1 where pg_relation_size('limits') > ${rowsMax * ROW_MIN_BYTES}::bigint`,
   );

@@ -1,41 +1,45 @@
-import type { Back, Count, Want } from "./policies.ts";
+import type { Consumption, Count, Refund } from "./policies.ts";
 
 /**
- * A memory that all instances have in common, and that may be gone, slow or empty at any moment: it makes things cheaper, and nothing
- * that is right depends on it. None of it ever throws, or takes longer than a fifth of a second.
+ * Memory that all instances share. It may be unavailable, slow or empty at any moment, so it only
+ * saves work: correctness never depends on it. No function throws or takes longer than 200 ms.
  */
 export interface SharedMemory {
-  /** Undefined: nothing is known by that name, or nobody can be asked. */
+  /** Undefined if the name has no value, or the memory is unavailable. */
   recall: (name: string) => Promise<string | undefined>;
-  /** Keeps it for so long, if it can. */
+  /** Stores a value for that many seconds, if the memory is available. */
   keep: (name: string, kept: { value: string; seconds: number }) => Promise<void>;
-  /** Counts as the database does (`limits/postgres-counters`). Undefined: nobody has counted. */
-  take: (wants: Want[], now: Date) => Promise<Map<string, Count> | undefined>;
-  refund: (backs: Back[]) => Promise<void>;
-  /** Tells the other instances that an account has changed: earlier than the database does, and not for sure. */
+  /** Counts as `limits/postgres-counters` does. Undefined if nothing was counted. */
+  consume: (consumptions: Consumption[], now: Date) => Promise<Map<string, Count> | undefined>;
+  refund: (refunds: Refund[]) => Promise<void>;
+  /**
+   * Notifies the other instances that a user changed. Faster than the change notification of the
+   * database, but without a guarantee.
+   */
   tell: (userId: string) => void;
-  /** In one word; `off` where there is none. */
+  /** `off` if there is no shared memory. */
   state: () => "ok" | "away" | "off";
   close: () => void;
 }
 
-/** Where instances have nothing in common but the database. */
+/** For instances that share only the database. */
 export const noSharedMemory: SharedMemory = {
   recall: async () => undefined,
   keep: async () => {},
-  take: async () => undefined,
+  consume: async () => undefined,
   refund: async () => {},
   tell: () => {},
   state: () => "off",
   close: () => {},
 };
 
-const DEAR_MS = 50;
+const SLOW_COUNT_MS = 50;
 const KEPT_MAX_SECONDS = 60;
 
 /**
- * A number that may be dear to count. Where that took long, the others are told it as well, for a hundred times as long, a minute at
- * most: so counting takes a hundredth of the database's time, and where it is cheap the number is exact.
+ * Returns a number that may be slow to count. A count that took more than 50 ms is shared with the
+ * other instances for 100 times as long as it took, at most a minute. So counting takes at most a
+ * hundredth of the database's time, and a number that is fast to count is exact.
  */
 export async function countShared(
   shared: SharedMemory,
@@ -48,6 +52,6 @@ export async function countShared(
   const counted = await count();
   const tookMs = performance.now() - startedAt;
   const seconds = Math.min(KEPT_MAX_SECONDS, Math.ceil(tookMs / 10));
-  if (tookMs > DEAR_MS) void shared.keep(name, { value: String(counted), seconds });
+  if (tookMs > SLOW_COUNT_MS) void shared.keep(name, { value: String(counted), seconds });
   return counted;
 }

@@ -2,19 +2,20 @@ import { index, integer, pgTable } from "drizzle-orm/pg-core";
 import { at, bytes } from "../db/columns.ts";
 
 /**
- * What was spent of each limit (`limits/postgres-counters`). Unlogged: it is written often, and a database that crashed begins to count
- * anew. Keys are fingerprints, because people write passwords into the wrong field.
+ * One counter for each key of a limit (`limits/postgres-counters`). Unlogged, because it is written
+ * often: after a crash of the database, all counters start at zero. Keys are fingerprints, because
+ * users sometimes type a password into the wrong field.
  */
 export const limits = pgTable(
   "limits",
   {
     key: bytes("key").primaryKey(),
     spent: integer("spent").notNull(),
-    /** What the last request got of what it wanted. */
+    /** How much of its count the last request got. */
     granted: integer("granted").notNull(),
-    /** From when on the periods are counted. */
+    /** When the current period starts. */
     since: at("since"),
-    /** From then on nothing is spent any more. */
+    /** When the counter is back at zero. */
     endsAt: at("ends_at"),
   },
   (table) => [index("limits_ends_at").on(table.endsAt)],

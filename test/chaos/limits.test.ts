@@ -118,7 +118,7 @@ describe.if(home !== undefined)("limits over several instances", () => {
         }),
       ),
     );
-    // The first lump of each instance is free of counting.
+    // The first batch of each instance is free of counting.
     expect(countOf(me, 200)).toBeGreaterThanOrEqual(600);
     expect(countOf(me, 200)).toBeLessThanOrEqual(690);
   });

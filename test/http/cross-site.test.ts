@@ -114,7 +114,7 @@ describe("a form", () => {
         { username: "ada@example.com", password: "wrong" },
       );
     expect(await sql`select 1 from mail_requests`).toHaveLength(0);
-    expect(ctx.limits.met()).toEqual({});
+    expect(ctx.limits.refused()).toEqual({});
   });
 });
 
@@ -148,7 +148,7 @@ test("no other content type that a browser sends without asking first signs in",
         ...{ path, kind, isRefused: true, cookie: null },
       });
     }
-  expect(ctx.limits.met()).toEqual({});
+  expect(ctx.limits.refused()).toEqual({});
 });
 
 test("CORS_ORIGINS takes exact origins and nothing else", () => {

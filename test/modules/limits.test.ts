@@ -65,7 +65,7 @@ test("a session is refreshed 30 times a minute; whoever merely knows its id uses
   expect((await refresh(refreshToken)).status).toBe(429);
 });
 
-test("who is signed in has so many requests a minute, counted in lumps to the last one", async () => {
+test("who is signed in has so many requests a minute, counted in batches to the last one", async () => {
   const { person } = await street({ requests: { quota: 45, refill: 45, periodSeconds: 60 } });
   const bob = await person("bob@example.com");
   const ask = async (times: number) =>

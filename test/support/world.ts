@@ -23,7 +23,7 @@ export const database = openDatabase({
   connectTimeoutSeconds: 5,
   statementTimeoutSeconds: 5,
 });
-const principals = openPrincipalCache<Principal>({ size: 1000, heard: () => news.heard() });
+const principals = openPrincipalCache<Principal>({ size: 1000, received: () => news.received() });
 const silence = () => {};
 const news = listenForChanges({
   place,
