@@ -13,19 +13,19 @@ export interface AccessClaims {
   iat: number;
   exp: number;
   auth_time: number;
-  /** The session that it was given out in: when that ends, so does the token. */
+  /** The session that the token belongs to. The token is no longer valid when the session ends. */
   sid: string;
 }
 
-/** The claims of a client's own token: it is its own subject, and has no session. */
+/** The claims of an OAuth client's own token. The client is the subject, and there is no session. */
 export type ClientClaims = Omit<AccessClaims, "auth_time" | "sid">;
 
-/** Who a token is for: an account, in a session that began at `authenticatedAt`. */
+/** The user and session that a token is for. The user signed in at `authenticatedAt`. */
 export interface TokenSubject {
   userId: string;
   sessionId: string;
   authenticatedAt: Date;
-  /** Less than usual where its session ends earlier. */
+  /** Set if the session ends before the usual lifetime. */
   lifetimeSeconds?: number;
 }
 
@@ -34,20 +34,23 @@ export interface TokenOptions {
   issuer: string;
   audience: string;
   lifetimeSeconds: number;
-  /** How many tokens that were found good are remembered at most; 0 remembers none. */
+  /** The maximum number of verified tokens in the cache. 0 turns the cache off. */
   remembered: number;
 }
 
 export interface AccessTokens {
   issuer: string;
   lifetimeSeconds: number;
-  /** For a confidential client itself (RFC 6749, section 4.4). */
+  /** Signs a token for a confidential OAuth client itself (RFC 6749, section 4.4). */
   signForClient: (clientId: string, now: Date) => Promise<string>;
   verifyClient: (token: string, now: Date) => ClientClaims | undefined;
   sign: (subject: TokenSubject, now: Date) => Promise<string>;
-  /** The claims of a token that we signed and that is good at `now`; undefined for everything else. Never throws. */
+  /** Returns the claims of a token that we signed and that is valid at `now`. Never throws. */
   verify: (token: string, now: Date) => AccessClaims | undefined;
-  /** The session, or the OAuth client, of a token that we signed, expired or not. Undefined for every other text. */
+  /**
+   * Returns the session or OAuth client of a token that we signed, expired or not. Undefined for any
+   * other text.
+   */
   signedFor: (token: string, now: Date) => string | undefined;
 }
 
@@ -56,16 +59,18 @@ const CLOCK_SKEW_SECONDS = 60;
 const CLIENT = "bunker";
 
 /**
- * Access tokens as JWTs. They are signed by @elysiajs/jwt. They are verified here and synchronously, because its
- * verification waits for the threads that hash passwords. The claims of a token that was found good are remembered by its
- * SHA-256, so that no table holds what could be presented; whether its key is accepted, and its times, are checked each time.
+ * Access tokens as JWTs. @elysiajs/jwt signs them. This file verifies them, synchronously, because the
+ * verification of @elysiajs/jwt waits for the threads that hash passwords. The cache has the claims of
+ * verified tokens by SHA-256, so that no memory holds usable tokens. Each use still checks the times,
+ * and whether the key is accepted.
  */
 export function accessTokens(options: TokenOptions): AccessTokens {
   const { keys, issuer, audience, lifetimeSeconds } = options;
   const read = openReader(options);
   const readSigned = (token: string, now: Date): Claims | undefined => {
     if (token.length > TOKEN_MAX_LENGTH) return undefined;
-    // Our own headers, letter for letter: no other algorithm, type or key is ever considered (RFC 8725, section 3.1).
+    // Only our own headers match, byte for byte: no other algorithm, type or key is ever considered
+    // (RFC 8725, section 3.1).
     const key = keys.find(token.slice(0, token.indexOf(".")), now);
     return key && read(token, key);
   };
@@ -108,10 +113,10 @@ export function accessTokens(options: TokenOptions): AccessTokens {
   };
 }
 
-/** Answers the claims of a token that we signed, whatever the time. */
+/** Returns the claims of a token that we signed. Does not check its times. */
 function openReader({ issuer, audience, remembered }: TokenOptions) {
-  // It keeps up to twice what it is asked to.
-  const good = new QuickLRU<string, Claims>({
+  // QuickLRU keeps up to twice its maxSize.
+  const verified = new QuickLRU<string, Claims>({
     maxSize: Math.ceil(remembered / 2) || 1,
   });
 
@@ -124,7 +129,7 @@ function openReader({ issuer, audience, remembered }: TokenOptions) {
     isText(claims.client_id) &&
     isTime(claims.iat) &&
     isTime(claims.exp) &&
-    // We say `iat` instead: a token that is good only later is none of ours.
+    // Our tokens have no `nbf`: they are valid from `iat` on.
     !("nbf" in claims) &&
     (isOfUser(claims as Claims) || isOfClient(claims as Claims));
 
@@ -135,15 +140,15 @@ function openReader({ issuer, audience, remembered }: TokenOptions) {
     const claims = parse(payload);
     return claims && isOurs(claims) ? claims : undefined;
   };
-  const recall = (token: string, key: TokenKey): Claims | undefined => {
+  const readCached = (token: string, key: TokenKey): Claims | undefined => {
     const digest = Bun.SHA256.hash(token, "base64");
-    const known = good.get(digest);
+    const known = verified.get(digest);
     if (known) return known;
     const claims = read(token, key);
-    if (claims) good.set(digest, claims);
+    if (claims) verified.set(digest, claims);
     return claims;
   };
-  return remembered > 0 ? recall : read;
+  return remembered > 0 ? readCached : read;
 }
 
 type Claims = ClientClaims & Partial<AccessClaims>;

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { credentialsOf } from "../kit/authorization.ts";
 import { Problem } from "../kit/problem.ts";
 
-/** How a client says who it is (RFC 6749, section 2.3.1). */
+/** How an OAuth client authenticates (RFC 6749, section 2.3.1). */
 export interface ClientCredentials {
   id: string;
   secret: string;
@@ -11,7 +11,7 @@ export interface ClientCredentials {
 const PREFIX = "cs_";
 const SECRET_BYTES = 32;
 
-/** A secret of 256 bits: too many to guess, so a plain hash of it keeps it (unlike a password). */
+/** A secret of 256 bits. It cannot be guessed, so a plain hash is enough to store it. */
 export const newClientSecret = (): string =>
   PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
 
@@ -19,9 +19,9 @@ export const hashOfSecret = (secret: string): Buffer =>
   Buffer.from(new Bun.CryptoHasher("sha256").update(secret).digest());
 
 /**
- * Reads `client_secret_basic`, or `client_secret_post` where the header is not there. Undefined where there is no secret, or
- * an empty one beside the name of the public client: then it is that. Throws `invalid_client` for a header that cannot be
- * read, a secret without a name, and where a client does both.
+ * Reads `client_secret_basic`, or `client_secret_post` if there is no header. Returns undefined for the
+ * public client, which sends no secret or an empty one. Throws `invalid_client` for a malformed header,
+ * for a secret without a `client_id`, for both methods at once, and for another client without a secret.
  */
 export function readClientCredentials(
   authorization: string | undefined,
@@ -34,9 +34,9 @@ export function readClientCredentials(
   const basic = credentialsOf(authorization, "basic") ?? "";
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(basic)) throw new Problem("invalid_client");
   const pair = Buffer.from(basic, "base64").toString();
-  const at = pair.indexOf(":");
-  if (secret !== "" || at < 1) throw new Problem("invalid_client");
-  const found = { id: decoded(pair.slice(0, at)), secret: decoded(pair.slice(at + 1)) };
+  const colon = pair.indexOf(":");
+  if (secret !== "" || colon < 1) throw new Problem("invalid_client");
+  const found = { id: decoded(pair.slice(0, colon)), secret: decoded(pair.slice(colon + 1)) };
   if (id !== "" && id !== found.id) throw new Problem("invalid_client");
   return found.secret === "" ? withoutSecret(found.id) : found;
 }
@@ -52,7 +52,7 @@ function withoutSecret(id: string): undefined {
   if (id !== "" && id !== PUBLIC_CLIENT) throw new Problem("invalid_client");
 }
 
-/** Both halves are encoded as in a form before they are joined. */
+/** Clients form-encode both halves before they join them (RFC 6749, section 2.3.1). */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text.replaceAll("+", " "));

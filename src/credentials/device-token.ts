@@ -1,17 +1,17 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { isId } from "../kit/id.ts";
 
-/** A client that has signed in to an account: which of its devices, and whose account. */
+/** A known device: a client that has signed in to a user before. */
 export interface Device {
   id: string;
   userId: string;
-  /** When it got its token: its id is a UUIDv7 (RFC 9562, section 5.7). */
+  /** When it got its token, read from its id, a UUIDv7 (RFC 9562, section 5.7). */
   knownSince: Date;
 }
 
 export interface DeviceTokens {
   sign: (userId: string, knownSince: Date) => string;
-  /** The device that a token of ours is for; undefined for everything else. Never throws. */
+  /** Returns the device of a token that we signed. Undefined for any other text. Never throws. */
   read: (token: string) => Device | undefined;
 }
 
@@ -19,13 +19,14 @@ const PREFIX = "dt_";
 const TOKEN_MAX_LENGTH = 256;
 const SHAPE = /(?<![\w.-])dt_[\da-f-]{36}\.[\da-f-]{36}\.[\w-]{43}(?![\w.-])/gi;
 
-/** Everything in a text that has the shape of a device token. */
+/** Finds all substrings that have the form of a device token, signed by us or not. */
 export const findDeviceTokens = (text: string): string[] => text.match(SHAPE) ?? [];
 
 /**
- * Device tokens: `dt_<user id>.<device id>.<HMAC-SHA-256>`. One says that its holder has signed in to an account before,
- * and opens nothing: with it a client is limited by itself, not together with whoever guesses at that account (OWASP's
- * "device cookies"). The first key signs, all of them verify.
+ * Device tokens: `dt_<user id>.<device id>.<HMAC-SHA-256>`. A device token shows that its client has
+ * signed in to the user before. It grants no access. It gives the client a rate limit of its own, apart
+ * from anonymous clients that guess the user's password (OWASP's "device cookies"). The first key signs,
+ * all keys verify.
  */
 export function deviceTokens(keys: readonly [Buffer, ...Buffer[]]): DeviceTokens {
   const mac = (text: string, key: Buffer) =>
@@ -41,8 +42,8 @@ export function deviceTokens(keys: readonly [Buffer, ...Buffer[]]): DeviceTokens
       if (!isId(userId) || !isId(id) || more.length > 0) return undefined;
       const given = Buffer.from(signature);
       const isOurs = keys.some((key) => {
-        const right = Buffer.from(mac(`${PREFIX}${userId}.${id}`, key));
-        return given.length === right.length && timingSafeEqual(given, right);
+        const expected = Buffer.from(mac(`${PREFIX}${userId}.${id}`, key));
+        return given.length === expected.length && timingSafeEqual(given, expected);
       });
       return isOurs ? { id, userId, knownSince: timeOf(id) } : undefined;
     },

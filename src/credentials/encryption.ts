@@ -3,14 +3,17 @@ import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** AES-256-GCM: 12 bytes of nonce, the ciphertext, 16 bytes of tag. The name is bound in: no row takes another row's bytes. */
+/**
+ * Encrypts with AES-256-GCM. The result is a nonce of 12 bytes, the ciphertext, and a tag of 16 bytes.
+ * `name` is authenticated as well, so that the bytes of one row do not decrypt in another row.
+ */
 export function seal(clear: Uint8Array, { key, name }: { key: Buffer; name: string }): Buffer {
   const nonce = randomBytes(NONCE_BYTES);
   const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(name));
   return Buffer.concat([nonce, cipher.update(clear), cipher.final(), cipher.getAuthTag()]);
 }
 
-/** Undefined where the key is another one, or the bytes were tampered with. */
+/** Decrypts. Undefined if the key or name is another one, or the bytes were changed. */
 export function unseal(
   sealed: Buffer,
   { key, name }: { key: Buffer; name: string },
@@ -25,13 +28,13 @@ export function unseal(
   }
 }
 
-/** What only this installation reads: the first key seals, all of them open. */
+/** Encrypts what only this installation may read. The first key encrypts, all keys decrypt. */
 export interface Envelope {
   seal: (name: string, value: object) => Buffer;
   open: (name: string, sealed: Buffer) => unknown;
   /** A keyed fingerprint of a recipient. */
   fingerprint: (recipient: string) => Buffer;
-  /** Where it was posted: the `traceparent` of what was going on then, for whoever delivers it later. */
+  /** The `traceparent` of the current span, so that a later delivery continues its trace. */
   postmark: () => string | null;
 }
 

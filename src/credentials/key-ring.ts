@@ -21,19 +21,22 @@ import {
 export type Jwk = JsonWebKeyInput["key"];
 export type PairAlgorithm = Exclude<Algorithm, "HS256">;
 
-/** A key pair as the database keeps it. `next` signs nothing yet, `retired` nothing any more; all of them verify. */
+/**
+ * A key pair as stored in the database. Only the `current` key signs: `next` does not sign yet, and
+ * `retired` no longer signs. All of them verify.
+ */
 export interface StoredKey {
   kid: string;
   algorithm: PairAlgorithm;
   state: "next" | "current" | "retired";
   publicJwk: Jwk;
-  /** The private part as PKCS #8, sealed (`credentials/encryption`) under a name that is the key's. */
+  /** The private key as PKCS #8, encrypted (`credentials/encryption`) with the `kid` as its name. */
   wrapped: Buffer;
-  /** The name of the secret under which it is wrapped. */
+  /** The name of the secret that encrypts the private key. */
   wrappedBy: string;
 }
 
-/** Until when tokens that a key has signed may be valid. Instances that sign with the key extend it. */
+/** Tokens of a key are accepted until then. Instances that sign with the key extend it. */
 export interface KeyUse {
   kid: string;
   acceptedUntil: Date;
@@ -42,27 +45,38 @@ export interface KeyUse {
 export interface KeyRing {
   algorithm: Algorithm;
   signing: () => TokenKey;
-  /** The name of the key that signs, where there is one. */
+  /** The `kid` of the key that signs, if there is one. */
   signingKid: () => string | undefined;
   /**
-   * Finds the key of a token by the token's first part, letter for letter. Undefined once the last token that the key signed has
-   * expired: only an attacker who has the key still signs with it then.
+   * Finds the key of a token by the token's exact header. Undefined once the last token that the key
+   * signed has expired: after that, only an attacker with a leaked key would still sign with it.
    */
   find: (header: string, now: Date) => TokenKey | undefined;
-  /** True for a token of a key that is unknown or not accepted here, but that another instance may have begun to sign with. */
+  /**
+   * True if the key of a token is not known or accepted here, but another instance may already sign
+   * with it.
+   */
   isExpected: (token: string, now: Date) => boolean;
-  /** Takes in what the database keeps. Answers false where that has changed, and its current key cannot be opened. */
+  /**
+   * Loads the keys of the database. Returns false if they changed and their current key cannot be
+   * decrypted.
+   */
   learn: (stored: StoredKey[], uses: KeyUse[]) => boolean;
   /** The public keys that are accepted, for services that verify our tokens (RFC 7517). */
   published: (now: Date) => Jwk[];
   make: (algorithm: PairAlgorithm, state: "next" | "current") => StoredKey;
-  /** True where we can sign with it. */
+  /** True if the private key can be decrypted. */
   isOpen: (stored: StoredKey) => boolean;
-  /** The same key, wrapped under today's secret; undefined where it is already, or cannot be opened. */
+  /**
+   * Encrypts a key with the current secret. Undefined if it already is, or if it cannot be decrypted.
+   */
   rewrapped: (stored: StoredKey) => StoredKey | undefined;
 }
 
-/** The keys of this process: the secrets that it was given, the first of which signs and wraps, and the pairs in the database. */
+/**
+ * The keys of this process: its secrets, and the key pairs of the database. The first secret signs
+ * (HS256) and encrypts private keys.
+ */
 export function openKeyRing({
   algorithm,
   secrets,
@@ -71,7 +85,7 @@ export function openKeyRing({
   secrets: readonly [string, ...string[]];
 }): KeyRing {
   const shared = secrets.map(secretKeyOf);
-  const { opened, newest, open, sealed } = openWrapping(secrets);
+  const { opened, newest, open, encrypted } = openEncryption(secrets);
   let keys = new Map(shared.map((key) => [key.header, key]));
   let known: StoredKey[] = [];
   let acceptedUntil = new Map<string, Date>();
@@ -88,17 +102,17 @@ export function openKeyRing({
     return key && isAccepted(key.kid, now) ? key : undefined;
   };
 
-  const takeIn = (stored: StoredKey[]): boolean => {
+  const load = (stored: StoredKey[]): boolean => {
     known = stored;
     const pairs = stored.map((one) => ({ one, key: tokenKeyOf(one, open(one)) }));
     keys = new Map([...shared, ...pairs.map(({ key }) => key)].map((key) => [key.header, key]));
     if (algorithm === "HS256") return true;
     const able = pairs.filter(({ one }) => one.algorithm === algorithm && opened.has(one.kid));
     const current = able.find(({ one }) => one.state === "current");
-    // Somebody with another secret has put a key in its place. One that is retired still verifies everywhere: going on with
-    // it for some hours is better than signing nobody in.
-    const before = able.find(({ key }) => key.kid === signing?.kid);
-    signing = (current ?? before ?? able.at(-1))?.key;
+    // An instance with another secret may have created the current key. A retired key still verifies
+    // everywhere: signing with it for some hours is better than refusing all sign-ins.
+    const previous = able.find(({ key }) => key.kid === signing?.kid);
+    signing = (current ?? previous ?? able.at(-1))?.key;
     return current !== undefined;
   };
 
@@ -117,7 +131,7 @@ export function openKeyRing({
     },
     learn: (stored, uses) => {
       acceptedUntil = new Map(uses.map((use) => [use.kid, use.acceptedUntil]));
-      return JSON.stringify(stored) === JSON.stringify(known) || takeIn(stored);
+      return JSON.stringify(stored) === JSON.stringify(known) || load(stored);
     },
     published: (now) =>
       known
@@ -128,37 +142,38 @@ export function openKeyRing({
       const { publicKey, privateKey } = pairOf(pairAlgorithm);
       opened.set(kid, privateKey);
       const publicJwk = publicKey.export({ format: "jwk" });
-      return { kid, algorithm: pairAlgorithm, state, publicJwk, ...sealed(kid, privateKey) };
+      return { kid, algorithm: pairAlgorithm, state, publicJwk, ...encrypted(kid, privateKey) };
     },
     isOpen: (stored) => open(stored) !== undefined,
     rewrapped: (stored) => {
       const key = stored.wrappedBy === newest ? undefined : open(stored);
-      return key && { ...stored, ...sealed(stored.kid, key) };
+      return key && { ...stored, ...encrypted(stored.kid, key) };
     },
   };
 }
 
 const EPOCH = new Date(0);
 
-/** Private parts, wrapped under a secret. */
-function openWrapping(secrets: readonly [string, ...string[]]) {
-  const wrappers = new Map(
+/** Encrypts and decrypts private keys with keys that are derived from the secrets. */
+function openEncryption(secrets: readonly [string, ...string[]]) {
+  const encryptionKeys = new Map(
     secrets.map((secret) => [secretName(secret), derivedKey(secret, "signing keys")]),
   );
   const newest = secretName(secrets[0]);
-  // What was opened once stays open: another instance may have wrapped it under a secret that only it was given.
+  // A decrypted key stays in memory: another instance may have encrypted it again with a secret that
+  // only that instance has.
   const opened = new Map<string, KeyObject>();
   const open = (stored: StoredKey): KeyObject | undefined => {
-    const wrapper = wrappers.get(stored.wrappedBy);
-    const key = opened.get(stored.kid) ?? (wrapper && unwrap(stored, wrapper));
+    const encryptionKey = encryptionKeys.get(stored.wrappedBy);
+    const key = opened.get(stored.kid) ?? (encryptionKey && decrypt(stored, encryptionKey));
     if (key) opened.set(stored.kid, key);
     return key;
   };
-  const sealed = (kid: string, key: KeyObject) => ({
-    wrapped: wrap(kid, key, wrappers.get(newest) as Buffer),
+  const encrypted = (kid: string, key: KeyObject) => ({
+    wrapped: encrypt(kid, key, encryptionKeys.get(newest) as Buffer),
     wrappedBy: newest,
   });
-  return { opened, newest, open, sealed };
+  return { opened, newest, open, encrypted };
 }
 
 const pairOf = (algorithm: PairAlgorithm) =>
@@ -174,11 +189,11 @@ const tokenKeyOf = (
   return pairKeyOf({ kid, algorithm, publicKey, privateKey });
 };
 
-const wrap = (kid: string, privateKey: KeyObject, wrapper: Buffer): Buffer =>
-  seal(privateKey.export({ format: "der", type: "pkcs8" }), { key: wrapper, name: kid });
+const encrypt = (kid: string, privateKey: KeyObject, key: Buffer): Buffer =>
+  seal(privateKey.export({ format: "der", type: "pkcs8" }), { key, name: kid });
 
-/** Undefined where the bytes were tampered with. */
-function unwrap({ kid, wrapped }: StoredKey, wrapper: Buffer): KeyObject | undefined {
-  const clear = unseal(wrapped, { key: wrapper, name: kid });
+/** Undefined if the bytes were changed. */
+function decrypt({ kid, wrapped }: StoredKey, key: Buffer): KeyObject | undefined {
+  const clear = unseal(wrapped, { key, name: kid });
   return clear && createPrivateKey({ key: clear, format: "der", type: "pkcs8" });
 }

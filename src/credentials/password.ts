@@ -7,42 +7,48 @@ import { type HashCost, isOutdated, readStoredHash } from "./stored-hash.ts";
 /** OWASP's second recommendation for Argon2id: 19 MiB, two passes, one lane. */
 export const usualCost: HashCost = { kibibytes: 19_456, passes: 2 };
 
-/** Nobody's hash, at the same cost: what is verified where nobody has the name, so that both take as long. */
-const nobodysHash = ({ kibibytes, passes }: HashCost) =>
+/**
+ * A hash of no password, at the usual cost. It is verified if no user has the name, so that the time of
+ * the response does not reveal which names exist (CWE-208).
+ */
+const dummyHash = ({ kibibytes, passes }: HashCost) =>
   `$argon2id$v=19$m=${kibibytes},t=${passes},p=1$${"A".repeat(43)}$${"A".repeat(43)}`;
 
-/** Stands where an account has no password: nothing verifies against it. */
+/** The hash of a user without a password. No password verifies against it. */
 export const NO_PASSWORD = "!";
 
 export const PASSWORD_MAX_LENGTH = 128;
 
-/** Unicode has several spellings of one text; keyboards differ in which they send (RFC 8265, section 4). */
-const normalised = (password: string) => password.normalize("NFC");
+/** Unicode can encode one text in several ways, and keyboards differ (RFC 8265, section 4). */
+const normalized = (password: string) => password.normalize("NFC");
 
 export const hashPassword = (hashing: Hashing, password: string): Promise<string> => {
   const { kibibytes: memoryCost, passes: timeCost } = hashing.cost;
   return hashing.run(() =>
-    Bun.password.hash(normalised(password), { algorithm: "argon2id", memoryCost, timeCost }),
+    Bun.password.hash(normalized(password), { algorithm: "argon2id", memoryCost, timeCost }),
   );
 };
 
 interface Comparison {
   password: string;
   hash: string | undefined;
-  /** Called with the reason if a hash cannot be verified. The password then counts as wrong, after the usual time. */
+  /**
+   * Called with the reason if a hash cannot be verified. The password then counts as wrong, after the
+   * usual time.
+   */
   onFault: (reason: string) => void;
 }
 
 /**
- * Takes the time of one hash whether or not there is one to compare with. The hash may come from elsewhere (credentials/stored-hash).
- * Throws `busy` and nothing else, whatever the hash is.
+ * Takes the time of one hash, even if there is none to compare with. The hash may be imported
+ * (credentials/stored-hash). Throws `busy` and nothing else, whatever the hash is.
  */
 export async function verifyPassword(
   hashing: Hashing,
   { password, hash, onFault }: Comparison,
 ): Promise<boolean> {
   if (password === "") return false;
-  const text = Buffer.from(normalised(password));
+  const text = Buffer.from(normalized(password));
   const check = hash === undefined || hash === NO_PASSWORD ? undefined : readStoredHash(hash);
   return hashing.run(async () => {
     if (typeof check === "function")
@@ -52,12 +58,15 @@ export async function verifyPassword(
         onFault(String((error as Error).message));
       }
     if (typeof check === "string") onFault(check);
-    await Bun.password.verify(text, nobodysHash(hashing.cost));
+    await Bun.password.verify(text, dummyHash(hashing.cost));
     return false;
   });
 }
 
-/** The same password as our hashes are made today, where `hash` is of another kind or of a lower cost. Throws `busy`. */
+/**
+ * Hashes a password again if `hash` has another format or a lower cost than new hashes. Otherwise
+ * undefined. Throws `busy`.
+ */
 export const rehashed = async (
   hashing: Hashing,
   { password, hash }: { password: string; hash: string },
@@ -70,7 +79,7 @@ const isCommon = (password: string) => {
   return common.has(fold(password));
 };
 
-/** How much of a password must be left when the owner's own names are taken out of it. */
+/** The least length of a password after the user's own names are removed from it. */
 const OWN_LENGTH_MIN = 5;
 const isPersonal = (password: string, names: string[]) => {
   const words = names.flatMap((name) => [name, ...name.split(/[\s@]+/)]).map(fold);
@@ -80,7 +89,10 @@ const isPersonal = (password: string, names: string[]) => {
   return left.length < OWN_LENGTH_MIN && left !== fold(password);
 };
 
-/** Bounds in code points; `names` are the owner's e-mail address, username and name, and those of this service. */
+/**
+ * `minLength` is in code points. `names` are the user's email, username and full name, and the names of
+ * this service.
+ */
 export interface PasswordRules {
   minLength: number;
   names: string[];
@@ -92,7 +104,9 @@ interface PasswordSettings {
   publicUrl: string;
 }
 
-/** Whoever guesses begins with the names of the owner and of the service (OWASP ASVS 5.0, 6.1.2 and 6.2.11). */
+/**
+ * Attackers first guess the names of the user and of the service (OWASP ASVS 5.0, 6.1.2 and 6.2.11).
+ */
 export const passwordRules = (
   { passwordMinLength: minLength, brandName, publicUrl }: PasswordSettings,
   owner: string[],
@@ -101,7 +115,10 @@ export const passwordRules = (
   names: [...owner, brandName, ...new URL(publicUrl).hostname.split(".")],
 });
 
-/** Reads a new password, or says what is wrong with it. No rules of composition (NIST SP 800-63B-4, 3.1.1.2). */
+/**
+ * Reads a new password, or returns what is wrong with it. Has no composition rules (NIST SP 800-63B-4,
+ * 3.1.1.2).
+ */
 export function readPassword(
   pointer: string,
   password: string,
@@ -109,7 +126,7 @@ export function readPassword(
 ): string | FieldProblem {
   if (password.includes("\0") || !password.isWellFormed())
     return fieldProblem(pointer, "wrong_format", "is not well-formed text");
-  const { length } = [...normalised(password)];
+  const { length } = [...normalized(password)];
   if (length < minLength)
     return fieldProblem(pointer, "too_short", `needs at least ${charactersOf(minLength)}`);
   if (length > PASSWORD_MAX_LENGTH)

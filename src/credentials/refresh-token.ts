@@ -1,11 +1,16 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 
 /**
- * A refresh token (RFC 6749, section 1.5): the session that it continues, how many came before it, and a secret. The seed is
- * the same in all tokens of a session; the tag proves by it that nobody made this token up, whatever became of the secret.
- * The database has hashes of seed and secret, so a token can be made from neither a copy of it nor from `SECRET_KEY`.
- * Half of the seed is random, the other half a MAC (`refreshSeeds`). With `SECRET_KEY` one can make tokens that count
- * against the limits of a session, but none that continues or ends one: the hash of the seed decides about that.
+ * A refresh token (RFC 6749, section 1.5): its session, the number of tokens before it (`generation`),
+ * and a secret.
+ *
+ * All tokens of a session have the same seed. The seed is the key of the tag, which shows that a token
+ * was not made up, even if its secret is spent. The database has hashes of seed and secret: a token
+ * cannot be made from a copy of the database, nor from `SECRET_KEY`.
+ *
+ * Half of the seed is random, the other half is a MAC (`refreshSeeds`). `SECRET_KEY` is enough to make
+ * tokens that count against the limits of a session. They cannot continue or end it, because the hash of
+ * the seed decides that.
  */
 export interface RefreshToken {
   sessionId: string;
@@ -24,11 +29,17 @@ const LENGTH = PREFIX.length + Math.ceil((BYTES * 4) / 3);
 
 export interface RefreshSeeds {
   create: (sessionId: string) => Buffer;
-  /** Whether we made this seed for this session. Without the database, so only limits may depend on it. */
+  /**
+   * True if we made this seed for this session. Does not ask the database, so only rate limits may
+   * depend on it.
+   */
   isOurs: (token: Pick<RefreshToken, "sessionId" | "seed">) => boolean;
 }
 
-/** The first key makes seeds, all of them recognize one. A seed made under a key that is gone is still good, but not recognized. */
+/**
+ * The first key makes seeds, all keys recognize them. A seed of a key that was removed is still valid,
+ * but not recognized.
+ */
 export function refreshSeeds(keys: readonly [Buffer, ...Buffer[]]): RefreshSeeds {
   const seedOf = (sessionId: string, random: Buffer, key: Buffer) => {
     const mac = createHmac("sha256", key).update(sessionId).update(random).digest();
@@ -48,7 +59,10 @@ export const newSecret = () => randomBytes(SECRET_BYTES);
 export const hashOf = (bytes: Buffer): Buffer =>
   Buffer.from(new Bun.CryptoHasher("sha256").update(bytes).digest());
 
-/** What follows a spent secret: the same for every retry, and nothing that the database could work out by itself. */
+/**
+ * The secret after a spent one. It is the same for every retry, and cannot be computed from the contents
+ * of the database.
+ */
 export const successorOf = (secret: Buffer, nonce: Buffer): Buffer =>
   createHmac("sha256", secret).update(nonce).digest();
 
@@ -57,10 +71,13 @@ export function writeRefreshToken(token: RefreshToken): string {
   return PREFIX + Buffer.concat([body, tagOf(token.seed, body)]).toString("base64url");
 }
 
-/** True for what looks like a refresh token, ours or not. */
+/** True for a text with the prefix of refresh tokens, issued by us or not. */
 export const looksLikeRefreshToken = (text: string) => text.startsWith(PREFIX);
 
-/** The parts of a token that is whole and in its one spelling; undefined for everything else. Never throws. */
+/**
+ * Parses a complete token in its one valid spelling, and checks its tag. Undefined for any other text.
+ * Never throws.
+ */
 export function readRefreshToken(text: string): RefreshToken | undefined {
   if (text.length !== LENGTH || !looksLikeRefreshToken(text)) return undefined;
   const encoded = text.slice(PREFIX.length);

@@ -2,7 +2,7 @@ import { createHash, createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 
 export const SECRET_MIN_BYTES = 32;
 
-/** Keys that stand in tutorials and templates: whoever reads those can sign with them. */
+/** Keys from tutorials and templates: anyone who reads those can sign with them. */
 const wellKnown = [
   /change.?me|change.?this|replace.?(me|this)|(your|my|super|jwt).{0,12}secret|secret.?key|example|insecure|password/i,
   /^09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7$/,
@@ -10,7 +10,7 @@ const wellKnown = [
 ];
 const LETTERS_MIN = 10;
 
-/** What makes a signing key guessable, or undefined. */
+/** Returns what makes a signing key guessable, or undefined. */
 export function weaknessOf(secret: string): string | undefined {
   if (Buffer.byteLength(secret) < SECRET_MIN_BYTES)
     return `needs at least ${SECRET_MIN_BYTES} bytes`;
@@ -19,7 +19,10 @@ export function weaknessOf(secret: string): string | undefined {
   return undefined;
 }
 
-/** A key for one purpose, which tells nothing of the secret or of another purpose's key (HKDF, RFC 5869). */
+/**
+ * A key for one purpose. It reveals nothing about the secret or the key of another purpose (HKDF,
+ * RFC 5869).
+ */
 export const derivedKey = (
   secret: string,
   purpose:
@@ -33,7 +36,7 @@ export const derivedKey = (
     | "signing keys",
 ): Buffer => Buffer.from(hkdfSync("sha256", secret, "", `bunker ${purpose}`, 32));
 
-/** The same of several secrets, the present one first. */
+/** `derivedKey` of several secrets, the current one first. */
 export const derivedKeys = (
   [secret, ...older]: readonly [string, ...string[]],
   purpose: Parameters<typeof derivedKey>[1],
@@ -42,13 +45,13 @@ export const derivedKeys = (
   ...older.map((one) => derivedKey(one, purpose)),
 ];
 
-/** Names a text so that nobody without the secret can try texts until one fits. */
+/** Keyed fingerprints: without the secret, nobody can guess the text of a fingerprint. */
 export const fingerprints = (secret: string) => {
   const key = derivedKey(secret, "fingerprints");
   return (text: string): Buffer => createHmac("sha256", key).update(text).digest();
 };
 
-/** Compares in a time that tells nothing of where two texts differ (CWE-208). */
+/** Compares in a time that does not depend on where two texts differ (CWE-208). */
 export const isSecret = (given: string, secret: string): boolean =>
   timingSafeEqual(digest(given), digest(secret));
 const digest = (text: string) => createHash("sha256").update(text).digest();

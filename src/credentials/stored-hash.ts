@@ -7,34 +7,37 @@ const runPbkdf2 = promisify(pbkdf2);
 /** Compares a password, in UTF-8, with one stored hash. */
 type Check = (password: Buffer) => Promise<boolean>;
 
-/** Why a hash is not verified, without its bytes: it names the parameter that is beyond its bound. */
+/** Why a hash is refused, without its bytes. Names the parameter that exceeds its bound. */
 type Refusal = string;
 
-/** A way of hashing, by how its hashes begin. */
+/** A hash format, found by the prefix of its hashes. */
 interface Format {
   prefix: RegExp;
   read: (hash: string) => Check | Refusal;
 }
 
 /**
- * What a stored hash may demand at most: it came from elsewhere, and each sign-in would obey it, in one of the few slots for
- * hashing. The comments say how much CPU time the most expensive hash takes, as a multiple of our own default hash
- * (`bun bench/stored-hashes.ts`).
+ * The most that a stored hash may cost. Hashes may be imported, and each sign-in pays their cost in one
+ * of the few hashing slots (CWE-400). The comments give the CPU time of the most expensive hash as a
+ * multiple of our own default hash (`bun bench/stored-hashes.ts`).
  */
 const bounds = {
   /** KiB of memory × passes × lanes: 30 times. */
   argon2Work: 1_048_576,
-  /** Memory is what one slot for hashing takes. */
+  /** The memory of one hashing slot. */
   argon2Kibibytes: 131_072,
   argon2Lanes: 16,
-  /** Passes × lanes: each pass starts four threads for each lane, which takes time whatever the memory: 4 times. */
+  /**
+   * Passes × lanes: 4 times. Each pass starts four threads for each lane, which takes time even with
+   * little memory.
+   */
   argon2Turns: 1_024,
   /** 25 times. */
   bcryptCost: 14,
   /** N × r × p: 28 times. */
   scryptWork: 4_194_304,
   scryptBytes: 134_217_728,
-  /** r × p: each takes 128 bytes. */
+  /** r × p, of 128 bytes each. */
   scryptLanes: 65_536,
   /** Iterations × blocks of the key: 6 times with SHA-1 and SHA-256, 25 times with SHA-512. */
   pbkdf2Work: 2_000_000,
@@ -46,13 +49,13 @@ const HASH_MIN_BYTES = 16;
 const UNKNOWN: Refusal =
   "is not a well-formed hash of a kind that Bunker knows (argon2, bcrypt, scrypt, PBKDF2)";
 
-/** Says which value is beyond its bound, where one is. */
+/** Names the first value that exceeds its bound, if any. */
 function excessOf(kind: string, values: [name: string, value: number, max: number][]) {
   const excess = values.find(([, value, max]) => !(value <= max));
   return excess && `demands too much of each sign-in: ${kind} ${excess[0]} is above ${excess[2]}`;
 }
 
-// The last letter of 16 and of 23 bytes has bits to spare: another spelling of them makes Bun throw.
+// The last character of 16 and of 23 bytes has unused bits. Bun throws if they are not zero.
 const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]$/;
 const ARGON2 =
   /^\$argon2(?:id|i|d)\$v=19\$m=(\d{1,7}),t=(\d{1,4}),p=(\d{1,3})\$([A-Za-z0-9+/]{11,})\$([A-Za-z0-9+/]{22,})$/;
@@ -66,9 +69,9 @@ export interface Argon2Cost {
   lanes: number;
 }
 
-/** Says which parameter of Argon2 is beyond its bound, where one is. */
+/** Names the parameter of Argon2 that exceeds its bound, if any. */
 export function argon2Excess({ kibibytes, passes, lanes }: Argon2Cost): Refusal | undefined {
-  // Django's default is above the bound by its eight lanes, but takes only 6 times as long as ours.
+  // Django's default exceeds the bound because of its eight lanes, but takes only 6 times as long as ours.
   if (kibibytes === 102_400 && passes === 2 && lanes === 8) return undefined;
   return excessOf("argon2", [
     ["p", lanes, bounds.argon2Lanes],
@@ -89,7 +92,10 @@ function argon2(hash: string): Check | Refusal {
   );
 }
 
-/** Everybody's bcrypt reads 72 bytes; Bun's would hash a longer password first. */
+/**
+ * Other implementations of bcrypt read only the first 72 bytes of a password. Bun would hash a longer
+ * password first.
+ */
 function bcrypt(hash: string): Check | Refusal {
   const cost = Number(BCRYPT.exec(hash)?.[1] ?? 0);
   if (cost < 4) return UNKNOWN;
@@ -99,7 +105,7 @@ function bcrypt(hash: string): Check | Refusal {
   );
 }
 
-/** Django's: bcrypt of the hexadecimal SHA-256. */
+/** Django's format: bcrypt of the hexadecimal SHA-256. */
 function bcryptOfSha256(hash: string): Check | Refusal {
   const check = bcrypt(hash);
   if (typeof check === "string") return check;
@@ -111,7 +117,7 @@ interface Derived {
   key: Buffer;
 }
 
-/** Refuses what node's scrypt refuses as well: it would throw at each sign-in (RFC 7914, section 6). */
+/** Refuses what node's scrypt would throw on at each sign-in (RFC 7914, section 6). */
 function scryptOf(
   { salt, key }: Derived,
   [n, r, p]: [n: number, r: number, p: number],
@@ -137,7 +143,7 @@ type Digest = keyof typeof digestBytes;
 
 function pbkdf2Of({ salt, key }: Derived, digest: Digest, iterations: number): Check | Refusal {
   if (!(iterations >= 1) || key.length < HASH_MIN_BYTES) return UNKNOWN;
-  // Each further block of the key costs all iterations again.
+  // Each block of the key costs all iterations again.
   const blocks = Math.ceil(key.length / digestBytes[digest]);
   return (
     excessOf("PBKDF2", [["iterations × blocks", iterations * blocks, bounds.pbkdf2Work]]) ??
@@ -146,7 +152,7 @@ function pbkdf2Of({ salt, key }: Derived, digest: Digest, iterations: number): C
   );
 }
 
-/** Base64 as it comes: with passlib's dots for plus signs, with padding or without. */
+/** Decodes base64 with or without padding, also passlib's, which has dots for plus signs. */
 const bytes = (text = "") => Buffer.from(text.replaceAll(".", "+"), "base64");
 const digests: Record<string, Digest> = {
   "": "sha1",
@@ -190,7 +196,7 @@ function djangoPbkdf2(hash: string): Check | Refusal {
   return pbkdf2Of(derived, digest as Digest, Number(iterations));
 }
 
-/** Django writes the name of its hasher before hashes of other people's making. */
+/** Django puts the name of its hasher before hashes of other libraries. */
 const behind = (prefix: string, read: Format["read"]) => (hash: string) =>
   read(hash.slice(prefix.length));
 
@@ -206,19 +212,22 @@ const formats: Format[] = [
   { prefix: /^pbkdf2_/, read: djangoPbkdf2 },
 ];
 
-/** How to compare with a stored hash of any kind that we know; of every other text, why it is refused. Never throws. */
+/**
+ * Returns how to compare a password with a stored hash of a known format, or why the hash is refused.
+ * Never throws.
+ */
 export function readStoredHash(hash: string): Check | Refusal {
   if (hash.length > bounds.hashLength) return UNKNOWN;
   return formats.find(({ prefix }) => prefix.test(hash))?.read(hash) ?? UNKNOWN;
 }
 
-/** What one hash of ours costs: KiB of memory, and passes over it. */
+/** The cost of one of our own hashes: KiB of memory, and passes over it. */
 export interface HashCost {
   kibibytes: number;
   passes: number;
 }
 
-/** True for a hash that is not Argon2id, or has less memory or fewer passes than ours have now. */
+/** True for a hash that is not Argon2id, or has less memory or fewer passes than new hashes. */
 export function isOutdated(hash: string, { kibibytes, passes }: HashCost): boolean {
   const [, m, t] = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=\d+\$/.exec(hash) ?? [];
   return Number(m ?? 0) < kibibytes || Number(t ?? 0) < passes;

@@ -6,15 +6,16 @@ export const algorithms = ["HS256", "EdDSA", "ES256"] as const;
 export type Algorithm = (typeof algorithms)[number];
 export type Payload = Record<string, string | number>;
 
-/** One key for access tokens, with the one algorithm that it is for (RFC 8725, section 3.1). */
+/** A key for access tokens. It has exactly one algorithm (RFC 8725, section 3.1). */
 export interface TokenKey {
   kid: string;
-  /** The first part of its tokens, letter for letter: by that text a token finds its key, and by nothing else. */
+  /** The exact header of its tokens. A token is matched to its key by this text only. */
   header: string;
   sign: (claims: Payload) => Promise<string>;
   /**
-   * Whether `signature`, in its one spelling as base64url, was made by this key for `text`. Synchronous, and never throws.
-   * (Whoever has one signature of ES256 can make one other of it: a token is told from another by its `jti`.)
+   * True if this key made `signature`, in its one valid spelling as base64url, for `text`. Synchronous,
+   * and never throws. (A valid ES256 signature can be turned into a second one: identify a token by its
+   * `jti`.)
    */
   isSignature: (text: string, signature: string) => boolean;
 }
@@ -26,21 +27,21 @@ const headerOf = (alg: Algorithm, kid: string) =>
 const KID_BYTES = 16;
 export const newKid = (): string => randomBytes(KID_BYTES).toString("base64url");
 
-/** How the headers of all key pairs begin, and their length: what comes between is the key's name. */
+/** Headers of key pairs differ only in the `kid`: the length and the beginning are the same. */
 const samples = (["EdDSA", "ES256"] as const).map((alg) => headerOf(alg, newKid()));
-const ALIKE_LENGTH = 28;
+const PREFIX_LENGTH = 28;
 export const looksLikeHeader = (header: string): boolean =>
   samples.some(
     (sample) =>
       sample.length === header.length &&
-      sample.slice(0, ALIKE_LENGTH) === header.slice(0, ALIKE_LENGTH),
+      sample.slice(0, PREFIX_LENGTH) === header.slice(0, PREFIX_LENGTH),
   );
 
-/** Names a secret without telling anything of it: 72 bits out of HKDF. */
+/** The name of a secret: 72 bits from HKDF, which reveal nothing about it. */
 export const secretName = (secret: string): string =>
   derivedKey(secret, "key names").subarray(0, 9).toString("base64url");
 
-/** HMAC-SHA-256 under a secret of the operator's. */
+/** HMAC-SHA-256 with a secret of the operator. */
 export function secretKeyOf(secret: string): TokenKey {
   const kid = secretName(secret);
   const key = new TextEncoder().encode(secret);
@@ -50,10 +51,10 @@ export function secretKeyOf(secret: string): TokenKey {
     kid,
     header: headerOf("HS256", kid),
     sign: jwt({ secret, alg: "HS256", kid, typ: TYPE }).decorator.jwt.sign,
-    // Comparing the text of the signature, not its bytes, leaves no second spelling of the same token.
+    // Compares the text, not the bytes, so that each token has only one valid spelling.
     isSignature: (text, signature) => {
-      const [right, given] = [mac(text), Buffer.from(signature)];
-      return right.length === given.length && timingSafeEqual(right, given);
+      const [expected, given] = [mac(text), Buffer.from(signature)];
+      return expected.length === given.length && timingSafeEqual(expected, given);
     },
   };
 }
@@ -62,7 +63,7 @@ export interface KeyPair {
   kid: string;
   algorithm: Exclude<Algorithm, "HS256">;
   publicKey: KeyObject;
-  /** Missing where it is wrapped under a secret that we do not have: then the key only verifies. */
+  /** Undefined if it is encrypted with a secret that we do not have. Then the key only verifies. */
   privateKey: KeyObject | undefined;
 }
 
