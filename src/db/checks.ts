@@ -6,7 +6,7 @@ import { checkedBehindPoolers, sessionSettings } from "./session.ts";
 
 const SERVER_VERSION_MIN = 150_000;
 
-/** What the database reports. Names are quoted for SQL. */
+/** What the database reports. Names of the role and database are quoted for SQL. */
 interface Facts {
   version: number;
   versionText: string;
@@ -16,11 +16,11 @@ interface Facts {
   canUse: boolean;
   canCreate: boolean;
   isMigrated: boolean;
-  /** Tables that have the name of one of ours. */
+  /** Tables with the name of one of ours. */
   tables: string[];
-  /** Those of which row-level security hides rows. */
+  /** Tables whose rows row-level security hides. */
   hidden: string[];
-  /** Those that the role may not read and change. */
+  /** Tables that the role may not read and change. */
   forbidden: string[];
   role: string;
   database: string;
@@ -28,7 +28,7 @@ interface Facts {
 }
 
 export interface Checked {
-  /** Settings with which Bunker works, but may lose data. */
+  /** Settings that work, but may lose data. */
   warnings: string[];
   /** Throws an Exit if the role may not create tables. */
   checkMigration: () => void;
@@ -53,7 +53,7 @@ export async function checkDatabase(
 const tableNames = tables.map((table) => getTableName(table));
 
 const timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
-/** Less than a second: a statement that waits for a lock may not have the time. */
+/** Less than a second, which may be too short for a statement that waits for a lock. */
 const TOO_SHORT = /^\d{1,3}ms$/;
 
 const SETTINGS = [
@@ -62,8 +62,8 @@ const SETTINGS = [
 ];
 
 /**
- * In the simple protocol: one round trip, nothing prepared. It has no parameters, but all names are
- * ours.
+ * Uses the simple protocol: one round trip, no prepared statement. It has no parameters, which is safe
+ * because all names are ours.
  */
 async function readFacts(sql: Sql): Promise<Facts> {
   const list = (names: string[]) => names.map((name) => `'${name}'`).join(", ");
@@ -155,7 +155,7 @@ function refuseTables({ hidden, forbidden, role }: Facts): void {
     );
 }
 
-/** Refuses settings that change the behavior of Bunker, and that it cannot set for its sessions. */
+/** Refuses settings that change the behavior of Bunker and that it cannot set for its sessions. */
 function refuseSettings({ settings, role, database }: Facts, isPooled: boolean): void {
   const needed = {
     session_replication_role: "origin",

@@ -1,9 +1,9 @@
 import { customType, timestamp } from "drizzle-orm/pg-core";
 
-/** Types of columns. Keys are UUIDv7, made by us; times are UTC with milliseconds. */
+/** A time: UTC with milliseconds. (Keys are UUIDv7, which Bunker makes, not the database.) */
 export const at = (name: string) => timestamp(name, { withTimezone: true, precision: 3 }).notNull();
 
-/** SHA-256 and the like: bytes, never text. */
+/** Binary data such as SHA-256 hashes. */
 export const bytes = customType<{ data: Buffer }>({ dataType: () => "bytea" });
 
 /** The id of a transaction, which never wraps around. */

@@ -11,24 +11,27 @@ import { causeOf } from "./failures.ts";
 import { pooledSettings, sessionSettings } from "./session.ts";
 import { traceStatements } from "./statement-spans.ts";
 
-/** A pool of connections, or one transaction on one of them: a verb does not care which. */
+/** A connection pool, or a transaction on one of its connections. A verb works with both. */
 export type Db = PgDatabase<PostgresJsQueryResultHKT>;
-/** The driver beneath, for what is not a query of a room: migrations, health, locks. */
+/** The driver under drizzle, for what is not a query of a module: migrations, health, locks. */
 export type Sql = postgres.Sql;
 
-/** Where the database is: a server's URL, or the socket of the embedded one. */
+/** Where the database is: the URL of a server, or the socket of the embedded PostgreSQL. */
 export type Place =
   | {
       url: string;
       caFile: string | undefined;
-      /** It is a pooler in transaction mode: what is set for a session, or prepared in it, reaches another one. */
+      /**
+       * True for a pooler in transaction mode: settings and prepared statements of a session may reach
+       * another session.
+       */
       isPooled?: boolean;
     }
   | { socketPath: string; database?: string };
 
 export interface DatabaseOptions {
   place: Place;
-  /** The same without the pooler before it, if there is one. */
+  /** The same database without its pooler, if it has one. */
   direct?: Place;
   poolSize: number;
   connectTimeoutSeconds: number;
@@ -40,7 +43,9 @@ export interface Database {
   db: Db;
   sql: Sql;
   close: () => Promise<void>;
-  /** Does `work` on a connection of its own, which is given up by nobody: for what takes long and holds locks. */
+  /**
+   * Runs `work` on a connection of its own that has no timeouts, for long work that holds locks.
+   */
   alone: <T>(work: (sql: Sql) => Promise<T>) => Promise<T>;
   pool: () => PoolCounts;
   sizeBytes: () => Promise<number>;
@@ -49,14 +54,23 @@ export interface Database {
 /** Connections of a pool in each state, and statements that wait for one. */
 export type PoolCounts = Record<"idle" | "busy" | "connecting" | "waiting", number>;
 
-/** How long to wait after a failed connection: always the same, so that Bunker is back as soon as the database is. */
+/**
+ * The delay after a failed connection. It does not grow, so that Bunker is available again as soon as the
+ * database is.
+ */
 const RECONNECT_SECONDS = 0.25;
 const CLOSE_MAX_SECONDS = 5;
-/** The database gives a statement up in its time and says so. Where it says nothing for so much longer, nobody is there. */
+/**
+ * The server cancels a statement after `statement_timeout`. Without any answer for this much longer, the
+ * connection is dead.
+ */
 const SILENCE_MAX_MS = 1_000;
-const LOOK_EVERY_MS = 1_000;
+const CHECK_EVERY_MS = 1_000;
 
-/** So that the database lets go of a transaction whose client is out of reach: a server's own keepalive takes two hours. */
+/**
+ * Make the server end the transaction of an unreachable client soon. By default, its keepalives start
+ * only after two hours.
+ */
 const keepalives = {
   tcp_keepalives_idle: 10,
   tcp_keepalives_interval: 5,
@@ -64,8 +78,9 @@ const keepalives = {
 };
 
 /**
- * PgBouncer takes a server away from its client at the first "ready for query", also where that belongs to the statement before and this
- * one was only described yet: its answer would never come. So nothing is sent there before the last answer is read.
+ * PgBouncer releases the server connection of a client at the first "ready for query", even if that
+ * belongs to the previous statement and the next one is only described yet. The next answer would then
+ * never arrive. So no statement is sent to a pooler before the last answer is read.
  */
 const oneAtATime = { prepare: false, max_pipeline: 0 };
 
@@ -82,18 +97,18 @@ export function openDatabase(options: DatabaseOptions): Database {
     ...common,
     max: options.poolSize,
     ...(isPooled ? oneAtATime : {}),
-    // PgBouncer keeps those of the session apart for each client, and refuses a client that asks for the timeouts.
+    // PgBouncer tracks only `pooledSettings`, and refuses a client that sets the timeouts.
     connection: isPooled ? {} : timeouts,
   });
   const { pool, abandon } = driver as PatchedSql;
   const { tracing = noTracing } = options;
   const sql = tracing === noTracing ? driver : traceStatements(driver, tracing);
   const silenceMaxMs = options.statementTimeoutSeconds * 1000 + SILENCE_MAX_MS;
-  const looking = setInterval(() => abandon(silenceMaxMs), LOOK_EVERY_MS).unref();
+  const checking = setInterval(() => abandon(silenceMaxMs), CHECK_EVERY_MS).unref();
   return {
     ...{ db: drizzle(sql), sql, pool },
     close: () => {
-      clearInterval(looking);
+      clearInterval(checking);
       return sql.end({ timeout: CLOSE_MAX_SECONDS });
     },
     alone: async (work) => {
@@ -115,14 +130,14 @@ export function openDatabase(options: DatabaseOptions): Database {
   };
 }
 
-/** What our patch of the driver adds: it keeps these to itself. */
+/** What our patch of the driver exposes. */
 interface PatchedSql extends Sql {
   pool: () => PoolCounts;
-  /** Cuts the connections that have been waiting for an answer for longer, and heard nothing. */
+  /** Closes connections that have waited for an answer for longer than `ms` and received nothing. */
   abandon: (ms: number) => void;
 }
 
-/** A driver for `place`; drizzle changes the driver that it is given, so it has one of its own. */
+/** Opens a driver for `place`. Drizzle modifies its driver, so each pool has its own. */
 export function connect(place: Place, options: Partial<DriverOptions>): Sql {
   const common = { backoff: () => RECONNECT_SECONDS, fetch_types: false, onnotice: () => {} };
   const { session = {}, ...target } = targetOf(place);
@@ -159,7 +174,7 @@ function targetOf(place: Place): Target {
   const { connectTimeoutSeconds, keepAliveSeconds } = server;
   const isSocket = "socketPath" in endpoint;
   return {
-    // As lists: the driver splits a text at commas and colons, and an IPv6 address has colons.
+    // As lists: the driver splits a string at commas and colons, and IPv6 has colons.
     ...(isSocket
       ? { path: endpoint.socketPath }
       : { host: [endpoint.host], port: [endpoint.port] }),
@@ -170,7 +185,8 @@ function targetOf(place: Place): Target {
     ...(keepAliveSeconds === undefined ? {} : { keep_alive: keepAliveSeconds }),
     session: {
       application_name: applicationName,
-      // A pooler does not know the options of a session; those of a provider choose the database.
+      // A pooler does not support command-line options of a session. Other options are for the
+      // provider, which selects the database by them.
       ...(options !== undefined && (!place.isPooled || !/(^|\s)-/.test(options))
         ? { options }
         : {}),
@@ -178,7 +194,7 @@ function targetOf(place: Place): Target {
   };
 }
 
-/** The meaning of `sslmode`, as libpq has it: what is checked of the server's certificate. */
+/** TLS options for an `sslmode`, which verify the server's certificate as libpq does. */
 function tlsOf(tls: Tls, caFile: string | undefined) {
   const read = (file: string | undefined) => file && readText(file);
   const ca = tls.rootCertificate === "system" ? undefined : read(tls.rootCertificate ?? caFile);
@@ -198,7 +214,7 @@ function tlsOf(tls: Tls, caFile: string | undefined) {
   return modes[tls.mode];
 }
 
-/** Builds a statement once for each database, so that a hot path pays neither for building nor for planning it. */
+/** Builds a statement once for each `Db`, so that a hot path neither builds nor plans it again. */
 export function prepared<Statement>(build: (db: Db) => Statement): (db: Db) => Statement {
   const built = new WeakMap<Db, Statement>();
   return (db) => {
@@ -210,13 +226,16 @@ export function prepared<Statement>(build: (db: Db) => Statement): (db: Db) => S
   };
 }
 
-/** What a broken unique constraint means to the caller. */
+/** The refusal for a violation of each unique constraint. */
 const duplicates: Record<string, ProblemCode> = {
   users_email_key: "email_taken",
   users_username_key: "username_taken",
 };
 
-/** Rows that belong to a user: an insert fails with these if the user is deleted at the same time. */
+/**
+ * Foreign keys to users. An insert violates one of them if another transaction deletes the user at the
+ * same time.
+ */
 export const userReferences: readonly string[] = [
   "mail_requests_user_id_users_id_fk",
   "one_time_secrets_user_id_users_id_fk",
@@ -226,9 +245,10 @@ export const userReferences: readonly string[] = [
 const DEADLOCK_RETRIES = 2;
 
 /**
- * Runs one verb's changes in one transaction; every transaction goes through here. The database decides races: a broken
- * constraint becomes its refusal, and every other failure stays as it is. PostgreSQL resolves a deadlock by canceling one
- * transaction: that one runs again from the start, so `change` must not have effects outside the database.
+ * Runs the changes of one verb in one transaction. All transactions go through here. The database decides
+ * races: a constraint violation becomes its refusal, and every other error stays as it is. PostgreSQL
+ * resolves a deadlock by aborting one transaction. That one is retried from the start, so `change` must not
+ * have effects outside the database.
  */
 export async function transact<T>(db: Db, change: (tx: Db) => Promise<T>): Promise<T> {
   // A nested transaction cannot retry: the outer one still holds the locks of the deadlock.
@@ -247,6 +267,6 @@ function refusalOf(error: unknown): Problem | undefined {
   const duplicate = code === "23505" ? duplicates[constraint] : undefined;
   if (duplicate) return new Problem(duplicate);
   if (code !== "23503" || !userReferences.includes(constraint)) return undefined;
-  // PostgreSQL's detail is in the server's language; only the key in it is not.
+  // The text of the detail is in the server's language, but the key in it is not.
   return new UserGone(/=\(([0-9a-f-]{36})\)/.exec(detail ?? "")?.[1]);
 }

@@ -4,19 +4,19 @@ export interface Cause {
   code?: string;
   constraint_name?: string;
   detail?: string;
-  /** The session could not be opened: our patch of the driver says so. */
+  /** True if the server refused the session. Our patch of the driver sets it. */
   isRefusal?: boolean;
 }
 
-/** What the driver said, beneath what drizzle wraps around it. */
+/** Unwraps the driver's error from drizzle's. */
 export function causeOf(error: unknown): Cause {
   const cause = error instanceof DrizzleQueryError ? error.cause : error;
   return typeof cause === "object" && cause !== null ? cause : {};
 }
 
 /**
- * Every class of SQLSTATE (PostgreSQL's documentation, appendix A), and what a statement that fails with it becomes: `outage`
- * may succeed later and is answered 503, `bug` is answered 500. docs/operation.md names the outages.
+ * Every class of SQLSTATE (PostgreSQL's documentation, appendix A). `outage`: a retry may succeed; the
+ * response is 503. `bug`: the response is 500. docs/operation.md lists the outages.
  */
 export const sqlStateClasses: Record<string, "outage" | "bug"> = {
   "00": "bug",
@@ -65,19 +65,19 @@ export const sqlStateClasses: Record<string, "outage" | "bug"> = {
   XX: "bug",
 };
 
-/** Codes that differ from their class. */
+/** Codes that do not follow their class. */
 export const sqlStates: Record<string, "outage" | "bug"> = {
-  // Read-only since a failover; a transaction that took too long.
+  // Read-only after a failover; timeouts of a transaction.
   "25006": "outage",
   "25P03": "outage",
   "25P04": "outage",
-  // A constraint, checked at commit.
+  // A constraint violation at commit.
   "40002": "bug",
-  // A lock that another session holds.
+  // Another session has the lock.
   "55P03": "outage",
 };
 
-/** Codes of the driver, of sockets and of TLS, while a connection is opened or used. */
+/** Error codes of the driver, of sockets and of TLS. */
 const connectionCodes =
   /^(CONNECTION_|CONNECT_TIMEOUT$|TLS_REFUSED$|SASL_|E(ACCES|ADDRNOTAVAIL|AI_AGAIN|AI_FAIL|CONN[A-Z]+|HOSTDOWN|HOSTUNREACH|MFILE|NETDOWN|NETUNREACH|NFILE|NOBUFS|NOENT|NOTFOUND|PIPE|PROTO|TIMEDOUT)$|CERT_|DEPTH_ZERO|ERR_SSL|ERR_TLS|SELF_SIGNED|UNABLE_TO_)/;
 const SQL_STATE = /^[0-9A-Z]{5}$/;
@@ -97,7 +97,10 @@ export function isOutage(error: unknown): boolean {
 export const isUnwritable = (error: unknown): boolean =>
   /^(53100|25006)$/.test(causeOf(error).code ?? "");
 
-/** As `isOutage`, for any error of a request: a missing file is not an outage of the database. */
+/**
+ * `isOutage` for any error of a request. Excludes errors that are not of the database, such as a missing
+ * file.
+ */
 export function isDatabaseOutage(error: unknown): boolean {
   const { name, code = "", syscall } = error as Partial<NodeJS.ErrnoException>;
   const isOfDatabase =

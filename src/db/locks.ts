@@ -3,8 +3,8 @@ import { users } from "../modules/users/tables.ts";
 import type { Db } from "./db.ts";
 
 /**
- * Advisory locks: numbers that every instance on one database agrees on. They spell "bunker" and what comes after
- * it in ASCII, so that another program on the same database is unlikely to use them.
+ * Advisory locks: numbers that all instances on one database share. They are the ASCII bytes of "bunker",
+ * counted up, so that another program on the same database is unlikely to use them.
  */
 export const advisoryLocks = {
   migrations: 0x62756e6b6572,
@@ -13,9 +13,9 @@ export const advisoryLocks = {
 } as const;
 
 /**
- * Locks users in the caller's transaction, and returns the ids of those that exist. Transactions lock users before the rows
- * that belong to them, and several users in one statement in the order of their ids: otherwise two transactions could wait
- * for each other.
+ * Locks users in the caller's transaction. Returns the ids of those that exist. To avoid deadlocks, a
+ * transaction locks users before the rows that belong to them, and several users in the order of their
+ * ids, in one statement.
  */
 export async function lockUsers(tx: Db, which: SQL | undefined): Promise<string[]> {
   const query = tx.select({ id: users.id }).from(users).where(which).orderBy(users.id);
@@ -23,8 +23,9 @@ export async function lockUsers(tx: Db, which: SQL | undefined): Promise<string[
 }
 
 /**
- * Keeps a user from being deleted until the caller's transaction ends. Does not wait: returns false if the user does not exist,
- * or is just being deleted. For a transaction that already holds rows of that user.
+ * Prevents the deletion of a user until the caller's transaction ends. Never waits: returns false if the
+ * user does not exist, or another transaction is deleting it. For a transaction that has already locked
+ * rows of that user.
  */
 export async function tryHoldUser(tx: Db, id: string): Promise<boolean> {
   const query = tx.select({ id: users.id }).from(users).where(eq(users.id, id));

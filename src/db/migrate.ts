@@ -11,7 +11,7 @@ export interface MigrationStatus {
   unknown: string[];
 }
 
-/** Asks the server what it holds, in the simple protocol: one round trip for each question. */
+/** Reads the status from the server. Uses the simple protocol: one round trip for each statement. */
 export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
   const applied = await appliedTags(sql);
   const known = migrations.map(({ tag }) => tag);
@@ -31,8 +31,9 @@ async function appliedTags(sql: Sql): Promise<string[]> {
 }
 
 /**
- * Brings the schema up to date and answers the tags that it applied. Each migration is one transaction with its entry, so
- * a crash leaves the old schema or the new one. Instances that start together wait for the first, by an advisory lock.
+ * Applies all pending migrations and returns their tags. Each migration and its entry are one transaction,
+ * so that a crash leaves the old schema or the new one. Instances that start at the same time wait for the
+ * first one, by an advisory lock.
  */
 export async function migrate(sql: Sql): Promise<string[]> {
   if ((await migrationStatus(sql)).pending.length === 0) return [];
@@ -47,9 +48,9 @@ export async function migrate(sql: Sql): Promise<string[]> {
       await apply(connection, migration);
     return pending;
   } finally {
-    await tidyUp(connection`rollback`);
-    await tidyUp(connection`select pg_advisory_unlock_all()`);
-    await tidyUp(connection`reset statement_timeout`);
+    await cleanUp(connection`rollback`);
+    await cleanUp(connection`select pg_advisory_unlock_all()`);
+    await cleanUp(connection`reset statement_timeout`);
     connection.release();
   }
 }
@@ -86,5 +87,5 @@ function refusalOf(error: unknown, tag: string): Exit | undefined {
 const ALREADY_EXISTS = ["42P07", "42723", "42710"];
 const NOT_ALLOWED = "42501";
 
-/** Where a connection is gone there is nothing to tidy up, and the failure to tell is the one that came first. */
-const tidyUp = (work: Promise<unknown>): Promise<unknown> => work.catch(() => undefined);
+/** Ignores errors: a lost connection needs no cleanup, and the first error is the one to report. */
+const cleanUp = (work: Promise<unknown>): Promise<unknown> => work.catch(() => undefined);

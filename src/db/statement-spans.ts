@@ -1,14 +1,14 @@
 import type { Tracing } from "../kit/tracing.ts";
 import type { Sql } from "./db.ts";
 
-/** A statement of the driver: a promise that sends itself when somebody waits for it. */
+/** A statement of the driver: a promise that is sent when it is first awaited. */
 interface Statement extends Promise<unknown> {
   handle: () => unknown;
   resolve: (value: unknown) => void;
   reject: (error: unknown) => void;
 }
 
-/** Makes a span of each statement, and of each transaction around them, that goes out through `sql`. */
+/** Records a span for each statement and each transaction of `sql`. */
 export function traceStatements(sql: Sql, tracing: Tracing): Sql {
   const spanned = (statement: unknown, text: string) => {
     const it = statement as Statement;
@@ -21,38 +21,40 @@ export function traceStatements(sql: Sql, tracing: Tracing): Sql {
     };
     return statement;
   };
-  const watched = (work: (tx: Sql) => unknown) => (tx: Sql) => work(traceStatements(tx, tracing));
+  const traced = (work: (tx: Sql) => unknown) => (tx: Sql) => work(traceStatements(tx, tracing));
   return new Proxy(sql, {
     apply: (target, _, [strings, ...values]) => {
       const made = Reflect.apply(target, target, [strings, ...values]);
-      // Not each call is a statement: some make a part of one.
+      // Some calls make only a fragment of a statement.
       const isStatement = tracing.follows() && Array.isArray(strings?.raw);
       return isStatement ? spanned(made, strings.join("?")) : made;
     },
     get: (target, name) => {
-      const it = target[name as "begin"] as (...words: unknown[]) => Promise<unknown>;
+      const it = target[name as "begin"] as (...args: unknown[]) => Promise<unknown>;
       if (name === "unsafe" && tracing.follows())
         return (text: string, ...rest: unknown[]) => spanned(it(text, ...rest), text);
       if (name === "savepoint")
-        return (...words: unknown[]) =>
-          it(...words.map((one) => (isWork(one) ? watched(one) : one)));
+        return (...args: unknown[]) => it(...args.map((arg) => (isWork(arg) ? traced(arg) : arg)));
       if (name === "begin")
-        return (...words: unknown[]) =>
+        return (...args: unknown[]) =>
           tracing.within(TRANSACTION, () =>
-            it(...words.map((one) => (isWork(one) ? watched(one) : one))),
+            it(...args.map((arg) => (isWork(arg) ? traced(arg) : arg))),
           );
       return it;
     },
   });
 }
 
-const isWork = (word: unknown): word is (tx: Sql) => unknown => typeof word === "function";
+const isWork = (arg: unknown): arg is (tx: Sql) => unknown => typeof arg === "function";
 
-/** By OpenTelemetry's semantic conventions for databases; the text of a statement is nobody's business. */
+/**
+ * OpenTelemetry's semantic conventions for databases. Spans never have the text of a statement, because it
+ * may have personal data.
+ */
 const system = { "db.system.name": "postgresql" };
 const TRANSACTION = { name: "transaction", kind: "client", attributes: system } as const;
 
-/** Lasts from when it is sent until it is answered. */
+/** Records a span from sending a statement until its answer. */
 function spanOf(statement: Statement, text: string, tracing: Tracing): void {
   const name = summaryOf(text);
   const attributes = { ...system, "db.query.summary": name };
@@ -70,7 +72,7 @@ function spanOf(statement: Statement, text: string, tracing: Tracing): void {
       };
     });
   });
-  // Whoever waits for the statement hears of it.
+  // The caller of the statement gets the error.
   answered.catch(() => {});
 }
 
@@ -83,10 +85,10 @@ const TARGETS = [
 const KNOWN_MAX = 1_000;
 const known = new Map<string, string>();
 
-/** What it does to which table: `SELECT users`. */
+/** The operation and the table: `SELECT users`. */
 function summaryOf(text: string): string {
-  const had = known.get(text);
-  if (had) return had;
+  const cached = known.get(text);
+  if (cached) return cached;
   const found = TARGETS.map(([verb, target]) => [verb, target.exec(text)?.[1]] as const).find(
     ([, table]) => table,
   );

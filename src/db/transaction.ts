@@ -1,16 +1,16 @@
 import type { PrincipalCache } from "../kit/principal-cache.ts";
 import { type Db, transact } from "./db.ts";
 
-/** What a verb has of the database: `Ctx`, or a `Ctx` in a transaction. */
+/** `Ctx`, or the `Ctx` of a transaction. */
 interface Transactional {
   db: Db;
   principals: Pick<PrincipalCache<never>, "forget">;
 }
 
 /**
- * Runs the changes of one verb in one transaction. `tx` is `ctx` within it. Users that `record` names
- * leave the principal cache when the transaction has committed: another request could otherwise cache
- * again what the transaction changes.
+ * Runs the changes of one verb in one transaction. `tx` is `ctx` with the transaction as its `db`. Changed
+ * users leave the principal cache only after the commit: earlier, another request could cache the old
+ * state again.
  */
 export async function transaction<C extends Transactional, T>(
   ctx: C,
@@ -19,7 +19,7 @@ export async function transaction<C extends Transactional, T>(
   const changed = new Set<string>();
   const principals = { ...ctx.principals, forget: (userId: string) => void changed.add(userId) };
   const result = await transact(ctx.db, (db) => {
-    // The first run of two, if PostgreSQL resolved a deadlock.
+    // Drops users of a run that PostgreSQL aborted to resolve a deadlock.
     changed.clear();
     return change({ ...ctx, db, principals });
   });

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 export interface Backoff {
-  /** How long to wait this time: twice as long as the time before, up to the most. */
+  /** The next delay: twice the previous one, at most `maxMs`. */
   nextMs: () => number;
-  /** Waits for so long. */
+  /** Waits for `nextMs`. */
   wait: () => Promise<void>;
   reset: () => void;
 }

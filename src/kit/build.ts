@@ -7,7 +7,7 @@ export const version: string = manifest.version;
 export const isCompiled =
   import.meta.path.startsWith("/$bunfs/") || import.meta.path.includes("~BUN");
 
-/** How this program starts itself once more: the words before the arguments. */
+/** The command that starts this program again, before its arguments. */
 export const ownProgram: readonly string[] = isCompiled
   ? [process.execPath]
   : [process.execPath, join(import.meta.dir, "../main.ts")];

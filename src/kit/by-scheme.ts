@@ -1,4 +1,4 @@
-/** Picks an implementation by the scheme of a URL, so that one setting names and configures a part. */
+/** Picks a driver by the scheme of a URL, so that one setting selects and configures a part. */
 export function byScheme<T>(drivers: Record<string, (url: URL) => Promise<T>>) {
   return (text: string): Promise<T> => {
     const url = new URL(text);

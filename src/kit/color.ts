@@ -1,12 +1,12 @@
 /** Relative luminance of `#rrggbb` (WCAG 2.2). */
-function luminance(colour: string): number {
+function luminance(color: string): number {
   const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => {
-    const share = Number.parseInt(colour.slice(at, at + 2), 16) / 255;
+    const share = Number.parseInt(color.slice(at, at + 2), 16) / 255;
     return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
   });
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
-/** Black or white, whichever is read better on a colour: at least 4.5 to 1, whatever the colour. */
-export const inkOn = (colour: string): "#000000" | "#ffffff" =>
-  luminance(colour) > 0.179 ? "#000000" : "#ffffff";
+/** Black or white, whichever contrasts more with a color: always at least 4.5 to 1 (WCAG 2.2). */
+export const inkOn = (color: string): "#000000" | "#ffffff" =>
+  luminance(color) > 0.179 ? "#000000" : "#ffffff";

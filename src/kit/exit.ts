@@ -1,4 +1,4 @@
-/** Exit codes of the command line, after sysexits.h where it has a word for the case. */
+/** Exit codes of the command line, from sysexits.h where it has one for the case. */
 export const exitCodes = {
   ok: 0,
   failed: 1,
@@ -9,7 +9,7 @@ export const exitCodes = {
   badConfiguration: 78,
 } as const;
 
-/** Ends a command with a message for the person who typed it, and an exit code for the script that did. */
+/** Ends a command with a message for the operator and an exit code for scripts. */
 export class Exit extends Error {
   readonly status: number;
   constructor(reason: keyof typeof exitCodes, message: string) {

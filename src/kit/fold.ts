@@ -1,3 +1,6 @@
-/** Case and compatibility forms folded in our code, so that the answer does not depend on a database's locale. */
+/**
+ * Folds case and compatibility forms. In our code, so that the result does not depend on the locale of the
+ * database.
+ */
 export const fold = (text: string): string =>
   text.normalize("NFKC").toLowerCase().normalize("NFKC").replaceAll("ς", "σ");

@@ -1,3 +1,3 @@
-/** Text as HTML, in an element or an attribute. */
+/** Escapes text for an HTML element or a quoted attribute (CWE-79). */
 export const escaped = (text: string): string =>
   text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);

@@ -5,38 +5,50 @@ export type LogLevel = (typeof logLevels)[number];
 export const logFormats = ["json", "pretty"] as const;
 export type LogFormat = (typeof logFormats)[number];
 
-/** A log line is a sentence and fields, written once, where the failure is handled. An error goes into the field `err`. */
+/**
+ * A log line is a sentence and fields. Log a failure once, where it is handled, with the error in the
+ * field `err`.
+ */
 export type Log = Record<Exclude<LogLevel, "silent">, (fields: object, sentence: string) => void>;
 
 export interface OpenLog extends Log {
   setLevel: (level: LogLevel) => void;
-  /** Writes what still waits, for half a second at most: a reader who does not read holds up no end. */
+  /**
+   * Writes buffered lines, for at most half a second: a stuck reader must not block the end of the
+   * process.
+   */
   close: () => Promise<void>;
 }
 
 export interface LogOptions {
   level: LogLevel;
   format: LogFormat;
-  /** Whether other processes write to the same place: then none writes more at a time than a pipe takes as one piece. */
+  /**
+   * True if several processes write to the same output. Then no write is longer than a pipe takes
+   * atomically (PIPE_BUF).
+   */
   isShared?: boolean;
-  /** Whether lines of the format `pretty` have colors. */
+  /** True if lines of the format `pretty` have colors. */
   isColored?: boolean;
 }
 
 const STANDARD_ERROR = 2;
 const CLOSE_MAX_MS = 500;
-/** What waits for a reader that is slow, a disk that is full or a pipe that nobody reads; beyond it, lines are dropped. */
-const WAITING_MAX_BYTES = 1 << 20;
-const TOGETHER_MIN_BYTES = 8192;
-/** What a pipe takes as one piece (PIPE_BUF, pipe(7)). */
-const PIECE_MAX_BYTES = 4096;
-const PIECE_MIN_BYTES = 3072;
-const TOGETHER_MAX_MS = 100;
+/**
+ * The buffer for a slow reader, a full disk or a pipe that nobody reads. When it is full, lines are
+ * dropped.
+ */
+const BUFFER_MAX_BYTES = 1 << 20;
+const FLUSH_MIN_BYTES = 8192;
+/** The longest write to a pipe that is atomic (PIPE_BUF, pipe(7)). */
+const ATOMIC_MAX_BYTES = 4096;
+const ATOMIC_MIN_BYTES = 3072;
+const FLUSH_EVERY_MS = 100;
 
 /**
- * Lines on standard error: standard output belongs to what a command was asked for. Nobody waits for a line to be written,
- * and a log that cannot be written stops nothing. pino is loaded at the first line: a start that has nothing to say does
- * not wait for it.
+ * Logs to standard error, because standard output is for the results of a command. Writing a line never
+ * blocks, and a log that cannot be written stops nothing. Loads pino at the first line, so that a start
+ * without log lines is faster.
  */
 export function openLog(given: LogOptions): OpenLog {
   let options = given;
@@ -67,13 +79,13 @@ export function openLog(given: LogOptions): OpenLog {
 function openPino({ level, format, isShared = false, isColored = false }: LogOptions): OpenLog {
   const { pino }: typeof import("pino") = require("pino");
   const { SonicBoom }: typeof import("sonic-boom") = require("sonic-boom");
-  // Not pino's own destination: at the end of the process that one tries for ever to write what cannot be written.
+  // Not pino's own destination: at the end of the process, that one retries forever if it cannot write.
   const destination = new SonicBoom({
     ...{ fd: STANDARD_ERROR, sync: false },
-    // One write for many lines: it costs more than a line does.
-    ...{ minLength: TOGETHER_MIN_BYTES, periodicFlush: TOGETHER_MAX_MS },
-    ...(isShared ? { minLength: PIECE_MIN_BYTES, maxWrite: PIECE_MAX_BYTES } : {}),
-    maxLength: WAITING_MAX_BYTES,
+    // One write for many lines, because a write costs more than a line.
+    ...{ minLength: FLUSH_MIN_BYTES, periodicFlush: FLUSH_EVERY_MS },
+    ...(isShared ? { minLength: ATOMIC_MIN_BYTES, maxWrite: ATOMIC_MAX_BYTES } : {}),
+    maxLength: BUFFER_MAX_BYTES,
   });
   const log = pino(
     {
@@ -85,17 +97,17 @@ function openPino({ level, format, isShared = false, isColored = false }: LogOpt
     },
     format === "pretty" ? prettyOn(destination, isColored) : destination,
   );
-  let lost = 0;
-  const tell = () => {
-    const lines = lost;
-    lost = 0;
+  let dropped = 0;
+  const reportDropped = () => {
+    const lines = dropped;
+    dropped = 0;
     log.warn({ lines }, "Log lines were lost: nobody read them fast enough.");
   };
   destination.on("drop", () => {
-    if (lost === 0) destination.once("drain", tell);
-    lost += 1;
+    if (dropped === 0) destination.once("drain", reportDropped);
+    dropped += 1;
   });
-  // A full disk, or a reader that has gone: what waits is tried again with the next line.
+  // On a full disk or a closed pipe, the next line retries the buffer.
   destination.on("error", () => {});
   const close = () =>
     new Promise<void>((done) => {
@@ -103,8 +115,8 @@ function openPino({ level, format, isShared = false, isColored = false }: LogOpt
       destination.once("close", done).once("error", () => done());
       destination.end();
     });
-  /** Whoever looks for the reason of a crash finds it: these are not kept for others to come along. */
-  const urgent =
+  /** Flushes at once, so that the reason of a crash is in the log. */
+  const flushed =
     (name: "warn" | "error"): Log[keyof Log] =>
     (fields, sentence) => {
       log[name](fields, sentence);
@@ -113,8 +125,8 @@ function openPino({ level, format, isShared = false, isColored = false }: LogOpt
   return {
     debug: (...line) => log.debug(...line),
     info: (...line) => log.info(...line),
-    warn: urgent("warn"),
-    error: urgent("error"),
+    warn: flushed("warn"),
+    error: flushed("error"),
     setLevel: (other) => {
       log.level = other;
     },
@@ -122,7 +134,10 @@ function openPino({ level, format, isShared = false, isColored = false }: LogOpt
   };
 }
 
-/** For eyes. Put together at once: as a stream it would hold back lines without bound where nobody reads. */
+/**
+ * The format for terminals. Formats each line synchronously: pino-pretty's stream would buffer without
+ * bound if nobody reads.
+ */
 function prettyOn(destination: DestinationStream, colorize: boolean): DestinationStream {
   const { prettyFactory }: typeof import("pino-pretty") = require("pino-pretty");
   const format = prettyFactory({
@@ -133,15 +148,18 @@ function prettyOn(destination: DestinationStream, colorize: boolean): Destinatio
 
 const FRAMES_MAX = 12;
 
-/** Errors of the language itself and plain ones of ours: their messages are about code, not about what was submitted. */
-const speaksOfCode = (error: Error) =>
+/**
+ * True for errors of JavaScript and plain Errors of ours. Their messages are about code and have no data
+ * of a request.
+ */
+const isAboutCode = (error: Error) =>
   ["Error", "TypeError", "RangeError", "ReferenceError"].includes(error.name) &&
   error.cause === undefined &&
   !("code" in error);
 
 /**
- * What may be told of an error: its kind, its codes, and where it was thrown. Not the message of a failed statement, in
- * which drizzle puts the values and PostgreSQL the row.
+ * What the log may have of an error: its type, its codes, and where it was thrown. Leaves out the message
+ * of a failed statement, in which drizzle puts the values and PostgreSQL the row (CWE-532).
  */
 export function describeError(error: unknown) {
   if (!(error instanceof Error)) return { type: typeof error };
@@ -153,7 +171,7 @@ export function describeError(error: unknown) {
   const frames = (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
   return {
     type: error.constructor.name,
-    ...(speaksOfCode(error) ? { message: error.message } : {}),
+    ...(isAboutCode(error) ? { message: error.message } : {}),
     ...(code === undefined ? {} : { code }),
     ...(constraint === undefined ? {} : { constraint }),
     at: frames.slice(0, FRAMES_MAX).map((line) => line.trim().slice("at ".length)),

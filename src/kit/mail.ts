@@ -1,17 +1,17 @@
-/** A mailbox, and the name that stands before it. */
+/** A mailbox and its display name (RFC 5322, section 3.4). */
 export interface MailAddress {
   name: string;
   address: string;
 }
 
-/** What is said in a mail beside the words of its kind. */
+/** The variable content of a message. The rest comes from its template. */
 export interface MailContent {
   link?: string | undefined;
-  /** Digits to be typed where somebody asks for them. */
+  /** Digits that the user types in. */
   code?: string | undefined;
-  /** RFC 3339: from then on link and code do nothing any more, and the mail is of no use. */
+  /** When link and code expire (RFC 3339). The message is useless after that. */
   goodUntil?: string | undefined;
-  /** What stands in the words for `{device}` and the like. */
+  /** The values of placeholders of the template, such as `{device}`. */
   details?: Record<string, string> | undefined;
 }
 
@@ -21,33 +21,36 @@ export interface RenderedMail {
   html: string;
 }
 
-/** A mail as it goes out. Headers are text: whoever sends it encodes them (RFC 5322, RFC 2047). */
+/** A message to send. Headers are plain text: the transport encodes them (RFC 5322, RFC 2047). */
 export interface Mail extends RenderedMail {
-  /** Message-ID without its angle brackets: the same at each try, so that a server can tell a second one. */
+  /**
+   * Message-ID without angle brackets. It is the same at each retry, so that a server can recognize
+   * duplicates.
+   */
   messageId: string;
   from: MailAddress;
   to: string;
 }
 
 export interface MailTransport {
-  /** True where what was sent stays to be read here: the mailbox of a developer. */
+  /** True if messages stay in the database, as a mailbox for developers. */
   isMailbox: boolean;
-  /** Hands a mail over, and answers what the server said. Throws a MailFailure. */
+  /** Sends a message and returns the reply of the server. Throws a MailFailure. */
   send: (mail: Mail) => Promise<string>;
   close: () => void;
 }
 
-/** What sends mails, in whose name, and how it writes them. */
+/** Renders messages and sends them from one sender. */
 export interface Mailer extends MailTransport {
   from: MailAddress;
-  /** Whether the last mail found no server. */
+  /** True if the server was unavailable for the last message. */
   isAway: boolean;
   render: (kind: string, locale: string | null, content: MailContent) => Promise<RenderedMail>;
 }
 
 /**
- * Why a mail did not go out. `refused`: the server will not take this one (RFC 5321, 5yz); `later`: it may take it another time
- * (4yz); `away`: the server is not there, and no other mail needs to be tried now.
+ * Why a message was not sent. `refused`: the server rejects it for good (RFC 5321, 5yz). `later`: a retry
+ * may succeed (4yz). `away`: the server is unavailable, so other messages would fail as well.
  */
 export class MailFailure extends Error {
   readonly kind: "refused" | "later" | "away";
@@ -59,5 +62,5 @@ export class MailFailure extends Error {
   }
 }
 
-/** What came of a mail. `dropped`: not even tried, and never will be. */
+/** The outcome of a message. `dropped`: it was not tried, and never will be. */
 export type MailOutcome = "sent" | "dropped" | MailFailure["kind"];

@@ -1,53 +1,62 @@
 import type { MailOutcome } from "./mail.ts";
 import type { ProblemCode } from "./problem-codes.ts";
 
-/** A request that was answered. Every word is from a closed list. */
+/** The metrics of one response. Every text is from a closed list, to bound the number of series. */
 export interface ResponseMetrics {
   method: string;
-  /** The pattern that matched; undefined: none did. */
+  /** The pattern of the route. Undefined if no route matched. */
   route: string | undefined;
   status: number;
   seconds: number;
-  /** The code of the refusal, if it was one. */
+  /** The code of the problem, if the request was refused. */
   refusal: ProblemCode | undefined;
-  /** By what somebody tried to sign in, if it was for that. */
+  /** The sign-in method, if the request was a sign-in. */
   signIn: "password" | "email" | undefined;
 }
 
-/** A figure that is read when somebody asks. By name of a label's value, where there are several. */
+/** A gauge or counter whose value is read for each scrape. */
 export interface GaugeSource {
-  /** As Prometheus has them: snake case, base units, `_total` behind what only grows. */
+  /** By the conventions of Prometheus: snake case, base units, `_total` at the end of a counter. */
   name: string;
   help: string;
-  /** The label that tells the values apart. */
+  /** The name of the label, if `read` returns several values. */
   label?: string;
-  /** What several processes say together: the sum, where it is not one thing that each of them looks at. */
+  /**
+   * How to aggregate the values of several processes. The default is the sum. Set it if all processes
+   * read the same value.
+   */
   together?: "max" | "min";
-  /** A reading that fails, or takes longer than a second, is left out. */
+  /** A value is left out if it fails or takes longer than 1.5 seconds. */
   read: () => Figures | Promise<Figures>;
 }
 export type Figures = number | Record<string, number>;
 
-/** Counts what happens, for whoever watches (Prometheus). */
+/** The metrics of this process, for Prometheus. */
 export interface Metrics {
   begin: () => void;
   answered: (figures: ResponseMetrics) => void;
-  /** A run of a job from `jobs.ts`. */
+  /** Counts a run of a job from `jobs.ts`. */
   job: (name: string, run: { isFailed: boolean; seconds: number }) => void;
   mail: (outcome: MailOutcome) => void;
-  /** What is read when somebody asks, from now on; what grows goes on from where it was. */
+  /**
+   * Replaces the gauges and counters that are read for each scrape. A counter continues from its previous
+   * value.
+   */
   watch: (gauges: GaugeSource[]) => Promise<void>;
   snapshot: () => Promise<Snapshot>;
-  /** What was counted in all of them: it stays counted when the processes that did are gone. */
+  /**
+   * Aggregates the counters and histograms of snapshots, without gauges: their counts must survive the
+   * processes that counted them.
+   */
   counted: (snapshots: Snapshot[]) => Promise<Snapshot>;
-  /** In Prometheus' text format, version 0.0.4; with what other processes say, if there are any. */
+  /** Prometheus' text format, version 0.0.4. Includes the snapshots of other processes. */
   text: (others?: Snapshot[]) => Promise<string>;
 }
 
-/** All figures of one process at one time, to be sent to another. */
+/** All metrics of one process at one time, to send to another process. */
 export type Snapshot = object[];
 
-/** Where nobody watches, nothing is counted. */
+/** Metrics are off. */
 export const noMetrics: Metrics = {
   begin: () => {},
   answered: () => {},

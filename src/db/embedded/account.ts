@@ -2,17 +2,26 @@ import { existsSync, lchownSync, lstatSync, readdirSync, statSync } from "node:f
 import { dirname, join } from "node:path";
 import { Exit } from "../../kit/exit.ts";
 
-/** The account `nonroot` of distroless images, so that a data directory can move into a container and back. */
+/**
+ * The OS user `nonroot` of distroless images, so that a data directory can move into a container and
+ * back.
+ */
 const NONROOT = 65532;
 
-/** PostgreSQL refuses to run as root. Where Bunker itself does, its database runs as `uid`, or inside a user namespace. */
+/**
+ * The OS user that runs PostgreSQL. PostgreSQL refuses to run as root: if Bunker runs as root, PostgreSQL
+ * runs as `uid`, or in a user namespace.
+ */
 export type Account = { kind: "own" } | { kind: "other"; uid: number } | { kind: "namespace" };
 
 const others = { enter: 0o001 };
 const isReachable = (path: string): boolean =>
   (statSync(path).mode & others.enter) !== 0 && (path === "/" || isReachable(dirname(path)));
 
-/** Chooses once, when the cluster is made; afterwards whoever owns the cluster runs it. */
+/**
+ * Chooses when the cluster is created. After that, the owner of the cluster runs it. Throws an Exit (78
+ * or 69) if no OS user can.
+ */
 export function chooseAccount(dataDir: string): Account {
   if (process.getuid?.() !== 0) return { kind: "own" };
   const cluster = join(dataDir, "cluster");
@@ -28,16 +37,19 @@ export function chooseAccount(dataDir: string): Account {
   );
 }
 
-/** In a namespace PostgreSQL has root's rights, and what it loads is named by files of the cluster. */
+/**
+ * In a namespace, PostgreSQL would have root's rights, and load programs that files of the cluster name:
+ * the owner of the cluster could become root.
+ */
 const refusalOf = (cluster: string, owner: number) =>
   `DATA_DIR: ${cluster} belongs to uid ${owner}, which cannot reach it. Let other accounts enter each folder above it ` +
   `(chmod o+x), or, if you trust its contents, run: chown -R root:root ${cluster}`;
 
-/** The words to put before a program so that it sees itself as an ordinary user. */
+/** The command before a program that makes it run as an ordinary user in a namespace. */
 export const prefixOf = (account: Account): string[] =>
   account.kind === "namespace" ? ["unshare", "-U", "--map-user=1000", "--map-group=1000"] : [];
 
-/** The folder itself comes last, so that its owner tells whether all of it was given. */
+/** Changes the directory itself last, so that its owner shows whether everything was changed. */
 export function giveTo(uid: number, path: string): void {
   if (lstatSync(path).isDirectory())
     for (const name of readdirSync(path)) giveTo(uid, join(path, name));

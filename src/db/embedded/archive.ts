@@ -20,13 +20,19 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createZstdDecompress } from "node:zlib";
 
-/** Of a manifest. The directory itself comes first, with an empty path, and every other directory before what is in it. */
+/**
+ * An entry of a manifest. The root directory comes first, with an empty path. Every directory comes
+ * before its contents.
+ */
 export type Entry =
   | { path: string; mode: number; size: number; sha256: string }
   | { path: string; mode: number }
   | { path: string; link: string };
 
-/** The contents of all files in the order of the manifest, compressed with zstd. Written by build/pack-postgres.ts. */
+/**
+ * `contents` has all files in the order of the manifest, compressed with zstd. Written by
+ * build/pack-postgres.ts.
+ */
 export interface Archive {
   contents: string;
   manifest: string;
@@ -37,7 +43,7 @@ export const entriesOf = ({ manifest }: Archive): Entry[] =>
 
 const CHUNK_BYTES = 1 << 16;
 
-/** Unpacks into a new directory, a chunk at a time. Modes are those of the manifest, whatever the umask is. */
+/** Unpacks into a new directory, chunk by chunk. Sets the manifest's modes, whatever the umask is. */
 export async function unpack(archive: Archive, into: string): Promise<void> {
   await pipeline(
     chunksOf(archive.contents),
@@ -54,7 +60,7 @@ export async function unpack(archive: Archive, into: string): Promise<void> {
   );
 }
 
-/** node:fs has no streams of files inside the binary. */
+/** Reads with Bun, because node:fs cannot stream files inside the binary. */
 async function* chunksOf(path: string) {
   const file = Bun.file(path);
   for (let at = 0; at < file.size; at += CHUNK_BYTES)
@@ -95,7 +101,10 @@ function copierOf(chunks: AsyncIterator<Uint8Array>) {
   };
 }
 
-/** The first path below `root` that is not as the manifest has it: added, missing, or another owner, mode or content. */
+/**
+ * The first path below `root` that differs from the manifest: added, missing, or with another owner, mode
+ * or content.
+ */
 export function findAlteration(
   root: string,
   entries: Entry[],
@@ -121,7 +130,7 @@ function isUnaltered(root: string, entry: Entry, uid: number | undefined): boole
     const stat = lstatSync(path);
     return stat.isDirectory() && hasOwnerAndMode(stat, entry, uid);
   } catch {
-    // Of another kind: no symbolic link (EINVAL), or one in the place of a file (ELOOP).
+    // Another kind of file: not a symbolic link (EINVAL), or one instead of a file (ELOOP).
     return false;
   }
 }

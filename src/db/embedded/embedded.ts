@@ -15,16 +15,16 @@ import {
 } from "./postmaster.ts";
 import { loadPrograms, prepare, START_A_SERVER } from "./prepare.ts";
 
-/** A database of this process's own, or a place beside the server that holds the data directory. */
+/** An embedded PostgreSQL of this process, or that of the server that has the data directory. */
 export interface Embedded {
   socketPath: string;
-  /** The account that the data directory belongs to. */
+  /** The OS user that owns the data directory. */
   owner: number | undefined;
-  /** Whether another process, a running server, holds the data directory. */
+  /** True if another process, a running server, has the data directory. */
   isServed: boolean;
-  /** How often it ended by itself, and was started again. */
+  /** How often PostgreSQL ended unexpectedly and was started again. */
   restarts: () => number;
-  /** What is left of the disk for whoever is not root. */
+  /** The free space of the disk for OS users other than root. */
   freeBytes: () => Promise<number>;
   close: () => Promise<void>;
 }
@@ -33,14 +33,14 @@ export interface EmbeddedOptions {
   dataDir: string;
   holder: Pick<Holder, "url"> & { command: "serve" | "worker" | "migrate" | "command" };
   maxConnections: number;
-  /** Hears a sentence about what an operator wants to know. */
+  /** Gets warnings for the operator, one sentence each. */
   warn: (sentence: string) => void;
 }
 
 const WAIT_FOR_HOLDER_MS = 30_000;
 const ROOT = 0;
 const restartDelays = { minMs: 50, maxMs: 5_000 };
-/** What fits into a sockaddr_un. */
+/** The size of the path in a sockaddr_un (unix(7)), without its terminating zero. */
 const SOCKET_PATH_MAX_BYTES = 107;
 
 /**
@@ -50,8 +50,8 @@ const SOCKET_PATH_MAX_BYTES = 107;
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   refuseOtherPlatforms();
-  const mayMake = options.holder.command !== "command";
-  if (!mayMake && !isHeld(options.dataDir)) refuseMissing(options.dataDir);
+  const mayCreate = options.holder.command !== "command";
+  if (!mayCreate && !isHeld(options.dataDir)) refuseMissing(options.dataDir);
   const programs = await loadPrograms();
   const owner = ownerFor(options);
   const dataDir = openDataDir(options.dataDir, owner);
@@ -78,15 +78,18 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
     if (performance.now() > giveUpAt) throw new Exit("taken", takenBy(holder, dataDir));
     await sleep(20);
   }
-  // The server of another account ended just now. Its files are not run by this account.
+  // The server of another OS user has just ended. This process must not run the files of that user.
   if (owner !== ownUid()) openDataDir(dataDir);
-  if (!mayMake) refuseMissing(dataDir);
+  if (!mayCreate) refuseMissing(dataDir);
   const installation = await prepare(dataDir, programs, options);
   const supervised = await supervise(installation, options.warn);
   return { socketPath: socketOf(cluster), owner, freeBytes, isServed: false, ...supervised };
 }
 
-/** Root may use the database of another account's server, because it runs and changes nothing of it. */
+/**
+ * The owner that the data directory must have. A command of root may use the running server of another OS
+ * user, because it neither runs nor changes files of that user.
+ */
 const ownerFor = ({ dataDir, holder }: EmbeddedOptions): number | undefined =>
   ownUid() === ROOT && holder.command === "command" && isHeld(dataDir)
     ? statSync(dataDir).uid
@@ -118,14 +121,14 @@ const takenBy = (holder: Holder | undefined, dataDir: string) =>
       `${holder.since}). Stop that one first, or give this one a DATA_DIR of its own.`
     : `${dataDir} is in use by another bunker. Stop that one first, or give this one a DATA_DIR of its own.`;
 
-/** Every connection goes by this path; one that is too long is shortened through an open directory. */
+/** The path of the socket. A path that is too long goes through an open directory instead. */
 function socketOf(cluster: string): string {
   const path = join(cluster, ".s.PGSQL.5432");
   if (Buffer.byteLength(path) <= SOCKET_PATH_MAX_BYTES) return path;
   return `/proc/self/fd/${openSync(cluster, "r")}/.s.PGSQL.5432`;
 }
 
-/** Keeps PostgreSQL running until `close` is called, whoever kills it. */
+/** Restarts PostgreSQL whenever it ends, until `close` is called. */
 async function supervise(installation: Installation, warn: EmbeddedOptions["warn"]) {
   let closing = false;
   let restarts = 0;

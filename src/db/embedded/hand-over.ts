@@ -1,10 +1,13 @@
 import { readSync } from "node:fs";
 
 const STANDARD_INPUT = 0;
-/** The server writes this to the child when the programs are verified. If it closes the pipe instead, the child exits. */
+/**
+ * The server writes this to the child after it has verified the programs. If it closes the pipe instead,
+ * the child exits.
+ */
 export const VERIFIED = "v";
 
-/** A hidden command of the binary: the process between Bunker and PostgreSQL, which becomes the latter. */
+/** A hidden command of the binary: the child process that prepares itself, then becomes PostgreSQL. */
 export const HAND_OVER = "__postgres";
 
 export interface HandOver {
@@ -13,7 +16,7 @@ export interface HandOver {
   command: string[];
 }
 
-/** Loads the C library only when it is called: every start of Bunker reads this file. */
+/** Loads the C library only when called, because every start of Bunker reads this file. */
 export async function handOver(text: string): Promise<never> {
   const { becomeUser, dieWithParent, leaveTerminal, replaceProcess } = await import("./libc.ts");
   const { parent, uid, command }: HandOver = JSON.parse(text);

@@ -1,8 +1,8 @@
 import { dlopen, type Pointer, ptr, read } from "bun:ffi";
 
 /**
- * The few calls of the C library that Bun has no name for. Linux with glibc only; opened at first use, so that a Bunker
- * with a database elsewhere never touches it. Each answers 0 (or more), or an errno below zero.
+ * Calls of the C library that Bun does not offer. Linux with glibc only. Loaded at the first use, so that
+ * a Bunker with an external database never loads it. On failure, a call returns -1 and sets errno.
  */
 const open = () =>
   dlopen("libc.so.6", {
@@ -33,7 +33,10 @@ function checked(answer: number, call: string): void {
   throw new Error(`${call} failed with errno ${at ? read.i32(at as Pointer) : "?"}`);
 }
 
-/** Takes an exclusive lock that dies with this process, or answers false where another process has it (flock(2)). */
+/**
+ * Takes an exclusive lock, which the kernel releases when this process ends (flock(2)). Returns false if
+ * another process has it.
+ */
 export function tryLock(fd: number): boolean {
   if (libc().flock(fd, LOCK_EX_NB) === 0) return true;
   const at = libc().__errno_location();
@@ -42,24 +45,27 @@ export function tryLock(fd: number): boolean {
   return false;
 }
 
-/** Writes everything of the file system that `fd` stands on to its disk (syncfs(2)). */
+/** Writes all changes of the file system of `fd` to its disk (syncfs(2)). */
 export const syncFileSystem = (fd: number) => checked(libc().syncfs(fd), "syncfs");
 
-/** Leaves the terminal's process group, so that a Ctrl-C meant for the server does not reach this process too. */
+/** Starts a session of its own (setsid(2)), so that Ctrl-C in the terminal reaches only the server. */
 export const leaveTerminal = () => void libc().setsid();
 
-/** Becomes another account, for good. */
+/** Switches this process to another OS user, without a way back. */
 export function becomeUser(uid: number): void {
   checked(libc().setgroups(0, null), "setgroups");
   checked(libc().setgid(uid), "setgid");
   checked(libc().setuid(uid), "setuid");
 }
 
-/** Asks the kernel for `signal` when the parent dies, however it dies. Survives exec, but not a change of account. */
+/**
+ * Makes the kernel send `signal` when the parent ends for any reason (prctl(2)). Survives exec, but not a
+ * change of the OS user.
+ */
 export const dieWithParent = (signal: keyof typeof SIGNALS) =>
   checked(libc().prctl(PR_SET_PDEATHSIG, SIGNALS[signal], 0, 0, 0), "prctl");
 
-/** Turns this process into another program; comes back only to throw. */
+/** Replaces the program of this process (execve(2)). Returns only by throwing. */
 export function replaceProcess(command: string[], env: Record<string, string>): never {
   const texts = (values: string[]) => values.map((value) => Buffer.from(`${value}\0`));
   const argv = texts(command);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { openOwn, readOwn } from "../../config/data-dir.ts";
 import { tryLock } from "./libc.ts";
 
-/** Who holds a data directory. `url` is where a server answers. */
+/** The process that has the lock on a data directory. `url` is where its server listens. */
 export interface Holder {
   pid: number;
   command: string;
@@ -13,15 +13,16 @@ export interface Holder {
 
 export interface DataDir {
   dataDir: string;
-  /** The account that it belongs to. */
+  /** The OS user that owns it. */
   owner: number | undefined;
 }
 
 const lockFile = (dataDir: string) => join(dataDir, "bunker.lock");
 
 /**
- * Takes the data directory for this process, or answers false where another has it. The kernel lets go of the lock when
- * its holder dies, however it dies, so there is never a stale one to remove. Its file descriptor is closed on exec.
+ * Locks the data directory for this process. Returns false if another process has the lock. The kernel
+ * releases the lock when its holder ends for any reason, so a stale lock cannot exist. The file
+ * descriptor is closed on exec.
  */
 export function tryHold({ dataDir, owner }: DataDir, holder: Holder): boolean {
   const fd = openOwn(lockFile(dataDir), constants.O_RDWR | constants.O_CREAT, owner);
@@ -34,7 +35,10 @@ export function tryHold({ dataDir, owner }: DataDir, holder: Holder): boolean {
   return true;
 }
 
-/** Whether a process has the data directory. Asks without writing, because it may belong to another account. */
+/**
+ * True if a process has the lock on the data directory. Writes nothing, because the directory may belong
+ * to another OS user.
+ */
 export function isHeld(dataDir: string): boolean {
   try {
     const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
@@ -49,7 +53,7 @@ export function isHeld(dataDir: string): boolean {
   }
 }
 
-/** Undefined while the holder has not written its name yet. */
+/** Undefined if the holder has not written its entry yet. */
 export function findHolder({ dataDir, owner }: DataDir): Holder | undefined {
   try {
     return JSON.parse(readOwn(lockFile(dataDir), owner) ?? "");

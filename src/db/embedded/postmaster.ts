@@ -18,13 +18,13 @@ import { Exit } from "../../kit/exit.ts";
 import { type Account, prefixOf } from "./account.ts";
 import { HAND_OVER, type HandOver, VERIFIED } from "./hand-over.ts";
 
-/** What is started: whose programs, on which cluster, as whom. */
+/** The PostgreSQL to start: its programs, its cluster and its OS user. */
 export interface Installation {
   programs: string;
   cluster: string;
   logFile: string;
   account: Account;
-  /** Compares the programs with those of this build, and replaces them where they differ. */
+  /** Compares the programs with those of this build, and replaces them if they differ. */
   verify: () => Promise<void>;
   maxConnections: number;
 }
@@ -35,7 +35,8 @@ const SHUTDOWN_MAX_MS = 20_000;
 
 const settings = (installation: Installation): Record<string, string | number> => ({
   listen_addresses: "",
-  // Relative to the cluster, which is 0700: nobody else reaches the socket, and a long path does not break it.
+  // In the cluster, whose mode is 0700: no other OS user can reach the socket. Relative, because the path
+  // of a socket has a maximum length.
   unix_socket_directories: ".",
   unix_socket_permissions: "0700",
   max_connections: installation.maxConnections,
@@ -45,7 +46,8 @@ const settings = (installation: Installation): Record<string, string | number> =
   jit: "off",
   timezone: "UTC",
   log_timezone: "UTC",
-  // Nothing of a user may reach a log: no statements, no parameters, no "Key (email)=(…) already exists".
+  // No personal data may reach a log: no statements, no parameters, no "Key (email)=(…) already
+  // exists".
   log_min_messages: "log",
   log_min_error_statement: "panic",
   log_error_verbosity: "terse",
@@ -53,8 +55,9 @@ const settings = (installation: Installation): Record<string, string | number> =
 });
 
 /**
- * Starts PostgreSQL on its cluster and waits until it answers. It dies with this process, however that dies, and
- * does not hear the terminal's Ctrl-C: the one who started it stops it, after the last request.
+ * Starts PostgreSQL on its cluster and waits until it is ready. PostgreSQL ends when this process ends for
+ * any reason. It does not get the terminal's Ctrl-C, so that the server can finish its last requests
+ * before it stops PostgreSQL.
  */
 export async function startPostmaster(installation: Installation): Promise<ChildProcess> {
   await clearLeftovers(installation.cluster);
@@ -81,9 +84,12 @@ export async function startPostmaster(installation: Installation): Promise<Child
   return child;
 }
 
-/** The child starts on another core meanwhile. It runs PostgreSQL only when it is told that the programs are verified. */
+/**
+ * Verifies the programs while the child starts on another core. The child runs PostgreSQL only after it
+ * gets VERIFIED.
+ */
 async function verifyMeanwhile({ verify }: Installation, child: ChildProcess): Promise<void> {
-  // A child that has ended is reported by its exit.
+  // If the child has ended, its exit reports the failure.
   child.stdin?.on("error", () => {});
   try {
     await verify();
@@ -100,14 +106,17 @@ function openLog(file: string): number {
   return fd;
 }
 
-/** Fast shutdown: running transactions are rolled back, a checkpoint is written. Immediate where that takes too long. */
+/**
+ * Fast shutdown (SIGINT): PostgreSQL rolls back open transactions and writes a checkpoint. After 20 s,
+ * immediate shutdown (SIGQUIT).
+ */
 export async function stopPostmaster(child: ChildProcess): Promise<void> {
   if (hasExited(child)) return;
   const exited = new Promise((resolve) => child.once("exit", resolve));
   child.kill("SIGINT");
-  const hurry = setTimeout(() => child.kill("SIGQUIT"), SHUTDOWN_MAX_MS);
+  const immediate = setTimeout(() => child.kill("SIGQUIT"), SHUTDOWN_MAX_MS);
   await exited;
-  clearTimeout(hurry);
+  clearTimeout(immediate);
 }
 
 export const hasExited = (child: ChildProcess) =>
@@ -142,7 +151,7 @@ function didNotStart({ logFile }: Installation): Exit {
   );
 }
 
-/** The status line that the postmaster keeps in its pid file: "starting", "ready", "stopping". */
+/** The status in the pid file of the postmaster: "starting", "ready", "stopping". */
 export function statusOf(cluster: string): string | undefined {
   try {
     return readOwn(join(cluster, "postmaster.pid"), lstatSync(cluster).uid)?.split("\n")[7]?.trim();
@@ -161,8 +170,8 @@ function lastLines(file: string): string {
 }
 
 /**
- * Ends what a killed server may have left running on this cluster, and removes the lock files that would block the start.
- * Sound only under the lock on the data directory: whatever runs here then belongs to nobody.
+ * Ends processes that a killed server left running on this cluster, and removes lock files that would
+ * block the start. Call it only under the lock on the data directory: then no live server uses them.
  */
 async function clearLeftovers(cluster: string): Promise<void> {
   for (const [signal, waitMs] of [
@@ -177,7 +186,10 @@ async function clearLeftovers(cluster: string): Promise<void> {
     rmSync(join(cluster, name), { force: true });
 }
 
-/** A pid in a file proves nothing, since pids are used again: a postgres of this cluster is one that stands in it. */
+/**
+ * Finds processes named postgres whose working directory is the cluster. A pid in a file is not enough,
+ * because the system reuses pids.
+ */
 function processesOn(cluster: string): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))

@@ -22,13 +22,13 @@ import type { Installation } from "./postmaster.ts";
 const UNPACKED_MB = 100;
 const ROOT = 0;
 
-/** What to do on a machine or with a build that has no embedded database. */
+/** Advice for a machine or build without an embedded database. */
 export const START_A_SERVER =
   "Set DATABASE_URL to a PostgreSQL server, 15 or newer. To start one with Docker:\n" +
   "  docker run -d --name bunker-postgres -p 127.0.0.1:5432:5432 -e POSTGRES_PASSWORD=bunker postgres:18\n" +
   "  DATABASE_URL=postgres://postgres:bunker@127.0.0.1:5432/postgres";
 
-/** PostgreSQL and an empty cluster, as this build has them. */
+/** PostgreSQL and an empty cluster, as packed in this build. */
 interface Programs {
   archives: Record<"cluster" | "postgres", Archive>;
   entries: Entry[];
@@ -44,7 +44,10 @@ export async function loadPrograms(): Promise<Programs> {
   return { archives, entries, version };
 }
 
-/** Makes sure that the programs of this build and a cluster are there. Only under the lock on the data directory. */
+/**
+ * Installs the programs of this build, and creates a cluster if there is none. Call it only under the lock
+ * on the data directory. Throws an Exit with advice.
+ */
 export async function prepare(
   dataDir: string,
   { archives, entries, version }: Programs,
@@ -58,7 +61,7 @@ export async function prepare(
     cluster: { archive: archives.cluster, at: cluster, uid: uidOf(account) },
   };
   refuseOtherMajor(cluster, version);
-  removeRemains(dataDir, programs);
+  removeLeftovers(dataDir, programs);
   await install(
     dataDir,
     Object.values(parts).filter(({ at }) => !existsSync(at)),
@@ -97,8 +100,8 @@ function refuseOtherMajor(cluster: string, version: string) {
   );
 }
 
-/** What a killed process left behind, and the programs of other versions. */
-function removeRemains(dataDir: string, programs: string) {
+/** Removes unfinished unpacking of a killed process, and the programs of other versions. */
+function removeLeftovers(dataDir: string, programs: string) {
   for (const name of readdirSync(dataDir)) {
     const path = join(dataDir, name);
     if (name.startsWith(".unpack-") || (name.startsWith("postgres-") && path !== programs))
@@ -106,7 +109,7 @@ function removeRemains(dataDir: string, programs: string) {
   }
 }
 
-/** The mode was verified, so only a noexec mount can make this fail, also for root. */
+/** The mode was verified before, so only a noexec mount can make this fail, even for root. */
 function refuseNoexec(dataDir: string, program: string) {
   try {
     accessSync(program, constants.X_OK);
@@ -122,11 +125,11 @@ function refuseNoexec(dataDir: string, program: string) {
 interface Part {
   archive: Archive;
   at: string;
-  /** Its owner, where that is not the account that unpacks it. */
+  /** Its owner, if that is not the OS user that unpacks it. */
   uid: number | undefined;
 }
 
-/** Unpacks beside the destinations and renames, so that a crash leaves all of a part or nothing. */
+/** Unpacks into a staging directory, then renames: a crash leaves a whole part or none. */
 async function install(dataDir: string, parts: Part[]): Promise<void> {
   if (parts.length === 0) return;
   const staging = join(dataDir, `.unpack-${process.pid}`);
