@@ -2,7 +2,7 @@ import { domainToASCII, domainToUnicode } from "node:url";
 import { fold } from "./fold.ts";
 import { charactersOf, type FieldProblem, fieldProblem, Problem } from "./problem.ts";
 
-/** A name as its owner wrote it, and the key by which two spellings of it are one. */
+/** An email or username. `shown` is as the user wrote it. Spellings of one name share a `key`. */
 export interface Name {
   shown: string;
   key: string;
@@ -12,7 +12,7 @@ const EMAIL_MAX_LENGTH = 254;
 const LOCAL_PART_MAX_BYTES = 64;
 const USERNAME_SHAPE = /^(?=.*[A-Za-z0-9])[A-Za-z0-9._-]{3,32}$/;
 
-/** Names that would pass for the service itself, or for a path of it. */
+/** Names that could be mistaken for the service itself or for one of its paths. */
 const reserved = new Set(
   "admin administrator anonymous api auth bunker everyone help info login logout me moderator nobody null oauth root security signup superuser support system undefined webmaster www".split(
     " ",
@@ -24,7 +24,7 @@ function split(email: string): { local: string; domain: string } | undefined {
   return at < 0 ? undefined : { local: email.slice(0, at), domain: email.slice(at + 1) };
 }
 
-/** The key that an address is compared by; undefined for what cannot be one. */
+/** The key by which emails are compared. Undefined without an @. */
 export function emailKeyOf(email: string): string | undefined {
   const parts = split(email.trim());
   return parts && `${fold(parts.local)}@${domainToASCII(parts.domain)}`;
@@ -33,14 +33,16 @@ export const usernameKeyOf = (username: string): string => username.trim().toLow
 
 const LOCAL_PART =
   /^(?!\.)(?!.*\.\.)(?!.*\.$)[^\s"(),:;<>@[\\\]\p{C}\p{Default_Ignorable_Code_Point}]+$/u;
-// What a URL's parser drops, decodes or cuts off would otherwise pass as part of a domain, line breaks included.
+// Characters that a URL parser drops, decodes or cuts at, such as line breaks. They would otherwise pass
+// as part of a domain.
 const NOT_OF_DOMAIN = /[\s\p{C}%/?#\\:@]/u;
 const DOMAIN =
   /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+(xn--[a-z0-9-]{1,59}|[a-z][a-z0-9-]{0,61}[a-z0-9])$/;
 
-// Mailboxes that differ only in compatibility forms would share a key: U+212A KELVIN SIGN is keyed as k.
+// Without this check, mailboxes that differ only in compatibility forms would share a key: U+212A KELVIN
+// SIGN becomes k.
 const isNfkc = (text: string) => text === text.normalize("NFKC");
-// Some mail software decodes an encoded word (RFC 2047), and would send to the mailbox in it.
+// Some mail software decodes an encoded word (RFC 2047) and would send to the mailbox in it.
 const ENCODED_WORD = "=?";
 const isLocalPart = (local: string) =>
   LOCAL_PART.test(local) &&
@@ -48,13 +50,13 @@ const isLocalPart = (local: string) =>
   isNfkc(local) &&
   Buffer.byteLength(local) <= LOCAL_PART_MAX_BYTES;
 
-/** Letter by letter: a sigma is the same at the end of a word. */
+/** Maps each character alone: toLowerCase changes a sigma at the end of a word. */
 const lowerCase = (text: string) => [...text].map((letter) => letter.toLowerCase()).join("");
 
 function isDomain(domain: string): boolean {
   if (NOT_OF_DOMAIN.test(domain) || !isNfkc(domain)) return false;
   const ascii = domainToASCII(domain);
-  // Where UTS-46 maps it to another text, people would read one domain, and mail would go to another.
+  // If UTS #46 maps it to another text, people read one domain, and mail goes to another.
   const isOwnMapping = [ascii, domainToUnicode(ascii)].some(
     (form) => lowerCase(form) === lowerCase(domain),
   );
@@ -62,8 +64,9 @@ function isDomain(domain: string): boolean {
 }
 
 /**
- * Reads an email (RFC 5321, with RFC 6531's letters): no display name, no quotes, no comments, no address literal. Two emails that
- * are accepted share a key only if they differ in letter case: a mailbox never acts for the user of another one.
+ * Reads an email (RFC 5321, with the characters of RFC 6531). Refuses display names, quotes, comments and
+ * address literals. Two accepted emails share a key only if they differ in letter case, so that the owner
+ * of one mailbox never becomes the user of another one.
  */
 export function readEmail(text: string): Name | FieldProblem {
   const shown = text.trim();
@@ -114,7 +117,10 @@ export const localPartOf = (email: string): string => split(email)?.local ?? "";
 
 const named = (shown: string): Name => ({ shown, key: usernameKeyOf(shown) });
 
-/** Usernames for somebody who chose none: an address's local part, then the same with a suffix, for as long as it is taken. */
+/**
+ * Usernames for a user who chose none: the local part of the email, then up to 5 times the same with a
+ * random suffix.
+ */
 export function* usernamesFrom(text: string): Generator<Name, undefined> {
   const letters = text.normalize("NFKD").replace(/[^A-Za-z0-9._-]/g, "");
   const stem = letters.slice(0, STEM_MAX_LENGTH);
@@ -123,7 +129,7 @@ export function* usernamesFrom(text: string): Generator<Name, undefined> {
     yield named(`${stem || "user"}-${crypto.randomUUID().slice(0, 6)}`);
 }
 
-/** A username that tells nothing, for an account whose address is not proven. */
+/** A username that reveals nothing, for a user whose email is not verified. */
 export const namelessUsername = (): Name => named(`user-${crypto.randomUUID().slice(-12)}`);
 
 /** A BCP 47 language tag in its canonical spelling. */
@@ -132,7 +138,7 @@ export function readLocale(text: string): string | FieldProblem {
     const [locale] = Intl.getCanonicalLocales(text);
     if (locale && locale.length <= 35) return locale;
   } catch {
-    // Intl says "no" by throwing a RangeError, and the refusal below says it to the caller.
+    // Intl throws a RangeError for a malformed tag. The problem below reports it.
   }
   return fieldProblem("/locale", "wrong_format", "is not a language tag such as en or pt-BR");
 }
@@ -166,12 +172,15 @@ export function readLine(pointer: string, text: string, lengthMax: number): stri
   return fieldProblem(pointer, "too_long", `may have at most ${charactersOf(lengthMax)}`);
 }
 
-/** A username to be taken now, and the one that its owner gets when the address is proven. */
+/** A username to use now. `wanted` replaces it when the user verifies the email. */
 export interface ChosenName extends Name {
   wanted?: string;
 }
 
-/** Tries names until one is free: who chose none is not refused because somebody else has it. Throws `username_taken`. */
+/**
+ * Tries names until one is free, so that a user who chose none is not refused. Throws `username_taken` if
+ * all are taken.
+ */
 export async function withFreeName<T>(
   names: Iterable<ChosenName>,
   take: (name: ChosenName) => Promise<T>,
@@ -186,8 +195,8 @@ export async function withFreeName<T>(
 }
 
 /**
- * Names that say nothing, in place of the one that is wanted. Whoever registers somebody's address with a username, and then looks
- * whether that is taken, would learn whether the address was new (CWE-204).
+ * Replaces the wanted usernames by names that reveal nothing. Otherwise an attacker could register another
+ * person's email with a username. If that username is taken afterward, the email was new (CWE-204).
  */
 export function* heldBack(wanted: Iterable<Name>): Generator<ChosenName, undefined> {
   for (const { shown } of wanted) yield { ...namelessUsername(), wanted: shown };

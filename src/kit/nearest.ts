@@ -18,14 +18,17 @@ function distance(a: string, b: string): number {
 
 const EDITS_MAX = 2;
 
-/** Few get the first letter wrong, and comparing the whole environment with every setting would slow the start down. */
+/**
+ * Typos in the first character are rare. Comparing the whole environment with every setting would slow
+ * down the start.
+ */
 const isWorthComparing = (name: string, candidate: string) =>
   name[0] === candidate[0] && Math.abs(candidate.length - name.length) <= EDITS_MAX;
 
-/** The known name that somebody who wrote `name` probably meant, if any: at most two letters off. */
+/** The known name that `name` is probably a typo of: at most two edits, one per 4 characters. */
 export const nearest = (name: string, known: string[]): string | undefined =>
   known
     .filter((candidate) => isWorthComparing(name, candidate))
-    .map((candidate) => ({ candidate, far: distance(name, candidate) }))
-    .filter(({ candidate, far }) => far <= EDITS_MAX && candidate.length >= 4 * far)
-    .sort((a, b) => a.far - b.far)[0]?.candidate;
+    .map((candidate) => ({ candidate, edits: distance(name, candidate) }))
+    .filter(({ candidate, edits }) => edits <= EDITS_MAX && candidate.length >= 4 * edits)
+    .sort((a, b) => a.edits - b.edits)[0]?.candidate;

@@ -1,6 +1,6 @@
 import { BlockList, isIP, isIPv4 } from "node:net";
 
-/** Addresses and networks in CIDR notation (RFC 4632, RFC 4291), with commas or blanks between. */
+/** Reads IPs and networks in CIDR notation (RFC 4632, RFC 4291), separated by commas or blanks. */
 export function networks(text: string): string[] {
   const parts = text.split(/[\s,]+/).filter((part) => part !== "");
   if (!parts.every(isNetwork))
@@ -32,33 +32,33 @@ const PRIVATE =
   "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 ::1/128 fc00::/7";
 let privateList: BlockList | undefined;
 
-/** True for an address that no stranger comes from: of this machine, or of a private network. */
+/** True for an IP of this machine or of a private network, from which no public client comes. */
 export function isPrivate(text: string): boolean {
   const address = plain(text);
   privateList ??= listOf(PRIVATE.split(" "));
   return address !== undefined && privateList.check(address, familyOf(address));
 }
 
-/** A host and a port as a URL has them: an IPv6 address in brackets (RFC 3986, 3.2.2). */
+/** A host and a port as in a URL: IPv6 in brackets (RFC 3986, section 3.2.2). */
 export const authority = (host: string, port: number): string =>
   `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 
-/** True for an address of this machine itself. */
+/** True for a loopback IP. */
 export const isLoopback = (text: string): boolean =>
   /^127\./.test(plain(text) ?? "") || plain(text) === "::1";
 
 const LOCAL_HOST = /^(?:(?:[\w-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i;
 
 /**
- * True for a Host header that names this machine, whatever DNS answers. Only the client's own machine is trusted by its address:
- * a page of another site can make its own name resolve to 127.0.0.1, and read what is there (DNS rebinding).
+ * True for a Host header that names this machine without DNS. A loopback IP alone is not enough: another
+ * site can make its own name resolve to 127.0.0.1 and read responses (DNS rebinding, CWE-350).
  */
 export const isLocalHost = (host: string): boolean => LOCAL_HOST.test(host);
 
 /**
- * Finds who is at the far end of a chain of proxies: walks `X-Forwarded-For` from the right, where the nearest proxy has
- * written, for as long as it meets proxies that are trusted. What a client wrote there itself stands further left. A header
- * that one proxy sets to one address is the shortest such chain.
+ * Finds the client IP behind a chain of proxies. Reads `X-Forwarded-For` from the right, where the nearest
+ * proxy appends, and stops at the first IP that is not a trusted proxy. Entries that the client made up are
+ * further left (CWE-348). Also works for a header in which one proxy sets one IP.
  */
 export function openProxyChain(trusted: readonly string[]) {
   const list = listOf(trusted);
@@ -91,7 +91,7 @@ function plain(text: string): string | undefined {
   return ipv4In(groupsOf(address)) ?? address;
 }
 
-/** The IPv4 address of an IPv4-mapped one (RFC 4291, section 2.5.5.2). */
+/** The IPv4 of an IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2). */
 function ipv4In(groups: number[]): string | undefined {
   const [high = 0, low = 0] = groups.slice(6);
   const isMapped = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff;
@@ -101,14 +101,17 @@ function ipv4In(groups: number[]): string | undefined {
 const GROUPS = 8;
 const NETWORK_GROUPS = 4;
 
-/** Who is counted as one: an IPv4 address, or the /64 of an IPv6 address, which is what one customer gets. */
+/**
+ * The key of a client in rate limits: its IPv4, or the /64 of its IPv6, because one customer gets at least
+ * a /64.
+ */
 export function clientKeyOf(address: string): string {
   if (isIP(address) !== 6) return address;
   const network = groupsOf(address).slice(0, NETWORK_GROUPS);
   return `${network.map((group) => group.toString(16)).join(":")}::/64`;
 }
 
-/** The eight groups of an IPv6 address, whose last two may be written as IPv4. */
+/** The eight groups of an IPv6. The last two may be written as IPv4. */
 function groupsOf(address: string): number[] {
   const hexadecimal = address.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...bytes) => {
     const [a = 0, b = 0, c = 0, d = 0] = bytes.slice(0, 4).map(Number);
@@ -121,6 +124,6 @@ function groupsOf(address: string): number[] {
   return [...left, ...zeros, ...right].map((group) => Number.parseInt(group, 16));
 }
 
-/** A network whose addresses one client may well change between: the /24 of an IPv4 address, the /64 of an IPv6 address. */
+/** The network within which the IP of one client often changes: the /24 of IPv4, the /64 of IPv6. */
 export const networkOf = (address: string): string =>
   isIPv4(address) ? address.replace(/\d+$/, "0/24") : clientKeyOf(address);

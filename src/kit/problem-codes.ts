@@ -1,6 +1,6 @@
 /**
- * Every refusal that a caller can meet: its status, its title, what is said by default, and what the page
- * `/problems/<code>` advises. Problem details after RFC 9457.
+ * Every problem that a caller can get (RFC 9457): its status, its title, its default detail, and the advice
+ * on the page `/problems/<code>`.
  */
 export const problems = {
   malformed_request: {
@@ -262,7 +262,7 @@ export const problems = {
 
 export type ProblemCode = keyof typeof problems;
 
-/** What can be wrong with one field of a request. */
+/** What can be wrong with one field of a request: the code and the default detail. */
 export const fieldProblems = {
   missing: "is missing",
   unknown_field: "has a field that is not known here",

@@ -5,7 +5,10 @@ import {
   problems,
 } from "./problem-codes.ts";
 
-/** `pointer` is a JSON Pointer into the body (`/email`), or names a part outside it: `/query/…`, `/header/…`, `/path/…`. */
+/**
+ * `pointer` is a JSON Pointer (RFC 6901) into the body (`/email`), or names a part outside it: `/query/…`,
+ * `/header/…`, `/path/…`.
+ */
 export interface FieldProblem {
   pointer: string;
   code: FieldProblemCode;
@@ -18,7 +21,7 @@ export const fieldProblem = (
   detail: string = fieldProblems[code],
 ): FieldProblem => ({ pointer, code, detail });
 
-/** A refusal, thrown anywhere and answered once, by http/problems. */
+/** A refusal. Any code may throw it, and http/problems turns it into the response. */
 export class Problem extends Error {
   readonly code: ProblemCode;
   readonly errors: FieldProblem[] | undefined;
@@ -51,7 +54,7 @@ export class Stale extends Problem {
   }
 }
 
-/** One fault in words, for clients that show nothing else: "email is missing". */
+/** A problem of a field as a sentence, for clients that show only `detail`: "email is missing". */
 export const sentenceOf = ({ pointer, detail }: FieldProblem): string =>
   `${placeOf(pointer)} ${detail}`;
 
@@ -64,7 +67,7 @@ function placeOf(pointer: string): string {
     .replaceAll("/", ".");
 }
 
-/** A refusal in words for a terminal, a line for each field. */
+/** A problem as text for a terminal, one line for each field. */
 export const wordsOf = ({ message, errors = [] }: Problem): string =>
   (errors.length === 0 ? [message] : errors.map(sentenceOf)).map((line) => `${line}.`).join("\n");
 
@@ -76,8 +79,8 @@ export const isFieldProblem = (value: unknown): value is FieldProblem =>
   typeof value === "object" && value !== null && "pointer" in value;
 
 /**
- * Takes what the readers of single fields answered: a value, or what is wrong with the field. Throws `invalid_request`
- * with all that is wrong at once, or answers the values.
+ * Takes the result of each field: a value, or what is wrong with it. Returns the values. Throws
+ * `invalid_request` with all problems at once.
  */
 export function accept<T extends Record<string, unknown>>(
   fields: T,

@@ -1,42 +1,48 @@
-/** What a span tells of itself. Every word is from a closed list, or made by us: nothing that a client wrote, no SQL. */
+/**
+ * The content of a span. Every text is from a closed list or made by us. It never has text of a client, nor
+ * SQL.
+ */
 export interface NewSpan {
-  /** Of few different ones, such as `SELECT users`. */
+  /** One of few names, such as `SELECT users`. */
   name: string;
-  /** As OpenTelemetry has them; `internal` where nothing is said. */
+  /** The span kind of OpenTelemetry. The default is `internal`. */
   kind?: "server" | "client" | "internal";
   attributes?: Attributes;
 }
-/** By OpenTelemetry's semantic conventions where they have a name for it. What is undefined is left out. */
+/** Named by OpenTelemetry's semantic conventions, if they have a name. Undefined is left out. */
 export type Attributes = Record<string, string | number | undefined>;
 
-/** A span that has begun. */
+/** A span that has started. */
 export interface Span {
   /** 32 hexadecimal digits. */
   traceId: string;
-  /** The span failed, if it has `error.type` then. */
+  /** Adds attributes. `error.type` marks the span as failed. */
   note: (attributes: Attributes) => void;
   rename: (name: string) => void;
 }
 
-/** Follows a request through what it causes (OpenTelemetry, W3C Trace Context). */
+/** Distributed tracing (OpenTelemetry, W3C Trace Context). */
 export interface Tracing {
-  /** Whether to follow what begins: as its `traceparent` says, or else one of many (TRACE_SAMPLE). To be asked before anything is made for a span. */
+  /**
+   * The sampling decision for a request: that of its `traceparent`, otherwise by TRACE_SAMPLE. Call it
+   * before you build a span.
+   */
   picks: (parent: string | null) => boolean;
-  /** Does `work` as a trace of its own, or as a part of the one that a `traceparent` names. */
+  /** Runs `work` in a new trace, or in the one of a `traceparent`. */
   begin: <T>(span: NewSpan, parent: string | null, work: (span?: Span) => T) => T;
-  /** Goes on with what a postmark names; where it names nothing, just does `work`. */
-  resume: <T>(span: NewSpan, postmark: string | null, work: (span?: Span) => T) => T;
-  /** Does `work` as a part of what goes on around it; where that is not followed, just does it. */
+  /** Runs `work` in the trace of a stored `traceparent`. Without a sampled one, only runs `work`. */
+  resume: <T>(span: NewSpan, parent: string | null, work: (span?: Span) => T) => T;
+  /** Runs `work` in a child of the current span. Without a current span, only runs `work`. */
   within: <T>(span: NewSpan, work: (span?: Span) => Promise<T>) => Promise<T>;
-  /** Whether what goes on here is followed. To be asked before anything is made for a part of it. */
+  /** True if there is a current span. Call it before you build a child span. */
   follows: () => boolean;
-  /** What goes on here, as a `traceparent`, for whoever goes on with it elsewhere, or later. */
+  /** The `traceparent` of the current span, to continue the trace elsewhere or later. */
   postmark: () => string | null;
-  /** Delivers what it has, as far as that goes within two seconds. */
+  /** Delivers the queued spans, for at most two seconds. */
   close: () => Promise<void>;
 }
 
-/** Where nobody watches, nothing is followed. */
+/** Tracing is off. */
 export const noTracing: Tracing = {
   picks: () => false,
   begin: (_, __, work) => work(),
@@ -53,7 +59,10 @@ export interface TraceParent {
   isSampled: boolean;
 }
 
-/** Version, trace id, parent id, flags; a later version may add to them. Of what is written otherwise nothing is taken. */
+/**
+ * Version, trace id, parent id, flags. A later version may append fields. A malformed header is ignored as
+ * a whole.
+ */
 const TRACEPARENT =
   /^(?:00|(?!ff)[0-9a-f]{2}(?=.{53}(?:-|$)))-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})/;
 const TRACEPARENT_MAX = 128;

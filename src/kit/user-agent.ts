@@ -1,11 +1,11 @@
 /**
- * What a person calls the device, from what its browser calls itself: "Firefox on Linux". Null for silence. What a program says
- * of itself is anybody's text, and stands in mails and lists: of one that is not known only a name without dots is told, so
- * that it is no link.
+ * A readable name of a device from its User-Agent: "Firefox on Linux". Null without a header. The header is
+ * text of an attacker's choice, and the name is shown in mails and lists. So an unknown program gets only
+ * its first word without dots, which cannot become a link.
  */
 export async function deviceOf(userAgent: string | null): Promise<string | null> {
   if (!userAgent) return null;
-  // Loaded when somebody asks: a start does not need it.
+  // Loaded at the first use, to keep the start fast.
   const { default: bowser } = await import("bowser");
   const { browser, os, platform } = bowser.parse(userAgent);
   const known: string[] = Object.values(bowser.BROWSER_MAP);
