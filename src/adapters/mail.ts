@@ -1,7 +1,7 @@
 import { byScheme } from "../kit/by-scheme.ts";
 import type { MailTransport } from "../kit/mail.ts";
 
-/** How mails are signed (RFC 6376); the key is a PEM text. */
+/** DKIM signatures of messages (RFC 6376). The key is in PEM. */
 export interface Dkim {
   domainName: string;
   keySelector: string;
@@ -10,13 +10,13 @@ export interface Dkim {
 
 export interface MailOptions {
   dkim?: Dkim | undefined;
-  /** A PEM file: the system's authorities do where there is none. */
+  /** A PEM file of certificate authorities. The default is the system's. */
   caFile?: string | undefined;
-  /** The host that EHLO names. */
+  /** The host name in EHLO. */
   ehlo?: string | undefined;
 }
 
-/** Opens what MAIL_URL names. Nothing is connected before the first mail; what is not used is not even loaded. */
+/** Opens the transport of MAIL_URL. Connects at the first message. Loads only what it uses. */
 export const openMail = (url: string, options: MailOptions): Promise<MailTransport> => {
   const smtp = async (place: URL) => (await import("./smtp.ts")).openSmtp(place, options);
   return byScheme<MailTransport>({
@@ -26,7 +26,7 @@ export const openMail = (url: string, options: MailOptions): Promise<MailTranspo
   })(url);
 };
 
-/** Mails stay in the database, where a developer reads them. */
+/** Messages stay in the database, where a developer reads them. */
 const mailbox: MailTransport = {
   isMailbox: true,
   send: async () => "kept in the mailbox",

@@ -9,28 +9,31 @@ import {
 } from "prom-client";
 import type { Figures, GaugeSource, Metrics, ResponseMetrics, Snapshot } from "../kit/metrics.ts";
 
-/** As OpenTelemetry's semantic conventions advise for http.server.request.duration. */
+/** The buckets of OpenTelemetry's semantic conventions for http.server.request.duration. */
 const HTTP_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 const JOB_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60];
-/** Longer than what is read allows itself. */
+/** Longer than any `read` takes by its own timeout. */
 const READ_MAX_MS = 1_500;
-/** Of the process itself; what prom-client has beyond these says nothing true under Bun. */
-const told = /^(process_(cpu|resident|start|open|max)|nodejs_eventloop_lag)/;
+/** Metrics of the process. The other default metrics of prom-client are wrong under Bun. */
+const processMetrics = /^(process_(cpu|resident|start|open|max)|nodejs_eventloop_lag)/;
 
-/** Of several processes: since when all of them serve, and the one that is worst. prom-client says nothing, and the mean. */
-const together = {
+/**
+ * Aggregation over several processes: the latest start, and the worst lag. prom-client would omit the first
+ * and average the second.
+ */
+const aggregators = {
   process_start_time_seconds: "max",
   nodejs_eventloop_lag_p99_seconds: "max",
   nodejs_eventloop_lag_seconds: "max",
 };
 
-/** Counts in this process, and reads the rest when it is asked. */
+/** Counts in this process, and reads the other values for each scrape. */
 export function openMetrics(): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   for (const { name } of registry.getMetricsAsArray())
-    if (!told.test(name)) registry.removeSingleMetric(name);
-  for (const [name, aggregator] of Object.entries(together))
+    if (!processMetrics.test(name)) registry.removeSingleMetric(name);
+  for (const [name, aggregator] of Object.entries(aggregators))
     Object.assign(registry.getSingleMetric(name) ?? {}, { aggregator });
   return {
     ...httpMetrics(registry),
@@ -46,19 +49,19 @@ export function openMetrics(): Metrics {
   };
 }
 
-/** Each figure is registered once, and read by whatever reads it at the moment. */
+/** Registers each name once. A scrape reads the latest source of that name. */
 function openWatch(registry: Registry): Metrics["watch"] {
   const current = new Map<string, GaugeSource["read"]>();
-  const grown = new Map<string, Figures>();
+  const totals = new Map<string, Figures>();
   return async (gauges) => {
-    for (const reading of gauges) {
-      const { name, read } = reading;
+    for (const gauge of gauges) {
+      const { name, read } = gauge;
       const before = current.get(name);
       if (before && before !== read && name.endsWith("_total"))
-        grown.set(name, sum(grown.get(name), await before()));
+        totals.set(name, sum(totals.get(name), await before()));
       current.set(name, read);
-      const figures = async () => sum(grown.get(name), await (current.get(name) ?? read)());
-      if (!before) register(registry, { ...reading, read: figures });
+      const figures = async () => sum(totals.get(name), await (current.get(name) ?? read)());
+      if (!before) register(registry, { ...gauge, read: figures });
     }
   };
 }
@@ -116,7 +119,7 @@ function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
   const jobs = new Histogram({
     name: "bunker_job_duration_seconds",
     help: "What the background does: each run of a job.",
-    // Not `job`: Prometheus has a label of that name.
+    // Not `job`, because Prometheus itself has a label of that name.
     labelNames: ["job_name", "result"],
     buckets: JOB_SECONDS,
     registers,
@@ -128,15 +131,15 @@ function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
     registers,
   });
   const known = new Set<string>();
-  /** So that the first failure is seen as one more than none. */
-  const introduce = (job_name: string) => {
+  /** Starts both series at zero, so that Prometheus sees the first failure as an increase. */
+  const initialize = (job_name: string) => {
     if (known.has(job_name)) return;
     known.add(job_name);
     for (const result of ["success", "failure"]) jobs.zero({ job_name, result });
   };
   return {
     job: (job_name, { isFailed, seconds }) => {
-      introduce(job_name);
+      initialize(job_name);
       jobs.observe({ job_name, result: isFailed ? "failure" : "success" }, seconds);
     },
     mail: (result) => mails.inc({ result }),
@@ -169,7 +172,7 @@ function register(registry: Registry, { name, help, label, together, read }: Gau
       ...common,
       async collect() {
         this.reset();
-        // A gauge that could not be read has no value; prom-client would say 0.
+        // A gauge that cannot be read has no value. Without this, prom-client reports 0.
         if (!label) this.remove();
         await set((value, of) => (of ? this.set(of, value) : this.set(value)));
       },

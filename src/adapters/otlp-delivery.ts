@@ -5,19 +5,19 @@ import type { Log } from "../kit/log.ts";
 import { errorType } from "./otlp-span.ts";
 
 const BATCH_MAX_SPANS = 512;
-/** What waits beyond this is dropped. */
+/** Spans beyond this are dropped. */
 const QUEUE_MAX_SPANS = 4_096;
 const TIMES: Times = { deliverEveryMs: 2_000, retryMaxMs: 30_000 };
-/** Some three minutes. One batch that nobody can take must not keep the others for ever. */
-const TRIES_MAX = 10;
+/** About three minutes. One batch that always fails must not block the others forever. */
+const ATTEMPTS_MAX = 10;
 const DELIVERY_MAX_MS = 5_000;
 const CLOSE_MAX_MS = 2_000;
 
-/** Takes spans, and delivers them when there are many, or every two seconds. Nobody waits for it. */
+/** Delivers spans in the background: at 512 spans, or every two seconds. */
 export interface Delivery {
-  /** A span as OTLP has it in JSON. */
+  /** Adds a span in the JSON of OTLP. */
   add: (span: string) => void;
-  /** Delivers what it has, as far as that goes within two seconds, and takes nothing any more. */
+  /** Delivers the queued spans, for at most two seconds. Ignores spans after that. */
   close: () => Promise<void>;
 }
 
@@ -29,24 +29,25 @@ interface Times {
 interface DeliveryOptions {
   url: URL;
   headers: Record<string, string>;
-  /** Who sends: attributes, as OTLP has them in JSON. */
+  /** The attributes of this service, in the JSON of OTLP. */
   resource: object[];
   log: Log;
   times?: Times;
 }
 
 /**
- * By OTLP over HTTP (OpenTelemetry Protocol 1.9). What nobody takes waits and is tried again, ever less often, ten times; what is
- * refused for good is dropped. A line of the log says so once, and once that spans are taken again.
+ * Delivers by OTLP over HTTP (OpenTelemetry Protocol 1.9). A batch that fails for now is tried up to ten
+ * times, with exponential backoff. A batch that is refused for good is dropped. Logs one line when delivery
+ * starts to fail, and one when it works again.
  */
 export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOptions): Delivery {
   const send = openSender(receiver);
   const queue: string[] = [];
   const closed = new AbortController();
-  const tell = openReport(log);
+  const report = openReport(log);
   const retries = openBackoff({ minMs: times.deliverEveryMs, maxMs: times.retryMaxMs });
   let isAway = false;
-  let tries = 0;
+  let attempts = 0;
   let timer: NodeJS.Timeout | undefined;
   let delivering: Promise<void> | undefined;
 
@@ -72,12 +73,12 @@ export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOption
     const batch = queue.slice(0, BATCH_MAX_SPANS);
     const refusal = await send(batch, closed.signal);
     if (closed.signal.aborted) return;
-    tell(refusal);
+    report(refusal);
     isAway = refusal?.isForNow === true;
-    tries = isAway ? tries + 1 : 0;
-    if (isAway && tries < TRIES_MAX) return;
+    attempts = isAway ? attempts + 1 : 0;
+    if (isAway && attempts < ATTEMPTS_MAX) return;
     queue.splice(0, batch.length);
-    tries = 0;
+    attempts = 0;
   };
   const deliverBatches = async () => {
     stopTimer();
@@ -86,7 +87,7 @@ export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOption
     if (!isAway) retries.reset();
     if (queue.length > 0) deliverIn(isAway ? retries.nextMs() : times.deliverEveryMs);
   };
-  const deliverRest = async () => {
+  const drain = async () => {
     await delivering;
     do await deliver();
     while (queue.length > 0 && !isAway);
@@ -99,8 +100,8 @@ export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOption
       else if (!timer) deliverIn(times.deliverEveryMs);
     },
     close: async () => {
-      const late = sleep(CLOSE_MAX_MS, undefined, { ref: false });
-      await Promise.race([deliverRest(), late]);
+      const timeout = sleep(CLOSE_MAX_MS, undefined, { ref: false });
+      await Promise.race([drain(), timeout]);
       closed.abort();
       stopTimer();
       queue.length = 0;
@@ -109,9 +110,9 @@ export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOption
 }
 
 interface Refusal {
-  /** A status, or the code of an error. */
+  /** The HTTP status, or the code of an error. */
   reason: string;
-  /** It may be taken another time (429, 502, 503, 504, or nobody there). */
+  /** True if a retry may succeed: 429, 502, 503, 504, or no answer. */
   isForNow: boolean;
 }
 
@@ -119,13 +120,13 @@ const AWAY = `Traces cannot be delivered to OTLP_URL: they wait, ${QUEUE_MAX_SPA
 const REFUSED =
   "Traces are refused by OTLP_URL, and dropped. Where the reason is 3xx, 401, 403 or 404, look at the address and at OTLP_HEADERS.";
 
-/** Says what has changed. */
+/** Logs only changes: from working to failing, and back. */
 function openReport(log: Log) {
   let before: Refusal | undefined;
   return (refusal: Refusal | undefined) => {
-    const isNews = refusal?.isForNow !== before?.isForNow;
+    const isChange = refusal?.isForNow !== before?.isForNow;
     before = refusal;
-    if (!isNews) return;
+    if (!isChange) return;
     if (refusal) log.warn({ reason: refusal.reason }, refusal.isForNow ? AWAY : REFUSED);
     else log.info({}, "Traces are delivered again.");
   };
@@ -142,7 +143,7 @@ function openSender({ url, headers: given, resource }: Omit<DeliveryOptions, "lo
     try {
       const request = { method: "POST", headers, body, redirect: "manual", signal } as const;
       const { ok, status, body: answer } = await fetch(url, request);
-      // What it answers beside its status is not read, and whether that goes well is no matter.
+      // Only the status matters. A failure to cancel the body does not.
       answer?.cancel().catch(() => {});
       return ok ? undefined : { reason: String(status), isForNow: FOR_NOW.includes(status) };
     } catch (error) {

@@ -1,16 +1,19 @@
 import type { Attributes, NewSpan, Span, TraceParent } from "../kit/tracing.ts";
 
-/** A span that goes on. `end` answers it whole, as OTLP has it in JSON. */
+/** A span that has not ended. `end` returns it in the JSON of OTLP. */
 export interface OpenSpan extends Span {
   spanId: string;
-  /** What the time of day was when `performance.now()` was 0: one for a whole trace, so that its times fit together to the microsecond. */
+  /**
+   * The Unix time in milliseconds at which `performance.now()` was 0. All spans of a trace share it, so
+   * that their times are consistent to the microsecond.
+   */
   epochMs: number;
   end: (failure?: { error: unknown }) => string;
 }
 
 export type Parent = Pick<TraceParent, "traceId" | "spanId"> & { epochMs?: number };
 
-/** A span as opentelemetry-proto has it (trace/v1): ids in hexadecimal, times in nanoseconds as text. */
+/** Opens a span of opentelemetry-proto (trace/v1): ids in hexadecimal, times in ns as text. */
 export function openSpan(
   about: NewSpan,
   { parent, now }: { parent: Parent | undefined; now: () => Date },
@@ -53,7 +56,7 @@ const FAILED = { code: 2 };
 
 const randomHex = (bytes: number) => crypto.getRandomValues(new Uint8Array(bytes)).toHex();
 
-/** Of what was thrown only its name or code is told: messages may have people's data in them. */
+/** The code or name of an error. Not its message, which may have personal data. */
 export const errorType = (error: unknown): string => {
   const { code, name = "unknown" } = (error ?? {}) as Partial<NodeJS.ErrnoException>;
   return typeof code === "string" ? code : name;
@@ -64,7 +67,7 @@ interface KeyValue {
   value: { stringValue: string } | { intValue: string } | { doubleValue: number };
 }
 
-/** As opentelemetry-proto has them (common/v1). */
+/** Attributes of opentelemetry-proto (common/v1). */
 export function attributesOf(attributes: Attributes): KeyValue[] {
   const list: KeyValue[] = [];
   for (const key in attributes) {

@@ -6,7 +6,10 @@ import { openDelivery } from "./otlp-delivery.ts";
 import { attributesOf, type OpenSpan, openSpan, type Parent } from "./otlp-span.ts";
 import type { TraceOptions } from "./trace.ts";
 
-/** Traces by OTLP over HTTP, in JSON, a batch at a time: to an OpenTelemetry collector, Tempo, Jaeger and others. */
+/**
+ * Sends traces by OTLP over HTTP, as JSON, in batches. Receivers are the OpenTelemetry Collector, Tempo,
+ * Jaeger and others.
+ */
 export function openOtlp(place: URL, { sample, chance, now, headers, log }: TraceOptions): Tracing {
   const url = new URL(place);
   url.pathname = `${url.pathname.replace(/\/$/, "")}/v1/traces`;
@@ -16,14 +19,14 @@ export function openOtlp(place: URL, { sample, chance, now, headers, log }: Trac
     "service.instance.id": `${hostname()}:${process.pid}`,
   });
   const delivery = openDelivery({ url, headers, resource, log });
-  // What delivers is part of no span, whichever made it start.
+  // Delivery must not run in the span that triggered it.
   const add = AsyncLocalStorage.bind(delivery.add);
-  const around = new AsyncLocalStorage<OpenSpan>();
+  const current = new AsyncLocalStorage<OpenSpan>();
 
   const start = <T>(about: NewSpan, parent: Parent | undefined, work: (span: Span) => T): T => {
     const span = openSpan(about, { parent, now });
     const end = (failure?: { error: unknown }) => add(span.end(failure));
-    return around.run(span, () => untilDone(() => work(span), end));
+    return current.run(span, () => endAfter(() => work(span), end));
   };
   return {
     picks: (text) => traceParent(text)?.isSampled ?? chance() < sample,
@@ -36,20 +39,20 @@ export function openOtlp(place: URL, { sample, chance, now, headers, log }: Trac
       return parent?.isSampled ? start(about, parent, work) : work();
     },
     within: (about, work) => {
-      const parent = around.getStore();
+      const parent = current.getStore();
       return parent ? start(about, parent, work) : work();
     },
-    follows: () => around.getStore() !== undefined,
+    follows: () => current.getStore() !== undefined,
     postmark: () => {
-      const span = around.getStore();
+      const span = current.getStore();
       return span ? `00-${span.traceId}-${span.spanId}-01` : null;
     },
     close: delivery.close,
   };
 }
 
-/** Says when the work is done, and what it threw. */
-function untilDone<T>(work: () => T, end: (failure?: { error: unknown }) => void): T {
+/** Calls `end` when the work is done, with the error if it threw one. */
+function endAfter<T>(work: () => T, end: (failure?: { error: unknown }) => void): T {
   const fail = (error: unknown): never => {
     end({ error });
     throw error;

@@ -3,29 +3,29 @@ import type { Log } from "../kit/log.ts";
 
 export interface LinkOptions {
   url: URL;
-  /** Whoever does not answer within this is away: the others do without it. */
+  /** Redis counts as unavailable if it does not answer within this time. */
   answerMaxMs: number;
-  /** What must work before it is used. */
+  /** Prepares new connections. They are used only if it succeeds. */
   begin: (clients: Clients) => Promise<void>;
   log: Log;
 }
 
-/** Two connections: one asks, and one hears. */
+/** Two connections: one for commands, one for subscriptions. */
 export interface Clients {
-  asks: RedisClient;
-  hears: RedisClient;
+  commands: RedisClient;
+  subscriber: RedisClient;
 }
 
 export interface Link {
-  /** Undefined: nobody answered in time, or there is nobody. */
-  ask: (command: string, words: string[]) => Promise<unknown>;
+  /** Sends a command. Undefined if Redis is unavailable or does not answer in time. */
+  send: (command: string, args: string[]) => Promise<unknown>;
   isUp: () => boolean;
   close: () => void;
 }
 
 const CONNECT_MAX_MS = 2_000;
 const RETRY_MS = 1_000;
-/** When to connect again, and what fails meanwhile, is decided here. */
+/** This file decides when to reconnect, and what fails until then. */
 const settings = {
   autoReconnect: false,
   enableOfflineQueue: false,
@@ -33,18 +33,20 @@ const settings = {
 };
 
 /**
- * Connects, and again each second while that fails or what was connected is lost; says so once. One command that fails or is late
- * makes it lost: then nobody waits for the next one.
+ * Connects to Redis. Retries every second while that fails, and after a connection is lost; logs this once.
+ * One command that fails or times out drops the connection, so that no other request waits for it.
  */
 export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
   let link: Clients | undefined;
   let isAway = false;
   let isClosed = false;
 
-  /** One that is always late is none: it would be taken and lost again and again. */
-  const beginQuickly = async (clients: Clients) => {
+  /**
+   * Refuses a server that is always slow: otherwise it would be connected and dropped again and again.
+   */
+  const beginIfFast = async (clients: Clients) => {
     await begin(clients);
-    await within(clients.asks.send("PING", []), answerMaxMs / 2);
+    await within(clients.commands.send("PING", []), answerMaxMs / 2);
   };
   const retry = (error: unknown) => {
     if (isClosed) return;
@@ -55,37 +57,38 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
   const lose = (lost: Clients, error: unknown) => {
     if (link !== lost) return;
     link = undefined;
-    hangUp(lost);
+    disconnect(lost);
     retry(error);
   };
   const connect = async () => {
-    const mine = await dial(url, beginQuickly).catch(retry);
+    const mine = await dial(url, beginIfFast).catch(retry);
     if (!mine) return;
-    if (isClosed) return hangUp(mine);
+    if (isClosed) return disconnect(mine);
     link = mine;
-    for (const client of [mine.asks, mine.hears]) client.onclose = (error) => lose(mine, error);
-    // It may have gone before anybody listened for that.
-    if (!mine.asks.connected || !mine.hears.connected) return lose(mine, GONE);
+    for (const client of [mine.commands, mine.subscriber])
+      client.onclose = (error) => lose(mine, error);
+    // The connection may have closed before `onclose` was set.
+    if (!mine.commands.connected || !mine.subscriber.connected) return lose(mine, GONE);
     if (isAway) log.info({}, "Redis can be used again.");
     isAway = false;
   };
   void connect();
 
   return {
-    ask: async (command, words) => {
-      const asked = link;
-      if (!asked) return undefined;
+    send: async (command, args) => {
+      const used = link;
+      if (!used) return undefined;
       try {
-        return await within(asked.asks.send(command, words), answerMaxMs);
+        return await within(used.commands.send(command, args), answerMaxMs);
       } catch (error) {
-        lose(asked, error);
+        lose(used, error);
         return undefined;
       }
     },
     isUp: () => link !== undefined,
     close: () => {
       isClosed = true;
-      if (link) hangUp(link);
+      if (link) disconnect(link);
       link = undefined;
     },
   };
@@ -97,7 +100,7 @@ const AWAY =
 const failure = (code: string) => Object.assign(new Error(code), { code });
 const GONE = failure("ECONNRESET");
 
-/** Redis' own word, such as OOM, or a code; not the rest of what it says, which may quote a key. */
+/** The error code of Redis, such as OOM, or of the socket. Not the message, which may quote a key. */
 function reasonOf(error: unknown): string {
   const { message = "", code } = error as { message?: string; code?: string };
   return /^[A-Z]{2,}(?= )/.exec(message)?.[0] ?? code ?? "unknown";
@@ -105,24 +108,24 @@ function reasonOf(error: unknown): string {
 
 async function dial(url: URL, begin: LinkOptions["begin"]): Promise<Clients> {
   const clients = {
-    asks: new RedisClient(url.href, settings),
-    hears: new RedisClient(url.href, settings),
+    commands: new RedisClient(url.href, settings),
+    subscriber: new RedisClient(url.href, settings),
   };
   const open = async () => {
-    await Promise.all([clients.asks.connect(), clients.hears.connect()]);
+    await Promise.all([clients.commands.connect(), clients.subscriber.connect()]);
     await begin(clients);
     return clients;
   };
   try {
     return await within(open(), CONNECT_MAX_MS);
   } catch (error) {
-    hangUp(clients);
+    disconnect(clients);
     throw error;
   }
 }
 
-function hangUp({ asks, hears }: Clients): void {
-  for (const client of [asks, hears]) {
+function disconnect({ commands, subscriber }: Clients): void {
+  for (const client of [commands, subscriber]) {
     client.onclose = null;
     client.close();
   }
@@ -130,7 +133,7 @@ function hangUp({ asks, hears }: Clients): void {
 
 function within<T>(answer: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(failure("ETIMEDOUT")), ms);
-    answer.then(resolve, reject).finally(() => clearTimeout(late));
+    const timer = setTimeout(() => reject(failure("ETIMEDOUT")), ms);
+    answer.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

@@ -11,18 +11,18 @@ const PROBE_SECONDS = "60";
 export function openRedis(url: URL, { prefix, onTold, log }: SharedMemoryOptions): SharedMemory {
   const channel = `${prefix}accounts`;
   const scripts = { consume: "", refund: "" };
-  const { ask, isUp, close } = openLink({
+  const { send, isUp, close } = openLink({
     ...{ url, answerMaxMs: ANSWER_MAX_MS, log },
-    begin: async ({ asks, hears }) => {
+    begin: async ({ commands, subscriber }) => {
       // Fails early on a replica, or on a server without free memory.
-      await asks.send("SET", [`${prefix}there`, "1", "EX", PROBE_SECONDS]);
-      scripts.consume = await asks.send("SCRIPT", ["LOAD", CONSUME]);
-      scripts.refund = await asks.send("SCRIPT", ["LOAD", REFUND]);
-      await hears.subscribe(channel, (userId) => onTold(userId));
+      await commands.send("SET", [`${prefix}there`, "1", "EX", PROBE_SECONDS]);
+      scripts.consume = await commands.send("SCRIPT", ["LOAD", CONSUME]);
+      scripts.refund = await commands.send("SCRIPT", ["LOAD", REFUND]);
+      await subscriber.subscribe(channel, (userId) => onTold(userId));
     },
   });
   const run = (script: keyof typeof scripts, keys: string[], numbers: number[]) =>
-    ask("EVALSHA", [
+    send("EVALSHA", [
       ...[scripts[script], String(keys.length)],
       ...keys.map((key) => prefix + key),
       ...numbers.map(String),
@@ -30,11 +30,11 @@ export function openRedis(url: URL, { prefix, onTold, log }: SharedMemoryOptions
 
   return {
     recall: async (name) => {
-      const value = await ask("GET", [prefix + name]);
+      const value = await send("GET", [prefix + name]);
       return typeof value === "string" ? value : undefined;
     },
     keep: async (name, { value, seconds }) => {
-      await ask("SET", [prefix + name, value, "EX", String(Math.max(1, seconds))]);
+      await send("SET", [prefix + name, value, "EX", String(Math.max(1, seconds))]);
     },
     consume: async (consumptions, now) => {
       const numbers = consumptions.flatMap(({ count, quota, refill, periodSeconds }) => [
@@ -53,7 +53,7 @@ export function openRedis(url: URL, { prefix, onTold, log }: SharedMemoryOptions
         refunds.map(({ count }) => count),
       );
     },
-    tell: (userId) => void ask("PUBLISH", [channel, userId]),
+    tell: (userId) => void send("PUBLISH", [channel, userId]),
     state: () => (isUp() ? "ok" : "away"),
     close,
   };

@@ -3,14 +3,14 @@ import type { Log } from "../kit/log.ts";
 import type { SharedMemory } from "../limits/shared-memory.ts";
 
 export interface SharedMemoryOptions {
-  /** Before all names: several installations may use one server. */
+  /** The prefix of all names, because several installations may share one server. */
   prefix: string;
-  /** Another instance says that an account has changed. */
+  /** Called when another instance reports that a user changed. */
   onTold: (userId: string) => void;
   log: Log;
 }
 
-/** Opens what REDIS_URL names. Nobody waits for it to be there. */
+/** Opens the server of REDIS_URL. Does not wait until it is connected. */
 export const openSharedMemory = (
   url: string,
   options: SharedMemoryOptions,

@@ -11,8 +11,9 @@ const SILENCE_MAX_MS = 30_000;
 const ANSWER_MAX_LENGTH = 200;
 
 /**
- * Mail by SMTP (RFC 5321), over a few connections that stay open. `smtps:` speaks TLS from the first byte, `smtp:` by STARTTLS
- * where the server offers it; with a password, or `?tls=required`, it must. Certificates are verified.
+ * Sends messages by SMTP (RFC 5321) over a pool of at most 5 connections. `smtps:` uses TLS from the first
+ * byte. `smtp:` uses STARTTLS if the server offers it; with a password or `?tls=required`, the server must.
+ * Certificates are verified.
  */
 export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTransport {
   const hasPassword = url.username !== "";
@@ -32,7 +33,7 @@ export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTra
     ...(dkim ? { dkim } : {}),
     ...(caFile ? { tls: { ca: readText(caFile) } } : {}),
     maxConnections: CONNECTIONS_MAX,
-    // Our own queue tries again.
+    // The outbox retries.
     maxRequeues: 0,
     connectionTimeout: CONNECT_MAX_MS,
     greetingTimeout: GREETING_MAX_MS,
@@ -47,7 +48,7 @@ export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTra
         const { response } = await transport.sendMail({
           ...mail,
           messageId: `<${messageId}>`,
-          // Nobody's holiday message answers it (RFC 3834).
+          // Prevents automatic replies such as vacation notices (RFC 3834).
           headers: { "auto-submitted": "auto-generated" },
         });
         return shown(response);
@@ -60,8 +61,8 @@ export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTra
 }
 
 /**
- * What EHLO says (RFC 5321, section 4.1.1.1): addresses stand in brackets. Servers count a local name against a sender;
- * undefined: the name of this machine.
+ * The name in EHLO (RFC 5321, section 4.1.1.1). IPs are in brackets. Undefined for a local name, because
+ * spam filters penalize it: then nodemailer uses the host name of this machine.
  */
 function nameOf(host = ""): string | undefined {
   const address = host.replace(/^\[(?:IPv6:)?|\]$/gi, "");
@@ -76,10 +77,13 @@ interface SmtpError extends Error {
   responseCode?: number;
 }
 
-/** Where it was not the mail that the server refused, but us or the connection, the next one fares no better. */
+/**
+ * Classifies an SMTP error. `away` if the server refused the connection or the sender, not the message: then
+ * the next message would fail too.
+ */
 function failureOf({ code = "", command = "", responseCode = 0, message }: SmtpError): MailFailure {
   const answer = shown(`${code} ${message}`);
-  // A sender that is refused is the same for all mails: a wrong MAIL_FROM, or a server that wants a password.
+  // All messages have the same sender: MAIL_FROM is wrong, or the server needs a password.
   const isAboutUs = command.startsWith("MAIL FROM");
   const isAboutMail = ["RCPT TO", "DATA"].some((one) => command.startsWith(one));
   if (isAboutUs || (!isAboutMail && code !== "EENVELOPE" && code !== "EMESSAGE"))
@@ -87,7 +91,7 @@ function failureOf({ code = "", command = "", responseCode = 0, message }: SmtpE
   return new MailFailure(responseCode >= 500 ? "refused" : "later", answer);
 }
 
-/** On one line, and without addresses: what a server answers is shown to whoever runs Bunker, and kept. */
+/** The reply of a server on one line, without emails, because it is stored and shown to operators. */
 const shown = (text: string) =>
   text
     .replaceAll(/[^\s<>"]+@[^\s<>"]+/g, "…")

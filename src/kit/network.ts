@@ -51,14 +51,14 @@ const LOCAL_HOST = /^(?:(?:[\w-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\
 
 /**
  * True for a Host header that names this machine without DNS. A loopback IP alone is not enough: another
- * site can make its own name resolve to 127.0.0.1 and read responses (DNS rebinding, CWE-350).
+ * site can make its own name resolve to 127.0.0.1 and read responses (DNS rebinding).
  */
 export const isLocalHost = (host: string): boolean => LOCAL_HOST.test(host);
 
 /**
  * Finds the client IP behind a chain of proxies. Reads `X-Forwarded-For` from the right, where the nearest
  * proxy appends, and stops at the first IP that is not a trusted proxy. Entries that the client made up are
- * further left (CWE-348). Also works for a header in which one proxy sets one IP.
+ * further left. Also works for a header in which one proxy sets one IP.
  */
 export function openProxyChain(trusted: readonly string[]) {
   const list = listOf(trusted);
