@@ -8,15 +8,15 @@ import { passwordOf, readText, withoutBlanks } from "./text-file.ts";
 
 type Settings = typeof settings;
 export type Config = { readonly [K in keyof Settings]: ReturnType<Settings[K]["fallback"]> };
-/** Where a value came from: a variable's name, or "default". */
+/** The origin of each value: the name of a variable, or "default". */
 export type Origins = { readonly [K in keyof Settings]: string };
 type Environment = Record<string, string | undefined>;
 
 /**
- * Reads every setting. Throws an Exit (78) that lists all faults by the names of variables, without a
- * value. An empty variable counts as unset. A secret, and a setting that `mayBeInFile`, may be in the
- * file that `<NAME>_FILE` names. Blanks at the ends are removed, also carriage returns of Windows.
- * `isServing` also checks what only a server needs.
+ * Reads all settings. Throws an Exit (78) that lists every fault by the name of its variable, without
+ * values. An empty variable counts as unset. Secrets, and settings that `mayBeInFile`, may be in the file
+ * that `<NAME>_FILE` names. Removes blanks at the ends, also carriage returns of Windows. `isServing` also
+ * checks what only a server needs.
  */
 export function readConfig(
   env: Environment,
@@ -50,7 +50,7 @@ export function readConfig(
   if (wrong.length > 0)
     throw new Exit(
       "badConfiguration",
-      `The configuration is not usable:\n${[...wrong, ...misspelt(env)].map((line) => `  - ${line}\n`).join("")}`,
+      `The configuration is not usable:\n${[...wrong, ...misspelled(env)].map((line) => `  - ${line}\n`).join("")}`,
     );
   const warnings = [
     ...warningsOf(config, env),
@@ -60,8 +60,8 @@ export function readConfig(
 }
 
 /**
- * Stands in for settings that are not read yet, or have a fault. No default that Bunker uses comes
- * from it.
+ * Replaces settings that have not been read yet, or have a fault. No default that Bunker uses depends on
+ * it.
  */
 const unread: Base = {
   isProduction: false,
@@ -97,7 +97,7 @@ function textIn(file: string, { mayHaveBlanks }: Setting<unknown>): string {
   return value;
 }
 
-/** Faults of settings together. Settings that have a fault of their own are left out. */
+/** Faults of combined settings. `config` lacks settings that have a fault of their own. */
 function contradictions(config: Partial<Config>, origins: Partial<Origins>): string[] {
   const wrong: string[] = [];
   const isUnset = (key: keyof Config) => origins[key] === "default";
@@ -118,7 +118,7 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
   ];
 }
 
-/** Faults that matter to a server in production only: a command sends no links. */
+/** Faults that matter only to a server in production, because a command sends no links. */
 function faultsOfServing(config: Partial<Config>, origins: Partial<Origins>): string[] {
   if (config.environment !== "production") return [];
   const wrong: string[] = [];
@@ -209,14 +209,14 @@ function faultsOfTls(tls: Tls, { databaseCaFile }: Partial<Config>): string[] {
   return wrong;
 }
 
-/** Settings that have another effect than they seem to be meant for. */
+/** Settings that probably do not have the intended effect. */
 function warningsOf(config: Config, env: Environment): string[] {
   const urls = { DATABASE_URL: config.databaseUrl, DATABASE_DIRECT_URL: config.databaseDirectUrl };
   const ignored = Object.entries(urls).flatMap(([name, url]) => {
     const names = url === undefined ? [] : readPostgresUrl(url).ignored;
     return names.length > 0 ? [`${name}: Bunker ignores ${names.join(", ")}`] : [];
   });
-  return [...misspelt(env), ...ignored];
+  return [...misspelled(env), ...ignored];
 }
 
 function faultsOfSuperuser(
@@ -231,7 +231,7 @@ function faultsOfSuperuser(
   return weakness ? [`FIRST_SUPERUSER_PASSWORD ${weakness}`] : [];
 }
 
-/** Passwords that templates and guides show, also with a year or a few digits behind them. */
+/** Passwords from templates and guides, also with up to 4 digits at the end, such as a year. */
 const EXAMPLE_PASSWORD =
   /^((please.?)?(change|replace).?(me|this|it)(.?(now|please))?|(super)?(admin|user|secret)(password)?)\W?\d{0,4}$/i;
 
@@ -245,18 +245,18 @@ function weaknessOfPassword(config: Partial<Config>): string | undefined {
   return typeof read === "string" ? undefined : read.detail;
 }
 
-/** Variables that look like a misspelt setting of ours. */
-function misspelt(env: Environment): string[] {
+/** Variables that are probably misspelled settings, or have no effect. */
+function misspelled(env: Environment): string[] {
   const known = (Object.values(settings) as Setting<unknown>[]).flatMap(variablesOf);
   return Object.keys(env)
     .filter((name) => !known.includes(name))
     .flatMap((name) => {
-      const meant = nearest(name, known);
-      if (meant) return [`${name} is not a setting: did you mean ${meant}?`];
+      const intended = nearest(name, known);
+      if (intended) return [`${name} is not a setting: did you mean ${intended}?`];
       if (planned.includes(name)) return [`${name} has no effect in this version`];
       return name.startsWith("BUNKER_") ? [`${name} is not a setting`] : [];
     });
 }
 
-/** Settings of parts that do not exist yet. Without a warning, an operator would rely on them. */
+/** Settings of parts that do not exist yet. Without a warning, operators would rely on them. */
 const planned = ["BROKER_URL", "SECURITY_CONTACT", "WEBHOOKS_ALLOW_PRIVATE"];

@@ -18,7 +18,7 @@ import {
 import { basename, dirname, join, resolve } from "node:path";
 import { Exit } from "../kit/exit.ts";
 
-/** The account of this process. Undefined on Windows, where files have neither such owners nor modes. */
+/** The OS user of this process. Undefined on Windows, where files have no such owners and modes. */
 export const ownUid = (): number | undefined => process.geteuid?.();
 
 const ROOT = 0;
@@ -32,16 +32,16 @@ interface Rule {
   /** Mode bits that the entry must not have, and the change that removes them. */
   forbidden: number;
   remedy: string;
-  /** A second name of a file that Bunker writes may be in a directory that is not ours. */
+  /** True for a file that Bunker writes: it must have no other hard link, which may be elsewhere. */
   isWritten?: boolean;
-  /** Where root runs Bunker, the cluster belongs to the account that runs PostgreSQL. */
+  /** True if the OS user of PostgreSQL may own it, when Bunker runs as root. */
   mayBelongToDatabase?: boolean;
 }
 const secret: Rule = { isDirectory: false, forbidden: 0o077, remedy: "600" };
 const file: Rule = { isDirectory: false, forbidden: 0o022, remedy: "go-w", isWritten: true };
 const directory: Rule = { isDirectory: true, forbidden: 0o022, remedy: "go-w" };
 
-/** Of an entry of the data directory that Bunker reads, writes or runs. */
+/** The rule for an entry of the data directory that Bunker reads, writes or runs. */
 function ruleOf(name: string): Rule | undefined {
   if (name === "secret_key") return secret;
   if (name === "bunker.lock" || name === "postgres.log") return file;
@@ -50,8 +50,9 @@ function ruleOf(name: string): Rule | undefined {
 }
 
 /**
- * Makes the data directory if it is missing, and returns its real path. Throws an Exit where an account other than `owner`
- * can change it, could have written what is in it, or can put another directory in its place.
+ * Creates the data directory if it is missing, and returns its real path. Throws an Exit if an OS user
+ * other than `owner` can change it, could have written its contents, or can replace it with another
+ * directory.
  */
 export function openDataDir(path: string, owner = ownUid()): string {
   try {
@@ -79,25 +80,28 @@ function refuse(faults: string[]) {
 }
 
 function makeDirectory(path: string): string {
-  // As root, PostgreSQL runs as another account, which must be able to enter the directory.
+  // If Bunker runs as root, PostgreSQL runs as another OS user, which must be able to enter.
   const mode = ownUid() === ROOT ? 0o711 : 0o700;
   const first = mkdirSync(path, { recursive: true, mode });
   if (first !== undefined) setModes(resolve(first), resolve(path), mode);
   return realpathSync(path);
 }
 
-/** The umask may have removed bits from the new directories, which are `first`, `last` and those between. */
+/**
+ * Sets the mode of the new directories, which are `first`, `last` and those between. The umask may have
+ * removed bits.
+ */
 function setModes(first: string, last: string, mode: number) {
   chmodSync(last, mode);
   if (last !== first) setModes(first, dirname(last), mode);
 }
 
-/** An account that can rename a directory above can put its own in its place. */
+/** Faults of parent directories: an OS user that can rename a parent can replace the directory. */
 function faultsAbove(path: string, owner: number): string[] {
   const isOther = (uid: number) => ![ROOT, ownUid(), owner].includes(uid);
   return lookupOf(resolve(path)).flatMap((above) => {
     const { uid, gid, mode } = statSync(above);
-    // The owner of a symbolic link can point it elsewhere, also in a sticky directory.
+    // The owner of a symbolic link can replace it, even in a sticky directory.
     const other = [lstatSync(above).uid, uid].find(isOther);
     if (other !== undefined)
       return [`${above} belongs to uid ${other}, which can replace ${path}. Use another DATA_DIR.`];
@@ -106,7 +110,7 @@ function faultsAbove(path: string, owner: number): string[] {
       return [
         `${above} can be written by every account (mode ${modeOf(mode)}). Run: chmod o-w ${quoted(above)}`,
       ];
-    // Most systems give each account a group of its own.
+    // On most systems, each OS user has a group of its own.
     const isOwnGroup = gid === process.getegid?.();
     return (mode & GROUP_CAN_WRITE) !== 0 && !isOwnGroup
       ? [
@@ -116,13 +120,13 @@ function faultsAbove(path: string, owner: number): string[] {
   });
 }
 
-/** Every directory and symbolic link that a lookup of `path` passes through, as far as it exists. */
+/** Every existing directory and symbolic link on the way to `path`. */
 function lookupOf(path: string): string[] {
   const parent = dirname(path);
   const above = parent === path ? [] : [...lookupOf(parent), parent];
   const target = linkTarget(path);
-  const beyond = target === undefined ? [] : [path, ...lookupOf(target)];
-  return [...above, ...beyond].filter(existsSync);
+  const followed = target === undefined ? [] : [path, ...lookupOf(target)];
+  return [...above, ...followed].filter(existsSync);
 }
 
 function linkTarget(path: string): string | undefined {
@@ -160,11 +164,14 @@ function faultsIn(
 
 const modeOf = (mode: number) => (mode & 0o7777).toString(8).padStart(4, "0");
 
-/** A path as a shell takes it. */
+/** Quotes a path for a shell. */
 const quoted = (path: string) =>
   /^[\w/.@:+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 
-/** Opens a file, never what a symbolic link names. Throws an Exit where an account other than `owner` could have written it. */
+/**
+ * Opens a file, but never through a symbolic link. Throws an Exit if an OS user other than `owner` could
+ * have written it.
+ */
 export function openOwn(path: string, flags: number, owner = ownUid()): number {
   const fd = openUnlinked(path, flags);
   try {
@@ -188,7 +195,7 @@ function openUnlinked(path: string, flags: number): number {
   }
 }
 
-/** The text of a short file, or undefined where there is none. */
+/** Reads a short file. Undefined if there is none. */
 export function readOwn(path: string, owner = ownUid()): string | undefined {
   let fd: number;
   try {

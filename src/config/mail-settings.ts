@@ -14,7 +14,7 @@ import {
   text,
 } from "./setting.ts";
 
-/** The settings for mails and what they lead to: a part of `settings`. */
+/** The settings of mail and of the pages that links lead to. Part of `settings`. */
 export const mailSettings = {
   mailUrl: setting<string | undefined>({
     name: "MAIL_URL",

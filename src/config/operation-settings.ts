@@ -13,7 +13,7 @@ import {
   text,
 } from "./setting.ts";
 
-/** The settings for whoever runs and watches it: a part of `settings`. */
+/** The settings for operation and monitoring. Part of `settings`. */
 export const operationSettings = {
   eventsRetentionDays: setting({
     name: "EVENTS_RETENTION_DAYS",

@@ -3,9 +3,12 @@ import { userInfo } from "node:os";
 import { nearest } from "../kit/nearest.ts";
 import { authority } from "../kit/network.ts";
 
-/** A PostgreSQL server and how to sign in to it, read from a URL as libpq reads it (PostgreSQL's documentation, 34.1.1.2). */
+/**
+ * A PostgreSQL server and its credentials, read from a URL as libpq does (PostgreSQL's documentation,
+ * 34.1.1.2).
+ */
 export interface PostgresServer {
-  /** Where it listens: a TCP port, or the path of a socket. */
+  /** A TCP port, or the path of a socket. */
   endpoint: { host: string; port: number } | { socketPath: string };
   user: string;
   password: string;
@@ -16,20 +19,20 @@ export interface PostgresServer {
   options: string | undefined;
   connectTimeoutSeconds: number | undefined;
   keepAliveSeconds: number | undefined;
-  /** The URL says that it leads to a pooler in transaction mode (`pgbouncer=true`, as for Prisma). */
+  /** True if the URL names a pooler in transaction mode (`pgbouncer=true`, as for Prisma). */
   isPooler: boolean;
-  /** Parameters that Bunker does not apply, in words for the operator. */
+  /** Parameters that Bunker does not apply, as text for the operator. */
   ignored: string[];
 }
 
 export interface Tls {
   mode: SslMode;
-  /** Files in PEM. The authority may also be `system`. */
+  /** PEM files. `rootCertificate` may also be `system`. */
   rootCertificate: string | undefined;
   certificate: string | undefined;
   key: string | undefined;
   keyPassword: string | undefined;
-  /** TLS from the first byte, without PostgreSQL's own request for it (PostgreSQL 17). */
+  /** True for TLS from the first byte, without PostgreSQL's SSLRequest (PostgreSQL 17). */
   isDirect: boolean;
 }
 
@@ -46,7 +49,7 @@ const applied = [
   ...["ssl", "sslcert", "sslkey", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert"],
   ...["target_session_attrs", "unix_sock", "unix_socket", "user"],
 ];
-/** Values that ask for what Bunker does anyway: ignored without a warning. */
+/** Values that match what Bunker does anyway. Ignored without a warning. */
 const harmless: Record<string, RegExp> = {
   channel_binding: /^(disable|prefer)$/,
   client_encoding: /^(auto|utf-?8)$/i,
@@ -59,7 +62,7 @@ const harmless: Record<string, RegExp> = {
   sslsni: /^1$/,
 };
 /**
- * Parameters of libpq and of other drivers, in URLs that providers print. Ignored with a warning.
+ * Parameters of libpq and other drivers that occur in URLs of providers. Ignored with a warning.
  */
 const unapplied = [
   ...["channel_binding", "client_encoding", "gssdelegation", "gssencmode", "gsslib"],
@@ -73,7 +76,9 @@ const unapplied = [
   ...["statement_cache_size", "statement_timeout", "supa", "uselibpqcompat"],
 ];
 
-/** Throws an Error that repeats no part of the URL: any part may be a piece of the password. */
+/**
+ * Reads a URL. Throws an Error that repeats no part of it, because any part may be a piece of the password.
+ */
 export function readPostgresUrl(text: string): PostgresServer {
   const { place, parameters } = split(text);
   const of = (...names: string[]) => names.map((name) => parameters.get(name)).find(Boolean);
@@ -94,7 +99,7 @@ export function readPostgresUrl(text: string): PostgresServer {
   };
 }
 
-/** `host:port/database`, or `socket/database`: never a user or a password. */
+/** Returns `host:port/database` or `socket/database`, never a user or password. */
 export function describePostgresUrl(text: string): string {
   const { endpoint, database } = readPostgresUrl(text);
   const shown = shownName(database);
@@ -102,7 +107,7 @@ export function describePostgresUrl(text: string): string {
   return `${authority(endpoint.host, endpoint.port)}/${shown}`;
 }
 
-/** The name of a role or database, or `…` if a mistake in the URL may have put a password into it. */
+/** The name of a role or database, or `…` if it may have a piece of a password by mistake. */
 export const shownName = (name: string): string => (/^[\w.$-]+$/.test(name) ? name : "…");
 
 interface Authority {
@@ -118,8 +123,8 @@ const NOT_ENCODED =
   "has a user or password whose special characters are not percent-encoded (@ is %40, / is %2F)";
 
 /**
- * As libpq does, the user ends at the first colon and the password at the first @. A second one would make the rest of a
- * password part of the host, which messages show.
+ * Splits as libpq does: the user ends at the first colon, the password at the first @. If the password has
+ * an @, the rest of it becomes part of the host, which messages show. So a second @ is refused.
  */
 function split(text: string): { place: Authority; parameters: Map<string, string> } {
   const [, rest] = /^postgres(?:ql)?:\/\/(.*)$/s.exec(text) ?? [];
@@ -173,7 +178,7 @@ function decoded(text: string): string {
   return plain;
 }
 
-/** A name of DNS or an IPv4 address. The rest of a URL that was encoded as a whole has other characters. */
+/** A DNS name or IPv4. In a URL that was percent-encoded as a whole, the host has other characters. */
 const HOST_NAME = /^[\w.-]+$/;
 
 type Lookup = (...names: string[]) => string | undefined;
@@ -200,7 +205,7 @@ function tlsOf(of: Lookup): Tls {
     throw new Error(`has an sslmode that is not one of ${sslModes.join(", ")}`);
   if (isSystem && mode !== undefined && mode !== "verify-full")
     throw new Error("has sslrootcert=system, which needs sslmode=verify-full");
-  // libpq checks the certificate as soon as it has an authority to check it by.
+  // Like libpq: `require` with a root certificate verifies the certificate.
   const implied = mode === "require" && rootCertificate !== undefined ? "verify-ca" : mode;
   return {
     mode: isSystem ? "verify-full" : (implied ?? "prefer"),
@@ -215,7 +220,7 @@ function tlsOf(of: Lookup): Tls {
 const isOneOf = <T extends string>(allowed: readonly T[], value: string): value is T =>
   allowed.some((one) => one === value);
 
-/** Refuses parameters that Bunker cannot apply, and that change where or how safely it connects. */
+/** Refuses parameters that Bunker cannot apply if they change the target or the security. */
 function refuseUnsupported(parameters: Map<string, string>): void {
   const role = parameters.get("target_session_attrs") ?? "any";
   if (!["any", "read-write", "primary", "prefer-standby"].includes(role))
@@ -235,7 +240,7 @@ function refuseUnsupported(parameters: Map<string, string>): void {
     throw new Error("has sslnegotiation=direct, which needs sslmode=require or stricter");
 }
 
-/** Shows only names from the lists above: any other name may be a piece of the password. */
+/** Returns only names from the lists above: any other name may be a piece of the password. */
 function ignoredOf(parameters: Map<string, string>): string[] {
   const rest = [...parameters].filter(([name]) => !applied.includes(name));
   const known = rest

@@ -11,15 +11,15 @@ import { join } from "node:path";
 import { openDataDir, ownUid, readOwn } from "./data-dir.ts";
 
 /**
- * Reads the secret key in the data directory `path`, or creates it. Processes that start at the same
- * time read the same key. `owner` is the account that owns the directory.
+ * Reads the secret key in the data directory `path`, or creates it. Processes that start at the same time
+ * get the same key. `owner` is the OS user that owns the directory.
  */
 export function readOrCreateSecretKey(path: string, owner = ownUid()): string {
   const file = join(openDataDir(path, owner), "secret_key");
   return (readOwn(file, owner) ?? createSecretKey(file, owner)).trim();
 }
 
-/** Links a whole file to its name, because another process may read it at any moment. */
+/** Writes a draft and links it to its name, so that other processes never read half a key. */
 function createSecretKey(file: string, owner: number | undefined): string {
   const draft = `${file}.${crypto.randomUUID()}`;
   const fd = openSync(draft, "wx", 0o600);

@@ -1,4 +1,4 @@
-/** The URLs of services that Bunker uses. Each may hold a password: no message repeats a part of one. */
+/** Readers of service URLs. Each may have a password, so no message repeats a part of one. */
 import { readPostgresUrl } from "./postgres-url.ts";
 
 export function mailUrl(value: string): string {
@@ -21,7 +21,7 @@ export function mailUrl(value: string): string {
 const NOT_ENCODED =
   "has a user or password whose special characters are not percent-encoded (@ is %40, / is %2F)";
 
-/** Checks the URL only: the database code reads it again. */
+/** Only checks the URL. The database code parses it again. */
 export function postgresUrl(value: string): string {
   readPostgresUrl(value);
   return value;
@@ -31,7 +31,7 @@ export function redisUrl(value: string): string {
   const url = URL.parse(value);
   if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === "" || url.port === "0")
     throw new Error("must be a URL such as redis://:password@host:6379/0, or rediss:// for TLS");
-  // After an unencoded # or ?, messages would show the beginning of the password as the host.
+  // With an unencoded # or ?, messages would show the beginning of the password as the host.
   const isWhole = /^(\/\d{0,4})?$/.test(url.pathname) && !/[@#]/.test(url.search + url.hash);
   if (!isWhole || !isEncoded(url))
     throw new Error(
@@ -40,7 +40,10 @@ export function redisUrl(value: string): string {
   return value;
 }
 
-/** False for a URL that was encoded as a whole as well: messages would show its password as the host. */
+/**
+ * False for a malformed encoding, and for a URL that was encoded as a whole: messages would show its password
+ * as the host.
+ */
 const isEncoded = ({ hostname, username, password }: URL): boolean =>
   !hostname.includes("%") && [username, password].every(canDecode);
 

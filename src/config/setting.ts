@@ -8,7 +8,7 @@ import type { MailAddress } from "../kit/mail.ts";
 import { canDecode } from "./service-urls.ts";
 import { isUnexpanded, whyUnreadable } from "./text-file.ts";
 
-/** What the defaults of other settings depend on. */
+/** The settings that defaults of other settings depend on. */
 export interface Base {
   isProduction: boolean;
   port: number;
@@ -16,28 +16,30 @@ export interface Base {
   brandName: string;
 }
 
-/** One setting: where it is read, what it means, and what it may be. `parse` throws an Error that names no value. */
+/** One setting. `parse` throws an Error that does not repeat the value. */
 export interface Setting<T> {
   name: string;
   doc: string;
-  /** The default in words, where it is not one fixed text. */
+  /** The default as text, if it is not a constant. */
   shown?: string;
   isSecret?: true;
-  /** Whether a file may hold it, as it may hold every secret: then it can change while the server runs (SIGHUP). */
+  /**
+   * True if the value may be in a file, as every secret may. Then a reload (SIGHUP) can change it.
+   */
   mayBeInFile?: true;
   /**
-   * Whether blanks at the ends could be part of the value: then they are refused. Otherwise they
-   * are removed.
+   * True if blanks at the ends could be part of the value. Then they are refused; otherwise they are
+   * removed.
    */
   mayHaveBlanks?: true;
   parse: (text: string) => T;
   fallback: (base: Base) => T;
-  /** Writes a value as the variable spells it, if that is not its plain text. */
+  /** Formats a value as the variable spells it, if that is not `String(value)`. */
   format?: (value: Exclude<T, undefined>) => string;
 }
 export const setting = <T>(it: Setting<T>) => it;
 
-/** The variable with this setting and, where there may be one, that which names a file with it. */
+/** The variable of a setting, and `<NAME>_FILE` if its value may be in a file. */
 export const variablesOf = ({ name, isSecret, mayBeInFile }: Setting<unknown>): string[] =>
   isSecret || mayBeInFile ? [name, `${name}_FILE`] : [name];
 
@@ -45,7 +47,7 @@ export function text(value: string): string {
   return value;
 }
 
-/** Text without line breaks: they would begin another header of a mail. */
+/** Text without line breaks, which could inject headers into a mail (CWE-93). */
 export function line(value: string): string {
   if (/[\p{Cc}\u2028\u2029]/u.test(value)) throw new Error("must be one line");
   return value;
@@ -68,8 +70,8 @@ export function oneOf<const T extends readonly string[]>(allowed: T) {
 }
 
 /**
- * An origin, with or without a slash at the end. Links, cookies and RFC 8414 metadata need the root
- * of a host.
+ * Reads an origin, with or without a slash at the end. Has no path, because links, cookies and RFC 8414
+ * metadata need the root of a host.
  */
 export function webOrigin(value: string): string {
   const url = URL.parse(value);
@@ -80,7 +82,7 @@ export function webOrigin(value: string): string {
   return url.origin;
 }
 
-/** Origins as browsers send them (RFC 6454, section 6.2), with commas or blanks between. */
+/** Reads origins as browsers send them (RFC 6454, section 6.2), separated by commas or blanks. */
 export function webOrigins(value: string): string[] {
   const origins = value.split(/[\s,]+/).filter((one) => one !== "");
   const isExact = (one: string) => /^https?:\/\/[^*]+$/.test(one) && URL.parse(one)?.origin === one;
@@ -91,7 +93,7 @@ export function webOrigins(value: string): string[] {
   return origins;
 }
 
-/** Where an OpenTelemetry collector listens. */
+/** The URL of an OpenTelemetry collector. */
 export const collectorUrl = plainUrl(
   "must be a URL such as http://127.0.0.1:4318; credentials go into OTLP_HEADERS",
 );
@@ -111,7 +113,7 @@ function plainUrl(rule: string) {
   };
 }
 
-/** A part of a whole: 0 to 1. */
+/** A fraction from 0 to 1. */
 export function fraction(value: string): number {
   const part = Number(value);
   if (!/^[\d.]+$/.test(value) || !(part >= 0 && part <= 1))
@@ -119,13 +121,16 @@ export function fraction(value: string): number {
   return part;
 }
 
-/** A header's name (RFC 9110), in lower case, as requests have it. */
+/** Reads the name of a header (RFC 9110). Returns it in lower case, as requests have it. */
 export function headerName(value: string): string {
   if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(value)) throw new Error("must be the name of a header");
   return value.toLowerCase();
 }
 
-/** As OTEL_EXPORTER_OTLP_HEADERS has them: `name=value,name=value`, values percent-encoded. */
+/**
+ * Reads headers in the format of OTEL_EXPORTER_OTLP_HEADERS: `name=value,name=value`, with percent-encoded
+ * values.
+ */
 export function headers(value: string): Record<string, string> {
   const pairs = value
     .split(",")
@@ -143,7 +148,7 @@ export function headers(value: string): Record<string, string> {
   return Object.fromEntries(read);
 }
 
-/** A page that a mailed link leads to: with a query and a fragment, if it likes. */
+/** The page that a mailed link opens. May have a query and a fragment. */
 export function pageUrl(value: string): string {
   const url = URL.parse(value);
   if (!url || !/^https?:$/.test(url.protocol) || url.username)
@@ -151,17 +156,17 @@ export function pageUrl(value: string): string {
   return value;
 }
 
-/** `Name <address>`, or an address. */
+/** Reads `Name <email>`, or an email. */
 export function mailAddress(value: string): MailAddress {
   const [, name = "", address = value] = /^"?([^"<>]*?)"?\s*<([^<>]+)>$/.exec(value) ?? [];
-  // A line break would begin another header.
+  // A line break would start another header (CWE-93).
   if (!/^[^\s@<>]+@[^\s@<>]+$/.test(address) || /\p{Cc}/u.test(value))
     throw new Error("must be such as: Example <no-reply@example.com>");
   const [local, domain = ""] = address.split("@");
   return { name: name.trim(), address: `${local}@${domainToASCII(domain)}` };
 }
 
-/** A host name, or an address literal (RFC 5321, sections 4.1.2 and 4.1.3). */
+/** A host name or an address literal (RFC 5321, sections 4.1.2 and 4.1.3). */
 export function ehloName(value: string): string {
   const [, v6, v4] = /^\[(?:IPv6:([^\]]+)|([^\]]+))\]$/i.exec(value) ?? [];
   const isLiteral = (v6 !== undefined && isIPv6(v6)) || (v4 !== undefined && isIPv4(v4));
@@ -176,7 +181,7 @@ export function ehloName(value: string): string {
 }
 
 export function privateKeyPem(value: string): string {
-  // Where it comes from a file of variables it has no line breaks.
+  // An env file cannot have line breaks in a value, so they are written as \n.
   const pem = value.replaceAll("\\n", "\n");
   try {
     createPrivateKey(pem);
@@ -201,8 +206,8 @@ export function readableFolder(value: string): string {
 }
 
 /**
- * A directory that Bunker creates. Refuses what only a shell expands: it would become part of the
- * name.
+ * A directory that Bunker creates. Refuses text that only a shell expands, because it would become part of
+ * the name.
  */
 export function directory(value: string): string {
   if (isUnexpanded(value))
@@ -227,14 +232,14 @@ export function secretKey(value: string): string {
   return value;
 }
 
-/** A secret that a client can put into its Authorization header. */
+/** A secret that fits into an Authorization header. */
 export function bearerToken(value: string): string {
   if (!/^[\x21-\x7e]+$/.test(value))
     throw new Error("must be ASCII without blanks; make one: openssl rand -hex 32");
   return secretKey(value);
 }
 
-/** What OWASP's cheat sheet on the storage of passwords takes for equally strong, in KiB and passes. */
+/** The minimum costs of OWASP's Password Storage Cheat Sheet, all equally strong. */
 const leastCosts: HashCost[] = [
   { kibibytes: 47_104, passes: 1 },
   { kibibytes: 19_456, passes: 2 },
@@ -246,7 +251,7 @@ const leastCosts: HashCost[] = [
 export function hashCost(value: string): HashCost {
   const [, m, t] = /^m=(\d{1,7}),t=(\d{1,3})$/.exec(value) ?? [];
   const cost = { kibibytes: Number(m ?? 0), passes: Number(t ?? 0) };
-  // Beyond it, no sign-in would verify what was hashed.
+  // Above the bound, no sign-in could verify the new hashes.
   const excess = argon2Excess({ ...cost, lanes: 1 });
   if (excess) throw new Error(excess);
   if (

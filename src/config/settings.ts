@@ -24,7 +24,10 @@ import {
 
 const environments = ["development", "production"] as const;
 
-/** Every setting of Bunker; those that others depend on come first. `.env.example` and docs/configuration.md are printed from this list. */
+/**
+ * Every setting of Bunker. Settings that others depend on come first. `.env.example` and
+ * docs/configuration.md are printed from this list.
+ */
 export const settings = {
   environment: setting({
     name: "BUNKER_ENV",

@@ -12,7 +12,7 @@ export function decodeText(bytes: Uint8Array): string {
   }
 }
 
-/** Throws an Error whose message follows the name of the file: "cannot be read (ENOENT)". */
+/** Throws an Error whose message continues the name of the file: "cannot be read (ENOENT)". */
 export function readText(path: string): string {
   return decodeText(readBytes(path));
 }
@@ -25,7 +25,7 @@ function readBytes(path: string): Uint8Array {
   }
 }
 
-/** The code of an error. Adds the reason if only a shell would understand the path. */
+/** The code of an error. Adds the reason if only a shell would expand the path. */
 export function whyUnreadable(path: string, error: unknown): string {
   const { code } = error as NodeJS.ErrnoException;
   return isUnexpanded(path) ? `${code}; ~, $ and % are not expanded here` : `${code}`;
@@ -36,7 +36,7 @@ export const isUnexpanded = (path: string): boolean => /^[~%]|\$/.test(path);
 const BLANKS_AT_AN_END = /^\s|\s$/;
 
 /**
- * Throws an Error for blanks at the ends: a person who types the password elsewhere would not see
+ * Throws an Error for blanks at the ends, because a person who types the password elsewhere cannot see
  * them.
  */
 export function withoutBlanks(secret: string): string {
@@ -45,5 +45,5 @@ export function withoutBlanks(secret: string): string {
   return secret;
 }
 
-/** The password in a text that has nothing else. Removes one line end. */
+/** The password in a text that has nothing else. Removes one line break at the end. */
 export const passwordOf = (text: string): string => withoutBlanks(text.replace(/\r?\n$/, ""));
