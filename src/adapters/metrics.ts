@@ -18,8 +18,8 @@ const READ_MAX_MS = 1_500;
 const processMetrics = /^(process_(cpu|resident|start|open|max)|nodejs_eventloop_lag)/;
 
 /**
- * Aggregation over several processes: the latest start, and the worst lag. prom-client would omit the first
- * and average the second.
+ * Aggregation over several processes: the latest start, and the worst lag. prom-client would omit
+ * the first and average the second.
  */
 const aggregators = {
   process_start_time_seconds: "max",

@@ -4,8 +4,8 @@ import type { Attributes, NewSpan, Span, TraceParent } from "../kit/tracing.ts";
 export interface OpenSpan extends Span {
   spanId: string;
   /**
-   * The Unix time in milliseconds at which `performance.now()` was 0. All spans of a trace share it, so
-   * that their times are consistent to the microsecond.
+   * The Unix time in milliseconds at which `performance.now()` was 0. All spans of a trace share
+   * it, so that their times are consistent to the microsecond.
    */
   epochMs: number;
   end: (failure?: { error: unknown }) => string;

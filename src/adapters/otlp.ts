@@ -7,8 +7,8 @@ import { attributesOf, type OpenSpan, openSpan, type Parent } from "./otlp-span.
 import type { TraceOptions } from "./trace.ts";
 
 /**
- * Sends traces by OTLP over HTTP, as JSON, in batches. Receivers are the OpenTelemetry Collector, Tempo,
- * Jaeger and others.
+ * Sends traces by OTLP over HTTP, as JSON, in batches. Receivers are the OpenTelemetry Collector,
+ * Tempo, Jaeger and others.
  */
 export function openOtlp(place: URL, { sample, chance, now, headers, log }: TraceOptions): Tracing {
   const url = new URL(place);

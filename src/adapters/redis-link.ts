@@ -33,8 +33,9 @@ const settings = {
 };
 
 /**
- * Connects to Redis. Retries every second while that fails, and after a connection is lost; logs this once.
- * One command that fails or times out drops the connection, so that no other request waits for it.
+ * Connects to Redis. Retries every second while that fails, and after a connection is lost; logs
+ * this once. One command that fails or times out drops the connection, so that no other request
+ * waits for it.
  */
 export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
   let link: Clients | undefined;
@@ -42,7 +43,8 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
   let isClosed = false;
 
   /**
-   * Refuses a server that is always slow: otherwise it would be connected and dropped again and again.
+   * Refuses a server that is always slow: otherwise it would be connected and dropped again and
+   * again.
    */
   const beginIfFast = async (clients: Clients) => {
     await begin(clients);
@@ -100,7 +102,9 @@ const AWAY =
 const failure = (code: string) => Object.assign(new Error(code), { code });
 const GONE = failure("ECONNRESET");
 
-/** The error code of Redis, such as OOM, or of the socket. Not the message, which may quote a key. */
+/**
+ * The error code of Redis, such as OOM, or of the socket. Not the message, which may quote a key.
+ */
 function reasonOf(error: unknown): string {
   const { message = "", code } = error as { message?: string; code?: string };
   return /^[A-Z]{2,}(?= )/.exec(message)?.[0] ?? code ?? "unknown";

@@ -11,9 +11,9 @@ const SILENCE_MAX_MS = 30_000;
 const ANSWER_MAX_LENGTH = 200;
 
 /**
- * Sends messages by SMTP (RFC 5321) over a pool of at most 5 connections. `smtps:` uses TLS from the first
- * byte. `smtp:` uses STARTTLS if the server offers it; with a password or `?tls=required`, the server must.
- * Certificates are verified.
+ * Sends messages by SMTP (RFC 5321) over a pool of at most 5 connections. `smtps:` uses TLS from
+ * the first byte. `smtp:` uses STARTTLS if the server offers it; with a password or
+ * `?tls=required`, the server must. Certificates are verified.
  */
 export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTransport {
   const hasPassword = url.username !== "";
@@ -61,8 +61,8 @@ export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTra
 }
 
 /**
- * The name in EHLO (RFC 5321, section 4.1.1.1). IPs are in brackets. Undefined for a local name, because
- * spam filters penalize it: then nodemailer uses the host name of this machine.
+ * The name in EHLO (RFC 5321, section 4.1.1.1). IPs are in brackets. Undefined for a local name,
+ * because spam filters penalize it: then nodemailer uses the host name of this machine.
  */
 function nameOf(host = ""): string | undefined {
   const address = host.replace(/^\[(?:IPv6:)?|\]$/gi, "");
@@ -78,8 +78,8 @@ interface SmtpError extends Error {
 }
 
 /**
- * Classifies an SMTP error. `away` if the server refused the connection or the sender, not the message: then
- * the next message would fail too.
+ * Classifies an SMTP error. `away` if the server refused the connection or the sender, not the
+ * message: then the next message would fail too.
  */
 function failureOf({ code = "", command = "", responseCode = 0, message }: SmtpError): MailFailure {
   const answer = shown(`${code} ${message}`);
@@ -91,7 +91,9 @@ function failureOf({ code = "", command = "", responseCode = 0, message }: SmtpE
   return new MailFailure(responseCode >= 500 ? "refused" : "later", answer);
 }
 
-/** The reply of a server on one line, without emails, because it is stored and shown to operators. */
+/**
+ * The reply of a server on one line, without emails, because it is stored and shown to operators.
+ */
 const shown = (text: string) =>
   text
     .replaceAll(/[^\s<>"]+@[^\s<>"]+/g, "…")

@@ -16,8 +16,8 @@ const MICROS_IN_MS = 1_000;
 const unsupervised: Supervisor = { ready: () => {}, stopping: () => {} };
 
 /**
- * Notifies systemd, if NOTIFY_SOCKET is set: when the server is ready and when it stops. With WatchdogSec,
- * also twice in each period that the event loop still runs.
+ * Notifies systemd, if NOTIFY_SOCKET is set: when the server is ready and when it stops. With
+ * WatchdogSec, also twice in each period that the event loop still runs.
  */
 export function openSupervisor(env: Record<string, string | undefined>): Supervisor {
   const path = env["NOTIFY_SOCKET"];
@@ -38,8 +38,8 @@ export function openSupervisor(env: Record<string, string | undefined>): Supervi
 }
 
 /**
- * Uses the C library, because Bun has no datagrams on unix sockets. Undefined without glibc. A message that
- * cannot be delivered is ignored.
+ * Uses the C library, because Bun has no datagrams on unix sockets. Undefined without glibc. A
+ * message that cannot be delivered is ignored.
  */
 function openNotifier(path: string): ((message: string) => void) | undefined {
   const libc = openLibc();

@@ -1,6 +1,6 @@
 /**
- * `bun src/build/compile.ts` compiles the binary for this machine, `dist/bunker`. `bun run build` first
- * makes what it needs beside the sources.
+ * `bun src/build/compile.ts` compiles the binary for this machine, `dist/bunker`. `bun run build`
+ * first makes the other files that it needs.
  */
 import { mkdtempSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -8,15 +8,15 @@ import { basename, dirname, join } from "node:path";
 const root = join(import.meta.dir, "../..");
 
 /**
- * Compiles a binary. Returns the paths of the files in it, from the root of the project. Throws an
- * AggregateError. `splitting`: a command loads only what it imports. `sourcemap`: stack traces in
- * the log have the lines of the sources.
+ * Compiles a binary. Returns the paths of the files in it, relative to the root of the project.
+ * Throws an AggregateError. `splitting` lets a command load only what it imports. `sourcemap` gives
+ * stack traces in the log the lines of the sources.
  */
 export async function compile(
   outfile: string,
   target?: Bun.Build.CompileTarget,
 ): Promise<string[]> {
-  // On the same file system, to rename: a running binary can be replaced, but not overwritten.
+  // On the same file system, for the rename: a running binary can be replaced but not overwritten.
   const folder = mkdtempSync(join(dirname(outfile), "compiling-"));
   try {
     const made = join(folder, basename(outfile));
@@ -35,7 +35,7 @@ export async function compile(
         ...(target ? { target } : {}),
       },
     });
-    // The source maps stay behind in the folder: the binary has them inside.
+    // The source maps stay in the folder, because the binary contains them.
     renameSync(made, outfile);
     return Object.keys(metafile?.inputs ?? {});
   } finally {

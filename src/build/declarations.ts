@@ -1,6 +1,7 @@
 /**
- * Build step: writes the client for Eden to `dist/client/`. `bunker.d.ts` has the types of all routes of the OpenAPI document,
- * `bunker.js` exports `createClient`. They import `elysia` and `@elysiajs/eden`, and none of our source.
+ * Build step: writes the client for Eden to `dist/client/`. `bunker.d.ts` has the types of all
+ * routes of the OpenAPI document, and `bunker.js` exports `createClient`. They import `elysia` and
+ * `@elysiajs/eden`, but nothing of our source.
  */
 import { join } from "node:path";
 import { openapiText } from "../cli/openapi.ts";
@@ -32,13 +33,13 @@ async function build(): Promise<void> {
   const text = declarationsOf(publishedRoutes(routes, document.paths), namesIn(document));
   await write("bunker.js", CLIENT_MODULE);
   await write("bunker.d.ts", text);
-  // For the server: TypeScript lets no program import the text of a declaration file.
+  // For the server, because TypeScript does not allow importing a declaration file as text.
   await write("bunker.d.ts.txt", text);
 }
 
 const write = (name: string, text: string) => Bun.write(join(root, "dist/client", name), text);
 
-/** Names as in the document, so that both speak of the same things. */
+/** The names of the OpenAPI document, so that both use the same ones. */
 const namesIn = ({ components }: Document): Names =>
   Object.fromEntries(
     Object.entries(components.schemas).map(([name, schema]) => [name, membersOf(schema)]),

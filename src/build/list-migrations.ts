@@ -1,4 +1,7 @@
-/** Writes migrations.ts, so that the binary carries what drizzle-kit has put into drizzle/. Run by `bun run db:generate`. */
+/**
+ * Writes migrations.ts, so that the binary contains the migrations that drizzle-kit wrote to
+ * drizzle/. Run by `bun run db:generate`.
+ */
 import { join } from "node:path";
 import { Glob } from "bun";
 

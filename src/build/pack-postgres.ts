@@ -1,7 +1,10 @@
 /**
- * Build step: packs PostgreSQL and a new, empty cluster into two archives in `dist/embedded/`, each with a manifest.
- * `bun run start` packs them lightly, once after an install; `bun run build` tightly (zstd level 19).
- * `bun src/build/pack-postgres.ts [level] [x64 | arm64 | none]`: for this machine's processor, another one, or no database.
+ * Build step: packs PostgreSQL and a new, empty cluster into two archives in `dist/embedded/`, each
+ * with a manifest. `bun run start` packs once after an install, with zstd level 3. `bun run build`
+ * uses level 19.
+ *
+ * `bun src/build/pack-postgres.ts [level] [x64 | arm64 | none]`: the default is the processor of
+ * this machine. `none` packs no database.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -26,7 +29,7 @@ import { basename, dirname, join, relative } from "node:path";
 import { optionalDependencies as dependencies } from "../../package.json" with { type: "json" };
 import type { Entry } from "../db/embedded/archive.ts";
 
-/** initdb refuses root, and wants an account with a passwd entry: this one is everywhere. */
+/** initdb refuses root and needs an OS user with a passwd entry. Every system has this one. */
 const NOBODY = 65534;
 const EXECUTABLE = 0o100;
 const target = join(import.meta.dir, "../../dist/embedded");
@@ -34,7 +37,7 @@ const level = Number(process.argv[2] ?? 3);
 const processor = process.argv[3] ?? (hasPackage() ? process.arch : "none");
 
 /**
- * False on macOS and Windows, and without the optional packages: such a build needs DATABASE_URL.
+ * False on macOS and Windows, and without the optional packages. That build needs DATABASE_URL.
  */
 function hasPackage(): boolean {
   try {
@@ -45,7 +48,10 @@ function hasPackage(): boolean {
   }
 }
 
-/** What a server needs at run time; left out are static libraries, headers and the other languages' runtimes. */
+/**
+ * True for a file that a server needs at run time. Leaves out static libraries, headers and the
+ * runtimes of other languages.
+ */
 const isWanted = (path: string) =>
   !/\.a$|pkgconfig|pgxs|plperl|plpython|pltcl|bin\/pg_ctl|libecpg|libpgtypes/.test(path);
 
@@ -81,7 +87,7 @@ function run(command: string[], input = "") {
     throw new Error(`${program} failed (${done.status ?? done.error}):\n${done.stderr}`);
 }
 
-/** No mode of the packages is kept: it depends on the umask of the account that installed them. */
+/** Replaces the modes of the packages, which depend on the umask at their installation. */
 function setModes(programs: string) {
   for (const path of ["", ...walk(programs)]) {
     const stat = lstatSync(join(programs, path));
@@ -89,43 +95,45 @@ function setModes(programs: string) {
   }
 }
 
-/** `most` is the mode of a directory and of a program. */
-const modeOf = (stat: Stats, most: number) =>
-  stat.isDirectory() || (stat.mode & EXECUTABLE) !== 0 ? most : most & ~0o111;
+/** `modeMax` is the mode of directories and programs. */
+const modeOf = (stat: Stats, modeMax: number) =>
+  stat.isDirectory() || (stat.mode & EXECUTABLE) !== 0 ? modeMax : modeMax & ~0o111;
 
-/** By this machine's PostgreSQL: a cluster is the same on every processor of 64 bits that has its low bytes first. */
-function initialise(cluster: string, programs: string) {
+/**
+ * Runs PostgreSQL of this machine: a cluster is the same on all 64-bit little-endian processors.
+ */
+function initialize(cluster: string, programs: string) {
   mkdirSync(cluster, { mode: 0o700 });
   if (process.getuid?.() === 0) chownSync(cluster, NOBODY, NOBODY);
   const bin = join(programs, "bin");
   const locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"];
   const rest = ["--encoding=UTF8", "--auth=trust", "--username=bunker", "--no-sync", "-D", cluster];
-  // Segments of 4 MiB instead of 16: the first one is part of what every new installation writes.
+  // WAL segments of 4 MiB instead of 16, because every new installation writes the first one.
   run([join(bin, "initdb"), ...locale, "--wal-segsize=4", ...rest]);
   const rename = "alter database postgres rename to bunker\n";
   run([join(bin, "postgres"), "--single", "-D", cluster, "template1"], rename);
 }
 
-/** What only initdb reads. */
-const isSpent = (path: string) =>
+/** True for a file that only initdb needs. */
+const isForInitdb = (path: string) =>
   /bin\/initdb$|postgres\.bki$|\.sample$|(system_\w+|information_schema|snowball_create)\.sql$/.test(
     path,
   );
 
-/** `most` is the mode of the archive's directories and programs. */
-function pack(root: string, most: number) {
+/** `modeMax` is the mode of the archive's directories and programs. */
+function pack(root: string, modeMax: number) {
   const files: Buffer[] = [];
   const entryOf = (path: string): Entry => {
     const stat = lstatSync(join(root, path));
     if (stat.isSymbolicLink()) return { path, link: readlinkSync(join(root, path)) };
-    const mode = modeOf(stat, most);
+    const mode = modeOf(stat, modeMax);
     if (stat.isDirectory()) return { path, mode };
     const file = readFileSync(join(root, path));
     files.push(file);
     const sha256 = createHash("sha256").update(file).digest("hex");
     return { path, mode, size: file.length, sha256 };
   };
-  const entries = ["", ...walk(root)].filter((path) => !isSpent(path)).map(entryOf);
+  const entries = ["", ...walk(root)].filter((path) => !isForInitdb(path)).map(entryOf);
   write(basename(root), entries, Bun.zstdCompressSync(Buffer.concat(files), { level }));
 }
 
@@ -155,7 +163,7 @@ function packAll() {
 function packBoth() {
   const staging = mkdtempSync(join(tmpdir(), "bunker-pack-"));
   try {
-    // initdb runs as another account, which may reach its own directory and read the programs.
+    // initdb may run as another OS user, which must be able to enter.
     chmodSync(staging, 0o711);
     const isForeign = processor !== process.arch;
     const programs = join(staging, "postgres");
@@ -164,7 +172,7 @@ function packBoth() {
     stage(join(dirname(packageOf(process.arch)), "native"), own);
     if (isForeign) stage(join(dirname(packageOf(processor)), "native"), programs);
     setModes(own);
-    initialise(cluster, own);
+    initialize(cluster, own);
     pack(programs, 0o755);
     pack(cluster, 0o700);
   } finally {

@@ -1,15 +1,15 @@
 import type { Shape, ShapeMember } from "./route-types.ts";
 
-/** Names for objects, by the names of their members: `{ Problem: ["type", …, "errors?"] }`. */
+/** The members of each named object: `{ Problem: ["type", …, "errors?"] }`. */
 export type Names = Record<string, readonly string[]>;
 
 const WIDTH = 80;
 const INDENT = "  ";
 
 /**
- * Prints types as declarations: each object of `names` once, the rest inline. A problem becomes
- * `Problem<its codes>`, because only the codes differ between routes. If two shapes have one name, the
- * first is declared under it and the second is printed inline.
+ * Prints types as declarations: each object of `names` once, all others inline. A problem becomes
+ * `Problem<its codes>`, because only the codes differ between routes. If two shapes have the same
+ * name, the first is declared and the second is printed inline.
  */
 export function openPrinter(names: Names) {
   const nameByMembers = new Map(
@@ -91,7 +91,7 @@ const isUndefined = (shape: Shape) => shape.kind === "text" && shape.text === "u
 
 const arrayOf = (item: string): string => (item.includes(" | ") ? `(${item})[]` : `${item}[]`);
 
-/** In an order of ours: the compiler's may be another one at each build. */
+/** Sorts the members of a union, because the compiler's order may differ between builds. */
 function unionOf(parts: string[]): string[] {
   const texts = new Set(parts);
   if (texts.has("true") && texts.has("false")) {

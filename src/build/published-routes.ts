@@ -4,8 +4,8 @@ import type { Shape, ShapeMember } from "./route-types.ts";
 export type Paths = Record<string, Record<string, unknown>>;
 
 /**
- * Leaves out routes that the OpenAPI document hides, such as pages. Also leaves out the 422 of
- * Elysia's own validation, which it adds to each route that declares none: Bunker answers problems
+ * Removes routes that the OpenAPI document hides, such as pages. Also removes the 422 of Elysia's
+ * own validation, which Elysia adds to each route that declares none: Bunker returns problems
  * instead.
  */
 export function publishedRoutes(routes: Shape, paths: Paths): Shape {

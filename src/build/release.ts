@@ -1,6 +1,7 @@
 /**
- * `bun run release [target …]`: a binary for each target, beside each what it is made of (CycloneDX), the client for Eden, and
- * the checksums of all of them, in `dist/release/`. Built on any Linux: a binary for another platform is not run here.
+ * `bun run release [target …]` writes to `dist/release/`: a binary for each target, its bill of
+ * materials (CycloneDX), the client for Eden, and the checksums of all files. Runs on any Linux,
+ * and does not run the binaries of other platforms.
  */
 import {
   copyFileSync,
@@ -20,9 +21,9 @@ import { billOfMaterials } from "./sbom.ts";
 
 interface Target {
   bun: Bun.Build.CompileTarget;
-  /** What its first bytes say of system and processor. */
+  /** True if the first bytes of a binary name the right system and processor. */
   isRight: (head: Buffer) => boolean;
-  /** For which processor it carries PostgreSQL. */
+  /** The processor of its embedded PostgreSQL. */
   database: "x64" | "arm64" | "none";
   suffix?: string;
 }
@@ -30,7 +31,7 @@ interface Target {
 const ELF = 0x464c457f;
 const MACH_O_64 = 0xfeedfacf;
 const PE = 0x4550;
-/** As each format numbers processors. */
+/** Processor numbers of each executable format. */
 const elfMachines = { x64: 62, arm64: 183 };
 const MACH_O_ARM64 = 0x0100000c;
 const PE_X64 = 0x8664;
@@ -51,7 +52,7 @@ const targets: Record<string, Target> = {
     ...{ bun: "bun-windows-x64", database: "none", suffix: ".exe" },
     isRight: isWindows,
   },
-  // Last: what it packs is what `bun run start` goes on with.
+  // Last, because `bun run start` then uses its archives.
   "linux-x64": { bun: "bun-linux-x64", database: "x64", isRight: isElf("x64") },
 };
 
@@ -63,7 +64,7 @@ function run(...command: string[]): void {
   if (!done.success) throw new Error(`failed: ${command.join(" ")}`);
 }
 
-/** The program `postgres` of the archive. */
+/** The program `postgres` in the archive. */
 async function serverOf(): Promise<Buffer> {
   const folder = mkdtempSync(join(tmpdir(), "bunker-release-"));
   try {
@@ -76,7 +77,7 @@ async function serverOf(): Promise<Buffer> {
   }
 }
 
-/** Throws where a binary is for another machine, or carries another PostgreSQL than it should. */
+/** Throws if a binary is for another machine, or contains another PostgreSQL than it should. */
 async function check(file: string, { database, isRight }: Target): Promise<void> {
   const binary = readFileSync(join(folder, file));
   if (!isRight(binary.subarray(0, 4096))) throw new Error(`${file} is for another machine`);

@@ -1,6 +1,6 @@
 /**
- * Reads the type of the API's routes from the source, as a plain tree. TypeScript 7 has a compiler API for it, of which only the
- * asynchronous form works in Bun.
+ * Reads the type of the API's routes from the source, as a plain tree. Uses the asynchronous
+ * compiler API of TypeScript 7, because the synchronous one does not work in Bun.
  */
 import {
   API,
@@ -11,7 +11,7 @@ import {
   TypeFlags,
 } from "typescript/unstable/async";
 
-/** A type that every client can write: `string`, `Response`, `"ok"`. */
+/** A type that needs no import: `string`, `Response`, `"ok"`. */
 interface Text {
   kind: "text";
   text: string;
@@ -29,13 +29,13 @@ interface Unions<T> {
   of: T[];
 }
 interface Member<T> {
-  /** For an index signature, the part before the colon: `[key: string]`. */
+  /** For an index signature, the text before the colon: `[key: string]`. */
   name: string;
   isOptional: boolean;
   shape: T;
 }
 
-/** A type, written out to its leaves. */
+/** A type, expanded down to its leaves. */
 export type Shape = Text | Objects<Shape> | Arrays<Shape> | Unions<Shape>;
 export type ShapeMember = Member<Shape>;
 
@@ -71,7 +71,7 @@ async function typeOfRoutes(checker: Checker, file: string): Promise<Type> {
 }
 const EXPORT = "export type App";
 
-/** Globals that the client has under the same name. */
+/** Globals that exist in the client under the same name. */
 const PLATFORM = new Set(["Response", "Blob", "File", "Date"]);
 
 type Reader = (type: Type) => Promise<Layer>;
@@ -87,7 +87,7 @@ async function shapeOf(type: Type, read: Reader, within: readonly Type[] = []): 
   return { ...layer, members: await Promise.all(members) };
 }
 
-/** Reads each type once, because the compiler is another process. */
+/** Caches each type, because the compiler is another process. */
 function openReader(checker: Checker): Reader {
   const known = new Map<Type, Promise<Layer>>();
   return (type) => {

@@ -4,8 +4,8 @@ import lock from "../../bun.lock";
 import manifest from "../../package.json" with { type: "json" };
 
 const root = join(import.meta.dir, "../..");
-/** Needed for building only, but carried by the binary. */
-const CARRIED = ["swagger-ui-dist"];
+/** Development dependencies whose files are in the binary. */
+const BUNDLED = ["swagger-ui-dist"];
 
 interface Component {
   type: "library" | "application" | "framework" | "file";
@@ -22,7 +22,10 @@ interface Component {
 type Entry = [pinned: string, registry: string, info: { dependencies?: object }, integrity: string];
 const entryOf = (key: string) => lock.packages[key] as Entry;
 
-/** The packages that sources come from, by their keys in the lockfile: `a`, or `a/b` for the `b` that only `a` has. */
+/**
+ * The packages of the sources, as keys of the lockfile: `a`, or `a/b` for a version of `b` that
+ * only `a` uses.
+ */
 function keysOf(sources: string[]): string[] {
   const keys = sources.flatMap((source) => {
     const names = [...source.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)/g)].map(
@@ -84,7 +87,10 @@ const postgresql = (version: string): Component => ({
   licenses: [{ license: { id: "PostgreSQL" } }],
 });
 
-/** Other people's libraries in the package of PostgreSQL (OpenSSL, ICU, libxml2 …): by the version in their names, and their hash. */
+/**
+ * Third-party libraries in the package of PostgreSQL (OpenSSL, ICU, libxml2 and others), with the
+ * version in their names and their hash.
+ */
 function librariesIn(database: string): Component[] {
   const folder = join(root, "node_modules", database, "native/lib");
   return readdirSync(folder)
@@ -99,11 +105,12 @@ function librariesIn(database: string): Component[] {
 }
 
 /**
- * What a binary is made of, as CycloneDX 1.6 has it: the packages that its `sources` come from (by its source map), the files
- * that it carries, Bun, and PostgreSQL of the package `database`, if any. The same sources give the same document.
+ * The bill of materials of a binary, as CycloneDX 1.6: the packages of its `sources`, the bundled
+ * files, Bun, and PostgreSQL of the package `database`, if any. The same sources give the same
+ * document.
  */
 export function billOfMaterials(sources: string[], database: string | undefined) {
-  const keys = [...keysOf(sources), ...CARRIED, ...(database === undefined ? [] : [database])];
+  const keys = [...keysOf(sources), ...BUNDLED, ...(database === undefined ? [] : [database])];
   const packages = keys.map(componentOf).toSorted((a, b) => (a["bom-ref"] < b["bom-ref"] ? -1 : 1));
   const postgres = packages.find(({ name }) => name === database)?.version.replace(/\.0-.*$/, "");
   const { name, version, license } = manifest;

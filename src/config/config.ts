@@ -13,10 +13,10 @@ export type Origins = { readonly [K in keyof Settings]: string };
 type Environment = Record<string, string | undefined>;
 
 /**
- * Reads all settings. Throws an Exit (78) that lists every fault by the name of its variable, without
- * values. An empty variable counts as unset. Secrets, and settings that `mayBeInFile`, may be in the file
- * that `<NAME>_FILE` names. Removes blanks at the ends, also carriage returns of Windows. `isServing` also
- * checks what only a server needs.
+ * Reads all settings. Throws an Exit (78) that lists every fault by the name of its variable,
+ * without values. An empty variable counts as unset. Secrets, and settings that `mayBeInFile`, may
+ * be in the file that `<NAME>_FILE` names. Removes blanks at the ends, also carriage returns of
+ * Windows. `isServing` also checks what only a server needs.
  */
 export function readConfig(
   env: Environment,
@@ -60,8 +60,8 @@ export function readConfig(
 }
 
 /**
- * Replaces settings that have not been read yet, or have a fault. No default that Bunker uses depends on
- * it.
+ * Replaces settings that have not been read yet, or have a fault. No default that Bunker uses
+ * depends on it.
  */
 const unread: Base = {
   isProduction: false,

@@ -32,7 +32,9 @@ interface Rule {
   /** Mode bits that the entry must not have, and the change that removes them. */
   forbidden: number;
   remedy: string;
-  /** True for a file that Bunker writes: it must have no other hard link, which may be elsewhere. */
+  /**
+   * True for a file that Bunker writes: it must have no other hard link, which may be elsewhere.
+   */
   isWritten?: boolean;
   /** True if the OS user of PostgreSQL may own it, when Bunker runs as root. */
   mayBelongToDatabase?: boolean;
@@ -50,9 +52,9 @@ function ruleOf(name: string): Rule | undefined {
 }
 
 /**
- * Creates the data directory if it is missing, and returns its real path. Throws an Exit if an OS user
- * other than `owner` can change it, could have written its contents, or can replace it with another
- * directory.
+ * Creates the data directory if it is missing, and returns its real path. Throws an Exit if an OS
+ * user other than `owner` can change it, could have written its contents, or can replace it with
+ * another directory.
  */
 export function openDataDir(path: string, owner = ownUid()): string {
   try {
@@ -88,8 +90,8 @@ function makeDirectory(path: string): string {
 }
 
 /**
- * Sets the mode of the new directories, which are `first`, `last` and those between. The umask may have
- * removed bits.
+ * Sets the mode of the new directories, which are `first`, `last` and those between. The umask may
+ * have removed bits.
  */
 function setModes(first: string, last: string, mode: number) {
   chmodSync(last, mode);
@@ -169,8 +171,8 @@ const quoted = (path: string) =>
   /^[\w/.@:+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 
 /**
- * Opens a file, but never through a symbolic link. Throws an Exit if an OS user other than `owner` could
- * have written it.
+ * Opens a file, but never through a symbolic link. Throws an Exit if an OS user other than `owner`
+ * could have written it.
  */
 export function openOwn(path: string, flags: number, owner = ownUid()): number {
   const fd = openUnlinked(path, flags);

@@ -4,8 +4,8 @@ import { nearest } from "../kit/nearest.ts";
 import { authority } from "../kit/network.ts";
 
 /**
- * A PostgreSQL server and its credentials, read from a URL as libpq does (PostgreSQL's documentation,
- * 34.1.1.2).
+ * A PostgreSQL server and its credentials, read from a URL as libpq does (PostgreSQL's
+ * documentation, 34.1.1.2).
  */
 export interface PostgresServer {
   /** A TCP port, or the path of a socket. */
@@ -77,7 +77,8 @@ const unapplied = [
 ];
 
 /**
- * Reads a URL. Throws an Error that repeats no part of it, because any part may be a piece of the password.
+ * Reads a URL. Throws an Error that repeats no part of it, because any part may be a piece of the
+ * password.
  */
 export function readPostgresUrl(text: string): PostgresServer {
   const { place, parameters } = split(text);
@@ -123,8 +124,9 @@ const NOT_ENCODED =
   "has a user or password whose special characters are not percent-encoded (@ is %40, / is %2F)";
 
 /**
- * Splits as libpq does: the user ends at the first colon, the password at the first @. If the password has
- * an @, the rest of it becomes part of the host, which messages show. So a second @ is refused.
+ * Splits as libpq does: the user ends at the first colon, the password at the first @. If the
+ * password has an @, the rest of it becomes part of the host, which messages show. So a second @ is
+ * refused.
  */
 function split(text: string): { place: Authority; parameters: Map<string, string> } {
   const [, rest] = /^postgres(?:ql)?:\/\/(.*)$/s.exec(text) ?? [];
@@ -178,7 +180,9 @@ function decoded(text: string): string {
   return plain;
 }
 
-/** A DNS name or IPv4. In a URL that was percent-encoded as a whole, the host has other characters. */
+/**
+ * A DNS name or IPv4. In a URL that was percent-encoded as a whole, the host has other characters.
+ */
 const HOST_NAME = /^[\w.-]+$/;
 
 type Lookup = (...names: string[]) => string | undefined;

@@ -11,8 +11,8 @@ import { join } from "node:path";
 import { openDataDir, ownUid, readOwn } from "./data-dir.ts";
 
 /**
- * Reads the secret key in the data directory `path`, or creates it. Processes that start at the same time
- * get the same key. `owner` is the OS user that owns the directory.
+ * Reads the secret key in the data directory `path`, or creates it. Processes that start at the
+ * same time get the same key. `owner` is the OS user that owns the directory.
  */
 export function readOrCreateSecretKey(path: string, owner = ownUid()): string {
   const file = join(openDataDir(path, owner), "secret_key");

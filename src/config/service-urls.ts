@@ -41,8 +41,8 @@ export function redisUrl(value: string): string {
 }
 
 /**
- * False for a malformed encoding, and for a URL that was encoded as a whole: messages would show its password
- * as the host.
+ * False for a malformed encoding, and for a URL that was encoded as a whole: messages would show
+ * its password as the host.
  */
 const isEncoded = ({ hostname, username, password }: URL): boolean =>
   !hostname.includes("%") && [username, password].every(canDecode);

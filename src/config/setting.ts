@@ -28,8 +28,8 @@ export interface Setting<T> {
    */
   mayBeInFile?: true;
   /**
-   * True if blanks at the ends could be part of the value. Then they are refused; otherwise they are
-   * removed.
+   * True if blanks at the ends could be part of the value. Then they are refused; otherwise they
+   * are removed.
    */
   mayHaveBlanks?: true;
   parse: (text: string) => T;
@@ -70,8 +70,8 @@ export function oneOf<const T extends readonly string[]>(allowed: T) {
 }
 
 /**
- * Reads an origin, with or without a slash at the end. Has no path, because links, cookies and RFC 8414
- * metadata need the root of a host.
+ * Reads an origin, with or without a slash at the end. Has no path, because links, cookies and RFC
+ * 8414 metadata need the root of a host.
  */
 export function webOrigin(value: string): string {
   const url = URL.parse(value);
@@ -128,8 +128,8 @@ export function headerName(value: string): string {
 }
 
 /**
- * Reads headers in the format of OTEL_EXPORTER_OTLP_HEADERS: `name=value,name=value`, with percent-encoded
- * values.
+ * Reads headers in the format of OTEL_EXPORTER_OTLP_HEADERS: `name=value,name=value`, with
+ * percent-encoded values.
  */
 export function headers(value: string): Record<string, string> {
   const pairs = value
@@ -206,8 +206,8 @@ export function readableFolder(value: string): string {
 }
 
 /**
- * A directory that Bunker creates. Refuses text that only a shell expands, because it would become part of
- * the name.
+ * A directory that Bunker creates. Refuses text that only a shell expands, because it would become
+ * part of the name.
  */
 export function directory(value: string): string {
   if (isUnexpanded(value))

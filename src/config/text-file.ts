@@ -36,8 +36,8 @@ export const isUnexpanded = (path: string): boolean => /^[~%]|\$/.test(path);
 const BLANKS_AT_AN_END = /^\s|\s$/;
 
 /**
- * Throws an Error for blanks at the ends, because a person who types the password elsewhere cannot see
- * them.
+ * Throws an Error for blanks at the ends, because a person who types the password elsewhere cannot
+ * see them.
  */
 export function withoutBlanks(secret: string): string {
   if (BLANKS_AT_AN_END.test(secret))

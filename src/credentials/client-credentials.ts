@@ -19,9 +19,10 @@ export const hashOfSecret = (secret: string): Buffer =>
   Buffer.from(new Bun.CryptoHasher("sha256").update(secret).digest());
 
 /**
- * Reads `client_secret_basic`, or `client_secret_post` if there is no header. Returns undefined for the
- * public client, which sends no secret or an empty one. Throws `invalid_client` for a malformed header,
- * for a secret without a `client_id`, for both methods at once, and for another client without a secret.
+ * Reads `client_secret_basic`, or `client_secret_post` if there is no header. Returns undefined for
+ * the public client, which sends no secret or an empty one. Throws `invalid_client` for a malformed
+ * header, for a secret without a `client_id`, for both methods at once, and for another client
+ * without a secret.
  */
 export function readClientCredentials(
   authorization: string | undefined,

@@ -18,9 +18,14 @@ interface HashingOptions extends HashingBounds {
 export interface Hashing {
   /** The cost of new hashes. */
   cost: HashCost;
-  /** Runs `work` in its turn. Throws `busy` if the queue is full, or the turn does not come in time. */
+  /**
+   * Runs `work` in its turn. Throws `busy` if the queue is full, or the turn does not come in time.
+   */
   run: <T>(work: () => Promise<T>) => Promise<T>;
-  /** Throws `busy` if the queue is full. Call it before the first statement of a request that will hash. */
+  /**
+   * Throws `busy` if the queue is full. Call it before the first statement of a request that will
+   * hash.
+   */
   refuseIfFull: () => void;
   /** `done` and `refused` count since the start. */
   counts: () => Record<"running" | "waiting" | "done" | "refused", number>;

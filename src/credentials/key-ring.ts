@@ -30,7 +30,9 @@ export interface StoredKey {
   algorithm: PairAlgorithm;
   state: "next" | "current" | "retired";
   publicJwk: Jwk;
-  /** The private key as PKCS #8, encrypted (`credentials/encryption`) with the `kid` as its name. */
+  /**
+   * The private key as PKCS #8, encrypted (`credentials/encryption`) with the `kid` as its name.
+   */
   wrapped: Buffer;
   /** The name of the secret that encrypts the private key. */
   wrappedBy: string;
@@ -48,8 +50,9 @@ export interface KeyRing {
   /** The `kid` of the key that signs, if there is one. */
   signingKid: () => string | undefined;
   /**
-   * Finds the key of a token by the token's exact header. Undefined once the last token that the key
-   * signed has expired: after that, only an attacker with a leaked key would still sign with it.
+   * Finds the key of a token by the token's exact header. Undefined once the last token that the
+   * key signed has expired: after that, only an attacker with a leaked key would still sign with
+   * it.
    */
   find: (header: string, now: Date) => TokenKey | undefined;
   /**
@@ -68,7 +71,8 @@ export interface KeyRing {
   /** True if the private key can be decrypted. */
   isOpen: (stored: StoredKey) => boolean;
   /**
-   * Encrypts a key with the current secret. Undefined if it already is, or if it cannot be decrypted.
+   * Encrypts a key with the current secret. Undefined if it already is, or if it cannot be
+   * decrypted.
    */
   rewrapped: (stored: StoredKey) => StoredKey | undefined;
 }
@@ -109,8 +113,8 @@ export function openKeyRing({
     if (algorithm === "HS256") return true;
     const able = pairs.filter(({ one }) => one.algorithm === algorithm && opened.has(one.kid));
     const current = able.find(({ one }) => one.state === "current");
-    // An instance with another secret may have created the current key. A retired key still verifies
-    // everywhere: signing with it for some hours is better than refusing all sign-ins.
+    // An instance with another secret may have created the current key. A retired key still
+    // verifies everywhere: signing with it for some hours is better than refusing all sign-ins.
     const previous = able.find(({ key }) => key.kid === signing?.kid);
     signing = (current ?? previous ?? able.at(-1))?.key;
     return current !== undefined;
@@ -160,8 +164,8 @@ function openEncryption(secrets: readonly [string, ...string[]]) {
     secrets.map((secret) => [secretName(secret), derivedKey(secret, "signing keys")]),
   );
   const newest = secretName(secrets[0]);
-  // A decrypted key stays in memory: another instance may have encrypted it again with a secret that
-  // only that instance has.
+  // A decrypted key stays in memory: another instance may have encrypted it again with a secret
+  // that only that instance has.
   const opened = new Map<string, KeyObject>();
   const open = (stored: StoredKey): KeyObject | undefined => {
     const encryptionKey = encryptionKeys.get(stored.wrappedBy);

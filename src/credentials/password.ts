@@ -8,8 +8,8 @@ import { type HashCost, isOutdated, readStoredHash } from "./stored-hash.ts";
 export const usualCost: HashCost = { kibibytes: 19_456, passes: 2 };
 
 /**
- * A hash of no password, at the usual cost. It is verified if no user has the name, so that the time of
- * the response does not reveal which names exist (CWE-208).
+ * A hash of no password, at the usual cost. It is verified if no user has the name, so that the
+ * time of the response does not reveal which names exist (CWE-208).
  */
 const dummyHash = ({ kibibytes, passes }: HashCost) =>
   `$argon2id$v=19$m=${kibibytes},t=${passes},p=1$${"A".repeat(43)}$${"A".repeat(43)}`;
@@ -33,8 +33,8 @@ interface Comparison {
   password: string;
   hash: string | undefined;
   /**
-   * Called with the reason if a hash cannot be verified. The password then counts as wrong, after the
-   * usual time.
+   * Called with the reason if a hash cannot be verified. The password then counts as wrong, after
+   * the usual time.
    */
   onFault: (reason: string) => void;
 }
@@ -90,8 +90,8 @@ const isPersonal = (password: string, names: string[]) => {
 };
 
 /**
- * `minLength` is in code points. `names` are the user's email, username and full name, and the names of
- * this service.
+ * `minLength` is in code points. `names` are the user's email, username and full name, and the
+ * names of this service.
  */
 export interface PasswordRules {
   minLength: number;
@@ -105,7 +105,8 @@ interface PasswordSettings {
 }
 
 /**
- * Attackers first guess the names of the user and of the service (OWASP ASVS 5.0, 6.1.2 and 6.2.11).
+ * Attackers first guess the names of the user and of the service (OWASP ASVS 5.0, 6.1.2 and
+ * 6.2.11).
  */
 export const passwordRules = (
   { passwordMinLength: minLength, brandName, publicUrl }: PasswordSettings,
@@ -116,8 +117,8 @@ export const passwordRules = (
 });
 
 /**
- * Reads a new password, or returns what is wrong with it. Has no composition rules (NIST SP 800-63B-4,
- * 3.1.1.2).
+ * Reads a new password, or returns what is wrong with it. Has no composition rules (NIST SP
+ * 800-63B-4, 3.1.1.2).
  */
 export function readPassword(
   pointer: string,

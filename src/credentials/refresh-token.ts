@@ -1,16 +1,16 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 
 /**
- * A refresh token (RFC 6749, section 1.5): its session, the number of tokens before it (`generation`),
- * and a secret.
+ * A refresh token (RFC 6749, section 1.5): its session, the number of tokens before it
+ * (`generation`), and a secret.
  *
- * All tokens of a session have the same seed. The seed is the key of the tag, which shows that a token
- * was not made up, even if its secret is spent. The database has hashes of seed and secret: a token
- * cannot be made from a copy of the database, nor from `SECRET_KEY`.
+ * All tokens of a session have the same seed. The seed is the key of the tag, which shows that a
+ * token was not made up, even if its secret is spent. The database has hashes of seed and secret: a
+ * token cannot be made from a copy of the database, nor from `SECRET_KEY`.
  *
- * Half of the seed is random, the other half is a MAC (`refreshSeeds`). `SECRET_KEY` is enough to make
- * tokens that count against the limits of a session. They cannot continue or end it, because the hash of
- * the seed decides that.
+ * Half of the seed is random, the other half is a MAC (`refreshSeeds`). `SECRET_KEY` is enough to
+ * make tokens that count against the limits of a session. They cannot continue or end it, because
+ * the hash of the seed decides that.
  */
 export interface RefreshToken {
   sessionId: string;
@@ -37,8 +37,8 @@ export interface RefreshSeeds {
 }
 
 /**
- * The first key makes seeds, all keys recognize them. A seed of a key that was removed is still valid,
- * but not recognized.
+ * The first key makes seeds, all keys recognize them. A seed of a key that was removed is still
+ * valid, but not recognized.
  */
 export function refreshSeeds(keys: readonly [Buffer, ...Buffer[]]): RefreshSeeds {
   const seedOf = (sessionId: string, random: Buffer, key: Buffer) => {
@@ -60,8 +60,8 @@ export const hashOf = (bytes: Buffer): Buffer =>
   Buffer.from(new Bun.CryptoHasher("sha256").update(bytes).digest());
 
 /**
- * The secret after a spent one. It is the same for every retry, and cannot be computed from the contents
- * of the database.
+ * The secret after a spent one. It is the same for every retry, and cannot be computed from the
+ * contents of the database.
  */
 export const successorOf = (secret: Buffer, nonce: Buffer): Buffer =>
   createHmac("sha256", secret).update(nonce).digest();
@@ -75,8 +75,8 @@ export function writeRefreshToken(token: RefreshToken): string {
 export const looksLikeRefreshToken = (text: string) => text.startsWith(PREFIX);
 
 /**
- * Parses a complete token in its one valid spelling, and checks its tag. Undefined for any other text.
- * Never throws.
+ * Parses a complete token in its one valid spelling, and checks its tag. Undefined for any other
+ * text. Never throws.
  */
 export function readRefreshToken(text: string): RefreshToken | undefined {
   if (text.length !== LENGTH || !looksLikeRefreshToken(text)) return undefined;

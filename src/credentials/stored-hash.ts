@@ -17,9 +17,9 @@ interface Format {
 }
 
 /**
- * The most that a stored hash may cost. Hashes may be imported, and each sign-in pays their cost in one
- * of the few hashing slots (CWE-400). The comments give the CPU time of the most expensive hash as a
- * multiple of our own default hash (`bun bench/stored-hashes.ts`).
+ * The most that a stored hash may cost. Hashes may be imported, and each sign-in pays their cost in
+ * one of the few hashing slots (CWE-400). The comments give the CPU time of the most expensive hash
+ * as a multiple of our own default hash (`bun bench/stored-hashes.ts`).
  */
 const bounds = {
   /** KiB of memory × passes × lanes: 30 times. */
@@ -28,8 +28,8 @@ const bounds = {
   argon2Kibibytes: 131_072,
   argon2Lanes: 16,
   /**
-   * Passes × lanes: 4 times. Each pass starts four threads for each lane, which takes time even with
-   * little memory.
+   * Passes × lanes: 4 times. Each pass starts four threads for each lane, which takes time even
+   * with little memory.
    */
   argon2Turns: 1_024,
   /** 25 times. */
@@ -71,7 +71,8 @@ export interface Argon2Cost {
 
 /** Names the parameter of Argon2 that exceeds its bound, if any. */
 export function argon2Excess({ kibibytes, passes, lanes }: Argon2Cost): Refusal | undefined {
-  // Django's default exceeds the bound because of its eight lanes, but takes only 6 times as long as ours.
+  // Django's default exceeds the bound because of its eight lanes, but takes only 6 times as long
+  // as ours.
   if (kibibytes === 102_400 && passes === 2 && lanes === 8) return undefined;
   return excessOf("argon2", [
     ["p", lanes, bounds.argon2Lanes],
@@ -93,8 +94,8 @@ function argon2(hash: string): Check | Refusal {
 }
 
 /**
- * Other implementations of bcrypt read only the first 72 bytes of a password. Bun would hash a longer
- * password first.
+ * Other implementations of bcrypt read only the first 72 bytes of a password. Bun would hash a
+ * longer password first.
  */
 function bcrypt(hash: string): Check | Refusal {
   const cost = Number(BCRYPT.exec(hash)?.[1] ?? 0);
@@ -213,8 +214,8 @@ const formats: Format[] = [
 ];
 
 /**
- * Returns how to compare a password with a stored hash of a known format, or why the hash is refused.
- * Never throws.
+ * Returns how to compare a password with a stored hash of a known format, or why the hash is
+ * refused. Never throws.
  */
 export function readStoredHash(hash: string): Check | Refusal {
   if (hash.length > bounds.hashLength) return UNKNOWN;

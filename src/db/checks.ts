@@ -62,8 +62,8 @@ const SETTINGS = [
 ];
 
 /**
- * Uses the simple protocol: one round trip, no prepared statement. It has no parameters, which is safe
- * because all names are ours.
+ * Uses the simple protocol: one round trip, no prepared statement. It has no parameters, which is
+ * safe because all names are ours.
  */
 async function readFacts(sql: Sql): Promise<Facts> {
   const list = (names: string[]) => names.map((name) => `'${name}'`).join(", ");

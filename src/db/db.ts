@@ -22,8 +22,8 @@ export type Place =
       url: string;
       caFile: string | undefined;
       /**
-       * True for a pooler in transaction mode: settings and prepared statements of a session may reach
-       * another session.
+       * True for a pooler in transaction mode: settings and prepared statements of a session may
+       * reach another session.
        */
       isPooled?: boolean;
     }
@@ -55,21 +55,21 @@ export interface Database {
 export type PoolCounts = Record<"idle" | "busy" | "connecting" | "waiting", number>;
 
 /**
- * The delay after a failed connection. It does not grow, so that Bunker is available again as soon as the
- * database is.
+ * The delay after a failed connection. It does not grow, so that Bunker is available again as soon
+ * as the database is.
  */
 const RECONNECT_SECONDS = 0.25;
 const CLOSE_MAX_SECONDS = 5;
 /**
- * The server cancels a statement after `statement_timeout`. Without any answer for this much longer, the
- * connection is dead.
+ * The server cancels a statement after `statement_timeout`. Without any answer for this much
+ * longer, the connection is dead.
  */
 const SILENCE_MAX_MS = 1_000;
 const CHECK_EVERY_MS = 1_000;
 
 /**
- * Make the server end the transaction of an unreachable client soon. By default, its keepalives start
- * only after two hours.
+ * Make the server end the transaction of an unreachable client soon. By default, its keepalives
+ * start only after two hours.
  */
 const keepalives = {
   tcp_keepalives_idle: 10,
@@ -79,8 +79,8 @@ const keepalives = {
 
 /**
  * PgBouncer releases the server connection of a client at the first "ready for query", even if that
- * belongs to the previous statement and the next one is only described yet. The next answer would then
- * never arrive. So no statement is sent to a pooler before the last answer is read.
+ * belongs to the previous statement and the next one is only described yet. The next answer would
+ * then never arrive. So no statement is sent to a pooler before the last answer is read.
  */
 const oneAtATime = { prepare: false, max_pipeline: 0 };
 
@@ -133,7 +133,9 @@ export function openDatabase(options: DatabaseOptions): Database {
 /** What our patch of the driver exposes. */
 interface PatchedSql extends Sql {
   pool: () => PoolCounts;
-  /** Closes connections that have waited for an answer for longer than `ms` and received nothing. */
+  /**
+   * Closes connections that have waited for an answer for longer than `ms` and received nothing.
+   */
   abandon: (ms: number) => void;
 }
 
@@ -233,8 +235,8 @@ const duplicates: Record<string, ProblemCode> = {
 };
 
 /**
- * Foreign keys to users. An insert violates one of them if another transaction deletes the user at the
- * same time.
+ * Foreign keys to users. An insert violates one of them if another transaction deletes the user at
+ * the same time.
  */
 export const userReferences: readonly string[] = [
   "mail_requests_user_id_users_id_fk",
@@ -245,10 +247,10 @@ export const userReferences: readonly string[] = [
 const DEADLOCK_RETRIES = 2;
 
 /**
- * Runs the changes of one verb in one transaction. All transactions go through here. The database decides
- * races: a constraint violation becomes its refusal, and every other error stays as it is. PostgreSQL
- * resolves a deadlock by aborting one transaction. That one is retried from the start, so `change` must not
- * have effects outside the database.
+ * Runs the changes of one verb in one transaction. All transactions go through here. The database
+ * decides races: a constraint violation becomes its refusal, and every other error stays as it is.
+ * PostgreSQL resolves a deadlock by aborting one transaction. That one is retried from the start,
+ * so `change` must not have effects outside the database.
  */
 export async function transact<T>(db: Db, change: (tx: Db) => Promise<T>): Promise<T> {
   // A nested transaction cannot retry: the outer one still holds the locks of the deadlock.

@@ -15,8 +15,8 @@ export function causeOf(error: unknown): Cause {
 }
 
 /**
- * Every class of SQLSTATE (PostgreSQL's documentation, appendix A). `outage`: a retry may succeed; the
- * response is 503. `bug`: the response is 500. docs/operation.md lists the outages.
+ * Every class of SQLSTATE (PostgreSQL's documentation, appendix A). `outage`: a retry may succeed;
+ * the response is 503. `bug`: the response is 500. docs/operation.md lists the outages.
  */
 export const sqlStateClasses: Record<string, "outage" | "bug"> = {
   "00": "bug",
@@ -98,8 +98,8 @@ export const isUnwritable = (error: unknown): boolean =>
   /^(53100|25006)$/.test(causeOf(error).code ?? "");
 
 /**
- * `isOutage` for any error of a request. Excludes errors that are not of the database, such as a missing
- * file.
+ * `isOutage` for any error of a request. Excludes errors that are not of the database, such as a
+ * missing file.
  */
 export function isDatabaseOutage(error: unknown): boolean {
   const { name, code = "", syscall } = error as Partial<NodeJS.ErrnoException>;

@@ -3,8 +3,8 @@ import { users } from "../modules/users/tables.ts";
 import type { Db } from "./db.ts";
 
 /**
- * Advisory locks: numbers that all instances on one database share. They are the ASCII bytes of "bunker",
- * counted up, so that another program on the same database is unlikely to use them.
+ * Advisory locks: numbers that all instances on one database share. They are the ASCII bytes of
+ * "bunker", counted up, so that another program on the same database is unlikely to use them.
  */
 export const advisoryLocks = {
   migrations: 0x62756e6b6572,
@@ -13,9 +13,9 @@ export const advisoryLocks = {
 } as const;
 
 /**
- * Locks users in the caller's transaction. Returns the ids of those that exist. To avoid deadlocks, a
- * transaction locks users before the rows that belong to them, and several users in the order of their
- * ids, in one statement.
+ * Locks users in the caller's transaction. Returns the ids of those that exist. To avoid deadlocks,
+ * a transaction locks users before the rows that belong to them, and several users in the order of
+ * their ids, in one statement.
  */
 export async function lockUsers(tx: Db, which: SQL | undefined): Promise<string[]> {
   const query = tx.select({ id: users.id }).from(users).where(which).orderBy(users.id);
@@ -23,9 +23,9 @@ export async function lockUsers(tx: Db, which: SQL | undefined): Promise<string[
 }
 
 /**
- * Prevents the deletion of a user until the caller's transaction ends. Never waits: returns false if the
- * user does not exist, or another transaction is deleting it. For a transaction that has already locked
- * rows of that user.
+ * Prevents the deletion of a user until the caller's transaction ends. Never waits: returns false
+ * if the user does not exist, or another transaction is deleting it. For a transaction that has
+ * already locked rows of that user.
  */
 export async function tryHoldUser(tx: Db, id: string): Promise<boolean> {
   const query = tx.select({ id: users.id }).from(users).where(eq(users.id, id));

@@ -11,7 +11,9 @@ export interface MigrationStatus {
   unknown: string[];
 }
 
-/** Reads the status from the server. Uses the simple protocol: one round trip for each statement. */
+/**
+ * Reads the status from the server. Uses the simple protocol: one round trip for each statement.
+ */
 export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
   const applied = await appliedTags(sql);
   const known = migrations.map(({ tag }) => tag);
@@ -31,9 +33,9 @@ async function appliedTags(sql: Sql): Promise<string[]> {
 }
 
 /**
- * Applies all pending migrations and returns their tags. Each migration and its entry are one transaction,
- * so that a crash leaves the old schema or the new one. Instances that start at the same time wait for the
- * first one, by an advisory lock.
+ * Applies all pending migrations and returns their tags. Each migration and its entry are one
+ * transaction, so that a crash leaves the old schema or the new one. Instances that start at the
+ * same time wait for the first one, by an advisory lock.
  */
 export async function migrate(sql: Sql): Promise<string[]> {
   if ((await migrationStatus(sql)).pending.length === 0) return [];

@@ -6,8 +6,8 @@ export const logFormats = ["json", "pretty"] as const;
 export type LogFormat = (typeof logFormats)[number];
 
 /**
- * A log line is a sentence and fields. Log a failure once, where it is handled, with the error in the
- * field `err`.
+ * A log line is a sentence and fields. Log a failure once, where it is handled, with the error in
+ * the field `err`.
  */
 export type Log = Record<Exclude<LogLevel, "silent">, (fields: object, sentence: string) => void>;
 
@@ -46,9 +46,9 @@ const ATOMIC_MIN_BYTES = 3072;
 const FLUSH_EVERY_MS = 100;
 
 /**
- * Logs to standard error, because standard output is for the results of a command. Writing a line never
- * blocks, and a log that cannot be written stops nothing. Loads pino at the first line, so that a start
- * without log lines is faster.
+ * Logs to standard error, because standard output is for the results of a command. Writing a line
+ * never blocks, and a log that cannot be written stops nothing. Loads pino at the first line, so
+ * that a start without log lines is faster.
  */
 export function openLog(given: LogOptions): OpenLog {
   let options = given;
@@ -79,7 +79,8 @@ export function openLog(given: LogOptions): OpenLog {
 function openPino({ level, format, isShared = false, isColored = false }: LogOptions): OpenLog {
   const { pino }: typeof import("pino") = require("pino");
   const { SonicBoom }: typeof import("sonic-boom") = require("sonic-boom");
-  // Not pino's own destination: at the end of the process, that one retries forever if it cannot write.
+  // Not pino's own destination: at the end of the process, that one retries forever if it cannot
+  // write.
   const destination = new SonicBoom({
     ...{ fd: STANDARD_ERROR, sync: false },
     // One write for many lines, because a write costs more than a line.
@@ -135,8 +136,8 @@ function openPino({ level, format, isShared = false, isColored = false }: LogOpt
 }
 
 /**
- * The format for terminals. Formats each line synchronously: pino-pretty's stream would buffer without
- * bound if nobody reads.
+ * The format for terminals. Formats each line synchronously: pino-pretty's stream would buffer
+ * without bound if nobody reads.
  */
 function prettyOn(destination: DestinationStream, colorize: boolean): DestinationStream {
   const { prettyFactory }: typeof import("pino-pretty") = require("pino-pretty");
@@ -149,8 +150,8 @@ function prettyOn(destination: DestinationStream, colorize: boolean): Destinatio
 const FRAMES_MAX = 12;
 
 /**
- * True for errors of JavaScript and plain Errors of ours. Their messages are about code and have no data
- * of a request.
+ * True for errors of JavaScript and plain Errors of ours. Their messages are about code and have no
+ * data of a request.
  */
 const isAboutCode = (error: Error) =>
   ["Error", "TypeError", "RangeError", "ReferenceError"].includes(error.name) &&
@@ -158,8 +159,8 @@ const isAboutCode = (error: Error) =>
   !("code" in error);
 
 /**
- * What the log may have of an error: its type, its codes, and where it was thrown. Leaves out the message
- * of a failed statement, in which drizzle puts the values and PostgreSQL the row (CWE-532).
+ * What the log may have of an error: its type, its codes, and where it was thrown. Leaves out the
+ * message of a failed statement, in which drizzle puts the values and PostgreSQL the row (CWE-532).
  */
 export function describeError(error: unknown) {
   if (!(error instanceof Error)) return { type: typeof error };

@@ -49,8 +49,8 @@ export interface Mailer extends MailTransport {
 }
 
 /**
- * Why a message was not sent. `refused`: the server rejects it for good (RFC 5321, 5yz). `later`: a retry
- * may succeed (4yz). `away`: the server is unavailable, so other messages would fail as well.
+ * Why a message was not sent. `refused`: the server rejects it for good (RFC 5321, 5yz). `later`: a
+ * retry may succeed (4yz). `away`: the server is unavailable, so other messages would fail as well.
  */
 export class MailFailure extends Error {
   readonly kind: "refused" | "later" | "away";

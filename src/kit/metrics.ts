@@ -22,8 +22,8 @@ export interface GaugeSource {
   /** The name of the label, if `read` returns several values. */
   label?: string;
   /**
-   * How to aggregate the values of several processes. The default is the sum. Set it if all processes
-   * read the same value.
+   * How to aggregate the values of several processes. The default is the sum. Set it if all
+   * processes read the same value.
    */
   together?: "max" | "min";
   /** A value is left out if it fails or takes longer than 1.5 seconds. */
@@ -39,14 +39,14 @@ export interface Metrics {
   job: (name: string, run: { isFailed: boolean; seconds: number }) => void;
   mail: (outcome: MailOutcome) => void;
   /**
-   * Replaces the gauges and counters that are read for each scrape. A counter continues from its previous
-   * value.
+   * Replaces the gauges and counters that are read for each scrape. A counter continues from its
+   * previous value.
    */
   watch: (gauges: GaugeSource[]) => Promise<void>;
   snapshot: () => Promise<Snapshot>;
   /**
-   * Aggregates the counters and histograms of snapshots, without gauges: their counts must survive the
-   * processes that counted them.
+   * Aggregates the counters and histograms of snapshots, without gauges: their counts must survive
+   * the processes that counted them.
    */
   counted: (snapshots: Snapshot[]) => Promise<Snapshot>;
   /** Prometheus' text format, version 0.0.4. Includes the snapshots of other processes. */

@@ -33,14 +33,14 @@ export const usernameKeyOf = (username: string): string => username.trim().toLow
 
 const LOCAL_PART =
   /^(?!\.)(?!.*\.\.)(?!.*\.$)[^\s"(),:;<>@[\\\]\p{C}\p{Default_Ignorable_Code_Point}]+$/u;
-// Characters that a URL parser drops, decodes or cuts at, such as line breaks. They would otherwise pass
-// as part of a domain.
+// Characters that a URL parser drops, decodes or cuts at, such as line breaks. They would otherwise
+// pass as part of a domain.
 const NOT_OF_DOMAIN = /[\s\p{C}%/?#\\:@]/u;
 const DOMAIN =
   /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+(xn--[a-z0-9-]{1,59}|[a-z][a-z0-9-]{0,61}[a-z0-9])$/;
 
-// Without this check, mailboxes that differ only in compatibility forms would share a key: U+212A KELVIN
-// SIGN becomes k.
+// Without this check, mailboxes that differ only in compatibility forms would share a key: U+212A
+// KELVIN SIGN becomes k.
 const isNfkc = (text: string) => text === text.normalize("NFKC");
 // Some mail software decodes an encoded word (RFC 2047) and would send to the mailbox in it.
 const ENCODED_WORD = "=?";
@@ -64,9 +64,9 @@ function isDomain(domain: string): boolean {
 }
 
 /**
- * Reads an email (RFC 5321, with the characters of RFC 6531). Refuses display names, quotes, comments and
- * address literals. Two accepted emails share a key only if they differ in letter case, so that the owner
- * of one mailbox never becomes the user of another one.
+ * Reads an email (RFC 5321, with the characters of RFC 6531). Refuses display names, quotes,
+ * comments and address literals. Two accepted emails share a key only if they differ in letter
+ * case, so that the owner of one mailbox never becomes the user of another one.
  */
 export function readEmail(text: string): Name | FieldProblem {
   const shown = text.trim();
@@ -118,8 +118,8 @@ export const localPartOf = (email: string): string => split(email)?.local ?? "";
 const named = (shown: string): Name => ({ shown, key: usernameKeyOf(shown) });
 
 /**
- * Usernames for a user who chose none: the local part of the email, then up to 5 times the same with a
- * random suffix.
+ * Usernames for a user who chose none: the local part of the email, then up to 5 times the same
+ * with a random suffix.
  */
 export function* usernamesFrom(text: string): Generator<Name, undefined> {
   const letters = text.normalize("NFKD").replace(/[^A-Za-z0-9._-]/g, "");
@@ -178,8 +178,8 @@ export interface ChosenName extends Name {
 }
 
 /**
- * Tries names until one is free, so that a user who chose none is not refused. Throws `username_taken` if
- * all are taken.
+ * Tries names until one is free, so that a user who chose none is not refused. Throws
+ * `username_taken` if all are taken.
  */
 export async function withFreeName<T>(
   names: Iterable<ChosenName>,
@@ -195,8 +195,9 @@ export async function withFreeName<T>(
 }
 
 /**
- * Replaces the wanted usernames by names that reveal nothing. Otherwise an attacker could register another
- * person's email with a username. If that username is taken afterward, the email was new (CWE-204).
+ * Replaces the wanted usernames by names that reveal nothing. Otherwise an attacker could register
+ * another person's email with a username. If that username is taken afterward, the email was new
+ * (CWE-204).
  */
 export function* heldBack(wanted: Iterable<Name>): Generator<ChosenName, undefined> {
   for (const { shown } of wanted) yield { ...namelessUsername(), wanted: shown };

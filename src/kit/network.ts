@@ -50,15 +50,15 @@ export const isLoopback = (text: string): boolean =>
 const LOCAL_HOST = /^(?:(?:[\w-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i;
 
 /**
- * True for a Host header that names this machine without DNS. A loopback IP alone is not enough: another
- * site can make its own name resolve to 127.0.0.1 and read responses (DNS rebinding).
+ * True for a Host header that names this machine without DNS. A loopback IP alone is not enough:
+ * another site can make its own name resolve to 127.0.0.1 and read responses (DNS rebinding).
  */
 export const isLocalHost = (host: string): boolean => LOCAL_HOST.test(host);
 
 /**
- * Finds the client IP behind a chain of proxies. Reads `X-Forwarded-For` from the right, where the nearest
- * proxy appends, and stops at the first IP that is not a trusted proxy. Entries that the client made up are
- * further left. Also works for a header in which one proxy sets one IP.
+ * Finds the client IP behind a chain of proxies. Reads `X-Forwarded-For` from the right, where the
+ * nearest proxy appends, and stops at the first IP that is not a trusted proxy. Entries that the
+ * client made up are further left. Also works for a header in which one proxy sets one IP.
  */
 export function openProxyChain(trusted: readonly string[]) {
   const list = listOf(trusted);
@@ -102,8 +102,8 @@ const GROUPS = 8;
 const NETWORK_GROUPS = 4;
 
 /**
- * The key of a client in rate limits: its IPv4, or the /64 of its IPv6, because one customer gets at least
- * a /64.
+ * The key of a client in rate limits: its IPv4, or the /64 of its IPv6, because one customer gets
+ * at least a /64.
  */
 export function clientKeyOf(address: string): string {
   if (isIP(address) !== 6) return address;
@@ -124,6 +124,8 @@ function groupsOf(address: string): number[] {
   return [...left, ...zeros, ...right].map((group) => Number.parseInt(group, 16));
 }
 
-/** The network within which the IP of one client often changes: the /24 of IPv4, the /64 of IPv6. */
+/**
+ * The network within which the IP of one client often changes: the /24 of IPv4, the /64 of IPv6.
+ */
 export const networkOf = (address: string): string =>
   isIPv4(address) ? address.replace(/\d+$/, "0/24") : clientKeyOf(address);

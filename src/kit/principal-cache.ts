@@ -47,10 +47,10 @@ interface Entry<P> {
 
 /**
  * A bounded cache that never serves a stale entry for longer than STALE_MAX_MS, even if change
- * notifications are late or missing. An entry is fresh in two cases: it was read within STALE_MAX_MS, or
- * every change notification between its read and STALE_MAX_MS ago has arrived. Users share generation
- * counters, so that `forget` needs no search for the user's sessions. A change of one user therefore
- * also invalidates a few others.
+ * notifications are late or missing. An entry is fresh in two cases: it was read within
+ * STALE_MAX_MS, or every change notification between its read and STALE_MAX_MS ago has arrived.
+ * Users share generation counters, so that `forget` needs no search for the user's sessions. A
+ * change of one user therefore also invalidates a few others.
  */
 export function openPrincipalCache<P>({
   size,

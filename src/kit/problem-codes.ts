@@ -1,6 +1,6 @@
 /**
- * Every problem that a caller can get (RFC 9457): its status, its title, its default detail, and the advice
- * on the page `/problems/<code>`.
+ * Every problem that a caller can get (RFC 9457): its status, its title, its default detail, and
+ * the advice on the page `/problems/<code>`.
  */
 export const problems = {
   malformed_request: {

@@ -6,8 +6,8 @@ import {
 } from "./problem-codes.ts";
 
 /**
- * `pointer` is a JSON Pointer (RFC 6901) into the body (`/email`), or names a part outside it: `/query/…`,
- * `/header/…`, `/path/…`.
+ * `pointer` is a JSON Pointer (RFC 6901) into the body (`/email`), or names a part outside it:
+ * `/query/…`, `/header/…`, `/path/…`.
  */
 export interface FieldProblem {
   pointer: string;

@@ -1,6 +1,6 @@
 /**
- * The content of a span. Every text is from a closed list or made by us. It never has text of a client, nor
- * SQL.
+ * The content of a span. Every text is from a closed list or made by us. It never has text of a
+ * client, nor SQL.
  */
 export interface NewSpan {
   /** One of few names, such as `SELECT users`. */
@@ -24,13 +24,15 @@ export interface Span {
 /** Distributed tracing (OpenTelemetry, W3C Trace Context). */
 export interface Tracing {
   /**
-   * The sampling decision for a request: that of its `traceparent`, otherwise by TRACE_SAMPLE. Call it
-   * before you build a span.
+   * The sampling decision for a request: that of its `traceparent`, otherwise by TRACE_SAMPLE. Call
+   * it before you build a span.
    */
   picks: (parent: string | null) => boolean;
   /** Runs `work` in a new trace, or in the one of a `traceparent`. */
   begin: <T>(span: NewSpan, parent: string | null, work: (span?: Span) => T) => T;
-  /** Runs `work` in the trace of a stored `traceparent`. Without a sampled one, only runs `work`. */
+  /**
+   * Runs `work` in the trace of a stored `traceparent`. Without a sampled one, only runs `work`.
+   */
   resume: <T>(span: NewSpan, parent: string | null, work: (span?: Span) => T) => T;
   /** Runs `work` in a child of the current span. Without a current span, only runs `work`. */
   within: <T>(span: NewSpan, work: (span?: Span) => Promise<T>) => Promise<T>;
@@ -60,8 +62,8 @@ export interface TraceParent {
 }
 
 /**
- * Version, trace id, parent id, flags. A later version may append fields. A malformed header is ignored as
- * a whole.
+ * Version, trace id, parent id, flags. A later version may append fields. A malformed header is
+ * ignored as a whole.
  */
 const TRACEPARENT =
   /^(?:00|(?!ff)[0-9a-f]{2}(?=.{53}(?:-|$)))-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})/;

@@ -34,8 +34,8 @@ const SECOND_MS = 1000;
 /**
  * Counts the limits of every request in batches of a twentieth of the quota. One statement for each
  * request would cost more than the request itself. The first batch of each period needs no
- * statement; the second one reports both to the database. So an instance sends no statement for most
- * users, and each further instance allows a twentieth more.
+ * statement; the second one reports both to the database. So an instance sends no statement for
+ * most users, and each further instance allows a twentieth more.
  */
 export function openBatches({ consume, now, size }: BatchOptions) {
   // QuickLRU keeps up to twice its maxSize.

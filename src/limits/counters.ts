@@ -26,8 +26,8 @@ export function openCounters(
     shared.state() === "ok" && windowSecondsOf(policy) <= MEMORY_WINDOW_MAX_SECONDS;
 
   /**
-   * Consumes each count, or as much of it as remains. Returns the counts by key. Consumes nothing at
-   * all if the database is unavailable.
+   * Consumes each count, or as much of it as remains. Returns the counts by key. Consumes nothing
+   * at all if the database is unavailable.
    */
   const consumeAll = async (consumptions: Consumption[]): Promise<Map<string, Count>> => {
     const time = now();

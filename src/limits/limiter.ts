@@ -29,15 +29,15 @@ export interface LimiterOptions {
 
 export interface Limiter {
   /**
-   * Consumes one request from each limit, and reports what remains. Throws `too_many_requests` if one
-   * has nothing remaining; then the others consume nothing. A limit that counts in batches must be the
-   * only one of a call.
+   * Consumes one request from each limit, and reports what remains. Throws `too_many_requests` if
+   * one has nothing remaining; then the others consume nothing. A limit that counts in batches must
+   * be the only one of a call.
    */
   consume: (report: LimitReport | undefined, uses: LimitUse[]) => Promise<void>;
   /**
-   * Consumes as `consume` does, then does `work`. It consumes first, so that concurrent requests cannot
-   * exceed the limit. It refunds if the work failed because the service was busy, the database was
-   * unavailable, or an unexpected error occurred.
+   * Consumes as `consume` does, then does `work`. It consumes first, so that concurrent requests
+   * cannot exceed the limit. It refunds if the work failed because the service was busy, the
+   * database was unavailable, or an unexpected error occurred.
    */
   attempt: <T>(
     report: LimitReport | undefined,
@@ -204,7 +204,8 @@ const openAttempts =
       return await work();
     } catch (error) {
       const refunds = consumed.map((each) => ({ ...each, count: 1 }));
-      // If the database is unavailable, the refund fails too: the error of the work is the one to throw.
+      // If the database is unavailable, the refund fails too: the error of the work is the one to
+      // throw.
       if (!isRefusal(error)) await Promise.allSettled([refundTo(db, refunds)]);
       throw error;
     }

@@ -25,8 +25,8 @@ export const DAY = 24 * HOUR;
 const WINDOW_MAX_SECONDS = 3_650 * DAY;
 
 /**
- * Every limit, by its name in the RateLimit headers. docs/limits.md is printed from this list. A known
- * client is one that has signed in to the user before (it sends a device token).
+ * Every limit, by its name in the RateLimit headers. docs/limits.md is printed from this list. A
+ * known client is one that has signed in to the user before (it sends a device token).
  */
 export const policies = {
   login: { quota: 10, refill: 5, periodSeconds: MINUTE },
@@ -49,8 +49,8 @@ export const policies = {
 } as const satisfies Record<string, Policy>;
 
 /**
- * Limits that only a 429 response reports. Any other response would reveal what other clients do with
- * the same name or email.
+ * Limits that only a 429 response reports. Any other response would reveal what other clients do
+ * with the same name or email.
  */
 export const quiet: ReadonlySet<LimitName> = new Set([
   ...["login-account", "login-streak", "mail-account", "email-code"],
@@ -96,9 +96,9 @@ export interface LimitUse {
 }
 
 /**
- * What a failed sign-in by an unknown client counts against: the name as typed, folded, never the user
- * behind it. So a name that no user has counts the same way (CWE-204), and an email does not reveal its
- * username.
+ * What a failed sign-in by an unknown client counts against: the name as typed, folded, never the
+ * user behind it. So a name that no user has counts the same way (CWE-204), and an email does not
+ * reveal its username.
  */
 export const failuresOf = (identifierKey: string): LimitUse[] => [
   { limit: "login-account", who: identifierKey },
@@ -106,9 +106,10 @@ export const failuresOf = (identifierKey: string): LimitUse[] => [
 ];
 
 /**
- * Limits by IP that count a known client by its user first. Many people share an IP (NAT), and one of
- * them may use up its quota. They do not count by device, because one user can have many. All other
- * limits by IP stay by IP: they limit how fast new users, or guesses at other users, come from it.
+ * Limits by IP that count a known client by its user first. Many people share an IP (NAT), and one
+ * of them may use up its quota. They do not count by device, because one user can have many. All
+ * other limits by IP stay by IP: they limit how fast new users, or guesses at other users, come
+ * from it.
  */
 export const byKnownUser: ReadonlySet<LimitName> = new Set<LimitName>([
   "mail-address",
@@ -189,8 +190,8 @@ export const formatPolicies = (all: Policies): string =>
     .join(", ");
 
 /**
- * Reads limits that replace the defaults: `name=quota/seconds` or `name=quota+refill/seconds`, separated
- * by commas or blanks. Throws an Error for the operator.
+ * Reads limits that replace the defaults: `name=quota/seconds` or `name=quota+refill/seconds`,
+ * separated by commas or blanks. Throws an Error for the operator.
  */
 export function readPolicies(text: string): Policies {
   const found: Policies = { ...policies };

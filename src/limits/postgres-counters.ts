@@ -4,9 +4,9 @@ import type { Consumption, Count, Refund } from "./policies.ts";
 
 /**
  * One row for each key. `since` advances by whole periods (p), and each period brings `refill` back
- * (l). A row that starts more than a period in the future comes from a wrong clock: it starts over (s).
- * Each count is granted as far as it remains (g). Here and in `refund`, rows are locked in the order
- * of their keys, so that no two requests deadlock.
+ * (l). A row that starts more than a period in the future comes from a wrong clock: it starts over
+ * (s). Each count is granted as far as it remains (g). Here and in `refund`, rows are locked in the
+ * order of their keys, so that no two requests deadlock.
  */
 const CONSUME = `
   with wanted as (
@@ -68,8 +68,8 @@ interface Purger {
 const PURGED_AT_ONCE = 500;
 
 /**
- * Deletes rows that are back at zero, at most 500 at a time. Skips rows that another transaction has
- * locked. Returns how many were deleted.
+ * Deletes rows that are back at zero, at most 500 at a time. Skips rows that another transaction
+ * has locked. Returns how many were deleted.
  */
 export async function purgeLimits({ db, now }: Purger): Promise<number> {
   const purged = await db.execute(query`
@@ -81,8 +81,8 @@ export async function purgeLimits({ db, now }: Purger): Promise<number> {
 }
 
 /**
- * About 150 MB with the indexes. Needs a bound, because clients can make up any number of names, and
- * each has a row for up to 90 days.
+ * About 150 MB with the indexes. Needs a bound, because clients can make up any number of names,
+ * and each has a row for up to 90 days.
  */
 const ROWS_MAX = 1_000_000;
 const EVICTED_AT_ONCE = 10_000;
@@ -90,8 +90,8 @@ const EVICTED_AT_ONCE = 10_000;
 const ROW_MIN_BYTES = 76;
 
 /**
- * Deletes rows beyond `rowsMax`, lowest counts first, at most 10,000 at a time. Returns how many were
- * deleted.
+ * Deletes rows beyond `rowsMax`, lowest counts first, at most 10,000 at a time. Returns how many
+ * were deleted.
  */
 export async function evictLimits({ db }: Purger, rowsMax = ROWS_MAX): Promise<number> {
   // Reading the file's size costs nothing, and usually shows that the table is too small to count.

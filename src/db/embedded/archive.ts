@@ -43,7 +43,9 @@ export const entriesOf = ({ manifest }: Archive): Entry[] =>
 
 const CHUNK_BYTES = 1 << 16;
 
-/** Unpacks into a new directory, chunk by chunk. Sets the manifest's modes, whatever the umask is. */
+/**
+ * Unpacks into a new directory, chunk by chunk. Sets the manifest's modes, whatever the umask is.
+ */
 export async function unpack(archive: Archive, into: string): Promise<void> {
   await pipeline(
     chunksOf(archive.contents),
@@ -102,8 +104,8 @@ function copierOf(chunks: AsyncIterator<Uint8Array>) {
 }
 
 /**
- * The first path below `root` that differs from the manifest: added, missing, or with another owner, mode
- * or content.
+ * The first path below `root` that differs from the manifest: added, missing, or with another
+ * owner, mode or content.
  */
 export function findAlteration(
   root: string,

@@ -87,8 +87,8 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
 }
 
 /**
- * The owner that the data directory must have. A command of root may use the running server of another OS
- * user, because it neither runs nor changes files of that user.
+ * The owner that the data directory must have. A command of root may use the running server of
+ * another OS user, because it neither runs nor changes files of that user.
  */
 const ownerFor = ({ dataDir, holder }: EmbeddedOptions): number | undefined =>
   ownUid() === ROOT && holder.command === "command" && isHeld(dataDir)

@@ -2,12 +2,14 @@ import { readSync } from "node:fs";
 
 const STANDARD_INPUT = 0;
 /**
- * The server writes this to the child after it has verified the programs. If it closes the pipe instead,
- * the child exits.
+ * The server writes this to the child after it has verified the programs. If it closes the pipe
+ * instead, the child exits.
  */
 export const VERIFIED = "v";
 
-/** A hidden command of the binary: the child process that prepares itself, then becomes PostgreSQL. */
+/**
+ * A hidden command of the binary: the child process that prepares itself, then becomes PostgreSQL.
+ */
 export const HAND_OVER = "__postgres";
 
 export interface HandOver {

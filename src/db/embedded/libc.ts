@@ -1,8 +1,9 @@
 import { dlopen, type Pointer, ptr, read } from "bun:ffi";
 
 /**
- * Calls of the C library that Bun does not offer. Linux with glibc only. Loaded at the first use, so that
- * a Bunker with an external database never loads it. On failure, a call returns -1 and sets errno.
+ * Calls of the C library that Bun does not offer. Linux with glibc only. Loaded at the first use,
+ * so that a Bunker with an external database never loads it. On failure, a call returns -1 and sets
+ * errno.
  */
 const open = () =>
   dlopen("libc.so.6", {
@@ -34,8 +35,8 @@ function checked(answer: number, call: string): void {
 }
 
 /**
- * Takes an exclusive lock, which the kernel releases when this process ends (flock(2)). Returns false if
- * another process has it.
+ * Takes an exclusive lock, which the kernel releases when this process ends (flock(2)). Returns
+ * false if another process has it.
  */
 export function tryLock(fd: number): boolean {
   if (libc().flock(fd, LOCK_EX_NB) === 0) return true;
@@ -48,7 +49,9 @@ export function tryLock(fd: number): boolean {
 /** Writes all changes of the file system of `fd` to its disk (syncfs(2)). */
 export const syncFileSystem = (fd: number) => checked(libc().syncfs(fd), "syncfs");
 
-/** Starts a session of its own (setsid(2)), so that Ctrl-C in the terminal reaches only the server. */
+/**
+ * Starts a session of its own (setsid(2)), so that Ctrl-C in the terminal reaches only the server.
+ */
 export const leaveTerminal = () => void libc().setsid();
 
 /** Switches this process to another OS user, without a way back. */
@@ -59,8 +62,8 @@ export function becomeUser(uid: number): void {
 }
 
 /**
- * Makes the kernel send `signal` when the parent ends for any reason (prctl(2)). Survives exec, but not a
- * change of the OS user.
+ * Makes the kernel send `signal` when the parent ends for any reason (prctl(2)). Survives exec, but
+ * not a change of the OS user.
  */
 export const dieWithParent = (signal: keyof typeof SIGNALS) =>
   checked(libc().prctl(PR_SET_PDEATHSIG, SIGNALS[signal], 0, 0, 0), "prctl");

@@ -20,9 +20,9 @@ export interface DataDir {
 const lockFile = (dataDir: string) => join(dataDir, "bunker.lock");
 
 /**
- * Locks the data directory for this process. Returns false if another process has the lock. The kernel
- * releases the lock when its holder ends for any reason, so a stale lock cannot exist. The file
- * descriptor is closed on exec.
+ * Locks the data directory for this process. Returns false if another process has the lock. The
+ * kernel releases the lock when its holder ends for any reason, so a stale lock cannot exist. The
+ * file descriptor is closed on exec.
  */
 export function tryHold({ dataDir, owner }: DataDir, holder: Holder): boolean {
   const fd = openOwn(lockFile(dataDir), constants.O_RDWR | constants.O_CREAT, owner);
@@ -36,8 +36,8 @@ export function tryHold({ dataDir, owner }: DataDir, holder: Holder): boolean {
 }
 
 /**
- * True if a process has the lock on the data directory. Writes nothing, because the directory may belong
- * to another OS user.
+ * True if a process has the lock on the data directory. Writes nothing, because the directory may
+ * belong to another OS user.
  */
 export function isHeld(dataDir: string): boolean {
   try {

@@ -35,8 +35,8 @@ const SHUTDOWN_MAX_MS = 20_000;
 
 const settings = (installation: Installation): Record<string, string | number> => ({
   listen_addresses: "",
-  // In the cluster, whose mode is 0700: no other OS user can reach the socket. Relative, because the path
-  // of a socket has a maximum length.
+  // In the cluster, whose mode is 0700: no other OS user can reach the socket. Relative, because
+  // the path of a socket has a maximum length.
   unix_socket_directories: ".",
   unix_socket_permissions: "0700",
   max_connections: installation.maxConnections,
@@ -55,9 +55,9 @@ const settings = (installation: Installation): Record<string, string | number> =
 });
 
 /**
- * Starts PostgreSQL on its cluster and waits until it is ready. PostgreSQL ends when this process ends for
- * any reason. It does not get the terminal's Ctrl-C, so that the server can finish its last requests
- * before it stops PostgreSQL.
+ * Starts PostgreSQL on its cluster and waits until it is ready. PostgreSQL ends when this process
+ * ends for any reason. It does not get the terminal's Ctrl-C, so that the server can finish its
+ * last requests before it stops PostgreSQL.
  */
 export async function startPostmaster(installation: Installation): Promise<ChildProcess> {
   await clearLeftovers(installation.cluster);
@@ -85,8 +85,8 @@ export async function startPostmaster(installation: Installation): Promise<Child
 }
 
 /**
- * Verifies the programs while the child starts on another core. The child runs PostgreSQL only after it
- * gets VERIFIED.
+ * Verifies the programs while the child starts on another core. The child runs PostgreSQL only
+ * after it gets VERIFIED.
  */
 async function verifyMeanwhile({ verify }: Installation, child: ChildProcess): Promise<void> {
   // If the child has ended, its exit reports the failure.
@@ -107,8 +107,8 @@ function openLog(file: string): number {
 }
 
 /**
- * Fast shutdown (SIGINT): PostgreSQL rolls back open transactions and writes a checkpoint. After 20 s,
- * immediate shutdown (SIGQUIT).
+ * Fast shutdown (SIGINT): PostgreSQL rolls back open transactions and writes a checkpoint. After 20
+ * s, immediate shutdown (SIGQUIT).
  */
 export async function stopPostmaster(child: ChildProcess): Promise<void> {
   if (hasExited(child)) return;
@@ -170,8 +170,9 @@ function lastLines(file: string): string {
 }
 
 /**
- * Ends processes that a killed server left running on this cluster, and removes lock files that would
- * block the start. Call it only under the lock on the data directory: then no live server uses them.
+ * Ends processes that a killed server left running on this cluster, and removes lock files that
+ * would block the start. Call it only under the lock on the data directory: then no live server
+ * uses them.
  */
 async function clearLeftovers(cluster: string): Promise<void> {
   for (const [signal, waitMs] of [
@@ -187,8 +188,8 @@ async function clearLeftovers(cluster: string): Promise<void> {
 }
 
 /**
- * Finds processes named postgres whose working directory is the cluster. A pid in a file is not enough,
- * because the system reuses pids.
+ * Finds processes named postgres whose working directory is the cluster. A pid in a file is not
+ * enough, because the system reuses pids.
  */
 function processesOn(cluster: string): number[] {
   return readdirSync("/proc")

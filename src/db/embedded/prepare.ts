@@ -45,8 +45,8 @@ export async function loadPrograms(): Promise<Programs> {
 }
 
 /**
- * Installs the programs of this build, and creates a cluster if there is none. Call it only under the lock
- * on the data directory. Throws an Exit with advice.
+ * Installs the programs of this build, and creates a cluster if there is none. Call it only under
+ * the lock on the data directory. Throws an Exit with advice.
  */
 export async function prepare(
   dataDir: string,
