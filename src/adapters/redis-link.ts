@@ -63,14 +63,14 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
     retry(error);
   };
   const connect = async () => {
-    const mine = await dial(url, beginIfFast).catch(retry);
-    if (!mine) return;
-    if (isClosed) return disconnect(mine);
-    link = mine;
-    for (const client of [mine.commands, mine.subscriber])
-      client.onclose = (error) => lose(mine, error);
+    const opened = await dial(url, beginIfFast).catch(retry);
+    if (!opened) return;
+    if (isClosed) return disconnect(opened);
+    link = opened;
+    for (const client of [opened.commands, opened.subscriber])
+      client.onclose = (error) => lose(opened, error);
     // The connection may have closed before `onclose` was set.
-    if (!mine.commands.connected || !mine.subscriber.connected) return lose(mine, GONE);
+    if (!opened.commands.connected || !opened.subscriber.connected) return lose(opened, GONE);
     if (isAway) log.info({}, "Redis can be used again.");
     isAway = false;
   };

@@ -65,9 +65,9 @@ export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTra
  * because spam filters penalize it: then nodemailer uses the host name of this machine.
  */
 function nameOf(host = ""): string | undefined {
-  const address = host.replace(/^\[(?:IPv6:)?|\]$/gi, "");
-  if (isIPv6(address)) return `[IPv6:${address}]`;
-  if (isIPv4(address)) return `[${address}]`;
+  const ip = host.replace(/^\[(?:IPv6:)?|\]$/gi, "");
+  if (isIPv6(ip)) return `[IPv6:${ip}]`;
+  if (isIPv4(ip)) return `[${ip}]`;
   return host.includes(".") ? host : undefined;
 }
 

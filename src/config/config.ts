@@ -26,31 +26,31 @@ export function readConfig(
   origins: Origins;
   warnings: string[];
 } {
-  const found: Record<string, unknown> = {};
+  const values: Record<string, unknown> = {};
   const origins: Record<string, string> = {};
-  const wrong: string[] = [];
+  const faults: string[] = [];
   const base = (): Base => ({
-    isProduction: (found["environment"] ?? settings.environment.fallback(unread)) === "production",
-    port: (found["port"] as number | undefined) ?? 3000,
-    publicUrl: (found["publicUrl"] as string | undefined) ?? unread.publicUrl,
-    brandName: (found["brandName"] as string | undefined) ?? unread.brandName,
+    isProduction: (values["environment"] ?? settings.environment.fallback(unread)) === "production",
+    port: (values["port"] as number | undefined) ?? 3000,
+    publicUrl: (values["publicUrl"] as string | undefined) ?? unread.publicUrl,
+    brandName: (values["brandName"] as string | undefined) ?? unread.brandName,
   });
-  for (const [key, it] of Object.entries(settings) as [string, Setting<unknown>][]) {
+  for (const [key, setting] of Object.entries(settings) as [string, Setting<unknown>][]) {
     try {
-      const { value, origin } = textOf(it, env);
+      const { value, origin } = textOf(setting, env);
       origins[key] = origin;
-      found[key] = value === undefined ? it.fallback(base()) : it.parse(value);
+      values[key] = value === undefined ? setting.fallback(base()) : setting.parse(value);
     } catch (error) {
-      wrong.push(`${it.name} ${(error as Error).message}`);
+      faults.push(`${setting.name} ${(error as Error).message}`);
     }
   }
-  const config = Object.freeze(found) as Config;
-  wrong.push(...contradictions(config, origins as Partial<Origins>));
-  if (isServing) wrong.push(...faultsOfServing(config, origins as Partial<Origins>));
-  if (wrong.length > 0)
+  const config = Object.freeze(values) as Config;
+  faults.push(...contradictions(config, origins as Partial<Origins>));
+  if (isServing) faults.push(...faultsOfServing(config, origins as Partial<Origins>));
+  if (faults.length > 0)
     throw new Exit(
       "badConfiguration",
-      `The configuration is not usable:\n${[...wrong, ...misspelled(env)].map((line) => `  - ${line}\n`).join("")}`,
+      `The configuration is not usable:\n${[...faults, ...misspelled(env)].map((line) => `  - ${line}\n`).join("")}`,
     );
   const warnings = [
     ...warningsOf(config, env),
@@ -71,20 +71,20 @@ const unread: Base = {
 };
 
 function textOf(
-  it: Setting<unknown>,
+  setting: Setting<unknown>,
   env: Environment,
 ): { value: string | undefined; origin: string } {
-  const given = env[it.name] ?? "";
-  const direct = it.mayHaveBlanks ? withoutBlanks(given) : given.trim();
-  const [, variable = ""] = variablesOf(it);
+  const given = env[setting.name] ?? "";
+  const direct = setting.mayHaveBlanks ? withoutBlanks(given) : given.trim();
+  const [, variable = ""] = variablesOf(setting);
   const file = env[variable]?.trim() ?? "";
   if (direct !== "" && file !== "") throw new Error(`is set twice: remove it or ${variable}`);
   if (file === "")
     return direct === ""
       ? { value: undefined, origin: "default" }
-      : { value: direct, origin: it.name };
+      : { value: direct, origin: setting.name };
   try {
-    return { value: textIn(file, it), origin: variable };
+    return { value: textIn(file, setting), origin: variable };
   } catch (error) {
     throw new Error(`cannot be used: the file that ${variable} names ${(error as Error).message}`);
   }
@@ -99,19 +99,19 @@ function textIn(file: string, { mayHaveBlanks }: Setting<unknown>): string {
 
 /** Faults of combined settings. `config` lacks settings that have a fault of their own. */
 function contradictions(config: Partial<Config>, origins: Partial<Origins>): string[] {
-  const wrong: string[] = [];
+  const faults: string[] = [];
   const isUnset = (key: keyof Config) => origins[key] === "default";
   const isServer = config.environment === "production" && config.databaseUrl !== undefined;
   if (isServer && isUnset("secretKey"))
-    wrong.push(
+    faults.push(
       "SECRET_KEY is required in production with DATABASE_URL; make one: openssl rand -hex 32",
     );
   if (config.mailUrl?.startsWith("mailbox:") && config.environment === "production")
-    wrong.push(
+    faults.push(
       "MAIL_URL=mailbox: shows mails to whoever is on this machine: only with BUNKER_ENV=development",
     );
   return [
-    ...wrong,
+    ...faults,
     ...faultsOfNetwork(config, isUnset),
     ...faultsOfDatabase(config),
     ...faultsOfSuperuser(config, isUnset),
@@ -121,26 +121,26 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
 /** Faults that matter only to a server in production, because a command sends no links. */
 function faultsOfServing(config: Partial<Config>, origins: Partial<Origins>): string[] {
   if (config.environment !== "production") return [];
-  const wrong: string[] = [];
+  const faults: string[] = [];
   const needing = config.databaseUrl ? "DATABASE_URL" : config.mailUrl && "MAIL_URL";
   if (needing && origins.publicUrl === "default")
-    wrong.push(
+    faults.push(
       `PUBLIC_URL is required in production with ${needing}, such as https://accounts.example.com`,
     );
   const { protocol, hostname } = new URL(config.publicUrl ?? "https://none");
   if (protocol === "http:" && !isLocal(hostname) && config.allowHttp === "off")
-    wrong.push(
+    faults.push(
       "PUBLIC_URL is http, which sends passwords and tokens in the clear: use https, or set PUBLIC_URL_ALLOW_HTTP=on",
     );
   if (config.emailSignIn === "on" && origins.signInUrl === "default")
-    wrong.push(
+    faults.push(
       "SIGN_IN_REDIRECT_URL is required in production with EMAIL_SIGN_IN=on: the page of your product that signs in with the mailed token",
     );
   const needMails = { REQUIRE_EMAIL_VERIFICATION: config.requireEmailVerification };
   for (const [name, value] of Object.entries({ ...needMails, EMAIL_SIGN_IN: config.emailSignIn }))
     if (value === "on" && config.mailUrl === undefined)
-      wrong.push(`MAIL_URL is required in production with ${name}=on, which depends on mail`);
-  return wrong;
+      faults.push(`MAIL_URL is required in production with ${name}=on, which depends on mail`);
+  return faults;
 }
 
 const isLocal = (hostname: string) =>
@@ -157,56 +157,56 @@ function faultsOfNetwork(
   config: Partial<Config>,
   isUnset: (key: keyof Config) => boolean,
 ): string[] {
-  const wrong: string[] = [];
+  const faults: string[] = [];
   if (config.metricsPort !== undefined && config.metricsPort === config.port)
-    wrong.push("METRICS_PORT must be another port than PORT");
+    faults.push("METRICS_PORT must be another port than PORT");
   if (isUnset("metricsPort") && !isUnset("metricsHost"))
-    wrong.push("METRICS_PORT is missing beside METRICS_HOST");
+    faults.push("METRICS_PORT is missing beside METRICS_HOST");
   if (isUnset("trustedProxies") && !isUnset("clientAddressHeader"))
-    wrong.push("TRUSTED_PROXIES is missing beside CLIENT_ADDRESS_HEADER");
+    faults.push("TRUSTED_PROXIES is missing beside CLIENT_ADDRESS_HEADER");
   if (isUnset("otlpUrl") && !isUnset("otlpHeaders"))
-    wrong.push("OTLP_URL is missing beside OTLP_HEADERS");
+    faults.push("OTLP_URL is missing beside OTLP_HEADERS");
   if ((config.workers ?? 1) > 1 && process.platform !== "linux")
-    wrong.push("WORKERS must be 1 here: only Linux shares a port out among processes");
-  return wrong;
+    faults.push("WORKERS must be 1 here: only Linux shares a port out among processes");
+  return faults;
 }
 
 function faultsOfDatabase(config: Partial<Config>): string[] {
-  const wrong: string[] = [];
+  const faults: string[] = [];
   const urls = [config.databaseUrl, config.databaseDirectUrl].filter((url) => url !== undefined);
   const servers = urls.map(readPostgresUrl);
   if (config.databaseCaFile && !servers.some(({ tls }) => tls.mode.startsWith("verify-")))
-    wrong.push(
+    faults.push(
       "DATABASE_CA_FILE checks nothing without sslmode=verify-full (or verify-ca) in DATABASE_URL",
     );
   if (config.databaseDirectUrl && !config.databaseUrl)
-    wrong.push("DATABASE_DIRECT_URL is read only beside DATABASE_URL");
+    faults.push("DATABASE_DIRECT_URL is read only beside DATABASE_URL");
   const isPooler = config.databaseUrl !== undefined && servers[0]?.isPooler;
   const pooling = isPooler ? "pgbouncer=true in DATABASE_URL" : "DATABASE_PREPARE=off";
   if ((isPooler || config.databasePrepare === "off") && !config.databaseDirectUrl)
-    wrong.push(
+    faults.push(
       `DATABASE_DIRECT_URL is missing beside ${pooling}: migrations take a lock that a pooler would lose`,
     );
-  return [...wrong, ...servers.flatMap(({ tls }) => faultsOfTls(tls, config))];
+  return [...faults, ...servers.flatMap(({ tls }) => faultsOfTls(tls, config))];
 }
 
 function faultsOfTls(tls: Tls, { databaseCaFile }: Partial<Config>): string[] {
   const { rootCertificate, certificate, key } = tls;
-  const wrong: string[] = [];
+  const faults: string[] = [];
   if (databaseCaFile && rootCertificate && rootCertificate !== databaseCaFile)
-    wrong.push("DATABASE_CA_FILE is set beside sslrootcert in DATABASE_URL: remove one of them");
+    faults.push("DATABASE_CA_FILE is set beside sslrootcert in DATABASE_URL: remove one of them");
   if ((certificate === undefined) !== (key === undefined))
-    wrong.push("DATABASE_URL has one of sslcert and sslkey, and needs both");
+    faults.push("DATABASE_URL has one of sslcert and sslkey, and needs both");
   const files = { sslrootcert: rootCertificate, sslcert: certificate, sslkey: key };
   for (const [name, file] of Object.entries(files)) {
     if (file === undefined || file === "system") continue;
     try {
       readableFile(file);
     } catch (error) {
-      wrong.push(`DATABASE_URL has an ${name} that ${(error as Error).message}`);
+      faults.push(`DATABASE_URL has an ${name} that ${(error as Error).message}`);
     }
   }
-  return wrong;
+  return faults;
 }
 
 /** Settings that probably do not have the intended effect. */

@@ -111,12 +111,12 @@ export function openKeyRing({
     const pairs = stored.map((one) => ({ one, key: tokenKeyOf(one, open(one)) }));
     keys = new Map([...shared, ...pairs.map(({ key }) => key)].map((key) => [key.header, key]));
     if (algorithm === "HS256") return true;
-    const able = pairs.filter(({ one }) => one.algorithm === algorithm && opened.has(one.kid));
-    const current = able.find(({ one }) => one.state === "current");
+    const usable = pairs.filter(({ one }) => one.algorithm === algorithm && opened.has(one.kid));
+    const current = usable.find(({ one }) => one.state === "current");
     // An instance with another secret may have created the current key. A retired key still
     // verifies everywhere: signing with it for some hours is better than refusing all sign-ins.
-    const previous = able.find(({ key }) => key.kid === signing?.kid);
-    signing = (current ?? previous ?? able.at(-1))?.key;
+    const previous = usable.find(({ key }) => key.kid === signing?.kid);
+    signing = (current ?? previous ?? usable.at(-1))?.key;
     return current !== undefined;
   };
 

@@ -100,7 +100,7 @@ async function readFacts(sql: Sql): Promise<Facts> {
   return row?.["facts"];
 }
 
-const wrong = (message: string) => new Exit("badConfiguration", message);
+const misconfigured = (message: string) => new Exit("badConfiguration", message);
 
 function refuseServer({ version, versionText, encoding, database, isStandby }: Facts): void {
   if (version < SERVER_VERSION_MIN)
@@ -109,7 +109,7 @@ function refuseServer({ version, versionText, encoding, database, isStandby }: F
       `The database server is PostgreSQL ${versionText}; Bunker needs 15 or newer.`,
     );
   if (encoding !== "UTF8")
-    throw wrong(
+    throw misconfigured(
       `The database ${database} has the encoding ${encoding}; Bunker needs UTF8. Make another one and name it in DATABASE_URL: ` +
         "create database bunker encoding 'UTF8' template template0;",
     );
@@ -122,22 +122,22 @@ function refuseServer({ version, versionText, encoding, database, isStandby }: F
 
 function refuseSchema({ hasSchema, canUse, role, isMigrated, tables: present }: Facts): void {
   if (!hasSchema)
-    throw wrong(
+    throw misconfigured(
       `The database has no schema "public", where Bunker keeps its tables. Run: create schema public authorization ${role};`,
     );
   if (!canUse)
-    throw wrong(
+    throw misconfigured(
       `The role ${role} may not use the schema "public". Run as its owner: grant usage, create on schema public to ${role};`,
     );
   if (!isMigrated && present.length > 0)
-    throw wrong(
+    throw misconfigured(
       `The schema "public" already has ${present.length === 1 ? "a table" : "tables"} that Bunker did not make: ${present.join(", ")}. Nothing was changed. Name a database of its own in DATABASE_URL.`,
     );
 }
 
 function checkMigration({ canCreate, role }: Facts): void {
   if (!canCreate)
-    throw wrong(
+    throw misconfigured(
       `The role ${role} may not create tables in the schema "public". Run as its owner: grant create on schema public to ${role};`,
     );
 }
@@ -145,11 +145,11 @@ function checkMigration({ canCreate, role }: Facts): void {
 function refuseTables({ hidden, forbidden, role }: Facts): void {
   const onAll = (verb: string) => hidden.map((name) => `alter table public.${name} ${verb};`);
   if (hidden.length > 0)
-    throw wrong(
+    throw misconfigured(
       `Row-level security hides rows of ${hidden.join(", ")} from the role ${role}. Run as their owner: ${onAll("disable row level security").join(" ")}`,
     );
   if (forbidden.length > 0)
-    throw wrong(
+    throw misconfigured(
       `The role ${role} may not read and change ${forbidden.join(", ")}. Use the role that owns them in DATABASE_URL, or run as their owner: ` +
         `grant select, insert, update, delete on all tables in schema public to ${role};`,
     );
@@ -174,7 +174,7 @@ function refuseSettings({ settings, role, database }: Facts, isPooled: boolean):
     ([name, value]) =>
       `alter role ${role} in database ${database} set ${name} = ${name === "search_path" ? value : `'${value}'`};`,
   );
-  throw wrong(
+  throw misconfigured(
     `The database or role has ${others.map(([name]) => name).join(", ")} set to a value that Bunker does not work with, and Bunker cannot set it ` +
       `${isPooled ? "through a pooler" : "itself"}. Run this, then close the open sessions:\n${commands.join("\n")}`,
   );

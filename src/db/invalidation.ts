@@ -65,19 +65,19 @@ export function listenForChanges({
   };
 
   const listen = async (now: number) => {
-    const mine: Sql = connectListener(place, {
-      onclose: () => lose(mine),
+    const opened: Sql = connectListener(place, {
+      onclose: () => lose(opened),
       onnotify: (channel, payload) => {
-        if (listener === mine) receive(channel, payload);
+        if (listener === opened) receive(channel, payload);
       },
     });
-    listener = mine;
+    listener = opened;
     awaitedSince = now;
     try {
-      await mine.unsafe(`listen ${CHANNEL}; listen ${heartbeats}`);
-      if (listener === mine) awaitedSince = undefined;
+      await opened.unsafe(`listen ${CHANNEL}; listen ${heartbeats}`);
+      if (listener === opened) awaitedSince = undefined;
     } catch {
-      lose(mine);
+      lose(opened);
     }
   };
 

@@ -11,36 +11,37 @@ interface Statement extends Promise<unknown> {
 /** Records a span for each statement and each transaction of `sql`. */
 export function traceStatements(sql: Sql, tracing: Tracing): Sql {
   const spanned = (statement: unknown, text: string) => {
-    const it = statement as Statement;
-    const { handle } = it;
+    const sent = statement as Statement;
+    const { handle } = sent;
     let isSent = false;
-    it.handle = () => {
-      if (!isSent) spanOf(it, text, tracing);
+    sent.handle = () => {
+      if (!isSent) spanOf(sent, text, tracing);
       isSent = true;
-      return handle.call(it);
+      return handle.call(sent);
     };
     return statement;
   };
   const traced = (work: (tx: Sql) => unknown) => (tx: Sql) => work(traceStatements(tx, tracing));
   return new Proxy(sql, {
     apply: (target, _, [strings, ...values]) => {
-      const made = Reflect.apply(target, target, [strings, ...values]);
+      const result = Reflect.apply(target, target, [strings, ...values]);
       // Some calls make only a fragment of a statement.
       const isStatement = tracing.follows() && Array.isArray(strings?.raw);
-      return isStatement ? spanned(made, strings.join("?")) : made;
+      return isStatement ? spanned(result, strings.join("?")) : result;
     },
     get: (target, name) => {
-      const it = target[name as "begin"] as (...args: unknown[]) => Promise<unknown>;
+      const method = target[name as "begin"] as (...args: unknown[]) => Promise<unknown>;
       if (name === "unsafe" && tracing.follows())
-        return (text: string, ...rest: unknown[]) => spanned(it(text, ...rest), text);
+        return (text: string, ...rest: unknown[]) => spanned(method(text, ...rest), text);
       if (name === "savepoint")
-        return (...args: unknown[]) => it(...args.map((arg) => (isWork(arg) ? traced(arg) : arg)));
+        return (...args: unknown[]) =>
+          method(...args.map((arg) => (isWork(arg) ? traced(arg) : arg)));
       if (name === "begin")
         return (...args: unknown[]) =>
           tracing.within(TRANSACTION, () =>
-            it(...args.map((arg) => (isWork(arg) ? traced(arg) : arg))),
+            method(...args.map((arg) => (isWork(arg) ? traced(arg) : arg))),
           );
-      return it;
+      return method;
     },
   });
 }

@@ -9,8 +9,8 @@ export function networks(text: string): string[] {
 }
 
 function isNetwork(part: string): boolean {
-  const [address = "", bits, ...more] = part.split("/");
-  const bitsMax = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  const [ip = "", bits, ...more] = part.split("/");
+  const bitsMax = { 0: -1, 4: 32, 6: 128 }[isIP(ip)] ?? -1;
   return (
     more.length === 0 &&
     (bits === undefined ? bitsMax > 0 : /^\d{1,3}$/.test(bits) && Number(bits) <= bitsMax)
@@ -20,13 +20,13 @@ function isNetwork(part: string): boolean {
 const listOf = (parts: readonly string[]): BlockList => {
   const list = new BlockList();
   for (const part of parts) {
-    const [address = "", bits] = part.split("/");
-    const family = familyOf(address);
-    list.addSubnet(address, Number(bits ?? (family === "ipv4" ? 32 : 128)), family);
+    const [ip = "", bits] = part.split("/");
+    const family = familyOf(ip);
+    list.addSubnet(ip, Number(bits ?? (family === "ipv4" ? 32 : 128)), family);
   }
   return list;
 };
-const familyOf = (address: string) => (isIPv4(address) ? "ipv4" : "ipv6");
+const familyOf = (ip: string) => (isIPv4(ip) ? "ipv4" : "ipv6");
 
 const PRIVATE =
   "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 ::1/128 fc00::/7";
@@ -34,9 +34,9 @@ let privateList: BlockList | undefined;
 
 /** True for an IP of this machine or of a private network, from which no public client comes. */
 export function isPrivate(text: string): boolean {
-  const address = plain(text);
+  const ip = plain(text);
   privateList ??= listOf(PRIVATE.split(" "));
-  return address !== undefined && privateList.check(address, familyOf(address));
+  return ip !== undefined && privateList.check(ip, familyOf(ip));
 }
 
 /** A host and a port as in a URL: IPv6 in brackets (RFC 3986, section 3.2.2). */
@@ -62,16 +62,16 @@ export const isLocalHost = (host: string): boolean => LOCAL_HOST.test(host);
  */
 export function openProxyChain(trusted: readonly string[]) {
   const list = listOf(trusted);
-  const isKnown = (address: string) => list.check(address, familyOf(address));
-  const isTrusted = (socketAddress: string) => isKnown(plain(socketAddress) ?? socketAddress);
+  const isKnown = (ip: string) => list.check(ip, familyOf(ip));
+  const isTrusted = (socketIp: string) => isKnown(plain(socketIp) ?? socketIp);
 
-  const clientOf = (socketAddress: string, forwardedFor: string | null): string => {
-    let client = plain(socketAddress) ?? socketAddress;
+  const clientOf = (socketIp: string, forwardedFor: string | null): string => {
+    let client = plain(socketIp) ?? socketIp;
     if (trusted.length === 0 || !forwardedFor || !isKnown(client)) return client;
     for (const hop of forwardedFor.split(",").reverse()) {
-      const address = plain(hop.trim());
-      if (address === undefined) break;
-      client = address;
+      const ip = plain(hop.trim());
+      if (ip === undefined) break;
+      client = ip;
       if (!isKnown(client)) break;
     }
     return client;
@@ -85,10 +85,10 @@ export function openProxyChain(trusted: readonly string[]) {
  */
 function plain(text: string): string | undefined {
   const bare = /^\[(.+)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
-  const address = bare.replace(/%.*$/, "");
-  const version = isIP(address);
-  if (version !== 6) return version === 4 ? address : undefined;
-  return ipv4In(groupsOf(address)) ?? address;
+  const ip = bare.replace(/%.*$/, "");
+  const version = isIP(ip);
+  if (version !== 6) return version === 4 ? ip : undefined;
+  return ipv4In(groupsOf(ip)) ?? ip;
 }
 
 /** The IPv4 of an IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2). */
@@ -105,15 +105,15 @@ const NETWORK_GROUPS = 4;
  * The key of a client in rate limits: its IPv4, or the /64 of its IPv6, because one customer gets
  * at least a /64.
  */
-export function clientKeyOf(address: string): string {
-  if (isIP(address) !== 6) return address;
-  const network = groupsOf(address).slice(0, NETWORK_GROUPS);
+export function clientKeyOf(ip: string): string {
+  if (isIP(ip) !== 6) return ip;
+  const network = groupsOf(ip).slice(0, NETWORK_GROUPS);
   return `${network.map((group) => group.toString(16)).join(":")}::/64`;
 }
 
 /** The eight groups of an IPv6. The last two may be written as IPv4. */
-function groupsOf(address: string): number[] {
-  const hexadecimal = address.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...bytes) => {
+function groupsOf(ip: string): number[] {
+  const hexadecimal = ip.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...bytes) => {
     const [a = 0, b = 0, c = 0, d = 0] = bytes.slice(0, 4).map(Number);
     return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
   });
@@ -127,5 +127,5 @@ function groupsOf(address: string): number[] {
 /**
  * The network within which the IP of one client often changes: the /24 of IPv4, the /64 of IPv6.
  */
-export const networkOf = (address: string): string =>
-  isIPv4(address) ? address.replace(/\d+$/, "0/24") : clientKeyOf(address);
+export const networkOf = (ip: string): string =>
+  isIPv4(ip) ? ip.replace(/\d+$/, "0/24") : clientKeyOf(ip);
