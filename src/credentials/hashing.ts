@@ -19,7 +19,8 @@ export interface Hashing {
   /** The cost of new hashes. */
   cost: HashCost;
   /**
-   * Runs `work` in its turn. Throws `busy` if the queue is full, or the turn does not come in time.
+   * Runs `work` as soon as a slot is free. Throws `busy` if the queue is full, or no slot is free
+   * within `waitMaxMs`.
    */
   run: <T>(work: () => Promise<T>) => Promise<T>;
   /**

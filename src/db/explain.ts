@@ -18,7 +18,7 @@ const sourceOf = ({ databaseUrl, databaseDirectUrl }: Config, isDirect: boolean)
     ? ({ setting: "DATABASE_DIRECT_URL", url: databaseDirectUrl } as const)
     : ({ setting: "DATABASE_URL", url: databaseUrl ?? "" } as const);
 
-/** Does `work` in the database. A failure becomes an Exit that says what to do. */
+/** Runs `work` in the database. A failure becomes an Exit that says what to do. */
 export async function explained<T>(
   config: Config,
   isDirect: boolean,

@@ -40,8 +40,7 @@ export const pooledSettings = Object.fromEntries(
 
 /**
  * Behind a pooler, these settings of the role or database must have our values already. Left out
- * are timeouts, which may differ, and `row_security`: db/checks refuses tables of which rows are
- * hidden.
+ * are timeouts, which may differ, and `row_security`: db/checks refuses tables with hidden rows.
  */
 export const checkedBehindPoolers = Object.keys(sessionSettings).filter(
   (name) => !keptByPoolers.some((kept) => kept === name) && !/timeout$|^row_security$/.test(name),

@@ -1,4 +1,4 @@
-/** Exit codes of the command line, from sysexits.h where it has one for the case. */
+/** Exit codes of the command line, from sysexits.h if it has one for the case. */
 export const exitCodes = {
   ok: 0,
   failed: 1,
