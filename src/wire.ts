@@ -119,11 +119,11 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
   };
   try {
     const secret = config.secretKey ?? (await secretIn(config, runtime, schema.answers));
-    if (isServer) shared = await sharedOf(config, { secret, principals, log });
+    if (isServer) shared = await sharedOf(config, { secret, log });
     const ctx = createCtx(config, {
       ...{ database, lifecycle, log, mail, metrics, shared, tracing },
       now: () => new Date(),
-      principals: withSharedInvalidation(principals, shared),
+      principals,
       readiness: openReadiness({ database, log, embedded }),
       secrets: [secret, ...config.secretKeys],
       hashingBounds: hashingBounds(config),
@@ -212,29 +212,15 @@ function openPrincipals(
   return { principals, changes };
 }
 
-/**
- * Also tells other instances through Redis that a user changed: a little earlier than the
- * database's change notifications.
- */
-const withSharedInvalidation = (principals: Principals, { tell }: SharedMemory): Principals => ({
-  ...principals,
-  forget: (userId) => {
-    principals.forget(userId);
-    if (userId) tell(userId);
-  },
-});
-
 /** Does not wait for the connection: until Redis is available, the database does its work. */
 async function sharedOf(
   { redisUrl }: Config,
-  { secret, principals, log }: { secret: string; principals: Principals; log: Log },
+  { secret, log }: { secret: string; log: Log },
 ): Promise<SharedMemory> {
   if (redisUrl === undefined) return noSharedMemory;
   const { openSharedMemory } = await import("./adapters/shared-memory.ts");
   const installation = derivedKey(secret, "shared memory").toString("hex").slice(0, PREFIX_LENGTH);
-  return openSharedMemory(redisUrl, {
-    ...{ prefix: `bunker:${installation}:`, onTold: principals.forget, log },
-  });
+  return openSharedMemory(redisUrl, { prefix: `bunker:${installation}:`, log });
 }
 
 /** Loads the exporter only if OTLP_URL is set. */

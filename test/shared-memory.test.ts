@@ -18,10 +18,9 @@ needs("redis-server").describe("a memory that instances share", () => {
     const note = (_: object, sentence: string) => void said.push(sentence);
     return { debug: note, info: note, warn: note, error: note };
   };
-  const open = async (told: string[] = [], prefix = "test:", said: string[] = []) => {
-    const onTold = (userId: string) => void told.push(userId);
+  const open = async (prefix = "test:", said: string[] = []) => {
     const log = logTo(said);
-    const memory = await openSharedMemory(redis.url, { prefix, onTold, log });
+    const memory = await openSharedMemory(redis.url, { prefix, log });
     memories.push(memory);
     await until(() => memory.state() === "ok");
     return memory;
@@ -72,7 +71,7 @@ needs("redis-server").describe("a memory that instances share", () => {
   });
 
   test("it is told what somebody else keeps, for as long as that is good", async () => {
-    const [one, other, stranger] = [await open(), await open(), await open([], "others:")];
+    const [one, other, stranger] = [await open(), await open(), await open("others:")];
     expect(await other.recall("a name")).toBeUndefined();
     await one.keep("a name", { value: "a value", seconds: 1 });
     expect([await other.recall("a name"), await stranger.recall("a name")]).toEqual([
@@ -81,14 +80,6 @@ needs("redis-server").describe("a memory that instances share", () => {
     ]);
     await sleep(1_100);
     expect(await other.recall("a name")).toBeUndefined();
-  });
-
-  test("it hears of changed accounts, but not of those of another installation", async () => {
-    const [told, foreign]: [string[], string[]] = [[], []];
-    const [one] = [await open(), await open(told), await open(foreign, "others:")];
-    one.tell("an account");
-    await until(() => told.length > 0);
-    expect([told, foreign]).toEqual([["an account"], []]);
   });
 
   test("only a number that was dear to count is kept", async () => {
@@ -106,7 +97,7 @@ needs("redis-server").describe("a memory that instances share", () => {
 
   test("frozen or gone it is done without at once, says so once, and is used again when it is back", async () => {
     const said: string[] = [];
-    const memory = await open([], "test:", said);
+    const memory = await open("test:", said);
     redis.freeze();
     const startedAt = performance.now();
     const asked = Array.from({ length: 50 }, () => memory.recall("a name"));
@@ -132,7 +123,6 @@ needs("redis-server").describe("a memory that instances share", () => {
     await redis.ask("CONFIG", "SET", "maxmemory", "1");
     const memory = await openSharedMemory(redis.url, {
       prefix: "test:",
-      onTold: () => {},
       log: logTo([]),
     });
     memories.push(memory);

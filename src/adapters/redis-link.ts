@@ -5,15 +5,9 @@ export interface LinkOptions {
   url: URL;
   /** Redis counts as unavailable if it does not answer within this time. */
   answerMaxMs: number;
-  /** Prepares new connections. They are used only if it succeeds. */
-  begin: (clients: Clients) => Promise<void>;
+  /** Prepares a new connection. It is used only if this succeeds. */
+  begin: (client: RedisClient) => Promise<void>;
   log: Log;
-}
-
-/** Two connections: one for commands, one for subscriptions. */
-export interface Clients {
-  commands: RedisClient;
-  subscriber: RedisClient;
 }
 
 export interface Link {
@@ -38,7 +32,7 @@ const settings = {
  * waits for it.
  */
 export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
-  let link: Clients | undefined;
+  let link: RedisClient | undefined;
   let isAway = false;
   let isClosed = false;
 
@@ -46,9 +40,9 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
    * Refuses a server that is always slow: otherwise it would be connected and dropped again and
    * again.
    */
-  const beginIfFast = async (clients: Clients) => {
-    await begin(clients);
-    await within(clients.commands.send("PING", []), answerMaxMs / 2);
+  const beginIfFast = async (client: RedisClient) => {
+    await begin(client);
+    await within(client.send("PING", []), answerMaxMs / 2);
   };
   const retry = (error: unknown) => {
     if (isClosed) return;
@@ -56,7 +50,7 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
     isAway = true;
     setTimeout(connect, RETRY_MS).unref();
   };
-  const lose = (lost: Clients, error: unknown) => {
+  const lose = (lost: RedisClient, error: unknown) => {
     if (link !== lost) return;
     link = undefined;
     disconnect(lost);
@@ -67,10 +61,9 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
     if (!opened) return;
     if (isClosed) return disconnect(opened);
     link = opened;
-    for (const client of [opened.commands, opened.subscriber])
-      client.onclose = (error) => lose(opened, error);
+    opened.onclose = (error) => lose(opened, error);
     // The connection may have closed before `onclose` was set.
-    if (!opened.commands.connected || !opened.subscriber.connected) return lose(opened, GONE);
+    if (!opened.connected) return lose(opened, GONE);
     if (isAway) log.info({}, "Redis can be used again.");
     isAway = false;
   };
@@ -81,7 +74,7 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
       const used = link;
       if (!used) return undefined;
       try {
-        return await within(used.commands.send(command, args), answerMaxMs);
+        return await within(used.send(command, args), answerMaxMs);
       } catch (error) {
         lose(used, error);
         return undefined;
@@ -110,29 +103,24 @@ function reasonOf(error: unknown): string {
   return /^[A-Z]{2,}(?= )/.exec(message)?.[0] ?? code ?? "unknown";
 }
 
-async function dial(url: URL, begin: LinkOptions["begin"]): Promise<Clients> {
-  const clients = {
-    commands: new RedisClient(url.href, settings),
-    subscriber: new RedisClient(url.href, settings),
-  };
+async function dial(url: URL, begin: LinkOptions["begin"]): Promise<RedisClient> {
+  const client = new RedisClient(url.href, settings);
   const open = async () => {
-    await Promise.all([clients.commands.connect(), clients.subscriber.connect()]);
-    await begin(clients);
-    return clients;
+    await client.connect();
+    await begin(client);
+    return client;
   };
   try {
     return await within(open(), CONNECT_MAX_MS);
   } catch (error) {
-    disconnect(clients);
+    disconnect(client);
     throw error;
   }
 }
 
-function disconnect({ commands, subscriber }: Clients): void {
-  for (const client of [commands, subscriber]) {
-    client.onclose = null;
-    client.close();
-  }
+function disconnect(client: RedisClient): void {
+  client.onclose = null;
+  client.close();
 }
 
 function within<T>(answer: Promise<T>, ms: number): Promise<T> {

@@ -8,17 +8,15 @@ const ANSWER_MAX_MS = 200;
 const PROBE_SECONDS = "60";
 
 /** Shared memory in Redis 6.2 or newer, or a compatible server (Valkey). One server, no cluster. */
-export function openRedis(url: URL, { prefix, onTold, log }: SharedMemoryOptions): SharedMemory {
-  const channel = `${prefix}accounts`;
+export function openRedis(url: URL, { prefix, log }: SharedMemoryOptions): SharedMemory {
   const scripts = { consume: "", refund: "" };
   const { send, isUp, close } = openLink({
     ...{ url, answerMaxMs: ANSWER_MAX_MS, log },
-    begin: async ({ commands, subscriber }) => {
+    begin: async (client) => {
       // Fails early on a replica, or on a server without free memory.
-      await commands.send("SET", [`${prefix}there`, "1", "EX", PROBE_SECONDS]);
-      scripts.consume = await commands.send("SCRIPT", ["LOAD", CONSUME]);
-      scripts.refund = await commands.send("SCRIPT", ["LOAD", REFUND]);
-      await subscriber.subscribe(channel, (userId) => onTold(userId));
+      await client.send("SET", [`${prefix}there`, "1", "EX", PROBE_SECONDS]);
+      scripts.consume = await client.send("SCRIPT", ["LOAD", CONSUME]);
+      scripts.refund = await client.send("SCRIPT", ["LOAD", REFUND]);
     },
   });
   const run = (script: keyof typeof scripts, keys: string[], numbers: number[]) =>
@@ -53,7 +51,6 @@ export function openRedis(url: URL, { prefix, onTold, log }: SharedMemoryOptions
         refunds.map(({ count }) => count),
       );
     },
-    tell: (userId) => void send("PUBLISH", [channel, userId]),
     state: () => (isUp() ? "ok" : "away"),
     close,
   };

@@ -5,8 +5,6 @@ import type { SharedMemory } from "../limits/shared-memory.ts";
 export interface SharedMemoryOptions {
   /** The prefix of all names, because several installations may share one server. */
   prefix: string;
-  /** Called when another instance reports that a user changed. */
-  onTold: (userId: string) => void;
   log: Log;
 }
 

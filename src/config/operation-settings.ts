@@ -35,7 +35,7 @@ export const operationSettings = {
   }),
   redisUrl: setting<string | undefined>({
     name: "REDIS_URL",
-    doc: "A Redis or Valkey server that several instances share, `redis://:password@host:6379/0` or `rediss://…`: for limits, repeated answers and dear counts. Without it, and while it is away, all is in the database.",
+    doc: "A Redis or Valkey server that several instances share, `redis://:password@host:6379/0` or `rediss://…`: for rate limits and slow counts. Without it, and while it is unavailable, the database does this.",
     shown: "none",
     isSecret: true,
     parse: redisUrl,

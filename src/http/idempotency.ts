@@ -59,8 +59,6 @@ export async function once<T>(ctx: Ctx, request: Retryable, work: () => Promise<
     body: ctx.fingerprint(JSON.stringify(["body", request.body])),
     claimedAt: ctx.now(),
   };
-  const known = await recall<T>(ctx, own);
-  if (known) return replay(known, own, request.set);
   if (!(await claim(ctx, own))) return replay(await find<T>(ctx, own), own, request.set);
   const value = await work().catch(async (error) => {
     await keepRefusal(ctx, own, request.keepsRefusals ? error : undefined);
@@ -136,35 +134,8 @@ interface Kept<T> {
 async function find<T>(ctx: Ctx, { key }: Claim): Promise<Kept<T>> {
   const [found] = await ctx.db.select().from(idempotency).where(eq(idempotency.key, key));
   if (!found) throw new Problem("request_in_progress");
-  const { body, expiresAt } = found;
-  const kept = { body, outcome: found.outcome as Outcome<T> | null };
-  if (kept.outcome) await share(ctx, key, { ...kept, expiresAt });
-  return kept;
+  return { body: found.body, outcome: found.outcome as Outcome<T> | null };
 }
-
-/** Shares the outcome through Redis: it never changes, so a retry need not query the database. */
-async function share<T>(
-  { envelope, now, shared }: Ctx,
-  key: Buffer,
-  { body, outcome, expiresAt }: Kept<T> & { expiresAt: Date },
-): Promise<void> {
-  const name = nameOf(key);
-  const value = envelope.seal(name, { body: body.toString("hex"), outcome }).toString("base64");
-  const seconds = Math.floor((expiresAt.getTime() - now().getTime()) / 1000);
-  if (seconds > 0) await shared.keep(name, { value, seconds });
-}
-
-async function recall<T>({ envelope, shared }: Ctx, { key }: Claim): Promise<Kept<T> | undefined> {
-  const name = nameOf(key);
-  const value = await shared.recall(name);
-  const opened =
-    value === undefined ? undefined : envelope.open(name, Buffer.from(value, "base64"));
-  if (opened === undefined) return undefined;
-  const { body, outcome } = opened as { body: string; outcome: Outcome<T> };
-  return { body: Buffer.from(body, "hex"), outcome };
-}
-
-const nameOf = (key: Buffer) => `idempotency ${key.toString("hex")}`;
 
 function replay<T>({ body, outcome }: Kept<T>, own: Claim, set: Visit["set"]): T {
   if (!body.equals(own.body)) throw new Problem("idempotency_key_reused");

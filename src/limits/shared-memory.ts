@@ -12,11 +12,6 @@ export interface SharedMemory {
   /** Counts as `limits/postgres-counters` does. Undefined if nothing was counted. */
   consume: (consumptions: Consumption[], now: Date) => Promise<Map<string, Count> | undefined>;
   refund: (refunds: Refund[]) => Promise<void>;
-  /**
-   * Notifies the other instances that a user changed. Faster than the change notification of the
-   * database, but without a guarantee.
-   */
-  tell: (userId: string) => void;
   /** `off` if there is no shared memory. */
   state: () => "ok" | "away" | "off";
   close: () => void;
@@ -28,7 +23,6 @@ export const noSharedMemory: SharedMemory = {
   keep: async () => {},
   consume: async () => undefined,
   refund: async () => {},
-  tell: () => {},
   state: () => "off",
   close: () => {},
 };

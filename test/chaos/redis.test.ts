@@ -39,13 +39,12 @@ describe.if(home !== undefined && hasRedis)("beside Redis", () => {
     PUBLIC_URL: "https://accounts.example.com",
     TRUSTED_PROXIES: "127.0.0.1",
   });
-  const post = (instance: number, path: string, { from = "", key = "", ...body }) =>
+  const post = (instance: number, path: string, { from = "", ...body }) =>
     fetch(`${servers[instance % 2]?.url}/api/v1/auth/${path}`, {
       method: "POST",
       headers: {
         "content-type": "application/json",
         "x-forwarded-for": from,
-        ...(key === "" ? {} : { "idempotency-key": key }),
       },
       body: JSON.stringify({ password: PASSWORD, ...body }),
     });
@@ -126,24 +125,6 @@ describe.if(home !== undefined && hasRedis)("beside Redis", () => {
       await sleep(1_000);
     }
     redis.thaw();
-    await sql.end();
-  });
-
-  test("an answer to an Idempotency-Key is repeated from there, and is no less right without", async () => {
-    await startBoth();
-    const sql = database();
-    const asked = { from: "198.51.100.5", key: "a-key", email: "eve@example.com" };
-    const first: unknown = await (await post(0, "register", asked)).json();
-    const again = async (instance: number) => {
-      const answer = await post(instance, "register", asked);
-      return [answer.headers.get("idempotency-replayed"), await answer.json()];
-    };
-    expect(await again(1)).toEqual(["true", first]);
-    await sql`truncate idempotency`;
-    expect(await again(0)).toEqual(["true", first]);
-    const other = await post(1, "register", { ...asked, email: "mallory@example.com" });
-    expect(other.status).toBe(422);
-    expect(await redis.ask("KEYS", "*eve*")).toEqual([]);
     await sql.end();
   });
 });
