@@ -85,7 +85,7 @@ const timeOf = (seconds: number) => {
 const knownUserReasons: Partial<Record<LimitName, string>> = {
   "mail-address":
     "`mail-account` still limits the emails to one address, and the changes of email of one user",
-  "requests-stranger":
+  "requests-anonymous":
     "it protects the database: a signed-in user has a limit of their own as well (`requests`); tokens and links cannot be guessed",
 };
 
@@ -152,10 +152,10 @@ const limits = () =>
     "client, a new password (`POST /auth/password/forgot` mails the link), the operator's `bunker users unlock NAME`, or a superuser's",
     "`POST /api/v1/users/{id}/unlock`. Without `MAIL_URL` no reset mail can be sent, so only the others work.",
     "",
-    "An OAuth client that proves itself by its secret asks as often as it likes; wrong secrets count as `requests-stranger`, and so",
+    "An OAuth client that proves itself by its secret asks as often as it likes; wrong secrets count as `requests-anonymous`, and so",
     "do revocations of tokens that we did not issue, and requests with an `Idempotency-Key`, of whoever is not signed in.",
     "",
-    "`requests` and `requests-stranger` are counted in lumps of a twentieth, so that a request costs no statement: each further",
+    "`requests` and `requests-anonymous` are counted in lumps of a twentieth, so that a request costs no statement: each further",
     "instance may allow a twentieth more. The others are exact.",
     "",
     ...growthLines(),

@@ -59,7 +59,7 @@ export type Readiness = Record<"database" | "migrations" | "disk", "ok" | "faile
  */
 export type Actor = Anonymous | UserActor | { kind: "operator" };
 export interface Anonymous {
-  kind: "stranger";
+  kind: "anonymous";
   origin?: Origin;
 }
 export interface UserActor extends Principal {
@@ -76,7 +76,7 @@ export interface Principal {
 /** Where a request came from, as far as it is known. */
 export interface Origin extends LimitReport {
   /** The client IP. */
-  address: string | null;
+  ip: string | null;
   /**
    * The key under which limits count a client: see `clientKeyOf`. Null if the request came without
    * a socket.

@@ -112,6 +112,12 @@ describe("the configuration", () => {
       ]);
   });
 
+  test("accepts the earlier name of a limit, with a warning", () => {
+    const { config, warnings } = readConfig({ LIMITS: "requests-stranger=7/60" });
+    expect(config.limits["requests-anonymous"]).toEqual({ quota: 7, refill: 7, periodSeconds: 60 });
+    expect(warnings).toEqual(["LIMITS: requests-stranger is called requests-anonymous now"]);
+  });
+
   test("reads a secret from a file, but not from two places", () => {
     const folder = mkdtempSync(join(tmpdir(), "bunker-config-"));
     const file = join(folder, "key");

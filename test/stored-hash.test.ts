@@ -112,7 +112,7 @@ test("a sign-in raises a hash to today's cost, and signs in again with it", asyn
   expect(await stored()).toBe(before);
   // The parameters rise.
   const dearer = { ...ctx, hashing: { ...ctx.hashing, cost: { kibibytes: 20_480, passes: 3 } } };
-  await logIn(dearer, { kind: "stranger" }, { username: "ada", password: PASSWORD });
+  await logIn(dearer, { kind: "anonymous" }, { username: "ada", password: PASSWORD });
   expect(await stored()).toStartWith("$argon2id$v=19$m=20480,t=3,p=1$");
   expect((await logInAs(PASSWORD)).status).toBe(200);
   expect(

@@ -1,6 +1,7 @@
 import { passwordRules, readPassword } from "../credentials/password.ts";
 import { Exit } from "../kit/exit.ts";
 import { nearest } from "../kit/nearest.ts";
+import { renamedLimits } from "../limits/policies.ts";
 import { readPostgresUrl, type Tls } from "./postgres-url.ts";
 import { type Base, readableFile, type Setting, variablesOf } from "./setting.ts";
 import { settings } from "./settings.ts";
@@ -216,7 +217,10 @@ function warningsOf(config: Config, env: Environment): string[] {
     const names = url === undefined ? [] : readPostgresUrl(url).ignored;
     return names.length > 0 ? [`${name}: Bunker ignores ${names.join(", ")}`] : [];
   });
-  return [...misspelled(env), ...ignored];
+  const renamed = Object.entries(renamedLimits)
+    .filter(([earlier]) => env["LIMITS"]?.includes(`${earlier}=`))
+    .map(([earlier, present]) => `LIMITS: ${earlier} is called ${present} now`);
+  return [...misspelled(env), ...ignored, ...renamed];
 }
 
 function faultsOfSuperuser(

@@ -19,6 +19,7 @@ import sql0016 from "../../drizzle/0016_refresh_retries.sql" with { type: "text"
 import sql0017 from "../../drizzle/0017_erasure.sql" with { type: "text" };
 import sql0018 from "../../drizzle/0018_known_device_mail.sql" with { type: "text" };
 import sql0019 from "../../drizzle/0019_revoked_tokens.sql" with { type: "text" };
+import sql0020 from "../../drizzle/0020_anonymous_actors.sql" with { type: "text" };
 
 export interface Migration {
   tag: string;
@@ -46,4 +47,5 @@ export const migrations: Migration[] = [
   { tag: "0017_erasure", sql: sql0017 },
   { tag: "0018_known_device_mail", sql: sql0018 },
   { tag: "0019_revoked_tokens", sql: sql0019 },
+  { tag: "0020_anonymous_actors", sql: sql0020 },
 ];

@@ -39,7 +39,7 @@ const refuseUnreadableBody = ({ body }: { body: unknown }) => {
   if (body instanceof Problem) throw body;
 };
 
-const anonymous: Anonymous = { kind: "stranger" };
+const anonymous: Anonymous = { kind: "anonymous" };
 
 interface Requirements {
   /** Also accepts a refresh token, in the header or as `refresh_token` in the body. */
@@ -50,9 +50,9 @@ interface Requirements {
 /**
  * For routes that require a token. With a valid token, a request consumes `requests` of its user.
  * With an expired, revoked or spent token that Bunker issued, it consumes `requests` of the
- * session. Any other request consumes `requests-stranger`.
+ * session. Any other request consumes `requests-anonymous`.
  */
-const generalLimits: readonly LimitName[] = ["requests", "requests-stranger"];
+const generalLimits: readonly LimitName[] = ["requests", "requests-anonymous"];
 
 /** Reads the token before validation: an anonymous caller gets 401, never 422. */
 const refreshTokenIn = (body: unknown): string | undefined => {
@@ -75,7 +75,7 @@ function openAuthentication(ctx: Ctx, withOrigin: ReturnType<typeof actorsFrom>)
   const refuse = async (actor: Anonymous, code: ProblemCode, token?: string): Promise<never> => {
     const uses =
       token === undefined
-        ? usesOf("requests-stranger", actor.origin)
+        ? usesOf("requests-anonymous", actor.origin)
         : usesOfToken(ctx, actor, token);
     await ctx.limits.consume(actor.origin, uses);
     throw new Problem(code);

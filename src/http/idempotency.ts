@@ -52,8 +52,8 @@ export async function once<T>(ctx: Ctx, request: Retryable, work: () => Promise<
     });
   const { actor, route } = request;
   // A retry consumes no limit of its work, but it costs a database query.
-  if (actor.kind === "stranger")
-    await ctx.limits.consume(actor.origin, usesOf("requests-stranger", actor.origin));
+  if (actor.kind === "anonymous")
+    await ctx.limits.consume(actor.origin, usesOf("requests-anonymous", actor.origin));
   const own: Claim = {
     key: ctx.fingerprint(JSON.stringify(["key", scopeOf(actor), route, header])),
     body: ctx.fingerprint(JSON.stringify(["body", request.body])),
@@ -71,7 +71,7 @@ export async function once<T>(ctx: Ctx, request: Retryable, work: () => Promise<
 
 const scopeOf = (actor: Actor): string => {
   if (actor.kind === "user") return actor.user.id;
-  return `${actor.kind} ${actor.kind === "stranger" ? actor.origin?.clientKey : ""}`;
+  return `${actor.kind} ${actor.kind === "anonymous" ? actor.origin?.clientKey : ""}`;
 };
 
 interface Claim {

@@ -64,11 +64,11 @@ export function openOrigins({ config, devices, log }: Ctx) {
     const peer = contextOf(request).peer ?? server?.requestIP(request)?.address;
     const forwardedFor = headers[clientAddressHeader];
     if (peer) checkProxySetup(peer, forwardedFor);
-    const address = peer ? clientOf(peer, forwardedFor ?? null) : null;
+    const ip = peer ? clientOf(peer, forwardedFor ?? null) : null;
     const deviceTokens = deviceTokensIn(headers);
     return {
-      address,
-      clientKey: address ? clientKeyOf(address) : server && DISCONNECTED,
+      ip,
+      clientKey: ip ? clientKeyOf(ip) : server && DISCONNECTED,
       userAgent: headers["user-agent"]?.slice(0, USER_AGENT_MAX) ?? null,
       requestId: contextOf(request).id,
       deviceTokens,

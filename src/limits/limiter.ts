@@ -54,7 +54,7 @@ export interface Limiter {
 const serviceFailures = new Set<ProblemCode>(["busy", "database_unavailable", "internal"]);
 const isRefusal = (error: unknown) => error instanceof Problem && !serviceFailures.has(error.code);
 
-const inBatches = new Set<LimitName>(["requests", "requests-stranger"]);
+const inBatches = new Set<LimitName>(["requests", "requests-anonymous"]);
 const KEYS_MAX = 20_000;
 /** How long an instance refuses a key from memory, before it asks the counters again. */
 const REFUSED_MS = 1_000;

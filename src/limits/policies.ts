@@ -45,7 +45,7 @@ export const policies = {
   "sign-ins": { quota: 100, refill: 1, periodSeconds: MINUTE },
   changes: { quota: 100, refill: 1, periodSeconds: 3 * MINUTE },
   requests: window(600, MINUTE),
-  "requests-stranger": window(1200, MINUTE),
+  "requests-anonymous": window(1200, MINUTE),
 } as const satisfies Record<string, Policy>;
 
 /**
@@ -80,7 +80,7 @@ export const meanings: Record<LimitName, string> = {
     "Changes that a user makes to their own account. Those of the profile and those of the password count apart. A request that changes nothing is free.",
   requests:
     "Everything that one account asks for, signed in; what has a limit of its own counts against that as well. Also, counted for each session, requests with an expired, revoked or spent token that we issued, and revocations of its tokens.",
-  "requests-stranger":
+  "requests-anonymous":
     "Requests from one IP, or from the known devices of one user, that need an access token, where it is missing or made up; opening mailed links.",
 };
 
@@ -113,7 +113,7 @@ export const failuresOf = (identifierKey: string): LimitUse[] => [
  */
 export const byKnownUser: ReadonlySet<LimitName> = new Set<LimitName>([
   "mail-address",
-  "requests-stranger",
+  "requests-anonymous",
 ]);
 
 /** The use of a limit by IP, or by the user of the known device. */
@@ -189,6 +189,11 @@ export const formatPolicies = (all: Policies): string =>
     )
     .join(", ");
 
+/** Earlier names that LIMITS still accepts, and the present ones. */
+export const renamedLimits: Record<string, LimitName> = {
+  "requests-stranger": "requests-anonymous",
+};
+
 /**
  * Reads limits that replace the defaults: `name=quota/seconds` or `name=quota+refill/seconds`,
  * separated by commas or blanks. Throws an Error for the operator.
@@ -196,9 +201,10 @@ export const formatPolicies = (all: Policies): string =>
 export function readPolicies(text: string): Policies {
   const found: Policies = { ...policies };
   for (const part of text.split(/[\s,]+/).filter((one) => one !== "")) {
-    const [, name = "", quota = "", refill = quota, seconds = ""] =
+    const [, given = "", quota = "", refill = quota, seconds = ""] =
       /^([a-z-]+)=(\d{1,7})(?:\+(\d{1,7}))?\/(\d{1,8})$/.exec(part) ?? [];
-    if (!Object.hasOwn(policies, name))
+    const name = Object.hasOwn(renamedLimits, given) ? renamedLimits[given] : given;
+    if (name === undefined || !Object.hasOwn(policies, name))
       throw new Error(
         `must be a list such as register=50/3600, login=10+5/60; the names are ${Object.keys(policies).join(", ")}`,
       );

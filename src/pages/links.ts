@@ -27,12 +27,12 @@ const open = { additionalProperties: true };
 // first app.
 const openRoute = () => ({
   ...hidden,
-  anyone: ["requests-stranger"] as const,
+  anyone: ["requests-anonymous"] as const,
   query: t.Object({ token: t.String({ default: "" }) }, open),
 });
 const submitRoute = () => ({
   ...hidden,
-  anyone: ["requests-stranger"] as const,
+  anyone: ["requests-anonymous"] as const,
   body: t.Object({ token: Token }, open),
 });
 
@@ -76,7 +76,7 @@ export const emailLinkRoutes = (ctx: Ctx) => {
             ),
       {
         ...hidden,
-        anyone: ["login", "login-account", "login-streak", "requests-stranger"],
+        anyone: ["login", "login-account", "login-streak", "requests-anonymous"],
         body: t.Object(
           {
             token: Token,

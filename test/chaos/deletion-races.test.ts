@@ -187,7 +187,7 @@ test("a mailed link of a user who is deleted meanwhile is not valid", async () =
 test("a registration while the email's owner is deleted creates a new account", async () => {
   const here = await scene();
   const quiet = { ...here.ctx, config: { ...here.ctx.config, requireEmailVerification: "on" } };
-  const stranger = { kind: "stranger" } as const;
+  const stranger = { kind: "anonymous" } as const;
   const input = { email: EMAIL, password: NEW };
   await deleteAround(here, here.ada.id, () => register(quiet as Ctx, stranger, input));
   const rows = await here.sql`select id from users where email_key = ${EMAIL}`;

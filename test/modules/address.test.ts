@@ -93,7 +93,7 @@ describe("another address", () => {
     });
     expect(proven.status).toBe(204);
     const events = (await squatter.get("/users/me/events")).body;
-    expect(events[0]).toMatchObject({ type: "email.changed", address: null, user_agent: null });
+    expect(events[0]).toMatchObject({ type: "email.changed", ip: null, user_agent: null });
     const taken = (await squatter.get("/users/me")).body.email;
     expect((await anyone.post("/auth/register", { email: taken, password: PASSWORD })).status).toBe(
       422,

@@ -127,7 +127,7 @@ describe("a user who is deleted", () => {
     const root = await superuser();
     const other = await superuser("other@example.com");
     const subjectId = other.id;
-    const origin = { address: "198.51.100.9", userAgent: "curl/8", requestId: null };
+    const origin = { ip: "198.51.100.9", userAgent: "curl/8", requestId: null };
     const { body: user } = await root.get("/users/me");
     const actor = {
       kind: "user",

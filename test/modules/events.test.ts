@@ -24,9 +24,9 @@ test("what happens to an account is written down, with who did it and from where
     id: expect.any(String),
     type: "session.started",
     occurred_at: expect.any(String),
-    actor: { kind: "stranger", id: null },
+    actor: { kind: "anonymous", id: null },
     subject_id: ada.id,
-    address: null,
+    ip: null,
     user_agent: "curl/8.5.0",
     request_id: expect.any(String),
     data: { session_id: expect.any(String) },
@@ -61,9 +61,9 @@ test("a user does not learn which administrator acted, nor from where", async ()
   const own = { "x-forwarded-for": "198.51.100.9", "user-agent": "Phone/2.0" };
   const { access_token: token } = await signIn("ada@example.com", own);
   const { body } = await as(token).get("/users/me/events");
-  const hidden = { address: null, user_agent: null, request_id: null };
+  const hidden = { ip: null, user_agent: null, request_id: null };
   expect(body.slice(0, 4)).toMatchObject([
-    { type: "session.started", actor: { kind: "stranger", id: null }, address: "198.51.100.9" },
+    { type: "session.started", actor: { kind: "anonymous", id: null }, ip: "198.51.100.9" },
     { type: "user.updated", actor: { kind: "operator", id: null }, ...hidden },
     { type: "user.updated", actor: { kind: "superuser", id: null }, ...hidden },
     { type: "session.ended", actor: { kind: "superuser", id: null }, ...hidden },

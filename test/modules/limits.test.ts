@@ -85,7 +85,7 @@ test("a try that could not be judged counts nowhere", async () => {
   const { ctx, person, sql } = await street({ register: few, login: few });
   const busy = { ...ctx.hashing, run: () => Promise.reject(new Problem("busy")) };
   const origin = (limits: LimitName[]) => ({
-    ...{ address: "203.0.113.9", clientKey: "203.0.113.9", userAgent: null, requestId: null },
+    ...{ ip: "203.0.113.9", clientKey: "203.0.113.9", userAgent: null, requestId: null },
     ...{ deviceTokens: [], limits, tell: () => {} },
   });
   const crowded = { ...ctx, hashing: busy };
@@ -96,14 +96,14 @@ test("a try that could not be judged counts nowhere", async () => {
     register: () =>
       register(
         crowded,
-        { kind: "stranger", origin: origin(["register"]) },
+        { kind: "anonymous", origin: origin(["register"]) },
         { email: "eve@example.com", password: PASSWORD },
       ),
     "sign-in": () =>
       logIn(
         crowded,
         {
-          kind: "stranger",
+          kind: "anonymous",
           origin: origin(["login", "login-account", "login-streak", "login-address"]),
         },
         { username: "ada", password: PASSWORD },

@@ -149,7 +149,7 @@ test("a stranger is counted, whatever the endpoint; a client that proves itself 
   const few = { quota: 20, refill: 20, periodSeconds: 60 };
   const here = await bare({
     trustedProxies: ["127.0.0.1"],
-    limits: { ...policies, "requests-stranger": few },
+    limits: { ...policies, "requests-anonymous": few },
   });
   const statusesOf = async (ask: () => Promise<{ status: number }>) => {
     const answers = await Promise.all(Array.from({ length: 25 }, ask));

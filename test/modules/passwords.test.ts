@@ -49,7 +49,7 @@ test("a sign-in that a new password or a deactivation overtakes gets no session"
       return done;
     };
     const input = { username: "ada", password: PASSWORD };
-    return logIn({ ...ctx, hashing: { ...ctx.hashing, run } }, { kind: "stranger" }, input);
+    return logIn({ ...ctx, hashing: { ...ctx.hashing, run } }, { kind: "anonymous" }, input);
   };
   const ways = [
     () => updateUser(ctx, operator, { id: ada.id, isActive: false }),

@@ -175,7 +175,7 @@ describe("an address is proven", () => {
 
 test("made-up links are counted by address, by whichever way they come", async () => {
   const requests = { quota: 20, refill: 20, periodSeconds: 60 };
-  const here = await street({ "requests-stranger": requests });
+  const here = await street({ "requests-anonymous": requests });
   const token = "ot_made-up";
   const ways = [
     (from: string) => here.post("password/reset", from, { token, password: NEW }),

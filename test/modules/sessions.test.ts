@@ -178,7 +178,7 @@ describe("sessions", () => {
       false,
     ]);
     expect(Object.keys(body[0])).toEqual([
-      ...["id", "device", "address", "created_at", "last_used_at", "is_current"],
+      ...["id", "device", "ip", "created_at", "last_used_at", "is_current"],
     ]);
   });
 
@@ -271,9 +271,9 @@ describe("sessions", () => {
     const input = { username: "ada", password: PASSWORD };
     for (let round = 0; round < 20; round += 1)
       await Promise.all(
-        Array.from({ length: 20 }, () => logIn({ ...ctx, hashing }, { kind: "stranger" }, input)),
+        Array.from({ length: 20 }, () => logIn({ ...ctx, hashing }, { kind: "anonymous" }, input)),
       );
-    await logIn({ ...ctx, hashing }, { kind: "stranger" }, input);
+    await logIn({ ...ctx, hashing }, { kind: "anonymous" }, input);
     expect(await sql`select 1 from sessions`).toHaveLength(5);
   });
 

@@ -66,7 +66,7 @@ test("a client whose user has used up the limit still has that of its IP", async
 });
 
 test("a known client opens links, and gets 401 instead of 429, when its IP has used up the limit", async () => {
-  const { send, from, cookie } = await office({ "requests-stranger": few });
+  const { send, from, cookie } = await office({ "requests-anonymous": few });
   const open = async (extra?: Record<string, string>) =>
     (await send("GET", "/reset-password?token=ot_x", { headers: from(extra) })).status;
   const me = async (extra?: Record<string, string>) =>
@@ -94,7 +94,7 @@ test("registrations, and sign-ins to an account that does not know the client, c
 });
 
 test("an app that is built later in the process, as by a reload, uses its own keys on every route", async () => {
-  const { ctx, from } = await office({ "requests-stranger": few });
+  const { ctx, from } = await office({ "requests-anonymous": few });
   const devices = deviceTokens([Buffer.alloc(32, 7)]);
   const app = createApp({ ...ctx, devices });
   app.server = { requestIP: () => ({ address: "127.0.0.1" }) } as unknown as typeof app.server;

@@ -89,7 +89,7 @@ export async function changeEmail(
     .returning({ id: users.id });
   // Record it without an origin: the displaced user must not learn who verified the email.
   for (const { id: subjectId } of displaced)
-    await record(ctx, { kind: "stranger" }, { type: "email.changed", subjectId, data: {} });
+    await record(ctx, { kind: "anonymous" }, { type: "email.changed", subjectId, data: {} });
   const set = { email: shown, emailKey: key, emailVerified: false, updatedAt: ctx.now() };
   await transaction(ctx, (tx) => tx.db.update(users).set(set).where(eq(users.id, id)));
   await record(ctx, actor, { type, subjectId: id, data: {} });

@@ -176,7 +176,7 @@ export function usesOfToken(ctx: Ctx, { origin }: Anonymous, token: string): Lim
   const session = looksLikeRefreshToken(token)
     ? sessionOfRefreshToken(ctx, token)
     : ctx.tokens.signedFor(token, ctx.now());
-  if (!session) return usesOf("requests-stranger", origin);
+  if (!session) return usesOf("requests-anonymous", origin);
   return [{ limit: "requests", who: `session ${session}` }];
 }
 

@@ -145,7 +145,7 @@ export async function openLink(
   { origin }: Anonymous,
   { purposes, token }: { purposes: readonly Purpose[]; token: string },
 ): Promise<{ link: Link; user: User }> {
-  await ctx.limits.consume(origin, usesOf("requests-stranger", origin));
+  await ctx.limits.consume(origin, usesOf("requests-anonymous", origin));
   const link = await getLink(ctx, purposes, token);
   const user = await findUser(ctx, link.userId);
   if (!user) throw new Problem("invalid_link");

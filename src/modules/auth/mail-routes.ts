@@ -47,7 +47,7 @@ export const verificationRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        visitor: ["login", "login-account", "login-streak", "requests", "requests-stranger"],
+        visitor: ["login", "login-account", "login-streak", "requests", "requests-anonymous"],
         detail: {
           operationId: "verifyEmail",
           summary: "Prove an address",
@@ -78,7 +78,7 @@ export const verificationRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        anyone: [...mailLimits, "requests-stranger"],
+        anyone: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "resendVerification",
           summary: "Mail the link again",
@@ -103,7 +103,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        anyone: [...mailLimits, "requests-stranger"],
+        anyone: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "forgotPassword",
           summary: "Mail a link to choose a new password",
@@ -123,7 +123,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        anyone: ["requests-stranger"],
+        anyone: ["requests-anonymous"],
         detail: {
           operationId: "resetPassword",
           summary: "Choose a new password",
@@ -148,7 +148,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        anyone: [...mailLimits, "requests-stranger"],
+        anyone: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "requestEmailCode",
           summary: "Mail a link and a code to sign in by",
@@ -167,7 +167,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
         return token;
       },
       {
-        anyone: ["email-code", "login-address", "requests-stranger"],
+        anyone: ["email-code", "login-address", "requests-anonymous"],
         reads: ["device-token"],
         answers: ["device-token", "set-cookie"],
         detail: {

@@ -39,7 +39,7 @@ export const authRoutes = (ctx: Ctx) =>
         return status(201, user);
       },
       {
-        anyone: ["register", "mail-account", "requests-stranger"],
+        anyone: ["register", "mail-account", "requests-anonymous"],
         reads: ["idempotency-key"],
         detail: {
           operationId: "register",

@@ -30,7 +30,7 @@ async function notifyOfNewDevice(ctx: Ctx, actor: Anonymous, user: User): Promis
   if ((isFirst && isNew) || isFromThere) return;
   const details = {
     device: (await deviceOf(actor.origin?.userAgent ?? null)) ?? UNKNOWN,
-    address: actor.origin?.address ?? UNKNOWN,
+    address: actor.origin?.ip ?? UNKNOWN,
     time: `${ctx.now().toISOString().slice(0, 16).replace("T", " ")} UTC`,
   };
   await enqueueMail(ctx, { kind: "new_device", to: user, link: forgotPage(ctx), details });

@@ -1,4 +1,4 @@
-import { and, asc, eq, isNotNull, lt, or, type SQL } from "drizzle-orm";
+import { and, asc, eq, inArray, isNotNull, lt, or, type SQL } from "drizzle-orm";
 import type { PgColumn } from "drizzle-orm/pg-core";
 import type { Ctx } from "../../ctx.ts";
 import { isInBatch } from "../../db/batch.ts";
@@ -39,22 +39,22 @@ export async function eraseSome(db: Db, userId: string): Promise<number> {
   // Order by an index: for a user with millions of events, the planner would otherwise read the
   // whole table.
   const done = await erase(db, eq(actorId, userId), [id]);
-  const isAnonymous = and(eq(subjectId, userId), eq(actorKind, "stranger"));
+  const isAnonymous = and(eq(subjectId, userId), inArray(actorKind, ["anonymous", "stranger"]));
   return done + (await erase(db, isAnonymous, [occurredAt, id]));
 }
 
 async function erase(db: Db, which: SQL | undefined, order: PgColumn[]): Promise<number> {
-  const { id, address, userAgent } = events;
+  const { id, ip, userAgent } = events;
   const some = db
     .select({ id })
     .from(events)
-    .where(and(which, or(isNotNull(address), isNotNull(userAgent))))
+    .where(and(which, or(isNotNull(ip), isNotNull(userAgent))))
     .orderBy(...order.map((column) => asc(column)))
     .limit(ERASED_AT_ONCE)
     .for("update", { skipLocked: true });
   const erased = await db
     .update(events)
-    .set({ address: null, userAgent: null })
+    .set({ ip: null, userAgent: null })
     .where(isInBatch(id, some))
     .returning({ id });
   return erased.length;

@@ -62,7 +62,7 @@ export const eventTypes = [
 /**
  * Who caused an event, as its subject sees it. `superuser`: another user who acted on the subject.
  */
-export const actorKinds = ["stranger", "user", "superuser", "operator"] as const;
+export const actorKinds = ["anonymous", "user", "superuser", "operator"] as const;
 
 export type Event = Omit<
   typeof events.$inferSelect,
@@ -97,7 +97,7 @@ export async function record<T extends EventType>(
     occurredAt: now,
     actorKind: actor.kind,
     actorId: actor.kind === "user" ? actor.user.id : null,
-    address: origin?.address ?? null,
+    ip: origin?.ip ?? null,
     userAgent: origin?.userAgent ?? null,
     requestId: origin?.requestId ?? null,
   }));
@@ -161,13 +161,13 @@ export async function compareWithEarlier(
   }: { type: EventType; subjectId: string; since: Date | null },
 ): Promise<{ isFirst: boolean; isFromThere: boolean }> {
   const earlier = db
-    .select({ address, userAgent, occurredAt })
+    .select({ ip, userAgent, occurredAt })
     .from(events)
     .where(and(eq(subjectId, about), eq(type, kind)))
     .orderBy(desc(occurredAt), desc(id))
     .limit(COMPARED_MAX)
     .as("earlier");
-  const isSame = sql`${earlier.address} is not distinct from ${origin?.address ?? null}::text
+  const isSame = sql`${earlier.ip} is not distinct from ${origin?.ip ?? null}::text
     and ${earlier.userAgent} is not distinct from ${origin?.userAgent ?? null}::text
     and ${earlier.occurredAt} >= coalesce(${since?.toISOString() ?? null}::timestamptz, '-infinity')`;
   const [found] = await db
@@ -179,11 +179,11 @@ export async function compareWithEarlier(
   return found ?? { isFirst: true, isFromThere: false };
 }
 
-const { id, type, occurredAt, actorKind, actorId, subjectId, address, userAgent, requestId, data } =
+const { id, type, occurredAt, actorKind, actorId, subjectId, ip, userAgent, requestId, data } =
   events;
 const columns = {
   ...{ id, type, occurredAt, actorKind, actorId, subjectId },
-  ...{ address, userAgent, requestId, data },
+  ...{ ip, userAgent, requestId, data },
 };
 
 /** Where a page begins: after `skip` events, or after the event that a cursor names. */
@@ -207,10 +207,18 @@ export async function listOwnEvents(
     .limit(limit)
     .offset("skip" in start ? start.skip : 0);
   return rows.map((row) => ({
-    ...asSubjectSees({ ...row, type: row.type as EventType, actorKind: row.actorKind as "user" }),
+    ...asSubjectSees({
+      ...row,
+      type: row.type as EventType,
+      actorKind: actorKindOf(row.actorKind),
+    }),
     createdAt: row.occurredAt,
   }));
 }
+
+/** Rows of earlier versions have `stranger` for an anonymous actor. */
+const actorKindOf = (stored: string) =>
+  (stored === "stranger" ? "anonymous" : stored) as Event["actorKind"];
 
 /**
  * Hides who acted if it was another user: users must not read the ids and IPs of administrators. An
@@ -218,7 +226,7 @@ export async function listOwnEvents(
  */
 function asSubjectSees(event: Event): Event {
   if (event.actorKind !== "user" || event.actorId === event.subjectId) return event;
-  const hidden = { actorId: null, address: null, userAgent: null, requestId: null };
+  const hidden = { actorId: null, ip: null, userAgent: null, requestId: null };
   return { ...event, ...hidden, actorKind: "superuser" };
 }
 

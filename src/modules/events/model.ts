@@ -16,7 +16,7 @@ export const EventView = t.Object(
       },
       {
         description:
-          "`user`: you. `superuser`: an administrator; which one, and where from, is not shown: `id`, `address`, `user_agent` and `request_id` are null. `operator`: a command on the server itself. `stranger`: a request without an access token, such as a sign-in or a mailed link; `address` and `user_agent` are those of that request.",
+          "`user`: you. `superuser`: an administrator; which one, and where from, is not shown: `id`, `ip`, `user_agent` and `request_id` are null. `operator`: a command on the server itself. `anonymous`: a request without an access token, such as a sign-in or a mailed link; `ip` and `user_agent` are those of that request.",
       },
     ),
     subject_id: t.Nullable(
@@ -25,7 +25,7 @@ export const EventView = t.Object(
         description: "The account, or the OAuth client, that it is about.",
       }),
     ),
-    address: t.Nullable(t.String()),
+    ip: t.Nullable(t.String()),
     user_agent: t.Nullable(t.String()),
     request_id: t.Nullable(t.String({ description: "The X-Request-Id of the answer." })),
     data: t.Record(t.String(), t.Unknown()),
@@ -39,7 +39,7 @@ export const eventView = (event: Event) => ({
   occurred_at: event.occurredAt.toISOString(),
   actor: { kind: event.actorKind, id: event.actorId },
   subject_id: event.subjectId,
-  address: event.address,
+  ip: event.ip,
   user_agent: event.userAgent,
   request_id: event.requestId,
   data: event.data as Record<string, unknown>,

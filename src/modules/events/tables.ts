@@ -15,12 +15,15 @@ export const events = pgTable(
     transactionId: transactionId("transaction_id").notNull().default(sql`pg_current_xact_id()`),
     type: text("type").notNull(),
     occurredAt: at("occurred_at"),
-    /** Who caused it: `stranger` (anonymous), `user` (then `actor_id` is set) or `operator`. */
+    /**
+     * Who caused it: `anonymous` (`stranger` in old rows), `user` (then `actor_id` is set) or
+     * `operator`.
+     */
     actorKind: text("actor_kind").notNull(),
     actorId: uuid("actor_id"),
     /** The user or OAuth client that the event is about; null if it is about all of them. */
     subjectId: uuid("subject_id"),
-    address: text("address"),
+    ip: text("address"),
     userAgent: text("user_agent"),
     requestId: text("request_id"),
     data: jsonb("data").notNull(),
@@ -31,9 +34,12 @@ export const events = pgTable(
     index("events_actor_origin")
       .on(table.actorId, table.id)
       .where(
-        sql`${table.actorId} is not null and (${table.address} is not null or ${table.userAgent} is not null)`,
+        sql`${table.actorId} is not null and (${table.ip} is not null or ${table.userAgent} is not null)`,
       ),
-    check("events_actor_kind", sql`${table.actorKind} in ('stranger', 'user', 'operator')`),
+    check(
+      "events_actor_kind",
+      sql`${table.actorKind} in ('anonymous', 'stranger', 'user', 'operator')`,
+    ),
     check("events_user_agent_length", sql`length(${table.userAgent}) <= 512`),
   ],
 );

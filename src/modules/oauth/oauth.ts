@@ -87,7 +87,7 @@ async function authenticateClient(
 ): Promise<Client | undefined> {
   const client = credentials && (await findAuthenticated(ctx, credentials));
   if (client || !credentials) return client;
-  await ctx.limits.consume(actor.origin, usesOf("requests-stranger", actor.origin));
+  await ctx.limits.consume(actor.origin, usesOf("requests-anonymous", actor.origin));
   throw new Problem("invalid_client");
 }
 

@@ -35,7 +35,7 @@ export const oauthRoutes = (ctx: Ctx) =>
           "login-streak",
           "login-address",
           "sign-ins",
-          "requests-stranger",
+          "requests-anonymous",
         ],
         reads: ["device-token"],
         answers: ["device-token"],
@@ -57,7 +57,7 @@ export const oauthRoutes = (ctx: Ctx) =>
         return {};
       },
       {
-        anyone: ["requests", "requests-stranger"],
+        anyone: ["requests", "requests-anonymous"],
         detail: {
           operationId: "revokeToken",
           summary: "Revoke a token",
@@ -76,7 +76,7 @@ export const oauthRoutes = (ctx: Ctx) =>
           token: body.token,
         }),
       {
-        anyone: ["requests-stranger"],
+        anyone: ["requests-anonymous"],
         detail: {
           operationId: "introspectToken",
           summary: "Ask what a token is",

@@ -44,7 +44,7 @@ export function tokenClientOf({ devices }: Ctx, { origin }: Anonymous): TokenCli
   // Use the first device token of each user: a client sends its device tokens in the same order
   // each time.
   const byUser = Object.fromEntries(known.reverse().map(({ userId, id }) => [userId, id]));
-  const network = origin?.address ? networkOf(origin.address) : "";
+  const network = origin?.ip ? networkOf(origin.ip) : "";
   return {
     devices: JSON.stringify(byUser),
     fingerprint: hashOf(Buffer.from(`${network}\n${origin?.userAgent ?? ""}`)),

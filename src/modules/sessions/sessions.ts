@@ -29,7 +29,7 @@ import { sessions } from "./tables.ts";
 export interface Session {
   id: string;
   userId: string;
-  address: string | null;
+  ip: string | null;
   userAgent: string | null;
   createdAt: Date;
   lastUsedAt: Date;
@@ -63,7 +63,7 @@ export async function startSession(
   await ctx.db.insert(sessions).values({
     id,
     userId,
-    address: actor.origin?.address ?? null,
+    ip: actor.origin?.ip ?? null,
     userAgent: actor.origin?.userAgent ?? null,
     createdAt: now,
     lastUsedAt: now,
@@ -156,8 +156,8 @@ export const inspectRefreshToken = (
   refreshToken: string,
 ): Promise<Session | undefined> => findByToken(ctx, actor, { refreshToken, client: undefined });
 
-const { id, userId, address, userAgent, createdAt, lastUsedAt } = sessions;
-const columns = { id, userId, address, userAgent, createdAt, lastUsedAt };
+const { id, userId, ip, userAgent, createdAt, lastUsedAt } = sessions;
+const columns = { id, userId, ip, userAgent, createdAt, lastUsedAt };
 
 async function findByToken(
   ctx: Ctx,

@@ -12,7 +12,7 @@ export const sessions = pgTable(
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
     /** The client IP and the user agent of the sign-in. */
-    address: text("address"),
+    ip: text("address"),
     userAgent: text("user_agent"),
     /** When the user authenticated (`auth_time`). A refresh does not change it. */
     createdAt: at("created_at"),
