@@ -110,16 +110,16 @@ const withGeneralLimits = (limits: MoreLimits) =>
 /**
  * The route guard. Each route declares who may call it:
  * - `public: true`: everyone. The handler gets no actor.
- * - `anyone: [limits]`: everyone. `actor` is anonymous.
- * - `visitor: [limits]`: as `anyone`. A valid access token also sets `holder`.
- * - `signedIn: true` or more limits: users with an access token.
- * - `holder: true`: users with an access token or a refresh token.
+ * - `anonymous: [limits]`: every caller. `actor` is anonymous.
+ * - `optional: [limits]`: as `anonymous`. A valid access token also sets `caller`.
+ * - `user: true` or more limits: users with an access token.
+ * - `eitherToken: true`: users with an access token or a refresh token.
  * - `superuser: true` or more limits: superusers with an access token.
  *
- * All but `public` pass `actor` to the handler and declare the limits of the route. `signedIn`,
- * `holder` and `superuser` authenticate before validation: an anonymous caller gets 401 and learns
- * nothing about the body. `visitor` checks its token after validation. All refuse a body that
- * http/body could not read, those three only after authentication.
+ * All but `public` pass `actor` to the handler and declare the limits of the route. `user`,
+ * `eitherToken` and `superuser` authenticate before validation: an anonymous caller gets 401 and
+ * learns nothing about the body. `optional` checks its token after validation. All refuse a body
+ * that http/body could not read, those three only after authentication.
  */
 export const guard = (ctx: Ctx) => {
   const withOrigin = actorsFrom(openOrigins(ctx));
@@ -161,7 +161,7 @@ export const guard = (ctx: Ctx) => {
     /**
      * Like `public`, for a route that does work: `actor` is anonymous and consumes these limits.
      */
-    anyone: (limits: readonly LimitName[]) => ({
+    anonymous: (limits: readonly LimitName[]) => ({
       detail: { security: [], "x-rate-limits": limits },
       transform: refuseUnreadableBody,
       resolve: ({ request, headers, set, server }: Visit): { actor: Anonymous } => {
@@ -170,25 +170,24 @@ export const guard = (ctx: Ctx) => {
       },
     }),
     /**
-     * Like `anyone`. With an access token, `holder` is its user. An invalid token is refused, not
+     * Like `anonymous`. With an access token, `caller` is its user. An invalid token is refused, not
      * ignored.
      */
-    visitor: (limits: readonly LimitName[]) => ({
+    optional: (limits: readonly LimitName[]) => ({
       detail: { security: [{}, ...security], "x-rate-limits": limits },
       transform: refuseUnreadableBody,
       resolve: async ({ request, headers, bearer, set, server }: GuardedRequest) => {
         refuseUnsupported({ request, headers });
         const actor = withOrigin({ request, headers, set, server }, anonymous, limits);
         const token = tokenIn({ headers, bearer });
-        const holder = token ? await byAccessToken(() => actor, token) : undefined;
-        if (holder) contextOf(request).userId = holder.user.id;
-        return { actor, holder };
+        const caller = token ? await byAccessToken(() => actor, token) : undefined;
+        if (caller) contextOf(request).userId = caller.user.id;
+        return { actor, caller };
       },
     }),
-    signedIn: (limits: MoreLimits) =>
-      requireUser(() => true, { limits: withGeneralLimits(limits) }),
+    user: (limits: MoreLimits) => requireUser(() => true, { limits: withGeneralLimits(limits) }),
     /** Also accepts the refresh token of a session, in the header or in the body. */
-    holder: requireUser(() => true, { takesRefreshToken: true }),
+    eitherToken: requireUser(() => true, { takesRefreshToken: true }),
     superuser: (limits: MoreLimits) =>
       requireUser((user) => user.isSuperuser, { limits: withGeneralLimits(limits) }),
   });

@@ -27,12 +27,12 @@ const open = { additionalProperties: true };
 // first app.
 const openRoute = () => ({
   ...hidden,
-  anyone: ["requests-anonymous"] as const,
+  anonymous: ["requests-anonymous"] as const,
   query: t.Object({ token: t.String({ default: "" }) }, open),
 });
 const submitRoute = () => ({
   ...hidden,
-  anyone: ["requests-anonymous"] as const,
+  anonymous: ["requests-anonymous"] as const,
   body: t.Object({ token: Token }, open),
 });
 
@@ -76,7 +76,7 @@ export const emailLinkRoutes = (ctx: Ctx) => {
             ),
       {
         ...hidden,
-        anyone: ["login", "login-account", "login-streak", "requests-anonymous"],
+        anonymous: ["login", "login-account", "login-streak", "requests-anonymous"],
         body: t.Object(
           {
             token: Token,
@@ -200,7 +200,7 @@ export const forgotRoutes = (ctx: Ctx) => {
       },
       {
         ...hidden,
-        anyone: ["mail-account", "mail-address"],
+        anonymous: ["mail-account", "mail-address"],
         body: t.Object({ email: t.String({ minLength: 3, maxLength: 320 }) }, open),
       },
     );

@@ -39,15 +39,15 @@ export const verificationRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .post(
       "/email/verify",
-      async ({ actor, holder, body, headers, set, status }) => {
+      async ({ actor, caller, body, headers, set, status }) => {
         await once(ctx, { actor, body, headers, set, route: "verify" }, () =>
-          verifyEmail(ctx, actor, { ...body, holder }),
+          verifyEmail(ctx, actor, { ...body, caller }),
         );
         return status(204, undefined);
       },
       {
         reads: ["idempotency-key"],
-        visitor: ["login", "login-account", "login-streak", "requests", "requests-anonymous"],
+        optional: ["login", "login-account", "login-streak", "requests", "requests-anonymous"],
         detail: {
           operationId: "verifyEmail",
           summary: "Prove an address",
@@ -78,7 +78,7 @@ export const verificationRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        anyone: [...mailLimits, "requests-anonymous"],
+        anonymous: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "resendVerification",
           summary: "Mail the link again",
@@ -103,7 +103,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        anyone: [...mailLimits, "requests-anonymous"],
+        anonymous: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "forgotPassword",
           summary: "Mail a link to choose a new password",
@@ -123,7 +123,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        anyone: ["requests-anonymous"],
+        anonymous: ["requests-anonymous"],
         detail: {
           operationId: "resetPassword",
           summary: "Choose a new password",
@@ -148,7 +148,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
       },
       {
         reads: ["idempotency-key"],
-        anyone: [...mailLimits, "requests-anonymous"],
+        anonymous: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "requestEmailCode",
           summary: "Mail a link and a code to sign in by",
@@ -167,7 +167,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
         return token;
       },
       {
-        anyone: ["email-code", "login-address", "requests-anonymous"],
+        anonymous: ["email-code", "login-address", "requests-anonymous"],
         reads: ["device-token"],
         answers: ["device-token", "set-cookie"],
         detail: {
@@ -210,7 +210,7 @@ export const ownEmailRoutes = (ctx: Ctx) =>
       return status(202, changeAccepted);
     },
     {
-      signedIn: ["login", "login-streak", ...mailLimits],
+      user: ["login", "login-streak", ...mailLimits],
       reads: ["idempotency-key"],
       detail: {
         operationId: "changeEmail",

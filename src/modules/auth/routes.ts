@@ -39,7 +39,7 @@ export const authRoutes = (ctx: Ctx) =>
         return status(201, user);
       },
       {
-        anyone: ["register", "mail-account", "requests-anonymous"],
+        anonymous: ["register", "mail-account", "requests-anonymous"],
         reads: ["idempotency-key"],
         detail: {
           operationId: "register",
@@ -72,7 +72,7 @@ export const authRoutes = (ctx: Ctx) =>
         return token;
       },
       {
-        anyone: ["login", "login-account", "login-streak", "login-address", "sign-ins"],
+        anonymous: ["login", "login-account", "login-streak", "login-address", "sign-ins"],
         reads: ["device-token"],
         answers: ["device-token", "set-cookie"],
         detail: {
@@ -103,7 +103,7 @@ export const continuationRoutes = (ctx: Ctx) =>
   new Elysia({ name: "continuation", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
     .post("/refresh", ({ actor, body }) => refresh(ctx, actor, body.refresh_token), {
-      anyone: ["refresh-address", "refresh-session"],
+      anonymous: ["refresh-address", "refresh-session"],
       reads: ["device-token"],
       detail: {
         operationId: "refresh",
@@ -124,7 +124,7 @@ export const continuationRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        holder: true,
+        eitherToken: true,
         detail: {
           operationId: "logout",
           summary: "Sign out",

@@ -15,7 +15,7 @@ export interface Verification {
   token: string;
   password?: string | undefined;
   /** The user who is signed in where the link was opened. */
-  holder?: UserActor | undefined;
+  caller?: UserActor | undefined;
 }
 
 /** The purposes that verify an email: of a new user, or the next email of a user. */
@@ -31,12 +31,12 @@ export const verifications = ["verify_email", "change_email"] as const;
 export async function verifyEmail(
   ctx: Ctx,
   actor: Anonymous,
-  { token, password, holder }: Verification,
+  { token, password, caller }: Verification,
 ): Promise<void> {
   const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
   const verified =
     password === undefined ? undefined : await verifyByLink(ctx, actor, { link, user, password });
-  const hasAccess = password !== undefined || holder?.user.id === user.id;
+  const hasAccess = password !== undefined || caller?.user.id === user.id;
   const isChange = link.purpose === "change_email";
   if (isChange && !hasAccess) throw new Problem("invalid_credentials");
   await transaction(ctx, async (tx) => {

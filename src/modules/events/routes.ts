@@ -23,7 +23,7 @@ export const myEventRoutes = (ctx: Ctx) =>
         return rows.map(eventView);
       },
       {
-        signedIn: true,
+        user: true,
         detail: {
           operationId: "listMyEvents",
           summary: "Read what happened to your account",

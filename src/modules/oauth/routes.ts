@@ -27,7 +27,7 @@ export const oauthRoutes = (ctx: Ctx) =>
         return grant;
       },
       {
-        anyone: [
+        anonymous: [
           "refresh-address",
           "refresh-session",
           "login",
@@ -57,7 +57,7 @@ export const oauthRoutes = (ctx: Ctx) =>
         return {};
       },
       {
-        anyone: ["requests", "requests-anonymous"],
+        anonymous: ["requests", "requests-anonymous"],
         detail: {
           operationId: "revokeToken",
           summary: "Revoke a token",
@@ -76,7 +76,7 @@ export const oauthRoutes = (ctx: Ctx) =>
           token: body.token,
         }),
       {
-        anyone: ["requests-anonymous"],
+        anonymous: ["requests-anonymous"],
         detail: {
           operationId: "introspectToken",
           summary: "Ask what a token is",

@@ -21,7 +21,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        signedIn: ["login", "login-streak", "changes"],
+        user: ["login", "login-streak", "changes"],
         answers: ["device-token", "set-cookie"],
         detail: {
           operationId: "changePassword",
@@ -44,7 +44,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        signedIn: ["login", "login-streak"],
+        user: ["login", "login-streak"],
         reads: ["if-match"],
         detail: {
           operationId: "deleteMe",

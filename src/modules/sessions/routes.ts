@@ -17,7 +17,7 @@ export const sessionRoutes = (ctx: Ctx) =>
           (await listSessions(ctx, actor)).map((session) => sessionView(session, actor.session.id)),
         ),
       {
-        signedIn: true,
+        user: true,
         detail: {
           operationId: "listSessions",
           summary: "List your sessions",
@@ -33,7 +33,7 @@ export const sessionRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        signedIn: true,
+        user: true,
         detail: {
           operationId: "endOtherSessions",
           summary: "Sign out everywhere else",
@@ -49,7 +49,7 @@ export const sessionRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        signedIn: true,
+        user: true,
         detail: {
           operationId: "endSession",
           summary: "End a session",

@@ -27,7 +27,7 @@ export const meRoutes = (ctx: Ctx) =>
       ({ actor, headers, set, status }) =>
         isKnown({ headers, set }, actor.user) ? status(304, undefined) : userView(actor.user),
       {
-        signedIn: true,
+        user: true,
         reads: ["if-match", "if-none-match"],
         detail: {
           operationId: "getMe",
@@ -42,7 +42,7 @@ export const meRoutes = (ctx: Ctx) =>
       ({ actor, body, headers, set }) =>
         change(ctx, actor, { id: actor.user.id, body, headers, set }),
       {
-        signedIn: ["changes"],
+        user: ["changes"],
         reads: ["if-match"],
         detail: {
           operationId: "putMe",
@@ -61,7 +61,7 @@ export const meRoutes = (ctx: Ctx) =>
       ({ actor, body, headers, set }) =>
         change(ctx, actor, { id: actor.user.id, body, headers, set }),
       {
-        signedIn: ["changes"],
+        user: ["changes"],
         reads: ["if-match"],
         detail: {
           operationId: "updateMe",
