@@ -15,9 +15,6 @@ const SECRET_BYTES = 32;
 export const newClientSecret = (): string =>
   PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
 
-export const hashOfSecret = (secret: string): Buffer =>
-  Buffer.from(new Bun.CryptoHasher("sha256").update(secret).digest());
-
 /**
  * Reads `client_secret_basic`, or `client_secret_post` if there is no header. Returns undefined for
  * the public client, which sends no secret or an empty one. Throws `invalid_client` for a malformed

@@ -56,9 +56,6 @@ export function refreshSeeds(keys: readonly [Buffer, ...Buffer[]]): RefreshSeeds
 
 export const newSecret = () => randomBytes(SECRET_BYTES);
 
-export const hashOf = (bytes: Buffer): Buffer =>
-  Buffer.from(new Bun.CryptoHasher("sha256").update(bytes).digest());
-
 /**
  * The secret after a spent one. It is the same for every retry, and cannot be computed from the
  * contents of the database.

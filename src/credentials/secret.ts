@@ -1,4 +1,5 @@
-import { createHash, createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
+import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
+import { sha256 } from "../kit/digest.ts";
 
 export const SECRET_MIN_BYTES = 32;
 
@@ -53,5 +54,4 @@ export const fingerprints = (secret: string) => {
 
 /** Compares in a time that does not depend on where two texts differ (CWE-208). */
 export const isSecret = (given: string, secret: string): boolean =>
-  timingSafeEqual(digest(given), digest(secret));
-const digest = (text: string) => createHash("sha256").update(text).digest();
+  timingSafeEqual(sha256(given), sha256(secret));

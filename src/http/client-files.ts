@@ -1,6 +1,8 @@
 /** Serves the client for Eden: the types of this version, and `createClient`. */
+
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
+import { sha256 } from "../kit/digest.ts";
 import { Problem } from "../kit/problem.ts";
 import { isTagIn } from "./etag.ts";
 import { guard } from "./guard.ts";
@@ -22,7 +24,7 @@ interface ClientFile {
 
 const fileOf = (text: string): ClientFile => ({
   text,
-  sha256: new Bun.CryptoHasher("sha256").update(text).digest("hex"),
+  sha256: sha256(text).toString("hex"),
 });
 
 /**

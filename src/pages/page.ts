@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import { inkOn } from "../kit/color.ts";
+import { sha256 } from "../kit/digest.ts";
 import { escaped } from "../kit/html.ts";
 
 const style = `:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#57606a}
@@ -16,7 +17,7 @@ ul{padding-left:1.1rem}li{margin:.5rem 0}pre{white-space:pre-wrap;overflow-wrap:
 /** Allows exactly one style, images from the given sources, and nothing else. */
 const headersFor = (allowed: { style: string; pictures: string }) => ({
   "content-type": "text/html; charset=utf-8",
-  "content-security-policy": `default-src 'none'; img-src ${allowed.pictures}; style-src 'sha256-${new Bun.CryptoHasher("sha256").update(allowed.style).digest("base64")}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'`,
+  "content-security-policy": `default-src 'none'; img-src ${allowed.pictures}; style-src 'sha256-${sha256(allowed.style).toString("base64")}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'`,
   // With no-referrer, forms have the origin `null`, and http/cross-site would refuse our own.
   // `strict-origin` sends no path, so no link token leaks.
   "referrer-policy": "strict-origin",

@@ -1,13 +1,10 @@
 import { timingSafeEqual } from "node:crypto";
 import { asc, eq, sql } from "drizzle-orm";
 import type { PgUpdateSetSource } from "drizzle-orm/pg-core";
-import {
-  type ClientCredentials,
-  hashOfSecret,
-  newClientSecret,
-} from "../../credentials/client-credentials.ts";
+import { type ClientCredentials, newClientSecret } from "../../credentials/client-credentials.ts";
 import type { Actor, Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
+import { sha256 } from "../../kit/digest.ts";
 import { isId } from "../../kit/id.ts";
 import { readLine } from "../../kit/names.ts";
 import { accept, Problem } from "../../kit/problem.ts";
@@ -51,7 +48,7 @@ export async function createClient(
   const id = Bun.randomUUIDv7("hex", time);
   const times = { createdAt: time, rotatedAt: time };
   const row: Row = {
-    ...{ id, name: shown, secretHash: hashOfSecret(secret), previousSecretHash: null },
+    ...{ id, name: shown, secretHash: sha256(secret), previousSecretHash: null },
     ...times,
   };
   await transaction(ctx, async (tx) => {
@@ -80,7 +77,7 @@ export async function rotateSecret(ctx: Ctx, actor: Actor, id: string): Promise<
   await change(ctx, actor, {
     ...{ id, type: "client.secret_rotated" },
     set: {
-      secretHash: hashOfSecret(secret),
+      secretHash: sha256(secret),
       previousSecretHash: sql`${clients.secretHash}`,
       rotatedAt: ctx.now(),
     },
@@ -137,7 +134,7 @@ export async function findAuthenticated(
   { id, secret }: ClientCredentials,
 ): Promise<Client | undefined> {
   const [row] = isId(id) ? await db.select().from(clients).where(eq(clients.id, id)) : [];
-  const givenHash = hashOfSecret(secret);
+  const givenHash = sha256(secret);
   const isCorrect = [row?.secretHash, row?.previousSecretHash].some(
     (hash) => hash && timingSafeEqual(hash, givenHash),
   );

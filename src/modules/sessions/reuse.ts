@@ -1,8 +1,9 @@
 import { and, eq, getTableColumns } from "drizzle-orm";
-import { hashOf, type RefreshToken } from "../../credentials/refresh-token.ts";
+import type { RefreshToken } from "../../credentials/refresh-token.ts";
 import type { Anonymous, Ctx } from "../../ctx.ts";
 import { lockUsers } from "../../db/locks.ts";
 import { transaction } from "../../db/transaction.ts";
+import { sha256 } from "../../kit/digest.ts";
 import { countSince, record } from "../events/events.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { forgotPage } from "../one-time/one-time.ts";
@@ -42,7 +43,7 @@ async function endReused(
     .from(sessions)
     .where(eq(sessions.id, token.sessionId))
     .for("update");
-  if (!session?.seedHash.equals(hashOf(token.seed))) return;
+  if (!session?.seedHash.equals(sha256(token.seed))) return;
   const { id, userId, generation, rotations } = session;
   const age = generation - token.generation;
   if (age < 1) return;

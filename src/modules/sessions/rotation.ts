@@ -1,7 +1,7 @@
 import { and, eq, or, type SQL, sql } from "drizzle-orm";
-import { hashOf } from "../../credentials/refresh-token.ts";
 import type { Anonymous, Ctx } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
+import { sha256 } from "../../kit/digest.ts";
 import { networkOf } from "../../kit/network.ts";
 import { users } from "../users/tables.ts";
 import { sessions } from "./tables.ts";
@@ -47,7 +47,7 @@ export function tokenClientOf({ devices }: Ctx, { origin }: Anonymous): TokenCli
   const network = origin?.ip ? networkOf(origin.ip) : "";
   return {
     devices: JSON.stringify(byUser),
-    fingerprint: hashOf(Buffer.from(`${network}\n${origin?.userAgent ?? ""}`)),
+    fingerprint: sha256(`${network}\n${origin?.userAgent ?? ""}`),
   };
 }
 

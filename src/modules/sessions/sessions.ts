@@ -1,6 +1,5 @@
 import { and, desc, eq, inArray, lt, ne, or, type SQL } from "drizzle-orm";
 import {
-  hashOf,
   newSecret,
   readRefreshToken,
   successorOf,
@@ -9,6 +8,7 @@ import {
 import type { Actor, Anonymous, Ctx, UserActor } from "../../ctx.ts";
 import { deleteBatch, isInBatch } from "../../db/batch.ts";
 import { transaction } from "../../db/transaction.ts";
+import { sha256 } from "../../kit/digest.ts";
 import { Problem } from "../../kit/problem.ts";
 import { DAY } from "../../limits/policies.ts";
 import { record } from "../events/events.ts";
@@ -67,8 +67,8 @@ export async function startSession(
     userAgent: actor.origin?.userAgent ?? null,
     createdAt: now,
     lastUsedAt: now,
-    currentHash: hashOf(secret),
-    seedHash: hashOf(seed),
+    currentHash: sha256(secret),
+    seedHash: sha256(seed),
   });
   await record(ctx, actor, {
     type: "session.started",
@@ -115,8 +115,8 @@ export async function rotateSession(
     ...boundsOf(ctx),
     ...client,
     id: token.sessionId,
-    hash: hashOf(token.secret),
-    successorHash: hashOf(successorOf(token.secret, nonce)),
+    hash: sha256(token.secret),
+    successorHash: sha256(successorOf(token.secret, nonce)),
     nonce,
   });
   if (!row?.nonce) {
@@ -166,7 +166,7 @@ async function findByToken(
 ): Promise<Session | undefined> {
   const token = readRefreshToken(refreshToken);
   if (!token) return undefined;
-  const hash = hashOf(token.secret);
+  const hash = sha256(token.secret);
   const bounds = boundsOf(ctx);
   const isAcceptedToken = or(isCurrentToken(hash), isRetriedToken(hash, { ...bounds, client }));
   const [found] = await ctx.db
