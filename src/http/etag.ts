@@ -1,31 +1,33 @@
-import type { User } from "../ctx.ts";
 import { Stale } from "../kit/problem.ts";
 import type { Visit } from "./origin.ts";
 
 type Exchange = Pick<Visit, "headers" | "set">;
 
-/**
- * The ETag of a user: the time of the last change, which never repeats (RFC 9110, section 8.8.3).
- */
+/** A resource whose version is the time of its last change. */
+interface Versioned {
+  updatedAt: Date;
+}
+
+/** The ETag of a version. The time of a change never repeats (RFC 9110, section 8.8.3). */
 export const tagOf = (updatedAt: Date): string => `"${updatedAt.getTime().toString(36)}"`;
 
-/** Sets the ETag of a response. */
-export function tagged(set: Exchange["set"], user: User): User {
-  set.headers["etag"] = tagOf(user.updatedAt);
-  return user;
+/** Sets the ETag of a response that shows `resource`, and returns it. */
+export function tagged<R extends Versioned>(set: Exchange["set"], resource: R): R {
+  set.headers["etag"] = tagOf(resource.updatedAt);
+  return resource;
 }
 
 /**
  * True if the client already has this version (If-None-Match): the response is 304. Throws `stale`
  * if If-Match names another version.
  */
-export function isKnown({ headers, set }: Exchange, user: User): boolean {
+export function isKnown({ headers, set }: Exchange, resource: Versioned): boolean {
   const known = headers["if-none-match"];
   const versions = versionsOf({ headers });
-  if (versions?.every((version) => version.getTime() !== user.updatedAt.getTime()))
-    throw new Stale(user.updatedAt);
-  tagged(set, user);
-  return isTagIn(known, tagOf(user.updatedAt));
+  if (versions?.every((version) => version.getTime() !== resource.updatedAt.getTime()))
+    throw new Stale(resource.updatedAt);
+  tagged(set, resource);
+  return isTagIn(known, tagOf(resource.updatedAt));
 }
 
 /**
