@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { Glob } from "bun";
 import { getTableConfig } from "drizzle-orm/pg-core";
 import { documents } from "../docs/generate.ts";
 import { growth } from "../docs/growth.ts";
@@ -37,6 +38,16 @@ test("the README is at most 120 lines of 100 columns, and its links lead somewhe
     const links = [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, link = ""]) => link);
     expect(links.filter((link) => !existsSync(join(root, page, "..", link)))).toEqual([]);
   }
+});
+
+test("no comment in src is longer than 100 columns", async () => {
+  const long: string[] = [];
+  for (const file of new Glob("src/**/*.ts").scanSync(root)) {
+    const lines = (await read(file)).split("\n");
+    for (const [at, line] of lines.entries())
+      if (/^\s*(\*|\/\/|\/\*)/.test(line) && [...line].length > 100) long.push(`${file}:${at + 1}`);
+  }
+  expect(long).toEqual([]);
 });
 
 test("what the documents point at is there", async () => {
