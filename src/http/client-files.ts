@@ -11,8 +11,8 @@ import type { Visit } from "./origin.ts";
 export const CLIENT_MODULE = `import { treaty } from "@elysiajs/eden";
 
 /**
- * A client of the Bunker at \`url\`. By default, Eden turns each string that looks like a date into a
- * Date, also a user's name. Here strings stay strings, as the types say.
+ * A client of the Bunker at \`url\`. By default, Eden turns each string that looks like a date
+ * into a Date, also a user's name. Here strings stay strings, as the types say.
  */
 export const createClient = (url, options) => treaty(url, { ...options, parseDate: false });
 `;

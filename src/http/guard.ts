@@ -170,8 +170,7 @@ export const guard = (ctx: Ctx) => {
       },
     }),
     /**
-     * Like `anonymous`. With an access token, `caller` is its user. An invalid token is refused, not
-     * ignored.
+     * Like `anonymous`. With an access token, `caller` is its user. Refuses an invalid token.
      */
     optional: (limits: readonly LimitName[]) => ({
       detail: { security: [{}, ...security], "x-rate-limits": limits },

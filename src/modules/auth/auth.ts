@@ -71,8 +71,8 @@ export async function register(
  * Signs a user in by email or username. An unknown name and a wrong password both throw
  * `invalid_credentials`, after the same time (CWE-208). Only a caller who knows the password gets
  * `account_inactive` or `email_not_verified`. A password that was recently registered with the
- * email also gets `email_not_verified` (`isPendingRegistration`). Throws `too_many_requests` for the limits
- * of `attemptOf`, and `busy`.
+ * email also gets `email_not_verified` (`isPendingRegistration`). Throws `too_many_requests` for
+ * the limits of `attemptOf`, and `busy`.
  */
 export async function logIn(
   ctx: Ctx,
