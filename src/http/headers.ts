@@ -14,24 +14,24 @@ export const requestHeaders = {
   "idempotency-key": {
     name: "Idempotency-Key",
     description:
-      "A key of your choice for this request, such as a UUID. A retry with the same key and body within a day gets the first answer. Routes that do not list this header refuse it with 400, except for GET.",
+      "A key of your choice for this request, such as a UUID. A retry with the same key and body within a day gets the first response. Routes that do not list this header return 400 for it, except for GET.",
     schema: { ...text, minLength: 1, maxLength: 255, pattern: "^[\\x21-\\x7e]+$" },
   },
   "if-match": {
     name: "If-Match",
     description:
-      "ETags that the resource may have, or `*`. If it has another one, the answer is 412 and nothing changes. Routes that do not list this header refuse it with 400.",
+      "ETags that the resource may have, or `*`. If the resource has another ETag, the response is 412 and nothing changes. Routes that do not list this header return 400 for it.",
     schema: text,
   },
   "if-none-match": {
     name: "If-None-Match",
-    description: "ETags that the client has. If the resource has one of them, the answer is 304.",
+    description: "ETags that the client has. If the resource has one of them, the response is 304.",
     schema: text,
   },
   "device-token": {
     name: "Device-Token",
     description:
-      "The device token of an earlier sign-in, for clients without cookies: a known device is not locked out by others.",
+      "The device token of an earlier sign-in, for clients without cookies. Failed sign-ins of other clients do not lock out a known device.",
     schema: text,
   },
 } satisfies Record<string, Header>;
@@ -41,23 +41,24 @@ export type RequestHeader = keyof typeof requestHeaders;
 export const responseHeaders = {
   "x-request-id": {
     name: "X-Request-Id",
-    description: "Names this request in the service's log.",
+    description: "The id of this request in the service's log.",
     schema: text,
   },
   "ratelimit-policy": {
     name: "RateLimit-Policy",
     description:
-      "The limits that the request met: `q` requests in `w` seconds (draft-ietf-httpapi-ratelimit-headers). `w` is how long a used up limit takes to be full again; a part of it may come back earlier, as `RateLimit` says.",
+      "The rate limits that apply to the request: `q` requests in `w` seconds (draft-ietf-httpapi-ratelimit-headers). `w` is the time after which an exhausted limit is full again. A part of it may refill earlier, as `RateLimit` shows.",
     schema: { ...text, examples: ['"login";q=10;w=120'] },
   },
   ratelimit: {
     name: "RateLimit",
-    description: "What is left of each limit: `r` requests, and more in `t` seconds.",
+    description:
+      "What remains of each rate limit: `r` requests. The next refill is in `t` seconds.",
     schema: { ...text, examples: ['"login";r=9;t=12'] },
   },
   "retry-after": {
     name: "Retry-After",
-    description: "Seconds to wait before the next try.",
+    description: "Seconds to wait before the next attempt.",
     schema: { type: "integer" },
   },
   "www-authenticate": {
@@ -82,17 +83,18 @@ export const responseHeaders = {
   },
   "x-total-count": {
     name: "X-Total-Count",
-    description: "How many there are on all pages, for `total=true`.",
+    description: "The number of items on all pages, if the request has `total=true`.",
     schema: { type: "integer" },
   },
   "idempotency-replayed": {
     name: "Idempotency-Replayed",
-    description: "`true`: this is the answer to an earlier request with the same Idempotency-Key.",
+    description:
+      "`true`: this is the response to an earlier request with the same Idempotency-Key.",
     schema: { ...text, enum: ["true"] },
   },
   "device-token": {
     name: "Device-Token",
-    description: "Makes the client a known device if it sends this header back.",
+    description: "A device token. A client that sends it back is a known device.",
     schema: text,
   },
   "set-cookie": {

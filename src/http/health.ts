@@ -10,15 +10,15 @@ const Readiness = t.Object({
   ...{ status: State, database: State, migrations: State, disk: State },
   server: t.Union([t.Literal("ok"), t.Literal("stopping")], {
     description:
-      "`stopping`: it was asked to end. It still answers; send further requests elsewhere.",
+      "`stopping`: the server is shutting down. It still answers requests; send new ones to another instance.",
   }),
   mail: t.Union([t.Literal("ok"), t.Literal("away"), t.Literal("off")], {
     description:
-      "`off`: MAIL_URL is not set; `away`: the last mail found no server. Mails wait. Not counted as a failure.",
+      "`off`: MAIL_URL is not set. `away`: the last attempt to send mail could not reach the server; mails wait in the outbox. Neither makes the status `failed`.",
   }),
   redis: t.Union([t.Literal("ok"), t.Literal("away"), t.Literal("off")], {
     description:
-      "`off`: REDIS_URL is not set; `away`: it cannot be used, and the database does its work. Not counted as a failure.",
+      "`off`: REDIS_URL is not set. `away`: Redis is unavailable, and PostgreSQL does its work. Neither makes the status `failed`.",
   }),
 });
 const serving = <const T extends "ok" | "stopping">(word: T, description: string) =>
@@ -59,8 +59,8 @@ export const healthRoutes = (ctx: Ctx) => {
       ...liveness,
       detail: {
         operationId: "isLive",
-        summary: "Is the process up?",
-        description: "Touches nothing else.",
+        summary: "Check liveness",
+        description: "Shows that the process responds. Checks nothing else.",
       },
     })
     .get(
@@ -74,9 +74,9 @@ export const healthRoutes = (ctx: Ctx) => {
         ...readiness,
         detail: {
           operationId: "isReady",
-          summary: "Is all there that it needs?",
+          summary: "Check readiness",
           description:
-            "For whoever watches it. Asks the database, whether its schema is up to date, and whether the disk has room. 503 also from the moment that the server is asked to end.",
+            "For monitoring. Checks that the database answers, that its migrations are complete, and that the disk of an embedded PostgreSQL has space. Also returns 503 from the start of a shutdown.",
         },
       },
     )
@@ -90,14 +90,14 @@ export const healthRoutes = (ctx: Ctx) => {
       {
         public: true,
         response: {
-          200: serving("ok", "Give it requests."),
-          503: serving("stopping", "It was asked to end: give further requests to others."),
+          200: serving("ok", "The server accepts requests."),
+          503: serving("stopping", "The server is shutting down. Use another instance."),
         },
         detail: {
           operationId: "isServing",
-          summary: "Will it go on answering?",
+          summary: "Check whether the server accepts requests",
           description:
-            "For proxies and orchestrators that take away what is not ready: 503 from the moment that the server is asked to end, and never because of the database, of which Bunker itself tells the client. Touches nothing else.",
+            "For proxies and orchestrators that remove instances that are not ready. Returns 503 from the start of a shutdown. Never returns 503 because of the database: Bunker reports an outage of the database to clients itself. Checks nothing else.",
         },
       },
     )
@@ -105,7 +105,7 @@ export const healthRoutes = (ctx: Ctx) => {
     .get("/healthz", () => live, { ...liveness, detail: { hide: true } })
     .get("/version", () => ({ version }), {
       public: true,
-      detail: { operationId: "getVersion", summary: "Which Bunker is this?" },
+      detail: { operationId: "getVersion", summary: "Get the version" },
       response: { 200: t.Object({ version: t.String({ examples: ["0.1.0"] }) }) },
     });
 };

@@ -60,7 +60,10 @@ export const problemExamples = (codes: ProblemCode[]) =>
 const problemBody = <C extends ProblemCode>(codes: C[]) =>
   t.Object(
     {
-      type: t.String({ format: "uri-reference", description: "A page about the code." }),
+      type: t.String({
+        format: "uri-reference",
+        description: "The URL of a page that explains the code.",
+      }),
       title: t.String(),
       status: t.Integer(),
       detail: t.String(),
@@ -70,12 +73,13 @@ const problemBody = <C extends ProblemCode>(codes: C[]) =>
       }),
       errors: t.Optional(
         t.Array(fieldProblemView(), {
-          description: "What does not fit, for `invalid_request` and `unsupported_header`.",
+          description:
+            "The invalid fields and headers, for `invalid_request` and `unsupported_header`.",
         }),
       ),
     },
     {
-      description: "A refusal (RFC 9457).",
+      description: "Problem details (RFC 9457).",
       examples: [exampleOf("invalid_request")],
     },
   );

@@ -69,7 +69,7 @@ function responseOf(status: number, response: Body): Body {
       // @elysiajs/swagger writes the other members of a titled schema beside the content.
       // http/openapi/names merges them.
       ...("title" in response ? response : {}),
-      description: response.description ?? "Done.",
+      description: response.description ?? "Success.",
       ...(status === 204 ? {} : { content: contentOf(schema, [JSON_TYPE]) }),
     };
   const own = { properties: { status: { const: status }, code: { enum: codes } } };

@@ -19,11 +19,11 @@ const documentation = () => ({
   servers: [{ url: "/", description: "This server" }],
   tags: [
     { name: "auth", description: "Register and sign in." },
-    { name: "oauth", description: "For clients that speak OAuth 2." },
-    { name: "sessions", description: "Where one is signed in." },
-    { name: "events", description: "What happened." },
-    { name: "users", description: "Accounts: one's own, and for superusers everybody's." },
-    { name: "operation", description: "For whoever runs this." },
+    { name: "oauth", description: "Standard endpoints for OAuth 2.0 clients." },
+    { name: "sessions", description: "Your sessions." },
+    { name: "events", description: "Events about your user." },
+    { name: "users", description: "Your user, and all users for superusers." },
+    { name: "operation", description: "Health and version, for the operator." },
   ],
   components: {
     schemas: { Problem: problemView() },
@@ -31,7 +31,7 @@ const documentation = () => ({
     securitySchemes: {
       signIn: {
         type: "oauth2",
-        description: "Signs in with e-mail address or username, and password.",
+        description: "Signs in with email or username, and password.",
         flows: { password: { tokenUrl: "/api/v1/auth/login", scopes: {} } },
       },
       bearer: {

@@ -50,9 +50,9 @@ export const verificationRoutes = (ctx: Ctx) =>
         optional: ["login", "login-account", "login-streak", "requests", "requests-anonymous"],
         detail: {
           operationId: "verifyEmail",
-          summary: "Prove an address",
+          summary: "Verify an email",
           description:
-            "By the token of the link that registration mailed, or that a change of address mailed to the new one. **Send the account's password or an access token of it as well**: the link alone proves the address, but drops the password and ends every session, because whoever registered may be somebody else; and it does not change an address.",
+            "Takes the token of the link that was mailed at registration, or to the new email for a change of email. **Also send the user's password or an access token of the user.** The link alone verifies the email, but drops the password and ends every session, because another person may have registered the email. The link alone cannot change an email.",
         },
         body: Verification,
         response: {
@@ -81,8 +81,8 @@ export const verificationRoutes = (ctx: Ctx) =>
         anonymous: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "resendVerification",
-          summary: "Mail the link again",
-          description: "Always 202, whether or not anybody has that address.",
+          summary: "Mail the verification link again",
+          description: "Always returns 202, whether or not a user has the email.",
         },
         body: LinkRequest,
         response: { 202: Accepted, ...fails(...linkProblems) },
@@ -106,8 +106,8 @@ export const recoveryRoutes = (ctx: Ctx) =>
         anonymous: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "forgotPassword",
-          summary: "Mail a link to choose a new password",
-          description: "Always 202, whether or not anybody has that address.",
+          summary: "Mail a password reset link",
+          description: "Always returns 202, whether or not a user has the email.",
         },
         body: LinkRequest,
         response: { 202: Accepted, ...fails(...linkProblems) },
@@ -126,8 +126,9 @@ export const recoveryRoutes = (ctx: Ctx) =>
         anonymous: ["requests-anonymous"],
         detail: {
           operationId: "resetPassword",
-          summary: "Choose a new password",
-          description: "By the token of the mailed link, once. Ends every session.",
+          summary: "Reset the password",
+          description:
+            "Takes the token of the mailed link. The link is valid once. Ends every session.",
         },
         body: Reset,
         response: { 204: t.Void(), ...fails(...linkProblems, "invalid_link", "busy") },
@@ -151,9 +152,9 @@ export const emailSignInRoutes = (ctx: Ctx) =>
         anonymous: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "requestEmailCode",
-          summary: "Mail a link and a code to sign in by",
+          summary: "Mail a sign-in link and code",
           description:
-            "Always 202, whether or not anybody has that address. Off unless `EMAIL_SIGN_IN=on`.",
+            "Always returns 202, whether or not a user has the email. Disabled unless `EMAIL_SIGN_IN=on`.",
         },
         body: LinkRequest,
         response: { 202: Accepted, ...fails(...linkProblems, "email_sign_in_off") },
@@ -172,9 +173,9 @@ export const emailSignInRoutes = (ctx: Ctx) =>
         answers: ["device-token", "set-cookie"],
         detail: {
           operationId: "signInByEmail",
-          summary: "Sign in by the mailed link or code",
+          summary: "Sign in with the mailed link or code",
           description:
-            "Once, for ten minutes. A code is tried five times at most; then the link in the same mail still works.",
+            "The link and the code are valid once, for ten minutes. A code allows five attempts. After that, the link in the same mail still works.",
         },
         body: MailedProof,
         response: {
@@ -214,9 +215,9 @@ export const ownEmailRoutes = (ctx: Ctx) =>
       reads: ["idempotency-key"],
       detail: {
         operationId: "changeEmail",
-        summary: "Change your address",
+        summary: "Change your email",
         description:
-          "A link is mailed to the new address, and makes it the account's. The old one is told, and can take the account back for a week. Needs your password, or a sign-in that is less than ten minutes old.",
+          "Mails a link to the new email. When the link is used, the new email replaces the old one. The old email, if it was verified, gets a notice with a link that undoes the change for a week. Requires your password, or a sign-in that is less than ten minutes old.",
       },
       body: AddressChange,
       response: {

@@ -10,11 +10,11 @@ const email = t.String({
   minLength: 3,
   maxLength: 320,
   ...readBy<string>((value, { config }) => readNewEmail(value, config)),
-  description: "An address that mail can be sent to.",
+  description: "An email that can receive mail.",
 });
 
 const MADE_USERNAME =
-  " If it is left out, it is made from the part of the email before the @, without the characters that a username cannot have. A suffix is added if that is shorter than 3 characters, reserved (`root`, `admin`) or taken: `root-3b6288`. The answer has the username.";
+  " If it is left out, it is made from the part of the email before the @, without the characters that a username cannot have. A suffix is added if the result is shorter than 3 characters, reserved (`root`, `admin`) or taken: `root-3b6288`. The response has the username.";
 
 export const Registration = t.Object(
   {
@@ -54,7 +54,7 @@ export const Verification = t.Object(
   {
     additionalProperties: false,
     description:
-      "Without the account's password, and without an access token of the account, the link alone counts: the password is dropped, because somebody else may have registered with the address.",
+      "Without the user's password and without an access token of the user, the password is dropped, because another person may have registered the email.",
     examples: [{ token: "ot_…", password: "correct horse battery staple" }],
   },
 );
@@ -74,13 +74,13 @@ export const MailedProof = t.Object(
     code: t.Optional(
       t.String({
         pattern: "^[0-9]{3} ?[0-9]{3}$",
-        description: "The six digits beside the link.",
+        description: "The six-digit code in the mail.",
       }),
     ),
   },
   {
     additionalProperties: false,
-    description: "The `token` of the mailed link, or the address and the code.",
+    description: "The `token` of the mailed link, or the email and the code.",
     examples: [{ email: "ada@example.com", code: "492017" }],
   },
 );
@@ -89,7 +89,7 @@ export const AddressChange = t.Object(
   { email, current_password: t.Optional(password) },
   {
     additionalProperties: false,
-    description: "The password is not needed within ten minutes of the sign-in.",
+    description: "The password is optional within ten minutes of the sign-in.",
     examples: [{ email: "ada@example.org", current_password: "correct horse battery staple" }],
   },
 );
@@ -97,7 +97,7 @@ export const AddressChange = t.Object(
 /** The same text for every outcome, so that it reveals nothing (CWE-204). */
 export const Accepted = t.Object(
   { detail: t.String() },
-  { title: "Accepted", description: "Accepted. What comes of it is sent by mail." },
+  { title: "Accepted", description: "Accepted. The result is sent by mail." },
 );
 
 export const Login = t.Object(
@@ -115,10 +115,10 @@ export const Login = t.Object(
     password,
     grant_type: t.Optional(
       t.Union([t.Literal("password"), t.Literal("")], {
-        description: "As OAuth2's password form sends it.",
+        description: "As in the form of the OAuth 2.0 password grant.",
       }),
     ),
-    scope: t.Optional(t.Literal("", { description: "There are no scopes yet." })),
+    scope: t.Optional(t.Literal("", { description: "Scopes are not supported yet." })),
     client_id: t.Optional(t.Union([t.Literal("bunker"), t.Literal("")])),
     client_secret: t.Optional(t.Literal("")),
   },
@@ -126,7 +126,7 @@ export const Login = t.Object(
     additionalProperties: false,
     ...readBy<Names>(refuseOtherThanOne),
     description:
-      "OAuth2's password form (RFC 6749, section 4.3.2), or the same as JSON, which may have `email` in place of `username`.",
+      "The form of the OAuth 2.0 password grant (RFC 6749, section 4.3.2), or the same fields as JSON. `email` can replace `username`.",
     oneOf: [{ required: ["username"] }, { required: ["email"] }],
     examples: [{ email: "ada@example.com", password: "correct horse battery staple" }],
   },
@@ -164,13 +164,13 @@ export const LogOut = t.Optional(
         t.String({
           minLength: 1,
           maxLength: 512,
-          description: "In place of the Authorization header. Both together get 422.",
+          description: "Replaces the Authorization header. Sending both returns 422.",
         }),
       ),
     },
     {
       additionalProperties: false,
-      description: "Without a scope: `current`.",
+      description: "The default scope is `current`.",
       examples: [{ scope: "all" }, { refresh_token: "rt_AZqsMFwbfU6dP2orjE4fcA…" }],
     },
   ),
@@ -182,14 +182,15 @@ export const TokenView = t.Object(
       description: "A JWT (RFC 9068). Send it as `Authorization: Bearer <token>`.",
     }),
     token_type: t.Literal("bearer"),
-    expires_in: t.Integer({ description: "Seconds." }),
+    expires_in: t.Integer({ description: "Lifetime of the access token in seconds." }),
     refresh_token: t.String({
-      description: "Good once, for POST /api/v1/auth/refresh: keep the one that came last.",
+      description: "Valid once, for POST /api/v1/auth/refresh. Keep only the latest one.",
     }),
   },
   {
     title: "Token",
-    description: "An access token, and what continues the session when it has run out.",
+    description:
+      "An access token, and the refresh token that continues the session after it expires.",
     examples: [
       {
         access_token: "eyJhbGciOi…",

@@ -45,7 +45,7 @@ export const authRoutes = (ctx: Ctx) =>
           operationId: "register",
           summary: "Register",
           description:
-            "Makes an account for whoever comes, unless registration is closed. Where addresses must be proven first (`REQUIRE_EMAIL_VERIFICATION`), always 202, whether or not somebody has the address: a mail says which. With an `Idempotency-Key`, a retry within a day gets the answer of the first.",
+            "Creates a user, unless registration is closed. If emails must be verified first (`REQUIRE_EMAIL_VERIFICATION`), it always returns 202, whether or not the email is taken. A mail tells which. With an `Idempotency-Key`, a retry within a day gets the first response.",
         },
         body: Registration,
         response: {
@@ -79,7 +79,7 @@ export const authRoutes = (ctx: Ctx) =>
           operationId: "login",
           summary: "Sign in",
           description:
-            "By email or username. Takes OAuth2's password form or JSON. An unknown name and a wrong password get the same answer after the same time.",
+            "With email or username, and password. Accepts JSON or the form of the OAuth 2.0 password grant. An unknown name and a wrong password get the same response after the same time.",
         },
         body: Login,
         response: {
@@ -109,7 +109,7 @@ export const continuationRoutes = (ctx: Ctx) =>
         operationId: "refresh",
         summary: "Continue a session",
         description:
-          "Spends the refresh token and returns the next one. A retry within `REFRESH_GRACE_SECONDS` (10) from the same client gets the same one again: send the same `Device-Token` (browsers send the cookie), or keep the network and the user agent. Any other use of a spent token ends the session, because two parties have it.",
+          "Spends the refresh token and returns the next one. A retry within `REFRESH_GRACE_SECONDS` (10) from the same client gets the same one again. The client is the same if it sends the same `Device-Token` (browsers send the cookie), or keeps its network and user agent. Any other use of a spent token ends the session, because two parties have the token.",
       },
       body: Refresh,
       response: {
@@ -129,7 +129,7 @@ export const continuationRoutes = (ctx: Ctx) =>
           operationId: "logout",
           summary: "Sign out",
           description:
-            "Ends this session, the others, or all of them, and their access tokens with them. The refresh token may stand in place of the access token: in the header, or as `refresh_token` in the body of a request without `Authorization`. A refresh token that was spent gets 401, and its session ends.",
+            "Ends this session, your other sessions, or all of them, with their access tokens. The refresh token can replace the access token: in the header, or as `refresh_token` in the body of a request without `Authorization`. A spent refresh token gets 401, and its session ends.",
         },
         body: LogOut,
         response: {

@@ -16,21 +16,21 @@ export const EventView = t.Object(
       },
       {
         description:
-          "`user`: you. `superuser`: an administrator; which one, and where from, is not shown: `id`, `ip`, `user_agent` and `request_id` are null. `operator`: a command on the server itself. `anonymous`: a request without an access token, such as a sign-in or a mailed link; `ip` and `user_agent` are those of that request.",
+          "`user`: you. `superuser`: a superuser, whose identity and origin are hidden: `id`, `ip`, `user_agent` and `request_id` are null. `operator`: a command on the server itself. `anonymous`: a request without an access token, such as a sign-in or a mailed link. `ip` and `user_agent` are those of that request.",
       },
     ),
     subject_id: t.Nullable(
       t.String({
         format: "uuid",
-        description: "The account, or the OAuth client, that it is about.",
+        description: "The user or OAuth client that the event is about.",
       }),
     ),
     ip: t.Nullable(t.String()),
     user_agent: t.Nullable(t.String()),
-    request_id: t.Nullable(t.String({ description: "The X-Request-Id of the answer." })),
+    request_id: t.Nullable(t.String({ description: "The X-Request-Id of the response." })),
     data: t.Record(t.String(), t.Unknown()),
   },
-  { title: "Event", description: "Something that happened." },
+  { title: "Event", description: "Something that happened to a user or an OAuth client." },
 );
 
 export const eventView = (event: Event) => ({

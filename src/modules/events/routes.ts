@@ -26,9 +26,9 @@ export const myEventRoutes = (ctx: Ctx) =>
         user: true,
         detail: {
           operationId: "listMyEvents",
-          summary: "Read what happened to your account",
+          summary: "List your events",
           description:
-            'Sign-ins and changes, the latest first, with the origin of those that you or an anonymous request caused. While there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
+            'Sign-ins and changes, newest first. Those that you or an anonymous request caused include their origin. If there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
         },
         query: PageQuery,
         response: { 200: t.Array(EventView), ...fails(...tokenProblems, "invalid_request") },

@@ -15,9 +15,9 @@ export const keyRoutes = (ctx: Ctx) =>
       public: true,
       detail: {
         operationId: "getKeys",
-        summary: "The keys that verify access tokens",
+        summary: "Get the keys that verify access tokens",
         description:
-          "A JWK Set (RFC 7517): the current key, the next one, and retired ones until the last token that they signed has expired. Under HS256 only retired keys are listed.",
+          "A JWK Set (RFC 7517): the current key, the next one, and retired ones until the last token that they signed expires. With HS256, it lists only retired keys.",
       },
       response: {
         200: t.Object({

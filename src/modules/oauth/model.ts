@@ -2,9 +2,11 @@ import { t } from "elysia";
 
 const client = {
   client_id: t.Optional(
-    t.String({ maxLength: 200, description: "Left out: the public client `bunker`." }),
+    t.String({ maxLength: 200, description: "The default is the public OAuth client `bunker`." }),
   ),
-  client_secret: t.Optional(t.String({ maxLength: 200, description: "Or by HTTP Basic." })),
+  client_secret: t.Optional(
+    t.String({ maxLength: 200, description: "HTTP Basic is the alternative." }),
+  ),
 };
 /**
  * The limit of a request body: a token that is too long for ours is an unknown token, not an
@@ -12,7 +14,7 @@ const client = {
  */
 const token = t.String({ minLength: 1, maxLength: 65_536 });
 const hint = t.Optional(
-  t.String({ maxLength: 100, description: "Not needed: a token says what it is." }),
+  t.String({ maxLength: 100, description: "Ignored: a token shows its own type." }),
 );
 
 // RFC 6749, section 3.2: unknown parameters are ignored.
@@ -39,8 +41,8 @@ export const SingleTokenForm = t.Object(
 export const GrantView = t.Object({
   access_token: t.String(),
   token_type: t.Literal("bearer"),
-  expires_in: t.Integer({ description: "Seconds." }),
-  refresh_token: t.Optional(t.String({ description: "Not for a client's own token." })),
+  expires_in: t.Integer({ description: "Lifetime of the access token in seconds." }),
+  refresh_token: t.Optional(t.String({ description: "Absent for `client_credentials`." })),
 });
 
 export const IntrospectionView = t.Object(
@@ -58,7 +60,7 @@ export const IntrospectionView = t.Object(
     exp: t.Optional(t.Integer()),
     auth_time: t.Optional(t.Integer()),
   },
-  { description: "Of a token that is not good: only `active: false` (RFC 7662)." },
+  { description: "For an invalid token, only `active: false` (RFC 7662)." },
 );
 
 export const MetadataView = t.Object(

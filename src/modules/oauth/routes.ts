@@ -43,7 +43,7 @@ export const oauthRoutes = (ctx: Ctx) =>
           operationId: "grantToken",
           summary: "Get a token",
           description:
-            "RFC 6749: `refresh_token` for a session, `client_credentials` for a confidential client.",
+            "The grants of RFC 6749: `refresh_token` continues a session. `client_credentials` gives a confidential OAuth client a token for itself. `password` signs a user in, and requires `OAUTH_PASSWORD_GRANT=on`.",
         },
         body: TokenForm,
         response: { 200: GrantView, ...oauthFails },
@@ -62,7 +62,7 @@ export const oauthRoutes = (ctx: Ctx) =>
           operationId: "revokeToken",
           summary: "Revoke a token",
           description:
-            "RFC 7009: ends the session that the token belongs to, also with a refresh token that was spent. An OAuth client's own access token is revoked by that client only: introspection then answers `active: false`; whoever verifies the token offline accepts it until it expires. An unknown token is no failure.",
+            "Ends the session of the token (RFC 7009), even if the token is a spent refresh token. Only the OAuth client itself can revoke its own access token. Introspection then returns `active: false`, but services that verify the token offline accept it until it expires. An unknown token is not an error.",
         },
         body: SingleTokenForm,
         response: { 200: t.Object({}), ...oauthFails },
@@ -79,9 +79,9 @@ export const oauthRoutes = (ctx: Ctx) =>
         anonymous: ["requests-anonymous"],
         detail: {
           operationId: "introspectToken",
-          summary: "Ask what a token is",
+          summary: "Introspect a token",
           description:
-            "RFC 7662, for confidential clients. A refresh token that was spent more than `REFRESH_GRACE_SECONDS` ago is not active, and its session ends.",
+            "For confidential OAuth clients (RFC 7662). A refresh token that was spent more than `REFRESH_GRACE_SECONDS` ago is not active, and its session ends.",
         },
         body: SingleTokenForm,
         response: { 200: IntrospectionView, ...oauthFails },
@@ -115,8 +115,8 @@ export const metadataRoutes = (ctx: Ctx) =>
       public: true,
       detail: {
         operationId: "getMetadata",
-        summary: "What this authorization server can do",
-        description: "RFC 8414.",
+        summary: "Get the authorization server metadata",
+        description: "Lists the endpoints and grants of this server (RFC 8414).",
       },
       response: { 200: MetadataView },
     },

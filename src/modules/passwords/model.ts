@@ -24,7 +24,7 @@ export const Confirmation = t.Optional(
     { current_password: t.Optional(currentPassword) },
     {
       additionalProperties: false,
-      description: "Not needed within ten minutes of the sign-in.",
+      description: "The password is optional within ten minutes of the sign-in.",
       examples: [{ current_password: "correct horse battery staple" }],
     },
   ),

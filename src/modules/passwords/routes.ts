@@ -27,7 +27,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
           operationId: "changePassword",
           summary: "Change your password",
           description:
-            "Ends your other sessions, and their access tokens with them. Other devices are known no more; this one gets another `Device-Token`.",
+            "Ends your other sessions, with their access tokens. Other devices are no longer known devices. This one gets a new `Device-Token`.",
         },
         body: PasswordChange,
         response: {
@@ -48,9 +48,9 @@ export const ownAccountRoutes = (ctx: Ctx) =>
         reads: ["if-match"],
         detail: {
           operationId: "deleteMe",
-          summary: "Delete your account",
+          summary: "Delete your user",
           description:
-            "For good, with all of its sessions. Needs your password, or a sign-in that is less than ten minutes old.",
+            "Deletes your user permanently, with all of its sessions. Requires your password, or a sign-in that is less than ten minutes old.",
         },
         body: Confirmation,
         response: {

@@ -5,13 +5,21 @@ import type { Session } from "./sessions.ts";
 export const SessionView = t.Object(
   {
     id: t.String({ format: "uuid" }),
-    device: t.Nullable(t.String({ description: "As a person would call it, as far as it said." })),
-    ip: t.Nullable(t.String({ description: "Where the sign-in came from." })),
+    device: t.Nullable(
+      t.String({
+        description:
+          "A readable name of the device, such as `Firefox on Linux`, if its User-Agent shows one.",
+      }),
+    ),
+    ip: t.Nullable(t.String({ description: "The client IP of the sign-in." })),
     created_at: t.String({ format: "date-time" }),
-    last_used_at: t.String({ format: "date-time", description: "The last refresh." }),
-    is_current: t.Boolean({ description: "The one in which this was asked." }),
+    last_used_at: t.String({
+      format: "date-time",
+      description: "Time of the last refresh, or of the sign-in.",
+    }),
+    is_current: t.Boolean({ description: "Whether this request belongs to the session." }),
   },
-  { title: "Session", description: "A sign-in that goes on." },
+  { title: "Session", description: "A sign-in that has not ended." },
 );
 
 export const sessionView = async (session: Session, currentId: string) => ({

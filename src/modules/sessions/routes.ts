@@ -21,7 +21,7 @@ export const sessionRoutes = (ctx: Ctx) =>
         detail: {
           operationId: "listSessions",
           summary: "List your sessions",
-          description: "Where you are signed in, the latest used first.",
+          description: "Your active sessions, the most recently used first.",
         },
         response: { 200: t.Array(SessionView), ...fails(...tokenProblems) },
       },
@@ -37,7 +37,7 @@ export const sessionRoutes = (ctx: Ctx) =>
         detail: {
           operationId: "endOtherSessions",
           summary: "Sign out everywhere else",
-          description: "Ends all of your sessions but this one, and their access tokens with them.",
+          description: "Ends all of your sessions except this one, with their access tokens.",
         },
         response: { 204: t.Void(), ...fails(...tokenProblems) },
       },
@@ -53,7 +53,7 @@ export const sessionRoutes = (ctx: Ctx) =>
         detail: {
           operationId: "endSession",
           summary: "End a session",
-          description: "Signs one of your devices out; its access token ends with it.",
+          description: "Ends one of your sessions, with its access tokens.",
         },
         params: ById,
         response: { 204: t.Void(), ...fails(...tokenProblems, "not_found", "invalid_request") },

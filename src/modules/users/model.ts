@@ -20,20 +20,22 @@ const example = {
 export const UserView = t.Object(
   {
     id: t.String({ format: "uuid", description: "UUIDv7: newer users have greater ids." }),
-    email: t.String({ description: "As its owner wrote it; compared without case." }),
+    email: t.String({ description: "As the user wrote it. Compared without case." }),
     username: t.String({
       description:
-        "Compared without case; never contains an @. Made from the email, perhaps with a suffix (`root-3b6288`), if the registration named none.",
+        "Compared without case. Never contains an @. If the registration had no username, it is made from the email, perhaps with a suffix (`root-3b6288`).",
     }),
     full_name: t.Nullable(t.String()),
-    is_active: t.Boolean({ description: "False: no sign-in, and access tokens are refused." }),
+    is_active: t.Boolean({
+      description: "False: the user cannot sign in, and their access tokens are refused.",
+    }),
     is_superuser: t.Boolean(),
-    email_verified: t.Boolean({ description: "Whether the address has been proven." }),
+    email_verified: t.Boolean({ description: "Whether the email is verified." }),
     locale: t.Nullable(t.String({ description: "Language tag (BCP 47)." })),
     created_at: t.String({ format: "date-time" }),
     updated_at: t.String({ format: "date-time" }),
   },
-  { title: "User", description: "An account.", examples: [example] },
+  { title: "User", description: "A person who can sign in.", examples: [example] },
 );
 
 /** The user as API callers see it, without the password hash. */
@@ -71,7 +73,7 @@ export const profile = {
 
 export const ProfileChanges = t.Partial(t.Object(profile), {
   additionalProperties: false,
-  description: "A field left out stays as it is; null clears it.",
+  description: "A field that is left out does not change. Null clears a field.",
   examples: [{ full_name: "Ada King", locale: "en-GB" }],
 });
 
@@ -79,7 +81,7 @@ export const UserChanges = t.Partial(
   t.Object({ ...profile, is_active: t.Boolean(), is_superuser: t.Boolean() }),
   {
     additionalProperties: false,
-    description: "A field left out stays as it is; null clears it.",
+    description: "A field that is left out does not change. Null clears a field.",
     examples: [{ is_active: false }],
   },
 );

@@ -31,8 +31,8 @@ export const meRoutes = (ctx: Ctx) =>
         reads: ["if-match", "if-none-match"],
         detail: {
           operationId: "getMe",
-          summary: "Read yourself",
-          description: "The account that the access token belongs to.",
+          summary: "Get your user",
+          description: "The user that the access token belongs to.",
         },
         response: { 200: UserView, 304: t.Void(), ...fails(...tokenProblems, "stale") },
       },
@@ -46,8 +46,8 @@ export const meRoutes = (ctx: Ctx) =>
         reads: ["if-match"],
         detail: {
           operationId: "putMe",
-          summary: "Change yourself",
-          description: "Does the same as PATCH: a field left out stays as it is.",
+          summary: "Update your user (same as PATCH)",
+          description: "Does the same as PATCH: a field that is left out does not change.",
         },
         body: ProfileChanges,
         response: {
@@ -65,9 +65,9 @@ export const meRoutes = (ctx: Ctx) =>
         reads: ["if-match"],
         detail: {
           operationId: "updateMe",
-          summary: "Change some of yourself",
+          summary: "Update your user",
           description:
-            "JSON Merge Patch (RFC 7396): a field left out stays as it is, null clears it.",
+            "JSON Merge Patch (RFC 7396): a field that is left out does not change; null clears a field.",
         },
         body: ProfileChanges,
         response: {
@@ -99,7 +99,7 @@ export const userRoutes = (ctx: Ctx) =>
         operationId: "listUsers",
         summary: "List users",
         description:
-          'In the order in which they registered. While there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
+          'In the order of registration. If there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
       },
       query: PageQuery,
       response: {
@@ -124,8 +124,8 @@ export const userByIdRoutes = (ctx: Ctx) =>
         reads: ["if-match", "if-none-match"],
         detail: {
           operationId: "getUser",
-          summary: "Read a user",
-          description: "Any account, by its id.",
+          summary: "Get a user",
+          description: "Any user, by id.",
         },
         params: ById,
         response: {
@@ -144,7 +144,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
         reads: ["if-match"],
         detail: {
           operationId: "updateUser",
-          summary: "Change a user",
+          summary: "Update a user",
           description:
             "JSON Merge Patch (RFC 7396). A deactivated user is refused within a second. The last active superuser can be neither demoted nor deactivated.",
         },
@@ -175,7 +175,8 @@ export const userByIdRoutes = (ctx: Ctx) =>
         detail: {
           operationId: "deleteUser",
           summary: "Delete a user",
-          description: "For good, with all sessions. The last active superuser cannot be deleted.",
+          description:
+            "Deletes the user permanently, with all of their sessions. The last active superuser cannot be deleted.",
         },
         params: ById,
         response: {
