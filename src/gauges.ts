@@ -14,7 +14,7 @@ export const gauges = (
 ): GaugeSource[] => [
   {
     name: "bunker_hashing",
-    help: "Passwords that are being hashed, and that wait for it.",
+    help: "Passwords that are being hashed (running), or wait in the queue (waiting).",
     label: "state",
     read: () => {
       const { running, waiting } = ctx.hashing.counts();
@@ -23,7 +23,7 @@ export const gauges = (
   },
   {
     name: "bunker_hashes_total",
-    help: "Passwords that were hashed or verified, and that were turned away because too many waited.",
+    help: "Passwords that were hashed or verified (passed), or refused because the queue was full or the wait too long (refused).",
     label: "result",
     read: () => {
       const { done, refused } = ctx.hashing.counts();
@@ -32,7 +32,7 @@ export const gauges = (
   },
   {
     name: "bunker_database_connections",
-    help: "Connections of this process to the database.",
+    help: "Connections of this process to the database, by state.",
     label: "state",
     read: () => {
       const { idle, busy, connecting } = database.pool();
@@ -46,7 +46,7 @@ export const gauges = (
   },
   {
     name: "bunker_ready",
-    help: "What serving depends on: 1 where it is as it should be.",
+    help: "Whether each part that requests depend on is ready: 1 ready, 0 not ready.",
     label: "part",
     together: "min",
     read: async () => {
@@ -56,18 +56,18 @@ export const gauges = (
   },
   {
     name: "bunker_database_size_bytes",
-    help: "The database on its disk.",
+    help: "Size of the database on disk.",
     together: "max",
     read: () => database.sizeBytes(),
   },
   {
     name: "bunker_principals",
-    help: "Signed-in people that this process remembers.",
+    help: "Principals in the cache of this process.",
     read: () => ctx.principals.counts().kept,
   },
   {
     name: "bunker_principal_lookups_total",
-    help: "Who is behind an access token: remembered (hit), or read from the database (miss).",
+    help: "Lookups of the principal of an access token: from the cache (hit), or from the database (miss).",
     label: "result",
     read: () => {
       const { hits: hit, misses: miss } = ctx.principals.counts();
@@ -76,7 +76,7 @@ export const gauges = (
   },
   {
     name: "bunker_limits_met_total",
-    help: "Requests that met a limit, by its name.",
+    help: "Requests refused by a rate limit, by limit.",
     label: "limit",
     read: () => ctx.limits.refused(),
   },
@@ -84,7 +84,7 @@ export const gauges = (
   ...(ctx.config.redisUrl === undefined ? [] : [redisGauge(ctx)]),
   {
     name: "bunker_mails_waiting",
-    help: "Mails in the database that are still to be sent.",
+    help: "Mails in the outbox that wait to be sent.",
     together: "max",
     read: () => countWaitingMails(ctx),
   },
@@ -93,12 +93,12 @@ export const gauges = (
 const embeddedGauges = ({ restarts, freeBytes }: Embedded): GaugeSource[] => [
   {
     name: "bunker_embedded_database_restarts_total",
-    help: "How often the embedded PostgreSQL ended by itself, and was started again.",
+    help: "Restarts of the embedded PostgreSQL after it exited unexpectedly.",
     read: restarts,
   },
   {
     name: "bunker_data_dir_free_bytes",
-    help: "What is left of the disk of DATA_DIR.",
+    help: "Free space on the disk of DATA_DIR.",
     together: "min",
     read: freeBytes,
   },
@@ -106,7 +106,7 @@ const embeddedGauges = ({ restarts, freeBytes }: Embedded): GaugeSource[] => [
 
 const redisGauge = ({ shared }: Ctx): GaugeSource => ({
   name: "bunker_redis_up",
-  help: "Redis: 1 where it can be used, 0 where the database does its work.",
+  help: "Whether Redis is available: 1 yes, 0 no; PostgreSQL then does its work.",
   together: "min",
   read: () => (shared.state() === "ok" ? 1 : 0),
 });

@@ -87,18 +87,18 @@ function httpMetrics(registry: Registry): Pick<Metrics, "begin" | "answered"> {
   });
   const active = new Gauge({
     name: "http_server_active_requests",
-    help: "Requests that are being answered.",
+    help: "Requests in progress.",
     registers,
   });
   const refusals = new Counter({
     name: "bunker_refusals_total",
-    help: "Requests that were refused, by the code of the problem.",
+    help: "Refused requests, by problem code.",
     labelNames: ["code"],
     registers,
   });
   const signIns = new Counter({
     name: "bunker_sign_ins_total",
-    help: "Tries to sign in, by method and by what came of them: success, or the code of the refusal.",
+    help: "Sign-in attempts, by method and result: success, or the problem code.",
     labelNames: ["method", "result"],
     registers,
   });
@@ -118,7 +118,7 @@ function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
   const registers = [registry];
   const jobs = new Histogram({
     name: "bunker_job_duration_seconds",
-    help: "What the background does: each run of a job.",
+    help: "Duration of background job runs, by job and result.",
     // Not `job`, because Prometheus itself has a label of that name.
     labelNames: ["job_name", "result"],
     buckets: JOB_SECONDS,
@@ -126,7 +126,7 @@ function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
   });
   const mails = new Counter({
     name: "bunker_mail_deliveries_total",
-    help: "Tries to deliver a mail: sent, later (put off), refused, away (no server), dropped (not tried).",
+    help: "Attempts to deliver a mail, by result: sent, later (will be retried), refused (by the server), away (server unreachable), dropped (not attempted).",
     labelNames: ["result"],
     registers,
   });
