@@ -25,12 +25,24 @@ export async function measureFloods(stage: Stage, binaries: Binaries): Promise<L
     return JSON.parse(await stage.run([process.execPath, join(import.meta.dir, "flood.ts"), spec]));
   };
   const signingIn = {
-    ...{ method: "POST" as const, path: "/api/v1/auth/login", body: signInBody(other), pauseMs: 0 },
-    ...{ headers: { "content-type": "application/json" }, connections: CONNECTIONS, requests: 0 },
+    method: "POST" as const,
+    path: "/api/v1/auth/login",
+    body: signInBody(other),
+    pauseMs: 0,
+    headers: { "content-type": "application/json" },
+    connections: CONNECTIONS,
+    requests: 0,
   } as const;
   const reading = {
-    ...{ method: "GET" as const, path: "/api/v1/users/me", body: "", headers: bearer, requests: 0 },
-    ...{ connections: 4, pauseMs: 20, seconds: SECONDS - 4, isHonest: false },
+    method: "GET" as const,
+    path: "/api/v1/users/me",
+    body: "",
+    headers: bearer,
+    requests: 0,
+    connections: 4,
+    pauseMs: 20,
+    seconds: SECONDS - 4,
+    isHonest: false,
   } as const;
 
   const lines: Line[] = [];

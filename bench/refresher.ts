@@ -27,7 +27,11 @@ function refresh({ port, tokens, refreshes }: RefreshLoad): Promise<number> {
     socket.data = { lane, head: "", leftBytes: 0, text: "" };
     socket.write(
       requestOf({
-        ...{ method: "POST", path: "/api/v1/auth/refresh", port, requests: 0, connections: 0 },
+        method: "POST",
+        path: "/api/v1/auth/refresh",
+        port,
+        requests: 0,
+        connections: 0,
         headers: { "content-type": "application/json", "x-forwarded-for": `10.0.0.${lane}` },
         body: JSON.stringify({ refresh_token: tokens[lane] }),
       }),

@@ -26,8 +26,13 @@ export async function measureRefreshes(
     // Each session comes from an address of its own, as out in the world, and none too often.
     TRUSTED_PROXIES: "127.0.0.1",
     LIMITS: [
-      ...["register", "login", "login-account", "login-address", "sign-ins"],
-      ...["refresh-session", "refresh-address"],
+      "register",
+      "login",
+      "login-account",
+      "login-address",
+      "sign-ins",
+      "refresh-session",
+      "refresh-address",
     ]
       .map((name) => `${name}=9999999/60`)
       .join(),

@@ -66,7 +66,9 @@ async function measure(stage: Stage, url: string, workers: number): Promise<Reco
   const read = { method: "GET", path: "/api/v1/users/me", headers: await bearer(user), body: "" };
   const page = { ...read, path: "/api/v1/users?limit=100", headers: await bearer(superuser) };
   const signIn = {
-    ...{ method: "POST", path: "/api/v1/auth/login", body: signInBody(user) },
+    method: "POST",
+    path: "/api/v1/auth/login",
+    body: signInBody(user),
     headers: { "content-type": "application/json" },
   };
   const send = (load: object, requests: number, connections: number) => (to: Server) =>

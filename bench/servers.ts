@@ -27,8 +27,12 @@ export async function compileAll(stage: Stage, bunker: string): Promise<Binaries
   copyFileSync(bunker, binaries.bunker);
   for (const name of ["limit", "bare"] as const)
     await stage.run([
-      ...[process.execPath, "build", ...FLAGS],
-      ...[join(import.meta.dir, `${name}.ts`), "--outfile", binaries[name]],
+      process.execPath,
+      "build",
+      ...FLAGS,
+      join(import.meta.dir, `${name}.ts`),
+      "--outfile",
+      binaries[name],
     ]);
   return binaries;
 }

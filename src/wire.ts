@@ -121,7 +121,13 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
     const secret = config.secretKey ?? (await secretIn(config, runtime, schema.answers));
     if (isServer) shared = await sharedOf(config, { secret, log });
     const ctx = createCtx(config, {
-      ...{ database, lifecycle, log, mail, metrics, shared, tracing },
+      database,
+      lifecycle,
+      log,
+      mail,
+      metrics,
+      shared,
+      tracing,
       now: () => new Date(),
       principals,
       readiness: openReadiness({ database, log, embedded }),
@@ -181,7 +187,9 @@ function databaseOf(config: Config, { embedded }: Runtime, tracing: Tracing) {
   const place: Place = embedded ?? placeOf(config);
   const direct = directOf(config) ?? place;
   const database = openDatabase({
-    ...{ place, direct, tracing },
+    place,
+    direct,
+    tracing,
     poolSize: config.databasePoolSize,
     connectTimeoutSeconds: config.databaseConnectTimeoutSeconds,
     statementTimeoutSeconds: config.databaseStatementTimeoutSeconds,
@@ -190,7 +198,8 @@ function databaseOf(config: Config, { embedded }: Runtime, tracing: Tracing) {
 }
 
 const placeOf = ({ databaseUrl: url = "", databaseCaFile: caFile, databasePrepare }: Config) => ({
-  ...{ url, caFile },
+  url,
+  caFile,
   isPooled: databasePrepare === "off" || readPostgresUrl(url).isPooler,
 });
 

@@ -22,9 +22,16 @@ ESCAPED=a\\b\$c
 EMPTY=
 export SHELL_NAME=x`;
   const expected = {
-    ...{ PLAIN: "value", SPACED: "a b ", QUOTED: String.raw`a "b" \n c`, SINGLE: "a\\b\nc" },
-    ...{ JOINED: "abc", HASH: "pass#word # no comment", APOSTROPHE: "it's", CONTINUED: "ab" },
-    ...{ ESCAPED: "a\\b$c", SHELL_NAME: "x" },
+    PLAIN: "value",
+    SPACED: "a b ",
+    QUOTED: String.raw`a "b" \n c`,
+    SINGLE: "a\\b\nc",
+    JOINED: "abc",
+    HASH: "pass#word # no comment",
+    APOSTROPHE: "it's",
+    CONTINUED: "ab",
+    ESCAPED: "a\\b$c",
+    SHELL_NAME: "x",
   };
   expect(parseEnvFile(text)).toEqual(expected);
   expect(parseEnvFile(text.replaceAll("\n", "\r\n"))).toEqual(expected);

@@ -103,8 +103,13 @@ describe("the configuration", () => {
     ] as const)
       expect(readConfig({ PUBLIC_URL: value }).config.publicUrl).toBe(origin);
     for (const value of [
-      ...["https://example.com/accounts", "https://example.com/?a=b", "https://example.com/#a"],
-      ...["https://u:p@example.com", "ftp://example.com", "example.com", "http://example.com:0"],
+      "https://example.com/accounts",
+      "https://example.com/?a=b",
+      "https://example.com/#a",
+      "https://u:p@example.com",
+      "ftp://example.com",
+      "example.com",
+      "http://example.com:0",
     ])
       expect([value, refusal({ PUBLIC_URL: value })]).toEqual([
         value,

@@ -38,7 +38,9 @@ test("Kubernetes: two copies, probes, and a budget for disruptions", () => {
     ...any[],
   ];
   expect([deployment.kind, service.kind, budget.kind]).toEqual([
-    ...["Deployment", "Service", "PodDisruptionBudget"],
+    "Deployment",
+    "Service",
+    "PodDisruptionBudget",
   ]);
   const { spec } = deployment.spec.template;
   const [container] = spec.containers;
@@ -84,8 +86,11 @@ test("Compose: what is not always wanted is a profile, only the API is published
   };
   const profiles = Object.entries(services).map(([name, service]) => [name, service.profiles?.[0]]);
   expect(Object.fromEntries(profiles)).toEqual({
-    ...{ api: undefined, postgres: undefined, redis: "redis" },
-    ...{ prometheus: "monitoring", grafana: "monitoring" },
+    api: undefined,
+    postgres: undefined,
+    redis: "redis",
+    prometheus: "monitoring",
+    grafana: "monitoring",
   });
   const published = Object.values(services).flatMap(({ ports = [] }) => ports);
   for (const port of published)

@@ -91,8 +91,10 @@ describe("a request is answered", () => {
   let signIn: () => Promise<Response>;
   beforeAll(async () => {
     database = openDatabase({
-      ...{ place: place(), poolSize: 1 },
-      ...{ connectTimeoutSeconds: 5, statementTimeoutSeconds: 5 },
+      place: place(),
+      poolSize: 1,
+      connectTimeoutSeconds: 5,
+      statementTimeoutSeconds: 5,
     });
     const { ctx } = await world();
     const app = createApp({ ...ctx, db: database.db });

@@ -156,7 +156,10 @@ function register(registry: Registry, { name, help, label, together, read }: Gau
       for (const [word, value] of Object.entries(figures)) store(value, { [label ?? ""]: word });
   };
   const common = {
-    ...{ name, help, labelNames: label ? [label] : [], registers: [registry] },
+    name,
+    help,
+    labelNames: label ? [label] : [],
+    registers: [registry],
     ...(together ? { aggregator: together } : {}),
   };
   if (name.endsWith("_total"))

@@ -11,7 +11,9 @@ const PROBE_SECONDS = "60";
 export function openRedis(url: URL, { prefix, log }: SharedMemoryOptions): SharedMemory {
   const scripts = { consume: "", refund: "" };
   const { send, isUp, close } = openLink({
-    ...{ url, answerMaxMs: ANSWER_MAX_MS, log },
+    url,
+    answerMaxMs: ANSWER_MAX_MS,
+    log,
     begin: async (client) => {
       // Fails early on a replica, or on a server without free memory.
       await client.send("SET", [`${prefix}there`, "1", "EX", PROBE_SECONDS]);
@@ -21,7 +23,8 @@ export function openRedis(url: URL, { prefix, log }: SharedMemoryOptions): Share
   });
   const run = (script: keyof typeof scripts, keys: string[], numbers: number[]) =>
     send("EVALSHA", [
-      ...[scripts[script], String(keys.length)],
+      scripts[script],
+      String(keys.length),
       ...keys.map((key) => prefix + key),
       ...numbers.map(String),
     ]);
@@ -36,7 +39,10 @@ export function openRedis(url: URL, { prefix, log }: SharedMemoryOptions): Share
     },
     consume: async (consumptions, now) => {
       const numbers = consumptions.flatMap(({ count, quota, refill, periodSeconds }) => [
-        ...[count, quota, refill, periodSeconds],
+        count,
+        quota,
+        refill,
+        periodSeconds,
       ]);
       const keys = consumptions.map(({ key }) => key);
       const counts = await run("consume", keys, [now.getTime(), ...numbers]);
@@ -57,5 +63,7 @@ export function openRedis(url: URL, { prefix, log }: SharedMemoryOptions): Share
 }
 
 const countOf = ([spent = 0, granted = 0, refillInSeconds = 1]: number[]): Count => ({
-  ...{ spent, granted, refillInSeconds },
+  spent,
+  granted,
+  refillInSeconds,
 });

@@ -43,7 +43,11 @@ function componentOf(key: string): Component {
   const purl = `pkg:npm/${name.replace("@", "%40")}@${version}`;
   const patch = (manifest.patchedDependencies as Record<string, string>)[pinned];
   return {
-    ...{ type: "library", "bom-ref": purl, name, version, purl },
+    type: "library",
+    "bom-ref": purl,
+    name,
+    version,
+    purl,
     licenses: licensesOf(key),
     hashes: [
       { alg: "SHA-512", content: Buffer.from(integrity.slice(7), "base64").toString("hex") },
@@ -121,12 +125,16 @@ export function billOfMaterials(sources: string[], database: string | undefined)
     version: 1,
     metadata: {
       component: {
-        ...{ type: "application", "bom-ref": name, name, version },
+        type: "application",
+        "bom-ref": name,
+        name,
+        version,
         licenses: [{ license: { id: license } }],
       },
     },
     components: [
-      ...[bun, commonPasswords],
+      bun,
+      commonPasswords,
       ...(postgres ? [postgresql(postgres)] : []),
       ...packages,
       ...(database ? librariesIn(database) : []),

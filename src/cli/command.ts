@@ -95,7 +95,9 @@ export const integer = (
   { brief, min, max }: { brief: string; min: number; max: number },
 ) => ({
   kind: "parsed" as const,
-  ...{ placeholder, brief, optional: true as const },
+  placeholder,
+  brief,
+  optional: true as const,
   parse: (text: string): number => {
     const number = Number(text);
     if (/^\d+$/.test(text) && number >= min && number <= max) return number;

@@ -173,7 +173,8 @@ const routes = {
       {
         flags: {
           milliseconds: integer("N", {
-            ...{ min: 1, max: 2_000 },
+            min: 1,
+            max: 2_000,
             brief: "The longest time for one hash (default = 60)",
           }),
           json,

@@ -77,7 +77,12 @@ async function sendTest(mailer: Mailer, to: string, link: string): Promise<strin
 }
 
 const viewOf = ({ id, kind, recipient, state, tries, answer, ...times }: QueuedMail) => ({
-  ...{ id, kind, recipient, state, tries, answer },
+  id,
+  kind,
+  recipient,
+  state,
+  tries,
+  answer,
   created_at: times.createdAt.toISOString(),
   due_at: state === "waiting" ? times.dueAt.toISOString() : null,
   ended_at: times.endedAt?.toISOString() ?? null,

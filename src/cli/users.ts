@@ -37,7 +37,10 @@ export async function create(flags: CreateFlags, email: string): Promise<void> {
   await changeDatabase(flags.json, async (ctx) => {
     const verification = verificationBy(ctx.config, flags);
     const user = await createUser(ctx, operator, {
-      ...{ email, username: flags.username, fullName: flags["full-name"], verification },
+      email,
+      username: flags.username,
+      fullName: flags["full-name"],
+      verification,
       password: flags["password-hash"] ? { hash: password } : password,
       isSuperuser: flags.superuser ?? false,
     });

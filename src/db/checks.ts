@@ -57,8 +57,13 @@ const timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_sess
 const TOO_SHORT = /^\d{1,3}ms$/;
 
 const SETTINGS = [
-  ...["session_replication_role", "transaction_timeout", "synchronous_commit", "fsync"],
-  ...["full_page_writes", ...timeouts, ...checkedBehindPoolers],
+  "session_replication_role",
+  "transaction_timeout",
+  "synchronous_commit",
+  "fsync",
+  "full_page_writes",
+  ...timeouts,
+  ...checkedBehindPoolers,
 ];
 
 /**

@@ -106,7 +106,9 @@ export function openDatabase(options: DatabaseOptions): Database {
   const silenceMaxMs = options.statementTimeoutSeconds * 1000 + SILENCE_MAX_MS;
   const checking = setInterval(() => abandon(silenceMaxMs), CHECK_EVERY_MS).unref();
   return {
-    ...{ db: drizzle(sql), sql, pool },
+    db: drizzle(sql),
+    sql,
+    pool,
     close: () => {
       clearInterval(checking);
       return sql.end({ timeout: CLOSE_MAX_SECONDS });
@@ -180,7 +182,9 @@ function targetOf(place: Place): Target {
     ...(isSocket
       ? { path: endpoint.socketPath }
       : { host: [endpoint.host], port: [endpoint.port] }),
-    ...{ user, password, database },
+    user,
+    password,
+    database,
     ssl: isSocket ? false : tlsOf(server.tls, place.caFile),
     sslnegotiation: server.tls.isDirect && !isSocket ? "direct" : null,
     ...(connectTimeoutSeconds === undefined ? {} : { connect_timeout: connectTimeoutSeconds }),

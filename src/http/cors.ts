@@ -5,12 +5,28 @@ import { contextOf, type Handler } from "./request-context.ts";
 
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const REQUEST_HEADERS = [
-  ...["authorization", "content-type", "device-token", "idempotency-key"],
-  ...["if-match", "if-none-match", "traceparent", "tracestate", "x-request-id"],
+  "authorization",
+  "content-type",
+  "device-token",
+  "idempotency-key",
+  "if-match",
+  "if-none-match",
+  "traceparent",
+  "tracestate",
+  "x-request-id",
 ].join(", ");
 const RESPONSE_HEADERS = [
-  ...["ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
-  ...["X-Total-Count", "Idempotency-Replayed", "Device-Token", "WWW-Authenticate"],
+  "ETag",
+  "Link",
+  "Location",
+  "RateLimit",
+  "RateLimit-Policy",
+  "Retry-After",
+  "X-Request-Id",
+  "X-Total-Count",
+  "Idempotency-Replayed",
+  "Device-Token",
+  "WWW-Authenticate",
 ].join(", ");
 /** Two hours: Chromium caches a preflight response no longer. */
 const PREFLIGHT_SECONDS = 7_200;

@@ -7,7 +7,10 @@ import { described } from "./schemas.ts";
 
 const State = t.Union([t.Literal("ok"), t.Literal("failed")]);
 const Readiness = t.Object({
-  ...{ status: State, database: State, migrations: State, disk: State },
+  status: State,
+  database: State,
+  migrations: State,
+  disk: State,
   server: t.Union([t.Literal("ok"), t.Literal("stopping")], {
     description:
       "`stopping`: the server is shutting down. It still answers requests; send new ones to another instance.",

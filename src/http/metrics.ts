@@ -24,7 +24,10 @@ export const httpMetrics = ({ metrics }: Ctx): Observer[] =>
           onRequest: metrics.begin,
           onResponse: ({ method, response, context, seconds }) =>
             metrics.answered({
-              ...{ method, route: context.route, status: response.status, seconds },
+              method,
+              route: context.route,
+              status: response.status,
+              seconds,
               refusal: context.refusal,
               signIn: method === "POST" ? signInBy[context.route ?? ""] : undefined,
             }),

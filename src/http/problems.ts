@@ -41,7 +41,8 @@ const exampleOf = (code: ProblemCode) => {
   const isAboutFields = code === "invalid_request";
   return {
     type: `/problems/${code}`,
-    ...{ title, status },
+    title,
+    status,
     detail: isAboutFields ? "email is missing" : detail,
     code,
     request_id: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",

@@ -70,7 +70,10 @@ export function openLog(given: LogOptions): OpenLog {
     opened?.setLevel(level);
   };
   return {
-    ...{ debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") },
+    debug: write("debug"),
+    info: write("info"),
+    warn: write("warn"),
+    error: write("error"),
     setLevel,
     close,
   };
@@ -82,9 +85,11 @@ function openPino({ level, format, isShared = false, isColored = false }: LogOpt
   // Not pino's own destination: at the end of the process, that one retries forever if it cannot
   // write.
   const destination = new SonicBoom({
-    ...{ fd: STANDARD_ERROR, sync: false },
+    fd: STANDARD_ERROR,
+    sync: false,
     // One write for many lines, because a write costs more than a line.
-    ...{ minLength: FLUSH_MIN_BYTES, periodicFlush: FLUSH_EVERY_MS },
+    minLength: FLUSH_MIN_BYTES,
+    periodicFlush: FLUSH_EVERY_MS,
     ...(isShared ? { minLength: ATOMIC_MIN_BYTES, maxWrite: ATOMIC_MAX_BYTES } : {}),
     maxLength: BUFFER_MAX_BYTES,
   });
@@ -142,7 +147,9 @@ function openPino({ level, format, isShared = false, isColored = false }: LogOpt
 function prettyOn(destination: DestinationStream, colorize: boolean): DestinationStream {
   const { prettyFactory }: typeof import("pino-pretty") = require("pino-pretty");
   const format = prettyFactory({
-    ...{ translateTime: "SYS:HH:MM:ss.l", singleLine: true, colorize },
+    translateTime: "SYS:HH:MM:ss.l",
+    singleLine: true,
+    colorize,
   });
   return { write: (line) => destination.write(format(line) ?? "") };
 }

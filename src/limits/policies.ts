@@ -53,7 +53,10 @@ export const policies = {
  * with the same name or email.
  */
 export const quiet: ReadonlySet<LimitName> = new Set([
-  ...["login-account", "login-streak", "mail-account", "email-code"],
+  "login-account",
+  "login-streak",
+  "mail-account",
+  "email-code",
 ] as LimitName[]);
 
 /** What counts against each limit. */

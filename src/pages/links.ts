@@ -60,7 +60,8 @@ export const emailLinkRoutes = (ctx: Ctx) => {
           ? submit(
               { actor, headers, form: { token, intent } },
               {
-                ...{ purposes: verifications, done: disowned },
+                purposes: verifications,
+                done: disowned,
                 work: async () => void (await disown(ctx, actor, token)),
               },
             )
@@ -173,7 +174,8 @@ export const forgotRoutes = (ctx: Ctx) => {
   return new Elysia({ name: "forgot" })
     .use(guard(ctx))
     .get("/.well-known/change-password", ({ redirect }) => redirect("/forgot-password"), {
-      ...{ ...hidden, public: true },
+      ...hidden,
+      public: true,
     })
     .get(
       "/forgot-password",

@@ -47,7 +47,9 @@ export const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"
 /** A page for developers. `title` is text, `body` is HTML. */
 export const page = (title: string, body: string): string =>
   documentOf({
-    ...{ lang: "en", title, style },
+    lang: "en",
+    title,
+    style,
     body: `<main>${body}</main><footer><p>Bunker · <a href="/docs">API documentation</a></p></footer>`,
   });
 

@@ -48,7 +48,10 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
     const pipeline = createPipeline(ctx, app);
     let stopJobs = async () => {};
     return {
-      ...{ ctx, app, answer: pipeline.handle, stopJobs: () => stopJobs() },
+      ctx,
+      app,
+      answer: pipeline.handle,
+      stopJobs: () => stopJobs(),
       startJobs: () => {
         stopJobs = startJobs(ctx);
       },

@@ -34,7 +34,8 @@ export function workerRole(): Role {
     if (message.kind === "metricsResponse") texts.receive(message.id, message.text);
     if (message.kind === "snapshotRequest")
       report({
-        ...{ kind: "snapshotResponse", id: message.id },
+        kind: "snapshotResponse",
+        id: message.id,
         snapshot: await metrics.snapshot(),
       });
   };

@@ -44,7 +44,10 @@ describe.if(library !== undefined)("a clock that jumps", () => {
           FAKETIME_TIMESTAMP_FILE: file,
           FAKETIME_NO_CACHE: "1",
           FAKETIME_DONT_FAKE_MONOTONIC: "1",
-          ...{ ALGORITHM, METRICS_PORT, RATE_LIMIT: "on", PASSWORD_HASH: "m=7168,t=5" },
+          ALGORITHM,
+          METRICS_PORT,
+          RATE_LIMIT: "on",
+          PASSWORD_HASH: "m=7168,t=5",
         },
       });
       const seen: number[] = [];

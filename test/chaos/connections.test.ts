@@ -195,7 +195,9 @@ test("what Bun refuses by itself, without a body, and closes", async () => {
   for (const [status, text] of refusedByBun) {
     const { statuses, isClosed } = await exchange(text);
     expect({ text, statuses, isClosed }).toEqual({
-      ...{ text, statuses: status === "" ? [] : [status], isClosed: true },
+      text,
+      statuses: status === "" ? [] : [status],
+      isClosed: true,
     });
   }
 });

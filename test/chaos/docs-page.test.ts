@@ -70,7 +70,9 @@ describe.if(browserPath !== undefined)("the page of the documentation, in a brow
     expect(await content.evaluate((it) => it.scrollTop)).toBe(0);
     const fields = content.locator("input:visible, select:visible");
     expect(await fields.evaluateAll((all) => all.map(({ id }) => id))).toEqual([
-      ...["oauth_username", "oauth_password", "auth-bearer-value"],
+      "oauth_username",
+      "oauth_password",
+      "auth-bearer-value",
     ]);
     await page.keyboard.type("ada@example.com");
     await page.locator("#oauth_password").fill("not the password");

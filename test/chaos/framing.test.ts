@@ -47,8 +47,12 @@ interface Mailer {
 const headOf = ({ path, body }: Mailer, ...fields: string[]) =>
   [
     `POST ${path} HTTP/1.1`,
-    ...["Host: 127.0.0.1", "Content-Type: application/json", `Content-Length: ${body.length}`],
-    ...[...fields, "", ""],
+    "Host: 127.0.0.1",
+    "Content-Type: application/json",
+    `Content-Length: ${body.length}`,
+    ...fields,
+    "",
+    "",
   ].join("\r\n");
 const NEXT = "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 

@@ -35,7 +35,9 @@ async function open(): Promise<Serving[]> {
     BUNKER_ENV: "production",
     MAIL_URL: `smtp://${USER}:${encodeURIComponent(SECRET_WORD)}@localhost:${post.port}`,
     MAIL_CA_FILE: post.caFile,
-    ...{ RATE_LIMIT: "off", LOG_LEVEL: "debug", EMAIL_SIGN_IN: "on" },
+    RATE_LIMIT: "off",
+    LOG_LEVEL: "debug",
+    EMAIL_SIGN_IN: "on",
     SIGN_IN_REDIRECT_URL: "https://app.example.com/in",
   };
   const cwd = emptyFolder();

@@ -14,8 +14,12 @@ const NEW = "a stable full of correct horses";
 async function house(browser: Browser, locale = "en-US") {
   const PORT = String(await freePort());
   const settings = {
-    ...{ BUNKER_ENV: "development", PORT, RATE_LIMIT: "off", EMAIL_SIGN_IN: "on" },
-    ...{ BRAND_NAME: "Acme & Söhne", BRAND_COLOR: "#ffcc00" },
+    BUNKER_ENV: "development",
+    PORT,
+    RATE_LIMIT: "off",
+    EMAIL_SIGN_IN: "on",
+    BRAND_NAME: "Acme & Söhne",
+    BRAND_COLOR: "#ffcc00",
   };
   const { url } = await serve({ env: settings, cwd: await usedFolder() });
   const context = await browser.newContext({ locale, viewport: { width: 390, height: 844 } });
@@ -46,7 +50,7 @@ async function house(browser: Browser, locale = "en-US") {
     await page.getByRole("link", { name: kind }).first().click();
     await page.locator("pre a").first().click();
   };
-  return { ...{ url, page, post, follow, elsewhere, complaints }, people: client(url) };
+  return { url, page, post, follow, elsewhere, complaints, people: client(url) };
 }
 const PUBLIC = (port: string) => `http://localhost:${port}`;
 

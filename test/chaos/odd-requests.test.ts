@@ -31,7 +31,9 @@ describe.if(home !== undefined)("ten thousand odd requests", () => {
       DATABASE_URL: Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href,
       SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
       PUBLIC_URL: "https://accounts.example.com",
-      ...{ TRUSTED_PROXIES: "127.0.0.1", RATE_LIMIT: "off", LOG_ACCESS: "off" },
+      TRUSTED_PROXIES: "127.0.0.1",
+      RATE_LIMIT: "off",
+      LOG_ACCESS: "off",
     };
     const servers: Serving[] = [];
     for (const port of ports)
@@ -121,7 +123,9 @@ async function startVictim(url: string) {
     () => fetch(`${url}/api/v1/users/me`, { headers: { authorization: `Bearer ${token}` } }),
     () =>
       fetch(`${url}/api/v1/auth/password/forgot`, {
-        ...{ method: "POST", headers: json, body: JSON.stringify({ email: "eve@example.com" }) },
+        method: "POST",
+        headers: json,
+        body: JSON.stringify({ email: "eve@example.com" }),
       }),
   ];
   const failures: unknown[] = [];

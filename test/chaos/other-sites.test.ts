@@ -27,7 +27,10 @@ function certificate() {
 /** TLS in front of a server, as a proxy has it. */
 function tlsProxy(port: number, target: string) {
   return Bun.serve({
-    ...{ hostname: "127.0.0.1", port, tls: certificate(), development: false },
+    hostname: "127.0.0.1",
+    port,
+    tls: certificate(),
+    development: false,
     fetch: (request) => {
       const { pathname, search } = new URL(request.url);
       return fetch(`${target}${pathname}${search}`, {
@@ -44,7 +47,9 @@ function tlsProxy(port: number, target: string) {
 function otherSite(action: string) {
   const form = `<form method="post" action="${action}"><input name="username" value="${ATTACKER}"><input name="password" value="${PASSWORD}"></form><script>document.forms[0].submit()</script>`;
   return Bun.serve({
-    ...{ hostname: "127.0.0.1", port: 0, development: false },
+    hostname: "127.0.0.1",
+    port: 0,
+    development: false,
     fetch: ({ url }) =>
       new Response(url.endsWith("/form") ? form : "", { headers: { "content-type": "text/html" } }),
   });
@@ -190,7 +195,9 @@ describe.if(browserPath !== undefined)("in a browser", () => {
     const read = await crossOrigin(page, me, { token });
     expect([read.status, read.headers["etag"]]).toEqual([200, expect.any(String)]);
     const changed = await crossOrigin(page, me, {
-      ...{ method: "PATCH", token, body: { full_name: "Ada" } },
+      method: "PATCH",
+      token,
+      body: { full_name: "Ada" },
       headers: { "if-match": read.headers["etag"] ?? "", "idempotency-key": "change-1" },
     });
     expect(changed.status).not.toBe(0);

@@ -113,15 +113,18 @@ async function untilBack({ url }: Serving, token: string): Promise<number> {
 const BACK_MAX_MS = 2_000;
 const outages = {
   "refuses every connection": {
-    ...{ seconds: 4, answerMaxMs: REFUSAL_MAX_MS },
+    seconds: 4,
+    answerMaxMs: REFUSAL_MAX_MS,
     begin: (gate: Gate) => gate.shut(),
   },
   "sends everybody away": {
-    ...{ seconds: 4, answerMaxMs: REFUSAL_MAX_MS },
+    seconds: 4,
+    answerMaxMs: REFUSAL_MAX_MS,
     begin: (gate: Gate) => gate.turnAway(),
   },
   "says nothing any more": {
-    ...{ seconds: 20, answerMaxMs: ANSWER_MAX_MS },
+    seconds: 20,
+    answerMaxMs: ANSWER_MAX_MS,
     begin: (gate: Gate) => gate.freeze(),
   },
 };

@@ -59,7 +59,9 @@ describe.if(prometheus !== null)("in Debian's prometheus", () => {
       cwd: await usedFolder(),
       // Nobody is at that address: what is asked about Redis has an answer all the same.
       env: {
-        ...{ METRICS_PORT, LOG_ACCESS: "off", BUNKER_ENV: "development" },
+        METRICS_PORT,
+        LOG_ACCESS: "off",
+        BUNKER_ENV: "development",
         REDIS_URL: "redis://127.0.0.1:1",
       },
     });

@@ -55,7 +55,10 @@ const ask = (port: number, path: string, { body, headers }: Asking) =>
   new Promise<Said>((done, fail) => {
     const asked = request(
       {
-        ...{ host: "127.0.0.1", port, path: `/api/v1${path}`, localAddress: VISITOR },
+        host: "127.0.0.1",
+        port,
+        path: `/api/v1${path}`,
+        localAddress: VISITOR,
         method: body ? "POST" : "GET",
         headers: { "content-type": "application/json", ...headers },
       },
@@ -156,7 +159,8 @@ for (const name of Object.keys(proxies)) {
       for (let sent = 0; sent < 3; sent += 1) {
         const answer = await fetch(`${url}/livez`, { method: "PURGE" });
         expect([answer.status, answer.headers.get("content-type")]).toEqual([
-          ...[405, "application/problem+json"],
+          405,
+          "application/problem+json",
         ]);
         expect(answer.headers.get("allow")).toBe(METHODS.join(", "));
         const { request_id } = (await answer.json()) as { request_id: string };

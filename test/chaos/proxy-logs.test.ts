@@ -93,7 +93,8 @@ for (const [name, configure] of Object.entries(proxies))
     const place = { folder: emptyFolder(), outside: await freePort(), inside: await freePort() };
     const log = openSync(join(place.folder, "output.log"), "a");
     const child = spawn(found(name) ?? "", configure(place), {
-      ...{ stdio: ["ignore", log, log], env: { ...process.env, HOME: place.folder } },
+      stdio: ["ignore", log, log],
+      env: { ...process.env, HOME: place.folder },
     });
     closeSync(log);
     running.push(child);

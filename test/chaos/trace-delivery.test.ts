@@ -193,7 +193,9 @@ test.concurrent("a batch that nobody can take is given up after ten tries, and t
   });
   const say = () => {};
   const delivery = openDelivery({
-    ...{ url: server.url, headers: {}, resource: [] },
+    url: server.url,
+    headers: {},
+    resource: [],
     log: { info: say, warn: say, error: say, debug: say },
     times: { deliverEveryMs: 50, retryMaxMs: 200 },
   });

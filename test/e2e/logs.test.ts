@@ -107,7 +107,8 @@ test("nothing that a client writes is logged, wherever it writes it", async () =
   const env = {
     BUNKER_ENV: "development",
     LOG_LEVEL: "debug",
-    ...{ EMAIL_SIGN_IN: "on", SIGN_IN_REDIRECT_URL: "https://app.example.com/in" },
+    EMAIL_SIGN_IN: "on",
+    SIGN_IN_REDIRECT_URL: "https://app.example.com/in",
     OAUTH_PASSWORD_GRANT: "on",
     RATE_LIMIT: "off",
   };

@@ -18,13 +18,17 @@ test("the client's files have a strong ETag of their contents, and are not sent 
     const { status, body, headers } = await send("GET", path);
     const tag = `"${sha256(body)}"`;
     expect([path, status, headers.get("etag"), headers.get("cache-control")]).toEqual([
-      ...[path, 200, tag, "no-cache"],
+      path,
+      200,
+      tag,
+      "no-cache",
     ]);
     for (const known of [tag, `W/${tag}`, `"other", ${tag}`, "*"]) {
       const again = await send("GET", path, { headers: { "if-none-match": known } });
       expect([path, known, again.status, again.body]).toEqual([path, known, 304, ""]);
       expect([again.headers.get("etag"), again.headers.get("cache-control")]).toEqual([
-        ...[tag, "no-cache"],
+        tag,
+        "no-cache",
       ]);
     }
     const other = await send("GET", path, { headers: { "if-none-match": '"other"' } });

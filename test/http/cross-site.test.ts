@@ -20,7 +20,10 @@ const FORM_PATHS = [
 
 async function product(environment: "development" | "production" = "production") {
   const here = await world({
-    ...{ environment, publicUrl: OWN, corsOrigins: [PRODUCT], emailSignIn: "on" },
+    environment,
+    publicUrl: OWN,
+    corsOrigins: [PRODUCT],
+    emailSignIn: "on",
   });
   await here.person();
   const post = (path: string, headers: Record<string, string>, fields: Record<string, string>) =>
@@ -145,7 +148,10 @@ test("no other content type that a browser sends without asking first signs in",
       const { status, headers: told } = await send("POST", path, init);
       const answer = { path, kind, isRefused: status >= 400 && status < 500 };
       expect({ ...answer, cookie: told.get("set-cookie") }).toEqual({
-        ...{ path, kind, isRefused: true, cookie: null },
+        path,
+        kind,
+        isRefused: true,
+        cookie: null,
       });
     }
   expect(ctx.limits.refused()).toEqual({});
@@ -154,13 +160,23 @@ test("no other content type that a browser sends without asking first signs in",
 test("CORS_ORIGINS takes exact origins and nothing else", () => {
   const read = (CORS_ORIGINS: string) => readConfig({ CORS_ORIGINS }).config.corsOrigins;
   expect(read("https://app.example.com, http://localhost:5173\nhttps://b.example:8443")).toEqual([
-    ...["https://app.example.com", "http://localhost:5173", "https://b.example:8443"],
+    "https://app.example.com",
+    "http://localhost:5173",
+    "https://b.example:8443",
   ]);
   expect(readConfig({}).config.corsOrigins).toEqual([]);
   for (const wrong of [
-    ...["*", "null", "app.example.com", "https://app.example.com/", "https://app.example.com/x"],
-    ...["https://*.example.com", "https://APP.example.com", "https://app.example.com:443"],
-    ...["ftp://app.example.com", "https://user@app.example.com", "https://ok.example,*"],
+    "*",
+    "null",
+    "app.example.com",
+    "https://app.example.com/",
+    "https://app.example.com/x",
+    "https://*.example.com",
+    "https://APP.example.com",
+    "https://app.example.com:443",
+    "ftp://app.example.com",
+    "https://user@app.example.com",
+    "https://ok.example,*",
   ])
     expect(() => read(wrong)).toThrow("CORS_ORIGINS must be origins");
 });

@@ -30,7 +30,8 @@ async function desk(settings: Partial<Config> = {}) {
     Object.entries<Answer["body"]>(methods)
       .filter(([method]) => method !== "get")
       .map(([method, { parameters = [] }]) => ({
-        ...{ method: method.toUpperCase(), path },
+        method: method.toUpperCase(),
+        path,
         reads: parameters.map(({ $ref = "" }) => $ref.split("/").at(-1)) as string[],
       })),
   );
@@ -84,7 +85,9 @@ describe("a header that promises something is kept or refused, on every route", 
       const given = givenTo(path, tokenFor(path));
       const answer = await ask(`${method} ${path.replace("{id}", UUID)}`, { [name]: '"x"' }, given);
       expect([method, path, answer.status, saidIn(answer)]).toEqual([
-        ...[method, path, 400],
+        method,
+        path,
+        400,
         path.startsWith("/oauth") ? { error: "invalid_request" } : refusal(name),
       ]);
     }

@@ -65,7 +65,9 @@ test("a refusal is answered again as well; what did not reach the work may be se
 test("what was done is answered, also where the answer cannot be kept; what could not be done may be done again", async () => {
   const { ctx, sql, logged } = await office();
   const request = (key: string) => ({
-    ...{ actor: { kind: "operator" as const }, route: "test", body: {} },
+    actor: { kind: "operator" as const },
+    route: "test",
+    body: {},
     ...{ headers: { "idempotency-key": key }, set: { headers: {} } },
   });
   // Work that takes the table away behind it: as if the database were gone by then.
@@ -87,7 +89,9 @@ test("what was done is answered, also where the answer cannot be kept; what coul
 test("who was cut off is overtaken after a while, and then changes nothing of what the other one kept", async () => {
   const { ctx } = await office();
   const request = {
-    ...{ actor: { kind: "operator" as const }, route: "test", body: {} },
+    actor: { kind: "operator" as const },
+    route: "test",
+    body: {},
     ...{ headers: { "idempotency-key": "k" }, set: { headers: {} } },
   };
   const slow = Promise.withResolvers<string>();

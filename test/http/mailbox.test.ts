@@ -80,8 +80,13 @@ test("nobody else does: not from elsewhere, not through a proxy, not in producti
     for (const peer of ["192.168.1.5", "203.0.113.7", "::ffff:10.0.0.1"])
       expect([path, peer, (await open(path, peer)).status]).toEqual([path, peer, 404]);
     for (const header of [
-      ...["x-forwarded-for", "forwarded", "x-real-ip", "via", "x-forwarded-proto"],
-      ...["x-forwarded-host", "fly-client-ip"],
+      "x-forwarded-for",
+      "forwarded",
+      "x-real-ip",
+      "via",
+      "x-forwarded-proto",
+      "x-forwarded-host",
+      "fly-client-ip",
     ])
       expect([header, (await open(path, "127.0.0.1", { [header]: "203.0.113.7" })).status]).toEqual(
         [header, 404],
@@ -92,18 +97,40 @@ test("nobody else does: not from elsewhere, not through a proxy, not in producti
 });
 
 const LOCAL_HOSTS = [
-  ...["localhost", "localhost:3000", "LOCALHOST:1", "bunker.localhost", "a.b-c.localhost:8080"],
-  ...["127.0.0.1", "127.0.0.1:3000", "127.8.9.10", "[::1]", "[::1]:3000"],
+  "localhost",
+  "localhost:3000",
+  "LOCALHOST:1",
+  "bunker.localhost",
+  "a.b-c.localhost:8080",
+  "127.0.0.1",
+  "127.0.0.1:3000",
+  "127.8.9.10",
+  "[::1]",
+  "[::1]:3000",
 ];
 /** Names that somebody else can make resolve to this machine, and what only looks local. */
 const OTHER_HOSTS = [
-  ...["evil.example", "evil.example:3000", "127.0.0.1.evil.example", "localhost.evil.example"],
-  ...["localhost.", "evil-localhost", "xlocalhost", "1127.0.0.1", "128.0.0.1"],
-  ...["[::2]", "0.0.0.0", "192.168.1.5"],
+  "evil.example",
+  "evil.example:3000",
+  "127.0.0.1.evil.example",
+  "localhost.evil.example",
+  "localhost.",
+  "evil-localhost",
+  "xlocalhost",
+  "1127.0.0.1",
+  "128.0.0.1",
+  "[::2]",
+  "0.0.0.0",
+  "192.168.1.5",
 ];
 const MALFORMED_HOSTS = [
-  ...["evil.example#.localhost", "localhost@evil.example", "localhost/evil.example"],
-  ...["127.0.0.1@evil.example", "localhost, evil.example", "localhost:x", ""],
+  "evil.example#.localhost",
+  "localhost@evil.example",
+  "localhost/evil.example",
+  "127.0.0.1@evil.example",
+  "localhost, evil.example",
+  "localhost:x",
+  "",
 ];
 
 test("a page of another site that points its name at this machine reads nothing (DNS rebinding)", async () => {

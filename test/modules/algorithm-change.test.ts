@@ -52,8 +52,11 @@ async function startInstance(ctx: Ctx, algorithm: Algorithm, secrets: Secrets = 
   const keyRing = openKeyRing({ algorithm, secrets });
   const { publicUrl } = ctx.config;
   const tokens = accessTokens({
-    ...{ keys: keyRing, issuer: publicUrl, audience: publicUrl },
-    ...{ lifetimeSeconds: LIFETIME / 1000, remembered: 100 },
+    keys: keyRing,
+    issuer: publicUrl,
+    audience: publicUrl,
+    lifetimeSeconds: LIFETIME / 1000,
+    remembered: 100,
   });
   const own = { ...ctx, keyRing, tokens, config: { ...ctx.config, algorithm } };
   await prepareKeys(own);

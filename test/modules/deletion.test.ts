@@ -24,8 +24,10 @@ async function village(settings: Parameters<typeof town>[0] = {}) {
   const call = (method: string, path: string, { body, token, headers = {} }: Sent = {}) =>
     here.send(method, `/api/v1${path}`, {
       headers: {
-        ...{ "content-type": "application/json", "x-forwarded-for": addressOf(7) },
-        ...{ "user-agent": "Ada's browser", ...headers },
+        "content-type": "application/json",
+        "x-forwarded-for": addressOf(7),
+        "user-agent": "Ada's browser",
+        ...headers,
         ...(token ? { authorization: `Bearer ${token}` } : {}),
       },
       ...(body ? { body: JSON.stringify(body) } : {}),
@@ -87,7 +89,10 @@ describe("a user who is deleted", () => {
     await call("PATCH", "/users/me", { body: { full_name: "Ada King" }, token });
     await call("PATCH", `/users/${id}`, { body: { locale: "en" }, token: root.token });
     expect(await originsOf(id)).toEqual([
-      ...["user.created", "session.started", "user.updated", "user.updated"],
+      "user.created",
+      "session.started",
+      "user.updated",
+      "user.updated",
     ]);
     expect((await call("DELETE", "/users/me", { token })).status).toBe(204);
     // The last one is of the superuser, whose own it is.
@@ -102,7 +107,10 @@ describe("a user who is deleted", () => {
     const body = { email: ADA, password: PASSWORD };
     await call("POST", "/auth/register", { body, headers: { "idempotency-key": "one" } });
     expect((await rowsWith(ADA)).sort()).toEqual([
-      ...["idempotency", "mails", "one_time_secrets", "users"],
+      "idempotency",
+      "mails",
+      "one_time_secrets",
+      "users",
     ]);
     const token = await enter();
     await call("DELETE", "/users/me", { token });

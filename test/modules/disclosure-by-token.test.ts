@@ -29,7 +29,10 @@ describe("an anonymous caller with a token, an id or a path", () => {
       200,
     );
     const made = writeRefreshToken({
-      ...{ sessionId: other.id, generation: 0, seed: randomBytes(16), secret: newSecret() },
+      sessionId: other.id,
+      generation: 0,
+      seed: randomBytes(16),
+      secret: newSecret(),
     });
     const spentOrGone = [ended.refresh_token, bob.refreshToken];
     const requests: ((token: string) => ReturnType<typeof ask>)[] = [
@@ -68,7 +71,8 @@ describe("an anonymous caller with a token, an id or a path", () => {
     const register = (from: string, email: string) =>
       send("POST", "/api/v1/auth/register", {
         headers: {
-          ...{ "content-type": "application/json", "x-forwarded-for": from },
+          "content-type": "application/json",
+          "x-forwarded-for": from,
           "idempotency-key": "the-same-key",
         },
         body: JSON.stringify({ email, password: PASSWORD }),
@@ -222,7 +226,9 @@ test("an OAuth client with its secret reads what a token of any user says; every
   const introspect = (token: string, id = "", word = "") =>
     ask("POST /oauth/introspect", `token=${token}&client_id=${id}&client_secret=${word}`);
   expect((await introspect(ada.token, client.id, secret)).body).toMatchObject({
-    ...{ active: true, sub: ada.id, username: "ada" },
+    active: true,
+    sub: ada.id,
+    username: "ada",
   });
   expect((await introspect("x", client.id, secret)).body).toMatchObject({ active: false });
   const refused = await introspect(ada.token, client.id, "cs_wrong");
@@ -245,7 +251,9 @@ test("mails go only to the email that they are about, and notices only to a veri
   const sent = (await mails()).filter((one) => !before.includes(one));
   expect(sent.sort()).toEqual(
     [
-      ...[`address_taken ${ADA}`, `change_email ${NOBODY}`, `reset_password ${ADA}`],
+      `address_taken ${ADA}`,
+      `change_email ${NOBODY}`,
+      `reset_password ${ADA}`,
       "verify_email root@example.com",
     ].sort(),
   );

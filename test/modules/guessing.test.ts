@@ -138,7 +138,10 @@ describe("guessing", () => {
       (await here.anyone.post("/auth/login", { username: name, password: PASSWORD })).status;
     for (const requireEmailVerification of ["off", "on"] as const) {
       const here = await town({
-        ...{ rateLimit: "on", trustedProxies: ["127.0.0.1"], limits, requireEmailVerification },
+        rateLimit: "on",
+        trustedProxies: ["127.0.0.1"],
+        limits,
+        requireEmailVerification,
       });
       const guess = async (username: string) => {
         for (let at = 0; at < 4; at += 1)

@@ -85,8 +85,13 @@ test("a try that could not be judged counts nowhere", async () => {
   const { ctx, person, sql } = await street({ register: few, login: few });
   const busy = { ...ctx.hashing, run: () => Promise.reject(new Problem("busy")) };
   const origin = (limits: LimitName[]) => ({
-    ...{ ip: "203.0.113.9", clientKey: "203.0.113.9", userAgent: null, requestId: null },
-    ...{ deviceTokens: [], limits, tell: () => {} },
+    ip: "203.0.113.9",
+    clientKey: "203.0.113.9",
+    userAgent: null,
+    requestId: null,
+    deviceTokens: [],
+    limits,
+    tell: () => {},
   });
   const crowded = { ...ctx, hashing: busy };
   const bob = await person("bob@example.com");

@@ -18,7 +18,10 @@ const limits = {
 async function floodedTown(settings: Parameters<typeof town>[0] = {}) {
   setSystemTime(new Date("2026-11-28T09:00:00Z"));
   const here = await town({
-    ...{ rateLimit: "on", trustedProxies: ["127.0.0.1"], emailSignIn: "on", limits },
+    rateLimit: "on",
+    trustedProxies: ["127.0.0.1"],
+    emailSignIn: "on",
+    limits,
     ...settings,
   });
   let requests = 0;
@@ -27,8 +30,9 @@ async function floodedTown(settings: Parameters<typeof town>[0] = {}) {
     requests += 1;
     return here.send("POST", `/api/v1${path}`, {
       headers: {
-        ...{ "content-type": "application/json", "x-forwarded-for": addressOf(requests) },
-        ...{ "user-agent": `program-${requests}/1` },
+        "content-type": "application/json",
+        "x-forwarded-for": addressOf(requests),
+        "user-agent": `program-${requests}/1`,
         ...credentials,
       },
       body: JSON.stringify(body),

@@ -88,7 +88,8 @@ describe("an owner is told", () => {
     const logIn = (password: string, device: string) =>
       here.send("POST", "/api/v1/auth/login", {
         headers: {
-          ...{ "content-type": "application/json", "x-forwarded-for": "203.0.113.7" },
+          "content-type": "application/json",
+          "x-forwarded-for": "203.0.113.7",
           "device-token": device,
         },
         body: JSON.stringify({ username: "ada", password }),

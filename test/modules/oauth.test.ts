@@ -225,8 +225,10 @@ test("two secrets are good while one is rotated", async () => {
   await deleteClient(ctx, operator, id);
   const told = await sql`select type from events where subject_id = ${id} order by position`;
   expect(told.map(({ type }) => type)).toEqual([
-    ...["client.created", "client.secret_rotated"],
-    ...["client.rotation_finished", "client.deleted"],
+    "client.created",
+    "client.secret_rotated",
+    "client.rotation_finished",
+    "client.deleted",
   ]);
 });
 

@@ -35,7 +35,9 @@ describe("the page of a mailed link", () => {
     for (const path of ["/verify-email", "/undo-email", "/sign-in"])
       expect((await open(`${path}?token=ot_x&utm_source=mail`)).status).toBe(400);
     const done = await sendForm("/reset-password?utm_source=mail", {
-      ...{ token, password: NEW, utm_source: "mail" },
+      token,
+      password: NEW,
+      utm_source: "mail",
     });
     expect([done.status, await logIn(NEW)]).toEqual([200, 200]);
     expect((await sendForm("/forgot-password", { email: ADA, extra: "1" })).status).toBe(202);
@@ -232,7 +234,9 @@ describe("the page at the root", () => {
 
   test("in production is in the name of the product, and tells nothing else", async () => {
     const { open } = await place({
-      ...{ environment: "production", brandName: "Stable", productUrl: PRODUCT },
+      environment: "production",
+      brandName: "Stable",
+      productUrl: PRODUCT,
       signInUrl: `${PRODUCT}/in`,
     });
     const { status, text } = await open("/", { headers: { "accept-language": "de" } });

@@ -83,7 +83,8 @@ test("whose password confirms is told by id: a name may have gone to somebody el
   await updateUser(ctx, operator, { id: ada.id, username: "ada-before" });
   await updateUser(ctx, operator, { id: eve.id, username: "ada" });
   const actor = {
-    ...{ kind: "user" as const, user: stale },
+    kind: "user" as const,
+    user: stale,
     session: { id: crypto.randomUUID(), createdAt: new Date(0) },
   };
   await expect(confirm(ctx, actor, NEW)).rejects.toMatchObject({ code: "invalid_credentials" });

@@ -16,7 +16,8 @@ async function carefulTown(settings: Parameters<typeof town>[0] = {}) {
 }
 
 const shown = ({ status, body, headers }: Answer) => [
-  ...[status, body],
+  status,
+  body,
   [...headers].filter(([name]) => name !== "x-request-id"),
 ];
 
@@ -67,7 +68,9 @@ test("nobody signs in before, and only who knows the password learns why", async
   const grant = await send("POST", "/oauth/token", {
     headers: { "content-type": "application/x-www-form-urlencoded" },
     body: new URLSearchParams({
-      ...{ grant_type: "password", username: "ada@example.com", password: PASSWORD },
+      grant_type: "password",
+      username: "ada@example.com",
+      password: PASSWORD,
     }).toString(),
   });
   expect([grant.status, grant.body.error]).toEqual([400, "invalid_grant"]);
@@ -137,7 +140,10 @@ test("registering and then signing in with the same password tells no more", asy
       await logIn(email, "another phrase"),
     ];
     expect([name, ...said]).toEqual([
-      ...[name, "email_not_verified", "invalid_credentials", "invalid_credentials"],
+      name,
+      "email_not_verified",
+      "invalid_credentials",
+      "invalid_credentials",
     ]);
   }
   expect(await logIn("proven@example.com", PASSWORD)).toBe("token");
@@ -184,7 +190,8 @@ test("an account that somebody uses is neither registered anew nor removed, what
   turn("off");
   const root = await superuser();
   const { body } = await anyone.post("/auth/login", {
-    ...{ username: "ada@example.com", password: PASSWORD },
+    username: "ada@example.com",
+    password: PASSWORD,
   });
   expect((await as(body.access_token).get("/users/me")).body.username).toBe("ada");
   const [boss] = await sql`select id from users where email = 'boss@example.com'`;

@@ -31,7 +31,8 @@ describe("a forgotten password", () => {
     const before = (await listMails(ctx)).length;
     const [known, unknown] = [await forgot("ada@example.com"), await forgot("nobody@example.com")];
     const shown = ({ status, body, headers }: typeof known) => [
-      ...[status, body],
+      status,
+      body,
       [...headers].filter(([name]) => name !== "x-request-id"),
     ];
     expect(shown(known)).toEqual(shown(unknown));

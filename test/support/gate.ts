@@ -58,7 +58,10 @@ export async function openGate(target: { host: string; port: number }): Promise<
     for (const one of sockets) one.pause();
   };
   return {
-    ...{ port, cut, shut, strand },
+    port,
+    cut,
+    shut,
+    strand,
     close: shut,
     turnAway: () => {
       isTurningAway = true;

@@ -29,18 +29,31 @@ const METHODS: Choice<string> = {
   sound: ["GET", "GET", "HEAD", "POST", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
   odd: [
     ...(["FOO", "FOO", "get", "TRACE", "CONNECT", "PROPFIND", "PURGE", "QUERY", "PRI"] as const),
-    ...["M-SEARCH", "", "G\0T", "POST ", "A".repeat(300)],
+    "M-SEARCH",
+    "",
+    "G\0T",
+    "POST ",
+    "A".repeat(300),
   ],
 };
 const TARGETS: Choice<string> = {
   sound: [
     ...(["/livez", "/nothing", "/api/v1/auth/register", "/api/v1/auth/login"] as const),
-    ...["/api/v1/users/me", "/api/v1/users/me/sessions", "/oauth/token", "/oauth/revoke"],
+    "/api/v1/users/me",
+    "/api/v1/users/me/sessions",
+    "/oauth/token",
+    "/oauth/revoke",
   ],
   odd: [
     ...(["*", "", "livez", "//livez", "/a/../livez", "/%00", "/%zz", "/a b", "/\xff"] as const),
-    ...["/a#b", "http://localhost/livez", "https://evil.example:99999/", "/docs", "/sign-in"],
-    ...[`/${"a".repeat(7_000)}`, `/${"a".repeat(20_000)}`, `/livez?${"a=1&".repeat(500)}`],
+    "/a#b",
+    "http://localhost/livez",
+    "https://evil.example:99999/",
+    "/docs",
+    "/sign-in",
+    `/${"a".repeat(7_000)}`,
+    `/${"a".repeat(20_000)}`,
+    `/livez?${"a=1&".repeat(500)}`,
   ],
 };
 const VERSIONS: Choice<string> = {
@@ -55,14 +68,39 @@ const HOSTS: Choice<string[]> = {
   ].map((lines) => [...lines]) as [string[]],
 };
 const FIELDS = [
-  ...["X-A: 1", "Connection: close", "Connection: keep-alive, X-A", "Connection: upgrade"],
-  ...["Upgrade: websocket", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk", "Expect: 100-continue"],
-  ...["Expect: odd", "Trailer: X-T", "TE: trailers", "Max-Forwards: 0", "Keep-Alive: timeout=1"],
-  ...["X A: 1", "X-A : 1", ": 1", "X-A", "X-A: \x01", "X-A: a\0b", "X-A: \xff\xfe", " X-A: 1"],
-  ...["X-A: 1\r\n folded", "X-A: 1\n X-B: 2", `X-A: ${"a".repeat(9_000)}`, "X-A: 1\rX-B: 2"],
-  ...["Authorization: Bearer a", "Authorization: Basic YTpi", "Content-Encoding: gzip"],
-  ...["X-Forwarded-For: 127.0.0.1", "Cookie: a=1", "Range: bytes=0-1", "If-Match: *"],
-  ...[Array(120).fill("X-A: 1").join("\r\n")],
+  "X-A: 1",
+  "Connection: close",
+  "Connection: keep-alive, X-A",
+  "Connection: upgrade",
+  "Upgrade: websocket",
+  "Upgrade: h2c",
+  "HTTP2-Settings: AAMAAABk",
+  "Expect: 100-continue",
+  "Expect: odd",
+  "Trailer: X-T",
+  "TE: trailers",
+  "Max-Forwards: 0",
+  "Keep-Alive: timeout=1",
+  "X A: 1",
+  "X-A : 1",
+  ": 1",
+  "X-A",
+  "X-A: \x01",
+  "X-A: a\0b",
+  "X-A: \xff\xfe",
+  " X-A: 1",
+  "X-A: 1\r\n folded",
+  "X-A: 1\n X-B: 2",
+  `X-A: ${"a".repeat(9_000)}`,
+  "X-A: 1\rX-B: 2",
+  "Authorization: Bearer a",
+  "Authorization: Basic YTpi",
+  "Content-Encoding: gzip",
+  "X-Forwarded-For: 127.0.0.1",
+  "Cookie: a=1",
+  "Range: bytes=0-1",
+  "If-Match: *",
+  Array(120).fill("X-A: 1").join("\r\n"),
 ] as [string, ...string[]];
 const TYPES: Choice<string> = {
   sound: ["application/json", "application/x-www-form-urlencoded"],
@@ -70,7 +108,11 @@ const TYPES: Choice<string> = {
 };
 const SIZES: readonly [number, ...number[]] = [
   ...([0, 1, 2, 30, 30, 30, 1_000, 4_096, 65_535, 65_536, 65_537, 66_000] as const),
-  ...[100_000, 125_000, 131_072, 131_073, 300_000],
+  100_000,
+  125_000,
+  131_072,
+  131_073,
+  300_000,
 ];
 
 interface Framed {
@@ -138,7 +180,10 @@ function requestOf(random: Random): string {
     `${method} ${choose(random, TARGETS)} ${choose(random, VERSIONS)}`,
     ...choose(random, HOSTS).map((host) => `Host: ${host}`),
     `Content-Type: ${choose(random, TYPES)}`,
-    ...[...fields, ...lines, "", body],
+    ...fields,
+    ...lines,
+    "",
+    body,
   ].join(end);
 }
 

@@ -29,7 +29,10 @@ function adapted(file: string, changes: Change[]): string {
 }
 
 const caddy = ({ outside, inside }: Ports): string[] => [
-  ...["run", "--adapter", "caddyfile", "--config"],
+  "run",
+  "--adapter",
+  "caddyfile",
+  "--config",
   adapted("caddy/Caddyfile", [
     ["{\n\tservers", "{\n\tadmin off\n\tservers"],
     [/^accounts\.example\.com/m, `http://127.0.0.1:${outside}`],
@@ -65,7 +68,8 @@ export const haproxyWith =
   ({ outside, inside }: Ports): string[] => {
     const servers = inside.map((port, at) => `server bunker${at} 127.0.0.1:${port}$1`);
     return [
-      ...["-db", "-f"],
+      "-db",
+      "-f",
       adapted("haproxy/haproxy.cfg", [
         [/bind :443 .*/, `bind 127.0.0.1:${outside}`],
         [/server bunker0 127\.0\.0\.1:3000(.*)/, servers.join("\n  ")],

@@ -40,9 +40,23 @@ export async function mailServer(port = 0): Promise<MailServer> {
   execFileSync(
     "openssl",
     [
-      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
-      ...["-keyout", keyFile, "-out", certFile, "-days", "2", "-subj", "/CN=localhost"],
-      ...["-addext", "subjectAltName=DNS:localhost"],
+      "req",
+      "-x509",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      "-keyout",
+      keyFile,
+      "-out",
+      certFile,
+      "-days",
+      "2",
+      "-subj",
+      "/CN=localhost",
+      "-addext",
+      "subjectAltName=DNS:localhost",
     ],
     { stdio: "ignore" },
   );
@@ -58,7 +72,9 @@ export async function mailServer(port = 0): Promise<MailServer> {
       : done(Object.assign(new Error("not here"), { responseCode: code }));
   const open = () =>
     new SMTPServer({
-      ...{ key: readFileSync(keyFile), cert: readFileSync(certFile), authMethods: ["PLAIN"] },
+      key: readFileSync(keyFile),
+      cert: readFileSync(certFile),
+      authMethods: ["PLAIN"],
       onAuth: ({ username, password }, _, done) =>
         username === USER && password === SECRET_WORD
           ? done(null, { user: username })
@@ -85,7 +101,8 @@ export async function mailServer(port = 0): Promise<MailServer> {
       server = open();
       return listen(bound);
     },
-    ...{ received, caFile },
+    received,
+    caFile,
     ponder: (ms) => {
       ponderMs = ms;
     },

@@ -8,7 +8,8 @@ export async function street(
   settings: Partial<Config> = {},
 ) {
   const here = await world({
-    ...{ trustedProxies: ["127.0.0.1"], limits: { ...policies, ...limits } },
+    trustedProxies: ["127.0.0.1"],
+    limits: { ...policies, ...limits },
     ...settings,
   });
   const post = (path: string, from: string | Record<string, string>, body: object) =>

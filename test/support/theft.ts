@@ -57,7 +57,16 @@ export async function theft(settings: Parameters<typeof town>[0] = {}) {
     return Number(row?.["n"]);
   };
   return {
-    ...{ ...here, call, signIn, refresh, next, logOut, form, credentials, isAlive, countOf },
+    ...here,
+    call,
+    signIn,
+    refresh,
+    next,
+    logOut,
+    form,
+    credentials,
+    isAlive,
+    countOf,
     reuses: () => countOf("session.reuse_detected"),
   };
 }

@@ -54,7 +54,17 @@ export async function town(settings: Parameters<typeof world>[0] = {}) {
       body: new URLSearchParams(fields).toString(),
     });
   return {
-    ...{ ...here, mails, textsFor, tokensFor, tokenFor, codeFor },
-    ...{ forgot, reset, verify, logIn, form, proven },
+    ...here,
+    mails,
+    textsFor,
+    tokensFor,
+    tokenFor,
+    codeFor,
+    forgot,
+    reset,
+    verify,
+    logIn,
+    form,
+    proven,
   };
 }

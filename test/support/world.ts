@@ -69,12 +69,16 @@ export async function world(settings: Partial<Config> = {}) {
   const brand = { name: "Bunker", colour: "#1b1f24", logo: undefined };
   const render = openRenderer(brand, undefined);
   const ctx = createCtx(config, {
-    ...{ database, principals },
+    database,
+    principals,
     hashingBounds: { atOnce: 2, queueMax: 200, waitMaxMs: 30_000 },
     lifecycle: { isStopping: false },
     log: { debug: note, info: note, warn: note, error: note },
     mail: {
-      ...{ isMailbox: true, isAway: false, send: async () => "kept", close: () => {} },
+      isMailbox: true,
+      isAway: false,
+      send: async () => "kept",
+      close: () => {},
       from: { name: "Bunker", address: "no-reply@localhost" },
       render: async (...mail) => render(...mail),
     },
@@ -148,7 +152,18 @@ export async function world(settings: Partial<Config> = {}) {
   };
   const pass = (ms: number) => void setSystemTime(new Date(Date.now() + ms));
   return {
-    ...{ ctx, app, handle, sql: database.sql, send, as, anyone, pass, logged },
-    ...{ person, superuser, signIn, refresh },
+    ctx,
+    app,
+    handle,
+    sql: database.sql,
+    send,
+    as,
+    anyone,
+    pass,
+    logged,
+    person,
+    superuser,
+    signIn,
+    refresh,
   };
 }

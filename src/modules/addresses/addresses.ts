@@ -169,7 +169,9 @@ export async function purgeUnverified(ctx: Ctx): Promise<number> {
       .where(isInBatch(users.id, old))
       .returning({ id: users.id });
     const deleted = purged.map(({ id }) => ({
-      ...{ type: "user.deleted" as const, subjectId: id, data: {} },
+      type: "user.deleted" as const,
+      subjectId: id,
+      data: {},
     }));
     if (deleted.length === 0) return 0;
     await record(tx, { kind: "operator" }, deleted);

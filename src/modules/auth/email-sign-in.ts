@@ -78,7 +78,8 @@ async function matchCode(
   const uses = codeUses(actor, { email, device });
   await ctx.limits.consume(actor.origin, uses);
   const trying = tryCode(ctx, {
-    ...{ userId: user?.id, code: code.replaceAll(/\s/g, "") },
+    userId: user?.id,
+    code: code.replaceAll(/\s/g, ""),
     isKnownDevice: device !== undefined,
   });
   // Counting a try writes a row. The minimum time hides whether there was one (CWE-208).

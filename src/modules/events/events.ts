@@ -182,8 +182,16 @@ export async function compareWithEarlier(
 const { id, type, occurredAt, actorKind, actorId, subjectId, ip, userAgent, requestId, data } =
   events;
 const columns = {
-  ...{ id, type, occurredAt, actorKind, actorId, subjectId },
-  ...{ ip, userAgent, requestId, data },
+  id,
+  type,
+  occurredAt,
+  actorKind,
+  actorId,
+  subjectId,
+  ip,
+  userAgent,
+  requestId,
+  data,
 };
 
 /** Where a page begins: after `skip` events, or after the event that a cursor names. */

@@ -48,7 +48,10 @@ export async function createClient(
   const id = Bun.randomUUIDv7("hex", time);
   const times = { createdAt: time, rotatedAt: time };
   const row: Row = {
-    ...{ id, name: shown, secretHash: sha256(secret), previousSecretHash: null },
+    id,
+    name: shown,
+    secretHash: sha256(secret),
+    previousSecretHash: null,
     ...times,
   };
   await transaction(ctx, async (tx) => {
@@ -75,7 +78,8 @@ export async function listClients({ db }: Ctx): Promise<Client[]> {
 export async function rotateSecret(ctx: Ctx, actor: Actor, id: string): Promise<string> {
   const secret = newClientSecret();
   await change(ctx, actor, {
-    ...{ id, type: "client.secret_rotated" },
+    id,
+    type: "client.secret_rotated",
     set: {
       secretHash: sha256(secret),
       previousSecretHash: sql`${clients.secretHash}`,

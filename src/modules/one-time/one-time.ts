@@ -54,7 +54,11 @@ export async function sendLink(
   const { emailKey } = users;
   const bound = sql`(select ${emailKey} from ${users} where ${users.id} = ${user.id})`;
   await ctx.db.insert(oneTimeSecrets).values({
-    ...{ id, purpose, expiresAt, newEmail: givesEmail, createdAt: now },
+    id,
+    purpose,
+    expiresAt,
+    newEmail: givesEmail,
+    createdAt: now,
     userId: user.id,
     addressKey: isUnbound ? null : bound,
     hash: sha256(token),

@@ -25,32 +25,47 @@ interface Kind {
 /** The purposes of mailed links. */
 const kinds = {
   verify_email: {
-    ...{ lifetimeMs: DAY_MS, mail: "verify_email", aliveMax: 3 },
-    ...{ page: "/verify-email", redirect: "verifyEmailUrl" },
+    lifetimeMs: DAY_MS,
+    mail: "verify_email",
+    aliveMax: 3,
+    page: "/verify-email",
+    redirect: "verifyEmailUrl",
   },
   reset_password: {
-    ...{ lifetimeMs: HOUR_MS, mail: "reset_password", aliveMax: 3 },
-    ...{ page: "/reset-password", redirect: "resetPasswordUrl" },
+    lifetimeMs: HOUR_MS,
+    mail: "reset_password",
+    aliveMax: 3,
+    page: "/reset-password",
+    redirect: "resetPasswordUrl",
   },
   /** Sent to the new email. Verifies it, and makes it the user's email. */
   change_email: {
-    ...{ lifetimeMs: DAY_MS, mail: "change_email", aliveMax: 3 },
-    ...{ page: "/verify-email", redirect: "verifyEmailUrl" },
+    lifetimeMs: DAY_MS,
+    mail: "change_email",
+    aliveMax: 3,
+    page: "/verify-email",
+    redirect: "verifyEmailUrl",
   },
   /**
    * Sent to the old email. There is no `aliveMax`: an attacker who changes the email again must not
    * end the first link.
    */
   undo_email: {
-    ...{ lifetimeMs: WEEK_MS, mail: "email_changed" },
-    ...{ page: "/undo-email", isUnbound: true },
+    lifetimeMs: WEEK_MS,
+    mail: "email_changed",
+    page: "/undo-email",
+    isUnbound: true,
   },
   /**
    * Only one is valid at a time: each valid code is another chance for an attacker to guess one.
    */
   sign_in: {
-    ...{ lifetimeMs: 10 * MINUTE_MS, mail: "sign_in", aliveMax: 1 },
-    ...{ page: "/sign-in", redirect: "signInUrl", hasCode: true },
+    lifetimeMs: 10 * MINUTE_MS,
+    mail: "sign_in",
+    aliveMax: 1,
+    page: "/sign-in",
+    redirect: "signInUrl",
+    hasCode: true,
   },
 } as const satisfies Record<string, Kind>;
 export type Purpose = keyof typeof kinds;

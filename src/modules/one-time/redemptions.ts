@@ -37,8 +37,13 @@ export async function keepRedemption(
   const now = ctx.now();
   const { tokenMac, formMac } = macsOf(ctx, form);
   await ctx.db.insert(oneTimeSecrets).values({
-    ...{ id: Bun.randomUUIDv7("hex", now), userId, purpose: REDEEMED + purpose, createdAt: now },
-    ...{ hash: tokenMac, codeMac: formMac, expiresAt: new Date(now.getTime() + REDEMPTION_MS) },
+    id: Bun.randomUUIDv7("hex", now),
+    userId,
+    purpose: REDEEMED + purpose,
+    createdAt: now,
+    hash: tokenMac,
+    codeMac: formMac,
+    expiresAt: new Date(now.getTime() + REDEMPTION_MS),
   });
 }
 
