@@ -84,7 +84,7 @@ describe.if(browserPath !== undefined)("the page of the documentation, in a brow
     const server = await serve({ cwd: await usedFolder() });
     const page = await browser().newPage({ javaScriptEnabled: false });
     await page.goto(`${server.url}/problems/email_taken`);
-    expect(await page.locator("h1").textContent()).toBe("That email is taken");
+    expect(await page.locator("h1").textContent()).toBe("The email is taken");
     if (process.env["SCREENSHOTS"])
       await page.screenshot({ path: `${process.env["SCREENSHOTS"]}/problem.png` });
     await page.click("a");

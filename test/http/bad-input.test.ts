@@ -245,7 +245,7 @@ describe("paths and methods", () => {
     const { send } = await world();
     const page = await send("GET", "/problems/email_taken");
     expect(page.headers.get("content-type")).toContain("text/html");
-    expect(page.body).toContain("That email is taken");
+    expect(page.body).toContain("The email is taken");
     const index = await send("GET", "/problems");
     for (const code of Object.keys(problems))
       expect(index.body).toContain(`href="/problems/${code}"`);

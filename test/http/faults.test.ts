@@ -106,7 +106,7 @@ test("the detail of a refusal says the first fault in words", async () => {
     "email is missing",
   );
   expect(await detailOf(ada.patch("/users/me", { sentinel: 1 }))).toBe(
-    "The body has a field that is not known here",
+    "The body has an unknown field",
   );
   expect(await detailOf(ada.patch("/users/me", { full_name: "" }))).toBe(
     "full_name needs at least 1 character",

@@ -32,7 +32,7 @@ describe("login", () => {
     for (const { status, body, headers } of answers) {
       expect({ status, ...body, request_id: "" }).toEqual({
         type: "/problems/invalid_credentials",
-        title: "Wrong name or password",
+        title: "Incorrect email, username or password",
         status: 401,
         detail: "Incorrect email or password",
         code: "invalid_credentials",
