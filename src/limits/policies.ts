@@ -62,29 +62,30 @@ export const quiet: ReadonlySet<LimitName> = new Set([
 /** What counts against each limit. */
 export const meanings: Record<LimitName, string> = {
   login:
-    "Tries to sign in by one name from one address, or to one account by one known client. Also `current_password` in one session, and a password shown with a mailed link.",
+    "Sign-in attempts with one email or username from one IP, or to one user by one known client. Attempts with `current_password` in one session, and with a password sent together with a mailed link, count here too.",
   "login-account":
-    "Failed sign-ins by one email or username, as typed, by unknown clients, from all IPs. Names that no user has count the same way.",
+    "Failed sign-ins with one email or username, as typed, by unknown clients, from all IPs. Names that no user has count the same way.",
   "login-streak":
-    "The same without a success in between. Then only known clients sign in by that name, until one does, the user sets a new password, or a superuser or the operator unlocks the user (NIST SP 800-63B). A wrong `current_password` counts by session; after too many, sign in again.",
-  "login-address": "Tries of unknown clients at one address, codes too, whatever the account.",
-  register: "Registrations from one address.",
-  "refresh-session": "Refreshes of one session, with tokens that we issued.",
-  "refresh-address": "Other refreshes from one address, mostly with made-up tokens.",
+    "Failed sign-ins as in `login-account`, without a success in between. When the limit is reached, only known clients can sign in with that name. It ends when one of them signs in, the user sets a new password, or a superuser or the operator unlocks the user (NIST SP 800-63B). A wrong `current_password` counts by session: when the limit is reached, sign in again.",
+  "login-address":
+    "Sign-in attempts by unknown clients from one IP, with passwords or codes, for any user.",
+  register: "Registrations from one IP.",
+  "refresh-session": "Refreshes of one session, with tokens that this service issued.",
+  "refresh-address": "All other refreshes from one IP, mostly with made-up tokens.",
   "mail-account":
-    "Mails of one kind requested for one email, whether or not a user has it; by known devices of its user, counted apart; registrations with it, where they are always answered alike; changes of the email of one user.",
+    "Emails of one kind requested for one email, whether or not a user has it. Requests by known devices of its user count separately. Also registrations with that email, if `REQUIRE_EMAIL_VERIFICATION=on`, and changes of the email of one user.",
   "mail-address": "Emails requested from one IP, or by the known devices of one user.",
   "mail-recipient":
-    "Mails of one kind to one email. Those that known devices of its user request count apart. No answer shows this limit: a request beyond it is accepted, and no mail is sent.",
+    "Emails of one kind sent to one email. Those that known devices of its user request count separately. No response shows this limit: a request beyond it is accepted, but no email is sent.",
   "email-code":
-    "Codes tried for one e-mail address, whether or not somebody has it, by unknown clients; or by one known client.",
-  "sign-ins": "Sign-ins to one account by its password, from all clients.",
+    "Codes tried for one email by unknown clients, whether or not a user has it, or by one known client.",
+  "sign-ins": "Sign-ins of one user with the password, from all clients.",
   changes:
-    "Changes that a user makes to their own account. Those of the profile and those of the password count apart. A request that changes nothing is free.",
+    "Changes that users make to their own profile or password. The two count separately. A request that changes nothing does not count.",
   requests:
-    "Everything that one account asks for, signed in; what has a limit of its own counts against that as well. Also, counted for each session, requests with an expired, revoked or spent token that we issued, and revocations of its tokens.",
+    "All requests of one signed-in user, also those that have a limit of their own. Counted by session instead: requests with an expired, revoked or spent token that this service issued, and revocations of the session's tokens.",
   "requests-anonymous":
-    "Requests from one IP, or from the known devices of one user, that need an access token, where it is missing or made up; opening mailed links.",
+    "Requests that need an access token but have none or a made-up one, from one IP or from the known devices of one user. Opening a mailed link counts here too.",
 };
 
 export type LimitName = keyof typeof policies;
