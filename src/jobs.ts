@@ -73,7 +73,7 @@ function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
       isFailing = false;
     } catch (error) {
       if (!isFailing && !isStopped)
-        ctx.log.error({ err: error, job: name }, "A job failed; it comes again.");
+        ctx.log.error({ err: error, job: name }, "Job failed; retrying.");
       isFailing = true;
     }
     const seconds = (performance.now() - startedAt) / 1000;

@@ -26,5 +26,5 @@ test("a job never runs twice at once, and is told of once while it fails", async
   await Bun.sleep(60);
   await stop();
   expect(most).toBe(1);
-  expect(logged.map(({ sentence }) => sentence)).toEqual(["A job failed; it comes again."]);
+  expect(logged.map(({ sentence }) => sentence)).toEqual(["Job failed; retrying."]);
 });

@@ -115,7 +115,7 @@ needs("redis-server").describe("a memory that instances share", () => {
     await until(() => memory.state() === "ok");
     await memory.keep("a name", { value: "again", seconds: 10 });
     expect(await memory.recall("a name")).toBe("again");
-    const [away, again] = [expect.stringContaining("cannot be used"), "Redis can be used again."];
+    const [away, again] = [expect.stringContaining("cannot be used"), "Redis is available again."];
     expect(said).toEqual([away, again, away, again]);
   });
 

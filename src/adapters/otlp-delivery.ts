@@ -118,7 +118,7 @@ interface Refusal {
 
 const AWAY = `Traces cannot be delivered to OTLP_URL: they wait, ${QUEUE_MAX_SPANS} spans at most, for some minutes; what is beyond that is dropped.`;
 const REFUSED =
-  "Traces are refused by OTLP_URL, and dropped. Where the reason is 3xx, 401, 403 or 404, look at the address and at OTLP_HEADERS.";
+  "The collector at OTLP_URL refuses traces; they are dropped. For 3xx, 401, 403 or 404, check OTLP_URL and OTLP_HEADERS.";
 
 /** Logs only changes: from working to failing, and back. */
 function openReport(log: Log) {
@@ -128,7 +128,7 @@ function openReport(log: Log) {
     before = refusal;
     if (!isChange) return;
     if (refusal) log.warn({ reason: refusal.reason }, refusal.isForNow ? AWAY : REFUSED);
-    else log.info({}, "Traces are delivered again.");
+    else log.info({}, "Traces are exported again.");
   };
 }
 

@@ -64,7 +64,7 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
     opened.onclose = (error) => lose(opened, error);
     // The connection may have closed before `onclose` was set.
     if (!opened.connected) return lose(opened, GONE);
-    if (isAway) log.info({}, "Redis can be used again.");
+    if (isAway) log.info({}, "Redis is available again.");
     isAway = false;
   };
   void connect();
@@ -90,7 +90,7 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
 }
 
 const AWAY =
-  "Redis cannot be used (REDIS_URL: does it run, is the password right, has it memory left?): until it can, all is counted in the database.";
+  "Redis cannot be used (REDIS_URL: does it run, is the password right, does it have free memory?). Until then, the database counts.";
 
 const failure = (code: string) => Object.assign(new Error(code), { code });
 const GONE = failure("ECONNRESET");

@@ -60,7 +60,7 @@ export function listenForChanges({
     if (received.since === Number.POSITIVE_INFINITY) received.since = performance.now();
     received.upTo = Number(payload);
     awaitedSince = undefined;
-    if (isSilent) log.info({}, "News of changed accounts arrive again.");
+    if (isSilent) log.info({}, "Change notifications arrive again.");
     isSilent = false;
   };
 
@@ -125,4 +125,4 @@ const connectListener = (place: Place, callbacks: ListenerCallbacks): Sql =>
   });
 
 const SILENT =
-  "News of changed accounts do not arrive: a pooler such as PgBouncer swallows them, or the connection is broken. Accounts are read from the database again and again until they do.";
+  "Change notifications do not arrive: a pooler such as PgBouncer drops them, or the connection is broken. Until they do, each request reads its user from the database.";

@@ -45,7 +45,10 @@ export function withDeadline({ log }: Ctx, inner: Handler): Deadline {
       };
       pending.set(request, respond);
       answered.then(respond, (error) => {
-        log.error({ err: error, request_id: contextOf(request).id }, "A request broke the app.");
+        log.error(
+          { err: error, request_id: contextOf(request).id },
+          "Unhandled error in a request.",
+        );
         respond(responseTo(new Problem("internal"), contextOf(request)));
       });
     });

@@ -105,7 +105,7 @@ const isOwn = ({ key, claimedAt }: Claim) =>
 async function ignoringFailure({ log }: Ctx, writing: Promise<unknown>): Promise<void> {
   const [written] = await Promise.allSettled([writing]);
   if (written.status === "rejected")
-    log.warn({ err: written.reason }, "The answer to an Idempotency-Key could not be kept.");
+    log.warn({ err: written.reason }, "The response to an Idempotency-Key could not be stored.");
 }
 
 /** Claims the key. The database decides which request gets it. */

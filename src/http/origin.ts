@@ -37,9 +37,9 @@ export function recordPeer({ request, server }: Pick<Visit, "request" | "server"
 const DISCONNECTED = "gone";
 
 const PROXY_NOT_TRUSTED =
-  "Requests come through a proxy on a private address that TRUSTED_PROXIES does not name: for the limits, all people behind it count as one.";
+  "Requests come through a proxy with a private IP that is not in TRUSTED_PROXIES: all clients behind it share one rate limit.";
 const CLIENT_IP_MISSING =
-  "Requests come from an address that TRUSTED_PROXIES names, and do not say who asks (X-Forwarded-For, or CLIENT_ADDRESS_HEADER): if it is a proxy, all people behind it count as one for the limits.";
+  "Requests come from an IP in TRUSTED_PROXIES without a client IP (X-Forwarded-For, or CLIENT_ADDRESS_HEADER): if it is a proxy, all clients behind it share one rate limit.";
 const warned = new WeakMap<Log, Set<string>>();
 
 /**

@@ -107,7 +107,7 @@ function openPino({ level, format, isShared = false, isColored = false }: LogOpt
   const reportDropped = () => {
     const lines = dropped;
     dropped = 0;
-    log.warn({ lines }, "Log lines were lost: nobody read them fast enough.");
+    log.warn({ lines }, "Log lines were dropped: the reader is too slow.");
   };
   destination.on("drop", () => {
     if (dropped === 0) destination.once("drain", reportDropped);

@@ -100,7 +100,7 @@ async function prepare(
 ): Promise<void> {
   const { config, log } = ctx;
   const applied = pending.length > 0 ? await migrate() : [];
-  if (applied.length > 0) log.info({ applied }, "The database schema was brought up to date.");
+  if (applied.length > 0) log.info({ applied }, "Migrations applied.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
   // With HS256, only key pairs of an earlier algorithm may be left. The start does not wait for
   // them.
@@ -113,7 +113,7 @@ async function prepare(
   if (!email || !password) return;
   try {
     const superuser = await createFirstSuperuser(ctx, { kind: "operator" }, { email, password });
-    if (superuser) log.info({ user_id: superuser.id }, "The first superuser was made.");
+    if (superuser) log.info({ user_id: superuser.id }, "First superuser created.");
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     const hint = error.code === "email_taken" ? " If it is yours: bunker users promote." : "";

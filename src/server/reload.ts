@@ -50,7 +50,7 @@ export async function openReloader(config: Config, runtime: Runtime): Promise<Re
       .finally(next.registerGauges)
       .finally(() => closing.delete(closed));
     closing.add(closed);
-    log.info({}, "The settings were read again.");
+    log.info({}, "Settings reloaded.");
   };
   const logRefusal = (error: unknown) =>
     log.error(

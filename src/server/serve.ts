@@ -55,7 +55,7 @@ async function serveAs(
     const isUp = await Promise.race([started, stopped.then(() => false)]);
     if (isUp && role.purpose === "serve") await announceReady(reloader.current().ctx);
     const stopWatching = watchMemory((error) =>
-      log.warn({ err: error }, "The memory of this process cannot be read; trying again."),
+      log.warn({ err: error }, "Memory usage cannot be read; retrying."),
     );
     await stopped;
     await beginShutdown(runtime, config);
@@ -105,7 +105,10 @@ async function beginShutdown(
   { shutdownDelaySeconds: seconds }: Config,
 ): Promise<void> {
   lifecycle.isStopping = true;
-  log.info({ seconds }, "Asked to end: no longer ready. A second signal ends at once.");
+  log.info(
+    { seconds },
+    "Shutting down: not ready any more. A second signal ends the process at once.",
+  );
   await sleep(seconds * 1000);
 }
 

@@ -113,9 +113,9 @@ async function superviseWorker(
       pool.ended = (async () => metrics.counted([await before, worker.latest]))();
       if (pool.isEnding) return;
       const { pid: worker_pid, signalCode: signal } = worker.child;
-      log.warn({ worker_pid, code, signal }, "A worker ended; starting another one.");
+      log.warn({ worker_pid, code, signal }, "Worker process ended; starting another one.");
     } catch (error) {
-      log.error({ err: error }, "A worker cannot be started; trying again.");
+      log.error({ err: error }, "Worker process cannot start; retrying.");
     }
     // `start` waits for the first attempt only, and that failed.
     firstStart.reject(new Exit("failed", "A further process (WORKERS) could not start to serve."));
@@ -169,7 +169,7 @@ function killUnresponsive({ workers }: Pool, log: Log): void {
     for (const worker of workers) {
       if (wasSuspended) worker.lastMessageAt = now;
       if (!worker.isReady || now - worker.lastMessageAt < UNRESPONSIVE_AFTER_MS) continue;
-      log.error({ pid: worker.child.pid }, "A worker says nothing any more; it is killed.");
+      log.error({ pid: worker.child.pid }, "Worker process does not respond; killing it.");
       worker.child.kill("SIGKILL");
     }
   };

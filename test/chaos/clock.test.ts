@@ -90,7 +90,7 @@ describe.if(library !== undefined)("a clock that jumps", () => {
         expect((await me(pair["access_token"])).status).toBe(200);
       }
       expect(seen.filter((status) => status >= 500)).toEqual([]);
-      expect(server.said.err).not.toContain("A job failed");
+      expect(server.said.err).not.toContain("Job failed");
       expect(server.said.err).not.toContain("Answered internal");
       const figures = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
       expect(figures).not.toMatch(/bunker_job_duration_seconds_count\{[^}]*"failure"[^}]*\} [1-9]/);

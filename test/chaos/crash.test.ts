@@ -121,7 +121,7 @@ describe("no acknowledged registration is lost", () => {
     expect(acknowledged.length).toBeGreaterThan(rounds);
     // Nor is one counted again when the settings are read again.
     process.kill(server.pid, "SIGHUP");
-    while (!server.said.err.includes("The settings were read again.")) await sleep(20);
+    while (!server.said.err.includes("Settings reloaded.")) await sleep(20);
     await sleep(200);
     expect(await figures()).toContain(restarts(rounds));
     expect(acknowledged.filter((email) => !kept.includes(email))).toEqual([]);

@@ -43,7 +43,7 @@ describe.if(home !== undefined)("on a server", () => {
     expect((await failures()).failure).toBe(0);
     await sql`alter table mails rename to letters`;
     while ((await failures()).failure < 3) await sleep(50);
-    const lines = server.said.err.split("\n").filter((line) => line.includes("A job failed"));
+    const lines = server.said.err.split("\n").filter((line) => line.includes("Job failed"));
     expect(lines).toHaveLength(1);
     expect(JSON.parse(lines[0] ?? "")).toMatchObject({
       level: "error",

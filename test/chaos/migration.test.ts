@@ -105,7 +105,7 @@ describe.if(home !== undefined && process.env["BUNKER"] !== undefined)("on a ser
         const [first, , , last] = servers.map(({ url }) => client(url));
         expect((await first?.register("ada@example.com", PASSWORD))?.status).toBe(201);
         expect(await last?.logIn("ada", PASSWORD)).toStartWith("ey");
-        const migrated = servers.filter(({ said }) => said.err.includes("brought up to date"));
+        const migrated = servers.filter(({ said }) => said.err.includes("Migrations applied"));
         expect(migrated).toHaveLength(1);
         for (const server of servers) expect(await server.end("SIGTERM")).toBe(0);
         expect(await schemaOf(name)).toEqual(await schemaOf(`${name}_whole`));

@@ -11,7 +11,7 @@ setDefaultTimeout(120_000);
 const PASSWORD = "correct horse battery staple";
 const newSecret = () => Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex");
 
-const READ = "The settings were read again.";
+const READ = "Settings reloaded.";
 /** Sends SIGHUP, and waits until each of the processes has said what came of it. */
 async function reload(server: Serving, sentence = READ, processes = 1) {
   const said = () => server.said.err.split(sentence).length - 1;

@@ -106,7 +106,7 @@ test.concurrent.each([429, 502, 503, 504])(
     await becomes(10_000, () => traces.spans.length === 700);
     expect(new Set(traces.spans.map(({ spanId }) => spanId)).size).toBe(700);
     await becomes(10_000, () => lines.length === 2);
-    expect(lines).toEqual([expect.stringMatching(/^Traces cannot/), "Traces are delivered again."]);
+    expect(lines).toEqual([expect.stringMatching(/^Traces cannot/), "Traces are exported again."]);
   },
 );
 

@@ -20,8 +20,8 @@ test("Bunker starts, serves, says so once, also where no request is followed, an
   await sleep(3_000);
   expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
   traces.up();
-  await until("Traces are delivered again");
-  expect([says("Traces cannot be delivered"), says("Traces are delivered again")]).toEqual([1, 1]);
+  await until("Traces are exported again");
+  expect([says("Traces cannot be delivered"), says("Traces are exported again")]).toEqual([1, 1]);
   expect(traces.spans.map(({ name }) => name)).toContain("start");
 
   await traces.down();

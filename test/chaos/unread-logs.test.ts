@@ -38,8 +38,8 @@ test("a log that nobody reads stops nothing; what was lost is said when somebody
   const api = client(server.url);
   await api.register("ada@example.com", PASSWORD);
   expect(await api.logIn("ada@example.com", PASSWORD)).toContain(".");
-  const said = await readUntil(pipe, "Log lines were lost");
-  const lost = linesOf(said).find(({ msg }) => String(msg).startsWith("Log lines were lost"));
+  const said = await readUntil(pipe, "Log lines were dropped");
+  const lost = linesOf(said).find(({ msg }) => String(msg).startsWith("Log lines were dropped"));
   expect(lost).toMatchObject({ level: "warn", lines: expect.any(Number) });
   expect(await server.end("SIGTERM")).toBe(0);
   closeSync(pipe);

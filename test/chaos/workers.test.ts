@@ -86,7 +86,7 @@ test("three processes share the work, the data and the figures", async () => {
   expect(await count()).toEqual({ total: 40, ready: "1" });
   // What a process has counted stays counted when it is gone.
   process.kill(workers[0] ?? 0, "SIGKILL");
-  await until(() => server.said.err.includes("A worker ended; starting another one."));
+  await until(() => server.said.err.includes("Worker process ended; starting another one."));
   expect(server.said.err).toContain(`"worker_pid":${workers[0]},`);
   await until(() => workersOf(server).length === 2);
   expect(await count()).toEqual({ total: 40, ready: "1" });
@@ -171,8 +171,8 @@ test("a second signal ends all of them at once", async () => {
   await until(() => server.said.out.includes("Try"));
   const workers = workersOf(server);
   const ending = server.end("SIGTERM");
-  await until(() => server.said.err.split("Asked to end").length === 4);
-  const ended = server.said.err.matchAll(/"pid":(\d+),[^\n]*Asked to end/g);
+  await until(() => server.said.err.split("Shutting down").length === 4);
+  const ended = server.said.err.matchAll(/"pid":(\d+),[^\n]*Shutting down/g);
   const told = Array.from(ended, ([, pid]) => Number(pid));
   expect(told.toSorted()).toEqual([server.pid, ...workers].toSorted());
   process.kill(server.pid, "SIGTERM");
@@ -185,7 +185,7 @@ test("SIGHUP to all of them at once ends none", async () => {
   await until(() => server.said.out.includes("Try"));
   const workers = workersOf(server);
   for (const pid of [server.pid, ...workers]) process.kill(pid, "SIGHUP");
-  await until(() => server.said.err.split("The settings were read again.").length === 4);
+  await until(() => server.said.err.split("Settings reloaded.").length === 4);
   expect(workersOf(server).toSorted()).toEqual(workers.toSorted());
   expect(await server.end("SIGTERM")).toBe(0);
 });

@@ -78,7 +78,7 @@ test("what was done is answered, also where the answer cannot be kept; what coul
   await sql`alter table away rename to idempotency`;
   expect(done).toBe("done");
   expect(logged.map(({ sentence }) => sentence)).toEqual([
-    "The answer to an Idempotency-Key could not be kept.",
+    "The response to an Idempotency-Key could not be stored.",
   ]);
   const failing = () => Promise.reject(new Error("no luck"));
   expect(once(ctx, request("again"), failing)).rejects.toThrow("no luck");

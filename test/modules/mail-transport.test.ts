@@ -128,7 +128,7 @@ test("a sender that the server does not want is our fault and not the mail's: it
   expect([new Set(await states()), ctx.mail.isAway]).toEqual([new Set(["sent"]), false]);
   expect(logged.map(({ sentence }) => sentence)).toEqual([
     "The mail server cannot be used: mails wait (bunker mail list says why).",
-    "The mail server can be used again.",
+    "The mail server is available again.",
   ]);
 });
 

@@ -148,7 +148,7 @@ function logAvailability({ log }: Ctx, mailer: Mailer, outcomes: MailOutcome[]):
   const isAway = outcomes.includes("away");
   if (isAway && !mailer.isAway)
     log.warn({}, "The mail server cannot be used: mails wait (bunker mail list says why).");
-  if (!isAway && mailer.isAway) log.info({}, "The mail server can be used again.");
+  if (!isAway && mailer.isAway) log.info({}, "The mail server is available again.");
   mailer.isAway = isAway;
 }
 
@@ -217,7 +217,7 @@ async function deliver(ctx: Ctx, row: Row): Promise<MailOutcome> {
     })
     .where(and(eq(mails.id, row.id), eq(mails.state, "waiting")));
   ctx.metrics.mail(outcome);
-  if (isDead) ctx.log.warn({ mail_id: row.id, answer: sent.answer }, "A mail cannot be delivered.");
+  if (isDead) ctx.log.warn({ mail_id: row.id, answer: sent.answer }, "Mail cannot be delivered.");
   return outcome;
 }
 

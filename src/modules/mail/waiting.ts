@@ -16,6 +16,6 @@ export async function reportWaitingMails(
   const [found] = await db.select({ kind: mails.kind }).from(mails).where(isWaiting).limit(1);
   if (!found) return 0;
   loggedKinds.add(found.kind);
-  log.warn({ kind: found.kind }, "MAIL_URL is not set: mails of this kind wait until it is.");
+  log.warn({ kind: found.kind }, "MAIL_URL is not set: mails of this kind wait.");
   return 1;
 }
