@@ -27,8 +27,8 @@ function saidOf(trustedProxies: string[], ...all: Asking[]): string[] {
 }
 
 const forwarded = { "x-forwarded-for": "198.51.100.7" };
-const unnamed = expect.stringContaining("that TRUSTED_PROXIES does not name");
-const silent = expect.stringContaining("do not say who asks");
+const unnamed = expect.stringContaining("that is not in TRUSTED_PROXIES");
+const silent = expect.stringContaining("without a client IP");
 
 test("a proxy on a private address that is not trusted is told of once", () => {
   expect(saidOf([], { peer: "127.0.0.1", headers: forwarded })).toEqual([unnamed]);
