@@ -44,7 +44,7 @@ test.if(isBinary && Bun.which("prlimit") !== null)(
     expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
     expect(await server.end("SIGTERM")).toBe(0);
     const told = linesOf(server.said.err).map(({ msg }) => String(msg));
-    expect(told.filter((msg) => msg.includes("memory of this process"))).toHaveLength(1);
+    expect(told.filter((msg) => msg.includes("Memory usage"))).toHaveLength(1);
     expect(told.filter((msg) => /Uncaught|Unhandled/.test(msg))).toEqual([]);
   },
 );
