@@ -122,7 +122,7 @@ export function openLimiter({
     const undeclared = uses.find(({ limit }) => !report.limits.includes(limit));
     if (undeclared) throw new Error(`limits: the route does not declare ${undeclared.limit}`);
     if (uses.some(({ limit }) => inBatches.has(limit)) && uses.length > 1)
-      throw new Error("limits: what is counted in lumps is spent alone");
+      throw new Error("limits: a limit that is counted in batches is consumed alone");
     const first = await consumeOnce(uses);
     const fallbacks = fallbacksOf(uses, first);
     const states = fallbacks ? await consumeOnce(fallbacks) : first;
