@@ -137,3 +137,12 @@ test("a reader below the oldest open transaction misses nothing that commits out
   expect(whileOpen).toEqual([]);
   expect(await settled()).toEqual([early, late]);
 });
+
+test("an event of an earlier version names its anonymous actor as events do now", async () => {
+  const { person, sql } = await world();
+  const ada = await person();
+  await sql`update events set actor_kind = 'stranger' where actor_kind = 'anonymous'`;
+  const { status, body } = await ada.get("/users/me/events");
+  const kinds = body.map(({ actor }: { actor: { kind: string } }) => actor.kind);
+  expect([status, new Set(kinds)]).toEqual([200, new Set(["anonymous"])]);
+});
