@@ -64,7 +64,7 @@ function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
   let running: Promise<void> | undefined;
   const part = () => {
     const work = () => job.run(ctx, logged);
-    return ctx.tracing.picks(null) ? ctx.tracing.begin(span, null, work) : work();
+    return ctx.tracing.isSampled(null) ? ctx.tracing.begin(span, null, work) : work();
   };
   const once = async () => {
     const startedAt = performance.now();

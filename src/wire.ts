@@ -68,7 +68,7 @@ export function createCtx(
     config,
     db: database.db,
     devices: deviceTokens(derivedKeys(secrets, "device tokens")),
-    envelope: envelopes(derivedKeys(secrets, "mails"), tracing.postmark),
+    envelope: envelopes(derivedKeys(secrets, "mails")),
     fingerprint: fingerprints(secrets[0]),
     hashing: openHashing({ ...bounds, cost: config.passwordHash, tracing }),
     keyRing,

@@ -25,17 +25,17 @@ export function openSpan(
   const known = { ...about.attributes };
   let { name } = about;
   const nanosAt = (ms: number) => `${Math.round((epochMs + ms) * 1_000)}000`;
-  const note = (attributes: Attributes) => Object.assign(known, attributes);
+  const setAttributes = (attributes: Attributes) => Object.assign(known, attributes);
   return {
     traceId,
     spanId,
     epochMs,
-    note,
-    rename: (to) => {
+    setAttributes,
+    setName: (to) => {
       name = to;
     },
     end: (failure) => {
-      if (failure) note({ "error.type": errorType(failure.error) });
+      if (failure) setAttributes({ "error.type": errorType(failure.error) });
       return JSON.stringify({
         traceId,
         spanId,

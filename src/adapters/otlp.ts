@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { hostname } from "node:os";
 import { version } from "../kit/build.ts";
-import { type NewSpan, type Span, type Tracing, traceParent } from "../kit/tracing.ts";
+import { type NewSpan, parseTraceParent, type Span, type Tracing } from "../kit/tracing.ts";
 import { openDelivery } from "./otlp-delivery.ts";
 import { attributesOf, type OpenSpan, openSpan, type Parent } from "./otlp-span.ts";
 import type { TraceOptions } from "./trace.ts";
@@ -29,21 +29,21 @@ export function openOtlp(place: URL, { sample, chance, now, headers, log }: Trac
     return current.run(span, () => endAfter(() => work(span), end));
   };
   return {
-    picks: (text) => traceParent(text)?.isSampled ?? chance() < sample,
+    isSampled: (text) => parseTraceParent(text)?.isSampled ?? chance() < sample,
     begin: (about, text, work) => {
-      const parent = traceParent(text);
+      const parent = parseTraceParent(text);
       return (parent?.isSampled ?? true) ? start(about, parent, work) : work();
     },
     resume: (about, text, work) => {
-      const parent = traceParent(text);
+      const parent = parseTraceParent(text);
       return parent?.isSampled ? start(about, parent, work) : work();
     },
     within: (about, work) => {
       const parent = current.getStore();
       return parent ? start(about, parent, work) : work();
     },
-    follows: () => current.getStore() !== undefined,
-    postmark: () => {
+    hasSpan: () => current.getStore() !== undefined,
+    traceParent: () => {
       const span = current.getStore();
       return span ? `00-${span.traceId}-${span.spanId}-01` : null;
     },

@@ -35,15 +35,9 @@ export interface Envelope {
   open: (name: string, sealed: Buffer) => unknown;
   /** A keyed fingerprint of a recipient. */
   fingerprint: (recipient: string) => Buffer;
-  /** The `traceparent` of the current span, so that a later delivery continues its trace. */
-  postmark: () => string | null;
 }
 
-export const envelopes = (
-  keys: readonly [Buffer, ...Buffer[]],
-  postmark: Envelope["postmark"] = () => null,
-): Envelope => ({
-  postmark,
+export const envelopes = (keys: readonly [Buffer, ...Buffer[]]): Envelope => ({
   fingerprint: (recipient) =>
     createHmac("sha256", keys[0]).update(`recipient ${recipient}`).digest(),
   seal: (name, value) => seal(Buffer.from(JSON.stringify(value)), { key: keys[0], name }),

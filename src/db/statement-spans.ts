@@ -26,12 +26,12 @@ export function traceStatements(sql: Sql, tracing: Tracing): Sql {
     apply: (target, _, [strings, ...values]) => {
       const result = Reflect.apply(target, target, [strings, ...values]);
       // Some calls make only a fragment of a statement.
-      const isStatement = tracing.follows() && Array.isArray(strings?.raw);
+      const isStatement = tracing.hasSpan() && Array.isArray(strings?.raw);
       return isStatement ? spanned(result, strings.join("?")) : result;
     },
     get: (target, name) => {
       const method = target[name as "begin"] as (...args: unknown[]) => Promise<unknown>;
-      if (name === "unsafe" && tracing.follows())
+      if (name === "unsafe" && tracing.hasSpan())
         return (text: string, ...rest: unknown[]) => spanned(method(text, ...rest), text);
       if (name === "savepoint")
         return (...args: unknown[]) =>

@@ -1,5 +1,5 @@
 import type { Ctx } from "../ctx.ts";
-import { traceParent } from "../kit/tracing.ts";
+import { parseTraceParent } from "../kit/tracing.ts";
 import type { HandledRequest, Observer } from "./observers.ts";
 import type { RequestContext } from "./request-context.ts";
 
@@ -36,4 +36,4 @@ const lineOf = ({ method, request, response, context, seconds }: HandledRequest)
 
 /** The trace id of Bunker, or else of the client. */
 const traceIdOf = ({ headers }: Request, { traceId }: RequestContext): string | undefined =>
-  traceId ?? traceParent(headers.get("traceparent"))?.traceId;
+  traceId ?? parseTraceParent(headers.get("traceparent"))?.traceId;

@@ -111,7 +111,7 @@ export const limitReportOf = (
   limits: readonly LimitName[],
 ): LimitReport => ({
   limits,
-  tell: (states) =>
+  addStates: (states) =>
     addLimitHeaders(
       set.headers,
       states.filter(({ limit, isGranted }) => !isGranted || !quiet.has(limit)),

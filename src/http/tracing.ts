@@ -8,7 +8,7 @@ export function withTracing({ tracing }: Ctx, answer: Handler): Handler {
   if (tracing === noTracing) return answer;
   return (request) => {
     const parent = request.headers.get("traceparent");
-    if (!tracing.picks(parent)) return answer(request);
+    if (!tracing.isSampled(parent)) return answer(request);
     const method = methodOf(request);
     const attributes = { "http.request.method": method };
     return tracing.begin({ name: method, kind: "server", attributes }, parent, (span) => {
@@ -28,8 +28,8 @@ export function withTracing({ tracing }: Ctx, answer: Handler): Handler {
 function recordResponse(span: Span, request: Request, response: Response): Response {
   const { id, route, refusal, userId } = contextOf(request);
   const { status } = response;
-  if (route) span.rename(`${methodOf(request)} ${route}`);
-  span.note({
+  if (route) span.setName(`${methodOf(request)} ${route}`);
+  span.setAttributes({
     "http.route": route,
     "http.response.status_code": status,
     "user.id": userId,

@@ -126,7 +126,7 @@ export function openLimiter({
     const first = await consumeOnce(uses);
     const fallbacks = fallbacksOf(uses, first);
     const states = fallbacks ? await consumeOnce(fallbacks) : first;
-    report.tell(states);
+    report.addStates(states);
     refuseBy(states, refused);
     return fallbacks ?? uses;
   };

@@ -176,7 +176,7 @@ export interface Refund {
 /** The limits that a route declares, and how their states reach the client (RateLimit headers). */
 export interface LimitReport {
   limits: readonly LimitName[];
-  tell: (states: LimitState[]) => void;
+  addStates: (states: LimitState[]) => void;
 }
 
 /** How many requests a limit allows in 24 hours at most. */

@@ -41,8 +41,8 @@ test.concurrent("a tree of spans arrives whole: whose part each is, what it note
   const { traces, tracing } = await watch({ authorization: "Basic YTpi" });
   const from = Date.now();
   const failing = tracing.begin({ name: "GET", kind: "server" }, null, async (span) => {
-    span?.rename("GET /things");
-    span?.note({ text: 'a "quoted" ✓\n', whole: 200, part: 0.5, nothing: undefined });
+    span?.setName("GET /things");
+    span?.setAttributes({ text: 'a "quoted" ✓\n', whole: 200, part: 0.5, nothing: undefined });
     await tracing.within({ name: "SELECT things", kind: "client" }, () => sleep(20));
     throw Object.assign(new Error("sentinel"), { code: "57P01" });
   });

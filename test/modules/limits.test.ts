@@ -39,7 +39,7 @@ test("an answer tells of each limit that it met, and a verb spends only what its
     new_password: "a new stable of horses",
   });
   expect(answer.headers.get("ratelimit")).toMatch(/^"requests";r=\d+;t=\d+, "login";r=9;t=60$/);
-  const report = { limits: ["register"] as const, tell: () => {} };
+  const report = { limits: ["register"] as const, addStates: () => {} };
   const stray = ctx.limits.consume(report, [{ limit: "login", who: "bob" }]);
   await expect(stray).rejects.toThrow("the route does not declare login");
 });
@@ -91,7 +91,7 @@ test("a try that could not be judged counts nowhere", async () => {
     requestId: null,
     deviceTokens: [],
     limits,
-    tell: () => {},
+    addStates: () => {},
   });
   const crowded = { ...ctx, hashing: busy };
   const bob = await person("bob@example.com");

@@ -41,7 +41,7 @@ export async function requestLink(
   ]);
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
-  const traceParent = ctx.envelope.postmark();
+  const traceParent = ctx.tracing.traceParent();
   const isFromKnownDevice = knownUserId !== undefined;
   const row = { id, purpose, email, userId, isFromKnownDevice, traceParent, createdAt: now };
   await transaction(ctx, (tx) => tx.db.insert(mailRequests).values(row));

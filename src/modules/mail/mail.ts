@@ -64,7 +64,7 @@ export async function enqueueMail(
     recipientKey,
     userId: to.id,
     locale: to.locale,
-    traceParent: ctx.envelope.postmark(),
+    traceParent: ctx.tracing.traceParent(),
     sealed: ctx.envelope.seal(id, content),
     dueAt: now,
     createdAt: now,
