@@ -263,7 +263,7 @@ async function mailerOf(config: Config): Promise<Mailer | undefined> {
     renderer ??= openRenderer(brand, config.mailTemplates);
     return renderer(...mail);
   };
-  return { ...transport, from, render, isAway: false };
+  return { ...transport, from, render, isUnavailable: false };
 }
 
 async function checkTemplates(folder: string): Promise<void> {

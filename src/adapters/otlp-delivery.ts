@@ -46,7 +46,7 @@ export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOption
   const closed = new AbortController();
   const report = openReport(log);
   const retries = openBackoff({ minMs: times.deliverEveryMs, maxMs: times.retryMaxMs });
-  let isAway = false;
+  let isUnavailable = false;
   let attempts = 0;
   let timer: NodeJS.Timeout | undefined;
   let delivering: Promise<void> | undefined;
@@ -74,29 +74,29 @@ export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOption
     const refusal = await send(batch, closed.signal);
     if (closed.signal.aborted) return;
     report(refusal);
-    isAway = refusal?.isForNow === true;
-    attempts = isAway ? attempts + 1 : 0;
-    if (isAway && attempts < ATTEMPTS_MAX) return;
+    isUnavailable = refusal?.isForNow === true;
+    attempts = isUnavailable ? attempts + 1 : 0;
+    if (isUnavailable && attempts < ATTEMPTS_MAX) return;
     queue.splice(0, batch.length);
     attempts = 0;
   };
   const deliverBatches = async () => {
     stopTimer();
     do await deliverBatch();
-    while (!isAway && queue.length >= BATCH_MAX_SPANS);
-    if (!isAway) retries.reset();
-    if (queue.length > 0) deliverIn(isAway ? retries.nextMs() : times.deliverEveryMs);
+    while (!isUnavailable && queue.length >= BATCH_MAX_SPANS);
+    if (!isUnavailable) retries.reset();
+    if (queue.length > 0) deliverIn(isUnavailable ? retries.nextMs() : times.deliverEveryMs);
   };
   const drain = async () => {
     await delivering;
     do await deliver();
-    while (queue.length > 0 && !isAway);
+    while (queue.length > 0 && !isUnavailable);
   };
   return {
     add: (span) => {
       if (closed.signal.aborted || queue.length === QUEUE_MAX_SPANS) return;
       queue.push(span);
-      if (queue.length >= BATCH_MAX_SPANS && !isAway) void deliver();
+      if (queue.length >= BATCH_MAX_SPANS && !isUnavailable) void deliver();
       else if (!timer) deliverIn(times.deliverEveryMs);
     },
     close: async () => {
@@ -116,7 +116,7 @@ interface Refusal {
   isForNow: boolean;
 }
 
-const AWAY = `Traces cannot be delivered to OTLP_URL: they wait, ${QUEUE_MAX_SPANS} spans at most, for some minutes; what is beyond that is dropped.`;
+const UNAVAILABLE = `Traces cannot be delivered to OTLP_URL: they wait, ${QUEUE_MAX_SPANS} spans at most, for some minutes; what is beyond that is dropped.`;
 const REFUSED =
   "The collector at OTLP_URL refuses traces; they are dropped. For 3xx, 401, 403 or 404, check OTLP_URL and OTLP_HEADERS.";
 
@@ -127,7 +127,7 @@ function openReport(log: Log) {
     const isChange = refusal?.isForNow !== before?.isForNow;
     before = refusal;
     if (!isChange) return;
-    if (refusal) log.warn({ reason: refusal.reason }, refusal.isForNow ? AWAY : REFUSED);
+    if (refusal) log.warn({ reason: refusal.reason }, refusal.isForNow ? UNAVAILABLE : REFUSED);
     else log.info({}, "Traces are exported again.");
   };
 }

@@ -33,7 +33,7 @@ const settings = {
  */
 export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
   let link: RedisClient | undefined;
-  let isAway = false;
+  let isUnavailable = false;
   let isClosed = false;
 
   /**
@@ -46,8 +46,8 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
   };
   const retry = (error: unknown) => {
     if (isClosed) return;
-    if (!isAway) log.warn({ reason: reasonOf(error) }, AWAY);
-    isAway = true;
+    if (!isUnavailable) log.warn({ reason: reasonOf(error) }, UNAVAILABLE);
+    isUnavailable = true;
     setTimeout(connect, RETRY_MS).unref();
   };
   const lose = (lost: RedisClient, error: unknown) => {
@@ -64,8 +64,8 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
     opened.onclose = (error) => lose(opened, error);
     // The connection may have closed before `onclose` was set.
     if (!opened.connected) return lose(opened, GONE);
-    if (isAway) log.info({}, "Redis is available again.");
-    isAway = false;
+    if (isUnavailable) log.info({}, "Redis is available again.");
+    isUnavailable = false;
   };
   void connect();
 
@@ -89,7 +89,7 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
   };
 }
 
-const AWAY =
+const UNAVAILABLE =
   "Redis cannot be used (REDIS_URL: does it run, is the password right, does it have free memory?). Until then, the database counts.";
 
 const failure = (code: string) => Object.assign(new Error(code), { code });

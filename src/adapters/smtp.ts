@@ -8,7 +8,7 @@ const CONNECTIONS_MAX = 5;
 const CONNECT_MAX_MS = 5_000;
 const GREETING_MAX_MS = 10_000;
 const SILENCE_MAX_MS = 30_000;
-const ANSWER_MAX_LENGTH = 200;
+const REPLY_MAX_LENGTH = 200;
 
 /**
  * Sends messages by SMTP (RFC 5321) over a pool of at most 5 connections. `smtps:` uses TLS from
@@ -78,17 +78,17 @@ interface SmtpError extends Error {
 }
 
 /**
- * Classifies an SMTP error. `away` if the server refused the connection or the sender, not the
- * message: then the next message would fail too.
+ * Classifies an SMTP error. `unavailable` if the server refused the connection or the sender, not
+ * the message: then the next message would fail too.
  */
 function failureOf({ code = "", command = "", responseCode = 0, message }: SmtpError): MailFailure {
-  const answer = shown(`${code} ${message}`);
+  const reply = shown(`${code} ${message}`);
   // All messages have the same sender: MAIL_FROM is wrong, or the server needs a password.
   const isAboutUs = command.startsWith("MAIL FROM");
   const isAboutMail = ["RCPT TO", "DATA"].some((one) => command.startsWith(one));
   if (isAboutUs || (!isAboutMail && code !== "EENVELOPE" && code !== "EMESSAGE"))
-    return new MailFailure("away", answer);
-  return new MailFailure(responseCode >= 500 ? "refused" : "later", answer);
+    return new MailFailure("unavailable", reply);
+  return new MailFailure(responseCode >= 500 ? "rejected" : "deferred", reply);
 }
 
 /**
@@ -98,4 +98,4 @@ const shown = (text: string) =>
   text
     .replaceAll(/[^\s<>"]+@[^\s<>"]+/g, "…")
     .replaceAll(/\s+/g, " ")
-    .slice(0, ANSWER_MAX_LENGTH);
+    .slice(0, REPLY_MAX_LENGTH);

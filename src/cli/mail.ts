@@ -70,7 +70,7 @@ async function sendTest(mailer: Mailer, to: string, link: string): Promise<strin
   } catch (error) {
     if (!(error instanceof MailFailure)) throw error;
     throw new Exit(
-      error.kind === "away" ? "unavailable" : "failed",
+      error.kind === "unavailable" ? "unavailable" : "failed",
       `The mail server did not accept the mail: ${error.message}`,
     );
   }

@@ -115,5 +115,5 @@ export const healthRoutes = (ctx: Ctx) => {
 
 const mailOf = ({ mail }: Ctx): "ok" | "away" | "off" => {
   if (!mail) return "off";
-  return mail.isAway ? "away" : "ok";
+  return mail.isUnavailable ? "away" : "ok";
 };

@@ -44,23 +44,24 @@ export interface MailTransport {
 export interface Mailer extends MailTransport {
   from: MailAddress;
   /** True if the server was unavailable for the last message. */
-  isAway: boolean;
+  isUnavailable: boolean;
   render: (kind: string, locale: string | null, content: MailContent) => Promise<RenderedMail>;
 }
 
 /**
- * Why a message was not sent. `refused`: the server rejects it for good (RFC 5321, 5yz). `later`: a
- * retry may succeed (4yz). `away`: the server is unavailable, so other messages would fail as well.
+ * Why a message was not sent. `rejected`: the server rejects it for good (RFC 5321, 5yz).
+ * `deferred`: a retry may succeed (4yz). `unavailable`: the server cannot be used, so other
+ * messages would fail as well.
  */
 export class MailFailure extends Error {
-  readonly kind: "refused" | "later" | "away";
+  readonly kind: "rejected" | "deferred" | "unavailable";
 
-  constructor(kind: "refused" | "later" | "away", answer: string) {
-    super(answer);
+  constructor(kind: MailFailure["kind"], reply: string) {
+    super(reply);
     this.name = "MailFailure";
     this.kind = kind;
   }
 }
 
-/** The outcome of a message. `dropped`: it was not tried, and never will be. */
+/** The outcome of a delivery. `dropped`: the message was not tried, and never will be. */
 export type MailOutcome = "sent" | "dropped" | MailFailure["kind"];

@@ -121,11 +121,11 @@ test("a sender that the server does not want is our fault and not the mail's: it
     await enqueue();
     await deliverMails(ctx);
   }
-  expect([new Set(await states()), ctx.mail.isAway]).toEqual([new Set(["waiting"]), true]);
+  expect([new Set(await states()), ctx.mail.isUnavailable]).toEqual([new Set(["waiting"]), true]);
   server.refuseSender(undefined);
   setSystemTime(Date.now() + 61_000);
   await deliverMails(ctx);
-  expect([new Set(await states()), ctx.mail.isAway]).toEqual([new Set(["sent"]), false]);
+  expect([new Set(await states()), ctx.mail.isUnavailable]).toEqual([new Set(["sent"]), false]);
   expect(logged.map(({ sentence }) => sentence)).toEqual([
     "The mail server cannot be used: mails wait (bunker mail list says why).",
     "The mail server is available again.",

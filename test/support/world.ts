@@ -76,7 +76,7 @@ export async function world(settings: Partial<Config> = {}) {
     log: { debug: note, info: note, warn: note, error: note },
     mail: {
       isMailbox: true,
-      isAway: false,
+      isUnavailable: false,
       send: async () => "kept",
       close: () => {},
       from: { name: "Bunker", address: "no-reply@localhost" },

@@ -137,7 +137,7 @@ export async function deliverMails(ctx: Ctx): Promise<number> {
   );
   const tried = outcomes.filter((outcome) => outcome !== "dropped");
   if (tried.length > 0) logAvailability(ctx, ctx.mail, tried);
-  return outcomes.includes("away") ? 0 : claimed.length;
+  return outcomes.includes("unavailable") ? 0 : claimed.length;
 }
 
 /**
@@ -145,11 +145,11 @@ export async function deliverMails(ctx: Ctx): Promise<number> {
  * shows the server's reply for each mail.
  */
 function logAvailability({ log }: Ctx, mailer: Mailer, outcomes: MailOutcome[]): void {
-  const isAway = outcomes.includes("away");
-  if (isAway && !mailer.isAway)
+  const isUnavailable = outcomes.includes("unavailable");
+  if (isUnavailable && !mailer.isUnavailable)
     log.warn({}, "The mail server cannot be used: mails wait (bunker mail list says why).");
-  if (!isAway && mailer.isAway) log.info({}, "The mail server is available again.");
-  mailer.isAway = isAway;
+  if (!isUnavailable && mailer.isUnavailable) log.info({}, "The mail server is available again.");
+  mailer.isUnavailable = isUnavailable;
 }
 
 const SECOND_MS = 1_000;
@@ -192,7 +192,7 @@ const WAIT_MIN_MS = 2 * SECOND_MS;
  * If the server was unavailable, mails are retried within a minute of its return. If the server
  * deferred a mail, the backoff grows to an hour.
  */
-const WAIT_MAX_MS = { away: 60 * SECOND_MS, later: 3_600 * SECOND_MS };
+const WAIT_MAX_MS = { unavailable: 60 * SECOND_MS, deferred: 3_600 * SECOND_MS };
 
 async function deliver(ctx: Ctx, row: Row): Promise<MailOutcome> {
   const sent = await send(ctx, row);
@@ -200,9 +200,9 @@ async function deliver(ctx: Ctx, row: Row): Promise<MailOutcome> {
   const { outcome } = sent;
   const isSent = outcome === "sent";
   const isOld = now.getTime() - row.createdAt.getTime() >= TRIED_FOR_MS;
-  const isDead = outcome === "refused" || outcome === "dropped" || (!isSent && isOld);
+  const isDead = outcome === "rejected" || outcome === "dropped" || (!isSent && isOld);
   const ended = { state: isDead ? "dead" : "sent", endedAt: now };
-  const waitMaxMs = outcome === "away" ? WAIT_MAX_MS.away : WAIT_MAX_MS.later;
+  const waitMaxMs = WAIT_MAX_MS[outcome === "unavailable" ? "unavailable" : "deferred"];
   const waitMs = Math.min(WAIT_MIN_MS * 2 ** (row.tries - 1), waitMaxMs);
   // The user is deleted, and this row is the last one with their email: erase it.
   const isLast =
