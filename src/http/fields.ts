@@ -106,8 +106,8 @@ function unknownField(path: string, part: string): FieldProblem {
       ? fieldProblem(path, "not_writable")
       : fieldProblem(path.slice(0, at), "unknown_field");
   return isOwnName
-    ? fieldProblem(part + path, "unknown_field", "is not a parameter here")
-    : fieldProblem(part, "unknown_field", "has a parameter that is not known here");
+    ? fieldProblem(part + path, "unknown_field", "is not a parameter of this route")
+    : fieldProblem(part, "unknown_field", "has an unknown parameter");
 }
 
 /** For a nullable value, report what is wrong with the value, not that it is not null. */

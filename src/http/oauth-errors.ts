@@ -48,7 +48,7 @@ const OAuthError = t.Object(
   { error: t.String(), error_description: t.String() },
   {
     title: "OAuthError",
-    description: "A refusal (RFC 6749, section 5.2).",
+    description: "An error response (RFC 6749, section 5.2).",
     examples: [{ error: "invalid_grant", error_description: "Could not refresh the session" }],
   },
 );

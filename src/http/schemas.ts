@@ -32,7 +32,7 @@ export const newPassword = (pointer: string) =>
       readPassword(pointer, value, passwordRules(config, [...names, ...namesIn(body)])),
     ),
     description:
-      "8 to 128 characters (or as the service is configured), of any kind; not among the most common, not made of your own names or this service's.",
+      "8 to 128 characters (the operator can set another minimum). Any characters are allowed. Common passwords are refused, and passwords made of the user's own email, username or name, or of the name of the service.",
   });
 
 const namesIn = (body: Record<string, unknown>): string[] =>

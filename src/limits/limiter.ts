@@ -233,6 +233,6 @@ function refuseBy(states: LimitState[], refused: Record<string, number>): void {
   const { limit, refillInSeconds } = first;
   refused[limit] = (refused[limit] ?? 0) + 1;
   throw new Problem("too_many_requests", {
-    detail: `The limit "${limit}" is met; there is more in ${refillInSeconds} seconds`,
+    detail: `Rate limit "${limit}" reached. Retry in ${refillInSeconds} s`,
   });
 }

@@ -29,7 +29,7 @@ export async function requestEmailChange(
 
 const unchangedEmail = () =>
   new Problem("invalid_request", {
-    errors: [fieldProblem("/email", "not_allowed", "is the account's address already")],
+    errors: [fieldProblem("/email", "not_allowed", "is already your email")],
   });
 
 /**
@@ -75,6 +75,6 @@ export async function restoreEmail(ctx: Ctx, actor: Anonymous, token: string): P
 }
 
 function emailOf({ givesEmail, purpose }: Link): string {
-  if (givesEmail === null) throw new Error(`a link of the kind ${purpose} has no address`);
+  if (givesEmail === null) throw new Error(`a link of the kind ${purpose} has no email`);
   return givesEmail;
 }

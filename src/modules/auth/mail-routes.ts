@@ -29,7 +29,7 @@ import { verifyEmail } from "./verification.ts";
 const codeProblems = [...bodyProblems, ...commonProblems, "too_many_requests"] as const;
 const linkProblems = [...codeProblems, ...retryProblems] as const;
 const requestAccepted = {
-  detail: "If there is something to mail to that address, it is on its way.",
+  detail: "If the request applies to this email, a message is on its way.",
 };
 const mailLimits = ["mail-account", "mail-address"] as const;
 
@@ -234,5 +234,5 @@ export const ownEmailRoutes = (ctx: Ctx) =>
     },
   );
 const changeAccepted = {
-  detail: "A link is on its way to the new address. Until it is opened, nothing changes.",
+  detail: "We sent a link to the new email. Nothing changes until the link is opened.",
 };

@@ -97,7 +97,7 @@ export const AddressChange = t.Object(
 /** The same text for every outcome, so that it reveals nothing (CWE-204). */
 export const Accepted = t.Object(
   { detail: t.String() },
-  { title: "Accepted", description: "Accepted. The result is sent by mail." },
+  { title: "Accepted", description: "The request was accepted. The result is sent by email." },
 );
 
 export const Login = t.Object(

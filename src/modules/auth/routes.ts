@@ -16,7 +16,7 @@ import { logIn, refresh, register } from "./auth.ts";
 import { Accepted, Login, LogOut, nameIn, Refresh, Registration, TokenView } from "./model.ts";
 
 const REGISTERED = {
-  detail: "A mail is on its way to that address. It says how to go on.",
+  detail: "We sent a message to this email. Follow its instructions to continue.",
 };
 
 export const authRoutes = (ctx: Ctx) =>
