@@ -1,10 +1,11 @@
 import type { Config } from "../config/config.ts";
 import type { Ctx, User } from "../ctx.ts";
 import { describePlace } from "../db/explain.ts";
+import type { PageStart } from "../db/page.ts";
 import { Exit } from "../kit/exit.ts";
 import { isId } from "../kit/id.ts";
 import { findCredentials, setPassword } from "../modules/passwords/passwords.ts";
-import { findUsers, listUsers, type PageStart } from "../modules/users/directory.ts";
+import { findUsers, listUsers } from "../modules/users/directory.ts";
 import { userView } from "../modules/users/model.ts";
 import {
   createUser,

@@ -1,22 +1,13 @@
 import { t } from "elysia";
+import type { Cursor, PageRange } from "../db/page.ts";
 import { isId } from "../kit/id.ts";
 import { accept, type FieldProblem, fieldProblem } from "../kit/problem.ts";
 import { readBy } from "./exact.ts";
+import type { Visit } from "./origin.ts";
 import { repeatedIn } from "./query.ts";
 import { described } from "./schemas.ts";
 
-/**
- * A position in a list ordered by time and id. Opaque on the wire: clients pass on what they
- * received.
- */
-export interface Cursor {
-  createdAt: Date;
-  id: string;
-}
-
-export interface Page {
-  start: { skip: number } | Cursor;
-  limit: number;
+interface Page extends PageRange {
   total: boolean;
 }
 
@@ -31,7 +22,7 @@ const bounds = {
 };
 
 // If Elysia parsed numbers in a query, an error would not name the parameter. So the schema only
-// describes them, and `readPage` parses them.
+// describes them, and `readQuery` parses them.
 const optional = <T>(schema: Record<string, unknown>) => t.Optional(described<T>(schema));
 
 /** The query parameters of every list. */
@@ -66,10 +57,49 @@ export const PageQuery = t.Object(
   },
   { additionalProperties: false },
 );
-type Query = typeof PageQuery.static;
+
+/** The parts of Elysia's context that a list needs. */
+interface Exchange extends Pick<Visit, "request" | "set"> {
+  query: typeof PageQuery.static;
+}
+
+/** A list in the database. */
+interface List<Row> {
+  rows: (range: PageRange) => Promise<Row[]>;
+  count: () => Promise<number>;
+}
+
+/**
+ * Reads one page of a list, and sets its headers: Link to the next page (RFC 8288), and
+ * X-Total-Count if requested. Throws `invalid_request`.
+ */
+export async function readPage<Row extends Cursor>(
+  exchange: Exchange,
+  { rows, count }: List<Row>,
+): Promise<Row[]> {
+  const page = readQuery(exchange);
+  const { headers } = exchange.set;
+  // Read one row more than the page holds: if it exists, there is a next page.
+  const found = await rows({ start: page.start, limit: page.limit + 1 });
+  const shown = found.slice(0, page.limit);
+  const last = shown.at(-1);
+  if (last && found.length > page.limit) headers["link"] = nextLink(exchange, last, page);
+  if (page.total) headers["x-total-count"] = String(await count());
+  return shown;
+}
+
+function nextLink({ request }: Exchange, last: Cursor, { limit, total }: Page): string {
+  const query = { limit, ...(total ? { total } : {}), cursor: cursorOf(last) };
+  const pairs = Object.entries(query).map(([name, value]) => `${name}=${value}`);
+  return `<${new URL(request.url).pathname}?${pairs.join("&")}>; rel="next"`;
+}
+
+/** Opaque on the wire: clients pass on what they received. */
+const cursorOf = ({ createdAt, id }: Cursor): string =>
+  Buffer.from(`${createdAt.getTime()} ${id}`).toString("base64url");
 
 /** Reads the query of a list. Throws `invalid_request` with all its problems. */
-export function readPage(query: Query, { url }: Pick<Request, "url">): Page {
+function readQuery({ query, request: { url } }: Exchange): Page {
   const { skip, limit, cursor, total } = accept({
     skip: readInteger("/query/skip", query.skip, bounds.skip),
     limit: readInteger("/query/limit", query.limit, bounds.limit),
@@ -79,37 +109,6 @@ export function readPage(query: Query, { url }: Pick<Request, "url">): Page {
   });
   return { start: cursor ?? { skip }, limit, total };
 }
-
-/** A list in the database: its rows from the start of the page, and its total count. */
-interface Source<Row> {
-  path: string;
-  list: (limit: number) => Promise<Row[]>;
-  count: () => Promise<number>;
-}
-
-/**
- * Reads one page of `source`, with its headers: Link to the next page (RFC 8288), and X-Total-Count
- * if requested.
- */
-export async function readRows<Row extends Cursor>(page: Page, source: Source<Row>) {
-  // Read one row more than the page holds: if it exists, there is a next page.
-  const found = await source.list(page.limit + 1);
-  const rows = found.slice(0, page.limit);
-  const last = rows.at(-1);
-  const headers: Record<string, string> = {};
-  if (last && found.length > page.limit) headers["link"] = nextLink(source.path, last, page);
-  if (page.total) headers["x-total-count"] = String(await source.count());
-  return { rows, headers };
-}
-
-function nextLink(path: string, last: Cursor, { limit, total }: Page): string {
-  const query = { limit, ...(total ? { total } : {}), cursor: cursorOf(last) };
-  const pairs = Object.entries(query).map(([name, value]) => `${name}=${value}`);
-  return `<${path}?${pairs.join("&")}>; rel="next"`;
-}
-
-const cursorOf = ({ createdAt, id }: Cursor): string =>
-  Buffer.from(`${createdAt.getTime()} ${id}`).toString("base64url");
 
 /** The end of the year 9999. Later times have another spelling. */
 const TIME_MAX = 253_402_300_799_999;

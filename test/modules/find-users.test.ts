@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { findUsers, type PageStart } from "../../src/modules/users/directory.ts";
+import type { PageStart } from "../../src/db/page.ts";
+import { findUsers } from "../../src/modules/users/directory.ts";
 import { createUser } from "../../src/modules/users/users.ts";
 import { world } from "../support/world.ts";
 

@@ -2,6 +2,7 @@ import { and, desc, eq, gt, lt, sql } from "drizzle-orm";
 import type { Actor, Anonymous, Ctx, UserActor } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
 import type { Db } from "../../db/db.ts";
+import { type PageRange, selectPage } from "../../db/page.ts";
 import { leastIdOf } from "../../kit/id.ts";
 import { eraseSome } from "./erasure.ts";
 import { erasures, events } from "./tables.ts";
@@ -194,26 +195,20 @@ const columns = {
   data,
 };
 
-/** Where a page begins: after `skip` events, or after the event that a cursor names. */
-type PageStart = { skip: number } | { createdAt: Date; id: string };
-
 /** Events about the caller, newest first, as `asSubjectSees` shows them. */
 export async function listOwnEvents(
   ctx: Ctx,
   actor: UserActor,
-  { start, limit }: { start: PageStart; limit: number },
+  range: PageRange,
 ): Promise<(Event & { createdAt: Date })[]> {
-  const isAfter =
-    "skip" in start
-      ? undefined
-      : sql`(${occurredAt}, ${id}) < (${start.createdAt.toISOString()}::timestamptz, ${start.id}::uuid)`;
+  const page = selectPage({ time: occurredAt, id }, "newest first", range);
   const rows = await ctx.db
     .select(columns)
     .from(events)
-    .where(and(eq(subjectId, actor.user.id), isAfter))
-    .orderBy(desc(occurredAt), desc(id))
-    .limit(limit)
-    .offset("skip" in start ? start.skip : 0);
+    .where(and(eq(subjectId, actor.user.id), page.isInPage))
+    .orderBy(...page.order)
+    .limit(range.limit)
+    .offset(page.offset);
   return rows.map((row) => ({
     ...asSubjectSees({
       ...row,

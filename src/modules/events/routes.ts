@@ -1,7 +1,7 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
 import { guard } from "../../http/guard.ts";
-import { PageQuery, readPage, readRows } from "../../http/pagination.ts";
+import { PageQuery, readPage } from "../../http/pagination.ts";
 import { fails, tokenProblems } from "../../http/problems.ts";
 import { countOwnEvents, listOwnEvents } from "./events.ts";
 import { EventView, eventView } from "./model.ts";
@@ -13,13 +13,13 @@ export const myEventRoutes = (ctx: Ctx) =>
     .get(
       "",
       async ({ actor, query, request, set }) => {
-        const page = readPage(query, request);
-        const { rows, headers } = await readRows(page, {
-          path: "/api/v1/users/me/events",
-          list: (limit) => listOwnEvents(ctx, actor, { start: page.start, limit }),
-          count: () => countOwnEvents(ctx, actor),
-        });
-        Object.assign(set.headers, headers);
+        const rows = await readPage(
+          { query, request, set },
+          {
+            rows: (range) => listOwnEvents(ctx, actor, range),
+            count: () => countOwnEvents(ctx, actor),
+          },
+        );
         return rows.map(eventView);
       },
       {

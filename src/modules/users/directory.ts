@@ -1,12 +1,10 @@
 import { and, asc, count, gt, ilike, or, sql } from "drizzle-orm";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
+import { type PageRange, selectPage } from "../../db/page.ts";
 import { countShared } from "../../limits/shared-memory.ts";
 import { users } from "./tables.ts";
 import { userColumns } from "./users.ts";
-
-/** Where a page begins: after `skip` users, or after the user that a cursor names. */
-export type PageStart = { skip: number } | { createdAt: Date; id: string };
 
 const order = [asc(users.createdAt), asc(users.id)];
 const limit = sql.placeholder("limit");
@@ -38,12 +36,11 @@ const pageAfter = prepared((db) =>
 export function listUsers(
   ctx: Ctx,
   _actor: Actor,
-  page: { start: PageStart; limit: number },
+  { start, limit: pageSize }: PageRange,
 ): Promise<User[]> {
-  const { start } = page;
-  if ("skip" in start) return pageFrom(ctx.db).execute({ limit: page.limit, skip: start.skip });
+  if ("skip" in start) return pageFrom(ctx.db).execute({ limit: pageSize, skip: start.skip });
   const { createdAt, id } = start;
-  return pageAfter(ctx.db).execute({ limit: page.limit, createdAt: createdAt.toISOString(), id });
+  return pageAfter(ctx.db).execute({ limit: pageSize, createdAt: createdAt.toISOString(), id });
 }
 
 /**
@@ -53,23 +50,20 @@ export function listUsers(
 export function findUsers(
   { db }: Ctx,
   _actor: Actor,
-  { text, start, limit: pageSize }: { text: string; start: PageStart; limit: number },
+  { text, ...range }: { text: string } & PageRange,
 ): Promise<User[]> {
   const pattern = `%${text.replaceAll(/[\\%_]/g, "\\$&")}%`;
   const isMatch = or(
     ...[users.email, users.username, users.fullName].map((column) => ilike(column, pattern)),
   );
-  const isAfter =
-    "skip" in start
-      ? undefined
-      : sql`(${users.createdAt}, ${users.id}) > (${start.createdAt.toISOString()}::timestamptz, ${start.id}::uuid)`;
+  const page = selectPage({ time: users.createdAt, id: users.id }, "oldest first", range);
   return db
     .select(userColumns)
     .from(users)
-    .where(and(isMatch, isAfter))
-    .orderBy(...order)
-    .limit(pageSize)
-    .offset("skip" in start ? start.skip : 0);
+    .where(and(isMatch, page.isInPage))
+    .orderBy(...page.order)
+    .limit(range.limit)
+    .offset(page.offset);
 }
 
 /**

@@ -4,7 +4,7 @@ import { isKnown, tagged, versionsOf } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
 import { once } from "../../http/idempotency.ts";
 import type { Visit } from "../../http/origin.ts";
-import { PageQuery, readPage, readRows } from "../../http/pagination.ts";
+import { PageQuery, readPage } from "../../http/pagination.ts";
 import { bodyProblems, fails, retryProblems, tokenProblems } from "../../http/problems.ts";
 import { ById } from "../../http/schemas.ts";
 import { countUsers, listUsers } from "./directory.ts";
@@ -84,13 +84,10 @@ export const userRoutes = (ctx: Ctx) =>
   new Elysia({ name: "users", prefix: "/users", tags: ["users"] }).use(guard(ctx)).get(
     "",
     async ({ actor, query, request, set }) => {
-      const page = readPage(query, request);
-      const { rows, headers } = await readRows(page, {
-        path: "/api/v1/users",
-        list: (limit) => listUsers(ctx, actor, { start: page.start, limit }),
-        count: () => countUsers(ctx, actor),
-      });
-      Object.assign(set.headers, headers);
+      const rows = await readPage(
+        { query, request, set },
+        { rows: (range) => listUsers(ctx, actor, range), count: () => countUsers(ctx, actor) },
+      );
       return rows.map(userView);
     },
     {
