@@ -8,7 +8,7 @@ import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import { readRefreshToken } from "../src/credentials/refresh-token.ts";
 import { consume } from "../src/limits/postgres-counters.ts";
-import { rotation } from "../src/modules/sessions/rotation.ts";
+import { rotation } from "../src/modules/sessions/refresh.ts";
 
 export interface RotationLoad {
   url: string;

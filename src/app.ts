@@ -12,19 +12,19 @@ import { openapiRoutes } from "./http/openapi/document.ts";
 import { problemPlugin } from "./http/problems.ts";
 import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
-import {
-  emailSignInRoutes,
-  ownEmailRoutes,
-  recoveryRoutes,
-  verificationRoutes,
-} from "./modules/auth/mail-routes.ts";
 import { authRoutes, continuationRoutes } from "./modules/auth/routes.ts";
-import { myEventRoutes } from "./modules/events/routes.ts";
+import { emailSignInRoutes, recoveryRoutes, verificationRoutes } from "./modules/emails/routes.ts";
 import { keyRoutes } from "./modules/keys/routes.ts";
+import {
+  meRoutes,
+  myEventRoutes,
+  ownAccountRoutes,
+  ownEmailRoutes,
+  sessionRoutes,
+} from "./modules/me/routes.ts";
 import { metadataRoutes, oauthRoutes } from "./modules/oauth/routes.ts";
-import { ownAccountRoutes } from "./modules/passwords/routes.ts";
-import { sessionRoutes } from "./modules/sessions/routes.ts";
-import { meRoutes, userByIdRoutes, userRoutes, userSupportRoutes } from "./modules/users/routes.ts";
+import { registrationRoutes } from "./modules/registration/routes.ts";
+import { userByIdRoutes, userRoutes, userSupportRoutes } from "./modules/users/routes.ts";
 import { emailLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./pages/links.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 
@@ -51,6 +51,7 @@ const modules = (ctx: Ctx) =>
     .use(keyRoutes(ctx))
     .group("/api/v1", (v1) =>
       v1
+        .use(registrationRoutes(ctx))
         .use(authRoutes(ctx))
         .use(continuationRoutes(ctx))
         .use(verificationRoutes(ctx))

@@ -2,14 +2,14 @@ import type { Ctx } from "./ctx.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
 import { evictLimits, purgeLimits } from "./limits/postgres-counters.ts";
 import { purgeUnverified } from "./modules/addresses/addresses.ts";
-import { answerLinkRequests } from "./modules/auth/links.ts";
+import { answerLinkRequests } from "./modules/emails/requests.ts";
 import { eraseLeftOrigins } from "./modules/events/erasure.ts";
 import { purgeEvents } from "./modules/events/events.ts";
 import { maintainKeys } from "./modules/keys/keys.ts";
+import { purgeLinks } from "./modules/links/links.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
 import { reportWaitingMails } from "./modules/mail/waiting.ts";
 import { purgeRevokedTokens } from "./modules/oauth/revoked-tokens.ts";
-import { purgeLinks } from "./modules/one-time/one-time.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
 
 interface Job {

@@ -2,9 +2,9 @@ import { limits } from "./limits/tables.ts";
 import { erasures, events } from "./modules/events/tables.ts";
 import { idempotency } from "./modules/idempotency/tables.ts";
 import { keyUses, signingKeys } from "./modules/keys/tables.ts";
+import { mailedLinks, mailRequests } from "./modules/links/tables.ts";
 import { mails } from "./modules/mail/tables.ts";
 import { clients, revokedTokens } from "./modules/oauth/tables.ts";
-import { mailRequests, oneTimeSecrets } from "./modules/one-time/tables.ts";
 import { sessions } from "./modules/sessions/tables.ts";
 import { users } from "./modules/users/tables.ts";
 
@@ -19,7 +19,7 @@ export const tables = [
   keyUses,
   clients,
   revokedTokens,
-  oneTimeSecrets,
+  mailedLinks,
   mailRequests,
   mails,
   idempotency,

@@ -1,7 +1,7 @@
 /** Which emails are one user's: all of Unicode through the reader, its key, registration and sign-in. */
 import { describe, expect, test } from "bun:test";
 import { emailKeyOf, readEmail } from "../src/kit/names.ts";
-import { answerLinkRequests } from "../src/modules/auth/links.ts";
+import { answerLinkRequests } from "../src/modules/emails/requests.ts";
 import { town } from "./support/town.ts";
 import { PASSWORD, world } from "./support/world.ts";
 

@@ -4,7 +4,12 @@ import { credentialsOf } from "../kit/authorization.ts";
 import { fieldProblem, Problem } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import { type LimitName, usesOf } from "../limits/policies.ts";
-import { findActor, findByRefreshToken, findHolder, usesOfToken } from "../modules/auth/auth.ts";
+import {
+  findActor,
+  findByRefreshToken,
+  findHolder,
+  usesOfToken,
+} from "../modules/sessions/principal.ts";
 import { headerMacros, refuseUnsupported } from "./headers.ts";
 import { actorsFrom, limitReportOf, openOrigins, type Visit } from "./origin.ts";
 import { contextOf } from "./request-context.ts";

@@ -43,3 +43,9 @@ const namesIn = (body: Record<string, unknown>): string[] =>
 export const ById = t.Object({
   id: t.String({ pattern: "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$" }),
 });
+
+/** The same text for every outcome, so that it reveals nothing (CWE-204). */
+export const Accepted = t.Object(
+  { detail: t.String() },
+  { title: "Accepted", description: "The request was accepted. The result is sent by email." },
+);

@@ -142,6 +142,15 @@ export const changeOf = (userId: string, kind: "profile" | "password"): LimitUse
   who: `${kind} ${userId}`,
 });
 
+/**
+ * The limit that a requested mail consumes. Each purpose counts apart, so that using up one blocks
+ * no other.
+ */
+export const mailUse = (purpose: string, who: string): LimitUse => ({
+  limit: "mail-account",
+  who: `${purpose} ${who}`,
+});
+
 /** What remains of a limit after a request, and the seconds until the next refill. */
 export interface LimitState {
   limit: LimitName;

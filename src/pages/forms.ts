@@ -1,6 +1,6 @@
 import { PASSWORD_MAX_LENGTH } from "../credentials/password.ts";
 import { escaped } from "../kit/html.ts";
-import type { Purpose } from "../modules/one-time/purposes.ts";
+import type { Purpose } from "../modules/links/purposes.ts";
 import type { Words } from "./words.ts";
 
 const hidden = (name: string, value: string) =>

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import type { Ctx, User } from "../../src/ctx.ts";
 import { userReferences } from "../../src/db/db.ts";
-import { register } from "../../src/modules/auth/auth.ts";
-import { answerLinkRequests } from "../../src/modules/auth/links.ts";
+import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
+import { purgeLinks } from "../../src/modules/links/links.ts";
 import { deliverMails, purgeMails } from "../../src/modules/mail/mail.ts";
-import { purgeLinks } from "../../src/modules/one-time/one-time.ts";
 import { setPassword } from "../../src/modules/passwords/passwords.ts";
+import { register } from "../../src/modules/registration/registration.ts";
 import { purgeSessions } from "../../src/modules/sessions/sessions.ts";
 import { deleteUser, findUser, updateUser } from "../../src/modules/users/users.ts";
 import { NEW, town } from "../support/town.ts";

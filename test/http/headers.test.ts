@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Config } from "../../src/config/config.ts";
-import { answerLinkRequests } from "../../src/modules/auth/links.ts";
+import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
 import { readMails } from "../../src/modules/mail/mail.ts";
 import { type Answer, PASSWORD, world } from "../support/world.ts";
 

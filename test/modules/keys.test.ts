@@ -11,7 +11,6 @@ import { deviceTokens } from "../../src/credentials/device-token.ts";
 import { openKeyRing, type PairAlgorithm } from "../../src/credentials/key-ring.ts";
 import { derivedKey } from "../../src/credentials/secret.ts";
 import { secretName } from "../../src/credentials/token-key.ts";
-import { findActor } from "../../src/modules/auth/auth.ts";
 import {
   listKeys,
   maintainKeys,
@@ -19,6 +18,7 @@ import {
   retireKey,
   rotateKeys,
 } from "../../src/modules/keys/keys.ts";
+import { findActor } from "../../src/modules/sessions/principal.ts";
 import { SECRET, world } from "../support/world.ts";
 
 const operator = { kind: "operator" } as const;

@@ -7,8 +7,9 @@ import {
 import { Problem } from "../../src/kit/problem.ts";
 import type { LimitName } from "../../src/limits/policies.ts";
 import { evictLimits, purgeLimits } from "../../src/limits/postgres-counters.ts";
-import { logIn, register } from "../../src/modules/auth/auth.ts";
+import { logIn } from "../../src/modules/auth/auth.ts";
 import { confirm } from "../../src/modules/passwords/passwords.ts";
+import { register } from "../../src/modules/registration/registration.ts";
 import { getUser } from "../../src/modules/users/users.ts";
 import { addressOf, countOf, few, street, wrong } from "../support/street.ts";
 import { PASSWORD, world } from "../support/world.ts";

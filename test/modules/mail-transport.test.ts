@@ -2,7 +2,7 @@ import { expect, setSystemTime, test } from "bun:test";
 import { generateKeyPairSync } from "node:crypto";
 import { dkimVerify } from "mailauth/lib/dkim/verify";
 import { readConfig } from "../../src/config/config.ts";
-import { answerLinkRequests } from "../../src/modules/auth/links.ts";
+import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
 import { deliverMails, listMails } from "../../src/modules/mail/mail.ts";
 import { ada, office, postTo } from "../support/office.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
-import { answerLinkRequests } from "../../src/modules/auth/links.ts";
+import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
+import { purgeLinks } from "../../src/modules/links/links.ts";
 import { listMails } from "../../src/modules/mail/mail.ts";
-import { purgeLinks } from "../../src/modules/one-time/one-time.ts";
 import { addressOf, countOf, street } from "../support/street.ts";
 import { NEW, town } from "../support/town.ts";
 import { PASSWORD } from "../support/world.ts";

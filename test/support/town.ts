@@ -1,4 +1,4 @@
-import { answerLinkRequests } from "../../src/modules/auth/links.ts";
+import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
 import { listMails, readMail } from "../../src/modules/mail/mail.ts";
 import { PASSWORD, world } from "./world.ts";
 

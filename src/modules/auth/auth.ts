@@ -1,70 +1,30 @@
-import { and, eq, sql } from "drizzle-orm";
 import { rehashed } from "../../credentials/password.ts";
-import { looksLikeRefreshToken, readRefreshToken } from "../../credentials/refresh-token.ts";
-import type { Anonymous, Ctx, Principal, User, UserActor } from "../../ctx.ts";
-import { prepared } from "../../db/db.ts";
+import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
-import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { Problem } from "../../kit/problem.ts";
-import { type LimitUse, usesOf } from "../../limits/policies.ts";
+import { ALL, failuresOf, type LimitUse, usesOf } from "../../limits/policies.ts";
 import { settle } from "../addresses/addresses.ts";
-import { refreshKeys } from "../keys/keys.ts";
 import {
   type Credentials,
   findCredentials,
   isPasswordOf,
   lockIfUnchanged,
 } from "../passwords/passwords.ts";
+import { isPendingRegistration } from "../registration/registration.ts";
 import {
-  acceptRefreshToken,
-  rotateSession,
+  beginSession,
+  type KnownDevice,
+  knownDevice,
   type SessionGrant,
-  secondsLeftOf,
+  type Token,
+  tokenFor,
 } from "../sessions/sessions.ts";
-import { sessions } from "../sessions/tables.ts";
-import { users } from "../users/tables.ts";
-import { clearFailures, createUser, findUser, userColumns } from "../users/users.ts";
-import { type Attempt, attemptOf, countSignIn, succeed } from "./attempt.ts";
-import {
-  isPendingRegistration,
-  type RegistrationInput,
-  registerQuietly,
-} from "./quiet-registration.ts";
-import { beginSession } from "./session-start.ts";
-
-/** The response to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */
-export interface Token {
-  access_token: string;
-  token_type: "bearer";
-  expires_in: number;
-  refresh_token: string;
-}
+import { clearFailures, findUser, identifierKeyOf } from "../users/users.ts";
 
 /** The token response, and the device token that identifies the client from now on. */
 export interface SignIn {
   token: Token;
   deviceToken: string;
-}
-
-/**
- * Registers a user. If emails must be verified first (`REQUIRE_EMAIL_VERIFICATION`), it returns
- * undefined whether or not a user has the email, and takes the same time (CWE-204, CWE-208). A mail
- * to that email says which. Throws `registration_closed`, `too_many_requests`, and what
- * `createUser` throws.
- */
-export async function register(
-  ctx: Ctx,
-  actor: Anonymous,
-  input: RegistrationInput,
-): Promise<User | undefined> {
-  if (ctx.config.registration === "closed") throw new Problem("registration_closed");
-  ctx.hashing.refuseIfFull();
-  const isQuiet = ctx.config.requireEmailVerification === "on";
-  return ctx.limits.attempt(actor.origin, usesOf("register", actor.origin), () =>
-    isQuiet
-      ? registerQuietly(ctx, actor, input)
-      : createUser(ctx, actor, { ...input, verification: "asked" }),
-  );
 }
 
 /**
@@ -123,7 +83,7 @@ function start(
 ): Promise<SessionGrant> {
   return transaction(ctx, async (tx) => {
     await lockIfUnchanged(tx.db, found, upgraded);
-    await succeed(tx, attempt);
+    await refundFailure(tx, attempt);
     if (found.wantedUsername !== null) {
       await settle(tx, found.id);
       await clearFailures(tx, (await findUser(tx, found.id)) ?? found);
@@ -146,110 +106,67 @@ async function verifyCredentials(
   return { found, upgraded: await rehashed(ctx.hashing, { password, hash: found.passwordHash }) };
 }
 
-/** Continues a session (`rotateSession`). Throws `too_many_requests`, `invalid_refresh_token`. */
-export async function refresh(ctx: Ctx, actor: Anonymous, refreshToken: string): Promise<Token> {
-  await ctx.limits.consume(actor.origin, refreshUses(ctx, actor, refreshToken));
-  return tokenFor(ctx, await rotateSession(ctx, actor, refreshToken));
+/** One sign-in attempt: its identifier, the known device, and the limits that it consumes. */
+interface Attempt {
+  /** The email or username as typed, case-folded. */
+  identifierKey: string;
+  device: KnownDevice | undefined;
+  uses: LimitUse[];
 }
 
 /**
- * A refresh token that this server issued counts by session, any other token by client IP. So
- * made-up tokens do not block clients that share their IP.
+ * The limits of a sign-in attempt. A known device counts by itself, so other clients' guesses
+ * cannot lock it out. An unknown client counts by name and client IP, by name alone, and by client
+ * IP alone. This is the same whether or not a user has the name.
  */
-function refreshUses(ctx: Ctx, { origin }: Anonymous, refreshToken: string): LimitUse[] {
-  const sessionId = sessionOfRefreshToken(ctx, refreshToken);
-  if (!sessionId) return usesOf("refresh-address", origin);
-  return [{ limit: "refresh-session", who: sessionId }];
-}
-
-const sessionOfRefreshToken = ({ refreshSeeds }: Ctx, refreshToken: string): string | undefined => {
-  const token = readRefreshToken(refreshToken);
-  return token && refreshSeeds.isOurs(token) ? token.sessionId : undefined;
-};
-
-/**
- * The limits of a request whose token may be invalid. A token that this server issued counts by its
- * session; any other token counts as an anonymous request. It never counts by the token's user: an
- * attacker with an old token could use up that user's limit.
- */
-export function usesOfToken(ctx: Ctx, { origin }: Anonymous, token: string): LimitUse[] {
-  const session = looksLikeRefreshToken(token)
-    ? sessionOfRefreshToken(ctx, token)
-    : ctx.tokens.signedFor(token, ctx.now());
-  if (!session) return usesOf("requests-anonymous", origin);
-  return [{ limit: "requests", who: `session ${session}` }];
-}
-
-/** The token response for a session that was started or continued. */
-export async function tokenFor(
-  ctx: Ctx,
-  { userId, session, refreshToken }: SessionGrant,
-): Promise<Token> {
-  const { id: sessionId, createdAt: authenticatedAt } = session;
-  // An access token must not outlive its session.
-  const lifetimeSeconds = Math.min(ctx.tokens.lifetimeSeconds, secondsLeftOf(ctx, session));
-  const subject = { userId, sessionId, authenticatedAt, lifetimeSeconds };
-  return {
-    access_token: await ctx.tokens.sign(subject, ctx.now()),
-    token_type: "bearer",
-    expires_in: lifetimeSeconds,
-    refresh_token: refreshToken,
-  };
-}
-
-const principalBySession = prepared((db) =>
-  db
-    .select({ user: userColumns, session: { id: sessions.id, createdAt: sessions.createdAt } })
-    .from(sessions)
-    .innerJoin(users, eq(users.id, sessions.userId))
-    .where(
-      and(
-        eq(sessions.id, sql.placeholder("sid")),
-        eq(users.id, sql.placeholder("sub")),
-        users.isActive,
-      ),
-    )
-    .prepare("user_by_session"),
-);
-
-/**
- * The user and session of an access token. Both were active less than a second ago (the principal
- * cache). Returns undefined otherwise.
- */
-export async function findActor(ctx: Ctx, token: string): Promise<UserActor | undefined> {
-  const claims = ctx.tokens.verify(token, ctx.now());
-  if (!claims) return (await refreshKeys(ctx, token)) ? findActor(ctx, token) : undefined;
-  const key = { userId: claims.sub, sessionId: claims.sid };
-  const found = await ctx.principals.find(key, () => readPrincipal(ctx, key));
-  return found && { kind: "user", user: found.user, session: found.session };
-}
-
-async function readPrincipal(
-  { db }: Ctx,
-  { userId, sessionId }: PrincipalKey,
-): Promise<Principal | undefined> {
-  const [found] = await principalBySession(db).execute({ sid: sessionId, sub: userId });
-  return found;
-}
-
-/** The user and session of a refresh token, which is not spent. See `acceptRefreshToken`. */
-export async function findByRefreshToken(
+function attemptOf(
   ctx: Ctx,
   actor: Anonymous,
-  token: string,
-): Promise<UserActor | undefined> {
-  const found = looksLikeRefreshToken(token)
-    ? await acceptRefreshToken(ctx, actor, token)
-    : undefined;
-  if (!found) return undefined;
-  const principal = await readPrincipal(ctx, { userId: found.userId, sessionId: found.id });
-  return principal && { kind: "user", ...principal };
+  { name, found }: { name: string; found: User | undefined },
+): Attempt {
+  const device = knownDevice(ctx, actor, found);
+  const identifierKey = identifierKeyOf(name);
+  if (device && found) {
+    const own: LimitUse = { limit: "login", who: `${found.id} ${device.id}` };
+    return { identifierKey, device, uses: [own] };
+  }
+  const byClientIp = usesOf("login-address", actor.origin).flatMap(({ limit, who }): LimitUse[] => [
+    { limit: "login", who: `${identifierKey} ${who}` },
+    { limit, who },
+  ]);
+  return { identifierKey, device, uses: [...byClientIp, ...failuresOf(identifierKey)] };
 }
 
-/** Accepts an access token or a refresh token. */
-export const findHolder = (
+/**
+ * Counts a sign-in with the correct password. If there are too many (`sign-ins`), the attempt still
+ * does not count as a failure.
+ */
+async function countSignIn(
   ctx: Ctx,
-  actor: Anonymous,
-  token: string,
-): Promise<UserActor | undefined> =>
-  looksLikeRefreshToken(token) ? findByRefreshToken(ctx, actor, token) : findActor(ctx, token);
+  { origin }: Anonymous,
+  { userId, attempt }: { userId: string; attempt: Attempt },
+): Promise<void> {
+  try {
+    await ctx.limits.consume(origin, [{ limit: "sign-ins", who: userId }]);
+  } catch (error) {
+    await refundFailure(ctx, attempt);
+    throw error;
+  }
+}
+
+/**
+ * Refunds the failure that `attemptOf` consumed, and resets the streak of failures. A known device
+ * resets all failures. Only the name that was typed is refunded: two locks that end together would
+ * reveal that an email and a username belong to one user (CWE-204).
+ */
+export const refundFailure = (
+  { db, limits }: Ctx,
+  { identifierKey, device }: Pick<Attempt, "identifierKey" | "device">,
+) =>
+  limits.refund(
+    db,
+    failuresOf(identifierKey).map((each) => ({
+      ...each,
+      count: device === undefined && each.limit === "login-account" ? 1 : ALL,
+    })),
+  );

@@ -2,101 +2,47 @@ import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
 import { rememberDevice } from "../../http/device.ts";
 import { guard } from "../../http/guard.ts";
-import { once } from "../../http/idempotency.ts";
-import {
-  bodyProblems,
-  commonProblems,
-  fails,
-  retryProblems,
-  tokenProblems,
-} from "../../http/problems.ts";
+import { bodyProblems, commonProblems, fails, tokenProblems } from "../../http/problems.ts";
+import { TokenView } from "../sessions/model.ts";
+import { refresh } from "../sessions/refresh.ts";
 import { logOut } from "../sessions/sessions.ts";
-import { UserView, userView } from "../users/model.ts";
-import { logIn, refresh, register } from "./auth.ts";
-import { Accepted, Login, LogOut, nameIn, Refresh, Registration, TokenView } from "./model.ts";
-
-const REGISTERED = {
-  detail: "We sent a message to this email. Follow its instructions to continue.",
-};
+import { logIn } from "./auth.ts";
+import { Login, LogOut, nameIn, Refresh } from "./model.ts";
 
 export const authRoutes = (ctx: Ctx) =>
-  new Elysia({ name: "auth", prefix: "/auth", tags: ["auth"] })
-    .use(guard(ctx))
-    .post(
-      "/register",
-      async ({ actor, body, headers, set, status }) => {
-        const { full_name: fullName, ...rest } = body;
-        const user = await once(
-          ctx,
-          { actor, body, headers, set, route: "register", keepsRefusals: true },
-          async () => {
-            const registered = await register(ctx, actor, { ...rest, fullName });
-            return registered ? userView(registered) : null;
-          },
-        );
-        if (!user) return status(202, REGISTERED);
-        set.headers["location"] = "/api/v1/users/me";
-        return status(201, user);
+  new Elysia({ name: "auth", prefix: "/auth", tags: ["auth"] }).use(guard(ctx)).post(
+    "/login",
+    async ({ actor, body, headers, set }) => {
+      const { token, deviceToken } = await logIn(ctx, actor, { ...body, username: nameIn(body) });
+      rememberDevice(ctx, { headers, set }, deviceToken);
+      return token;
+    },
+    {
+      anonymous: ["login", "login-account", "login-streak", "login-address", "sign-ins"],
+      reads: ["device-token"],
+      answers: ["device-token", "set-cookie"],
+      detail: {
+        operationId: "login",
+        summary: "Sign in",
+        description:
+          "With email or username, and password. Accepts JSON or the form of the OAuth 2.0 password grant. An unknown name and a wrong password get the same response after the same time.",
       },
-      {
-        anonymous: ["register", "mail-account", "requests-anonymous"],
-        reads: ["idempotency-key"],
-        detail: {
-          operationId: "register",
-          summary: "Register",
-          description:
-            "Creates a user, unless registration is closed. If emails must be verified first (`REQUIRE_EMAIL_VERIFICATION`), it always returns 202, whether or not the email is taken. A mail tells which. With an `Idempotency-Key`, a retry within a day gets the first response.",
-        },
-        body: Registration,
-        response: {
-          201: UserView,
-          202: Accepted,
-          ...fails(
-            ...bodyProblems,
-            ...commonProblems,
-            "registration_closed",
-            "email_taken",
-            "username_taken",
-            ...retryProblems,
-            "too_many_requests",
-            "busy",
-          ),
-        },
+      body: Login,
+      response: {
+        200: TokenView,
+        ...fails(
+          ...bodyProblems,
+          ...commonProblems,
+          "cross_site_request",
+          "invalid_credentials",
+          "account_inactive",
+          "email_not_verified",
+          "too_many_requests",
+          "busy",
+        ),
       },
-    )
-    .post(
-      "/login",
-      async ({ actor, body, headers, set }) => {
-        const { token, deviceToken } = await logIn(ctx, actor, { ...body, username: nameIn(body) });
-        rememberDevice(ctx, { headers, set }, deviceToken);
-        return token;
-      },
-      {
-        anonymous: ["login", "login-account", "login-streak", "login-address", "sign-ins"],
-        reads: ["device-token"],
-        answers: ["device-token", "set-cookie"],
-        detail: {
-          operationId: "login",
-          summary: "Sign in",
-          description:
-            "With email or username, and password. Accepts JSON or the form of the OAuth 2.0 password grant. An unknown name and a wrong password get the same response after the same time.",
-        },
-        body: Login,
-        response: {
-          200: TokenView,
-          ...fails(
-            ...bodyProblems,
-            ...commonProblems,
-            "cross_site_request",
-            "invalid_credentials",
-            "account_inactive",
-            "email_not_verified",
-            "too_many_requests",
-            "busy",
-          ),
-        },
-      },
-    );
+    },
+  );
 
 /** Continues and ends sessions. */
 export const continuationRoutes = (ctx: Ctx) =>

@@ -5,9 +5,16 @@ import type { Anonymous, Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
 import { usesOf } from "../../limits/policies.ts";
-import { findActor, logIn, refresh, type Token, usesOfToken } from "../auth/auth.ts";
+import { logIn } from "../auth/auth.ts";
 import { refreshKeys } from "../keys/keys.ts";
-import { acceptRefreshToken, endSessionsOf, inspectRefreshToken } from "../sessions/sessions.ts";
+import {
+  acceptRefreshToken,
+  findActor,
+  inspectRefreshToken,
+  usesOfToken,
+} from "../sessions/principal.ts";
+import { refresh } from "../sessions/refresh.ts";
+import { endSessionsOf, type Token } from "../sessions/sessions.ts";
 import { type Client, findAuthenticated, findClient } from "./clients.ts";
 import { isRevoked, revokeClientToken } from "./revoked-tokens.ts";
 

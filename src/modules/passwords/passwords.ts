@@ -12,11 +12,11 @@ import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
 import { ALL, changeOf, type LimitReport, type LimitUse } from "../../limits/policies.ts";
 import { settle } from "../addresses/addresses.ts";
 import { record } from "../events/events.ts";
+import { endAccountLinks, forgotPage } from "../links/links.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { endAccountLinks, forgotPage } from "../one-time/one-time.ts";
 import { endSessionsOf, type Which } from "../sessions/sessions.ts";
-import { users } from "../users/tables.ts";
-import { clearFailures, identifierKeyOf, userColumns } from "../users/users.ts";
+import { userColumns, users } from "../users/tables.ts";
+import { clearFailures, identifierKeyOf } from "../users/users.ts";
 
 /** Sets a new password and ends every session. Throws `not_found`, `invalid_request`, `busy`. */
 export async function setPassword(

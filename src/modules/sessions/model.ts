@@ -30,3 +30,29 @@ export const sessionView = async (session: Session, currentId: string) => ({
   last_used_at: session.lastUsedAt.toISOString(),
   is_current: session.id === currentId,
 });
+
+export const TokenView = t.Object(
+  {
+    access_token: t.String({
+      description: "A JWT (RFC 9068). Send it as `Authorization: Bearer <token>`.",
+    }),
+    token_type: t.Literal("bearer"),
+    expires_in: t.Integer({ description: "Lifetime of the access token in seconds." }),
+    refresh_token: t.String({
+      description: "Valid once, for POST /api/v1/auth/refresh. Keep only the latest one.",
+    }),
+  },
+  {
+    title: "Token",
+    description:
+      "An access token, and the refresh token that continues the session after it expires.",
+    examples: [
+      {
+        access_token: "eyJhbGciOi…",
+        token_type: "bearer",
+        expires_in: 900,
+        refresh_token: "rt_AZqsMFwbfU6dP2orjE4fcA…",
+      },
+    ],
+  },
+);

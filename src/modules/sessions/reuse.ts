@@ -1,15 +1,52 @@
-import { and, eq, getTableColumns } from "drizzle-orm";
+import { and, eq, getTableColumns, type SQL, sql } from "drizzle-orm";
 import type { RefreshToken } from "../../credentials/refresh-token.ts";
 import type { Anonymous, Ctx } from "../../ctx.ts";
 import { lockUsers } from "../../db/locks.ts";
 import { transaction } from "../../db/transaction.ts";
 import { sha256 } from "../../kit/digest.ts";
+import { networkOf } from "../../kit/network.ts";
 import { countSince, record } from "../events/events.ts";
+import { forgotPage } from "../links/links.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { forgotPage } from "../one-time/one-time.ts";
 import { users } from "../users/tables.ts";
-import { boundsOf, isSameClient, type TokenClient } from "./rotation.ts";
+import { boundsOf } from "./sessions.ts";
 import { sessions } from "./tables.ts";
+
+/** The client that sends a refresh token, as far as its request identifies it. */
+export interface TokenClient {
+  /** JSON: device ids by user id. */
+  devices: string;
+  /** SHA-256 of the client's network and user agent. */
+  fingerprint: Buffer;
+}
+
+export function tokenClientOf({ devices }: Ctx, { origin }: Anonymous): TokenClient {
+  const known = (origin?.deviceTokens ?? []).flatMap((token) => devices.read(token) ?? []);
+  // Use the first device token of each user: a client sends its device tokens in the same order
+  // each time.
+  const byUser = Object.fromEntries(known.reverse().map(({ userId, id }) => [userId, id]));
+  const network = origin?.ip ? networkOf(origin.ip) : "";
+  return {
+    devices: JSON.stringify(byUser),
+    fingerprint: sha256(`${network}\n${origin?.userAgent ?? ""}`),
+  };
+}
+
+export const deviceIn = (devices: unknown): SQL =>
+  sql`(${devices}::jsonb ->> ${sessions.userId}::text)::uuid`;
+
+/**
+ * Whether this client rotated the session last. If either request has a device token of the user,
+ * only the device tokens are compared. Then the client may change its network, and an attacker on
+ * the same network is another client. A row that an earlier version of Bunker rotated has no
+ * client, and any client matches.
+ */
+export const isSameClient = (client: Record<keyof TokenClient, unknown> | undefined) =>
+  client
+    ? sql<boolean>`(${sessions.rotatedBy} is null or (
+    ${sessions.rotatedByDevice} is not distinct from ${deviceIn(client.devices)}
+    and (${sessions.rotatedByDevice} is not null or ${sessions.rotatedBy} = ${client.fingerprint}::bytea)))`
+    : sql<boolean>`true`;
 
 /**
  * A refresh token as one client sends it. `client` is undefined if another party asks about the

@@ -1,28 +1,15 @@
-import { and, desc, eq, inArray, lt, ne, or, type SQL } from "drizzle-orm";
-import {
-  newSecret,
-  readRefreshToken,
-  successorOf,
-  writeRefreshToken,
-} from "../../credentials/refresh-token.ts";
-import type { Actor, Anonymous, Ctx, UserActor } from "../../ctx.ts";
+import { and, desc, eq, inArray, lt, ne, or, type SQL, sql } from "drizzle-orm";
+import { newSecret, writeRefreshToken } from "../../credentials/refresh-token.ts";
+import type { Actor, Anonymous, Ctx, User, UserActor } from "../../ctx.ts";
 import { deleteBatch, isInBatch } from "../../db/batch.ts";
 import { transaction } from "../../db/transaction.ts";
 import { sha256 } from "../../kit/digest.ts";
 import { Problem } from "../../kit/problem.ts";
+import { deviceOf } from "../../kit/user-agent.ts";
 import { DAY } from "../../limits/policies.ts";
-import { record } from "../events/events.ts";
-import { users } from "../users/tables.ts";
-import { endIfReused, recordRetry } from "./reuse.ts";
-import {
-  boundsOf,
-  isAlive,
-  isCurrentToken,
-  isRetriedToken,
-  rotation,
-  type TokenClient,
-  tokenClientOf,
-} from "./rotation.ts";
+import { compareWithEarlier, eventsKeptFrom, record } from "../events/events.ts";
+import { forgotPage } from "../links/links.ts";
+import { enqueueMail } from "../mail/mail.ts";
 import { sessions } from "./tables.ts";
 
 /** A session that starts with a sign-in and lasts until it is ended or expires. */
@@ -42,16 +29,76 @@ export interface SessionGrant {
   refreshToken: string;
 }
 
+/** The response to a sign-in (RFC 6749, section 5.1). `expires_in` is in seconds. */
+export interface Token {
+  access_token: string;
+  token_type: "bearer";
+  expires_in: number;
+  refresh_token: string;
+}
+
+/** A client that has signed in as a user before, and the device token that shows it. */
+export interface KnownDevice {
+  id: string;
+  token: string;
+}
+
 /**
- * Starts a session for a user who has just authenticated, in the caller's transaction. Ends the
+ * The first device token that makes the client a known device of the user. A device token from
+ * before `devicesKnownSince` does not count: before then, another person may have had the password.
+ */
+export function knownDevice(
+  { devices }: Ctx,
+  { origin }: Pick<Anonymous, "origin">,
+  user: User | undefined,
+): KnownDevice | undefined {
+  if (!user) return undefined;
+  for (const token of origin?.deviceTokens ?? []) {
+    const device = devices.read(token);
+    if (device?.userId !== user.id) continue;
+    const since = user.devicesKnownSince;
+    if (!since || device.knownSince >= since) return { id: device.id, token };
+  }
+  return undefined;
+}
+
+/**
+ * Starts a session for a user who has just authenticated, in the caller's transaction. Notifies the
+ * user by mail if the client is not a known device and nobody signed in from the same IP and user
+ * agent before. The first sign-in of a new user sends no mail. An unverified email gets none
+ * either, because it may belong to another person.
+ */
+export async function beginSession(
+  ctx: Ctx,
+  actor: Anonymous,
+  { user, device }: { user: User; device: KnownDevice | undefined },
+): Promise<SessionGrant> {
+  if (!device && user.emailVerified) await notifyOfNewDevice(ctx, actor, user);
+  return startSession(ctx, actor, user.id);
+}
+
+async function notifyOfNewDevice(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
+  const { id: subjectId, devicesKnownSince: since } = user;
+  const event = { type: "session.started", subjectId, since } as const;
+  const { isFirst, isFromThere } = await compareWithEarlier(ctx, actor, event);
+  // The events of an old user may have been purged: then this may not be the first sign-in.
+  const isNew = user.createdAt > eventsKeptFrom(ctx);
+  if ((isFirst && isNew) || isFromThere) return;
+  const details = {
+    device: (await deviceOf(actor.origin?.userAgent ?? null)) ?? UNKNOWN,
+    address: actor.origin?.ip ?? UNKNOWN,
+    time: `${ctx.now().toISOString().slice(0, 16).replace("T", " ")} UTC`,
+  };
+  await enqueueMail(ctx, { kind: "new_device", to: user, link: forgotPage(ctx), details });
+}
+const UNKNOWN = "?";
+
+/**
+ * Starts a session in the caller's transaction. Ends the
  * least recently used sessions beyond `sessionsPerAccount`. Concurrent sign-ins may briefly exceed
  * that limit; the next sign-in trims it.
  */
-export async function startSession(
-  ctx: Ctx,
-  actor: Anonymous,
-  userId: string,
-): Promise<SessionGrant> {
+async function startSession(ctx: Ctx, actor: Anonymous, userId: string): Promise<SessionGrant> {
   const now = ctx.now();
   const id = Bun.randomUUIDv7("hex", now);
   const [seed, secret] = [ctx.refreshSeeds.create(id), newSecret()];
@@ -97,86 +144,8 @@ function leastRecentlyUsed({ db }: Ctx, owner: string, kept: number) {
     .for("update", { skipLocked: true });
 }
 
-/**
- * Spends a refresh token and returns its successor (RFC 9700, section 4.14.2). Throws
- * `invalid_refresh_token` for every token that is not accepted. A spent token that a second party
- * uses ends its session (`endIfReused`).
- */
-export async function rotateSession(
-  ctx: Ctx,
-  actor: Anonymous,
-  refreshToken: string,
-): Promise<SessionGrant> {
-  const token = readRefreshToken(refreshToken);
-  if (!token) throw new Problem("invalid_refresh_token");
-  const client = tokenClientOf(ctx, actor);
-  const nonce = newSecret();
-  const [row] = await rotation(ctx.db).execute({
-    ...boundsOf(ctx),
-    ...client,
-    id: token.sessionId,
-    hash: sha256(token.secret),
-    successorHash: sha256(successorOf(token.secret, nonce)),
-    nonce,
-  });
-  if (!row?.nonce) {
-    await endIfReused(ctx, actor, { token, client });
-    throw new Problem("invalid_refresh_token");
-  }
-  const { userId, createdAt, generation } = row;
-  if (!row.nonce.equals(nonce))
-    await recordRetry(ctx, actor, { userId, sessionId: token.sessionId });
-  const successor = { ...token, generation, secret: successorOf(token.secret, row.nonce) };
-  return {
-    userId,
-    session: { id: token.sessionId, createdAt },
-    refreshToken: writeRefreshToken(successor),
-  };
-}
-
-/**
- * Finds the session of a refresh token without spending the token. Returns undefined unless the
- * token is current, or the same client spent it within the grace period. A reused token ends its
- * session, as in `rotateSession`.
- */
-export const acceptRefreshToken = (
-  ctx: Ctx,
-  actor: Anonymous,
-  refreshToken: string,
-): Promise<Session | undefined> =>
-  findByToken(ctx, actor, { refreshToken, client: tokenClientOf(ctx, actor) });
-
-/**
- * Like `acceptRefreshToken`, for another party that asks about the token. That party is not the
- * client that rotated it, so only the grace period counts.
- */
-export const inspectRefreshToken = (
-  ctx: Ctx,
-  actor: Anonymous,
-  refreshToken: string,
-): Promise<Session | undefined> => findByToken(ctx, actor, { refreshToken, client: undefined });
-
 const { id, userId, ip, userAgent, createdAt, lastUsedAt } = sessions;
-const columns = { id, userId, ip, userAgent, createdAt, lastUsedAt };
-
-async function findByToken(
-  ctx: Ctx,
-  actor: Anonymous,
-  { refreshToken, client }: { refreshToken: string; client: TokenClient | undefined },
-): Promise<Session | undefined> {
-  const token = readRefreshToken(refreshToken);
-  if (!token) return undefined;
-  const hash = sha256(token.secret);
-  const bounds = boundsOf(ctx);
-  const isAcceptedToken = or(isCurrentToken(hash), isRetriedToken(hash, { ...bounds, client }));
-  const [found] = await ctx.db
-    .select(columns)
-    .from(sessions)
-    .innerJoin(users, and(eq(users.id, userId), users.isActive))
-    .where(and(eq(id, token.sessionId), isAcceptedToken, isAlive(bounds)));
-  if (!found) await endIfReused(ctx, actor, { token, client });
-  return found;
-}
+export const sessionColumns = { id, userId, ip, userAgent, createdAt, lastUsedAt };
 
 /** Whole seconds until a session ends, however often it is used. */
 export const secondsLeftOf = ({ config, now }: Ctx, { createdAt }: { createdAt: Date }): number =>
@@ -186,7 +155,7 @@ export const secondsLeftOf = ({ config, now }: Ctx, { createdAt }: { createdAt: 
 export function listSessions(ctx: Ctx, actor: UserActor): Promise<Session[]> {
   const bounds = boundsOf(ctx);
   return ctx.db
-    .select(columns)
+    .select(sessionColumns)
     .from(sessions)
     .where(and(eq(userId, actor.user.id), isAlive(bounds)))
     .orderBy(desc(lastUsedAt), desc(id))
@@ -260,3 +229,45 @@ export function purgeSessions(ctx: Ctx): Promise<number> {
   const isUnused = lt(lastUsedAt, new Date(bounds.usedFrom));
   return deleteBatch(ctx.db, id, or(isUnused, lt(createdAt, new Date(bounds.bornFrom))));
 }
+
+/** The token response for a session that was started or continued. */
+export async function tokenFor(
+  ctx: Ctx,
+  { userId, session, refreshToken }: SessionGrant,
+): Promise<Token> {
+  const { id: sessionId, createdAt: authenticatedAt } = session;
+  // An access token must not outlive its session.
+  const lifetimeSeconds = Math.min(ctx.tokens.lifetimeSeconds, secondsLeftOf(ctx, session));
+  const subject = { userId, sessionId, authenticatedAt, lifetimeSeconds };
+  return {
+    access_token: await ctx.tokens.sign(subject, ctx.now()),
+    token_type: "bearer",
+    expires_in: lifetimeSeconds,
+    refresh_token: refreshToken,
+  };
+}
+
+const SECOND_MS = 1000;
+const DAY_MS = 86_400 * SECOND_MS;
+
+/**
+ * The time bounds as ISO strings: when a session must have been used and created to be alive, and
+ * when a token must have been spent to be in the grace period.
+ */
+export function boundsOf({ config, now }: Ctx) {
+  const time = now().getTime();
+  const before = (ms: number) => new Date(time - ms).toISOString();
+  return {
+    now: before(0),
+    graceFrom: before(config.refreshGraceSeconds * SECOND_MS),
+    usedFrom: before(config.sessionIdleDays * DAY_MS),
+    bornFrom: before(config.sessionMaxDays * DAY_MS),
+  };
+}
+
+/**
+ * The session is neither idle for too long nor too old. The bounds are times, or placeholders of a
+ * prepared statement.
+ */
+export const isAlive = ({ usedFrom, bornFrom }: Record<"usedFrom" | "bornFrom", unknown>): SQL =>
+  sql`(${sessions.lastUsedAt} > ${usedFrom}::timestamptz and ${sessions.createdAt} > ${bornFrom}::timestamptz)`;

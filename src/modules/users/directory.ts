@@ -3,8 +3,7 @@ import type { Actor, Ctx, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { type PageRange, selectPage } from "../../db/page.ts";
 import { countShared } from "../../limits/shared-memory.ts";
-import { users } from "./tables.ts";
-import { userColumns } from "./users.ts";
+import { userColumns, users } from "./tables.ts";
 
 const order = [asc(users.createdAt), asc(users.id)];
 const limit = sql.placeholder("limit");

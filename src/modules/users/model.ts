@@ -2,7 +2,7 @@ import { t } from "elysia";
 import type { User } from "../../ctx.ts";
 import { readBy } from "../../http/exact.ts";
 import { text } from "../../http/schemas.ts";
-import { readFullName, readLocale, readUsername } from "../../kit/names.ts";
+import { readFullName, readLocale, readNewEmail, readUsername } from "../../kit/names.ts";
 
 const example = {
   id: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",
@@ -50,6 +50,13 @@ export const userView = (user: User) => ({
   locale: user.locale,
   created_at: user.createdAt.toISOString(),
   updated_at: user.updatedAt.toISOString(),
+});
+
+export const emailField = t.String({
+  minLength: 3,
+  maxLength: 320,
+  ...readBy<string>((value, { config }) => readNewEmail(value, config)),
+  description: "An email that can receive mail.",
 });
 
 /** `whenLeftOut` describes what happens if the field is left out. */

@@ -1,81 +1,14 @@
 import { Elysia, t } from "elysia";
-import type { Ctx, UserActor } from "../../ctx.ts";
+import type { Ctx } from "../../ctx.ts";
 import { isKnown, tagged, versionsOf } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
 import { once } from "../../http/idempotency.ts";
-import type { Visit } from "../../http/origin.ts";
 import { PageQuery, readPage } from "../../http/pagination.ts";
 import { bodyProblems, fails, retryProblems, tokenProblems } from "../../http/problems.ts";
 import { ById } from "../../http/schemas.ts";
 import { countUsers, listUsers } from "./directory.ts";
-import { changesOf, ProfileChanges, UserChanges, UserView, userView } from "./model.ts";
+import { changesOf, UserChanges, UserView, userView } from "./model.ts";
 import { deleteUser, getUser, unlockUser, updateUser } from "./users.ts";
-
-type Change = Pick<Visit, "headers" | "set"> & { id: string; body: typeof UserChanges.static };
-
-const change = async (ctx: Ctx, actor: UserActor, { id, body, headers, set }: Change) => {
-  const target = { id, versions: versionsOf({ headers }) };
-  return userView(tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })));
-};
-
-/** The caller's own user. */
-export const meRoutes = (ctx: Ctx) =>
-  new Elysia({ name: "me", prefix: "/users/me", tags: ["users"] })
-    .use(guard(ctx))
-    .get(
-      "",
-      ({ actor, headers, set, status }) =>
-        isKnown({ headers, set }, actor.user) ? status(304, undefined) : userView(actor.user),
-      {
-        user: true,
-        reads: ["if-match", "if-none-match"],
-        detail: {
-          operationId: "getMe",
-          summary: "Get your user",
-          description: "The user that the access token belongs to.",
-        },
-        response: { 200: UserView, 304: t.Void(), ...fails(...tokenProblems, "stale") },
-      },
-    )
-    .put(
-      "",
-      ({ actor, body, headers, set }) =>
-        change(ctx, actor, { id: actor.user.id, body, headers, set }),
-      {
-        user: ["changes"],
-        reads: ["if-match"],
-        detail: {
-          operationId: "putMe",
-          summary: "Update your user (same as PATCH)",
-          description: "Does the same as PATCH: a field that is left out does not change.",
-        },
-        body: ProfileChanges,
-        response: {
-          200: UserView,
-          ...fails(...tokenProblems, ...bodyProblems, "username_taken", "stale"),
-        },
-      },
-    )
-    .patch(
-      "",
-      ({ actor, body, headers, set }) =>
-        change(ctx, actor, { id: actor.user.id, body, headers, set }),
-      {
-        user: ["changes"],
-        reads: ["if-match"],
-        detail: {
-          operationId: "updateMe",
-          summary: "Update your user",
-          description:
-            "JSON Merge Patch (RFC 7396): a field that is left out does not change; null clears a field.",
-        },
-        body: ProfileChanges,
-        response: {
-          200: UserView,
-          ...fails(...tokenProblems, ...bodyProblems, "username_taken", "stale"),
-        },
-      },
-    );
 
 const superuserProblems = [...tokenProblems, "forbidden"] as const;
 
@@ -134,8 +67,11 @@ export const userByIdRoutes = (ctx: Ctx) =>
     )
     .patch(
       "/:id",
-      ({ actor, params, body, headers, set }) =>
-        change(ctx, actor, { id: params.id, body, headers, set }),
+      async ({ actor, params, body, headers, set }) => {
+        const target = { id: params.id, versions: versionsOf({ headers }) };
+        const user = await updateUser(ctx, actor, { ...target, ...changesOf(body) });
+        return userView(tagged(set, user));
+      },
       {
         superuser: ["changes"],
         reads: ["if-match"],

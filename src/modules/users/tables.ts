@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { getTableColumns, sql } from "drizzle-orm";
 import { boolean, check, index, pgTable, text, timestamp, unique, uuid } from "drizzle-orm/pg-core";
 import { at } from "../../db/columns.ts";
 
@@ -50,3 +50,7 @@ export const users = pgTable(
     check("users_locale_length", sql`length(${table.locale}) <= 35`),
   ],
 );
+
+const { passwordHash, emailKey, usernameKey, wantedUsername, ...columns } = getTableColumns(users);
+/** The columns that all modules may read: those of `User`. */
+export const userColumns = columns;

@@ -1,4 +1,4 @@
-import { and, eq, getTableColumns, inArray, sql } from "drizzle-orm";
+import { and, eq, inArray, sql } from "drizzle-orm";
 import {
   hashPassword,
   type PasswordRules,
@@ -33,16 +33,12 @@ import {
 import { ALL, changeOf, failuresOf } from "../../limits/policies.ts";
 import { eraseOrigins, record } from "../events/events.ts";
 import { idempotency } from "../idempotency/tables.ts";
+import { endAccountLinks, endRequests, sendLink } from "../links/links.ts";
 import { enqueueMail, eraseMails } from "../mail/mail.ts";
-import { endAccountLinks, endRequests, sendLink } from "../one-time/one-time.ts";
 import { endSessionsOf } from "../sessions/sessions.ts";
 import { changedFields, optional, readChanges, type Target, type UserChanges } from "./changes.ts";
 import { refuseLastSuperuser } from "./locks.ts";
-import { users } from "./tables.ts";
-
-const { passwordHash, emailKey, usernameKey, wantedUsername, ...columns } = getTableColumns(users);
-/** The columns that all modules may read. */
-export const userColumns = columns;
+import { userColumns, users } from "./tables.ts";
 
 export interface NewUser {
   email: string;
@@ -131,7 +127,7 @@ async function insertAs(
       .insert(users)
       .values(values)
       .onConflictDoNothing()
-      .returning(columns);
+      .returning(userColumns);
     if (user) {
       await record(tx, actor, {
         type: "user.created",
@@ -147,7 +143,7 @@ async function insertAs(
     const other = await tx.db
       .select({ id: users.id })
       .from(users)
-      .where(eq(emailKey, row.emailKey));
+      .where(eq(users.emailKey, row.emailKey));
     throw new Problem(other.length > 0 ? "email_taken" : "username_taken");
   });
 }
@@ -172,11 +168,15 @@ export async function updateUser(
   return transaction(ctx, async (tx) => {
     if (set.isActive === false || set.isSuperuser === false) await refuseLastSuperuser(tx.db, id);
     const isTarget = eq(users.id, id);
-    const [before] = await tx.db.select(columns).from(users).where(isTarget).for("no key update");
+    const [before] = await tx.db
+      .select(userColumns)
+      .from(users)
+      .where(isTarget)
+      .for("no key update");
     const fields = changedFields(before, { id, versions }, set);
     if (fields.length === 0 && before) return before;
     const values = { ...set, updatedAt: ctx.now() };
-    const [user] = await tx.db.update(users).set(values).where(isTarget).returning(columns);
+    const [user] = await tx.db.update(users).set(values).where(isTarget).returning(userColumns);
     if (!user) throw new UserGone(id);
     await record(tx, actor, { type: "user.updated", subjectId: id, data: { fields } });
     if (!user.isActive && fields.includes("is_active")) await endAccess(tx, actor, user);
@@ -213,7 +213,7 @@ export async function deleteUser(ctx: Ctx, actor: Actor, { id, versions }: Targe
     // The lock also blocks inserts that refer to the user: such a row must not appear after these
     // deletes.
     const isTarget = isAtVersion(id, versions);
-    const [user] = await tx.db.select(columns).from(users).where(isTarget).for("update");
+    const [user] = await tx.db.select(userColumns).from(users).where(isTarget).for("update");
     if (!user) throw await notFoundOrStale(tx, id);
     await endRequests(tx, id);
     await endSessionsOf(tx, actor, { userId: id, which: "all" });
@@ -240,7 +240,7 @@ export async function eraseUsers(ctx: Ctx, ids: string[]): Promise<void> {
 
 const byId = prepared((db) =>
   db
-    .select(columns)
+    .select(userColumns)
     .from(users)
     .where(eq(users.id, sql.placeholder("id")))
     .prepare("user_by_id"),
@@ -263,7 +263,7 @@ export async function getUser(ctx: Ctx, _actor: Actor, id: string): Promise<User
 export async function unlockUser(ctx: Ctx, actor: Actor, id: string): Promise<User> {
   return transaction(ctx, async (tx) => {
     const isTarget = eq(users.id, id);
-    const [user] = await tx.db.select(columns).from(users).where(isTarget).for("no key update");
+    const [user] = await tx.db.select(userColumns).from(users).where(isTarget).for("no key update");
     if (!user) throw new UserGone(id);
     await clearFailures(tx, user);
     await record(tx, actor, { type: "user.unlocked", subjectId: id, data: {} });

@@ -1,71 +1,81 @@
 import { and, eq, or, type SQL, sql } from "drizzle-orm";
+import {
+  newSecret,
+  readRefreshToken,
+  successorOf,
+  writeRefreshToken,
+} from "../../credentials/refresh-token.ts";
 import type { Anonymous, Ctx } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { sha256 } from "../../kit/digest.ts";
-import { networkOf } from "../../kit/network.ts";
+import { Problem } from "../../kit/problem.ts";
+import { type LimitUse, usesOf } from "../../limits/policies.ts";
 import { users } from "../users/tables.ts";
+import { deviceIn, endIfReused, isSameClient, recordRetry, tokenClientOf } from "./reuse.ts";
+import { boundsOf, isAlive, type SessionGrant, type Token, tokenFor } from "./sessions.ts";
 import { sessions } from "./tables.ts";
 
-const SECOND_MS = 1000;
-const DAY_MS = 86_400 * SECOND_MS;
+/** Continues a session (`rotateSession`). Throws `too_many_requests`, `invalid_refresh_token`. */
+export async function refresh(ctx: Ctx, actor: Anonymous, refreshToken: string): Promise<Token> {
+  await ctx.limits.consume(actor.origin, refreshUses(ctx, actor, refreshToken));
+  return tokenFor(ctx, await rotateSession(ctx, actor, refreshToken));
+}
 
 /**
- * The time bounds as ISO strings: when a session must have been used and created to be alive, and
- * when a token must have been spent to be in the grace period.
+ * A refresh token that this server issued counts by session, any other token by client IP. So
+ * made-up tokens do not block clients that share their IP.
  */
-export function boundsOf({ config, now }: Ctx) {
-  const time = now().getTime();
-  const before = (ms: number) => new Date(time - ms).toISOString();
+function refreshUses(ctx: Ctx, { origin }: Anonymous, refreshToken: string): LimitUse[] {
+  const sessionId = sessionOfRefreshToken(ctx, refreshToken);
+  if (!sessionId) return usesOf("refresh-address", origin);
+  return [{ limit: "refresh-session", who: sessionId }];
+}
+
+/** The session of a refresh token that this server issued, whatever became of the token. */
+export const sessionOfRefreshToken = (
+  { refreshSeeds }: Ctx,
+  refreshToken: string,
+): string | undefined => {
+  const token = readRefreshToken(refreshToken);
+  return token && refreshSeeds.isOurs(token) ? token.sessionId : undefined;
+};
+
+/**
+ * Spends a refresh token and returns its successor (RFC 9700, section 4.14.2). Throws
+ * `invalid_refresh_token` for every token that is not accepted. A spent token that a second party
+ * uses ends its session (`endIfReused`).
+ */
+async function rotateSession(
+  ctx: Ctx,
+  actor: Anonymous,
+  refreshToken: string,
+): Promise<SessionGrant> {
+  const token = readRefreshToken(refreshToken);
+  if (!token) throw new Problem("invalid_refresh_token");
+  const client = tokenClientOf(ctx, actor);
+  const nonce = newSecret();
+  const [row] = await rotation(ctx.db).execute({
+    ...boundsOf(ctx),
+    ...client,
+    id: token.sessionId,
+    hash: sha256(token.secret),
+    successorHash: sha256(successorOf(token.secret, nonce)),
+    nonce,
+  });
+  if (!row?.nonce) {
+    await endIfReused(ctx, actor, { token, client });
+    throw new Problem("invalid_refresh_token");
+  }
+  const { userId, createdAt, generation } = row;
+  if (!row.nonce.equals(nonce))
+    await recordRetry(ctx, actor, { userId, sessionId: token.sessionId });
+  const successor = { ...token, generation, secret: successorOf(token.secret, row.nonce) };
   return {
-    now: before(0),
-    graceFrom: before(config.refreshGraceSeconds * SECOND_MS),
-    usedFrom: before(config.sessionIdleDays * DAY_MS),
-    bornFrom: before(config.sessionMaxDays * DAY_MS),
+    userId,
+    session: { id: token.sessionId, createdAt },
+    refreshToken: writeRefreshToken(successor),
   };
 }
-
-/**
- * The session is neither idle for too long nor too old. The bounds are times, or placeholders of a
- * prepared statement.
- */
-export const isAlive = ({ usedFrom, bornFrom }: Record<"usedFrom" | "bornFrom", unknown>): SQL =>
-  sql`(${sessions.lastUsedAt} > ${usedFrom}::timestamptz and ${sessions.createdAt} > ${bornFrom}::timestamptz)`;
-
-/** The client that sends a refresh token, as far as its request identifies it. */
-export interface TokenClient {
-  /** JSON: device ids by user id. */
-  devices: string;
-  /** SHA-256 of the client's network and user agent. */
-  fingerprint: Buffer;
-}
-
-export function tokenClientOf({ devices }: Ctx, { origin }: Anonymous): TokenClient {
-  const known = (origin?.deviceTokens ?? []).flatMap((token) => devices.read(token) ?? []);
-  // Use the first device token of each user: a client sends its device tokens in the same order
-  // each time.
-  const byUser = Object.fromEntries(known.reverse().map(({ userId, id }) => [userId, id]));
-  const network = origin?.ip ? networkOf(origin.ip) : "";
-  return {
-    devices: JSON.stringify(byUser),
-    fingerprint: sha256(`${network}\n${origin?.userAgent ?? ""}`),
-  };
-}
-
-const deviceIn = (devices: unknown): SQL =>
-  sql`(${devices}::jsonb ->> ${sessions.userId}::text)::uuid`;
-
-/**
- * Whether this client rotated the session last. If either request has a device token of the user,
- * only the device tokens are compared. Then the client may change its network, and an attacker on
- * the same network is another client. A row that an earlier version of Bunker rotated has no
- * client, and any client matches.
- */
-export const isSameClient = (client: Record<keyof TokenClient, unknown> | undefined) =>
-  client
-    ? sql<boolean>`(${sessions.rotatedBy} is null or (
-    ${sessions.rotatedByDevice} is not distinct from ${deviceIn(client.devices)}
-    and (${sessions.rotatedByDevice} is not null or ${sessions.rotatedBy} = ${client.fingerprint}::bytea)))`
-    : sql<boolean>`true`;
 
 const slot = (name: string) => sql.placeholder(name);
 /** Matches the current token by its hash. */

@@ -3,14 +3,13 @@ import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { tryHoldUser } from "../../db/locks.ts";
 import { transaction } from "../../db/transaction.ts";
 import { emailKeyOf } from "../../kit/names.ts";
-import { Problem } from "../../kit/problem.ts";
-import { type LimitUse, usesOf } from "../../limits/policies.ts";
+import { mailUse, usesOf } from "../../limits/policies.ts";
+import { type Purpose, sendLink } from "../links/links.ts";
+import { mailRequests } from "../links/tables.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { getLink, type Link, type Purpose, sendLink } from "../one-time/one-time.ts";
-import { mailRequests } from "../one-time/tables.ts";
 import { findByEmail } from "../passwords/passwords.ts";
+import { knownDevice } from "../sessions/sessions.ts";
 import { findUser, identifierKeyOf } from "../users/users.ts";
-import { knownDevice } from "./attempt.ts";
 
 /** The number of users whose device tokens one browser keeps (http/device). */
 const DEVICE_USERS_MAX = 8;
@@ -66,15 +65,6 @@ async function findKnownUserId(
   }
   return undefined;
 }
-
-/**
- * The limit that a requested mail consumes. Each purpose counts apart, so that using up one blocks
- * no other.
- */
-export const mailUse = (purpose: Purpose, who: string): LimitUse => ({
-  limit: "mail-account",
-  who: `${purpose} ${who}`,
-});
 
 const ANSWERED_AT_ONCE = 20;
 const ANSWER = { name: "answer link request" };
@@ -134,20 +124,4 @@ async function answerChange(ctx: Ctx, { email, userId, existing }: Change): Prom
     await sendLink(ctx, { purpose: "change_email", user, to: email, givesEmail: email });
   else if (existing.isActive) await enqueueMail(ctx, { kind: "address_taken", to: existing });
   return true;
-}
-
-/**
- * Finds a link and its user without spending the link. Each call consumes a limit, because tokens
- * can be made up. Throws `invalid_link`, `too_many_requests`.
- */
-export async function openLink(
-  ctx: Ctx,
-  { origin }: Anonymous,
-  { purposes, token }: { purposes: readonly Purpose[]; token: string },
-): Promise<{ link: Link; user: User }> {
-  await ctx.limits.consume(origin, usesOf("requests-anonymous", origin));
-  const link = await getLink(ctx, purposes, token);
-  const user = await findUser(ctx, link.userId);
-  if (!user) throw new Problem("invalid_link");
-  return { link, user };
 }

@@ -2,8 +2,8 @@ import { bigint, boolean, index, integer, pgTable, text, unique, uuid } from "dr
 import { at, bytes } from "../../db/columns.ts";
 import { users } from "../users/tables.ts";
 
-/** Mailed links that work once (`modules/one-time`). A spent link has no row. */
-export const oneTimeSecrets = pgTable(
+/** Mailed links that work once (`modules/links`). A spent link has no row. */
+export const mailedLinks = pgTable(
   "one_time_secrets",
   {
     id: uuid("id").primaryKey(),

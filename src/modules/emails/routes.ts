@@ -3,27 +3,14 @@ import type { Ctx } from "../../ctx.ts";
 import { rememberDevice } from "../../http/device.ts";
 import { guard } from "../../http/guard.ts";
 import { once } from "../../http/idempotency.ts";
-import {
-  bodyProblems,
-  commonProblems,
-  fails,
-  retryProblems,
-  tokenProblems,
-} from "../../http/problems.ts";
+import { bodyProblems, commonProblems, fails, retryProblems } from "../../http/problems.ts";
+import { Accepted } from "../../http/schemas.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
-import { requestEmailChange } from "./address.ts";
-import { type MailedProof as Proof, requestSignIn, signInByMail } from "./email-sign-in.ts";
-import { requestLink } from "./links.ts";
-import {
-  Accepted,
-  AddressChange,
-  LinkRequest,
-  MailedProof,
-  Reset,
-  TokenView,
-  Verification,
-} from "./model.ts";
+import { TokenView } from "../sessions/model.ts";
+import { LinkRequest, MailedProof, Reset, Verification } from "./model.ts";
 import { resetPassword } from "./recovery.ts";
+import { requestLink } from "./requests.ts";
+import { type MailedProof as Proof, requestSignIn, signInByMail } from "./sign-in.ts";
 import { verifyEmail } from "./verification.ts";
 
 const codeProblems = [...bodyProblems, ...commonProblems, "too_many_requests"] as const;
@@ -198,41 +185,3 @@ function proofOf({ token, email, code }: typeof MailedProof.static): Proof {
   const detail = "needs either token, or email and code";
   throw new Problem("invalid_request", { errors: [fieldProblem("", "missing", detail)] });
 }
-
-/** Change of the caller's email. */
-export const ownEmailRoutes = (ctx: Ctx) =>
-  new Elysia({ name: "own-address", prefix: "/users/me", tags: ["users"] }).use(guard(ctx)).post(
-    "/email",
-    async ({ actor, body, headers, set, status }) => {
-      const { email, current_password: currentPassword } = body;
-      await once(ctx, { actor, body, headers, set, route: "change-email" }, () =>
-        requestEmailChange(ctx, actor, { email, currentPassword }),
-      );
-      return status(202, changeAccepted);
-    },
-    {
-      user: ["login", "login-streak", ...mailLimits],
-      reads: ["idempotency-key"],
-      detail: {
-        operationId: "changeEmail",
-        summary: "Change your email",
-        description:
-          "Mails a link to the new email. When the link is used, the new email replaces the old one. The old email, if it was verified, gets a notice with a link that undoes the change for a week. Requires your password, or a sign-in that is less than ten minutes old.",
-      },
-      body: AddressChange,
-      response: {
-        202: Accepted,
-        ...fails(
-          ...tokenProblems,
-          ...bodyProblems,
-          ...retryProblems,
-          "invalid_credentials",
-          "reauthentication_required",
-          "busy",
-        ),
-      },
-    },
-  );
-const changeAccepted = {
-  detail: "We sent a link to the new email. Nothing changes until the link is opened.",
-};

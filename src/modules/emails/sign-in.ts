@@ -4,14 +4,14 @@ import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
 import { type LimitUse, usesOf } from "../../limits/policies.ts";
-import { type Link, redeemLink, tryCode } from "../one-time/one-time.ts";
+import type { SignIn } from "../auth/auth.ts";
+import { type Link, redeemLink, tryCode } from "../links/links.ts";
 import { findByEmail } from "../passwords/passwords.ts";
-import { users } from "../users/tables.ts";
-import { identifierKeyOf, userColumns } from "../users/users.ts";
-import { type KnownDevice, knownDevice } from "./attempt.ts";
-import { type SignIn, tokenFor } from "./auth.ts";
-import { openLink, requestLink } from "./links.ts";
-import { beginSession } from "./session-start.ts";
+import { beginSession, type KnownDevice, knownDevice, tokenFor } from "../sessions/sessions.ts";
+import { userColumns, users } from "../users/tables.ts";
+import { identifierKeyOf } from "../users/users.ts";
+import { openLink } from "./open-link.ts";
+import { requestLink } from "./requests.ts";
 import { verifyWithoutPassword } from "./verification.ts";
 
 /**

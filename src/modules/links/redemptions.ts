@@ -2,7 +2,7 @@ import { and, eq, gt, inArray } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { MINUTE_MS, type Purpose } from "./purposes.ts";
-import { oneTimeSecrets } from "./tables.ts";
+import { mailedLinks } from "./tables.ts";
 
 /** The form that spent a link. */
 export interface RedeemedForm {
@@ -36,7 +36,7 @@ export async function keepRedemption(
 ): Promise<void> {
   const now = ctx.now();
   const { tokenMac, formMac } = macsOf(ctx, form);
-  await ctx.db.insert(oneTimeSecrets).values({
+  await ctx.db.insert(mailedLinks).values({
     id: Bun.randomUUIDv7("hex", now),
     userId,
     purpose: REDEEMED + purpose,
@@ -56,7 +56,7 @@ export async function findRedemption(
   purposes: readonly Purpose[],
   form: RedeemedForm,
 ): Promise<Redemption | undefined> {
-  const { id, hash, codeMac, purpose, userId, expiresAt } = oneTimeSecrets;
+  const { id, hash, codeMac, purpose, userId, expiresAt } = mailedLinks;
   const { tokenMac, formMac } = macsOf(ctx, form);
   const isOfPage = inArray(
     purpose,
@@ -65,13 +65,13 @@ export async function findRedemption(
   return transaction(ctx, async (tx) => {
     const [found] = await tx.db
       .select({ id, codeMac, purpose, userId })
-      .from(oneTimeSecrets)
+      .from(mailedLinks)
       .where(and(eq(hash, tokenMac), isOfPage, gt(expiresAt, ctx.now())))
       // Lock the row, so that of many concurrent guesses only the first one is compared.
       .for("update");
     if (!found) return undefined;
     if (!found.codeMac?.equals(formMac)) {
-      await tx.db.delete(oneTimeSecrets).where(eq(id, found.id));
+      await tx.db.delete(mailedLinks).where(eq(id, found.id));
       return undefined;
     }
     return { userId: found.userId, purpose: found.purpose.slice(REDEEMED.length) as Purpose };

@@ -4,12 +4,12 @@ import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
 import { failuresOf, type LimitUse } from "../../limits/policies.ts";
 import { forgetRegistration, markVerified } from "../addresses/addresses.ts";
-import { endLinks, type Link, redeemLink } from "../one-time/one-time.ts";
+import { refundFailure } from "../auth/auth.ts";
+import { endLinks, type Link, redeemLink } from "../links/links.ts";
 import { lockIfUnchanged, replaceHash, verifyOwn } from "../passwords/passwords.ts";
 import { identifierKeyOf } from "../users/users.ts";
-import { applyEmailChange } from "./address.ts";
-import { succeed } from "./attempt.ts";
-import { openLink } from "./links.ts";
+import { applyEmailChange } from "./change.ts";
+import { openLink } from "./open-link.ts";
 
 export interface Verification {
   token: string;
@@ -72,7 +72,7 @@ async function verifyByLink(
   const identifierKey = identifierKeyOf(user.email);
   const uses = isChange ? [byLink, ...failuresOf(identifierKey)] : [byLink];
   const verified = await verifyOwn(ctx, origin, { userId: user.id, password, uses });
-  if (isChange) await succeed(ctx, { identifierKey, device: undefined });
+  if (isChange) await refundFailure(ctx, { identifierKey, device: undefined });
   return verified;
 }
 

@@ -1,9 +1,9 @@
 import type { Anonymous, Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { forgetRegistration } from "../addresses/addresses.ts";
-import { redeemLink } from "../one-time/one-time.ts";
+import { redeemLink } from "../links/links.ts";
 import { newHash, notifyNewPassword, replaceHash } from "../passwords/passwords.ts";
-import { openLink } from "./links.ts";
+import { openLink } from "./open-link.ts";
 import { completeVerification } from "./verification.ts";
 
 /**

@@ -12,7 +12,7 @@ import { enqueueMail } from "../mail/mail.ts";
 import { users } from "../users/tables.ts";
 import { kindOf, type Purpose, WEEK_MS } from "./purposes.ts";
 import { keepRedemption, type RedeemedForm } from "./redemptions.ts";
-import { mailRequests, oneTimeSecrets } from "./tables.ts";
+import { mailedLinks, mailRequests } from "./tables.ts";
 
 /** For other modules, which import only this file and the tables of the module. */
 export type { Purpose } from "./purposes.ts";
@@ -53,7 +53,7 @@ export async function sendLink(
   await endOldest(ctx, purpose, user.id);
   const { emailKey } = users;
   const bound = sql`(select ${emailKey} from ${users} where ${users.id} = ${user.id})`;
-  await ctx.db.insert(oneTimeSecrets).values({
+  await ctx.db.insert(mailedLinks).values({
     id,
     purpose,
     expiresAt,
@@ -70,16 +70,16 @@ async function endOldest({ db }: Ctx, purpose: Purpose, userId: string): Promise
   const { aliveMax } = kindOf(purpose);
   if (aliveMax === undefined) return;
   const older = db
-    .select({ id: oneTimeSecrets.id })
-    .from(oneTimeSecrets)
+    .select({ id: mailedLinks.id })
+    .from(mailedLinks)
     .where(isOf(userId, purpose))
-    .orderBy(desc(oneTimeSecrets.position))
+    .orderBy(desc(mailedLinks.position))
     .offset(aliveMax - 1);
-  await db.delete(oneTimeSecrets).where(inArray(oneTimeSecrets.id, older));
+  await db.delete(mailedLinks).where(inArray(mailedLinks.id, older));
 }
 
 const isOf = (userId: string, ...purposes: Purpose[]) =>
-  and(eq(oneTimeSecrets.userId, userId), inArray(oneTimeSecrets.purpose, purposes));
+  and(eq(mailedLinks.userId, userId), inArray(mailedLinks.purpose, purposes));
 
 function linkTo({ config }: Ctx, purpose: Purpose, token: string): string {
   const { page, redirect } = kindOf(purpose);
@@ -118,11 +118,11 @@ export interface Link {
 const isValid = ({ now }: Ctx, which: SQL) =>
   and(
     which,
-    gt(oneTimeSecrets.expiresAt, now()),
-    eq(users.id, oneTimeSecrets.userId),
+    gt(mailedLinks.expiresAt, now()),
+    eq(users.id, mailedLinks.userId),
     // Email sign-in itself throws `account_inactive`.
-    or(users.isActive, eq(oneTimeSecrets.purpose, "sign_in")),
-    or(isNull(oneTimeSecrets.addressKey), eq(users.emailKey, oneTimeSecrets.addressKey)),
+    or(users.isActive, eq(mailedLinks.purpose, "sign_in")),
+    or(isNull(mailedLinks.addressKey), eq(users.emailKey, mailedLinks.addressKey)),
   );
 
 /**
@@ -134,11 +134,11 @@ export async function getLink(
   purposes: readonly Purpose[],
   token: string,
 ): Promise<Link> {
-  const { id, purpose, userId, newEmail: givesEmail, position } = oneTimeSecrets;
-  const which = and(eq(oneTimeSecrets.hash, sha256(token)), inArray(purpose, purposes)) as SQL;
+  const { id, purpose, userId, newEmail: givesEmail, position } = mailedLinks;
+  const which = and(eq(mailedLinks.hash, sha256(token)), inArray(purpose, purposes)) as SQL;
   const [found] = await ctx.db
     .select({ id, purpose, userId, givesEmail, position })
-    .from(oneTimeSecrets)
+    .from(mailedLinks)
     .innerJoin(users, eq(users.id, userId))
     .where(isValid(ctx, which));
   if (!found) throw new Problem("invalid_link");
@@ -162,17 +162,17 @@ export async function tryCode(
   ctx: Ctx,
   { userId, code, isKnownDevice }: CodeTry,
 ): Promise<Pick<Link, "id" | "userId"> | undefined> {
-  const { id, codeMac, codeTries } = oneTimeSecrets;
+  const { id, codeMac, codeTries } = mailedLinks;
   // For an email without a user, the same statement runs and finds nothing.
   const which = isOf(userId ?? NO_USER_ID, "sign_in") as SQL;
   const triesMax = isKnownDevice ? KNOWN_DEVICE_CODE_TRIES_MAX : CODE_TRIES_MAX;
   const tried = await transaction(ctx, async (tx) => {
     await tx.db.execute(sql`set local synchronous_commit = off`);
     return tx.db
-      .update(oneTimeSecrets)
+      .update(mailedLinks)
       .set({ codeTries: sql`${codeTries} + 1` })
-      .where(and(which, lt(codeTries, triesMax), gt(oneTimeSecrets.expiresAt, ctx.now())))
-      .returning({ id, userId: oneTimeSecrets.userId, codeMac });
+      .where(and(which, lt(codeTries, triesMax), gt(mailedLinks.expiresAt, ctx.now())))
+      .returning({ id, userId: mailedLinks.userId, codeMac });
   });
   return tried.find((one) => one.codeMac && timingSafeEqual(one.codeMac, macOf(ctx, one.id, code)));
 }
@@ -188,16 +188,16 @@ export async function redeemLink(
   link: Pick<Link, "id" | "userId"> & Partial<Link>,
   form?: RedeemedForm,
 ): Promise<void> {
-  const { id, userId } = oneTimeSecrets;
+  const { id, userId } = mailedLinks;
   const givenKey = emailKeyOf(link.givesEmail ?? "") ?? "";
   await lockUsers(ctx.db, or(eq(users.id, link.userId), eq(users.emailKey, givenKey)));
   const valid = ctx.db
     .select({ id })
-    .from(oneTimeSecrets)
+    .from(mailedLinks)
     .innerJoin(users, eq(users.id, userId))
     .where(isValid(ctx, eq(id, link.id)));
   const spent = await ctx.db
-    .delete(oneTimeSecrets)
+    .delete(mailedLinks)
     .where(and(eq(id, link.id), inArray(id, valid)))
     .returning({ id });
   if (spent.length === 0) throw new Problem("invalid_link");
@@ -207,7 +207,7 @@ export async function redeemLink(
 
 /** Ends all links of a user for these purposes, in the caller's transaction. */
 export async function endLinks({ db }: Ctx, userId: string, ...purposes: Purpose[]): Promise<void> {
-  await db.delete(oneTimeSecrets).where(isOf(userId, ...purposes));
+  await db.delete(mailedLinks).where(isOf(userId, ...purposes));
 }
 
 /**
@@ -229,8 +229,8 @@ export async function endRequests({ db }: Ctx, userId: string): Promise<void> {
  * transaction.
  */
 export async function endLaterLinks({ db }: Ctx, link: Link): Promise<void> {
-  const isLater = gt(oneTimeSecrets.position, link.position);
-  await db.delete(oneTimeSecrets).where(and(isOf(link.userId, link.purpose), isLater));
+  const isLater = gt(mailedLinks.position, link.position);
+  await db.delete(mailedLinks).where(and(isOf(link.userId, link.purpose), isLater));
 }
 
 interface Attempt {
@@ -253,21 +253,21 @@ export async function keepAttempt(ctx: Ctx, userId: string, attempt: Attempt): P
   const id = Bun.randomUUIDv7("hex", now);
   const hash = attemptMac(ctx, attempt);
   const expiresAt = new Date(now.getTime() + WEEK_MS);
-  const isOld = and(eq(oneTimeSecrets.userId, userId), eq(oneTimeSecrets.purpose, ATTEMPT));
-  await ctx.db.delete(oneTimeSecrets).where(isOld);
+  const isOld = and(eq(mailedLinks.userId, userId), eq(mailedLinks.purpose, ATTEMPT));
+  await ctx.db.delete(mailedLinks).where(isOld);
   await ctx.db
-    .insert(oneTimeSecrets)
+    .insert(mailedLinks)
     .values({ id, userId, hash, purpose: ATTEMPT, createdAt: now, expiresAt })
     .onConflictDoNothing();
 }
 
 /** Whether an existing user's email was recently registered again with this password. */
 export async function wasAttempted(ctx: Ctx, attempt: Attempt): Promise<boolean> {
-  const { id, hash } = oneTimeSecrets;
+  const { id, hash } = mailedLinks;
   const isMatch = eq(hash, attemptMac(ctx, attempt));
-  return (await ctx.db.select({ id }).from(oneTimeSecrets).where(isMatch)).length > 0;
+  return (await ctx.db.select({ id }).from(mailedLinks).where(isMatch)).length > 0;
 }
 
 /** Deletes expired links, a few at a time. Returns how many. */
 export const purgeLinks = ({ db, now }: Ctx): Promise<number> =>
-  deleteBatch(db, oneTimeSecrets.id, lt(oneTimeSecrets.expiresAt, now()));
+  deleteBatch(db, mailedLinks.id, lt(mailedLinks.expiresAt, now()));

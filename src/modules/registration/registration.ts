@@ -4,13 +4,13 @@ import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { lockUsers } from "../../db/locks.ts";
 import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
+import { mailUse, usesOf } from "../../limits/policies.ts";
 import { type Registration, registerAnew } from "../addresses/addresses.ts";
+import { forgotPage, keepAttempt, sendLink, wasAttempted } from "../links/links.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { forgotPage, keepAttempt, sendLink, wasAttempted } from "../one-time/one-time.ts";
 import { findByEmail } from "../passwords/passwords.ts";
 import { users } from "../users/tables.ts";
 import { createUser, identifierKeyOf, type NewUser, readNewUser } from "../users/users.ts";
-import { mailUse } from "./links.ts";
 
 /** The fields of a registration. */
 export type RegistrationInput = Omit<NewUser, "isSuperuser" | "password" | "verification"> & {
@@ -18,11 +18,32 @@ export type RegistrationInput = Omit<NewUser, "isSuperuser" | "password" | "veri
 };
 
 /**
+ * Registers a user. If emails must be verified first (`REQUIRE_EMAIL_VERIFICATION`), it returns
+ * undefined whether or not a user has the email, and takes the same time (CWE-204, CWE-208). A mail
+ * to that email says which. Throws `registration_closed`, `too_many_requests`, and what
+ * `createUser` throws.
+ */
+export async function register(
+  ctx: Ctx,
+  actor: Anonymous,
+  input: RegistrationInput,
+): Promise<User | undefined> {
+  if (ctx.config.registration === "closed") throw new Problem("registration_closed");
+  ctx.hashing.refuseIfFull();
+  const isQuiet = ctx.config.requireEmailVerification === "on";
+  return ctx.limits.attempt(actor.origin, usesOf("register", actor.origin), () =>
+    isQuiet
+      ? registerQuietly(ctx, actor, input)
+      : createUser(ctx, actor, { ...input, verification: "asked" }),
+  );
+}
+
+/**
  * Registers without revealing whether a user has the email (CWE-204, CWE-208). In every case the
  * password is hashed, about as many statements run, and a mail is sent to the email. Throws
  * `invalid_request`, `too_many_requests`, `busy`.
  */
-export async function registerQuietly(
+async function registerQuietly(
   ctx: Ctx,
   actor: Anonymous,
   input: RegistrationInput,

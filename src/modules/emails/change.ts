@@ -4,11 +4,12 @@ import { transaction } from "../../db/transaction.ts";
 import { readNewEmail } from "../../kit/names.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
 import { acceptEmail, changeEmail, markVerified } from "../addresses/addresses.ts";
+import { endLaterLinks, type Link, redeemLink, sendLink } from "../links/links.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { endLaterLinks, type Link, redeemLink, sendLink } from "../one-time/one-time.ts";
 import { confirm, replaceHash } from "../passwords/passwords.ts";
 import { identifierKeyOf } from "../users/users.ts";
-import { openLink, requestLink } from "./links.ts";
+import { openLink } from "./open-link.ts";
+import { requestLink } from "./requests.ts";
 
 /**
  * Requests a change of the caller's email. A link that is mailed to the new email makes the change.

@@ -1,0 +1,124 @@
+import { and, eq, or, sql } from "drizzle-orm";
+import { looksLikeRefreshToken, readRefreshToken } from "../../credentials/refresh-token.ts";
+import type { Anonymous, Ctx, Principal, UserActor } from "../../ctx.ts";
+import { prepared } from "../../db/db.ts";
+import { sha256 } from "../../kit/digest.ts";
+import type { PrincipalKey } from "../../kit/principal-cache.ts";
+import { type LimitUse, usesOf } from "../../limits/policies.ts";
+import { refreshKeys } from "../keys/keys.ts";
+import { userColumns, users } from "../users/tables.ts";
+import { isCurrentToken, isRetriedToken, sessionOfRefreshToken } from "./refresh.ts";
+import { endIfReused, type TokenClient, tokenClientOf } from "./reuse.ts";
+import { boundsOf, isAlive, type Session, sessionColumns } from "./sessions.ts";
+import { sessions } from "./tables.ts";
+
+const principalBySession = prepared((db) =>
+  db
+    .select({ user: userColumns, session: { id: sessions.id, createdAt: sessions.createdAt } })
+    .from(sessions)
+    .innerJoin(users, eq(users.id, sessions.userId))
+    .where(
+      and(
+        eq(sessions.id, sql.placeholder("sid")),
+        eq(users.id, sql.placeholder("sub")),
+        users.isActive,
+      ),
+    )
+    .prepare("user_by_session"),
+);
+
+/**
+ * The user and session of an access token. Both were active less than a second ago (the principal
+ * cache). Returns undefined otherwise.
+ */
+export async function findActor(ctx: Ctx, token: string): Promise<UserActor | undefined> {
+  const claims = ctx.tokens.verify(token, ctx.now());
+  if (!claims) return (await refreshKeys(ctx, token)) ? findActor(ctx, token) : undefined;
+  const key = { userId: claims.sub, sessionId: claims.sid };
+  const found = await ctx.principals.find(key, () => readPrincipal(ctx, key));
+  return found && { kind: "user", user: found.user, session: found.session };
+}
+
+async function readPrincipal(
+  { db }: Ctx,
+  { userId, sessionId }: PrincipalKey,
+): Promise<Principal | undefined> {
+  const [found] = await principalBySession(db).execute({ sid: sessionId, sub: userId });
+  return found;
+}
+
+/** The user and session of a refresh token, which is not spent. See `acceptRefreshToken`. */
+export async function findByRefreshToken(
+  ctx: Ctx,
+  actor: Anonymous,
+  token: string,
+): Promise<UserActor | undefined> {
+  const found = looksLikeRefreshToken(token)
+    ? await acceptRefreshToken(ctx, actor, token)
+    : undefined;
+  if (!found) return undefined;
+  const principal = await readPrincipal(ctx, { userId: found.userId, sessionId: found.id });
+  return principal && { kind: "user", ...principal };
+}
+
+/** Accepts an access token or a refresh token. */
+export const findHolder = (
+  ctx: Ctx,
+  actor: Anonymous,
+  token: string,
+): Promise<UserActor | undefined> =>
+  looksLikeRefreshToken(token) ? findByRefreshToken(ctx, actor, token) : findActor(ctx, token);
+
+/**
+ * Finds the session of a refresh token without spending the token. Returns undefined unless the
+ * token is current, or the same client spent it within the grace period. A reused token ends its
+ * session, as in `rotateSession`.
+ */
+export const acceptRefreshToken = (
+  ctx: Ctx,
+  actor: Anonymous,
+  refreshToken: string,
+): Promise<Session | undefined> =>
+  findByToken(ctx, actor, { refreshToken, client: tokenClientOf(ctx, actor) });
+
+/**
+ * Like `acceptRefreshToken`, for another party that asks about the token. That party is not the
+ * client that rotated it, so only the grace period counts.
+ */
+export const inspectRefreshToken = (
+  ctx: Ctx,
+  actor: Anonymous,
+  refreshToken: string,
+): Promise<Session | undefined> => findByToken(ctx, actor, { refreshToken, client: undefined });
+
+async function findByToken(
+  ctx: Ctx,
+  actor: Anonymous,
+  { refreshToken, client }: { refreshToken: string; client: TokenClient | undefined },
+): Promise<Session | undefined> {
+  const token = readRefreshToken(refreshToken);
+  if (!token) return undefined;
+  const hash = sha256(token.secret);
+  const bounds = boundsOf(ctx);
+  const isAcceptedToken = or(isCurrentToken(hash), isRetriedToken(hash, { ...bounds, client }));
+  const [found] = await ctx.db
+    .select(sessionColumns)
+    .from(sessions)
+    .innerJoin(users, and(eq(users.id, sessions.userId), users.isActive))
+    .where(and(eq(sessions.id, token.sessionId), isAcceptedToken, isAlive(bounds)));
+  if (!found) await endIfReused(ctx, actor, { token, client });
+  return found;
+}
+
+/**
+ * The limits of a request whose token may be invalid. A token that this server issued counts by its
+ * session; any other token counts as an anonymous request. It never counts by the token's user: an
+ * attacker with an old token could use up that user's limit.
+ */
+export function usesOfToken(ctx: Ctx, { origin }: Anonymous, token: string): LimitUse[] {
+  const session = looksLikeRefreshToken(token)
+    ? sessionOfRefreshToken(ctx, token)
+    : ctx.tokens.signedFor(token, ctx.now());
+  if (!session) return usesOf("requests-anonymous", origin);
+  return [{ limit: "requests", who: `session ${session}` }];
+}
