@@ -1,14 +1,9 @@
 import { join } from "node:path";
+import { replaceBlock } from "../docs/blocks.ts";
 
 const page = join(import.meta.dir, "../docs/performance.md");
-const TABLE = /(?<=<!-- table -->\n).*(?=\n<!-- end of table -->)/s;
 
-/** Replaces the table in docs/performance.md. Throws an Error if the page has lost its marks. */
+/** Replaces the table in docs/performance.md. */
 export async function writeTable(table: string): Promise<void> {
-  const text = await Bun.file(page).text();
-  if (!TABLE.test(text)) throw new Error("docs/performance.md has no table to replace");
-  await Bun.write(
-    page,
-    text.replace(TABLE, () => table),
-  );
+  await Bun.write(page, replaceBlock(await Bun.file(page).text(), "table", [table]));
 }

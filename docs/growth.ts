@@ -1,17 +1,18 @@
 import { perDay, policies } from "../src/limits/policies.ts";
 
-/** How many `session.refresh_retried` events a user can cause: 20 an hour (`modules/sessions/reuse`). */
+/** `session.refresh_retried` events that one user can cause: 20 an hour (`modules/sessions/reuse`). */
 const RETRIES = 480;
 
 const day = (name: keyof typeof policies): number => perDay(policies[name]);
 /**
- * Of one kind, such as links to sign in. Twice the limit: mails that known devices request count
- * apart.
+ * Mails of one kind, such as links to sign in. Twice the limit, because mails that known devices
+ * request count apart.
  */
 const MAILS_TO_ONE_EMAIL = 2 * day("mail-recipient");
 const [changes, signIns, emails] = [day("changes"), day("sign-ins"), day("mail-account")];
 const sessions = signIns + MAILS_TO_ONE_EMAIL;
 const EVENTS_OF_A_LINK = 4;
+const EVENT_BYTES = 900;
 const events =
   2 * changes + 2 * sessions + RETRIES + EVENTS_OF_A_LINK * (MAILS_TO_ONE_EMAIL + 2 * emails);
 const OWN_LIMITS = 6;
@@ -82,23 +83,14 @@ export const growth: Record<string, Growth> = {
   clients: { byUser: "none", byIp: "none", kept: "only commands add them" },
 };
 
+/** The lines of the block `growth` in docs/limits.md. */
 export const growthLines = (): string[] => [
-  "## What one caller can write",
-  "",
-  "The most rows in any 24 hours, with the limits above. A user is signed in; a client IP sends anonymous requests. An event takes some 900 bytes with its",
-  `indexes, so one user fills ${Math.ceil((events * 900) / 1_000_000)} MB of events a day at most.`,
+  `An event takes some ${EVENT_BYTES} bytes with its indexes, so one user fills ${Math.ceil((events * EVENT_BYTES) / 1_000_000)} MB of events a day at most.`,
+  `A superuser's changes to other users are bounded by \`requests\` alone: ${n(day("requests"))} events.`,
   "",
   "| table | rows that one user adds | rows that one client IP adds | kept |",
   "|---|---|---|---|",
   ...Object.entries(growth).map(
     ([table, { byUser, byIp, kept }]) => `| \`${table}\` | ${byUser} | ${byIp} | ${kept} |`,
   ),
-  "",
-  "- A change to the value that is there already writes nothing, and counts only against `requests`.",
-  "- Ending sessions has no limit that an attacker could use up. Each session ends once, so sign-ins bound it.",
-  "- Changes of the password count apart from those of the profile, and only after the current password was verified: a stolen access token cannot use them up.",
-  `- A superuser's changes to other users are bounded by \`requests\` alone: ${n(day("requests"))} events.`,
-  "- A user who moves to other emails gets the figures of one email for each of them.",
-  "- The command line has no limits.",
-  "",
 ];
