@@ -1,6 +1,7 @@
 /**
  * `bun run docs` writes what is documented from the code: `.env.example`, database.md, openapi.json,
- * and blocks of configuration.md and limits.md. A test compares them with what is committed.
+ * and blocks of configuration.md, limits.md and metrics.md. A test compares them with what is
+ * committed.
  */
 import { join } from "node:path";
 import { getTableConfig, type PgTable } from "drizzle-orm/pg-core";
@@ -19,6 +20,7 @@ import {
 import { tables } from "../src/tables.ts";
 import { replaceBlock } from "./blocks.ts";
 import { growthLines } from "./growth.ts";
+import { alertsTable, metricsTable } from "./metrics.ts";
 
 const base = {
   isProduction: true,
@@ -180,6 +182,10 @@ export const documents = async (): Promise<Record<string, string>> => ({
     limits: limitsTable(),
     "known clients": knownClientsTable(),
     growth: growthLines(),
+  }),
+  "docs/metrics.md": await pageWith("docs/metrics.md", {
+    metrics: metricsTable(),
+    alerts: alertsTable(),
   }),
   "docs/database.md": database(),
   "docs/openapi.json": await openapi(),

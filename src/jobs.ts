@@ -28,9 +28,9 @@ const MINUTE_MS = 60_000;
 /** Every background job. Each runs on every instance. */
 export const jobs: Record<string, Job> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
-  "tend keys": { everyMs: 5_000, isUrgent: true, run: maintainKeys },
+  "maintain keys": { everyMs: 5_000, isUrgent: true, run: maintainKeys },
   "deliver mails": { everyMs: 1_000, run: deliverMails },
-  "report held mails": { everyMs: MINUTE_MS, run: reportWaitingMails },
+  "report waiting mails": { everyMs: MINUTE_MS, run: reportWaitingMails },
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
   "purge events": { everyMs: 10 * MINUTE_MS, run: purgeEvents },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
@@ -77,7 +77,7 @@ function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
       isFailing = true;
     }
     const seconds = (performance.now() - startedAt) / 1000;
-    ctx.metrics.job(name, { isFailed: isFailing, seconds });
+    ctx.metrics.recordJob(name, { isFailed: isFailing, seconds });
   };
   const start = () => {
     running ??= once().finally(() => {

@@ -46,8 +46,8 @@ const layers: Record<string, Layer> = {
     holds: "what all routes share (http/), and the routes.ts and model.ts of each module",
   },
   app: {
-    files: /^(pages\/|(app|pipeline|jobs|gauges|readiness|runtime)\.ts)/,
-    holds: "HTML pages, and the lists of routes, wrappers, jobs and gauges",
+    files: /^(pages\/|(app|pipeline|jobs|collectors|readiness|runtime)\.ts)/,
+    holds: "HTML pages, and the lists of routes, wrappers, jobs and collectors",
   },
   wire: {
     files: /^(wire|environment|terminal)\.ts/,

@@ -7,40 +7,22 @@ import {
   Histogram,
   Registry,
 } from "prom-client";
-import type { Figures, GaugeSource, Metrics, ResponseMetrics, Snapshot } from "../kit/metrics.ts";
+import { type Metric, type MetricName, metricList } from "../kit/metric-list.ts";
+import type { Collector, Metrics, MetricValue, ResponseMetrics, Snapshot } from "../kit/metrics.ts";
 
-/** The buckets of OpenTelemetry's semantic conventions for http.server.request.duration. */
-const HTTP_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
-const JOB_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60];
-/** Longer than any `read` takes by its own timeout. */
-const READ_MAX_MS = 1_500;
-/** Metrics of the process. The other default metrics of prom-client are wrong under Bun. */
-const processMetrics = /^(process_(cpu|resident|start|open|max)|nodejs_eventloop_lag)/;
+/** Longer than any collector takes by its own timeout. */
+const COLLECT_MAX_MS = 1_500;
 
-/**
- * Aggregation over several processes: the latest start, and the worst lag. prom-client would omit
- * the first and average the second.
- */
-const aggregators = {
-  process_start_time_seconds: "max",
-  nodejs_eventloop_lag_p99_seconds: "max",
-  nodejs_eventloop_lag_seconds: "max",
-};
-
-/** Counts in this process, and reads the other values for each scrape. */
+/** Counts in this process, and reads the other values at each scrape. */
 export function openMetrics(): Metrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  for (const { name } of registry.getMetricsAsArray())
-    if (!processMetrics.test(name)) registry.removeSingleMetric(name);
-  for (const [name, aggregator] of Object.entries(aggregators))
-    Object.assign(registry.getSingleMetric(name) ?? {}, { aggregator });
+  collectProcessMetrics(registry);
   return {
-    ...httpMetrics(registry),
-    ...workMetrics(registry),
-    watch: openWatch(registry),
+    ...openRequestMetrics(registry),
+    ...openWorkMetrics(registry),
+    collect: openCollectors(registry),
     snapshot: () => registry.getMetricsAsJSON(),
-    counted: (snapshots) =>
+    totalsOf: (snapshots) =>
       AggregatorRegistry.aggregate(snapshots.map(withoutGauges)).getMetricsAsJSON(),
     text: async (others) =>
       others === undefined
@@ -49,87 +31,43 @@ export function openMetrics(): Metrics {
   };
 }
 
-/** Registers each name once. A scrape reads the latest source of that name. */
-function openWatch(registry: Registry): Metrics["watch"] {
-  const current = new Map<string, GaugeSource["read"]>();
-  const totals = new Map<string, Figures>();
-  return async (gauges) => {
-    for (const gauge of gauges) {
-      const { name, read } = gauge;
-      const before = current.get(name);
-      if (before && before !== read && name.endsWith("_total"))
-        totals.set(name, sum(totals.get(name), await before()));
-      current.set(name, read);
-      const figures = async () => sum(totals.get(name), await (current.get(name) ?? read)());
-      if (!before) register(registry, { ...gauge, read: figures });
-    }
-  };
-}
-
-function sum(a: Figures | undefined, b: Figures): Figures {
-  if (a === undefined) return b;
-  if (typeof a === "number" || typeof b === "number") return Number(a) + Number(b);
-  const labels = Object.keys({ ...a, ...b });
-  return Object.fromEntries(labels.map((label) => [label, (a[label] ?? 0) + (b[label] ?? 0)]));
-}
-
 const withoutGauges = (snapshot: Snapshot) =>
   snapshot.filter((metric) => !("type" in metric) || metric.type !== "gauge");
 
-function httpMetrics(registry: Registry): Pick<Metrics, "begin" | "answered"> {
-  const registers = [registry];
-  const durations = new Histogram({
-    name: "http_server_request_duration_seconds",
-    help: "Duration of HTTP server requests, by route pattern.",
-    labelNames: ["http_request_method", "http_route", "http_response_status_code"],
-    buckets: HTTP_SECONDS,
-    registers,
-  });
-  const active = new Gauge({
-    name: "http_server_active_requests",
-    help: "Requests in progress.",
-    registers,
-  });
-  const refusals = new Counter({
-    name: "bunker_refusals_total",
-    help: "Refused requests, by problem code.",
-    labelNames: ["code"],
-    registers,
-  });
-  const signIns = new Counter({
-    name: "bunker_sign_ins_total",
-    help: "Sign-in attempts, by method and result: success, or the problem code.",
-    labelNames: ["method", "result"],
-    registers,
-  });
-  const answered = ({ method, route = "", status, seconds, refusal, signIn }: ResponseMetrics) => {
-    active.dec();
-    durations.observe(
-      { http_request_method: method, http_route: route, http_response_status_code: status },
-      seconds,
-    );
-    if (refusal) refusals.inc({ code: refusal });
-    if (signIn) signIns.inc({ method: signIn, result: refusal ?? "success" });
-  };
-  return { begin: () => active.inc(), answered };
+/** The default metrics of prom-client, as far as they are in the list. */
+function collectProcessMetrics(registry: Registry): void {
+  collectDefaultMetrics({ register: registry });
+  for (const metric of registry.getMetricsAsArray()) {
+    const { help, aggregator }: Partial<Metric> = metricList[metric.name as MetricName] ?? {};
+    if (help) Object.assign(metric, { help, ...(aggregator ? { aggregator } : {}) });
+    else registry.removeSingleMetric(metric.name);
+  }
 }
 
-function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
-  const registers = [registry];
-  const jobs = new Histogram({
-    name: "bunker_job_duration_seconds",
-    help: "Duration of background job runs, by job and result.",
-    // Not `job`, because Prometheus itself has a label of that name.
-    labelNames: ["job_name", "result"],
-    buckets: JOB_SECONDS,
-    registers,
-  });
-  const mails = new Counter({
-    name: "bunker_mail_deliveries_total",
-    help: "Attempts to deliver a mail, by result: sent, later (will be retried), refused (by the server), away (server unreachable), dropped (not attempted).",
-    labelNames: ["result"],
-    registers,
-  });
+function optionsOf(name: MetricName, registry: Registry) {
+  const { type, labels = {}, ...options }: Metric = metricList[name];
+  return { ...options, name, labelNames: Object.keys(labels), registers: [registry] };
+}
+
+function openRequestMetrics(registry: Registry): Pick<Metrics, "startRequest" | "endRequest"> {
+  const durations = new Histogram(optionsOf("http_request_duration_seconds", registry));
+  const inFlight = new Gauge(optionsOf("http_requests_in_flight", registry));
+  const problems = new Counter(optionsOf("bunker_problems_total", registry));
+  const signIns = new Counter(optionsOf("bunker_sign_in_attempts_total", registry));
+  return {
+    startRequest: () => inFlight.inc(),
+    endRequest: ({ method, route = "", status, seconds, problem, signIn }: ResponseMetrics) => {
+      inFlight.dec();
+      durations.observe({ method, route, status }, seconds);
+      if (problem) problems.inc({ code: problem });
+      if (signIn) signIns.inc({ method: signIn, result: problem ?? "success" });
+    },
+  };
+}
+
+function openWorkMetrics(registry: Registry): Pick<Metrics, "recordJob" | "recordMail"> {
+  const jobs = new Histogram(optionsOf("bunker_job_duration_seconds", registry));
+  const mails = new Counter(optionsOf("bunker_mail_deliveries_total", registry));
   const known = new Set<string>();
   /** Starts both series at zero, so that Prometheus sees the first failure as an increase. */
   const initialize = (job_name: string) => {
@@ -138,46 +76,67 @@ function workMetrics(registry: Registry): Pick<Metrics, "job" | "mail"> {
     for (const result of ["success", "failure"]) jobs.zero({ job_name, result });
   };
   return {
-    job: (job_name, { isFailed, seconds }) => {
+    recordJob: (job_name, { isFailed, seconds }) => {
       initialize(job_name);
       jobs.observe({ job_name, result: isFailed ? "failure" : "success" }, seconds);
     },
-    mail: (result) => mails.inc({ result }),
+    recordMail: (result) => mails.inc({ result }),
   };
 }
 
-function register(registry: Registry, { name, help, label, together, read }: GaugeSource): void {
-  const set = async (store: (value: number, of?: Record<string, string>) => void) => {
-    const late = sleep(READ_MAX_MS, undefined, { ref: false });
+/** Registers each metric once. A scrape reads its latest collector. */
+function openCollectors(registry: Registry): Metrics["collect"] {
+  const current = new Map<MetricName, Collector>();
+  /** What the earlier collectors of a counter had counted. */
+  const totals = new Map<MetricName, MetricValue>();
+  return async (collectors) => {
+    for (const [key, collector] of Object.entries(collectors)) {
+      const name = key as MetricName;
+      const earlier = current.get(name);
+      if (earlier && earlier !== collector && metricList[name].type === "counter")
+        totals.set(name, sum(totals.get(name), await earlier()));
+      current.set(name, collector);
+      const collect = async () => sum(totals.get(name), await (current.get(name) ?? collector)());
+      if (!earlier) register(registry, name, collect);
+    }
+  };
+}
+
+function sum(a: MetricValue | undefined, b: MetricValue): MetricValue {
+  if (a === undefined) return b;
+  if (typeof a === "number" || typeof b === "number") return Number(a) + Number(b);
+  const labels = Object.keys({ ...a, ...b });
+  return Object.fromEntries(labels.map((label) => [label, (a[label] ?? 0) + (b[label] ?? 0)]));
+}
+
+function register(registry: Registry, name: MetricName, read: Collector): void {
+  const options = optionsOf(name, registry);
+  const [label = ""] = options.labelNames;
+  /** Calls `store` for each value, with its labels. */
+  const readInto = async (store: (labels: Record<string, string>, value: number) => void) => {
+    const late = sleep(COLLECT_MAX_MS, undefined, { ref: false });
     const reading = (async () => read())();
-    const figures = await Promise.race([reading, late]).catch(() => undefined);
-    if (typeof figures === "number") store(figures);
-    if (typeof figures === "object")
-      for (const [word, value] of Object.entries(figures)) store(value, { [label ?? ""]: word });
+    const found = await Promise.race([reading, late]).catch(() => undefined);
+    if (typeof found === "number") store({}, found);
+    if (typeof found === "object")
+      for (const [value, number] of Object.entries(found)) store({ [label]: value }, number);
   };
-  const common = {
-    name,
-    help,
-    labelNames: label ? [label] : [],
-    registers: [registry],
-    ...(together ? { aggregator: together } : {}),
-  };
-  if (name.endsWith("_total"))
+  if (metricList[name].type === "counter")
     new Counter({
-      ...common,
+      ...options,
       async collect() {
         this.reset();
-        await set((value, of) => (of ? this.inc(of, value) : this.inc(value)));
+        await readInto((labels, value) => this.inc(labels, value));
       },
     });
   else
     new Gauge({
-      ...common,
+      ...options,
       async collect() {
         this.reset();
         // A gauge that cannot be read has no value. Without this, prom-client reports 0.
-        if (!label) this.remove();
-        await set((value, of) => (of ? this.set(of, value) : this.set(value)));
+        if (label === "") this.remove();
+        await readInto((labels, value) => this.set(labels, value));
       },
     });
 }

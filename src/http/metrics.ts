@@ -8,6 +8,7 @@ import { Problem } from "../kit/problem.ts";
 import { guard } from "./guard.ts";
 import { hasValidHost, pathOf } from "./host.ts";
 import type { Observer } from "./observers.ts";
+import type { Handler } from "./request-context.ts";
 
 /** The routes that sign a user in. */
 const signInBy: Record<string, "password" | "email"> = {
@@ -16,48 +17,45 @@ const signInBy: Record<string, "password" | "email"> = {
   "/sign-in": "email",
 };
 
-/** Counts each response, if metrics are enabled. */
-export const httpMetrics = ({ metrics }: Ctx): Observer[] =>
-  metrics !== noMetrics
-    ? [
-        {
-          onRequest: metrics.begin,
-          onResponse: ({ method, response, context, seconds }) =>
-            metrics.answered({
-              method,
-              route: context.route,
-              status: response.status,
-              seconds,
-              refusal: context.refusal,
-              signIn: method === "POST" ? signInBy[context.route ?? ""] : undefined,
-            }),
-        },
-      ]
-    : [];
+/** Records each request, if metrics are enabled. */
+export function httpMetrics({ metrics }: Ctx): Observer[] {
+  if (metrics === noMetrics) return [];
+  const onResponse: Observer["onResponse"] = ({ method, response, context, seconds }) =>
+    metrics.endRequest({
+      method,
+      route: context.route,
+      status: response.status,
+      seconds,
+      problem: context.refusal,
+      signIn: method === "POST" ? signInBy[context.route ?? ""] : undefined,
+    });
+  return [{ onRequest: metrics.startRequest, onResponse }];
+}
 
-const TEXT = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
-const textOf = async ({ metrics }: Ctx): Promise<Response> =>
-  new Response(await metrics.text(), { headers: TEXT });
+const CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+const scrape = async ({ metrics }: Ctx): Promise<Response> =>
+  new Response(await metrics.text(), { headers: { "content-type": CONTENT_TYPE } });
+
+const refuse = (status: number, text: string) => new Response(`${text}\n`, { status });
 
 /** The handler of METRICS_PORT. It serves only metrics and requires no token. */
-export const metricsOnly =
-  (ctx: Ctx) =>
-  (request: Request): Response | Promise<Response> => {
+export function metricsHandler(ctx: Ctx): Handler {
+  const { metricsHost } = ctx.config;
+  const isLocal = isLoopback(metricsHost) || isLocalHost(metricsHost);
+  return (request) => {
     if (!hasValidHost(request))
-      return new Response("The Host header is empty, repeated or malformed.\n", { status: 400 });
-    const { metricsHost } = ctx.config;
-    const isForThisMachine = isLoopback(metricsHost) || isLocalHost(metricsHost);
-    if (isForThisMachine && !isLocalHost(request.headers.get("host") ?? ""))
-      return new Response(
-        "Use a local host name, such as localhost. To serve other hosts, set METRICS_HOST.\n",
-        {
-          status: 403,
-        },
+      return refuse(400, "The Host header is empty, repeated or malformed.");
+    // DNS rebinding: the page of another site must not read what trusts this machine.
+    if (isLocal && !isLocalHost(request.headers.get("host") ?? ""))
+      return refuse(
+        403,
+        "Use a local host name, such as localhost. To serve other hosts, set METRICS_HOST.",
       );
-    return request.method === "GET" && pathOf(request) === "/metrics"
-      ? textOf(ctx)
-      : new Response("Only GET /metrics is here.\n", { status: 404 });
+    if (request.method !== "GET" || pathOf(request) !== "/metrics")
+      return refuse(404, "Not found. This port serves only GET /metrics.");
+    return scrape(ctx);
   };
+}
 
 /**
  * `/metrics` on the API listener, with METRICS_TOKEN as bearer token. Without that setting it
@@ -72,7 +70,7 @@ export const metricsRoutes = (ctx: Ctx) => {
       const token = credentialsOf(headers["authorization"], "bearer");
       if (token === undefined) throw new Problem("not_signed_in");
       if (!isSecret(token, metricsToken)) throw new Problem("invalid_token");
-      return textOf(ctx);
+      return scrape(ctx);
     },
     { public: true, response: t.Any(), detail: { hide: true } },
   );

@@ -24,8 +24,8 @@ export interface ServerInstance {
   answer: Handler;
   /** Starts the background jobs. */
   startJobs: () => void;
-  /** From now on, metrics include the gauges of this instance. Does nothing if metrics are off. */
-  registerGauges: () => Promise<void>;
+  /** From now on, each scrape reads this instance. Does nothing if metrics are off. */
+  startMetrics: () => Promise<void>;
   /** Starts no more jobs. Resolves when no job runs. */
   stopJobs: () => Promise<void>;
   /**
@@ -55,12 +55,11 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
       startJobs: () => {
         stopJobs = startJobs(ctx);
       },
-      registerGauges: async () => {
+      startMetrics: async () => {
         if (ctx.metrics === noMetrics) return;
-        const { gauges } = await import("../gauges.ts");
-        await ctx.metrics.watch(
-          gauges(ctx, { database: wired.database, embedded: runtime.embedded }),
-        );
+        const { collectors } = await import("../collectors.ts");
+        const { database } = wired;
+        await ctx.metrics.collect(collectors(ctx, { database, embedded: runtime.embedded }));
       },
       close: async (timeoutMs) => {
         isOpen = false;

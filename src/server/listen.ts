@@ -2,7 +2,7 @@ import { lookup } from "node:dns/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "bun";
 import type { Config } from "../config/config.ts";
-import { metricsOnly } from "../http/metrics.ts";
+import { metricsHandler } from "../http/metrics.ts";
 import type { Handler } from "../http/request-context.ts";
 import { Exit } from "../kit/exit.ts";
 import { authority } from "../kit/network.ts";
@@ -66,7 +66,7 @@ export async function listen(
   // The app reads the peer IP of a request from it.
   current().app.server = server;
   const others = purpose === "serve" ? metricsListeners(config) : [];
-  const metrics = (request: Request) => metricsOnly(current().ctx)(request);
+  const metrics = (request: Request) => metricsHandler(current().ctx)(request);
   return [server, ...others.map((one) => listenOn(one, metrics))];
 }
 

@@ -7,7 +7,7 @@ import { openInstance, type ServerInstance } from "./instance.ts";
 /** The server with its latest settings. */
 export interface Reloader {
   current: () => ServerInstance;
-  /** Starts the background jobs and the gauges. */
+  /** Starts the background jobs and the metrics. */
   start: () => Promise<void>;
   /**
    * Reads the settings again and applies them. If they are invalid, logs that and keeps the current
@@ -43,11 +43,11 @@ export async function openReloader(config: Config, runtime: Runtime): Promise<Re
     log.setLevel(settings.logLevel);
     current = next;
     next.startJobs();
-    // Register the new gauges only after the old instance is closed: totals continue from its last
+    // Read the new instance only after the old one is closed: counters continue from its last
     // values.
     const closed = before
       .close(DRAIN_MAX_MS)
-      .finally(next.registerGauges)
+      .finally(next.startMetrics)
       .finally(() => closing.delete(closed));
     closing.add(closed);
     log.info({}, "Settings reloaded.");
@@ -61,7 +61,7 @@ export async function openReloader(config: Config, runtime: Runtime): Promise<Re
     current: () => current,
     start: async () => {
       current.startJobs();
-      await current.registerGauges();
+      await current.startMetrics();
     },
     reload: () => {
       const before = latest;

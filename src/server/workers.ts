@@ -47,7 +47,7 @@ const restartDelays = { minMs: 50, maxMs: 5_000 };
 const STABLE_MS = 10_000;
 /** A worker that sends no message for this long hangs. */
 const UNRESPONSIVE_AFTER_MS = 30_000;
-/** Longer than the time limit of a worker's gauges. */
+/** Longer than the time limit of a worker's collectors. */
 const SNAPSHOT_MAX_MS = 2_000;
 /** For requests in flight, and for closing connections. */
 const END_MAX_MS = 40_000;
@@ -110,7 +110,7 @@ async function superviseWorker(
       const code = await worker.child.exited;
       pool.workers.delete(worker);
       const before = pool.ended;
-      pool.ended = (async () => metrics.counted([await before, worker.latest]))();
+      pool.ended = (async () => metrics.totalsOf([await before, worker.latest]))();
       if (pool.isEnding) return;
       const { pid: worker_pid, signalCode: signal } = worker.child;
       log.warn({ worker_pid, code, signal }, "Worker process ended; starting another one.");

@@ -140,7 +140,7 @@ describe.if(home !== undefined)("while the database", () => {
       expect(await statusOf(server, "/livez")).toBe(200);
       expect(await statusOf(server, "/readyz")).toBe(503);
       const known = await figures();
-      expect(known).toContain('bunker_ready{part="database"} 0');
+      expect(known).toContain('bunker_ready{check="database"} 0');
       expect(known).not.toMatch(/^bunker_(database_size_bytes|mails_waiting) /m);
       await sleep((seconds - 1.5) * 1000);
       await gate.open();

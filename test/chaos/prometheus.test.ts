@@ -78,7 +78,8 @@ describe.if(prometheus !== null)("in Debian's prometheus", () => {
       await api.get("/nothing", token);
       await api.logIn("ada@example.com", "wrong");
     };
-    const isSeen = async () => (await query("rate(bunker_limits_met_total[10s]) > 0"))?.length;
+    const isSeen = async () =>
+      (await query("rate(bunker_rate_limited_requests_total[10s]) > 0"))?.length;
     while (!(await isSeen())) {
       await work();
       await sleep(50);

@@ -80,7 +80,7 @@ test("three processes share the work, the data and the figures", async () => {
     const [, total] = /_count\{[^}]*"\/version"[^}]*\} (\d+)/.exec(figures) ?? [];
     return {
       total: Number(total),
-      ready: /bunker_ready\{part="database"\} (\d)/.exec(figures)?.[1],
+      ready: /bunker_ready\{check="database"\} (\d)/.exec(figures)?.[1],
     };
   };
   expect(await count()).toEqual({ total: 40, ready: "1" });

@@ -1,14 +1,17 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { once } from "node:events";
 import { connect as dial } from "node:net";
+import { join } from "node:path";
+import { type Metric, metricList } from "../../src/kit/metric-list.ts";
+import { needs } from "../support/needs.ts";
 import { client, command, emptyFolder, freePort, serve, usedFolder } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
 const METRICS_TOKEN = "3ac1f0c4b9d94e6f8a7b5c2d1e0f9a8b7c6d5e4f3a2b1c0d";
 
-/** A server with a second listener, and what it says there: each series and its value. */
-async function watched(env: Record<string, string> = {}) {
+/** A server with a metrics listener, and what that serves: each series and its value. */
+async function scraped(env: Record<string, string> = {}) {
   const METRICS_PORT = String(await freePort());
   const server = await serve({ cwd: await usedFolder(), env: { METRICS_PORT, ...env } });
   const figures = `http://127.0.0.1:${METRICS_PORT}`;
@@ -27,10 +30,10 @@ async function watched(env: Record<string, string> = {}) {
 }
 
 const countOf = (method: string, route: string, status: number) =>
-  `http_server_request_duration_seconds_count{http_request_method="${method}",http_route="${route}",http_response_status_code="${status}"}`;
+  `http_request_duration_seconds_count{method="${method}",route="${route}",status="${status}"}`;
 
 test("what happens is counted: answers by route, sign-ins by what came of them, and what carries them", async () => {
-  const { server, figures, api, series, text } = await watched();
+  const { server, figures, api, series, text } = await scraped();
   await api.register("ada@example.com", PASSWORD);
   const token = await api.logIn("ada@example.com", PASSWORD);
   for (let time = 0; time < 31; time += 1) await api.logIn("bob@example.com", "wrong");
@@ -40,39 +43,81 @@ test("what happens is counted: answers by route, sign-ins by what came of them, 
   expect(found).toMatchObject({
     [countOf("GET", "/api/v1/users/me", 200)]: 2,
     [countOf("POST", "/api/v1/auth/register", 201)]: 1,
-    'bunker_sign_ins_total{method="password",result="success"}': 1,
-    'bunker_sign_ins_total{method="password",result="invalid_credentials"}': 10,
-    'bunker_sign_ins_total{method="password",result="too_many_requests"}': 21,
-    'bunker_limits_met_total{limit="login"}': 21,
-    'bunker_refusals_total{code="invalid_credentials"}': 10,
-    'bunker_hashing{state="running"}': 0,
-    'bunker_hashes_total{result="passed"}': 12,
-    'bunker_principal_lookups_total{result="hit"}': 1,
-    'bunker_principal_lookups_total{result="miss"}': 1,
-    'bunker_ready{part="database"}': 1,
+    'bunker_sign_in_attempts_total{method="password",result="success"}': 1,
+    'bunker_sign_in_attempts_total{method="password",result="invalid_credentials"}': 10,
+    'bunker_sign_in_attempts_total{method="password",result="too_many_requests"}': 21,
+    'bunker_rate_limited_requests_total{limit="login"}': 21,
+    'bunker_problems_total{code="invalid_credentials"}': 10,
+    'bunker_password_hashes_total{result="completed"}': 12,
+    'bunker_principal_cache_lookups_total{result="hit"}': 1,
+    'bunker_principal_cache_lookups_total{result="miss"}': 1,
+    'bunker_ready{check="database"}': 1,
     'bunker_database_connections{state="connecting"}': 0,
-    http_server_active_requests: 0,
+    bunker_password_hashes_running: 0,
+    http_requests_in_flight: 0,
   });
   for (const name of [
     "bunker_database_size_bytes",
     "bunker_data_dir_free_bytes",
     "bunker_embedded_database_restarts_total",
-    "bunker_database_waiting_statements",
-    "bunker_mails_waiting",
-    "bunker_principals",
+    "bunker_database_statements_queued",
+    "bunker_mails_queued",
+    "bunker_principal_cache_entries",
     "nodejs_eventloop_lag_p99_seconds",
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
   ])
     expect([name, typeof found[name]]).toEqual([name, "number"]);
   expect(Object.keys(found)).toContain(
-    'bunker_job_duration_seconds_count{job_name="tend keys",result="success"}',
+    'bunker_job_duration_seconds_count{job_name="maintain keys",result="success"}',
   );
   expect(await text()).not.toMatch(/ada|bob|example/);
   // Behind the other listener there is nothing else, and at the side of the API nothing of it.
   expect((await fetch(`${figures}/livez`)).status).toBe(404);
   expect((await fetch(`${server.url}/metrics`)).status).toBe(404);
 });
+
+test("a scrape has the metrics of the list, with their types, help and labels, and no others", async () => {
+  // No Redis is there: its metric is served all the same.
+  const { api, series, text } = await scraped({ REDIS_URL: "redis://127.0.0.1:1" });
+  await api.register("ada@example.com", PASSWORD);
+  await api.logIn("ada@example.com", "wrong");
+  const lines = (await text()).split("\n");
+  const served = (kind: string) =>
+    Object.fromEntries(
+      lines.flatMap((line) => {
+        const [, name, rest] = new RegExp(`^# ${kind} (\\S+) (.*)$`).exec(line) ?? [];
+        return name ? [[name, rest]] : [];
+      }),
+    );
+  const metrics = Object.entries<Metric>(metricList);
+  expect(served("TYPE")).toEqual(
+    Object.fromEntries(metrics.map(([name, { type }]) => [name, type])),
+  );
+  expect(served("HELP")).toEqual(
+    Object.fromEntries(metrics.map(([name, { help }]) => [name, help])),
+  );
+  for (const key of (await series()).keys()) {
+    const [, name = "", labels = ""] =
+      /^(\w+?)(?:_bucket|_count|_sum)?(?:\{(.*)\})?$/.exec(key) ?? [];
+    const declared = Object.keys(metrics.find(([one]) => one === name)?.[1].labels ?? {});
+    const given = [...labels.matchAll(/(\w+)="/g)].map(([, label]) => label);
+    expect([key, given.filter((label) => label !== "le")]).toEqual([key, declared]);
+  }
+  const page = await Bun.file(join(import.meta.dir, "../../docs/metrics.md")).text();
+  for (const name of Object.keys(served("TYPE"))) expect(page).toContain(`| \`${name}\` |`);
+});
+
+needs("prometheus", Bun.which("promtool") !== null).test(
+  "promtool accepts the metrics",
+  async () => {
+    const { text } = await scraped();
+    const { exitCode, stdout, stderr } = Bun.spawnSync(["promtool", "check", "metrics"], {
+      stdin: new Blob([await text()]),
+    });
+    expect([exitCode, `${stdout}${stderr}`]).toEqual([0, ""]);
+  },
+);
 
 /** The status line of the answer to a request as it is written. */
 async function statusLine(url: string, request: string) {
@@ -84,7 +129,7 @@ async function statusLine(url: string, request: string) {
 }
 
 test("on a loopback address the second listener answers to local names only (DNS rebinding)", async () => {
-  const { figures } = await watched();
+  const { figures } = await scraped();
   const ask = (host: string) =>
     statusLine(figures, `GET /metrics HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
   expect(await ask("evil.example:9464")).toBe("HTTP/1.1 403 Forbidden");
@@ -92,7 +137,7 @@ test("on a loopback address the second listener answers to local names only (DNS
 });
 
 test("on other addresses the second listener takes any valid Host, and nothing but its one path", async () => {
-  const { figures, server } = await watched({ METRICS_HOST: "0.0.0.0" });
+  const { figures, server } = await scraped({ METRICS_HOST: "0.0.0.0" });
   const ask = (request: string) => statusLine(figures, request);
   expect(await ask("GET /metrics HTTP/1.1\r\nHost: a:99999\r\n\r\n")).toBe("HTTP/1.1 200 OK");
   expect(await ask("GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\n\r\n")).toBe("HTTP/1.1 200 OK");
@@ -106,7 +151,7 @@ test("on other addresses the second listener takes any valid Host, and nothing b
 });
 
 test("whatever clients make up adds no series", async () => {
-  const { server, series } = await watched({ LOG_ACCESS: "off" });
+  const { server, series } = await scraped({ LOG_ACCESS: "off" });
   const ask = (at: number) =>
     fetch(`${server.url}/${at % 2 ? "made-up" : "api/v1/users"}/${at}?q=${at}`, {
       method: ["GET", "PUT", "PURGE", "MKCOL"][at % 4] ?? "GET",
@@ -142,7 +187,7 @@ test("METRICS_TOKEN opens /metrics to its bearer, and to nobody else", async () 
     200,
     "text/plain; version=0.0.4; charset=utf-8",
   ]);
-  expect(await right.text()).toContain("# TYPE http_server_request_duration_seconds histogram");
+  expect(await right.text()).toContain("# TYPE http_request_duration_seconds histogram");
 });
 
 describe("what is set wrongly", () => {
@@ -161,7 +206,7 @@ describe("what is set wrongly", () => {
   });
 
   test("a port that is taken is named by its setting", async () => {
-    const { server } = await watched();
+    const { server } = await scraped();
     const env = { PORT: String(await freePort()), METRICS_PORT: new URL(server.url).port };
     const { code, err } = await command(["serve"], { cwd: await usedFolder(), env });
     expect([code, err]).toEqual([1, expect.stringMatching(/^Cannot listen .*METRICS_PORT/m)]);

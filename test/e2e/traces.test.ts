@@ -129,5 +129,5 @@ test("with TRACE_SAMPLE=1 each request begins a trace, whose id is in its line o
   await server.end("SIGTERM");
   const { traceId } = traces.spans.find(({ name }) => name === "GET /api/v1/users/me") ?? {};
   expect(server.said.err).toContain(`"trace_id":"${traceId}"`);
-  expect(traces.spans.map(({ name }) => name)).toContain("job tend keys");
+  expect(traces.spans.map(({ name }) => name)).toContain("job maintain keys");
 });

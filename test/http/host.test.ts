@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect } from "node:net";
 import type { Server } from "bun";
 import { withHost } from "../../src/http/host.ts";
-import { metricsOnly } from "../../src/http/metrics.ts";
+import { metricsHandler } from "../../src/http/metrics.ts";
 import { world } from "../support/world.ts";
 
 const ANSWER_MAX_MS = 5_000;
@@ -107,8 +107,8 @@ test("a Host is a name, an address, or either with a port", async () => {
 test("the listener of METRICS_PORT refuses an invalid Host as well", async () => {
   const { ctx } = await world();
   for (const host of ["a, b", "", "a/b"])
-    expect((await metricsOnly(ctx)(at(host))).status).toBe(400);
-  expect((await metricsOnly(ctx)(at("localhost:9464"))).status).toBe(404);
+    expect((await metricsHandler(ctx)(at(host))).status).toBe(400);
+  expect((await metricsHandler(ctx)(at("localhost:9464"))).status).toBe(404);
   function at(host: string) {
     return new Request("http://localhost/nothing", { headers: { host } });
   }

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { Config } from "../../src/config/config.ts";
 import { withHost } from "../../src/http/host.ts";
-import { metricsOnly } from "../../src/http/metrics.ts";
+import { metricsHandler } from "../../src/http/metrics.ts";
 import { enqueueMail } from "../../src/modules/mail/mail.ts";
 import { rawRequests } from "../support/raw.ts";
 import { world } from "../support/world.ts";
@@ -178,7 +178,7 @@ test("metrics on a loopback address answer to local names only", async () => {
   const statusOf = async (host: string, metricsHost: string) => {
     const config = { ...ctx.config, metricsHost };
     const request = new Request("http://localhost/metrics", { headers: { host } });
-    return (await metricsOnly({ ...ctx, config })(request)).status;
+    return (await metricsHandler({ ...ctx, config })(request)).status;
   };
   for (const metricsHost of ["127.0.0.1", "localhost", "::1"]) {
     for (const host of LOCAL_HOSTS) expect(await statusOf(host, metricsHost)).toBe(200);

@@ -216,7 +216,7 @@ async function deliver(ctx: Ctx, row: Row): Promise<MailOutcome> {
       ...(isDead || isSent ? ended : { dueAt: new Date(now.getTime() + waitMs) }),
     })
     .where(and(eq(mails.id, row.id), eq(mails.state, "waiting")));
-  ctx.metrics.mail(outcome);
+  ctx.metrics.recordMail(outcome);
   if (isDead) ctx.log.warn({ mail_id: row.id, answer: sent.answer }, "Mail cannot be delivered.");
   return outcome;
 }
