@@ -182,7 +182,7 @@ test("such a user takes the account back by that mailbox", async () => {
   const token = await here.tokenFor("eve@example.org", "change_email");
   expect((await here.verify({ token, password: PASSWORD })).status).toBe(204);
   const undo = await here.tokenFor(legacy, "email_changed");
-  expect((await here.form("/undo-email", { token: undo })).body).toContain("yours again");
+  expect((await here.form("/undo-email", { token: undo })).body).toContain("was restored");
   expect(await here.sql`select email, email_key from users`).toEqual([
     { email: legacy, email_key: "ada.k@example.com" },
   ] as never);

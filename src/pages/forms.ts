@@ -33,12 +33,12 @@ export function linkForm(words: Words, { form, token, email }: LinkForm, refusal
   const start = `<form method="post">${hidden("token", token)}`;
   const autocomplete = form === "reset_password" ? "new-password" : "current-password";
   const disownForm = `${start}${hidden("intent", "disown")}
-${paragraph(texts.otherwise)}<p><button class="quiet">${escaped(texts.otherwiseButton)}</button></p></form>`;
+${paragraph(texts.notYou)}<p><button class="quiet">${escaped(texts.notYouButton)}</button></p></form>`;
   return `<h1>${escaped(texts.title)}</h1>${alert(refusal)}${paragraph(texts.text.replace("{email}", () => email))}
 ${start}${texts.password === "" ? "" : passwordField(texts.password, { autocomplete, email })}
 <p><button>${escaped(texts.button)}</button></p></form>
 ${texts.password === "" || form === "reset_password" ? "" : forgotLink(words)}
-${texts.otherwise === "" ? "" : disownForm}`;
+${texts.notYou === "" ? "" : disownForm}`;
 }
 
 /** A link for users who cannot continue here: it requests a new password. */

@@ -84,17 +84,17 @@ describe.if(browserPath !== undefined)("pages that mails lead to, in a browser",
     await follow("verify email");
     await expectAccessible(page, "verify");
     await page.getByLabel("password").fill("wrong");
-    await page.getByRole("button", { name: "Confirm" }).click();
-    expect(await page.getByRole("alert").textContent()).toContain("not the password");
+    await page.getByRole("button", { name: "Verify email" }).click();
+    expect(await page.getByRole("alert").textContent()).toContain("is incorrect");
     await expectAccessible(page, "verify-refused");
     await page.getByLabel("password").fill(PASSWORD);
-    await page.getByRole("button", { name: "Confirm" }).click();
-    await page.getByRole("heading", { name: "Your address is confirmed" }).waitFor();
+    await page.getByRole("button", { name: "Verify email" }).click();
+    await page.getByRole("heading", { name: "Your email is verified" }).waitFor();
     await expectAccessible(page, "verify-done");
 
     await page.goto(`${new URL(page.url()).origin}/.well-known/change-password`);
     await expectAccessible(page, "forgot");
-    await page.getByLabel("address").fill("ada@example.com");
+    await page.getByLabel("Your email").fill("ada@example.com");
     await page.getByRole("button").click();
     await expectAccessible(page, "forgot-done");
     await follow("reset password");
@@ -113,15 +113,15 @@ describe.if(browserPath !== undefined)("pages that mails lead to, in a browser",
     await expectAccessible(page, "change");
     expect(await page.locator("main").textContent()).toContain("ada@example.org");
     await page.getByLabel("password").fill(NEW);
-    await page.getByRole("button", { name: "Use this address" }).click();
-    await page.getByRole("heading", { name: "is changed" }).waitFor();
+    await page.getByRole("button", { name: "Change email" }).click();
+    await page.getByRole("heading", { name: "was changed" }).waitFor();
     await follow("email changed");
     await expectAccessible(page, "undo");
-    await page.getByRole("button", { name: "take it back" }).click();
-    await page.getByRole("heading", { name: "yours again" }).waitFor();
+    await page.getByRole("button", { name: "Undo the change" }).click();
+    await page.getByRole("heading", { name: "was restored" }).waitFor();
     await page.goBack();
     await page.reload();
-    await page.getByRole("heading", { name: "not valid any more" }).waitFor();
+    await page.getByRole("heading", { name: "no longer valid" }).waitFor();
     await expectAccessible(page, "gone");
     expect([elsewhere, complaints]).toEqual([[], []]);
   });
@@ -131,13 +131,13 @@ describe.if(browserPath !== undefined)("pages that mails lead to, in a browser",
     await people.register("ada@example.com", PASSWORD);
     await page.goto(`${url}/forgot-password`);
     expect(await page.locator("html").getAttribute("lang")).toBe("de");
-    expect(await page.title()).toBe("Wähle ein neues Passwort · Acme & Söhne");
+    expect(await page.title()).toBe("Passwort zurücksetzen · Acme & Söhne");
     await follow("verify email");
     await page.getByRole("button", { name: "Das war ich nicht" }).click();
-    await page.getByRole("heading", { name: "Danke" }).waitFor();
+    await page.getByRole("heading", { name: "Danke für den Hinweis" }).waitFor();
     await post("/auth/register", { email: "bob@example.com", password: PASSWORD, locale: "en" });
     await follow("verify email");
-    await page.getByRole("heading", { name: "Confirm your address" }).waitFor();
+    await page.getByRole("heading", { name: "Verify your email" }).waitFor();
   });
 
   test("sign in, and show what a product's own page would get", async () => {

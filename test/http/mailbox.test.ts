@@ -31,7 +31,7 @@ test("a developer reads mails: the list, the text with links that work, the HTML
   expect(body).not.toContain("<b>");
   const html = await open(`/${id}/html`);
   expect(html.headers.get("content-security-policy")).toContain("default-src 'none'");
-  expect(html.body).toContain("Choose a new password");
+  expect(html.body).toContain("Reset your password");
   expect((await open(`/${id}/source`)).body).toContain("To: ada@example.com");
   for (const path of ["/nonsense", `/${crypto.randomUUID()}`])
     expect((await open(path)).status).toBe(404);
@@ -45,7 +45,7 @@ test("a test suite reads mails as JSON: newest first, of one recipient, links an
       id,
       kind: "reset_password",
       to: "ada@example.com",
-      subject: "Choose a new password",
+      subject: "Reset your password",
       link: "https://accounts.example.com/reset-password?token=ot_<b>",
       token: "ot_<b>",
       code: null,

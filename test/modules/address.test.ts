@@ -163,7 +163,7 @@ describe("the old address", () => {
     await arrive(NEW_ADDRESS);
     const token = await tokenFor(OLD_ADDRESS, "email_changed");
     expect((await send("GET", `/undo-email?token=${token}`)).body).toContain("<form");
-    expect((await form("/undo-email", { token })).body).toContain("yours again");
+    expect((await form("/undo-email", { token })).body).toContain("was restored");
     expect((await ada.get("/users/me")).status).toBe(401);
     expect([await logIn(PASSWORD), await logIn(PASSWORD, NEW_ADDRESS)]).toEqual([401, 401]);
     expect((await mails()).slice(0, 2).sort()).toEqual([
@@ -223,7 +223,7 @@ describe("the old address", () => {
       expect([answer.status, answer.body]).toEqual(
         isProven
           ? [409, expect.stringContaining("Another account")]
-          : [200, expect.stringContaining("yours again")],
+          : [200, expect.stringContaining("was restored")],
       );
     }
   });

@@ -69,7 +69,7 @@ describe("a user who is deleted", () => {
     expect(kinds).toEqual(["account_deleted bob@example.com", `account_deleted ${ADA}`]);
     const letters = await Promise.all((await listMails(ctx)).map(({ id }) => readMail(ctx, id)));
     const subjects = letters.map(({ rendered }) => rendered.subject);
-    expect(subjects.slice(0, 2)).toEqual(["Your account was deleted", "Dein Konto wurde gelöscht"]);
+    expect(subjects.slice(0, 2)).toEqual(["Your account was deleted", "Ihr Konto wurde gelöscht"]);
     expect(letters[0]?.rendered.text).toMatch(/deleted on \d{4}-\d\d-\d\d \d\d:\d\d UTC/);
   });
 

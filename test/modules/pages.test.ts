@@ -53,7 +53,7 @@ describe("the page of a mailed link", () => {
         ? await Promise.all([click(), click(), click()])
         : [await click(), await click()];
       for (const { status, text } of clicks)
-        expect([status, text]).toEqual([200, expect.stringContaining("Your password is set")]);
+        expect([status, text]).toEqual([200, expect.stringContaining("Your new password is set")]);
       const changes = await sql`select 1 from events where type = 'password.changed'`;
       expect(changes).toHaveLength(1);
     }
@@ -72,7 +72,7 @@ describe("the page of a mailed link", () => {
     expect((await reset(token)).body.code).toBe("invalid_link");
     pass(61_000);
     const late = await sendForm("/reset-password", { token, password: NEW });
-    expect([late.status, late.text]).toEqual([400, expect.stringContaining("not valid")]);
+    expect([late.status, late.text]).toEqual([400, expect.stringContaining("no longer valid")]);
     expect(await logIn(NEW)).toBe(200);
   });
 
@@ -106,8 +106,8 @@ describe("the page of a mailed link", () => {
   test("answers a second click on both buttons of the page about an email", async () => {
     const { person, sendForm, tokenFor } = await place();
     for (const [email, fields, said] of [
-      ["ada@example.com", { password: PASSWORD }, "is confirmed"],
-      ["bob@example.com", { intent: "disown" }, "Thank you"],
+      ["ada@example.com", { password: PASSWORD }, "is verified"],
+      ["bob@example.com", { intent: "disown" }, "Thanks for letting us know"],
     ] as const) {
       await person(email);
       const token = await tokenFor(email, "verify_email");

@@ -199,7 +199,7 @@ describe("a page that a mail leads to", () => {
     expect((await here.send("GET", "/forgot-password")).body).toContain('type="email"');
     for (const email of ["ada@example.com", "nobody@example.com"]) {
       const asked = await here.form("/forgot-password", { email });
-      expect([asked.status, asked.body]).toEqual([202, expect.stringContaining("on its way")]);
+      expect([asked.status, asked.body]).toEqual([202, expect.stringContaining("we sent a link")]);
     }
     const token = await here.tokenFor("ada@example.com", "reset_password");
     for (let at = 0; at < 3; at += 1) {
@@ -214,7 +214,7 @@ describe("a page that a mail leads to", () => {
     expect([set.status, set.body]).toEqual([200, expect.stringContaining("is set")]);
     expect(await here.logIn(NEW)).toBe(200);
     const gone = await here.send("GET", `/reset-password?token=${token}`);
-    expect([gone.status, gone.body]).toEqual([400, expect.stringContaining("not valid")]);
+    expect([gone.status, gone.body]).toEqual([400, expect.stringContaining("no longer valid")]);
     expect((await here.send("GET", '/reset-password?token="><script>')).body).not.toContain(
       "<script>",
     );
@@ -228,7 +228,7 @@ describe("a page that a mail leads to", () => {
     const wrong = await here.form("/verify-email", { token, password: "wrong" });
     expect(wrong.status).toBe(401);
     const right = await here.form("/verify-email", { token, password: PASSWORD });
-    expect([right.status, right.body]).toEqual([200, expect.stringContaining("is confirmed")]);
+    expect([right.status, right.body]).toEqual([200, expect.stringContaining("is verified")]);
     const bob = await here.person("bob@example.com");
     const other = await here.tokenFor("bob@example.com", "verify_email");
     expect((await here.form("/verify-email", { token: other, intent: "disown" })).status).toBe(200);
