@@ -34,7 +34,7 @@ export const jobs: Record<string, Job> = {
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
   "purge events": { everyMs: 10 * MINUTE_MS, run: purgeEvents },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
-  "purge unproven accounts": { everyMs: 10 * MINUTE_MS, run: purgeUnverified },
+  "purge unverified users": { everyMs: 10 * MINUTE_MS, run: purgeUnverified },
   "erase deleted users": { everyMs: MINUTE_MS, run: eraseLeftOrigins },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },

@@ -72,14 +72,14 @@ needs("redis-server").describe("a memory that instances share", () => {
 
   test("it is told what somebody else keeps, for as long as that is good", async () => {
     const [one, other, stranger] = [await open(), await open(), await open("others:")];
-    expect(await other.recall("a name")).toBeUndefined();
-    await one.keep("a name", { value: "a value", seconds: 1 });
-    expect([await other.recall("a name"), await stranger.recall("a name")]).toEqual([
+    expect(await other.get("a name")).toBeUndefined();
+    await one.set("a name", { value: "a value", seconds: 1 });
+    expect([await other.get("a name"), await stranger.get("a name")]).toEqual([
       "a value",
       undefined,
     ]);
     await sleep(1_100);
-    expect(await other.recall("a name")).toBeUndefined();
+    expect(await other.get("a name")).toBeUndefined();
   });
 
   test("only a number that was dear to count is kept", async () => {
@@ -91,7 +91,7 @@ needs("redis-server").describe("a memory that instances share", () => {
     expect(await countShared(memory, "cheap", counting(1))).toBe(1);
     expect(await countShared(memory, "cheap", counting(2))).toBe(2);
     expect(await countShared(memory, "dear", counting(80))).toBe(80);
-    await until(async () => (await memory.recall("dear")) !== undefined);
+    await until(async () => (await memory.get("dear")) !== undefined);
     expect(await countShared(memory, "dear", counting(1))).toBe(80);
   });
 
@@ -100,7 +100,7 @@ needs("redis-server").describe("a memory that instances share", () => {
     const memory = await open("test:", said);
     redis.freeze();
     const startedAt = performance.now();
-    const asked = Array.from({ length: 50 }, () => memory.recall("a name"));
+    const asked = Array.from({ length: 50 }, () => memory.get("a name"));
     expect(new Set(await Promise.all(asked))).toEqual(new Set([undefined]));
     expect(
       await memory.consume([{ key: "00", count: 1, ...kinds[0] }], new Date()),
@@ -113,8 +113,8 @@ needs("redis-server").describe("a memory that instances share", () => {
     await until(() => memory.state() === "away");
     await redis.up();
     await until(() => memory.state() === "ok");
-    await memory.keep("a name", { value: "again", seconds: 10 });
-    expect(await memory.recall("a name")).toBe("again");
+    await memory.set("a name", { value: "again", seconds: 10 });
+    expect(await memory.get("a name")).toBe("again");
     const [away, again] = [expect.stringContaining("cannot be used"), "Redis is available again."];
     expect(said).toEqual([away, again, away, again]);
   });

@@ -18,7 +18,7 @@ export interface MailOptions {
 
 /** Opens the transport of MAIL_URL. Connects at the first message. Loads only what it uses. */
 export const openMail = (url: string, options: MailOptions): Promise<MailTransport> => {
-  const smtp = async (place: URL) => (await import("./smtp.ts")).openSmtp(place, options);
+  const smtp = async (server: URL) => (await import("./smtp.ts")).openSmtp(server, options);
   return byScheme<MailTransport>({
     "smtp:": smtp,
     "smtps:": smtp,

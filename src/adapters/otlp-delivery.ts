@@ -36,9 +36,9 @@ interface DeliveryOptions {
 }
 
 /**
- * Delivers by OTLP over HTTP (OpenTelemetry Protocol 1.9). A batch that fails for now is tried up
- * to ten times, with exponential backoff. A batch that is refused for good is dropped. Logs one
- * line when delivery starts to fail, and one when it works again.
+ * Delivers by OTLP over HTTP (OpenTelemetry Protocol 1.9). A batch that fails is tried up to ten
+ * times, with exponential backoff. A batch that is refused for good is dropped. Logs one line when
+ * delivery starts to fail, and one when it works again.
  */
 export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOptions): Delivery {
   const send = openSender(receiver);
@@ -74,7 +74,7 @@ export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOption
     const refusal = await send(batch, closed.signal);
     if (closed.signal.aborted) return;
     report(refusal);
-    isUnavailable = refusal?.isForNow === true;
+    isUnavailable = refusal?.isTemporary === true;
     attempts = isUnavailable ? attempts + 1 : 0;
     if (isUnavailable && attempts < ATTEMPTS_MAX) return;
     queue.splice(0, batch.length);
@@ -113,10 +113,10 @@ interface Refusal {
   /** The HTTP status, or the code of an error. */
   reason: string;
   /** True if a retry may succeed: 429, 502, 503, 504, or no answer. */
-  isForNow: boolean;
+  isTemporary: boolean;
 }
 
-const UNAVAILABLE = `Traces cannot be delivered to OTLP_URL: they wait, ${QUEUE_MAX_SPANS} spans at most, for some minutes; what is beyond that is dropped.`;
+const UNAVAILABLE = `Traces cannot be delivered to OTLP_URL; retrying. At most ${QUEUE_MAX_SPANS} spans wait, for a few minutes; others are dropped.`;
 const REFUSED =
   "The collector at OTLP_URL refuses traces; they are dropped. For 3xx, 401, 403 or 404, check OTLP_URL and OTLP_HEADERS.";
 
@@ -124,10 +124,10 @@ const REFUSED =
 function openReport(log: Log) {
   let before: Refusal | undefined;
   return (refusal: Refusal | undefined) => {
-    const isChange = refusal?.isForNow !== before?.isForNow;
+    const isChange = refusal?.isTemporary !== before?.isTemporary;
     before = refusal;
     if (!isChange) return;
-    if (refusal) log.warn({ reason: refusal.reason }, refusal.isForNow ? UNAVAILABLE : REFUSED);
+    if (refusal) log.warn({ reason: refusal.reason }, refusal.isTemporary ? UNAVAILABLE : REFUSED);
     else log.info({}, "Traces are exported again.");
   };
 }
@@ -142,14 +142,14 @@ function openSender({ url, headers: given, resource }: Omit<DeliveryOptions, "lo
     const signal = AbortSignal.any([closed, AbortSignal.timeout(DELIVERY_MAX_MS)]);
     try {
       const request = { method: "POST", headers, body, redirect: "manual", signal } as const;
-      const { ok, status, body: answer } = await fetch(url, request);
-      // Only the status matters. A failure to cancel the body does not.
-      answer?.cancel().catch(() => {});
-      return ok ? undefined : { reason: String(status), isForNow: FOR_NOW.includes(status) };
+      const { ok, status, body: reply } = await fetch(url, request);
+      // Only the status matters, not the body.
+      reply?.cancel().catch(() => {});
+      return ok ? undefined : { reason: String(status), isTemporary: TEMPORARY.includes(status) };
     } catch (error) {
-      return { reason: errorType(error), isForNow: true };
+      return { reason: errorType(error), isTemporary: true };
     }
   };
 }
 
-const FOR_NOW = [429, 502, 503, 504];
+const TEMPORARY = [429, 502, 503, 504];

@@ -10,8 +10,11 @@ import type { TraceOptions } from "./trace.ts";
  * Sends traces by OTLP over HTTP, as JSON, in batches. Receivers are the OpenTelemetry Collector,
  * Tempo, Jaeger and others.
  */
-export function openOtlp(place: URL, { sample, chance, now, headers, log }: TraceOptions): Tracing {
-  const url = new URL(place);
+export function openOtlp(
+  endpoint: URL,
+  { sample, chance, now, headers, log }: TraceOptions,
+): Tracing {
+  const url = new URL(endpoint);
   url.pathname = `${url.pathname.replace(/\/$/, "")}/v1/traces`;
   const resource = attributesOf({
     "service.name": "bunker",

@@ -1,22 +1,22 @@
 import type { Count } from "../limits/policies.ts";
 import type { SharedMemory } from "../limits/shared-memory.ts";
-import { openLink } from "./redis-link.ts";
+import { openRedisConnection } from "./redis-connection.ts";
 import { CONSUME, REFUND } from "./redis-scripts.ts";
 import type { SharedMemoryOptions } from "./shared-memory.ts";
 
-const ANSWER_MAX_MS = 200;
+const REPLY_MAX_MS = 200;
 const PROBE_SECONDS = "60";
 
 /** Shared memory in Redis 6.2 or newer, or a compatible server (Valkey). One server, no cluster. */
 export function openRedis(url: URL, { prefix, log }: SharedMemoryOptions): SharedMemory {
   const scripts = { consume: "", refund: "" };
-  const { send, isUp, close } = openLink({
+  const { send, isUp, close } = openRedisConnection({
     url,
-    answerMaxMs: ANSWER_MAX_MS,
+    replyMaxMs: REPLY_MAX_MS,
     log,
-    begin: async (client) => {
+    prepare: async (client) => {
       // Fails early on a replica, or on a server without free memory.
-      await client.send("SET", [`${prefix}there`, "1", "EX", PROBE_SECONDS]);
+      await client.send("SET", [`${prefix}probe`, "1", "EX", PROBE_SECONDS]);
       scripts.consume = await client.send("SCRIPT", ["LOAD", CONSUME]);
       scripts.refund = await client.send("SCRIPT", ["LOAD", REFUND]);
     },
@@ -30,11 +30,11 @@ export function openRedis(url: URL, { prefix, log }: SharedMemoryOptions): Share
     ]);
 
   return {
-    recall: async (name) => {
+    get: async (name) => {
       const value = await send("GET", [prefix + name]);
       return typeof value === "string" ? value : undefined;
     },
-    keep: async (name, { value, seconds }) => {
+    set: async (name, { value, seconds }) => {
       await send("SET", [prefix + name, value, "EX", String(Math.max(1, seconds))]);
     },
     consume: async (consumptions, now) => {

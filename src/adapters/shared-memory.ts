@@ -13,6 +13,6 @@ export const openSharedMemory = (
   url: string,
   options: SharedMemoryOptions,
 ): Promise<SharedMemory> => {
-  const redis = async (place: URL) => (await import("./redis.ts")).openRedis(place, options);
+  const redis = async (server: URL) => (await import("./redis.ts")).openRedis(server, options);
   return byScheme<SharedMemory>({ "redis:": redis, "rediss:": redis })(url);
 };

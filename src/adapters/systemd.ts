@@ -21,17 +21,18 @@ const unsupervised: Supervisor = { ready: () => {}, stopping: () => {} };
  */
 export function openSupervisor(env: Record<string, string | undefined>): Supervisor {
   const path = env["NOTIFY_SOCKET"];
-  const isThere =
+  const hasSocket =
     path !== undefined && /^[/@]/.test(path) && Buffer.byteLength(path) < PATH_MAX_BYTES;
-  if (!isThere) return unsupervised;
+  if (!hasSocket) return unsupervised;
   const notify = openNotifier(path);
   if (!notify) return unsupervised;
   const periodMs = Number(env["WATCHDOG_USEC"] ?? 0) / MICROS_IN_MS;
-  const isMine = env["WATCHDOG_PID"] === undefined || Number(env["WATCHDOG_PID"]) === process.pid;
+  const isForThisProcess =
+    env["WATCHDOG_PID"] === undefined || Number(env["WATCHDOG_PID"]) === process.pid;
   return {
     ready: () => {
       notify("READY=1");
-      if (periodMs > 0 && isMine) setInterval(() => notify("WATCHDOG=1"), periodMs / 2);
+      if (periodMs > 0 && isForThisProcess) setInterval(() => notify("WATCHDOG=1"), periodMs / 2);
     },
     stopping: () => notify("STOPPING=1"),
   };

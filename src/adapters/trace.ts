@@ -15,6 +15,6 @@ export interface TraceOptions {
 
 /** Opens the receiver of OTLP_URL. Connects when there are spans to deliver. */
 export const openTracing = (url: string, options: TraceOptions): Promise<Tracing> => {
-  const otlp = async (place: URL) => (await import("./otlp.ts")).openOtlp(place, options);
+  const otlp = async (endpoint: URL) => (await import("./otlp.ts")).openOtlp(endpoint, options);
   return byScheme<Tracing>({ "http:": otlp, "https:": otlp })(url);
 };

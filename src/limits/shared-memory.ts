@@ -6,9 +6,9 @@ import type { Consumption, Count, Refund } from "./policies.ts";
  */
 export interface SharedMemory {
   /** Undefined if the name has no value, or the memory is unavailable. */
-  recall: (name: string) => Promise<string | undefined>;
+  get: (name: string) => Promise<string | undefined>;
   /** Stores a value for that many seconds, if the memory is available. */
-  keep: (name: string, kept: { value: string; seconds: number }) => Promise<void>;
+  set: (name: string, entry: { value: string; seconds: number }) => Promise<void>;
   /** Counts as `limits/postgres-counters` does. Undefined if nothing was counted. */
   consume: (consumptions: Consumption[], now: Date) => Promise<Map<string, Count> | undefined>;
   refund: (refunds: Refund[]) => Promise<void>;
@@ -19,8 +19,8 @@ export interface SharedMemory {
 
 /** For instances that share only the database. */
 export const noSharedMemory: SharedMemory = {
-  recall: async () => undefined,
-  keep: async () => {},
+  get: async () => undefined,
+  set: async () => {},
   consume: async () => undefined,
   refund: async () => {},
   state: () => "off",
@@ -28,7 +28,7 @@ export const noSharedMemory: SharedMemory = {
 };
 
 const SLOW_COUNT_MS = 50;
-const KEPT_MAX_SECONDS = 60;
+const SHARED_MAX_SECONDS = 60;
 
 /**
  * Returns a number that may be slow to count. A count that took more than 50 ms is shared with the
@@ -40,12 +40,12 @@ export async function countShared(
   name: string,
   count: () => Promise<number>,
 ): Promise<number> {
-  const known = await shared.recall(name);
+  const known = await shared.get(name);
   if (known !== undefined) return Number(known);
   const startedAt = performance.now();
   const counted = await count();
   const tookMs = performance.now() - startedAt;
-  const seconds = Math.min(KEPT_MAX_SECONDS, Math.ceil(tookMs / 10));
-  if (tookMs > SLOW_COUNT_MS) void shared.keep(name, { value: String(counted), seconds });
+  const seconds = Math.min(SHARED_MAX_SECONDS, Math.ceil(tookMs / 10));
+  if (tookMs > SLOW_COUNT_MS) void shared.set(name, { value: String(counted), seconds });
   return counted;
 }

@@ -1,17 +1,17 @@
 import { RedisClient } from "bun";
 import type { Log } from "../kit/log.ts";
 
-export interface LinkOptions {
+export interface RedisConnectionOptions {
   url: URL;
-  /** Redis counts as unavailable if it does not answer within this time. */
-  answerMaxMs: number;
+  /** Redis counts as unavailable if it does not reply within this time. */
+  replyMaxMs: number;
   /** Prepares a new connection. It is used only if this succeeds. */
-  begin: (client: RedisClient) => Promise<void>;
+  prepare: (client: RedisClient) => Promise<void>;
   log: Log;
 }
 
-export interface Link {
-  /** Sends a command. Undefined if Redis is unavailable or does not answer in time. */
+export interface RedisConnection {
+  /** Sends a command. Undefined if Redis is unavailable or does not reply in time. */
   send: (command: string, args: string[]) => Promise<unknown>;
   isUp: () => boolean;
   close: () => void;
@@ -31,18 +31,20 @@ const settings = {
  * this once. One command that fails or times out drops the connection, so that no other request
  * waits for it.
  */
-export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
-  let link: RedisClient | undefined;
+export function openRedisConnection({
+  url,
+  replyMaxMs,
+  prepare,
+  log,
+}: RedisConnectionOptions): RedisConnection {
+  let current: RedisClient | undefined;
   let isUnavailable = false;
   let isClosed = false;
 
-  /**
-   * Refuses a server that is always slow: otherwise it would be connected and dropped again and
-   * again.
-   */
-  const beginIfFast = async (client: RedisClient) => {
-    await begin(client);
-    await within(client.send("PING", []), answerMaxMs / 2);
+  /** Refuses a server that is always slow: otherwise it would be connected and dropped forever. */
+  const prepareIfFast = async (client: RedisClient) => {
+    await prepare(client);
+    await within(client.send("PING", []), replyMaxMs / 2);
   };
   const retry = (error: unknown) => {
     if (isClosed) return;
@@ -50,20 +52,20 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
     isUnavailable = true;
     setTimeout(connect, RETRY_MS).unref();
   };
-  const lose = (lost: RedisClient, error: unknown) => {
-    if (link !== lost) return;
-    link = undefined;
-    disconnect(lost);
+  const drop = (client: RedisClient, error: unknown) => {
+    if (current !== client) return;
+    current = undefined;
+    disconnect(client);
     retry(error);
   };
   const connect = async () => {
-    const opened = await dial(url, beginIfFast).catch(retry);
-    if (!opened) return;
-    if (isClosed) return disconnect(opened);
-    link = opened;
-    opened.onclose = (error) => lose(opened, error);
+    const client = await connectTo(url, prepareIfFast).catch(retry);
+    if (!client) return;
+    if (isClosed) return disconnect(client);
+    current = client;
+    client.onclose = (error) => drop(client, error);
     // The connection may have closed before `onclose` was set.
-    if (!opened.connected) return lose(opened, GONE);
+    if (!client.connected) return drop(client, failure("ECONNRESET"));
     if (isUnavailable) log.info({}, "Redis is available again.");
     isUnavailable = false;
   };
@@ -71,29 +73,28 @@ export function openLink({ url, answerMaxMs, begin, log }: LinkOptions): Link {
 
   return {
     send: async (command, args) => {
-      const used = link;
-      if (!used) return undefined;
+      const client = current;
+      if (!client) return undefined;
       try {
-        return await within(used.send(command, args), answerMaxMs);
+        return await within(client.send(command, args), replyMaxMs);
       } catch (error) {
-        lose(used, error);
+        drop(client, error);
         return undefined;
       }
     },
-    isUp: () => link !== undefined,
+    isUp: () => current !== undefined,
     close: () => {
       isClosed = true;
-      if (link) disconnect(link);
-      link = undefined;
+      if (current) disconnect(current);
+      current = undefined;
     },
   };
 }
 
 const UNAVAILABLE =
-  "Redis cannot be used (REDIS_URL: does it run, is the password right, does it have free memory?). Until then, the database counts.";
+  "Redis cannot be used; PostgreSQL does its work. Check REDIS_URL, the password, and the free memory of Redis.";
 
 const failure = (code: string) => Object.assign(new Error(code), { code });
-const GONE = failure("ECONNRESET");
 
 /**
  * The error code of Redis, such as OOM, or of the socket. Not the message, which may quote a key.
@@ -103,11 +104,14 @@ function reasonOf(error: unknown): string {
   return /^[A-Z]{2,}(?= )/.exec(message)?.[0] ?? code ?? "unknown";
 }
 
-async function dial(url: URL, begin: LinkOptions["begin"]): Promise<RedisClient> {
+async function connectTo(
+  url: URL,
+  prepare: RedisConnectionOptions["prepare"],
+): Promise<RedisClient> {
   const client = new RedisClient(url.href, settings);
   const open = async () => {
     await client.connect();
-    await begin(client);
+    await prepare(client);
     return client;
   };
   try {
@@ -123,9 +127,9 @@ function disconnect(client: RedisClient): void {
   client.close();
 }
 
-function within<T>(answer: Promise<T>, ms: number): Promise<T> {
+function within<T>(reply: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(failure("ETIMEDOUT")), ms);
-    answer.then(resolve, reject).finally(() => clearTimeout(timer));
+    reply.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }
