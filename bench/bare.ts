@@ -1,4 +1,4 @@
-/** The least that a compiled server can be: what its cold start costs, any program pays. */
+/** The smallest compiled server: no other program starts faster. */
 Bun.serve({
   hostname: "127.0.0.1",
   port: Number(process.env["PORT"]),

@@ -1,6 +1,6 @@
 /**
- * Verifies passwords and does nothing else: `bun bench/hashing.ts '{"count":100,"concurrency":2}'` prints how long that
- * took, as JSON.
+ * Only verifies passwords. `bun bench/hashing.ts '{"count":100,"concurrency":2}'` prints the time
+ * that it took, as JSON.
  */
 const { count, concurrency } = JSON.parse(Bun.argv[2] ?? "{}");
 const password = "a long pass phrase";
@@ -11,10 +11,10 @@ const hash = await Bun.password.hash(password, {
   timeCost: 2,
 });
 
-let begun = 0;
+let started = 0;
 const work = async () => {
-  while (begun < count) {
-    begun += 1;
+  while (started < count) {
+    started += 1;
     await Bun.password.verify(password, hash);
   }
 };

@@ -1,4 +1,4 @@
-/** What to send, how often, and over how many connections; each sends its next request when it has its answer. */
+/** A request, how often to send it, and over how many connections. Each waits for its response. */
 export interface Load {
   port: number;
   method: "GET" | "POST";
@@ -9,7 +9,7 @@ export interface Load {
   connections: number;
 }
 
-/** One connection: the head that has come in so far, and how much of the body is still to come. */
+/** The response on one connection: its head so far, and the bytes of its body that are missing. */
 export interface Exchange {
   head: string;
   leftBytes: number;
@@ -17,13 +17,13 @@ export interface Exchange {
 
 const HEAD_END = "\r\n\r\n";
 
-/** Sends the load and answers how many seconds it took. Any answer but a 200 ends it. */
+/** Sends the load and returns how many seconds it took. Throws for any other status than 200. */
 function send(load: Load): Promise<number> {
   const request = requestOf(load);
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const startedAt = performance.now();
   let sent = 0;
-  let answered = 0;
+  let received = 0;
 
   const sendNext = (socket: Bun.Socket<Exchange>) => {
     if (sent >= load.requests) return;
@@ -34,12 +34,12 @@ function send(load: Load): Promise<number> {
   const data = (socket: Bun.Socket<Exchange>, chunk: Buffer) => {
     if (!isComplete(socket.data, chunk)) return;
     if (!socket.data.head.startsWith("HTTP/1.1 200"))
-      reject(new Error(`${load.path} answered:\n${socket.data.head}`));
-    answered += 1;
-    if (answered === load.requests) resolve((performance.now() - startedAt) / 1000);
+      reject(new Error(`${load.path} returned:\n${socket.data.head}`));
+    received += 1;
+    if (received === load.requests) resolve((performance.now() - startedAt) / 1000);
     else sendNext(socket);
   };
-  const close = () => reject(new Error(`${load.path}: the server hung up`));
+  const close = () => reject(new Error(`${load.path}: the server closed the connection`));
   for (let each = 0; each < load.connections; each += 1)
     Bun.connect<Exchange>({
       hostname: "127.0.0.1",
@@ -58,7 +58,7 @@ export function requestOf({ method, path, headers, body }: Load): string {
   return `${method} ${path} HTTP/1.1\r\n${lines.join("")}\r\n${body}`;
 }
 
-/** Takes in a chunk; true when the answer is whole. Every answer that is measured says its Content-Length. */
+/** Reads a chunk, and returns whether the response is complete. It must have a Content-Length. */
 export function isComplete(exchange: Exchange, chunk: Buffer): boolean {
   if (exchange.leftBytes > 0) {
     exchange.leftBytes -= chunk.length;
@@ -68,7 +68,8 @@ export function isComplete(exchange: Exchange, chunk: Buffer): boolean {
   const end = exchange.head.indexOf(HEAD_END);
   if (end < 0) return false;
   const bodyBytes = Number(/^content-length: (\d+)/im.exec(exchange.head.slice(0, end))?.[1]);
-  if (Number.isNaN(bodyBytes)) throw new Error(`an answer without its length:\n${exchange.head}`);
+  if (Number.isNaN(bodyBytes))
+    throw new Error(`a response without Content-Length:\n${exchange.head}`);
   exchange.leftBytes = bodyBytes - (exchange.head.length - end - HEAD_END.length);
   return exchange.leftBytes === 0;
 }

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 
-/** USER_HZ: what /proc counts in, on every Linux that Bun runs on. */
+/** USER_HZ, the unit of /proc, on every Linux that Bun runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** CPU that a process has used so far, of all its threads, user and system, in microseconds (in steps of 10,000). */
+/** The CPU time of all threads of a process, user and system, in microseconds (steps of 10,000). */
 export function cpuMicrosOf(pid: number): number {
   const [, fields = ""] = readFileSync(`/proc/${pid}/stat`, "utf8").split(/\) /);
   const [user, system] = fields.split(" ").slice(11, 13);
@@ -14,7 +14,7 @@ export function cpuMicrosOf(pid: number): number {
 export const residentBytesOf = (pid: number): number =>
   kilobytesIn(`/proc/${pid}/status`, /^VmRSS:\s+(\d+) kB/m) * 1024;
 
-/** Memory of a process and all its descendants in bytes; a page that several share is counted once (PSS). */
+/** Memory of a process and its descendants in bytes. Shared pages count once (PSS). */
 export const treeBytesOf = (pid: number): number =>
   treeOf(pid)
     .map((each) => kilobytesIn(`/proc/${each}/smaps_rollup`, /^Pss:\s+(\d+) kB/m) * 1024)

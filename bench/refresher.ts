@@ -1,6 +1,7 @@
 /**
- * Refreshes sessions without end, each over a connection of its own: `bun bench/refresher.ts '{"port":3000,"tokens":["rt_…"],
- * "refreshes":1000}'` prints how long that took and the tokens that are good now, as JSON.
+ * Refreshes sessions over one connection each. `bun bench/refresher.ts
+ * '{"port":3000,"tokens":["rt_…"],"refreshes":1000}'` prints the time that it took and the current
+ * tokens, as JSON.
  */
 import { type Exchange, isComplete, requestOf } from "./load.ts";
 
@@ -8,6 +9,12 @@ interface RefreshLoad {
   port: number;
   tokens: string[];
   refreshes: number;
+}
+
+export interface RefreshResult {
+  seconds: number;
+  /** The current token of each session. */
+  tokens: string[];
 }
 
 interface State extends Exchange {
@@ -19,8 +26,8 @@ function refresh({ port, tokens, refreshes }: RefreshLoad): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const startedAt = performance.now();
   let sent = 0;
-  let answered = 0;
-  const next = (socket: Bun.Socket<State>) => {
+  let received = 0;
+  const sendNext = (socket: Bun.Socket<State>) => {
     const { lane } = socket.data;
     if (sent >= refreshes) return;
     sent += 1;
@@ -42,23 +49,24 @@ function refresh({ port, tokens, refreshes }: RefreshLoad): Promise<number> {
     if (!isComplete(socket.data, chunk)) return;
     const { lane, text } = socket.data;
     const [, token] = /"refresh_token":"([^"]+)"/.exec(text) ?? [];
-    if (token === undefined) return reject(new Error(`a refresh was answered:\n${text}`));
+    if (token === undefined) return reject(new Error(`a refresh returned:\n${text}`));
     tokens[lane] = token;
-    answered += 1;
-    if (answered === refreshes) resolve((performance.now() - startedAt) / 1000);
-    else next(socket);
+    received += 1;
+    if (received === refreshes) resolve((performance.now() - startedAt) / 1000);
+    else sendNext(socket);
   };
-  const close = () => reject(new Error("the server hung up"));
+  const close = () => reject(new Error("the server closed the connection"));
   for (const lane of tokens.keys())
     Bun.connect<State>({
       hostname: "127.0.0.1",
       port,
       data: { lane, head: "", leftBytes: 0, text: "" },
-      socket: { open: next, data, close, error: (_, error) => reject(error) },
+      socket: { open: sendNext, data, close, error: (_, error) => reject(error) },
     }).catch(reject);
   return promise;
 }
 
 const load: RefreshLoad = JSON.parse(Bun.argv[2] ?? "{}");
-console.log(JSON.stringify({ seconds: await refresh(load), tokens: load.tokens }));
+const result: RefreshResult = { seconds: await refresh(load), tokens: load.tokens };
+console.log(JSON.stringify(result));
 process.exit(0);

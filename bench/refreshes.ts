@@ -1,29 +1,31 @@
-import { join } from "node:path";
 import { createDatabase } from "./database.ts";
-import { openSession, registerPeople, user } from "./people.ts";
+import type { RefreshResult } from "./refresher.ts";
 import { compare, type Effort } from "./requests.ts";
 import type { RotationLoad } from "./rotations.ts";
 import { type Binaries, quietSettings, startServer } from "./servers.ts";
-import { type Stage, stop } from "./stage.ts";
-import { type Line, median, printRatios } from "./table.ts";
+import { median, printRatios, type Row } from "./table.ts";
+import { openSession, registerUsers, user } from "./users.ts";
+import { stop, type Workspace } from "./workspace.ts";
 
 const SESSIONS = 32;
 const REFRESHES = 6_000;
-const RATE_LEAST = 0.5;
+const RATE_MIN = 0.5;
 
-/** Refreshes a second, limits and all, beside postgres.js alone, which runs the same two statements. */
+/**
+ * Refreshes a second, with rate limits, compared with postgres.js that runs the same statements.
+ */
 export async function measureRefreshes(
-  stage: Stage,
+  workspace: Workspace,
   binaries: Binaries,
   { rounds, share }: Effort,
-): Promise<Line[]> {
-  const url = await createDatabase(stage);
-  const bunker = await startServer(stage, binaries.bunker, {
+): Promise<Row[]> {
+  const url = await createDatabase(workspace);
+  const bunker = await startServer(workspace, binaries.bunker, {
     ...quietSettings,
     DATABASE_URL: url,
-    DATA_DIR: stage.dir,
+    DATA_DIR: workspace.dir,
     RATE_LIMIT: "on",
-    // Each session comes from an address of its own, as out in the world, and none too often.
+    // Each session has a client IP of its own, and no limit is reached.
     TRUSTED_PROXIES: "127.0.0.1",
     LIMITS: [
       "register",
@@ -37,32 +39,31 @@ export async function measureRefreshes(
       .map((name) => `${name}=9999999/60`)
       .join(),
   });
-  await registerPeople(bunker);
-  // One after the other: so many at once would wait at the hashing gate for longer than it lets them.
+  await registerUsers(bunker);
+  // One by one: so many at once would exceed the queue for password hashing.
   const tokens: string[] = [];
   while (tokens.length < 2 * SESSIONS) tokens.push((await openSession(bunker, user)).refresh_token);
   const refreshes = Math.ceil(REFRESHES * share);
   const load: RotationLoad = { url, tokens: tokens.slice(SESSIONS), refreshes };
-  let mine = tokens.slice(0, SESSIONS);
-  const rateOf = async (file: string, options: object) => {
-    const path = join(import.meta.dir, file);
-    const printed = await stage.run([process.execPath, path, JSON.stringify(options)]);
-    return JSON.parse(printed) as { seconds: number; tokens?: string[] };
-  };
+  let current = tokens.slice(0, SESSIONS);
   const ours = async () => {
-    const done = await rateOf("refresher.ts", { port: bunker.port, tokens: mine, refreshes });
-    mine = done.tokens ?? [];
+    const options = { port: bunker.port, tokens: current, refreshes };
+    const done = await workspace.runScript<RefreshResult>("refresher.ts", options);
+    current = done.tokens;
     return refreshes / done.seconds;
   };
-  const theirs = async () => refreshes / (await rateOf("rotations.ts", load)).seconds;
+  const theirs = async () => {
+    const { seconds } = await workspace.runScript<{ seconds: number }>("rotations.ts", load);
+    return refreshes / seconds;
+  };
   const rates = await compare([ours, theirs], rounds);
   await stop(bunker.program);
   return [
     {
-      what: "POST /api/v1/auth/refresh: refreshes a second, beside postgres.js alone with the same statements",
+      what: "POST /api/v1/auth/refresh: refreshes a second, compared with postgres.js alone with the same statements",
       measured: `${printRatios(rates.ratios)}: ${rates.ours.toFixed(0)} to ${rates.theirs.toFixed(0)}`,
-      must: `≥ ${RATE_LEAST} ×`,
-      isKept: median(rates.ratios) >= RATE_LEAST,
+      must: `≥ ${RATE_MIN} ×`,
+      isMet: median(rates.ratios) >= RATE_MIN,
     },
   ];
 }

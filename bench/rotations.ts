@@ -1,6 +1,7 @@
 /**
- * What a refresh costs the database, and nothing else: postgres.js runs the statements of Bunker, as it does. `bun
- * bench/rotations.ts '{"url":"postgres://…","tokens":["rt_…"],"refreshes":1000}'` prints how long that took, as JSON.
+ * Only runs the statements of a refresh by postgres.js, as Bunker does. `bun bench/rotations.ts
+ * '{"url":"postgres://…","tokens":["rt_…"],"refreshes":1000}'` prints the time that it took, as
+ * JSON.
  */
 import { randomBytes } from "node:crypto";
 import { fillPlaceholders } from "drizzle-orm";
@@ -18,24 +19,24 @@ export interface RotationLoad {
 
 const POOL_SIZE = 10;
 const HASH_BYTES = 32;
-const often = { count: 1, quota: 9_999_999, refill: 9_999_999, periodSeconds: 60 };
+const unlimited = { count: 1, quota: 9_999_999, refill: 9_999_999, periodSeconds: 60 };
 const { url, tokens, refreshes }: RotationLoad = JSON.parse(Bun.argv[2] ?? "{}");
 const sql = postgres(url, { max: POOL_SIZE, fetch_types: false });
-// It also lets the driver send JSON and times as they are, as Bunker's does.
+// Drizzle also makes the driver send JSON and times unchanged, as in Bunker.
 const query = rotation(drizzle(sql)).getQuery();
 
-let begun = 0;
+let started = 0;
 async function rotate(token: string): Promise<void> {
   const id = readRefreshToken(token)?.sessionId ?? "";
   const key = randomBytes(16).toString("hex");
   const fingerprint = randomBytes(HASH_BYTES);
   let hash = randomBytes(HASH_BYTES);
   await sql`update sessions set current_hash = ${hash} where id = ${id}`;
-  while (begun < refreshes) {
-    begun += 1;
+  while (started < refreshes) {
+    started += 1;
     const now = new Date();
     const dayAgo = new Date(now.getTime() - 86_400_000).toISOString();
-    await consume(sql, [{ ...often, key }], now);
+    await consume(sql, [{ ...unlimited, key }], now);
     const successorHash = randomBytes(HASH_BYTES);
     const bounds = {
       now: now.toISOString(),
@@ -47,7 +48,7 @@ async function rotate(token: string): Promise<void> {
     const values = { ...bounds, ...secrets, id, devices: "{}", fingerprint };
     const params = fillPlaceholders(query.params, values) as string[];
     const rows = await sql.unsafe(query.sql, params, { prepare: true });
-    if (rows.length !== 1) throw new Error("a rotation found nothing to rotate");
+    if (rows.length !== 1) throw new Error("the rotation changed no row");
     hash = successorHash;
   }
 }

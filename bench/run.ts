@@ -6,15 +6,16 @@ import { measureRefreshes } from "./refreshes.ts";
 import { type Effort, measureRequests } from "./requests.ts";
 import { measureSameness } from "./sameness.ts";
 import { compileAll } from "./servers.ts";
-import { openStage } from "./stage.ts";
 import { measureStarts } from "./starts.ts";
 import { printTable } from "./table.ts";
 import { measureTraces } from "./traces.ts";
+import { openWorkspace } from "./workspace.ts";
 import { writeTable } from "./write-table.ts";
 
 /**
- * `bun bench/run.ts [--quick] [--write]`: prints the table; `--write` puts it into docs/performance.md.
- * Exit codes: 0 measured, whatever the figures are; 1 failed; 2 there is no binary.
+ * `bun bench/run.ts [--quick] [--write]` prints a table. `--write` also writes it to
+ * docs/performance.md. Exit codes: 0 whatever the figures are, 1 if a measurement failed, 2 without
+ * a binary.
  */
 const binary = join(import.meta.dir, "../dist/bunker");
 const isQuick = Bun.argv.includes("--quick");
@@ -25,25 +26,25 @@ if (!existsSync(binary)) {
   console.error("dist/bunker is missing. Build it first: bun run build");
   process.exit(2);
 }
-const stage = openStage();
-const say = (what: string) => console.error(`${what} …`);
+const workspace = openWorkspace();
+const report = (what: string) => console.error(`${what} …`);
 try {
-  say("Compiling the rivals");
-  const binaries = await compileAll(stage, binary);
-  say("Measuring size and memory");
-  const footprint = await measureFootprint(stage, binaries);
-  say(`Measuring ${starts} starts of each kind`);
-  const coldStarts = await measureStarts(stage, binaries, starts);
-  say("Measuring requests");
-  const requests = await measureRequests(stage, binaries, effort);
-  say("Measuring traces");
-  const traces = await measureTraces(stage, binaries, effort);
-  say("Measuring refreshes");
-  const refreshes = await measureRefreshes(stage, binaries, effort);
-  say("Telling failed sign-ins apart");
-  const sameness = await measureSameness(stage, binaries, effort);
-  say("Flooding");
-  const floods = await measureFloods(stage, binaries);
+  report("Compiling the baseline");
+  const binaries = await compileAll(workspace, binary);
+  report("Measuring size and memory");
+  const footprint = await measureFootprint(workspace, binaries);
+  report(`Measuring ${starts} starts of each kind`);
+  const coldStarts = await measureStarts(workspace, binaries, starts);
+  report("Measuring requests");
+  const requests = await measureRequests(workspace, binaries, effort);
+  report("Measuring traces");
+  const traces = await measureTraces(workspace, binaries, effort);
+  report("Measuring refreshes");
+  const refreshes = await measureRefreshes(workspace, binaries, effort);
+  report("Comparing responses that must not differ");
+  const sameness = await measureSameness(workspace, binaries, effort);
+  report("Flooding");
+  const floods = await measureFloods(workspace, binaries);
   const table = printTable([
     ...requests,
     ...traces,
@@ -56,9 +57,9 @@ try {
   console.log(table);
   if (Bun.argv.includes("--write")) await writeTable(table);
 } catch (error) {
-  if (!stage.isInterrupted()) console.error(error);
+  if (!workspace.isInterrupted()) console.error(error);
   process.exitCode = 1;
 } finally {
-  await stage.close();
+  await workspace.close();
 }
 process.exit();

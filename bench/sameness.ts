@@ -1,147 +1,146 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createDatabase } from "./database.ts";
-import { other, registerPeople, signIn, superuser, user } from "./people.ts";
 import type { Effort } from "./requests.ts";
 import { type Binaries, quietSettings, type Server, startServer } from "./servers.ts";
-import { type Stage, stop } from "./stage.ts";
-import { type Line, median } from "./table.ts";
+import { median, type Row } from "./table.ts";
+import { other, registerUsers, signIn, superuser, superuserSettings, user } from "./users.ts";
+import { stop, type Workspace } from "./workspace.ts";
 
 const SAMPLES = 300;
-const APART_MOST = 0.05;
+const DIFFERENCE_MAX = 0.05;
 
-/** Who asks where, under the address of one kind of person; the first kind is the one that others are compared with. */
+/** Requests to one endpoint, one for each kind of user. The first kind is the reference. */
 interface Trial {
   what: string;
   path: string;
   kinds: Record<string, (sample: number) => object>;
-  /** What has to be so before each sample. */
+  /** Runs before each sample. */
   prepare?: (bunker: Server, sample: number) => Promise<unknown>;
-  /** How much less often than others it is tried. */
+  /** Takes one sample in this many. */
   rarity?: number;
 }
 
 const wrong = { password: "not the password at all" };
 const right = { password: "correct horse battery staple" };
 const signIns: Trial = {
-  what: "a failed sign-in",
+  what: "failed sign-in",
   path: "login",
   kinds: {
-    "a wrong password": () => ({ username: user.email, ...wrong }),
-    "an unknown name": () => ({ username: "nobody@bench.example.org", ...wrong }),
-    "a deactivated account": () => ({ username: other.email, ...wrong }),
+    "wrong password": () => ({ username: user.email, ...wrong }),
+    "unknown name": () => ({ username: "nobody@bench.example.org", ...wrong }),
+    "deactivated user": () => ({ username: other.email, ...wrong }),
   },
 };
 const byMail = (what: string, path: string): Trial => ({
   what,
   path,
   kinds: {
-    "an account's address": () => ({ email: user.email }),
-    "nobody's": (sample) => ({ email: `nobody-${sample}@bench.example.org` }),
+    "known email": () => ({ email: user.email }),
+    "unknown email": (sample) => ({ email: `nobody-${sample}@bench.example.org` }),
   },
 });
 const registrations: Trial = {
-  what: "a registration, addresses to be proven",
+  what: "registration with REQUIRE_EMAIL_VERIFICATION",
   path: "register",
   kinds: {
-    "a new address": (sample) => ({ email: `new-${sample}@bench.example.org`, ...right }),
-    "a proven one": () => ({ email: superuser.email, ...right }),
-    "one that is not proven": () => ({ email: user.email, ...right }),
+    "new email": (sample) => ({ email: `new-${sample}@bench.example.org`, ...right }),
+    "verified email": () => ({ email: superuser.email, ...right }),
+    "unverified email": () => ({ email: user.email, ...right }),
   },
 };
 
 const CODE_TRIES = 5;
 const JOB_MS = 1_500;
 const codes: Trial = {
-  what: "a wrong code",
+  what: "wrong code",
   path: "email-code/verify",
   kinds: {
-    "an account that has one": () => ({ email: user.email, code: "000000" }),
-    nobody: (sample) => ({ email: `nobody-${sample}@bench.example.org`, code: "000000" }),
+    "user with a code": () => ({ email: user.email, code: "000000" }),
+    "unknown email": (sample) => ({ email: `nobody-${sample}@bench.example.org`, code: "000000" }),
   },
-  // A code is looked at five times; a job mails another one.
+  // A code has five tries. Then a job mails another one.
   prepare: async (bunker, sample) => {
     if (sample % CODE_TRIES > 0) return;
-    await ask(bunker, "email-code", { email: user.email });
+    await send(bunker, "email-code", { email: user.email });
     await sleep(JOB_MS);
   },
   rarity: 3,
 };
 
-/** Answers that must not tell who has an account, in turns: their times, statuses, headers and bodies. */
+/** Responses that must not tell who is a user: their times, statuses, headers and bodies. */
 export async function measureSameness(
-  stage: Stage,
+  workspace: Workspace,
   binaries: Binaries,
   { share }: Effort,
-): Promise<Line[]> {
+): Promise<Row[]> {
   const settings = {
     ...quietSettings,
-    DATABASE_URL: await createDatabase(stage),
-    DATA_DIR: stage.dir,
-    FIRST_SUPERUSER_EMAIL: superuser.email,
-    FIRST_SUPERUSER_PASSWORD: superuser.password,
+    DATABASE_URL: await createDatabase(workspace),
+    DATA_DIR: workspace.dir,
+    ...superuserSettings,
     EMAIL_SIGN_IN: "on",
   };
   const samples = Math.ceil(SAMPLES * share);
-  const open = await startServer(stage, binaries.bunker, settings);
-  await registerPeople(open);
+  const open = await startServer(workspace, binaries.bunker, settings);
+  await registerUsers(open);
   await deactivate(open, other.email);
-  const lines: Line[] = [];
+  const rows: Row[] = [];
   for (const trial of [
     signIns,
-    byMail("a forgotten password", "password/forgot"),
-    byMail("a link to prove an address", "email/verify/resend"),
-    byMail("a mail to sign in by", "email-code"),
+    byMail("password reset", "password/forgot"),
+    byMail("verification mail", "email/verify/resend"),
+    byMail("sign-in mail", "email-code"),
     codes,
   ])
-    lines.push(...(await compare(open, trial, samples)));
+    rows.push(...(await compare(open, trial, samples)));
   await stop(open.program);
-  const careful = { ...settings, REQUIRE_EMAIL_VERIFICATION: "on" };
-  const quiet = await startServer(stage, binaries.bunker, careful);
-  lines.push(...(await compare(quiet, registrations, samples)));
-  await stop(quiet.program);
-  return lines;
+  const verifying = { ...settings, REQUIRE_EMAIL_VERIFICATION: "on" };
+  const strict = await startServer(workspace, binaries.bunker, verifying);
+  rows.push(...(await compare(strict, registrations, samples)));
+  await stop(strict.program);
+  return rows;
 }
 
-async function compare(bunker: Server, trial: Trial, samples: number): Promise<Line[]> {
+async function compare(bunker: Server, trial: Trial, samples: number): Promise<Row[]> {
   const names = Object.keys(trial.kinds);
   const times = new Map<string, number[]>(names.map((name) => [name, []]));
-  const answers = new Set<string>();
+  const responses = new Set<string>();
   for (let sample = 0; sample <= samples / (trial.rarity ?? 1); sample += 1) {
     await trial.prepare?.(bunker, sample);
     for (const [name, bodyOf] of Object.entries(trial.kinds)) {
-      const { milliseconds, answer } = await ask(bunker, trial.path, bodyOf(sample));
-      answers.add(answer);
+      const { milliseconds, content } = await send(bunker, trial.path, bodyOf(sample));
+      responses.add(content);
       if (sample > 0) times.get(name)?.push(milliseconds);
     }
   }
   const [first = "", ...others] = names;
-  const yardstick = times.get(first) ?? [];
+  const reference = times.get(first) ?? [];
   return others.map((name) => {
     const these = times.get(name) ?? [];
-    const apart = Math.abs(median(these) / median(yardstick) - 1);
-    const chance = chanceOfSame(these, yardstick);
+    const difference = Math.abs(median(these) / median(reference) - 1);
+    const chance = chanceOfSame(these, reference);
     return {
-      what: `${trial.what}, ${name}, beside ${first}: medians apart; p (Mann and Whitney)`,
-      measured: `${(apart * 100).toFixed(1)} % of ${median(yardstick).toFixed(1)} ms; p = ${chance.toFixed(2)}; ${answers.size} kind of answer`,
-      must: `≤ ${APART_MOST * 100} %, 1 kind`,
-      isKept: apart <= APART_MOST && answers.size === 1,
+      what: `${trial.what}: ${name}, compared with ${first}: difference of medians; p (Mann–Whitney)`,
+      measured: `${(difference * 100).toFixed(1)} % of ${median(reference).toFixed(1)} ms; p = ${chance.toFixed(2)}; ${responses.size} kind of response`,
+      must: `≤ ${DIFFERENCE_MAX * 100} %, 1 kind`,
+      isMet: difference <= DIFFERENCE_MAX && responses.size === 1,
     };
   });
 }
 
-async function ask({ port }: Server, path: string, body: object) {
+async function send({ port }: Server, path: string, body: object) {
   const from = performance.now();
   const response = await fetch(`http://127.0.0.1:${port}/api/v1/auth/${path}`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
   });
-  const { request_id: _, ...said } = (await response.json()) as Record<string, unknown>;
+  const { request_id: _, ...rest } = (await response.json()) as Record<string, unknown>;
   const milliseconds = performance.now() - from;
   const headers = [...response.headers].filter(
     ([name]) => !["date", "x-request-id"].includes(name),
   );
-  return { milliseconds, answer: JSON.stringify([response.status, headers, said]) };
+  return { milliseconds, content: JSON.stringify([response.status, headers, rest]) };
 }
 async function deactivate(bunker: Server, email: string): Promise<void> {
   const authorization = `Bearer ${await signIn(bunker, superuser)}`;
@@ -150,15 +149,17 @@ async function deactivate(bunker: Server, email: string): Promise<void> {
   const found = ((await list.json()) as { id: string; email: string }[]).find(
     (one) => one.email === email,
   );
-  const answer = await fetch(`${api}/${found?.id}`, {
+  const response = await fetch(`${api}/${found?.id}`, {
     method: "PATCH",
     headers: { authorization, "content-type": "application/json" },
     body: JSON.stringify({ is_active: false }),
   });
-  if (!answer.ok) throw new Error(`deactivation answered ${answer.status}`);
+  if (!response.ok) throw new Error(`deactivation returned ${response.status}`);
 }
 
-/** Mann and Whitney's rank test, two-sided, by its normal approximation: good from some twenty samples on. */
+/**
+ * The rank test of Mann and Whitney, two-sided, by its normal approximation (from 20 samples on).
+ */
 function chanceOfSame(left: number[], right: number[]): number {
   const ranked = [
     ...left.map((time) => ({ time, isLeft: true })),
@@ -171,7 +172,7 @@ function chanceOfSame(left: number[], right: number[]): number {
   return 2 * (1 - normal(z));
 }
 
-/** The normal distribution function for z ≥ 0 (Abramowitz and Stegun, 26.2.17): right to seven places. */
+/** The normal distribution function for z ≥ 0 (Abramowitz and Stegun, 26.2.17), to seven digits. */
 function normal(z: number): number {
   const t = 1 / (1 + 0.2316419 * z);
   const series = [0.31938153, -0.356563782, 1.781477937, -1.821255978, 1.330274429];

@@ -1,22 +1,31 @@
 /**
- * `bun bench/scale.ts [people]`: what 1, 2 and 4 processes (WORKERS) do in a second, what each answer costs in CPU of Bunker
- * and of PostgreSQL, and how much room an account takes; the same with so many more accounts (200,000). Prints Markdown.
+ * `bun bench/scale.ts [users]` prints as Markdown: the requests a second of 1, 2 and 4 processes
+ * (WORKERS), the CPU time of Bunker and PostgreSQL for each, the disk space of one user, and the
+ * same with that many more users (200,000).
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { fill } from "./crowd.ts";
+import { addUsers } from "./bulk-users.ts";
 import { createDatabase } from "./database.ts";
-import { openSession, registerPeople, signInBody, superuser, user } from "./people.ts";
 import { cpuMicrosOf, treeOf } from "./process-table.ts";
+import type { RefreshResult } from "./refresher.ts";
 import { quietSettings, type Server, startServer } from "./servers.ts";
-import { openStage, type Stage, stop } from "./stage.ts";
 import { median } from "./table.ts";
+import {
+  openSession,
+  registerUsers,
+  signInBody,
+  superuser,
+  superuserSettings,
+  user,
+} from "./users.ts";
+import { openWorkspace, stop, type Workspace } from "./workspace.ts";
 
 const ROUNDS = 5;
 const SESSIONS = 64;
-const PEOPLE = 200_000;
-const counts = { reads: 20_000, unremembered: 10_000, refreshes: 6_000, signIns: 60, pages: 300 };
+const USERS = 200_000;
+const counts = { reads: 20_000, uncached: 10_000, refreshes: 6_000, signIns: 60, pages: 300 };
 type What = keyof typeof counts;
 
 interface Cost {
@@ -27,7 +36,7 @@ interface Cost {
 
 const sumOf = (pids: number[]) => pids.reduce((sum, pid) => sum + cpuMicrosOf(pid), 0);
 
-/** PostgreSQL's processes for one database. */
+/** The processes of PostgreSQL that serve one database. */
 const backendsOf = (url: string): number[] =>
   readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
@@ -43,21 +52,24 @@ const backendsOf = (url: string): number[] =>
     .map(Number)
     .filter((pid) => readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("postgres"));
 
-async function measure(stage: Stage, url: string, workers: number): Promise<Record<What, Cost>> {
+async function measure(
+  workspace: Workspace,
+  url: string,
+  workers: number,
+): Promise<Record<What, Cost>> {
   const secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toHex();
   const env = {
     ...quietSettings,
     DATABASE_URL: url,
-    DATA_DIR: stage.dir,
+    DATA_DIR: workspace.dir,
     SECRET_KEY: secret,
     PUBLIC_URL: "https://accounts.example.com",
     WORKERS: String(workers),
-    FIRST_SUPERUSER_EMAIL: superuser.email,
-    FIRST_SUPERUSER_PASSWORD: superuser.password,
+    ...superuserSettings,
   };
-  const server = await startServer(stage, binary, env);
-  const forgetful = await startServer(stage, binary, { ...env, PRINCIPAL_CACHE_SIZE: "0" });
-  await registerPeople(server).catch(() => {});
+  const server = await startServer(workspace, binary, env);
+  const uncached = await startServer(workspace, binary, { ...env, PRINCIPAL_CACHE_SIZE: "0" });
+  await registerUsers(server).catch(() => {});
   let tokens: string[] = [];
   while (tokens.length < SESSIONS) tokens.push((await openSession(server, user)).refresh_token);
   const bearer = async (who: typeof user) => ({
@@ -72,11 +84,16 @@ async function measure(stage: Stage, url: string, workers: number): Promise<Reco
     headers: { "content-type": "application/json" },
   };
   const send = (load: object, requests: number, connections: number) => (to: Server) =>
-    run(stage, "load.ts", { ...load, port: to.port, requests, connections });
+    workspace.runScript<RefreshResult>("load.ts", {
+      ...load,
+      port: to.port,
+      requests,
+      connections,
+    });
   const refresh = async (to: Server) => {
     const load = { port: to.port, tokens, refreshes: counts.refreshes };
-    const done = await run(stage, "refresher.ts", load);
-    tokens = done.tokens ?? [];
+    const done = await workspace.runScript<RefreshResult>("refresher.ts", load);
+    tokens = done.tokens;
     return done;
   };
   const cost = async (
@@ -104,36 +121,30 @@ async function measure(stage: Stage, url: string, workers: number): Promise<Reco
   };
   const found = {
     reads: await cost("reads", server, send(read, counts.reads, 64)),
-    unremembered: await cost("unremembered", forgetful, send(read, counts.unremembered, 64)),
+    uncached: await cost("uncached", uncached, send(read, counts.uncached, 64)),
     refreshes: await cost("refreshes", server, refresh),
     signIns: await cost("signIns", server, send(signIn, counts.signIns, 8)),
     pages: await cost("pages", server, send(page, counts.pages, 8)),
   };
-  await Promise.all([server, forgetful].map(({ program }) => stop(program)));
+  await Promise.all([server, uncached].map(({ program }) => stop(program)));
   return found;
 }
 
-async function run(stage: Stage, file: string, options: object) {
-  const path = join(import.meta.dir, file);
-  const printed = await stage.run([process.execPath, path, JSON.stringify(options)]);
-  return JSON.parse(printed) as { seconds: number; tokens?: string[] };
-}
-
 const names: Record<What, string> = {
-  reads: "GET /users/me, remembered",
-  unremembered: "the same, not remembered",
+  reads: "GET /users/me, cached",
+  uncached: "the same, not cached",
   refreshes: "POST /auth/refresh",
   signIns: "POST /auth/login",
   pages: "GET /users?limit=100",
 };
 
-function print(title: string, found: Record<What, Cost>, beside: Record<What, Cost>): void {
+function print(title: string, found: Record<What, Cost>, reference: Record<What, Cost>): void {
   console.log(
-    `\n${title}\n\n| | a second | beside the first table | CPU of Bunker | CPU of PostgreSQL |\n|---|---|---|---|---|`,
+    `\n${title}\n\n| | a second | compared with the first table | CPU of Bunker | CPU of PostgreSQL |\n|---|---|---|---|---|`,
   );
   for (const [what, name] of Object.entries(names) as [What, string][]) {
     const { perSecond, bunkerMicros, postgresMicros } = found[what];
-    const ratio = perSecond / beside[what].perSecond;
+    const ratio = perSecond / reference[what].perSecond;
     console.log(
       `| ${name} | ${perSecond.toFixed(0)} | ${ratio.toFixed(2)} × | ${bunkerMicros.toFixed(0)} µs | ${postgresMicros.toFixed(0)} µs |`,
     );
@@ -145,25 +156,25 @@ if (!existsSync(binary)) {
   console.error("dist/bunker is missing. Build it first: bun run build");
   process.exit(2);
 }
-const people = Number(Bun.argv[2] ?? PEOPLE);
-const stage = openStage();
+const count = Number(Bun.argv[2] ?? USERS);
+const workspace = openWorkspace();
 try {
-  const url = await createDatabase(stage);
-  console.log(`${availableParallelism()} cores, on which the load and PostgreSQL run too.`);
-  const one = await measure(stage, url, 1);
+  const url = await createDatabase(workspace);
+  console.log(`${availableParallelism()} cores, also for the load and PostgreSQL.`);
+  const one = await measure(workspace, url, 1);
   print("One process", one, one);
   for (const workers of [2, 4])
-    print(`${workers} processes`, await measure(stage, url, workers), one);
-  const sizes = await fill(url, user.email, people);
+    print(`${workers} processes`, await measure(workspace, url, workers), one);
+  const sizes = await addUsers(url, user.email, count);
   const bytes = Object.entries(sizes).map(([name, size]) => `${name} ${size.toFixed(0)}`);
   console.log(
-    `\nBytes for one account, its session and two events, indexes included: ${bytes.join(", ")}.`,
+    `\nBytes of one user, its session and two events, with indexes: ${bytes.join(", ")}.`,
   );
-  print(`One process, ${people} more accounts`, await measure(stage, url, 1), one);
+  print(`One process, ${count} more users`, await measure(workspace, url, 1), one);
 } catch (error) {
-  if (!stage.isInterrupted()) console.error(error);
+  if (!workspace.isInterrupted()) console.error(error);
   process.exitCode = 1;
 } finally {
-  await stage.close();
+  await workspace.close();
 }
 process.exit();

@@ -1,11 +1,11 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
-import { findFreePort, type Program, type Stage, untilAnswering } from "./stage.ts";
+import { findFreePort, type Program, untilServing, type Workspace } from "./workspace.ts";
 
 /** The compiled programs of a run. */
 export interface Binaries {
   bunker: string;
-  limit: string;
+  baseline: string;
   bare: string;
 }
 
@@ -13,20 +13,23 @@ export interface Server {
   program: Program;
   pid: number;
   port: number;
-  /** From the start of its process to its first answer. */
+  /** From the start of its process to its first response. */
   startMillis: number;
 }
 
-/** Copies Bunker's binary, so that a build in the meantime changes nothing, and compiles its rivals as it was compiled. */
-export async function compileAll(stage: Stage, bunker: string): Promise<Binaries> {
+/**
+ * Copies Bunker's binary, so that a build during the run does not change it. Compiles the others
+ * with the same options.
+ */
+export async function compileAll(workspace: Workspace, bunker: string): Promise<Binaries> {
   const binaries = {
-    bunker: join(stage.dir, "bunker"),
-    limit: join(stage.dir, "limit"),
-    bare: join(stage.dir, "bare"),
+    bunker: join(workspace.dir, "bunker"),
+    baseline: join(workspace.dir, "baseline"),
+    bare: join(workspace.dir, "bare"),
   };
   copyFileSync(bunker, binaries.bunker);
-  for (const name of ["limit", "bare"] as const)
-    await stage.run([
+  for (const name of ["baseline", "bare"] as const)
+    await workspace.run([
       process.execPath,
       "build",
       ...FLAGS,
@@ -46,20 +49,20 @@ const FLAGS = [
   "--no-compile-autoload-bunfig",
 ];
 
-/** Starts a server on a free port and waits for its first answer. */
+/** Starts a server on a free port and waits for its first response. */
 export async function startServer(
-  stage: Stage,
+  workspace: Workspace,
   binary: string,
   env: Record<string, string>,
 ): Promise<Server> {
   const port = findFreePort();
   const startedAt = performance.now();
-  const program = stage.start([binary], { PORT: String(port), ...env });
-  await untilAnswering(program, port);
+  const program = workspace.start([binary], { PORT: String(port), ...env });
+  await untilServing(program, port);
   return { program, pid: program.child.pid, port, startMillis: performance.now() - startedAt };
 }
 
-/** Bunker without what would measure something else: limits, log lines. Development needs no PUBLIC_URL. */
+/** Without rate limits and log lines, which would distort the measurement. */
 export const quietSettings = {
   BUNKER_ENV: "development",
   RATE_LIMIT: "off",

@@ -2,24 +2,24 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { createDatabase } from "./database.ts";
 import { type Binaries, quietSettings, startServer } from "./servers.ts";
-import { type Stage, stop } from "./stage.ts";
-import { type Line, median } from "./table.ts";
+import { median, type Row } from "./table.ts";
+import { stop, type Workspace } from "./workspace.ts";
 
-/** From the start of the process to its first answer, one start after the other, each kind in its turn. */
+/** Times from the start of a process to its first response. The kinds take turns. */
 export async function measureStarts(
-  stage: Stage,
+  workspace: Workspace,
   binaries: Binaries,
   runs: number,
-): Promise<Line[]> {
-  const dataDir = join(stage.dir, "data");
+): Promise<Row[]> {
+  const dataDir = join(workspace.dir, "data");
   const embedded = { ...quietSettings, DATA_DIR: dataDir };
   const external = {
     ...quietSettings,
-    DATABASE_URL: await createDatabase(stage),
-    DATA_DIR: stage.dir,
+    DATABASE_URL: await createDatabase(workspace),
+    DATA_DIR: workspace.dir,
   };
   const once = async (binary: string, env: Record<string, string>) => {
-    const server = await startServer(stage, binary, env);
+    const server = await startServer(workspace, binary, env);
     await stop(server.program);
     return server.startMillis;
   };
@@ -38,16 +38,16 @@ export async function measureStarts(
     times.reopened.push(await once(binaries.bunker, embedded));
   }
   const bare = median(times.bare);
-  const line = (what: string, millis: number[], mostMillis?: number): Line => ({
+  const row = (what: string, millis: number[], maxMillis?: number): Row => ({
     what: `cold start, ${what}`,
     measured: `${median(millis).toFixed(0)} ms (${Math.min(...millis).toFixed(0)}–${Math.max(...millis).toFixed(0)}), ${(median(millis) / bare).toFixed(1)} × bare`,
-    must: mostMillis === undefined ? "" : `≤ ${mostMillis} ms`,
-    isKept: mostMillis === undefined ? undefined : median(millis) <= mostMillis,
+    must: maxMillis === undefined ? "" : `≤ ${maxMillis} ms`,
+    isMet: maxMillis === undefined ? undefined : median(millis) <= maxMillis,
   });
   return [
-    line("a bare Bun.serve", times.bare),
-    line("database on a server, migrated", times.external, 60),
-    line("embedded database, reopened", times.reopened, 250),
-    line("embedded database, first ever", times.first, 2500),
+    row("a bare Bun.serve", times.bare),
+    row("PostgreSQL server, migrated", times.external, 60),
+    row("embedded database, reopened", times.reopened, 250),
+    row("embedded database, first start", times.first, 2500),
   ];
 }

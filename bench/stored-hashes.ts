@@ -1,6 +1,7 @@
 /**
- * What the most expensive stored hashes that Bunker accepts cost a sign-in, beside its own default hash:
- * `bun bench/stored-hashes.ts` prints the CPU time of each as a multiple. The bounds in src/credentials/stored-hash.ts state it.
+ * `bun bench/stored-hashes.ts` prints the CPU time of the most expensive stored hashes that Bunker
+ * accepts, as multiples of its own default hash. Comments in src/credentials/stored-hash.ts repeat
+ * them.
  */
 import { readStoredHash } from "../src/credentials/stored-hash.ts";
 
@@ -23,7 +24,7 @@ const expensive = {
 };
 const ROUNDS = 3;
 
-/** The CPU time of one verification, in milliseconds: the least of a few. */
+/** The CPU time of one verification, in milliseconds: the least of three. */
 async function cost(hash: string): Promise<number> {
   const check = readStoredHash(hash);
   if (typeof check === "string") throw new Error(`${hash} ${check}`);

@@ -1,25 +1,25 @@
-/** One figure: what was measured, in words for a person, and whether it is as the promises say. */
-export interface Line {
+/** One figure, and whether it is within its bound. */
+export interface Row {
   what: string;
   measured: string;
   must: string;
-  /** Undefined where nothing is promised. */
-  isKept: boolean | undefined;
+  /** Undefined if there is no bound. */
+  isMet: boolean | undefined;
 }
 
-const verdict = (isKept: boolean | undefined) => {
-  if (isKept === undefined) return "";
-  return isKept ? "ok" : "no";
+const verdict = (isMet: boolean | undefined) => {
+  if (isMet === undefined) return "";
+  return isMet ? "ok" : "no";
 };
 
 /** A Markdown table. */
-export const printTable = (lines: Line[]): string =>
+export const printTable = (rows: Row[]): string =>
   [
     "| what | measured | must | |",
     "|---|---|---|---|",
-    ...lines.map(
-      ({ what, measured, must, isKept }) =>
-        `| ${what} | ${measured} | ${must} | ${verdict(isKept)} |`,
+    ...rows.map(
+      ({ what, measured, must, isMet }) =>
+        `| ${what} | ${measured} | ${must} | ${verdict(isMet)} |`,
     ),
   ].join("\n");
 
@@ -30,6 +30,6 @@ export function median(numbers: number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
 }
 
-/** `1.32 × (1.28–1.37)`: the median of the rounds, and the least and the most of them. */
+/** `1.32 × (1.28–1.37)`: the median, minimum and maximum of the rounds. */
 export const printRatios = (ratios: number[]): string =>
   `${median(ratios).toFixed(2)} × (${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)})`;

@@ -1,20 +1,20 @@
 import { createDatabase } from "./database.ts";
-import { registerPeople, signIn, user } from "./people.ts";
-import { compare, costIn, type Effort, get, lineOf } from "./requests.ts";
+import { compare, costIn, type Effort, get, rowOf } from "./requests.ts";
 import { type Binaries, quietSettings, startServer } from "./servers.ts";
-import { type Stage, stop } from "./stage.ts";
-import type { Line } from "./table.ts";
+import type { Row } from "./table.ts";
+import { registerUsers, signIn, user } from "./users.ts";
+import { stop, type Workspace } from "./workspace.ts";
 
-/** So many that a hundredth of a second, which is what the kernel counts in, is little beside a round. */
+/** Enough that 10 ms, the unit of the kernel's CPU times, are little. */
 const REQUESTS = 40_000;
-const OVERHEAD_MOST = 1.1;
+const OVERHEAD_MAX = 1.1;
 
-/** What it costs to have one request in ten followed: the CPU of the server process, beside the same server without, in turns. */
+/** The CPU time of a server that traces one request in ten, compared with one that traces none. */
 export async function measureTraces(
-  stage: Stage,
+  workspace: Workspace,
   binaries: Binaries,
   { rounds, share }: Effort,
-): Promise<Line[]> {
+): Promise<Row[]> {
   const collector = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
@@ -26,39 +26,39 @@ export async function measureTraces(
   const env = {
     ...quietSettings,
     SECRET_KEY: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toHex(),
-    DATABASE_URL: await createDatabase(stage),
+    DATABASE_URL: await createDatabase(workspace),
     PUBLIC_URL: "https://accounts.example.com",
-    DATA_DIR: stage.dir,
+    DATA_DIR: workspace.dir,
   };
   const traces = { OTLP_URL: collector.url.href, TRACE_SAMPLE: "0.1" };
-  const forgetful = { PRINCIPAL_CACHE_SIZE: "0" };
+  const uncached = { PRINCIPAL_CACHE_SIZE: "0" };
   const start = (more: Record<string, string>) =>
-    startServer(stage, binaries.bunker, { ...env, ...more });
+    startServer(workspace, binaries.bunker, { ...env, ...more });
   const plain = await start({});
-  await registerPeople(plain);
+  await registerUsers(plain);
   const me = get("/api/v1/users/me", {
     requests: REQUESTS,
     headers: { authorization: `Bearer ${await signIn(plain, user)}` },
   });
-  const cost = costIn(stage, { rounds, share });
-  const lines: Line[] = [];
+  const cost = costIn(workspace, { rounds, share });
+  const rows: Row[] = [];
   for (const [what, more] of [
-    ["seen before", {}],
-    ["not remembered", forgetful],
+    ["cached", {}],
+    ["not cached", uncached],
   ] as const) {
-    const [followed, bare] = [await start({ ...more, ...traces }), await start(more)];
-    const sides = [() => cost(followed, me), () => cost(bare, me)] as const;
+    const [traced, untraced] = [await start({ ...more, ...traces }), await start(more)];
+    const sides = [() => cost(traced, me), () => cost(untraced, me)] as const;
     const comparison = await compare([...sides], rounds);
-    lines.push(
-      lineOf(
-        `GET /users/me, ${what}: one in ten withTracing, beside none`,
+    rows.push(
+      rowOf(
+        `GET /users/me, ${what}: one in ten traced, compared with none`,
         comparison,
-        OVERHEAD_MOST,
+        OVERHEAD_MAX,
       ),
     );
-    await Promise.all([followed, bare].map(({ program }) => stop(program)));
+    await Promise.all([traced, untraced].map(({ program }) => stop(program)));
   }
   await stop(plain.program);
   await collector.stop(true);
-  return lines;
+  return rows;
 }

@@ -1,7 +1,7 @@
 /**
- * `bun run docs` writes what is documented from the code: `.env.example`, database.md, openapi.json,
- * and blocks of configuration.md, limits.md and metrics.md. A test compares them with what is
- * committed.
+ * `bun run docs` writes what is documented from the code: `.env.example`, database.md,
+ * openapi.json, and blocks of configuration.md, limits.md and metrics.md. A test compares them with
+ * what is committed.
  */
 import { join } from "node:path";
 import { getTableConfig, type PgTable } from "drizzle-orm/pg-core";

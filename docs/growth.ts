@@ -1,6 +1,8 @@
 import { perDay, policies } from "../src/limits/policies.ts";
 
-/** `session.refresh_retried` events that one user can cause: 20 an hour (`modules/sessions/reuse`). */
+/**
+ * `session.refresh_retried` events that one user can cause: 20 an hour (`modules/sessions/reuse`).
+ */
 const RETRIES = 480;
 
 const day = (name: keyof typeof policies): number => perDay(policies[name]);

@@ -1,6 +1,6 @@
 /**
- * `bun docs/terminal.ts` runs the README's tour against the compiled binary and draws what a terminal shows:
- * `docs/terminal.svg`. Tokens are shortened.
+ * `bun docs/terminal.ts` runs the commands of the README with the compiled binary, and draws the
+ * terminal to `docs/terminal.svg`. Shortens tokens.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -40,9 +40,9 @@ test("the README is at most 120 lines of 100 columns, and its links lead somewhe
   }
 });
 
-test("no comment in src is longer than 100 columns", async () => {
+test("no comment of the program, its benchmarks and its documents is longer than 100 columns", async () => {
   const long: string[] = [];
-  for (const file of new Glob("src/**/*.ts").scanSync(root)) {
+  for (const file of new Glob("{src,bench,docs}/**/*.ts").scanSync(root)) {
     const lines = (await read(file)).split("\n");
     for (const [at, line] of lines.entries())
       if (/^\s*(\*|\/\/|\/\*)/.test(line) && [...line].length > 100) long.push(`${file}:${at + 1}`);

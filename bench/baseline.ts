@@ -1,12 +1,12 @@
 import { timingSafeEqual } from "node:crypto";
-import mended from "postgres";
+import patched from "postgres";
 import published from "postgres-published";
 import { secretName } from "../src/credentials/token-key.ts";
 
 /**
- * The limit: what Bun.serve and postgres.js cost alone, with no framework, no validation and no headers of ours. It
- * checks the same tokens and reads the same rows as Bunker. Settings: PORT, DATABASE_URL, SECRET_KEY, and DRIVER:
- * `published` (postgres.js as npm has it) or `mended` (with the patch that Bunker has).
+ * The baseline: Bun.serve and postgres.js without a framework, validation or additional headers. It
+ * checks the same tokens and reads the same rows as Bunker. Settings: PORT, DATABASE_URL,
+ * SECRET_KEY, and DRIVER: `published` (postgres.js of npm) or `patched` (with Bunker's patch).
  */
 const { PORT, DATABASE_URL, SECRET_KEY, DRIVER } = process.env;
 const POOL_SIZE = 10;
@@ -20,11 +20,11 @@ interface UserRow {
   is_active: boolean;
 }
 
-const postgres = (DRIVER === "mended" ? mended : published) as typeof published;
+const postgres = (DRIVER === "patched" ? patched : published) as typeof published;
 const sql = postgres(DATABASE_URL ?? "", { max: POOL_SIZE, fetch_types: false });
 const key = new TextEncoder().encode(SECRET_KEY);
 
-/** The user that a token was signed for; undefined where it is not ours or no longer good. */
+/** The user of a token. Undefined if the token is not ours or has expired. */
 function subjectOf(request: Request): string | undefined {
   const [header, payload = "", signature = ""] = (request.headers.get("authorization") ?? "")
     .slice("Bearer ".length)
@@ -55,10 +55,10 @@ const readPage = () => sql<UserRow[]>`
 const send = (value: unknown) =>
   new Response(JSON.stringify(value), { headers: { "content-type": "application/json" } });
 
-let kept: UserRow[] | undefined;
-const keptPage = async () => {
-  kept ??= await readPage();
-  return kept;
+let cached: UserRow[] | undefined;
+const cachedPage = async () => {
+  cached ??= await readPage();
+  return cached;
 };
 
 Bun.serve({
@@ -69,6 +69,6 @@ Bun.serve({
     "/livez": () => Response.json({ status: "ok" }),
     "/api/v1/users/me": me,
     "/api/v1/users": async () => send(await readPage()),
-    "/kept-users": async () => send(await keptPage()),
+    "/cached-users": async () => send(await cachedPage()),
   },
 });

@@ -4,17 +4,21 @@ const PASSWORD = "correct horse battery staple";
 const USERS = 110;
 const AT_ONCE = 4;
 
-/** Makes this superuser at Bunker's first start. */
+/** The superuser that Bunker creates at its first start. */
 export const superuser = { email: "root@bench.example.org", password: PASSWORD };
+export const superuserSettings = {
+  FIRST_SUPERUSER_EMAIL: superuser.email,
+  FIRST_SUPERUSER_PASSWORD: superuser.password,
+};
 export const user = { email: "user-0@bench.example.org", password: PASSWORD };
-/** Somebody else, for what would end the sessions of whoever is looked at. */
+/** Another user, for work that would end the sessions of `user`. */
 export const other = { email: "user-1@bench.example.org", password: PASSWORD };
 
-/** Registers enough people for a full page of the list. */
-export async function registerPeople(bunker: Server): Promise<void> {
-  const waiting = Array.from({ length: USERS }, (_, number) => `user-${number}@bench.example.org`);
+/** Registers enough users for a full page of the list. */
+export async function registerUsers(bunker: Server): Promise<void> {
+  const emails = Array.from({ length: USERS }, (_, number) => `user-${number}@bench.example.org`);
   const work = async () => {
-    for (let email = waiting.pop(); email; email = waiting.pop())
+    for (let email = emails.pop(); email; email = emails.pop())
       await post(bunker, "auth/register", { email, password: PASSWORD, full_name: "Ada Lovelace" });
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
@@ -23,17 +27,17 @@ export async function registerPeople(bunker: Server): Promise<void> {
 export const signInBody = ({ email, password }: typeof user) =>
   JSON.stringify({ username: email, password });
 
-/** The tokens of a new session. */
+/** Signs in, and returns the tokens. */
 export async function openSession(
   bunker: Server,
   who: typeof user,
 ): Promise<{ access_token: string; refresh_token: string }> {
-  const answer = await post(bunker, "auth/login", JSON.parse(signInBody(who)));
-  const { access_token = "", refresh_token = "" } = answer as Record<string, string>;
+  const token = await post(bunker, "auth/login", JSON.parse(signInBody(who)));
+  const { access_token = "", refresh_token = "" } = token as Record<string, string>;
   return { access_token, refresh_token };
 }
 
-/** An access token. */
+/** Signs in, and returns the access token. */
 export const signIn = async (bunker: Server, who: typeof user): Promise<string> =>
   (await openSession(bunker, who)).access_token;
 
@@ -47,6 +51,6 @@ async function post(
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
   });
-  if (!response.ok) throw new Error(`${path} answered ${response.status} ${await response.text()}`);
+  if (!response.ok) throw new Error(`${path} returned ${response.status} ${await response.text()}`);
   return (await response.json()) as Record<string, unknown>;
 }
