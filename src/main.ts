@@ -17,6 +17,6 @@ try {
     process.exit(error.status);
   }
   const { describeError } = await import("./kit/log.ts");
-  process.stderr.write(`Something broke: ${JSON.stringify(describeError(error), null, 2)}\n`);
+  process.stderr.write(`Unexpected error: ${JSON.stringify(describeError(error), null, 2)}\n`);
   process.exit(exitCodes.failed);
 }

@@ -110,7 +110,7 @@ export async function secretIn(
     if (weakness)
       throw new Exit(
         "badConfiguration",
-        `The key in ${dataDir}/secret_key ${weakness}. Remove it, and a new one is made.`,
+        `The key in ${dataDir}/secret_key ${weakness}. Remove the file: Bunker then generates a new key.`,
       );
     return secret;
   } catch (error) {
@@ -118,7 +118,7 @@ export async function secretIn(
     const { code } = error as NodeJS.ErrnoException;
     throw new Exit(
       "badConfiguration",
-      `DATA_DIR: cannot keep a secret key in ${dataDir} (${code}). Set SECRET_KEY, or another DATA_DIR.`,
+      `DATA_DIR: cannot store a secret key in ${dataDir} (${code}). Set SECRET_KEY, or another DATA_DIR.`,
     );
   }
 }

@@ -30,7 +30,7 @@ function write(fd: number, text: string): void {
       if (code !== "EAGAIN")
         throw new Exit(
           "failed",
-          `${fd === STANDARD_OUTPUT ? "Standard output" : "Standard error"} cannot be written (${code}).`,
+          `Cannot write to ${fd === STANDARD_OUTPUT ? "standard output" : "standard error"} (${code}).`,
         );
       Bun.sleepSync(RETRY_MS);
     }

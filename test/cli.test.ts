@@ -38,7 +38,7 @@ export SHELL_NAME=x`;
   expect(parseEnvFile("")).toEqual({});
   expect(parseEnvFile("# nothing")).toEqual({});
   expect(() => parseEnvFile("A=1\n\nsecret word\n")).toThrow(/^has no NAME=value in line 3$/);
-  expect(() => parseEnvFile("A='1\n")).toThrow(/^has a quote without its end in line 1$/);
+  expect(() => parseEnvFile("A='1\n")).toThrow(/^has a quote that is not closed in line 1$/);
 });
 
 test("colors depend on the terminal, unless the environment decides", () => {

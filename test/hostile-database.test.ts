@@ -207,7 +207,7 @@ describe("a database is refused, with words that say the remedy,", () => {
   test("where it has tables of another program with names of ours", async () => {
     const place = await ownDatabase();
     await inside(place, (sql) => sql`create table clients (name text)`);
-    expect(await check(place)).toMatch(/^78: .*did not make: clients\. Nothing was changed/);
+    expect(await check(place)).toMatch(/^78: .*did not create: clients\. Nothing was changed/);
     await inside(place, (sql) => sql`drop table clients`);
     await inside(
       place,

@@ -62,7 +62,7 @@ describe("a database's URL", () => {
     ["postgres://sentinel:sentinel", "a port that is not a number"],
     ["postgres://u@h:0/a", "a port that is not a number"],
     ["postgres://u@h:65536/a", "a port that is not a number"],
-    ["postgres:///a", "names no host"],
+    ["postgres:///a", "has no host"],
     ["postgres://u:p@::1/a", "IPv6 address in []"],
     ["postgres://user%3Asentinel%40h:5432/a", "a host that is not valid"],
     ["postgres://u%7Csentinel%7Ch/a", "a host that is not valid"],
@@ -73,7 +73,7 @@ describe("a database's URL", () => {
     ["postgres://u:p@h/a?host=one,two", "several hosts"],
     ["postgres://u:p%00@h/a", "control character"],
     ["postgres://u:p@h/a?sslmode=sentinel", "sslmode"],
-    ["postgres://u:p@h/a?sslmod=require", "misspelt sslmode"],
+    ["postgres://u:p@h/a?sslmod=require", "misspelled sslmode"],
     ["postgres://u:p@h/a?sslrootcert=system&sslmode=require", "sslrootcert=system"],
     ["postgres://u:p@h/a?sslnegotiation=direct", "sslnegotiation=direct"],
     ["postgres://u:p@h/a?gssencmode=require", "gssencmode"],
@@ -127,7 +127,7 @@ describe("a database's URL", () => {
   test("says that it leads to a pooler, which needs a direct one beside it", () => {
     const DATABASE_URL = "postgres://u@h/d?pgbouncer=true";
     expect(() => readConfig({ DATABASE_URL })).toThrow(
-      "DATABASE_DIRECT_URL is missing beside pgbouncer=true in DATABASE_URL",
+      "pgbouncer=true in DATABASE_URL requires DATABASE_DIRECT_URL",
     );
     const DATABASE_DIRECT_URL = "postgres://u@h/d";
     expect(readConfig({ DATABASE_URL, DATABASE_DIRECT_URL }).warnings).toEqual([]);
@@ -138,7 +138,7 @@ describe("a database's URL", () => {
     const reading = () => readConfig({ DATABASE_URL });
     expect(reading).toThrow(Exit);
     expect(reading).toThrow("sslrootcert that names a file that cannot be read (ENOENT)");
-    expect(reading).toThrow("needs both");
+    expect(reading).toThrow("set both");
   });
 });
 

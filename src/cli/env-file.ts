@@ -70,7 +70,7 @@ export function parseEnvFile(text: string): Record<string, string> {
     for (let quoted = take(QUOTED); quoted; quoted = take(QUOTED))
       value += quoted[1] ?? unescapeQuoted(quoted[2] ?? "");
     const rest = take(PLAIN)?.[0] ?? "";
-    if (/^["']/.test(rest)) throw new Error(`has a quote without its end in ${lineOf(start)}`);
+    if (/^["']/.test(rest)) throw new Error(`has a quote that is not closed in ${lineOf(start)}`);
     value += unescapePlain(rest);
     if (value !== "") found[name] = value;
   }

@@ -15,7 +15,7 @@ export async function healthcheck({ json: isJson }: JsonFlag): Promise<void> {
   const address = { "0.0.0.0": "127.0.0.1", "::": "::1" }[host] ?? host;
   try {
     const status = await statusOf({ host: address, port, path: "/readyz/server" });
-    if (status !== 200) throw new Error(`it answers ${status}`);
+    if (status !== 200) throw new Error(`the server returned ${status}`);
     if (isJson) print(JSON.stringify({ is_serving: true }));
   } catch (error) {
     throw new Exit("failed", `Not serving: ${(error as Error).message}`);

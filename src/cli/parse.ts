@@ -97,7 +97,10 @@ const textWith = (
   onUnknown: (word: string, corrections: readonly string[]) => string,
 ): ApplicationText => ({
   ...text_en,
-  briefs: { ...text_en.briefs, argumentEscapeSequence: "Only arguments follow, no flags" },
+  briefs: {
+    ...text_en.briefs,
+    argumentEscapeSequence: "Treat all following words as arguments, not as flags",
+  },
   noCommandRegisteredForInput: ({ input, corrections }) => onUnknown(input, corrections),
   exceptionWhileParsingArguments: faultOf,
 });
@@ -117,7 +120,7 @@ function faultOf(error: unknown): string {
     const meant = error.corrections.map((one) => `--${one}`).join(" or ");
     const hint = meant
       ? `Did you mean ${meant}?`
-      : "Settings are environment variables. Put an argument that begins with two dashes behind --.";
+      : "Settings are environment variables. Put an argument that begins with two dashes after --.";
     return `There is no flag --${error.input}. ${hint}`;
   }
   if (error instanceof UnsatisfiedFlagError) return `--${error.externalFlagName} needs a value.`;
@@ -130,7 +133,9 @@ function faultOf(error: unknown): string {
   if (error instanceof ArgumentParseError) {
     const { exception, externalFlagNameOrPlaceholder: name } = error;
     const fault =
-      exception instanceof SyntaxError ? "takes no such value" : (exception as Error).message;
+      exception instanceof SyntaxError
+        ? "has a value that is not allowed"
+        : (exception as Error).message;
     return `--${name} ${fault}.`;
   }
   throw error;

@@ -72,7 +72,7 @@ export const list = ({ json: isJson }: JsonFlag) =>
 export const find = ({ json: isJson }: JsonFlag, text: string) =>
   readDatabase((ctx) => {
     const rows = allRows((start) => findUsers(ctx, operator, { text, start, limit: PAGE }));
-    const empty = "No user has that in the email, the username or the full name.";
+    const empty = "No user has this text in the email, the username or the full name.";
     return printList(rows, isJson, { json: userView, text: describe, empty });
   });
 
@@ -132,7 +132,7 @@ export const remove = ({ json: isJson, yes }: JsonFlag & { yes?: boolean }, name
     if (!yes)
       throw new Exit(
         "usage",
-        `This deletes ${describe(user)}\nfrom ${describePlace(ctx.config)}. To do it, add --yes.`,
+        `This command deletes ${describe(user)}\nfrom ${describePlace(ctx.config)}. To confirm, add --yes.`,
       );
     await deleteUser(ctx, operator, { id: user.id });
     return { json: { id: user.id, is_deleted: true }, text: `Deleted ${describe(user)}.` };
@@ -143,7 +143,7 @@ async function getNamed(ctx: Ctx, name: string): Promise<User> {
   if (user) return user;
   throw new Exit(
     "failed",
-    `No user has that email, username or id in ${describePlace(ctx.config)}.`,
+    `No user has this email, username or ID in ${describePlace(ctx.config)}.`,
   );
 }
 

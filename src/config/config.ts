@@ -51,7 +51,7 @@ export function readConfig(
   if (faults.length > 0)
     throw new Exit(
       "badConfiguration",
-      `The configuration is not usable:\n${[...faults, ...misspelled(env)].map((line) => `  - ${line}\n`).join("")}`,
+      `The configuration is not valid:\n${[...faults, ...misspelled(env)].map((line) => `  - ${line}\n`).join("")}`,
     );
   const warnings = [
     ...warningsOf(config, env),
@@ -87,7 +87,7 @@ function textOf(
   try {
     return { value: textIn(file, setting), origin: variable };
   } catch (error) {
-    throw new Error(`cannot be used: the file that ${variable} names ${(error as Error).message}`);
+    throw new Error(`cannot be read: the file in ${variable} ${(error as Error).message}`);
   }
 }
 
@@ -105,11 +105,11 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
   const isServer = config.environment === "production" && config.databaseUrl !== undefined;
   if (isServer && isUnset("secretKey"))
     faults.push(
-      "SECRET_KEY is required in production with DATABASE_URL; make one: openssl rand -hex 32",
+      "SECRET_KEY is required in production with DATABASE_URL; generate one: openssl rand -hex 32",
     );
   if (config.mailUrl?.startsWith("mailbox:") && config.environment === "production")
     faults.push(
-      "MAIL_URL=mailbox: shows mails to whoever is on this machine: only with BUNKER_ENV=development",
+      "MAIL_URL=mailbox: is allowed only with BUNKER_ENV=development, because every user of this machine can read the mails",
     );
   return [
     ...faults,
@@ -150,7 +150,7 @@ const isLocal = (hostname: string) =>
 function warningsOfServing({ environment, publicUrl }: Config, origins: Origins): string[] {
   if (environment !== "production" || origins.publicUrl !== "default") return [];
   return [
-    `PUBLIC_URL is not set: tokens name ${publicUrl} as their issuer, and links lead there. Set it before others use this server: tokens of another issuer are refused.`,
+    `PUBLIC_URL is not set: ${publicUrl} is the issuer of tokens and the start of links. Set it before you go live: a later change makes issued tokens invalid.`,
   ];
 }
 
@@ -160,15 +160,14 @@ function faultsOfNetwork(
 ): string[] {
   const faults: string[] = [];
   if (config.metricsPort !== undefined && config.metricsPort === config.port)
-    faults.push("METRICS_PORT must be another port than PORT");
+    faults.push("METRICS_PORT must differ from PORT");
   if (isUnset("metricsPort") && !isUnset("metricsHost"))
-    faults.push("METRICS_PORT is missing beside METRICS_HOST");
+    faults.push("METRICS_HOST requires METRICS_PORT");
   if (isUnset("trustedProxies") && !isUnset("clientAddressHeader"))
-    faults.push("TRUSTED_PROXIES is missing beside CLIENT_ADDRESS_HEADER");
-  if (isUnset("otlpUrl") && !isUnset("otlpHeaders"))
-    faults.push("OTLP_URL is missing beside OTLP_HEADERS");
+    faults.push("CLIENT_ADDRESS_HEADER requires TRUSTED_PROXIES");
+  if (isUnset("otlpUrl") && !isUnset("otlpHeaders")) faults.push("OTLP_HEADERS requires OTLP_URL");
   if ((config.workers ?? 1) > 1 && process.platform !== "linux")
-    faults.push("WORKERS must be 1 here: only Linux shares a port out among processes");
+    faults.push("WORKERS must be 1 on this system: only Linux shares a port among processes");
   return faults;
 }
 
@@ -178,15 +177,15 @@ function faultsOfDatabase(config: Partial<Config>): string[] {
   const servers = urls.map(readPostgresUrl);
   if (config.databaseCaFile && !servers.some(({ tls }) => tls.mode.startsWith("verify-")))
     faults.push(
-      "DATABASE_CA_FILE checks nothing without sslmode=verify-full (or verify-ca) in DATABASE_URL",
+      "DATABASE_CA_FILE has no effect without sslmode=verify-full or verify-ca in DATABASE_URL",
     );
   if (config.databaseDirectUrl && !config.databaseUrl)
-    faults.push("DATABASE_DIRECT_URL is read only beside DATABASE_URL");
+    faults.push("DATABASE_DIRECT_URL requires DATABASE_URL");
   const isPooler = config.databaseUrl !== undefined && servers[0]?.isPooler;
   const pooling = isPooler ? "pgbouncer=true in DATABASE_URL" : "DATABASE_PREPARE=off";
   if ((isPooler || config.databasePrepare === "off") && !config.databaseDirectUrl)
     faults.push(
-      `DATABASE_DIRECT_URL is missing beside ${pooling}: migrations take a lock that a pooler would lose`,
+      `${pooling} requires DATABASE_DIRECT_URL: migrations take a lock that a pooler would lose`,
     );
   return [...faults, ...servers.flatMap(({ tls }) => faultsOfTls(tls, config))];
 }
@@ -195,9 +194,11 @@ function faultsOfTls(tls: Tls, { databaseCaFile }: Partial<Config>): string[] {
   const { rootCertificate, certificate, key } = tls;
   const faults: string[] = [];
   if (databaseCaFile && rootCertificate && rootCertificate !== databaseCaFile)
-    faults.push("DATABASE_CA_FILE is set beside sslrootcert in DATABASE_URL: remove one of them");
+    faults.push(
+      "DATABASE_CA_FILE and sslrootcert in DATABASE_URL are both set: remove one of them",
+    );
   if ((certificate === undefined) !== (key === undefined))
-    faults.push("DATABASE_URL has one of sslcert and sslkey, and needs both");
+    faults.push("DATABASE_URL has only one of sslcert and sslkey: set both");
   const files = { sslrootcert: rootCertificate, sslcert: certificate, sslkey: key };
   for (const [name, file] of Object.entries(files)) {
     if (file === undefined || file === "system") continue;
@@ -219,7 +220,7 @@ function warningsOf(config: Config, env: Environment): string[] {
   });
   const renamed = Object.entries(renamedLimits)
     .filter(([earlier]) => env["LIMITS"]?.includes(`${earlier}=`))
-    .map(([earlier, present]) => `LIMITS: ${earlier} is called ${present} now`);
+    .map(([earlier, present]) => `LIMITS: ${earlier} was renamed to ${present}`);
   return [...misspelled(env), ...ignored, ...renamed];
 }
 
@@ -228,9 +229,9 @@ function faultsOfSuperuser(
   isUnset: (key: keyof Config) => boolean,
 ): string[] {
   if (isUnset("firstSuperuserEmail") && config.firstSuperuserPassword)
-    return ["FIRST_SUPERUSER_EMAIL is missing beside FIRST_SUPERUSER_PASSWORD"];
+    return ["FIRST_SUPERUSER_PASSWORD requires FIRST_SUPERUSER_EMAIL"];
   if (isUnset("firstSuperuserPassword") && config.firstSuperuserEmail)
-    return ["FIRST_SUPERUSER_PASSWORD is missing beside FIRST_SUPERUSER_EMAIL"];
+    return ["FIRST_SUPERUSER_EMAIL requires FIRST_SUPERUSER_PASSWORD"];
   const weakness = weaknessOfPassword(config);
   return weakness ? [`FIRST_SUPERUSER_PASSWORD ${weakness}`] : [];
 }

@@ -67,7 +67,7 @@ export function openDataDir(path: string, owner = ownUid()): string {
   } catch (error) {
     if (error instanceof Exit) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    throw new Exit("badConfiguration", `DATA_DIR: cannot make or write ${path} (${code}).`);
+    throw new Exit("badConfiguration", `DATA_DIR: cannot create or write ${path} (${code}).`);
   }
 }
 
@@ -75,9 +75,9 @@ function refuse(faults: string[]) {
   if (faults.length === 0) return;
   throw new Exit(
     "badConfiguration",
-    `DATA_DIR is not safe: another account can change it, or could have written what is in it.\n` +
+    `DATA_DIR is not safe: another account can change it, or could have changed its contents.\n` +
       `${[...new Set(faults)].map((fault) => `  - ${fault}\n`).join("")}` +
-      `Check the contents before you take them over. Delete a secret key that another account may know.`,
+      `Check the contents before you use them. Delete a secret key that another account may know.`,
   );
 }
 

@@ -156,14 +156,14 @@ function refuseHosts(hosts: string): never {
 }
 
 const SEVERAL_HOSTS =
-  "names several hosts, and Bunker connects to one: name the one that leads to the primary, such as a virtual IP, a DNS name or a proxy";
+  "has several hosts, but Bunker connects to one: use one that leads to the primary, such as a virtual IP, a DNS name or a proxy";
 
 function parametersOf(query: string): Map<string, string> {
   const pairs = query.split("&").filter((pair) => pair !== "");
   return new Map(
     pairs.map((pair) => {
       const at = pair.indexOf("=");
-      if (at < 0) throw new Error("has a parameter without a value, after its ?");
+      if (at < 0) throw new Error("has a parameter without a value after the ?");
       return [decoded(pair.slice(0, at)), decoded(pair.slice(at + 1))];
     }),
   );
@@ -176,7 +176,7 @@ function decoded(text: string): string {
   } catch {
     throw new Error("has a % that does not begin a percent-encoded character (% is %25)");
   }
-  if (/\p{Cc}/u.test(plain)) throw new Error("has a control character in it");
+  if (/\p{Cc}/u.test(plain)) throw new Error("has a control character");
   return plain;
 }
 
@@ -191,7 +191,7 @@ function endpointOf(place: Authority, of: Lookup): PostgresServer["endpoint"] {
   const host = of("unix_sock", "unix_socket", "host", "hostaddr") ?? place.host;
   const port = (of("port") ?? place.port) || DEFAULT_PORT;
   if (host === "")
-    throw new Error("names no host; a socket's directory is named by ?host=/var/run/postgresql");
+    throw new Error("has no host; for a socket, add its directory: ?host=/var/run/postgresql");
   if (`${host}${port}`.includes(",")) throw new Error(SEVERAL_HOSTS);
   if (!/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > 65_535)
     throw new Error("has a port that is not a number from 1 to 65535");
@@ -228,14 +228,16 @@ const isOneOf = <T extends string>(allowed: readonly T[], value: string): value 
 function refuseUnsupported(parameters: Map<string, string>): void {
   const role = parameters.get("target_session_attrs") ?? "any";
   if (!["any", "read-write", "primary", "prefer-standby"].includes(role))
-    throw new Error("has a target_session_attrs that Bunker cannot use: it needs to write");
+    throw new Error("has a target_session_attrs that Bunker cannot use, because it must write");
   if (parameters.get("gssencmode") === "require")
-    throw new Error("has gssencmode=require, which Bunker does not have: use sslmode=verify-full");
+    throw new Error(
+      "has gssencmode=require, which Bunker does not support: use sslmode=verify-full",
+    );
   const near = [...parameters.keys()]
     .filter((name) => ![...applied, ...unapplied].includes(name))
     .map((name) => nearest(name, [...applied, ...unapplied]));
   const [meant] = near.filter((name) => name !== undefined);
-  if (meant) throw new Error(`has a parameter that looks like a misspelt ${meant}`);
+  if (meant) throw new Error(`has a parameter that looks like a misspelled ${meant}`);
   const isDirect = parameters.get("sslnegotiation") === "direct";
   const isChecked = ["require", "verify-ca", "verify-full"].includes(
     parameters.get("sslmode") ?? "",
@@ -272,6 +274,6 @@ function ownName(): string {
   try {
     return userInfo().username;
   } catch {
-    throw new Error("names no user, and the account that runs Bunker has no name");
+    throw new Error("has no user, and the account that runs Bunker has no name");
   }
 }

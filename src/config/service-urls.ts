@@ -35,7 +35,7 @@ export function redisUrl(value: string): string {
   const isWhole = /^(\/\d{0,4})?$/.test(url.pathname) && !/[@#]/.test(url.search + url.hash);
   if (!isWhole || !isEncoded(url))
     throw new Error(
-      "has a password whose special characters are not percent-encoded (@ is %40), or a database that is no number",
+      "has a password whose special characters are not percent-encoded (@ is %40), or a database that is not a number",
     );
   return value;
 }

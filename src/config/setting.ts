@@ -88,7 +88,7 @@ export function webOrigins(value: string): string[] {
   const isExact = (one: string) => /^https?:\/\/[^*]+$/.test(one) && URL.parse(one)?.origin === one;
   if (!origins.every(isExact))
     throw new Error(
-      "must be origins such as https://app.example.com, http://localhost:5173: scheme, host in lower case, a port that is not the usual one, and no slash at the end",
+      "must be origins such as https://app.example.com, http://localhost:5173: a scheme, a lowercase host, a port unless it is the default one, and no slash at the end",
     );
   return origins;
 }
@@ -140,9 +140,7 @@ export function headers(value: string): Record<string, string> {
     const isPlain =
       name !== "" && canDecode(text) && /^[\x20-\x7e]*$/.test(decodeURIComponent(text));
     if (!isPlain)
-      throw new Error(
-        "must be such as name=value,name=value, with values of ASCII, percent-encoded",
-      );
+      throw new Error("must look like name=value,name=value, with percent-encoded ASCII values");
     return [name, decodeURIComponent(text)] as const;
   });
   return Object.fromEntries(read);
@@ -152,7 +150,7 @@ export function headers(value: string): Record<string, string> {
 export function pageUrl(value: string): string {
   const url = URL.parse(value);
   if (!url || !/^https?:$/.test(url.protocol) || url.username)
-    throw new Error("must be a URL of http or https, such as https://example.com/verify");
+    throw new Error("must be an http or https URL such as https://example.com/verify");
   return value;
 }
 
@@ -161,7 +159,7 @@ export function mailAddress(value: string): MailAddress {
   const [, name = "", address = value] = /^"?([^"<>]*?)"?\s*<([^<>]+)>$/.exec(value) ?? [];
   // A line break would start another header (CWE-93).
   if (!/^[^\s@<>]+@[^\s@<>]+$/.test(address) || /\p{Cc}/u.test(value))
-    throw new Error("must be such as: Example <no-reply@example.com>");
+    throw new Error("must look like: Example <no-reply@example.com>");
   const [local, domain = ""] = address.split("@");
   return { name: name.trim(), address: `${local}@${domainToASCII(domain)}` };
 }
@@ -174,9 +172,7 @@ export function ehloName(value: string): string {
     !isLiteral &&
     !/^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i.test(value)
   )
-    throw new Error(
-      "must be a host name such as mail.example.com, or an address such as [203.0.113.7]",
-    );
+    throw new Error("must be a host name such as mail.example.com, or an IP such as [203.0.113.7]");
   return value;
 }
 
@@ -192,7 +188,8 @@ export function privateKeyPem(value: string): string {
 }
 
 export function colour(value: string): string {
-  if (!/^#([0-9a-f]{3}){1,2}$/i.test(value)) throw new Error("must be such as #1b1f24 or #fc0");
+  if (!/^#([0-9a-f]{3}){1,2}$/i.test(value))
+    throw new Error("must be a color such as #1b1f24 or #fc0");
   return value.length === 4 ? value.replaceAll(/[0-9a-f]/gi, "$&$&") : value;
 }
 
@@ -212,7 +209,7 @@ export function readableFolder(value: string): string {
 export function directory(value: string): string {
   if (isUnexpanded(value))
     throw new Error(
-      "begins with ~ or % or contains $, which only a shell expands: write the whole path",
+      "begins with ~ or % or contains $, which only a shell expands: write the full path",
     );
   return value;
 }
@@ -228,14 +225,14 @@ export function readableFile(value: string): string {
 
 export function secretKey(value: string): string {
   const weakness = weaknessOf(value);
-  if (weakness) throw new Error(`${weakness}; make one: openssl rand -hex 32`);
+  if (weakness) throw new Error(`${weakness}; generate one: openssl rand -hex 32`);
   return value;
 }
 
 /** A secret that fits into an Authorization header. */
 export function bearerToken(value: string): string {
   if (!/^[\x21-\x7e]+$/.test(value))
-    throw new Error("must be ASCII without blanks; make one: openssl rand -hex 32");
+    throw new Error("must be ASCII without spaces; generate one: openssl rand -hex 32");
   return secretKey(value);
 }
 
@@ -260,7 +257,7 @@ export function hashCost(value: string): HashCost {
     )
   )
     throw new Error(
-      "must be such as m=19456,t=2, and no weaker than that (m=12288,t=3 or m=47104,t=1 also do)",
+      "must look like m=19456,t=2, and be at least as strong (as m=12288,t=3 and m=47104,t=1 are)",
     );
   return cost;
 }

@@ -41,7 +41,7 @@ const BLANKS_AT_AN_END = /^\s|\s$/;
  */
 export function withoutBlanks(secret: string): string {
   if (BLANKS_AT_AN_END.test(secret))
-    throw new Error("begins or ends with a blank or a line break; remove it");
+    throw new Error("begins or ends with a space or a line break; remove it");
   return secret;
 }
 

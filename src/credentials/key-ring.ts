@@ -123,7 +123,7 @@ export function openKeyRing({
   return {
     algorithm,
     signing: () => {
-      if (!signing) throw new Error(`keys: there is none yet to sign with by ${algorithm}`);
+      if (!signing) throw new Error(`keys: no signing key exists for ${algorithm} yet`);
       return signing;
     },
     signingKid: () => signing?.kid,

@@ -47,12 +47,12 @@ const BCRYPT_MAX_BYTES = 72;
 const HASH_MIN_BYTES = 16;
 
 const UNKNOWN: Refusal =
-  "is not a well-formed hash of a kind that Bunker knows (argon2, bcrypt, scrypt, PBKDF2)";
+  "is not a well-formed hash in a supported format (argon2, bcrypt, scrypt, PBKDF2)";
 
 /** Names the first value that exceeds its bound, if any. */
 function excessOf(kind: string, values: [name: string, value: number, max: number][]) {
   const excess = values.find(([, value, max]) => !(value <= max));
-  return excess && `demands too much of each sign-in: ${kind} ${excess[0]} is above ${excess[2]}`;
+  return excess && `costs too much at each sign-in: ${kind} ${excess[0]} is above ${excess[2]}`;
 }
 
 // The last character of 16 and of 23 bytes has unused bits. Bun throws if they are not zero.

@@ -73,7 +73,8 @@ const SIGNATURE_BYTES = 64;
 export function pairKeyOf({ kid, algorithm, publicKey, privateKey }: KeyPair): TokenKey {
   const digest = algorithm === "ES256" ? "sha256" : null;
   const key = { key: publicKey, dsaEncoding: "ieee-p1363" as const };
-  const unable = () => Promise.reject(new Error(`keys: ${kid} has no private part here`));
+  const unable = () =>
+    Promise.reject(new Error(`keys: the private key of ${kid} is not available`));
   return {
     kid,
     header: headerOf(algorithm, kid),

@@ -115,7 +115,7 @@ function refuseServer({ version, versionText, encoding, database, isStandby }: F
     );
   if (encoding !== "UTF8")
     throw misconfigured(
-      `The database ${database} has the encoding ${encoding}; Bunker needs UTF8. Make another one and name it in DATABASE_URL: ` +
+      `The database ${database} has the encoding ${encoding}; Bunker needs UTF8. Create another one and use it in DATABASE_URL: ` +
         "create database bunker encoding 'UTF8' template template0;",
     );
   if (isStandby)
@@ -136,7 +136,7 @@ function refuseSchema({ hasSchema, canUse, role, isMigrated, tables: present }: 
     );
   if (!isMigrated && present.length > 0)
     throw misconfigured(
-      `The schema "public" already has ${present.length === 1 ? "a table" : "tables"} that Bunker did not make: ${present.join(", ")}. Nothing was changed. Name a database of its own in DATABASE_URL.`,
+      `The schema "public" already has ${present.length === 1 ? "a table" : "tables"} that Bunker did not create: ${present.join(", ")}. Nothing was changed. Use a separate database for Bunker in DATABASE_URL.`,
     );
 }
 
@@ -180,8 +180,8 @@ function refuseSettings({ settings, role, database }: Facts, isPooled: boolean):
       `alter role ${role} in database ${database} set ${name} = ${name === "search_path" ? value : `'${value}'`};`,
   );
   throw misconfigured(
-    `The database or role has ${others.map(([name]) => name).join(", ")} set to a value that Bunker does not work with, and Bunker cannot set it ` +
-      `${isPooled ? "through a pooler" : "itself"}. Run this, then close the open sessions:\n${commands.join("\n")}`,
+    `The database or role sets ${others.map(([name]) => name).join(", ")} to a value that Bunker cannot work with, and that it cannot override` +
+      `${isPooled ? " through a pooler" : ""}. Run this, then close the open sessions:\n${commands.join("\n")}`,
   );
 }
 
@@ -191,6 +191,6 @@ function warningsOf({ settings }: Facts): string[] {
     .filter((name) => settings[name] === "off")
     .map(
       (name) =>
-        `The database has ${name} = off: after a crash of its server, changes may be lost that Bunker has confirmed.`,
+        `The database has ${name} = off: if its server crashes, changes that Bunker has confirmed may be lost.`,
     );
 }

@@ -33,9 +33,9 @@ export function explainFailure(error: unknown, { setting, url }: Source): Exit {
 /** Hints for failures that may end by themselves, by the beginning of the code. */
 const passing: Record<string, string> = {
   ENOTFOUND: "Its host name does not resolve.",
-  EAI_AGAIN: "Its host name does not resolve just now.",
+  EAI_AGAIN: "Its host name cannot be resolved right now.",
   ENOENT: "Its socket does not exist: is it running there?",
-  "53300": "It has no connection left: raise its max_connections, or lower DATABASE_POOL_SIZE.",
+  "53300": "It has no free connections: raise its max_connections, or lower DATABASE_POOL_SIZE.",
   "57P03": "It is starting up or shutting down.",
 };
 
@@ -48,16 +48,16 @@ function remedyOf(code: string, { user, database, tls }: Server): string | undef
     [/^28P01$/, "The password is wrong, or the role does not exist."],
     [
       /^28/,
-      `The server refuses the role ${quote(user)} from this machine. The role must exist and have LOGIN, and pg_hba.conf must have an entry for it; where that is a hostssl entry, sslmode=require is needed, and it is ${tls.mode}.`,
+      `The server refuses the role ${quote(user)} from this machine. The role must exist and have LOGIN, and pg_hba.conf must have an entry for it. A hostssl entry needs sslmode=require; it is ${tls.mode} now.`,
     ],
     [/^3D000$/, `The database does not exist. Run: create database ${quote(database)};`],
     [
       /^42501$/,
-      `The role ${quote(user)} lacks a right. Use the role that owns the database; to connect it needs: grant connect on database ${quote(database)} to ${quote(user)};`,
+      `The role ${quote(user)} lacks a privilege. Use the role that owns the database. To connect, a role needs: grant connect on database ${quote(database)} to ${quote(user)};`,
     ],
     [
       /^TLS_REFUSED$/,
-      `The server offers no TLS, and sslmode=${tls.mode} needs it. Turn ssl on there, or set sslmode=disable if the network between is trusted.`,
+      `The server offers no TLS, but sslmode=${tls.mode} needs it. Enable ssl on the server, or set sslmode=disable if you trust the network.`,
     ],
     [
       /^ERR_TLS_CERT_ALTNAME_INVALID$/,
@@ -66,7 +66,7 @@ function remedyOf(code: string, { user, database, tls }: Server): string | undef
     [/^CERT_(HAS_EXPIRED|NOT_YET_VALID)$/, "The certificate of the server is not valid today."],
     [
       /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/,
-      "The certificate of the server is from an authority that is not known here. Name it in DATABASE_CA_FILE.",
+      "The certificate of the server is from an unknown authority. Set DATABASE_CA_FILE to the certificate of the authority.",
     ],
     [
       /^08P01$/,

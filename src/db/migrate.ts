@@ -75,7 +75,7 @@ function refusalOf(error: unknown, tag: string): Exit | undefined {
   if (ALREADY_EXISTS.includes(code))
     return new Exit(
       "badConfiguration",
-      `${head} an object that it creates already exists in the schema "public", and Bunker did not create it. Name a database of its own in DATABASE_URL.`,
+      `${head} an object that it creates already exists in the schema "public", and Bunker did not create it. Use a separate database for Bunker in DATABASE_URL.`,
     );
   if (code === NOT_ALLOWED)
     return new Exit(

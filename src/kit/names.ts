@@ -94,7 +94,7 @@ export function readNewEmail(
   return fieldProblem(
     "/email",
     "wrong_format",
-    "may only have ASCII characters before the @: mail cannot be sent to others",
+    "may have only ASCII characters before the @: the mail server accepts no others",
   );
 }
 

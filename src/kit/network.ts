@@ -4,7 +4,7 @@ import { BlockList, isIP, isIPv4 } from "node:net";
 export function networks(text: string): string[] {
   const parts = text.split(/[\s,]+/).filter((part) => part !== "");
   if (!parts.every(isNetwork))
-    throw new Error("must be addresses and networks such as 10.0.0.0/8, 2001:db8::/32");
+    throw new Error("must be IPs and networks such as 10.0.0.0/8, 2001:db8::/32");
   return parts;
 }
 

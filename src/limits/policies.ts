@@ -223,9 +223,9 @@ export function readPolicies(text: string): Policies {
       );
     const policy = { quota: Number(quota), refill: Number(refill), periodSeconds: Number(seconds) };
     if (Object.values(policy).includes(0))
-      throw new Error("must not have a 0: nothing would ever pass");
+      throw new Error("must not have a 0, which would refuse every request");
     if (windowSecondsOf(policy) > WINDOW_MAX_SECONDS)
-      throw new Error(`must let ${name} be full again within ten years`);
+      throw new Error(`must refill ${name} completely within ten years`);
     found[name as LimitName] = policy;
   }
   return found;

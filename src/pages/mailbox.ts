@@ -36,8 +36,8 @@ const rowOf = ({ id, recipient, kind, createdAt, state }: QueuedMail) =>
 export const mailboxPage = (mails: QueuedMail[]): string =>
   page(
     "Mailbox",
-    `<h1>Mailbox</h1><p>Mails of this Bunker, which is in development: nothing leaves this machine.</p>${
-      mails.length === 0 ? "<p>There is none yet.</p>" : `<ul>${mails.map(rowOf).join("")}</ul>`
+    `<h1>Mailbox</h1><p>The mails of this development server. None of them leaves this machine.</p>${
+      mails.length === 0 ? "<p>No mails yet.</p>" : `<ul>${mails.map(rowOf).join("")}</ul>`
     }`,
   );
 

@@ -65,7 +65,7 @@ function recipientIn({ url }: Request): string | undefined {
   const names = [...searchParams.keys()];
   if (names.length === 0 || (names.length === 1 && names[0] === "to"))
     return searchParams.get("to") ?? undefined;
-  const detail = "may only have the parameter to, once";
+  const detail = "may have only one parameter: to";
   throw new Problem("invalid_request", {
     errors: [fieldProblem("/query", "unknown_field", detail)],
   });

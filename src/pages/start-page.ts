@@ -45,7 +45,7 @@ async function developerPage(ctx: Ctx): Promise<Response> {
   const body = `<h1>Bunker is running</h1>
 <p>Accounts and sign-in for your product. Version ${escaped(version)}, in development.</p>
 <ul>${links.map((link) => `<li>${link}</li>`).join("")}</ul>
-${step("Make the first superuser", command)}${superuser}${step("Register a user", firstRequest(ctx.config))}`;
+${step("Create the first superuser", command)}${superuser}${step("Register a user", firstRequest(ctx.config))}`;
   return new Response(page("Bunker", body), { headers: pageHeaders });
 }
 

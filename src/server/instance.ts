@@ -115,7 +115,8 @@ async function prepare(
     if (superuser) log.info({ user_id: superuser.id }, "First superuser created.");
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    const hint = error.code === "email_taken" ? " If it is yours: bunker users promote." : "";
+    const hint =
+      error.code === "email_taken" ? " If this user is yours, run: bunker users promote" : "";
     throw new Exit("badConfiguration", `FIRST_SUPERUSER_EMAIL: ${wordsOf(error)}${hint}`);
   }
 }

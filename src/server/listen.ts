@@ -32,7 +32,7 @@ const NOT_LOCAL_CODES = ["EADDRNOTAVAIL", "EINVAL", "ENOTFOUND", "ERR_INVALID_AR
 const notLocal = ({ host, prefix }: Pick<Listener, "host" | "prefix">) =>
   new Exit(
     "badConfiguration",
-    `${prefix}HOST must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them; it is ${host}.`,
+    `${prefix}HOST must be an IP of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them; it is ${host}.`,
   );
 
 /** Throws an Exit if the server cannot listen at all, before anything else is started. */

@@ -55,7 +55,7 @@ export async function openReloader(config: Config, runtime: Runtime): Promise<Re
   const logRefusal = (error: unknown) =>
     log.error(
       error instanceof Exit ? { reason: error.message } : { err: error },
-      "The settings cannot be read again; those before stay.",
+      "Reload failed; the previous settings stay in effect.",
     );
   return {
     current: () => current,

@@ -96,7 +96,7 @@ function logWarnings({ config, log, mail }: Ctx): void {
   if (!mail)
     log.warn(
       {},
-      "MAIL_URL is not set: mails wait until it is, and no user can reset a password. After too many failed sign-ins, unlock a user with: bunker users unlock",
+      "MAIL_URL is not set: mails wait, and no user can reset a password. After too many failed sign-ins, unlock a user with: bunker users unlock",
     );
 }
 
@@ -105,10 +105,7 @@ async function beginShutdown(
   { shutdownDelaySeconds: seconds }: Config,
 ): Promise<void> {
   lifecycle.isStopping = true;
-  log.info(
-    { seconds },
-    "Shutting down: not ready any more. A second signal ends the process at once.",
-  );
+  log.info({ seconds }, "Shutting down. A second signal ends the process at once.");
   await sleep(seconds * 1000);
 }
 

@@ -113,12 +113,12 @@ async function superviseWorker(
       pool.ended = (async () => metrics.totalsOf([await before, worker.latest]))();
       if (pool.isEnding) return;
       const { pid: worker_pid, signalCode: signal } = worker.child;
-      log.warn({ worker_pid, code, signal }, "Worker process ended; starting another one.");
+      log.warn({ worker_pid, code, signal }, "Worker process exited; starting another one.");
     } catch (error) {
       log.error({ err: error }, "Worker process cannot start; retrying.");
     }
     // `start` waits for the first attempt only, and that failed.
-    firstStart.reject(new Exit("failed", "A further process (WORKERS) could not start to serve."));
+    firstStart.reject(new Exit("failed", "A worker process (WORKERS) could not start."));
     if (performance.now() - startedAt > STABLE_MS) backoff.reset();
     await backoff.wait();
   }

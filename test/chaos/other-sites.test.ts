@@ -142,9 +142,9 @@ describe.if(browserPath !== undefined)("in a browser", () => {
       }
       expect(await cookies(context)).toEqual(before);
       await page.goto(`${origin}/forgot-password`);
-      await page.getByLabel("address").fill(OWNER);
+      await page.getByLabel("Your email").fill(OWNER);
       await page.getByRole("button").click();
-      await page.getByRole("heading", { name: "Check your mail" }).waitFor();
+      await page.getByRole("heading", { name: "Check your inbox" }).waitFor();
       await site.stop(true);
       await close();
     });

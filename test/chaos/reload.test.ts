@@ -117,7 +117,7 @@ test("a level of the log and a token for the figures change; what cannot be used
   while (!server.said.err.includes("Answered.")) await sleep(10);
 
   writeFileSync(token, "change-me-change-me-change-me-change-me");
-  await reload(server, "those before stay");
+  await reload(server, "Reload failed");
   expect(server.said.err).toContain("METRICS_TOKEN is a well-known example");
   expect(server.said.err).not.toContain("change-me");
   expect((await figures(second)).status).toBe(200);
@@ -180,7 +180,7 @@ test.if(home !== undefined)("another DATABASE_URL leads to another database", as
     expect((await api.get("/users/me", token)).status).toBe(401);
     expect((await api.register("ada@example.com", PASSWORD)).status).toBe(201);
     writeFileSync(url, "postgres://nobody@127.0.0.1:9/none");
-    await reload(server, "those before stay");
+    await reload(server, "Reload failed");
     expect(await api.logIn("ada@example.com", PASSWORD)).toContain(".");
     writeFileSync(url, urlOf(names[0]));
     await reload(server);

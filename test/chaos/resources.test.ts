@@ -53,7 +53,7 @@ test("a full standard output ends a command with words", async () => {
   const stdout = openSync("/dev/full", "w");
   for (const args of [["version"], ["config", "--json"], ["openapi"], ["service", "print"]]) {
     const { code, err } = await command(args, { stdout });
-    expect([args, code, err]).toEqual([args, 1, "Standard output cannot be written (ENOSPC).\n"]);
+    expect([args, code, err]).toEqual([args, 1, "Cannot write to standard output (ENOSPC).\n"]);
   }
 });
 

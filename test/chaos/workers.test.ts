@@ -86,7 +86,7 @@ test("three processes share the work, the data and the figures", async () => {
   expect(await count()).toEqual({ total: 40, ready: "1" });
   // What a process has counted stays counted when it is gone.
   process.kill(workers[0] ?? 0, "SIGKILL");
-  await until(() => server.said.err.includes("Worker process ended; starting another one."));
+  await until(() => server.said.err.includes("Worker process exited; starting another one."));
   expect(server.said.err).toContain(`"worker_pid":${workers[0]},`);
   await until(() => workersOf(server).length === 2);
   expect(await count()).toEqual({ total: 40, ready: "1" });
@@ -201,7 +201,7 @@ test(`an end that comes just behind a worker's is none of its business: ${rounds
     await sleep(round % 12);
     expect([await server.end("SIGTERM"), server.said.err]).toEqual([
       0,
-      expect.not.stringContaining("Something broke"),
+      expect.not.stringContaining("Unexpected error"),
     ]);
   }
 });

@@ -197,12 +197,12 @@ describe("beside a running server", () => {
     expect(await logIn("bob", "another long pass phrase")).toBe("account_inactive");
     expect((await run(["users", "deactivate", "ada"])).err).toContain("last active superuser");
     expect((await run(["users", "promote", "nobody-here"])).err).toBe(
-      `No user has that email, username or id in embedded PostgreSQL in ${cwd}/data.\n`,
+      `No user has this email, username or ID in embedded PostgreSQL in ${cwd}/data.\n`,
     );
     // A key id is random and may begin with a dash, and then have letters only.
     for (const kid of ["-8vFq3hT", "-vFqxhTa", "-h=Fq3hT"]) {
       const { code, err } = await run(["keys", "retire", kid]);
-      expect([kid, code, err]).toEqual([kid, 1, "There is no such key.\n"]);
+      expect([kid, code, err]).toEqual([kid, 1, "No key has this ID.\n"]);
     }
   });
 
@@ -246,8 +246,8 @@ test("data of another major version is refused, with words that help, and left a
   writeFileSync(join(dataDir, "cluster/PG_VERSION"), "19\n");
   const newer = await command(["serve"], { env: { DATA_DIR: dataDir } });
   expect(newer.code).toBe(78);
-  expect(newer.err).toContain("made by PostgreSQL 19");
-  expect(newer.err).toContain("newer bunker");
+  expect(newer.err).toContain("created by PostgreSQL 19");
+  expect(newer.err).toContain("newer Bunker");
   writeFileSync(join(dataDir, "cluster/PG_VERSION"), "17\n");
   expect((await command(["serve"], { env: { DATA_DIR: dataDir } })).err).toContain(
     "set DATABASE_URL",

@@ -194,10 +194,10 @@ describe("what is set wrongly", () => {
   test("stops the start and says what", async () => {
     for (const [env, words] of [
       [{ METRICS_TOKEN: "sentinel" }, "METRICS_TOKEN needs"],
-      [{ METRICS_HOST: "banana", METRICS_PORT: "9464" }, "METRICS_HOST must be an address"],
-      [{ METRICS_HOST: "1.2.3.4", METRICS_PORT: "9464" }, "METRICS_HOST must be an address"],
-      [{ HOST: "/tmp/socket" }, "HOST must be an address"],
-      [{ HOST: "nowhere.invalid" }, "HOST must be an address"],
+      [{ METRICS_HOST: "banana", METRICS_PORT: "9464" }, "METRICS_HOST must be an IP"],
+      [{ METRICS_HOST: "1.2.3.4", METRICS_PORT: "9464" }, "METRICS_HOST must be an IP"],
+      [{ HOST: "/tmp/socket" }, "HOST must be an IP"],
+      [{ HOST: "nowhere.invalid" }, "HOST must be an IP"],
     ] as const) {
       const { code, err } = await command(["serve"], { cwd: emptyFolder(), env });
       expect([code, err]).toEqual([78, expect.stringContaining(words)]);

@@ -26,7 +26,7 @@ test("users are shown, found, changed and deleted, and each change names the dat
   await run(["create", "bob@example.com"], PASSWORD);
   const [found] = JSON.parse((await run(["find", "-ad", "--json"])).out);
   expect(found).toMatchObject({ email: "ada_l@example.com" });
-  expect((await run(["find", "%"])).out).toStartWith("No user has that");
+  expect((await run(["find", "%"])).out).toStartWith("No user has this");
   expect((await run(["show", "bob"])).out).toMatch(/^email +bob@example\.com$/m);
   for (const [verb, field, value] of [
     ["promote", "is_superuser", true],
@@ -43,7 +43,7 @@ test("users are shown, found, changed and deleted, and each change names the dat
   const asked = await run(["delete", "bob"]);
   expect([asked.code, asked.err]).toEqual([2, expect.stringContaining("add --yes")]);
   expect(await run(["delete", "bob", "--yes"])).toMatchObject({ code: 0, isChange: true });
-  expect((await run(["show", "bob"])).err).toContain("No user has that");
+  expect((await run(["show", "bob"])).err).toContain("No user has this");
   await server.end("SIGTERM");
 });
 
@@ -72,7 +72,7 @@ test("a password from a file of Windows is the same as on standard input", async
     expect((await set(`\uFEFF${phrase}\r\n`, isFile)).code).toBe(0);
     expect(await logIn("ada", phrase)).toStartWith("ey");
     const { code, err } = await set(`${PASSWORD} \n`, isFile);
-    expect([code, err]).toEqual([1, expect.stringContaining("begins or ends with a blank")]);
+    expect([code, err]).toEqual([1, expect.stringContaining("begins or ends with a space")]);
   }
   await server.end("SIGTERM");
 });

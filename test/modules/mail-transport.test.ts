@@ -127,7 +127,7 @@ test("a sender that the server does not want is our fault and not the mail's: it
   await deliverMails(ctx);
   expect([new Set(await states()), ctx.mail.isUnavailable]).toEqual([new Set(["sent"]), false]);
   expect(logged.map(({ sentence }) => sentence)).toEqual([
-    "The mail server cannot be used: mails wait (bunker mail list says why).",
+    "The mail server cannot be used; mails wait. See the cause with: bunker mail list",
     "The mail server is available again.",
   ]);
 });

@@ -159,12 +159,12 @@ test("what is wrong in a folder of words is found before a mail needs it", () =>
   writeFileSync(join(folder, "it.json"), '{"test":null}');
   expect(faultsIn(folder).sort()).toEqual([
     "de.json is not JSON",
-    'en.json has "tset", which is no kind of mail',
-    'en.json: "test.lines" is not as in en.json',
-    'en.json: "test.subjekt" is not as in en.json',
+    'en.json has "tset", which is not a kind of mail',
+    'en.json: "test.lines" does not exist in en.json, or has another type there',
+    'en.json: "test.subjekt" does not exist in en.json, or has another type there',
     "fr.json is not an object",
     "frame.html has no {content}",
-    'it.json has "test", which is no kind of mail',
+    'it.json has "test", which is not a kind of mail',
   ]);
 });
 

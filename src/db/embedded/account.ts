@@ -33,7 +33,7 @@ export function chooseAccount(dataDir: string): Account {
   throw new Exit(
     "unavailable",
     `PostgreSQL does not run as root, and no other account can reach ${dataDir}. Start bunker as another user, ` +
-      `put DATA_DIR where others may enter (chmod o+x on each folder above it), or install util-linux (unshare).`,
+      `put DATA_DIR where other accounts can reach it (chmod o+x on each folder above it), or install util-linux (unshare).`,
   );
 }
 

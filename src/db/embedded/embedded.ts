@@ -105,9 +105,9 @@ function refuseMissing(dataDir: string) {
 
 const missing = (path: string, code: string | undefined) =>
   `${code === "ENOENT" || code === "ENOTDIR" ? `There is no database in ${path}.` : `The database in ${path} cannot be read (${code}).`} Nothing was created.
-  - An embedded database is in DATA_DIR; without it, in ./data of the folder where the server was started.
-  - A PostgreSQL server is named by DATABASE_URL.
-  - For a service of systemd, use its settings:
+  - For an embedded database, set DATA_DIR. The default is ./data in the folder where the server was started.
+  - For a PostgreSQL server, set DATABASE_URL.
+  - For a systemd service, use its settings:
     sudo env DATA_DIR=/var/lib/bunker bunker --env-file /etc/bunker/bunker.env …`;
 
 function refuseOtherPlatforms() {
@@ -117,9 +117,9 @@ function refuseOtherPlatforms() {
 
 const takenBy = (holder: Holder | undefined, dataDir: string) =>
   holder
-    ? `${dataDir} is in use by another ${holder.command === "serve" ? "server" : "command"} of bunker (pid ${holder.pid}, ${holder.url}, since ` +
-      `${holder.since}). Stop that one first, or give this one a DATA_DIR of its own.`
-    : `${dataDir} is in use by another bunker. Stop that one first, or give this one a DATA_DIR of its own.`;
+    ? `${dataDir} is in use by another Bunker ${holder.command === "serve" ? "server" : "command"} (pid ${holder.pid}, ${holder.url}, since ` +
+      `${holder.since}). Stop it first, or use another DATA_DIR.`
+    : `${dataDir} is in use by another Bunker process. Stop it first, or use another DATA_DIR.`;
 
 /** The path of the socket. A path that is too long goes through an open directory instead. */
 function socketOf(cluster: string): string {
@@ -144,7 +144,7 @@ async function supervise(installation: Installation, warn: EmbeddedOptions["warn
         restarts += 1;
         return watch();
       } catch (error) {
-        warn(`The embedded database does not come back: ${(error as Error).message}`);
+        warn(`The embedded database could not be restarted: ${(error as Error).message}`);
       }
     }
   };
@@ -152,7 +152,7 @@ async function supervise(installation: Installation, warn: EmbeddedOptions["warn
     const onExit = () => {
       if (closing) return;
       const reason = current.signalCode ?? `exit code ${current.exitCode}`;
-      warn(`The embedded database ended (${reason}); starting it again.`);
+      warn(`The embedded database exited (${reason}); restarting it.`);
       restarting = restart();
     };
     if (hasExited(current)) onExit();

@@ -27,6 +27,6 @@ export async function handOver(text: string): Promise<never> {
   if (uid !== undefined) becomeUser(uid);
   dieWithParent("SIGINT");
   if (!isVerified || process.ppid !== parent)
-    throw new Error("the server that asked for a database is gone");
+    throw new Error("the server that started this process has exited");
   return replaceProcess(command, { LANG: "C", TZ: "UTC" });
 }

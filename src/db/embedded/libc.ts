@@ -76,7 +76,7 @@ export function replaceProcess(command: string[], env: Record<string, string>): 
   const pointers = (buffers: Buffer[]) =>
     new BigUint64Array([...buffers.map((buffer) => BigInt(ptr(buffer))), 0n]);
   const [program] = argv;
-  if (!program) throw new Error("no program to become");
+  if (!program) throw new Error("execve: no program given");
   checked(libc().execve(ptr(program), ptr(pointers(argv)), ptr(pointers(envp))), command[0] ?? "");
-  throw new Error("execve came back");
+  throw new Error("execve returned");
 }

@@ -143,7 +143,7 @@ async function untilReady(installation: Installation, child: ChildProcess): Prom
 function didNotStart({ logFile }: Installation): Exit {
   const lines = lastLines(logFile);
   const hint = lines.includes("shared memory segment")
-    ? "\nIts shared memory is in /dev/shm: make that larger, such as by docker run --shm-size=64m."
+    ? "\nIts shared memory is in /dev/shm. Make it larger, for example with docker run --shm-size=64m."
     : "";
   return new Exit(
     "unavailable",

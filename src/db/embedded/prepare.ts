@@ -68,14 +68,14 @@ export async function prepare(
   );
   if (account.kind === "namespace")
     options.warn(
-      "running as root: PostgreSQL runs in a user namespace, still with root's rights on this machine. " +
-        "Better: start bunker as another user, or put DATA_DIR where other users may enter.",
+      "Bunker runs as root: PostgreSQL runs in a user namespace, with root's rights on this machine. " +
+        "Start bunker as another user, or put DATA_DIR where other accounts can reach it.",
     );
   const verify = async () => {
     const altered = findAlteration(programs, entries, ownUid());
     if (altered !== undefined) {
       const path = join(programs, altered);
-      options.warn(`${path} differs from this build of bunker. PostgreSQL is unpacked again.`);
+      options.warn(`${path} differs from this build of Bunker; unpacking PostgreSQL again.`);
       await install(dataDir, [parts.programs]);
     }
     refuseNoexec(dataDir, join(programs, "bin/postgres"));
@@ -92,11 +92,11 @@ function refuseOtherMajor(cluster: string, version: string) {
   if (found === ours) return;
   const remedy =
     found > ours
-      ? "Use the newer bunker that made it, or another DATA_DIR."
-      : "Start the bunker that made it, move the data to a server, and set DATABASE_URL.";
+      ? "Use the newer Bunker that created it, or another DATA_DIR."
+      : "Start the Bunker that created it, move the data to a server, and set DATABASE_URL.";
   throw new Exit(
     "badConfiguration",
-    `${cluster} was made by PostgreSQL ${found}, and this bunker carries PostgreSQL ${ours}. Nothing was changed. ${remedy}`,
+    `${cluster} was created by PostgreSQL ${found}, but this Bunker contains PostgreSQL ${ours}. Nothing was changed. ${remedy}`,
   );
 }
 
@@ -142,7 +142,7 @@ async function install(dataDir: string, parts: Part[]): Promise<void> {
     const { code, message } = error as NodeJS.ErrnoException;
     throw new Exit(
       "failed",
-      `DATA_DIR: PostgreSQL cannot be unpacked into ${dataDir} (${code ?? message}). It needs about ${UNPACKED_MB} MB, and the right to write there.`,
+      `DATA_DIR: PostgreSQL cannot be unpacked into ${dataDir} (${code ?? message}). It needs about ${UNPACKED_MB} MB and write permission there.`,
     );
   }
   for (const part of parts) if (part.uid !== undefined) giveTo(part.uid, stagingOf(part));

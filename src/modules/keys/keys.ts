@@ -83,7 +83,7 @@ async function recordUse(ctx: Signer, uses: KeyUse[]): Promise<void> {
 }
 
 const FOREIGN =
-  "The current signing key is not one that can be used here, because it was made under another SECRET_KEY or for another ALGORITHM: an older key goes on signing for some hours, then a new one is made. Give all instances the same settings, and list the other key in SECRET_KEYS.";
+  "The current signing key cannot be used: it was created with another SECRET_KEY or ALGORITHM. An older key signs for some hours, then a new key is created. Give all instances the same settings, and add the other secret key to SECRET_KEYS.";
 
 /**
  * Ensures that there is a current and a next key, and encrypts all keys under the current secret.
@@ -131,7 +131,7 @@ export async function rotateKeys(ctx: Ctx, actor: Actor, { isUrgent = false } = 
   await readKeys(ctx);
 }
 const HS256 =
-  "Under ALGORITHM=HS256 there is no key pair: SECRET_KEY signs. To change it, see docs/keys.md";
+  "ALGORITHM=HS256 uses no key pairs: SECRET_KEY signs access tokens. To change it, see docs/keys.md";
 
 /**
  * Deletes a key: tokens that it signed are rejected from now on. Throws `not_found`,
@@ -142,7 +142,7 @@ export async function retireKey(ctx: Ctx, actor: Actor, kid: string): Promise<vo
     const keys = await listKeys(tx);
     refuseForeign(tx, keys);
     const key = keys.find((one) => one.kid === kid);
-    if (!key) throw new Problem("not_found", { detail: "There is no such key" });
+    if (!key) throw new Problem("not_found", { detail: "No key has this ID" });
     // Check this for every algorithm: the servers may have another `ALGORITHM` than this command.
     if (key.state === "current") throw new Problem("key_in_use");
     await tx.db.delete(signingKeys).where(eq(signingKeys.kid, kid));

@@ -147,7 +147,10 @@ export async function deliverMails(ctx: Ctx): Promise<number> {
 function logAvailability({ log }: Ctx, mailer: Mailer, outcomes: MailOutcome[]): void {
   const isUnavailable = outcomes.includes("unavailable");
   if (isUnavailable && !mailer.isUnavailable)
-    log.warn({}, "The mail server cannot be used: mails wait (bunker mail list says why).");
+    log.warn(
+      {},
+      "The mail server cannot be used; mails wait. See the cause with: bunker mail list",
+    );
   if (!isUnavailable && mailer.isUnavailable) log.info({}, "The mail server is available again.");
   mailer.isUnavailable = isUnavailable;
 }
@@ -242,8 +245,8 @@ async function send(
 
 const contentOf = (envelope: Ctx["envelope"], { id, sealed }: Row): MailContent | undefined =>
   sealed ? (envelope.open(id, sealed) as MailContent | undefined) : undefined;
-const EXPIRED = "Its link was no longer valid when it could have been sent";
-const UNREADABLE = "It was sealed under another SECRET_KEY, which SECRET_KEYS does not list";
+const EXPIRED = "Not sent, because its link had expired";
+const UNREADABLE = "It was encrypted with another SECRET_KEY, which SECRET_KEYS does not list";
 
 /** How many mails wait to be sent, from all instances on this database. */
 export const countWaitingMails = ({ db }: Ctx): Promise<number> =>

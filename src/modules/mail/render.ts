@@ -100,9 +100,11 @@ function textFaults(folder: string, name: string): string[] {
   if (!isObject(texts)) return [`${name} is not an object`];
   return Object.entries(texts).flatMap(([kind, parts]) => {
     if (!Object.hasOwn(english, kind) || !isObject(parts))
-      return [`${name} has "${kind}", which is no kind of mail`];
+      return [`${name} has "${kind}", which is not a kind of mail`];
     return Object.entries(parts).flatMap(([part, value]) =>
-      isPart(part, value) ? [] : [`${name}: "${kind}.${part}" is not as in en.json`],
+      isPart(part, value)
+        ? []
+        : [`${name}: "${kind}.${part}" does not exist in en.json, or has another type there`],
     );
   });
 }

@@ -122,7 +122,7 @@ async function change(ctx: Ctx, actor: Actor, { id, type, set }: Change): Promis
     await record(tx, actor, { type, subjectId: id, data: {} });
   });
 }
-const UNKNOWN = "There is no client with that id";
+const UNKNOWN = "No OAuth client has this ID";
 
 export async function findClient({ db }: Ctx, id: string): Promise<Client | undefined> {
   const [row] = await db.select().from(clients).where(eq(clients.id, id));

@@ -78,6 +78,6 @@ export const countUsers = ({ db, shared }: Ctx, _actor: Actor): Promise<number> 
 
 function singleRow<T>(rows: T[]): T {
   const [row] = rows;
-  if (row === undefined) throw new Error("the database answered no row where one must be");
+  if (row === undefined) throw new Error("the database returned no row for a count");
   return row;
 }
