@@ -1,15 +1,17 @@
 /**
  * `bun run docs` writes what is documented from the code: `.env.example`, database.md,
- * openapi.json, and blocks of configuration.md, limits.md and metrics.md. A test compares them with
- * what is committed.
+ * openapi.json, and blocks of configuration.md, limits.md and metrics.md. They describe Bunker
+ * without the product. A test compares them with what is committed.
  */
 import { join } from "node:path";
 import { getTableConfig, type PgTable } from "drizzle-orm/pg-core";
-import { openapiText } from "../src/cli/openapi.ts";
+import { describeBunker } from "../src/app.ts";
 import { readConfig } from "../src/config/config.ts";
 import { type Setting, variablesOf } from "../src/config/setting.ts";
 import { settings } from "../src/config/settings.ts";
+import type { Ctx } from "../src/ctx.ts";
 import { CLIENT_TYPES } from "../src/http/openapi/document.ts";
+import { type Log, openLog } from "../src/kit/log.ts";
 import {
   byKnownUser,
   type LimitName,
@@ -17,6 +19,9 @@ import {
   type Policy,
   policies,
 } from "../src/limits/policies.ts";
+import { productEvents } from "../src/product/event-types.ts";
+import { productProblems } from "../src/product/problem-codes.ts";
+import { productSettings } from "../src/product/settings.ts";
 import { tables } from "../src/tables.ts";
 import { replaceBlock } from "./blocks.ts";
 import { growthLines } from "./growth.ts";
@@ -28,7 +33,10 @@ const base = {
   publicUrl: "http://localhost:3000",
   brandName: "Bunker",
 };
-const listed = (Object.values(settings) as Setting<unknown>[]).map((it) => ({
+const bunkerSettings = (Object.entries(settings) as [string, Setting<unknown>][])
+  .filter(([key]) => !(key in productSettings))
+  .map(([, it]) => it);
+const listed = bunkerSettings.map((it) => ({
   name: it.name,
   doc: it.doc,
   byDefault: it.shown ?? String(it.fallback(base)),
@@ -155,12 +163,18 @@ const database = () =>
   ].join("\n");
 
 /**
- * Without the hash of the client's types, which is known only after a build and does not help a
- * reader.
+ * Without what the product adds: an upgrade must not meet changes of the product here. Without the
+ * hash of the client's types, which is known only after a build and does not help a reader.
  */
 async function openapi(): Promise<string> {
-  const document = JSON.parse(await openapiText(readConfig({}).config));
-  return `${JSON.stringify({ ...document, [CLIENT_TYPES]: undefined }, null, 2)}\n`;
+  const log: Log = openLog({ level: "error", format: "json" });
+  const document = await describeBunker({ config: readConfig({}).config, log } as Ctx);
+  const added = { ...productEvents, ...productProblems };
+  const ours = (key: string, value: unknown) => {
+    if (key === CLIENT_TYPES) return undefined;
+    return key === "enum" && Array.isArray(value) ? value.filter((it) => !(it in added)) : value;
+  };
+  return `${JSON.stringify(document, ours, 2)}\n`;
 }
 
 const root = join(import.meta.dir, "..");

@@ -8,7 +8,7 @@ import { healthRoutes } from "./http/health.ts";
 import { metricsRoutes } from "./http/metrics.ts";
 import { OAUTH_PATHS } from "./http/oauth-errors.ts";
 import { docsPage } from "./http/openapi/docs-page.ts";
-import { openapiRoutes } from "./http/openapi/document.ts";
+import { describe, openapiRoutes } from "./http/openapi/document.ts";
 import { problemPlugin } from "./http/problems.ts";
 import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
@@ -27,6 +27,7 @@ import { registrationRoutes } from "./modules/registration/routes.ts";
 import { userByIdRoutes, userRoutes, userSupportRoutes } from "./modules/users/routes.ts";
 import { emailLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./pages/links.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
+import { productRoutes } from "./product/routes.ts";
 
 /** Paths that accept OAuth forms. Login is one of them: it accepts the OAuth 2 password form. */
 const oauthPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
@@ -35,8 +36,8 @@ const oauthPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
  */
 const formPaths = [...oauthPaths, ...LINK_PATHS];
 
-/** All routes except the OpenAPI document and its page. */
-const modules = (ctx: Ctx) =>
+/** All routes of Bunker except the OpenAPI document and its page. */
+const bunkerRoutes = (ctx: Ctx) =>
   new Elysia({ normalize: false })
     .use(healthRoutes(ctx))
     .use(metricsRoutes(ctx))
@@ -66,6 +67,12 @@ const modules = (ctx: Ctx) =>
         .use(userByIdRoutes(ctx))
         .use(userSupportRoutes(ctx)),
     );
+
+const modules = (ctx: Ctx) => bunkerRoutes(ctx).use(productRoutes(ctx));
+
+/** The OpenAPI document of Bunker without the routes of the product, for docs/openapi.json. */
+export const describeBunker = (ctx: Ctx) =>
+  describe({ formPaths, modules: () => bunkerRoutes(ctx) });
 
 /** The whole server as one Elysia app. Does no I/O. */
 export const createApp = (ctx: Ctx) => {

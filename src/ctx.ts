@@ -92,3 +92,15 @@ export interface Origin extends LimitReport {
    */
   readonly deviceUserId?: string | undefined;
 }
+
+/** A background job. It runs on every instance. */
+export interface Job {
+  everyMs: number;
+  /** Also runs at the start. The start does not wait for it. */
+  isUrgent?: true;
+  /**
+   * Does a part of the work, and returns how much: 0 when nothing is left. `logged` is a set that
+   * belongs to the job while the server runs. The job remembers there what it logs only once.
+   */
+  run: (ctx: Ctx, logged: Set<string>) => Promise<number>;
+}

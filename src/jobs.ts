@@ -1,4 +1,4 @@
-import type { Ctx } from "./ctx.ts";
+import type { Ctx, Job } from "./ctx.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
 import { evictLimits, purgeLimits } from "./limits/postgres-counters.ts";
 import { purgeUnverified } from "./modules/addresses/addresses.ts";
@@ -11,21 +11,11 @@ import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
 import { reportWaitingMails } from "./modules/mail/waiting.ts";
 import { purgeRevokedTokens } from "./modules/oauth/revoked-tokens.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
-
-interface Job {
-  everyMs: number;
-  /** Also runs at the start. The start does not wait for it. */
-  isUrgent?: true;
-  /**
-   * Does a part of the work, and returns how much: 0 when nothing is left. `logged` is a set that
-   * belongs to the job while the server runs. The job remembers there what it logs only once.
-   */
-  run: (ctx: Ctx, logged: Set<string>) => Promise<number>;
-}
+import { productJobs } from "./product/jobs.ts";
 
 const MINUTE_MS = 60_000;
 
-/** Every background job. Each runs on every instance. */
+/** Every background job, those of the product last. Each runs on every instance. */
 export const jobs: Record<string, Job> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
   "maintain keys": { everyMs: 5_000, isUrgent: true, run: maintainKeys },
@@ -41,6 +31,7 @@ export const jobs: Record<string, Job> = {
   "purge revoked tokens": { everyMs: 10 * MINUTE_MS, run: purgeRevokedTokens },
   "purge limits": { everyMs: 10 * MINUTE_MS, run: purgeLimits },
   "evict limits": { everyMs: 10 * MINUTE_MS, run: (ctx) => evictLimits(ctx) },
+  ...productJobs,
 };
 
 /**

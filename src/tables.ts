@@ -7,8 +7,9 @@ import { mails } from "./modules/mail/tables.ts";
 import { clients, revokedTokens } from "./modules/oauth/tables.ts";
 import { sessions } from "./modules/sessions/tables.ts";
 import { users } from "./modules/users/tables.ts";
+import { productTables } from "./product/tables.ts";
 
-/** Every table, in the order of docs/database.md. */
+/** Every table of Bunker, in the order of docs/database.md. */
 export const tables = [
   users,
   sessions,
@@ -24,3 +25,6 @@ export const tables = [
   mails,
   idempotency,
 ];
+
+/** These and the tables of the product. */
+export const allTables = [...tables, ...productTables];

@@ -3,11 +3,12 @@
  * modules. A failure names the file and says where to put it.
  */
 import { expect, test } from "bun:test";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { Glob } from "bun";
 import { getTableName, is } from "drizzle-orm";
 import { PgTable } from "drizzle-orm/pg-core";
-import { migrations } from "../src/db/migrations.ts";
+import { migrations } from "../src/db/migrate.ts";
+import { productTables } from "../src/product/tables.ts";
 import { tables } from "../src/tables.ts";
 import { world } from "./support/world.ts";
 
@@ -24,29 +25,35 @@ interface Layer {
  * own layer and from the layers before it.
  */
 const layers: Record<string, Layer> = {
-  kit: { files: /^kit\//, holds: "helpers that import nothing else of Bunker" },
+  kit: {
+    files: /^(kit\/|product\/(problem-codes|event-types)\.ts)/,
+    holds: "helpers that import nothing else of Bunker",
+  },
   credentials: {
     files: /^(credentials\/|limits\/(policies|shared-memory)\.ts)/,
     holds: "passwords, tokens and keys; the policies of rate limits, which settings name",
   },
-  config: { files: /^config\//, holds: "settings and the data directory" },
+  config: { files: /^(config\/|product\/settings\.ts)/, holds: "settings and the data directory" },
   tables: {
-    files: /^(db\/columns\.ts|tables\.ts|(limits|modules\/[^/]+)\/tables\.ts)/,
+    files: /^(db\/columns\.ts|tables\.ts|(limits|modules\/[^/]+|product(\/[^/]+)?)\/tables\.ts)/,
     holds: "tables, each in the tables.ts of its module",
   },
-  adapters: { files: /^(db|adapters)\//, holds: "PostgreSQL (db/) and other outside systems" },
+  adapters: {
+    files: /^((db|adapters)\/|product\/migrations\.ts)/,
+    holds: "PostgreSQL (db/) and other outside systems",
+  },
   limits: { files: /^limits\//, holds: "the rate limiter" },
   ctx: { files: /^ctx\.ts/, holds: "the types of what a verb gets" },
   verbs: {
-    files: /^modules\/[^/]+\/(?!([a-z-]+-)?routes\.ts|model\.ts)/,
+    files: /^(modules|product)\/[^/]+\/(?!([a-z-]+-)?routes\.ts|model\.ts)/,
     holds: "verbs, in modules/<noun>/<noun>.ts: they know neither HTTP nor the environment",
   },
   http: {
-    files: /^(http\/|modules\/[^/]+\/(([a-z-]+-)?routes|model)\.ts)/,
+    files: /^(http\/|product\/routes\.ts|(modules|product)\/[^/]+\/(([a-z-]+-)?routes|model)\.ts)/,
     holds: "what all routes share (http/), and the routes.ts and model.ts of each module",
   },
   app: {
-    files: /^(pages\/|(app|pipeline|jobs|collectors|readiness|runtime)\.ts)/,
+    files: /^(pages\/|product\/jobs\.ts|(app|pipeline|jobs|collectors|readiness|runtime)\.ts)/,
     holds: "HTML pages, and the lists of routes, wrappers, jobs and collectors",
   },
   wire: {
@@ -76,7 +83,8 @@ const importsOf = async (from: string): Promise<Import[]> =>
     to: join(dirname(from), path),
   }));
 const imports = (await Promise.all(files.map(importsOf))).flat();
-const moduleOf = (file: string) => file.match(/^modules\/([^/]+)\//)?.[1];
+/** The folder of a module: `modules/users`, or `product/notes` for a module of the product. */
+const moduleOf = (file: string) => file.match(/^((?:modules|product)\/[^/]+)\//)?.[1];
 
 /** Fails with one line for each violation, and then says what to do. */
 function refuse(violations: string[], remedy: string): void {
@@ -109,7 +117,10 @@ test("no module imports the routes of another one", () => {
   );
 });
 
-/** A module imports verbs only from modules before it. Tables refer to each other by foreign keys. */
+/**
+ * A module imports verbs only from modules before it. Tables refer to each other by foreign keys.
+ * The modules of the product come after all of these, in any order.
+ */
 const order = [
   "idempotency",
   "events",
@@ -127,10 +138,13 @@ const order = [
   "oauth",
 ];
 
+const placeOf = (folder: string) =>
+  folder.startsWith("product/") ? order.length : order.indexOf(basename(folder));
+
 test("every module has a place in the order of modules", () => {
-  const found = new Set(files.map(moduleOf).filter((name) => name !== undefined));
+  const found = new Set(files.map(moduleOf).filter((folder) => folder !== undefined));
   refuse(
-    [...found].filter((name) => !order.includes(name)).map((name) => `modules/${name} is new.`),
+    [...found].filter((folder) => placeOf(folder) < 0).map((folder) => `${folder} is new.`),
     "Add its name to `order` in test/architecture.test.ts, after all modules whose verbs it imports.",
   );
 });
@@ -139,7 +153,7 @@ test("a module imports verbs only from modules before it", () => {
   const isBackwards = ({ from, to }: Import) => {
     const [here, there] = [moduleOf(from), moduleOf(to)];
     if (here === undefined || there === undefined || to.endsWith("/tables.ts")) return false;
-    return order.indexOf(there) > order.indexOf(here);
+    return placeOf(there) > placeOf(here);
   };
   refuse(
     imports.filter(isBackwards).map(({ from, to }) => `${from} imports ${to}.`),
@@ -147,12 +161,34 @@ test("a module imports verbs only from modules before it", () => {
   );
 });
 
-test("src/tables.ts lists every table that drizzle-kit finds", async () => {
-  const found = files.filter((file) => /^(limits|modules\/[^/]+)\/tables\.ts$/.test(file));
+test("the code of Bunker imports the lists of the product, and nothing else of it", () => {
+  const violations = imports.filter(
+    ({ from, to }) => /^product\/.+\//.test(to) && !from.startsWith("product/"),
+  );
+  refuse(
+    violations.map(({ from, to }) => `${from} imports ${to}.`),
+    "Add it to a list: src/product/routes.ts, tables.ts, jobs.ts, event-types.ts.",
+  );
+});
+
+const tablesIn = async (pattern: RegExp) => {
+  const found = files.filter((file) => pattern.test(file));
   const exported = await Promise.all(found.map((file) => import(join(src, file))));
   const isTable = (value: unknown): value is PgTable => is(value, PgTable);
   const names = exported.flatMap((one) => Object.values(one).filter(isTable).map(getTableName));
-  expect(names.toSorted()).toEqual(tables.map(getTableName).toSorted());
+  return names.toSorted();
+};
+const namesOf = (list: PgTable[]) => list.map((table) => getTableName(table)).toSorted();
+
+test("src/tables.ts lists every table that drizzle-kit finds", async () =>
+  expect(await tablesIn(/^(limits|modules\/[^/]+)\/tables\.ts$/)).toEqual(namesOf(tables)));
+
+test("src/product/tables.ts lists every table of the product, by names that Bunker never uses", async () => {
+  const names = namesOf(productTables);
+  expect(await tablesIn(/^product\/[^/]+\/tables\.ts$/)).toEqual(names);
+  const isOfProduct = (name: string) => name.startsWith("product_");
+  expect(names.filter((name) => !isOfProduct(name))).toEqual([]);
+  expect(namesOf(tables).filter(isOfProduct)).toEqual([]);
 });
 
 interface Restriction {
@@ -215,9 +251,20 @@ test("every route declares who may call it and what it may answer", async () => 
   expect(missing).toEqual([]);
 });
 
-test("the binary has every migration; if not: bun run db:generate", () => {
-  const onDisk = [...new Glob("*.sql").scanSync(join(root, "drizzle"))].map((file) =>
-    file.replace(".sql", ""),
-  );
-  expect(migrations.map(({ tag }) => tag)).toEqual(onDisk.sort());
+test("the binary has every migration; if not: bun run db:generate, db:generate:product", () => {
+  const tagsIn = (folder: string) =>
+    [...new Glob("*.sql").scanSync(join(root, folder))].map((file) => file.replace(".sql", ""));
+  const onDisk = [
+    ...tagsIn("drizzle").sort(),
+    ...tagsIn("drizzle/product")
+      .sort()
+      .map((tag) => `product/${tag}`),
+  ];
+  expect(migrations.map(({ tag }) => tag)).toEqual(onDisk);
+});
+
+test("no two routes have the same method and path", async () => {
+  const { app } = await world();
+  const names = app.routes.map(({ method, path }) => `${method} ${path.replaceAll(/:\w+/g, ":")}`);
+  expect(names.filter((name, at) => names.indexOf(name) !== at)).toEqual([]);
 });

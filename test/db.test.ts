@@ -3,8 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { connect, type Database, openDatabase, type Place } from "../src/db/db.ts";
 import { isOutage } from "../src/db/failures.ts";
 import { advisoryLocks } from "../src/db/locks.ts";
-import { migrate, migrationStatus } from "../src/db/migrate.ts";
-import { migrations } from "../src/db/migrations.ts";
+import { migrate, migrationStatus, migrations } from "../src/db/migrate.ts";
 import { freshDatabase } from "./support/postgres.ts";
 
 const tags = migrations.map(({ tag }) => tag);

@@ -5,6 +5,7 @@ import { type Algorithm, algorithms } from "../credentials/token-key.ts";
 import { isCompiled } from "../kit/build.ts";
 import { networks } from "../kit/network.ts";
 import { formatPolicies, type Policies, policies, readPolicies } from "../limits/policies.ts";
+import { productSettings } from "../product/settings.ts";
 import { mailSettings } from "./mail-settings.ts";
 import { operationSettings } from "./operation-settings.ts";
 import { postgresUrl } from "./service-urls.ts";
@@ -259,4 +260,5 @@ export const settings = {
     fallback: () => "on",
   }),
   ...operationSettings,
+  ...productSettings,
 };

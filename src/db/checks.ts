@@ -1,6 +1,6 @@
 import { getTableName } from "drizzle-orm";
 import { Exit } from "../kit/exit.ts";
-import { tables } from "../tables.ts";
+import { allTables } from "../tables.ts";
 import type { Sql } from "./db.ts";
 import { checkedBehindPoolers, sessionSettings } from "./session.ts";
 
@@ -50,7 +50,7 @@ export async function checkDatabase(
   return { warnings: warningsOf(facts), checkMigration: () => checkMigration(facts) };
 }
 
-const tableNames = tables.map((table) => getTableName(table));
+const tableNames = allTables.map((table) => getTableName(table));
 
 const timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
 /** Less than a second, which may be too short for a statement that waits for a lock. */

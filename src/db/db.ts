@@ -239,14 +239,10 @@ const duplicates: Record<string, ProblemCode> = {
 };
 
 /**
- * Foreign keys to users. An insert violates one of them if another transaction deletes the user at
- * the same time.
+ * The names of foreign keys to users, as drizzle-kit makes them. An insert violates one of them if
+ * another transaction deletes the user at the same time.
  */
-export const userReferences: readonly string[] = [
-  "mail_requests_user_id_users_id_fk",
-  "one_time_secrets_user_id_users_id_fk",
-  "sessions_user_id_users_id_fk",
-];
+export const USER_REFERENCE = /_users_id_fk$/;
 
 const DEADLOCK_RETRIES = 2;
 
@@ -272,7 +268,7 @@ function refusalOf(error: unknown): Problem | undefined {
   const { code, constraint_name: constraint = "", detail } = causeOf(error);
   const duplicate = code === "23505" ? duplicates[constraint] : undefined;
   if (duplicate) return new Problem(duplicate);
-  if (code !== "23503" || !userReferences.includes(constraint)) return undefined;
+  if (code !== "23503" || !USER_REFERENCE.test(constraint)) return undefined;
   // The text of the detail is in the server's language, but the key in it is not.
   return new UserGone(/=\(([0-9a-f-]{36})\)/.exec(detail ?? "")?.[1]);
 }

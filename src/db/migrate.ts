@@ -1,8 +1,23 @@
 import { Exit } from "../kit/exit.ts";
+import { migrations as productMigrations } from "../product/migrations.ts";
 import type { Sql } from "./db.ts";
 import { causeOf } from "./failures.ts";
 import { advisoryLocks } from "./locks.ts";
-import { type Migration, migrations } from "./migrations.ts";
+import { migrations as bunkerMigrations } from "./migrations.ts";
+
+interface Migration {
+  tag: string;
+  sql: string;
+}
+
+/**
+ * Every migration, in the order in which they are applied: those of Bunker, then those of the
+ * product, which may refer to the tables of Bunker. The prefix keeps their tags apart.
+ */
+export const migrations: readonly Migration[] = [
+  ...bunkerMigrations,
+  ...productMigrations.map(({ tag, sql }) => ({ tag: `product/${tag}`, sql })),
+];
 
 /** Tags of migrations. `unknown` ones were applied by a newer Bunker. */
 export interface MigrationStatus {

@@ -21,12 +21,7 @@ import sql0018 from "../../drizzle/0018_known_device_mail.sql" with { type: "tex
 import sql0019 from "../../drizzle/0019_revoked_tokens.sql" with { type: "text" };
 import sql0020 from "../../drizzle/0020_anonymous_actors.sql" with { type: "text" };
 
-export interface Migration {
-  tag: string;
-  sql: string;
-}
-
-export const migrations: Migration[] = [
+export const migrations: { tag: string; sql: string }[] = [
   { tag: "0000_users", sql: sql0000 },
   { tag: "0001_updated_at", sql: sql0001 },
   { tag: "0002_sessions", sql: sql0002 },

@@ -16,6 +16,12 @@ export interface PageRange {
   limit: number;
 }
 
+/** A list that is read page by page. */
+export interface List<Row> {
+  rows: (range: PageRange) => Promise<Row[]>;
+  count: () => Promise<number>;
+}
+
 /**
  * The condition, order and offset of a query for one page. An index on `(time, id)` serves them:
  * with a cursor, PostgreSQL reads only the rows of the page.

@@ -1,3 +1,4 @@
+import { status } from "elysia";
 import { Stale } from "../kit/problem.ts";
 import type { Visit } from "./origin.ts";
 
@@ -11,23 +12,27 @@ interface Versioned {
 /** The ETag of a version. The time of a change never repeats (RFC 9110, section 8.8.3). */
 export const tagOf = (updatedAt: Date): string => `"${updatedAt.getTime().toString(36)}"`;
 
-/** Sets the ETag of a response that shows `resource`, and returns it. */
+/** Sets the ETag of a response that shows `resource`, and returns the resource. */
 export function tagged<R extends Versioned>(set: Exchange["set"], resource: R): R {
   set.headers["etag"] = tagOf(resource.updatedAt);
   return resource;
 }
 
 /**
- * True if the client already has this version (If-None-Match): the response is 304. Throws `stale`
- * if If-Match names another version.
+ * Answers with a resource and its ETag, or with 304 if the client already has this version
+ * (If-None-Match). Throws `stale` if If-Match names another version.
  */
-export function isKnown({ headers, set }: Exchange, resource: Versioned): boolean {
+export function unlessKnown<R extends Versioned, View>(
+  { headers, set }: Exchange,
+  resource: R,
+  view: (resource: R) => View,
+) {
   const known = headers["if-none-match"];
   const versions = versionsOf({ headers });
   if (versions?.every((version) => version.getTime() !== resource.updatedAt.getTime()))
     throw new Stale(resource.updatedAt);
   tagged(set, resource);
-  return isTagIn(known, tagOf(resource.updatedAt));
+  return isTagIn(known, tagOf(resource.updatedAt)) ? status(304, undefined) : view(resource);
 }
 
 /**
@@ -37,6 +42,12 @@ export function isKnown({ headers, set }: Exchange, resource: Versioned): boolea
 export const isTagIn = (known: string | undefined, tag: string): boolean =>
   known !== undefined &&
   (known.trim() === "*" || tagsIn(known).some((one) => one.replace(/^W\//, "") === tag));
+
+/** The row that a request changes or deletes: the one of its path, at a version of If-Match. */
+export const targetOf = (request: Pick<Exchange, "headers"> & { params: { id: string } }) => ({
+  id: request.params.id,
+  versions: versionsOf(request),
+});
 
 /**
  * The versions that the client allows to be changed (If-Match); undefined for any version. Weak

@@ -1,5 +1,5 @@
 import { t } from "elysia";
-import type { Cursor, PageRange } from "../db/page.ts";
+import type { Cursor, List, PageRange } from "../db/page.ts";
 import { isId } from "../kit/id.ts";
 import { accept, type FieldProblem, fieldProblem } from "../kit/problem.ts";
 import { readBy } from "./exact.ts";
@@ -61,12 +61,6 @@ export const PageQuery = t.Object(
 /** The parts of Elysia's context that a list needs. */
 interface Exchange extends Pick<Visit, "request" | "set"> {
   query: typeof PageQuery.static;
-}
-
-/** A list in the database. */
-interface List<Row> {
-  rows: (range: PageRange) => Promise<Row[]>;
-  count: () => Promise<number>;
 }
 
 /**

@@ -1,8 +1,17 @@
+import { productProblems } from "../product/problem-codes.ts";
+
+interface ProblemText {
+  status: number;
+  title: string;
+  detail: string;
+  remedy: string;
+}
+
 /**
  * Every problem that a caller can get (RFC 9457): its status, its title, its default detail, and
  * the advice on the page `/problems/<code>`.
  */
-export const problems = {
+const bunkerProblems = {
   malformed_request: {
     status: 400,
     title: "The request cannot be parsed",
@@ -257,9 +266,11 @@ export const problems = {
     remedy:
       "Retry after the number of seconds in Retry-After. A change may or may not have been applied: check before you repeat it.",
   },
-} as const satisfies Record<
+} as const;
+
+export const problems = { ...bunkerProblems, ...productProblems } satisfies Record<
   string,
-  { status: number; title: string; detail: string; remedy: string }
+  ProblemText
 >;
 
 export type ProblemCode = keyof typeof problems;

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Ctx, User } from "../../src/ctx.ts";
-import { userReferences } from "../../src/db/db.ts";
+import { USER_REFERENCE } from "../../src/db/db.ts";
 import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
 import { purgeLinks } from "../../src/modules/links/links.ts";
 import { deliverMails, purgeMails } from "../../src/modules/mail/mail.ts";
@@ -251,5 +251,7 @@ test("every foreign key to users is mapped to a refusal", async () => {
   const { sql } = await scene();
   const rows = await sql`select conname from pg_constraint
     where contype = 'f' and confrelid = 'users'::regclass order by conname`;
-  expect(rows.map((row) => row["conname"])).toEqual([...userReferences].sort());
+  const names = rows.map((row) => String(row["conname"]));
+  expect(names.length).toBeGreaterThan(2);
+  expect(names.filter((name) => !USER_REFERENCE.test(name))).toEqual([]);
 });

@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
-import { migrations } from "../../src/db/migrations.ts";
+import { migrations } from "../../src/db/migrate.ts";
 import { client, command, emptyFolder, rounds, serve } from "../support/program.ts";
 
 setDefaultTimeout(300_000);

@@ -44,11 +44,16 @@ const documentation = () => ({
   },
 });
 
+interface Options {
+  formPaths: string[];
+  modules: () => AnyElysia;
+}
+
 /**
  * Serves `/openapi.json`: what @elysiajs/swagger writes for the given modules, corrected. The
  * plugin is loaded at the first request, so that it does not slow down the start.
  */
-export const openapiRoutes = (options: { formPaths: string[]; modules: () => AnyElysia }) => {
+export const openapiRoutes = (options: Options) => {
   let cached: Promise<object> | undefined;
   const documented = () => {
     cached ??= describe(options);
@@ -59,7 +64,8 @@ export const openapiRoutes = (options: { formPaths: string[]; modules: () => Any
   });
 };
 
-async function describe(options: Parameters<typeof openapiRoutes>[0]): Promise<object> {
+/** The document of the given modules. */
+export async function describe(options: Options): Promise<object> {
   const { swagger } = await import("@elysiajs/swagger");
   const app = new Elysia({ normalize: false }).use(options.modules()).use(
     swagger({

@@ -4,61 +4,47 @@ import { deleteBatch } from "../../db/batch.ts";
 import type { Db } from "../../db/db.ts";
 import { type PageRange, selectPage } from "../../db/page.ts";
 import { leastIdOf } from "../../kit/id.ts";
+import { typeOf } from "../../kit/type-of.ts";
+import { productEvents } from "../../product/event-types.ts";
 import { eraseSome } from "./erasure.ts";
 import { erasures, events } from "./tables.ts";
 
+type None = Record<string, never>;
+
 /** Every event type, and its data. */
-export interface EventData {
-  "user.created": Record<string, never>;
+const bunkerEvents = {
+  "user.created": typeOf<None>(),
   /** The wire names of the fields that were written. */
-  "user.updated": { fields: string[] };
-  "user.deleted": Record<string, never>;
+  "user.updated": typeOf<{ fields: string[] }>(),
+  "user.deleted": typeOf<None>(),
   /** The failed sign-ins of the user were cleared. */
-  "user.unlocked": Record<string, never>;
-  "password.changed": Record<string, never>;
-  "email.verified": Record<string, never>;
-  "email.changed": Record<string, never>;
+  "user.unlocked": typeOf<None>(),
+  "password.changed": typeOf<None>(),
+  "email.verified": typeOf<None>(),
+  "email.changed": typeOf<None>(),
   /** The previous email was restored by the link that was mailed to it. */
-  "email.restored": Record<string, never>;
-  "session.started": { session_id: string };
-  "session.ended": { session_id: string };
+  "email.restored": typeOf<None>(),
+  "session.started": typeOf<{ session_id: string }>(),
+  "session.ended": typeOf<{ session_id: string }>(),
   /**
    * A spent refresh token was used after the grace period or by another client, so two parties have
    * it. The session was ended.
    */
-  "session.reuse_detected": { session_id: string };
+  "session.reuse_detected": typeOf<{ session_id: string }>(),
   /** The client sent a refresh token again that it had just spent, and got the same successor. */
-  "session.refresh_retried": { session_id: string };
-  "client.created": Record<string, never>;
-  "client.secret_rotated": Record<string, never>;
+  "session.refresh_retried": typeOf<{ session_id: string }>(),
+  "client.created": typeOf<None>(),
+  "client.secret_rotated": typeOf<None>(),
   /** The previous secret was revoked. */
-  "client.rotation_finished": Record<string, never>;
-  "client.deleted": Record<string, never>;
+  "client.rotation_finished": typeOf<None>(),
+  "client.deleted": typeOf<None>(),
   /** The new signing key. */
-  "key.rotated": { kid: string };
-  "key.retired": { kid: string };
-}
+  "key.rotated": typeOf<{ kid: string }>(),
+  "key.retired": typeOf<{ kid: string }>(),
+};
+type EventData = typeof bunkerEvents & typeof productEvents;
 export type EventType = keyof EventData;
-export const eventTypes = [
-  "user.created",
-  "user.updated",
-  "user.deleted",
-  "user.unlocked",
-  "password.changed",
-  "email.verified",
-  "email.changed",
-  "email.restored",
-  "session.started",
-  "session.ended",
-  "session.reuse_detected",
-  "session.refresh_retried",
-  "client.created",
-  "client.secret_rotated",
-  "client.rotation_finished",
-  "client.deleted",
-  "key.rotated",
-  "key.retired",
-] as const satisfies EventType[];
+export const eventTypes = Object.keys({ ...bunkerEvents, ...productEvents }) as EventType[];
 
 /**
  * Who caused an event, as its subject sees it. `superuser`: another user who acted on the subject.

@@ -1,7 +1,7 @@
 import { Elysia, t } from "elysia";
 import type { Ctx, UserActor } from "../../ctx.ts";
 import { rememberDevice } from "../../http/device.ts";
-import { isKnown, tagged, versionsOf } from "../../http/etag.ts";
+import { tagged, unlessKnown, versionsOf } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
 import { once } from "../../http/idempotency.ts";
 import type { Visit } from "../../http/origin.ts";
@@ -33,21 +33,16 @@ const changeMe = async (
 export const meRoutes = (ctx: Ctx) =>
   new Elysia({ name: "me", prefix: "/users/me", tags: ["users"] })
     .use(guard(ctx))
-    .get(
-      "",
-      ({ actor, headers, set, status }) =>
-        isKnown({ headers, set }, actor.user) ? status(304, undefined) : userView(actor.user),
-      {
-        user: true,
-        reads: ["if-match", "if-none-match"],
-        detail: {
-          operationId: "getMe",
-          summary: "Get your user",
-          description: "The user that the access token belongs to.",
-        },
-        response: { 200: UserView, 304: t.Void(), ...fails(...tokenProblems, "stale") },
+    .get("", ({ actor, headers, set }) => unlessKnown({ headers, set }, actor.user, userView), {
+      user: true,
+      reads: ["if-match", "if-none-match"],
+      detail: {
+        operationId: "getMe",
+        summary: "Get your user",
+        description: "The user that the access token belongs to.",
       },
-    )
+      response: { 200: UserView, 304: t.Void(), ...fails(...tokenProblems, "stale") },
+    })
     .put("", ({ actor, body, headers, set }) => changeMe(ctx, actor, { body, headers, set }), {
       user: ["changes"],
       reads: ["if-match"],

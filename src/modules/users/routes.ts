@@ -1,6 +1,6 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
-import { isKnown, tagged, versionsOf } from "../../http/etag.ts";
+import { tagged, targetOf, unlessKnown } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
 import { once } from "../../http/idempotency.ts";
 import { PageQuery, readPage } from "../../http/pagination.ts";
@@ -45,10 +45,8 @@ export const userByIdRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .get(
       "/:id",
-      async ({ actor, params, headers, set, status }) => {
-        const user = await getUser(ctx, actor, params.id);
-        return isKnown({ headers, set }, user) ? status(304, undefined) : userView(user);
-      },
+      async ({ actor, params, headers, set }) =>
+        unlessKnown({ headers, set }, await getUser(ctx, actor, params.id), userView),
       {
         superuser: true,
         reads: ["if-match", "if-none-match"],
@@ -68,7 +66,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
     .patch(
       "/:id",
       async ({ actor, params, body, headers, set }) => {
-        const target = { id: params.id, versions: versionsOf({ headers }) };
+        const target = targetOf({ params, headers });
         const user = await updateUser(ctx, actor, { ...target, ...changesOf(body) });
         return userView(tagged(set, user));
       },
@@ -99,7 +97,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
     .delete(
       "/:id",
       async ({ actor, params, headers, status }) => {
-        await deleteUser(ctx, actor, { id: params.id, versions: versionsOf({ headers }) });
+        await deleteUser(ctx, actor, targetOf({ params, headers }));
         return status(204, undefined);
       },
       {

@@ -1,0 +1,2 @@
+/** Every event type of the product, and its data. */
+export const productEvents = {};

@@ -1,0 +1,5 @@
+import { Elysia } from "elysia";
+import type { Ctx } from "../ctx.ts";
+
+/** The routes of the product. */
+export const productRoutes = (_ctx: Ctx) => new Elysia({ name: "product" });
