@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Glob } from "bun";
 import { getTableConfig } from "drizzle-orm/pg-core";
 import { documents } from "../docs/generate.ts";
@@ -30,14 +30,51 @@ test("the README speaks of commands that exist", async () => {
   expect(named.filter((name) => !(name in manifest.scripts))).toEqual([]);
 });
 
-test("the README is at most 120 lines of 100 columns, and its links lead somewhere", async () => {
+test("the README is at most 120 lines of 100 columns", async () => {
   for (const page of ["README.md", "docs/README.md"]) {
-    const text = await read(page);
-    expect(text.split("\n").length).toBeLessThanOrEqual(120);
-    expect(text.split("\n").filter((line) => [...line].length > 100)).toEqual([]);
-    const links = [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, link = ""]) => link);
-    expect(links.filter((link) => !existsSync(join(root, page, "..", link)))).toEqual([]);
+    const lines = (await read(page)).split("\n");
+    expect(lines.length).toBeLessThanOrEqual(120);
+    expect(lines.filter((line) => [...line].length > 100)).toEqual([]);
   }
+});
+
+const pages = ["*.md", "{docs,bench,deploy,test}/**/*.md"].flatMap((pattern) => [
+  ...new Glob(pattern).scanSync(root),
+]);
+
+test("no line of prose in a document is longer than 100 columns", async () => {
+  const long: string[] = [];
+  for (const page of pages) {
+    // Code and tables cannot be wrapped.
+    const prose = (await read(page)).replaceAll(/^ *```.*?^ *```|^ *\|.*?$/gms, "");
+    for (const line of prose.split("\n")) if ([...line].length > 100) long.push(`${page}: ${line}`);
+  }
+  expect(pages.length).toBeGreaterThan(20);
+  expect(long).toEqual([]);
+});
+
+const headingId = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+    .replaceAll(" ", "-");
+
+async function leadsSomewhere(page: string, path: string, id: string | undefined) {
+  const target = path === "" ? page : join(dirname(page), path);
+  if (!existsSync(join(root, target))) return false;
+  if (id === undefined || !target.endsWith(".md")) return true;
+  const headings = [...(await read(target)).matchAll(/^#+ (.*)$/gm)];
+  return headings.some(([, heading = ""]) => headingId(heading) === id);
+}
+
+test("the links of documents lead to files and headings that exist", async () => {
+  const broken: string[] = [];
+  for (const page of pages)
+    for (const [link, path = "", id] of (await read(page)).matchAll(
+      /\]\((?![a-z]+:)([^)#\s]*)(?:#([^)\s]+))?\)/g,
+    ))
+      if (!(await leadsSomewhere(page, path, id))) broken.push(`${page}: ${link}`);
+  expect(broken).toEqual([]);
 });
 
 test("no comment of the program, its benchmarks and its documents is longer than 100 columns", async () => {
