@@ -22,7 +22,7 @@ export interface Pipeline {
  * Every wrapper around the app, outermost first. The hooks inside the app follow in `createApp`.
  */
 export function createPipeline(ctx: Ctx, app: App): Pipeline {
-  const { answer, running, close } = withDeadline(ctx, app.fetch);
+  const { handle, running, close } = withDeadline(ctx, app.fetch);
   const observers = [...accessLog(ctx), ...httpMetrics(ctx)];
   const wrappers: ((inner: Handler) => Handler)[] = [
     (inner) => withHost(inner, () => app.server),
@@ -32,5 +32,5 @@ export function createPipeline(ctx: Ctx, app: App): Pipeline {
     (inner) => withCors(ctx, inner),
     (inner) => withErrorPages(ctx, inner),
   ];
-  return { handle: wrappers.reduceRight((inner, wrap) => wrap(inner), answer), running, close };
+  return { handle: wrappers.reduceRight((inner, wrap) => wrap(inner), handle), running, close };
 }

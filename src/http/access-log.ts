@@ -18,7 +18,7 @@ export const accessLog = ({ config, log }: Ctx): Observer[] => {
   const onResponse = (handled: HandledRequest) => {
     const { status } = handled.response;
     if (status < 400 && probes.has(handled.context.route ?? "")) return;
-    log[status < 500 ? "info" : "warn"](lineOf(handled), "Answered.");
+    log[status < 500 ? "info" : "warn"](lineOf(handled), "Request completed.");
   };
   return config.logAccess === "on" ? [{ onResponse }] : [];
 };
@@ -27,7 +27,7 @@ const lineOf = ({ method, request, response, context, seconds }: HandledRequest)
   method,
   route: context.route,
   status: response.status,
-  code: context.refusal,
+  code: context.problemCode,
   duration_ms: Math.round(seconds * 1_000_000) / 1000,
   request_id: context.id,
   trace_id: traceIdOf(request, context),

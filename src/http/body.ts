@@ -1,6 +1,6 @@
 import { Elysia } from "elysia";
 import { Problem } from "../kit/problem.ts";
-import { isDropped } from "./dropped.ts";
+import { isConnectionClosed } from "./closed-connection.ts";
 import { discardRest } from "./unread-body.ts";
 
 export const BODY_MAX_BYTES = 65_536;
@@ -50,7 +50,7 @@ async function read(
   const refusal = refusalOf(headers, format);
   if (refusal && headers.has("content-length")) throw refusal;
   const bytes = await withinTimeLimit(readBytes(request, refusal ?? new Problem("body_too_large")));
-  if (await isDropped(request)) throw new Problem("malformed_request");
+  if (await isConnectionClosed(request)) throw new Problem("malformed_request");
   // A chunked body may be empty. Not undefined: Elysia would read the body again.
   if (bytes.length === 0) return null;
   if (refusal) throw refusal;

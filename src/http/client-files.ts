@@ -6,7 +6,7 @@ import { sha256 } from "../kit/digest.ts";
 import { Problem } from "../kit/problem.ts";
 import { isTagIn } from "./etag.ts";
 import { guard } from "./guard.ts";
-import type { Visit } from "./origin.ts";
+import type { RequestParts } from "./origin.ts";
 
 export const CLIENT_MODULE = `import { treaty } from "@elysiajs/eden";
 
@@ -54,7 +54,11 @@ async function getDeclarations(): Promise<ClientFile> {
 }
 
 /** With `no-cache`, caches ask each time: clients see an upgrade of the server at once. */
-function answer({ headers }: Pick<Visit, "headers">, { text, sha256 }: ClientFile, type: string) {
+function answer(
+  { headers }: Pick<RequestParts, "headers">,
+  { text, sha256 }: ClientFile,
+  type: string,
+) {
   const etag = `"${sha256}"`;
   const isKnown = isTagIn(headers["if-none-match"], etag);
   return new Response(isKnown ? null : text, {

@@ -1,5 +1,5 @@
 import type { Ctx } from "../ctx.ts";
-import { isDropped } from "./dropped.ts";
+import { isConnectionClosed } from "./closed-connection.ts";
 import type { Handler } from "./request-context.ts";
 import { discardBody } from "./unread-body.ts";
 
@@ -12,29 +12,24 @@ import { discardBody } from "./unread-body.ts";
  *   that shares connections would deliver it to another client (response desynchronization).
  */
 export const withConnectionClose =
-  ({ lifecycle }: Ctx, answer: Handler): Handler =>
+  ({ lifecycle }: Ctx, next: Handler): Handler =>
   (request) => {
     const isLast = lifecycle.isStopping || request.headers.has("transfer-encoding");
-    if (BODILESS.includes(request.method) && !isLast) return answer(request);
-    return afterBody(request, { answer: unlessDropped(request, answer), isLast });
+    if (BODILESS.includes(request.method) && !isLast) return next(request);
+    return answerAfterBody(request, { next, isLast });
   };
-
-/** http/body checks a request with a body, once the whole body has arrived. */
-const unlessDropped = (request: Request, answer: Handler): ReturnType<Handler> =>
-  request.body ? answer(request) : answerNextTurn(request, answer);
-
-/** The connection is closed: the client never sees this 400. */
-const answerNextTurn = async (request: Request, answer: Handler): Promise<Response> =>
-  (await isDropped(request)) ? new Response(null, { status: 400 }) : answer(request);
 
 /** Bun itself discards the body of these requests, and passes on none. */
 const BODILESS = ["GET", "HEAD"];
 
-async function afterBody(
+async function answerAfterBody(
   request: Request,
-  { answer, isLast }: { answer: ReturnType<Handler>; isLast: boolean },
+  { next, isLast }: { next: Handler; isLast: boolean },
 ): Promise<Response> {
-  const response = await answer;
+  // http/body checks this for a request with a body. The client never sees this 400.
+  if (!request.body && (await isConnectionClosed(request)))
+    return new Response(null, { status: 400 });
+  const response = await next(request);
   await discardBody(request);
   if (isLast) response.headers.set("connection", "close");
   return response;

@@ -1,7 +1,7 @@
 import type { Ctx } from "../ctx.ts";
 import { openAllowedOrigins, openCrossSiteCheck } from "./cross-site.ts";
 import { pathOf } from "./host.ts";
-import { contextOf, type Handler } from "./request-context.ts";
+import { contextOf, type Handler, mapResponse } from "./request-context.ts";
 
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const REQUEST_HEADERS = [
@@ -42,7 +42,7 @@ const WARNED_MAX = 20;
  * CORS_ORIGINS. Wraps the whole app, so that refusals, unknown paths and timed-out requests have
  * the headers too: otherwise a page could not read why its request failed.
  */
-export function withCors(ctx: Ctx, answer: Handler): Handler {
+export function withCors(ctx: Ctx, next: Handler): Handler {
   const isAllowed = openAllowedOrigins(ctx.config);
   const warn = openWarning(ctx);
   const isOff = ctx.config.corsOrigins.length === 0 && ctx.config.environment === "production";
@@ -53,13 +53,10 @@ export function withCors(ctx: Ctx, answer: Handler): Handler {
     if (origin !== null && !isAllowed(origin)) warn(request, origin);
     // In this case no response depends on the origin. The app refuses a preflight: no route has the
     // method OPTIONS.
-    if (isOff) return answer(request);
+    if (isOff) return next(request);
     const allowed = origin !== null && isAllowed(origin) ? originHeaders(request, origin) : {};
     if (isPreflight) return preflightResponse(request, allowed);
-    const response = answer(request);
-    return response instanceof Promise
-      ? response.then((one) => withHeaders(one, allowed))
-      : withHeaders(response, allowed);
+    return mapResponse(next(request), (response) => withHeaders(response, allowed));
   };
 }
 

@@ -11,7 +11,7 @@ const RESPONSE_MAX_MS = 4_500;
 const CHECK_EVERY_MS = 250;
 
 export interface Deadline {
-  answer: Handler;
+  handle: Handler;
   /** The number of requests in flight. */
   running: () => number;
   close: () => void;
@@ -22,7 +22,7 @@ export interface Deadline {
  * becomes of the work. The time that a client takes to send its body does not count: http/body
  * limits that.
  */
-export function withDeadline({ log }: Ctx, inner: Handler): Deadline {
+export function withDeadline({ log }: Ctx, next: Handler): Deadline {
   const pending = new Map<Request, (response: Response) => void>();
   const check = () => {
     const overdueBefore = performance.now() - RESPONSE_MAX_MS;
@@ -30,21 +30,21 @@ export function withDeadline({ log }: Ctx, inner: Handler): Deadline {
       const context = contextOf(request);
       if ((context.bodyReadAt ?? Number.POSITIVE_INFINITY) > overdueBefore) continue;
       const problem = new Problem("database_unavailable");
-      context.refusal = problem.code;
+      context.problemCode = problem.code;
       respond(responseTo(problem, context));
     }
   };
   const timer = setInterval(check, CHECK_EVERY_MS).unref();
-  const answer: Handler = (request) => {
-    const answered = inner(request);
-    if (!(answered instanceof Promise)) return answered;
+  const handle: Handler = (request) => {
+    const response = next(request);
+    if (!(response instanceof Promise)) return response;
     return new Promise((resolve) => {
-      const respond = (response: Response) => {
+      const respond = (found: Response) => {
         pending.delete(request);
-        resolve(response);
+        resolve(found);
       };
       pending.set(request, respond);
-      answered.then(respond, (error) => {
+      response.then(respond, (error) => {
         log.error(
           { err: error, request_id: contextOf(request).id },
           "Unhandled error in a request.",
@@ -53,5 +53,5 @@ export function withDeadline({ log }: Ctx, inner: Handler): Deadline {
       });
     });
   };
-  return { answer, running: () => pending.size, close: () => clearInterval(timer) };
+  return { handle, running: () => pending.size, close: () => clearInterval(timer) };
 }

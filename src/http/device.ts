@@ -1,6 +1,6 @@
 import { findDeviceTokens } from "../credentials/device-token.ts";
 import type { Ctx } from "../ctx.ts";
-import type { Visit } from "./origin.ts";
+import type { RequestParts } from "./origin.ts";
 
 export const DEVICE_HEADER = "device-token";
 /**
@@ -24,7 +24,7 @@ const TOKENS_MAX = 128;
  * Every device token of a request, not verified yet. Another host of the same site can add plain
  * cookies. They come last, so that they displace no other token.
  */
-export function deviceTokensIn(headers: Visit["headers"]): string[] {
+export function deviceTokensIn(headers: RequestParts["headers"]): string[] {
   const tokens = [
     ...cookieTokens(headers, HOST_COOKIE),
     ...findDeviceTokens(headers[DEVICE_HEADER] ?? ""),
@@ -39,7 +39,7 @@ export function deviceTokensIn(headers: Visit["headers"]): string[] {
  */
 export function rememberDevice(
   { config, devices }: Ctx,
-  { headers, set }: Pick<Visit, "headers" | "set">,
+  { headers, set }: Pick<RequestParts, "headers" | "set">,
   token: string,
 ): void {
   const before = [HOST_COOKIE, PLAIN_COOKIE].flatMap((name) => cookieTokens(headers, name));
@@ -56,7 +56,7 @@ export function rememberDevice(
     `${name}=${value}; Path=/; Max-Age=${COOKIE_SECONDS}; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
 }
 
-const cookieTokens = (headers: Visit["headers"], name: string): string[] =>
+const cookieTokens = (headers: RequestParts["headers"], name: string): string[] =>
   (headers["cookie"] ?? "")
     .split(";")
     .filter((pair) => pair.trimStart().startsWith(`${name}=`))

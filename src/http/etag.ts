@@ -1,8 +1,8 @@
 import { status } from "elysia";
 import { Stale } from "../kit/problem.ts";
-import type { Visit } from "./origin.ts";
+import type { RequestParts } from "./origin.ts";
 
-type Exchange = Pick<Visit, "headers" | "set">;
+type Exchange = Pick<RequestParts, "headers" | "set">;
 
 /** A resource whose version is the time of its last change. */
 interface Versioned {

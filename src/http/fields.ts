@@ -4,8 +4,8 @@ import type { ValidationError } from "elysia";
 import { charactersOf, type FieldProblem, fieldProblem } from "../kit/problem.ts";
 import type { FieldProblemCode } from "../kit/problem-codes.ts";
 import { users } from "../modules/users/tables.ts";
-import { domainProblemsOf, type ReaderContext } from "./exact.ts";
 import { repeatedIn } from "./query.ts";
+import { domainProblemsOf, type ReaderContext } from "./readers.ts";
 
 const ERRORS_MAX = 20;
 const ERRORS_READ_MAX = 1000;

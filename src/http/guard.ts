@@ -6,12 +6,12 @@ import type { ProblemCode } from "../kit/problem-codes.ts";
 import { type LimitName, usesOf } from "../limits/policies.ts";
 import {
   findActor,
+  findByEitherToken,
   findByRefreshToken,
-  findHolder,
   usesOfToken,
 } from "../modules/sessions/principal.ts";
 import { headerMacros, refuseUnsupported } from "./headers.ts";
-import { actorsFrom, limitReportOf, openOrigins, type Visit } from "./origin.ts";
+import { actorsFrom, limitReportOf, openOrigins, type RequestParts } from "./origin.ts";
 import { contextOf } from "./request-context.ts";
 
 /**
@@ -20,7 +20,7 @@ import { contextOf } from "./request-context.ts";
 const security: Record<string, string[]>[] = [{ signIn: [] }, { bearer: [] }];
 
 /** A request with its body, and the token that @elysiajs/bearer found. */
-interface GuardedRequest extends Visit {
+interface GuardedRequest extends RequestParts {
   body: unknown;
   bearer?: string | undefined;
 }
@@ -91,7 +91,7 @@ function openAuthentication(ctx: Ctx, withOrigin: ReturnType<typeof actorsFrom>)
   const byEitherToken = async (actor: Anonymous, guarded: GuardedRequest): Promise<UserActor> => {
     const token = tokenIn(guarded);
     if (token)
-      return (await findHolder(ctx, actor, token)) ?? refuse(actor, "invalid_token", token);
+      return (await findByEitherToken(ctx, actor, token)) ?? refuse(actor, "invalid_token", token);
     const inBody = refreshTokenIn(guarded.body);
     if (inBody === undefined) return refuse(actor, "not_signed_in");
     const found = await findByRefreshToken(ctx, actor, inBody);
@@ -108,6 +108,7 @@ function openAuthentication(ctx: Ctx, withOrigin: ReturnType<typeof actorsFrom>)
   };
   return { authenticate, byAccessToken };
 }
+
 type MoreLimits = true | readonly LimitName[];
 const withGeneralLimits = (limits: MoreLimits) =>
   limits === true ? generalLimits : [...generalLimits, ...limits];
@@ -151,7 +152,7 @@ export const guard = (ctx: Ctx) => {
         if (takesRefreshToken) refuseTwoTokens(guarded);
         context.actor = withOrigin(guarded, found, limits);
       },
-      resolve: ({ request, headers }: Pick<Visit, "request" | "headers">) => {
+      resolve: ({ request, headers }: Pick<RequestParts, "request" | "headers">) => {
         refuseUnsupported({ request, headers });
         const { actor } = contextOf(request);
         if (!actor) throw new Error("guard: resolve ran without transform");
@@ -169,7 +170,7 @@ export const guard = (ctx: Ctx) => {
     anonymous: (limits: readonly LimitName[]) => ({
       detail: { security: [], "x-rate-limits": limits },
       transform: refuseUnreadableBody,
-      resolve: ({ request, headers, set, server }: Visit): { actor: Anonymous } => {
+      resolve: ({ request, headers, set, server }: RequestParts): { actor: Anonymous } => {
         refuseUnsupported({ request, headers });
         return { actor: withOrigin({ request, headers, set, server }, anonymous, limits) };
       },

@@ -1,5 +1,5 @@
 import { fieldProblem, Problem } from "../kit/problem.ts";
-import type { Visit } from "./origin.ts";
+import type { RequestParts } from "./origin.ts";
 import { contextOf } from "./request-context.ts";
 
 interface Header {
@@ -143,7 +143,10 @@ const conditionsOfGet = ["if-match"] as const;
  * Throws `unsupported_header` if the request has a header of `conditions` that the route does not
  * read.
  */
-export function refuseUnsupported({ request, headers }: Pick<Visit, "request" | "headers">): void {
+export function refuseUnsupported({
+  request,
+  headers,
+}: Pick<RequestParts, "request" | "headers">): void {
   const isRead = request.method === "GET" || request.method === "HEAD";
   const { reads = [] } = contextOf(request);
   const errors = (isRead ? conditionsOfGet : conditions)

@@ -7,14 +7,14 @@ import { contextOf, type Handler } from "./request-context.ts";
  * new request has no socket, so its peer IP is recorded first.
  */
 export const withHost =
-  (answer: Handler, server: () => Pick<Server<unknown>, "requestIP"> | null): Handler =>
+  (next: Handler, server: () => Pick<Server<unknown>, "requestIP"> | null): Handler =>
   (request) => {
-    if (request.headers.has("host")) return answer(request);
+    if (request.headers.has("host")) return next(request);
     const renamed = new Request(`http://localhost${request.url}`, request);
     // Bun knows the peer IP only of its own request object.
     const peer = server()?.requestIP(request)?.address;
     if (peer) contextOf(renamed).peer = peer;
-    return answer(renamed);
+    return next(renamed);
   };
 
 /**

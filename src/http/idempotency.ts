@@ -5,14 +5,14 @@ import { type FieldProblem, fieldProblem, Problem } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import { usesOf } from "../limits/policies.ts";
 import { idempotency } from "../modules/idempotency/tables.ts";
-import type { Visit } from "./origin.ts";
+import type { RequestParts } from "./origin.ts";
 
 type Outcome<T> =
   | { value: T }
   | { code: ProblemCode; detail: string; errors: FieldProblem[] | null };
 
 /** A request that the client may retry: its actor, route, body and headers. */
-export interface Retryable extends Pick<Visit, "headers" | "set"> {
+export interface Retryable extends Pick<RequestParts, "headers" | "set"> {
   actor: Actor;
   route: string;
   body: unknown;
@@ -137,7 +137,7 @@ async function find<T>(ctx: Ctx, { key }: Claim): Promise<Kept<T>> {
   return { body: found.body, outcome: found.outcome as Outcome<T> | null };
 }
 
-function replay<T>({ body, outcome }: Kept<T>, own: Claim, set: Visit["set"]): T {
+function replay<T>({ body, outcome }: Kept<T>, own: Claim, set: RequestParts["set"]): T {
   if (!body.equals(own.body)) throw new Problem("idempotency_key_reused");
   if (outcome === null) throw new Problem("request_in_progress");
   set.headers["idempotency-replayed"] = "true";

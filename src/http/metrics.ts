@@ -26,7 +26,7 @@ export function httpMetrics({ metrics }: Ctx): Observer[] {
       route: context.route,
       status: response.status,
       seconds,
-      problem: context.refusal,
+      problem: context.problemCode,
       signIn: method === "POST" ? signInBy[context.route ?? ""] : undefined,
     });
   return [{ onRequest: metrics.startRequest, onResponse }];

@@ -1,4 +1,4 @@
-import { contextOf, type Handler, type RequestContext } from "./request-context.ts";
+import { contextOf, type Handler, mapResponse, type RequestContext } from "./request-context.ts";
 
 /** A request, its response and its request context. */
 export interface HandledRequest {
@@ -15,16 +15,15 @@ export interface Observer {
 }
 
 /** Notifies each observer of each request and response. */
-export function withObservers(answer: Handler, observers: Observer[]): Handler {
-  if (observers.length === 0) return answer;
+export function withObservers(next: Handler, observers: Observer[]): Handler {
+  if (observers.length === 0) return next;
   const notify = (request: Request, response: Response, startedAt: number): Response => {
-    const seconds = (performance.now() - startedAt) / 1000;
     const handled = {
       method: methodOf(request),
       request,
       response,
       context: contextOf(request),
-      seconds,
+      seconds: (performance.now() - startedAt) / 1000,
     };
     for (const observer of observers) observer.onResponse(handled);
     return response;
@@ -32,10 +31,7 @@ export function withObservers(answer: Handler, observers: Observer[]): Handler {
   return (request) => {
     for (const { onRequest } of observers) onRequest?.();
     const startedAt = performance.now();
-    const response = answer(request);
-    return response instanceof Promise
-      ? response.then((one) => notify(request, one, startedAt))
-      : notify(request, response, startedAt);
+    return mapResponse(next(request), (response) => notify(request, response, startedAt));
   };
 }
 

@@ -10,7 +10,7 @@ import { contextOf } from "./request-context.ts";
  * The parts of Elysia's context that show where a request came from, and where its limits are
  * reported.
  */
-export interface Visit {
+export interface RequestParts {
   request: Request;
   headers: Record<string, string | undefined>;
   set: { headers: Record<string, string | number | string[] | undefined> };
@@ -24,7 +24,7 @@ const USER_AGENT_MAX = 512;
  * a client that disconnects at once would not be counted by its own IP. Skips GET requests, which
  * change nothing.
  */
-export function recordPeer({ request, server }: Pick<Visit, "request" | "server">): void {
+export function recordPeer({ request, server }: Pick<RequestParts, "request" | "server">): void {
   if (request.method === "GET") return;
   const ip = server?.requestIP(request)?.address;
   if (ip) contextOf(request).peer = ip;
@@ -60,7 +60,10 @@ export function openOrigins({ config, devices, log }: Ctx) {
       if (!forwardedFor) warn(CLIENT_IP_MISSING);
     } else if (forwardedFor && isPrivate(peer)) warn(PROXY_NOT_TRUSTED);
   };
-  return ({ request, headers, set, server }: Visit, limits: readonly LimitName[]): Origin => {
+  return (
+    { request, headers, set, server }: RequestParts,
+    limits: readonly LimitName[],
+  ): Origin => {
     const peer = contextOf(request).peer ?? server?.requestIP(request)?.address;
     const forwardedFor = headers[clientAddressHeader];
     if (peer) checkProxySetup(peer, forwardedFor);
@@ -95,7 +98,11 @@ function firstOf<T>(tokens: string[], read: (token: string) => T | undefined): T
  */
 export const actorsFrom =
   (originOf: ReturnType<typeof openOrigins>) =>
-  <A extends Anonymous | UserActor>(visit: Visit, actor: A, limits: readonly LimitName[]): A => {
+  <A extends Anonymous | UserActor>(
+    visit: RequestParts,
+    actor: A,
+    limits: readonly LimitName[],
+  ): A => {
     let origin: Origin | undefined;
     return {
       ...actor,
@@ -107,7 +114,7 @@ export const actorsFrom =
   };
 
 export const limitReportOf = (
-  { set }: Pick<Visit, "set">,
+  { set }: Pick<RequestParts, "set">,
   limits: readonly LimitName[],
 ): LimitReport => ({
   limits,
@@ -124,7 +131,7 @@ export const limitReportOf = (
  * other: each call appends to the headers. Sets Retry-After to the longest wait of the refused
  * limits, in seconds.
  */
-function addLimitHeaders(headers: Visit["set"]["headers"], states: LimitState[]): void {
+function addLimitHeaders(headers: RequestParts["set"]["headers"], states: LimitState[]): void {
   const add = (name: string, entries: string[]) => {
     const present = headers[name];
     headers[name] = [...(present === undefined ? [] : [present]), ...entries].join(", ");

@@ -2,9 +2,9 @@ import { t } from "elysia";
 import type { Cursor, List, PageRange } from "../db/page.ts";
 import { isId } from "../kit/id.ts";
 import { accept, type FieldProblem, fieldProblem } from "../kit/problem.ts";
-import { readBy } from "./exact.ts";
-import type { Visit } from "./origin.ts";
+import type { RequestParts } from "./origin.ts";
 import { repeatedIn } from "./query.ts";
+import { readBy } from "./readers.ts";
 import { described } from "./schemas.ts";
 
 interface Page extends PageRange {
@@ -59,7 +59,7 @@ export const PageQuery = t.Object(
 );
 
 /** The parts of Elysia's context that a list needs. */
-interface Exchange extends Pick<Visit, "request" | "set"> {
+interface Exchange extends Pick<RequestParts, "request" | "set"> {
   query: typeof PageQuery.static;
 }
 

@@ -211,9 +211,12 @@ const oauthResponse = (problem: Problem): ProblemResponse | undefined => {
   return { ...known, headers: { "content-type": "application/json", ...rest, ...challenged } };
 };
 
+const answerTo = (problem: Problem, { id, path }: { id: string; path: string }): ProblemResponse =>
+  (isOAuthPath(path) && oauthResponse(problem)) || problemResponse(problem, id);
+
 /** The response to a request whose handler did not return in time, or failed outside the app. */
 export function responseTo(problem: Problem, { id, route = "" }: RequestContext): Response {
-  const answer = (isOAuthPath(route) && oauthResponse(problem)) || problemResponse(problem, id);
+  const answer = answerTo(problem, { id, path: route });
   const headers = { ...commonHeaders, "x-request-id": id, ...answer.headers };
   return new Response(JSON.stringify(answer.body), { status: answer.status, headers });
 }
@@ -233,13 +236,14 @@ export const problemPlugin = (ctx: Ctx, routes: RouteTable) =>
           ? new Problem("method_not_allowed")
           : problemOf(ctx, { error, code, request });
       if (allowed.length > 0) set.headers["allow"] = allowed.join(", ");
-      context.refusal = problem.code;
-      const requestId = context.id;
-      const answer =
-        (isOAuthPath(path) && oauthResponse(problem)) || problemResponse(problem, requestId);
+      context.problemCode = problem.code;
+      const answer = answerTo(problem, { id: context.id, path });
       // Problems thrown on purpose are not logged: a flood of them would fill the log.
       if (answer.status >= 500 && !(error instanceof Problem))
-        ctx.log.error({ err: error, request_id: requestId, route }, `Answered ${problem.code}`);
+        ctx.log.error(
+          { err: error, code: problem.code, request_id: context.id, route },
+          "Request failed.",
+        );
       set.status = answer.status;
       Object.assign(set.headers, answer.headers);
       if (problem instanceof Stale) set.headers["etag"] = tagOf(problem.version);

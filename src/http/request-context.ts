@@ -21,13 +21,20 @@ export interface RequestContext {
   reads?: readonly RequestHeader[];
   /** The authenticated user, set by the route guard. */
   actor?: UserActor;
-  refusal?: ProblemCode;
+  /** The problem that its response reports. */
+  problemCode?: ProblemCode;
   /** The trace that it belongs to (W3C Trace Context): 32 hexadecimal digits. */
   traceId?: string;
 }
 
 /** A wrapper around the app, or the app itself. */
 export type Handler = (request: Request) => Response | Promise<Response>;
+
+/** Applies `change` to a response as soon as it is there. A synchronous response stays so. */
+export const mapResponse = (
+  response: ReturnType<Handler>,
+  change: (response: Response) => Response,
+): ReturnType<Handler> => (response instanceof Promise ? response.then(change) : change(response));
 
 /**
  * Stored on the request itself: a map with thousands of dead requests would slow down each garbage

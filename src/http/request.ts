@@ -3,7 +3,7 @@ import type { Ctx } from "../ctx.ts";
 import { openProxyChain } from "../kit/network.ts";
 import { Problem } from "../kit/problem.ts";
 import { hasValidHost } from "./host.ts";
-import { recordPeer, type Visit } from "./origin.ts";
+import { type RequestParts, recordPeer } from "./origin.ts";
 import { contextOf } from "./request-context.ts";
 
 /** Security headers of every response. */
@@ -28,7 +28,7 @@ const REQUEST_ID = /^[\w+/=.:;@-]{1,128}$/;
  */
 function openProxyIds({ trustedProxies }: Ctx["config"]) {
   const { isTrusted } = openProxyChain(trustedProxies);
-  return ({ request, server }: Pick<Visit, "request" | "server">): string | undefined => {
+  return ({ request, server }: Pick<RequestParts, "request" | "server">): string | undefined => {
     const id = request.headers.get("x-request-id");
     if (id === null || !REQUEST_ID.test(id)) return undefined;
     const peer = contextOf(request).peer ?? server?.requestIP(request)?.address;

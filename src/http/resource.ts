@@ -2,7 +2,7 @@ import type { TObject, TSchema } from "@sinclair/typebox";
 import { status, t } from "elysia";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import { tagged } from "./etag.ts";
-import type { Visit } from "./origin.ts";
+import type { RequestParts } from "./origin.ts";
 import { PageQuery } from "./pagination.ts";
 import { bodyProblems, fails, tokenProblems } from "./problems.ts";
 import { ById } from "./schemas.ts";
@@ -92,7 +92,7 @@ const wordsOf = (name: string) => name.replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLo
 
 /** Answers 201 with a new resource, its ETag, and its URL below that of the request. */
 export function created<R extends { id: string; updatedAt: Date }, View>(
-  { request, set }: Pick<Visit, "request" | "set">,
+  { request, set }: Pick<RequestParts, "request" | "set">,
   resource: R,
   view: (resource: R) => View,
 ) {

@@ -1,7 +1,7 @@
 import type { TUnsafe } from "@sinclair/typebox";
 import { t } from "elysia";
 import { passwordRules, readPassword } from "../credentials/password.ts";
-import { type ReaderContext, readBy } from "./exact.ts";
+import { type ReaderContext, readBy } from "./readers.ts";
 
 /** A string from a closed list. */
 export const literals = <C extends string>(words: readonly C[]) =>

@@ -1,6 +1,6 @@
 import type { Ctx } from "../ctx.ts";
 import { pathOf } from "../http/host.ts";
-import { contextOf, type Handler } from "../http/request-context.ts";
+import { contextOf, type Handler, mapResponse } from "../http/request-context.ts";
 import { notice } from "./forms.ts";
 import { LINK_PATHS } from "./links.ts";
 import { openUserPages } from "./page.ts";
@@ -14,12 +14,12 @@ const API = /^\/(api|oauth|\.well-known)\//;
  * Answers browsers with a page instead of problem details. Wraps the whole app, so that it covers
  * every refusal.
  */
-export function withErrorPages(ctx: Ctx, answer: Handler): Handler {
+export function withErrorPages(ctx: Ctx, next: Handler): Handler {
   const userPage = openUserPages(ctx.config);
   const productLink = openProductLink(ctx.config);
   const pageOf = (request: Request, refused: Response): Response => {
     const words = wordsFor(null, request.headers.get("accept-language") ?? "");
-    const { title, text } = textsOf(words, contextOf(request).refusal);
+    const { title, text } = textsOf(words, contextOf(request).problemCode);
     const body = notice(title, text) + productLink(words);
     const page = userPage({ lang: words.lang, title, body }, refused.status);
     for (const [name, value] of refused.headers)
@@ -28,12 +28,7 @@ export function withErrorPages(ctx: Ctx, answer: Handler): Handler {
   };
   const withPage = (request: Request, response: Response): Response =>
     isProblem(response) && wantsPage(request) ? pageOf(request, response) : response;
-  return (request) => {
-    const response = answer(request);
-    return response instanceof Promise
-      ? response.then((one) => withPage(request, one))
-      : withPage(request, response);
-  };
+  return (request) => mapResponse(next(request), (response) => withPage(request, response));
 }
 
 const isProblem = ({ status, headers }: Response): boolean =>

@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { Anonymous, Ctx } from "../ctx.ts";
-import type { Visit } from "../http/origin.ts";
+import type { RequestParts } from "../http/origin.ts";
 import { Problem } from "../kit/problem.ts";
 import { problems } from "../kit/problem-codes.ts";
 import { openLink } from "../modules/emails/open-link.ts";
@@ -15,7 +15,7 @@ import { refusalIn, type Words, wordsFor } from "./words.ts";
 /** A request that opens a link. */
 interface OpenedLink {
   actor: Anonymous;
-  headers: Visit["headers"];
+  headers: RequestParts["headers"];
   token: string;
 }
 

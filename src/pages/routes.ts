@@ -1,7 +1,7 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { guard } from "../http/guard.ts";
-import type { Visit } from "../http/origin.ts";
+import type { RequestParts } from "../http/origin.ts";
 import { fieldProblem, Problem } from "../kit/problem.ts";
 import { type ProblemCode, problems } from "../kit/problem-codes.ts";
 import { listMails, readMail, readMails } from "../modules/mail/mail.ts";
@@ -74,7 +74,7 @@ function recipientIn({ url }: Request): string | undefined {
 /** The mailbox of a development server, only for requests from this machine. All others get 404. */
 export const mailboxRoutes = (ctx: Ctx) => {
   const isOpen = ctx.config.environment === "development" && ctx.mail?.isMailbox === true;
-  const refuseRemote = ({ request, server }: Pick<Visit, "request" | "server">) => {
+  const refuseRemote = ({ request, server }: Pick<RequestParts, "request" | "server">) => {
     const peer = server?.requestIP(request)?.address;
     if (!isOpen || !isFromThisMachine(ctx.config, request, peer)) throw new Problem("not_found");
   };

@@ -21,7 +21,7 @@ const CHECK_EVERY_MS = 20;
 export interface ServerInstance {
   ctx: Ctx;
   app: App;
-  answer: Handler;
+  handle: Handler;
   /** Starts the background jobs. */
   startJobs: () => void;
   /** From now on, each scrape reads this instance. Does nothing if metrics are off. */
@@ -50,7 +50,7 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
     return {
       ctx,
       app,
-      answer: pipeline.handle,
+      handle: pipeline.handle,
       stopJobs: () => stopJobs(),
       startJobs: () => {
         stopJobs = startJobs(ctx);

@@ -61,8 +61,8 @@ export async function listen(
 ): Promise<Server<unknown>[]> {
   const api = apiListener(config);
   // Without `reusePort` first: with it, another program on the same port would go unnoticed.
-  if (isSeveral && purpose === "serve") await listenOn(api, current().answer).stop(true);
-  const server = listenOn({ ...api, isShared: isSeveral }, (request) => current().answer(request));
+  if (isSeveral && purpose === "serve") await listenOn(api, current().handle).stop(true);
+  const server = listenOn({ ...api, isShared: isSeveral }, (request) => current().handle(request));
   // The app reads the peer IP of a request from it.
   current().app.server = server;
   const others = purpose === "serve" ? metricsListeners(config) : [];

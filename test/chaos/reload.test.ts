@@ -106,7 +106,7 @@ test("a level of the log and a token for the figures change; what cannot be used
   };
   for (let round = 0; round < 3; round++) await fetch(`${server.url}/version`);
   expect((await figures(first)).status).toBe(200);
-  expect(server.said.err).not.toContain("Answered.");
+  expect(server.said.err).not.toContain("Request completed.");
 
   writeFileSync(level, "info");
   writeFileSync(token, second);
@@ -114,7 +114,7 @@ test("a level of the log and a token for the figures change; what cannot be used
   expect((await figures(first)).status).toBe(401);
   // What was counted before stays counted.
   expect((await figures(second)).text).toMatch(/_count\{[^}]*"\/version"[^}]*\} 3\n/);
-  while (!server.said.err.includes("Answered.")) await sleep(10);
+  while (!server.said.err.includes("Request completed.")) await sleep(10);
 
   writeFileSync(token, "change-me-change-me-change-me-change-me");
   await reload(server, "Reload failed");

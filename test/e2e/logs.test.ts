@@ -7,7 +7,8 @@ setDefaultTimeout(60_000);
 const PASSWORD = "sentinel battery staple";
 const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-const answersIn = ({ said }: Serving) => linesOf(said.err).filter(({ msg }) => msg === "Answered.");
+const answersIn = ({ said }: Serving) =>
+  linesOf(said.err).filter(({ msg }) => msg === "Request completed.");
 
 test("each answer has a line: which route, what came of it, how long it took, and who asked", async () => {
   const server = await serve({ cwd: await usedFolder() });
@@ -64,7 +65,7 @@ test("LOG_ACCESS=off writes none of these lines, LOG_FORMAT=pretty writes for ey
   await fetch(`${server.url}/docs`);
   await server.end("SIGTERM");
   expect(server.said.err).toMatch(/WARN.*RATE_LIMIT=off/);
-  expect(server.said.err).not.toContain("Answered");
+  expect(server.said.err).not.toContain("Request completed");
 });
 
 const JSON_TYPE = { "content-type": "application/json" };

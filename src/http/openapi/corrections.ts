@@ -40,16 +40,16 @@ export function corrected(raw: Document, { formPaths }: { formPaths: string[] })
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.values(methods).map((operation) => ({ path, operation })),
   );
-  const refusals = new Set(operations.flatMap(({ operation }) => refusalsOf(operation)));
+  const codes = new Set(operations.flatMap(({ operation }) => problemCodesOf(operation)));
   for (const { path, operation } of operations) {
     const types = formPaths.includes(path) ? [JSON_TYPE, FORM_TYPE] : [JSON_TYPE];
     correct(operation, types);
   }
-  document.components.examples = problemExamples([...refusals]);
+  document.components.examples = problemExamples([...codes]);
   return Object.assign(document, { openapi: "3.1.0" });
 }
 
-const refusalsOf = ({ responses }: Operation): ProblemCode[] =>
+const problemCodesOf = ({ responses }: Operation): ProblemCode[] =>
   Object.values(responses).flatMap((response) => schemaOf(response)[PROBLEM_CODES] ?? []);
 
 function correct(operation: Operation, types: string[]): void {

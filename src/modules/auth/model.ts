@@ -1,5 +1,5 @@
 import { t } from "elysia";
-import { readBy } from "../../http/exact.ts";
+import { readBy } from "../../http/readers.ts";
 import { literals } from "../../http/schemas.ts";
 import { accept, fieldProblem } from "../../kit/problem.ts";
 import { logOutScopes } from "../sessions/sessions.ts";

@@ -4,7 +4,7 @@ import { rememberDevice } from "../../http/device.ts";
 import { tagged, unlessKnown, versionsOf } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
 import { once } from "../../http/idempotency.ts";
-import type { Visit } from "../../http/origin.ts";
+import type { RequestParts } from "../../http/origin.ts";
 import { PageQuery, readPage } from "../../http/pagination.ts";
 import { bodyProblems, fails, retryProblems, tokenProblems } from "../../http/problems.ts";
 import { Accepted, ById } from "../../http/schemas.ts";
@@ -23,7 +23,11 @@ import { deleteUser, updateUser } from "../users/users.ts";
 const changeMe = async (
   ctx: Ctx,
   actor: UserActor,
-  { body, headers, set }: Pick<Visit, "headers" | "set"> & { body: typeof ProfileChanges.static },
+  {
+    body,
+    headers,
+    set,
+  }: Pick<RequestParts, "headers" | "set"> & { body: typeof ProfileChanges.static },
 ) => {
   const target = { id: actor.user.id, versions: versionsOf({ headers }) };
   return userView(tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })));

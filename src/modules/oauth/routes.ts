@@ -4,12 +4,12 @@ import type { Ctx } from "../../ctx.ts";
 import { DEVICE_HEADER } from "../../http/device.ts";
 import { guard } from "../../http/guard.ts";
 import { oauthFails } from "../../http/oauth-errors.ts";
-import type { Visit } from "../../http/origin.ts";
+import type { RequestParts } from "../../http/origin.ts";
 import { GrantView, IntrospectionView, MetadataView, SingleTokenForm, TokenForm } from "./model.ts";
 import { grantsOn, grantToken, introspectToken, revokeToken } from "./oauth.ts";
 
 const credentialsIn = (
-  headers: Visit["headers"],
+  headers: RequestParts["headers"],
   form: { client_id?: string; client_secret?: string },
 ) => readClientCredentials(headers["authorization"], form);
 

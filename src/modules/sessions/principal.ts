@@ -62,7 +62,7 @@ export async function findByRefreshToken(
 }
 
 /** Accepts an access token or a refresh token. */
-export const findHolder = (
+export const findByEitherToken = (
   ctx: Ctx,
   actor: Anonymous,
   token: string,

@@ -1,6 +1,6 @@
 import { t } from "elysia";
 import type { User } from "../../ctx.ts";
-import { readBy } from "../../http/exact.ts";
+import { readBy } from "../../http/readers.ts";
 import { text } from "../../http/schemas.ts";
 import { readFullName, readLocale, readNewEmail, readUsername } from "../../kit/names.ts";
 

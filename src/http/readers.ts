@@ -2,7 +2,7 @@ import type { Config } from "../config/config.ts";
 import { type FieldProblem, isFieldProblem } from "../kit/problem.ts";
 
 /** The key under which a schema holds the domain's reader for its value. */
-const READER = Symbol("exact rules");
+const READER = Symbol("reader");
 
 /** What a reader may use besides its value. `names` are those of the signed-in user. */
 export interface ReaderContext {

@@ -6,7 +6,7 @@ import { setImmediate as turn } from "node:timers/promises";
  * that arrived with the request in the same turn of the event loop, so this waits for the next
  * turn. Bytes that arrive later cannot be foreseen.
  */
-export async function isDropped({ signal }: Request): Promise<boolean> {
+export async function isConnectionClosed({ signal }: Request): Promise<boolean> {
   await turn();
   return signal.aborted;
 }
