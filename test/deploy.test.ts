@@ -1,4 +1,4 @@
-/** The files of `deploy/` for places where Bunker can be run: each is read as its place reads it, and sets only what there is to set. */
+/** The files of `deploy/`: each is valid for its program, and sets only settings that exist. */
 import { expect, test } from "bun:test";
 import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,13 +12,13 @@ import { emptyFolder } from "./support/program.ts";
 import { pathOf, proxies } from "./support/proxies.ts";
 
 const textOf = (file: string) => readFileSync(join(import.meta.dir, "../deploy", file), "utf8");
-/** As the secrets are that each place keeps elsewhere. */
+/** Secrets, which each platform stores outside of its file. */
 const secrets = {
   DATABASE_URL: "postgres://bunker:secret@db.internal:5432/bunker",
   SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 };
 
-/** What a server with these settings would say of them. */
+/** The warnings of a server with these settings. */
 const warningsOf = (env: Record<string, string>) =>
   readConfig({ BUNKER_ENV: "production", ...secrets, ...env }).warnings;
 
@@ -34,7 +34,7 @@ const settingsOf = (list: Named[]): Record<string, string> =>
 
 test("Kubernetes: two copies, probes, and a budget for disruptions", () => {
   const [deployment, service, budget] = Bun.YAML.parse(textOf("kubernetes.yaml")) as [
-    // biome-ignore lint/suspicious/noExplicitAny: a test reads what it expects, and fails where that is not there
+    // biome-ignore lint/suspicious/noExplicitAny: a test reads what it expects, and fails if it is missing
     ...any[],
   ];
   expect([deployment.kind, service.kind, budget.kind]).toEqual([
@@ -79,7 +79,7 @@ test("Render", () => {
   expect(url.fromDatabase.name).toBe(databases[0].name);
 });
 
-test("Compose: what is not always wanted is a profile, only the API is published beyond its watchers, and no secret is in the file", () => {
+test("Compose: optional services are profiles, ports are published on loopback, and the file has no secret", () => {
   const text = readFileSync(join(import.meta.dir, "../docker-compose.yml"), "utf8");
   const { services } = Bun.YAML.parse(text) as {
     services: Record<string, { profiles?: string[]; ports?: string[] }>;
@@ -98,7 +98,7 @@ test("Compose: what is not always wanted is a profile, only the API is published
   expect(text).not.toMatch(/(PASSWORD|SECRET_KEY|TOKEN): +"?[^"$\s]/);
 });
 
-test("Compose for development: nothing of it is reached from another machine, and nothing is kept", () => {
+test("Compose for development publishes only on loopback and keeps no data", () => {
   const { services, volumes } = Bun.YAML.parse(textOf("docker-compose.development.yml")) as {
     services: Record<string, { ports: string[]; volumes?: string[] }>;
     volumes?: object;
@@ -113,7 +113,7 @@ test("Compose for development: nothing of it is reached from another machine, an
 
 const proxyFiles = ["nginx/bunker.conf", "caddy/Caddyfile", "haproxy/haproxy.cfg"];
 
-test("each proxy refuses the methods that Bunker does not have, by Bunker's own problem", () => {
+test("each proxy refuses unknown methods with Bunker's own problem", () => {
   for (const file of proxyFiles) {
     const text = textOf(file);
     expect(text).toContain(`Allow "${METHODS.join(", ")}"`);
@@ -122,7 +122,7 @@ test("each proxy refuses the methods that Bunker does not have, by Bunker's own 
   }
 });
 
-test("what a proxy answers itself is a problem as Bunker has it", () => {
+test("error responses of the proxies are Bunker's problems", () => {
   for (const file of proxyFiles) {
     const bodies = [...textOf(file).matchAll(/\{"type":.*?"\}/g)].map(([body]) => JSON.parse(body));
     expect(bodies.length).toBeGreaterThan(0);
@@ -136,12 +136,12 @@ test("what a proxy answers itself is a problem as Bunker has it", () => {
   }
 });
 
-test("a proxy takes bodies as large as Bunker does", () => {
+test("proxies accept bodies as large as Bunker does", () => {
   expect(textOf("nginx/bunker.conf")).toContain(`client_max_body_size ${BODY_MAX_BYTES / 1024}k;`);
   expect(textOf("haproxy/haproxy.cfg")).toContain(`{ req.body_size gt ${BODY_MAX_BYTES} }`);
 });
 
-test("nginx takes no instance away; Caddy and haproxy ask whether it goes on serving", () => {
+test("nginx never removes an instance; Caddy and HAProxy check /readyz/server", () => {
   const servers = textOf("nginx/bunker.conf").match(/^ *server \d.*$/gm) ?? [];
   expect(servers.length).toBeGreaterThan(0);
   for (const server of servers) expect(server).toEndWith(" max_fails=0;");
@@ -163,7 +163,7 @@ for (const [name, argumentsOf] of Object.entries(proxies))
     expect(exitCode).toBe(0);
   });
 
-test("proxies keep an idle connection for less long than Bunker, or a request on it could be lost", () => {
+test("proxies close idle connections before Bunker does, so that no request is lost", () => {
   for (const [file, kept] of [
     ["nginx/bunker.conf", /^\s*keepalive_timeout (\d+)s;$/m],
     ["caddy/Caddyfile", /^\s*keepalive (\d+)s$/m],
@@ -172,7 +172,7 @@ test("proxies keep an idle connection for less long than Bunker, or a request on
 });
 
 needs("prometheus", Bun.which("promtool") !== null).test(
-  "each alert is raised by what it is for, and by nothing less",
+  "each alert fires for its cause, and not below its threshold",
   () => {
     const folder = emptyFolder();
     cpSync(join(import.meta.dir, "../deploy/prometheus"), folder, { recursive: true });

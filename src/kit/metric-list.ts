@@ -118,7 +118,7 @@ export const metricList = {
     type: "histogram",
     help: "Duration of the runs of background jobs.",
     // Not `job`: Prometheus itself sets a label of that name.
-    labels: { job_name: "a job of `src/jobs.ts`", result: "`success`, `failure`" },
+    labels: { job_name: "the name of the job", result: "`success`, `failure`" },
     buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60],
   },
   bunker_build_info: {

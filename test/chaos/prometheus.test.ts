@@ -1,4 +1,4 @@
-/** What `deploy/` has for Prometheus and Grafana, run by Debian's prometheus against a server that has something to do. */
+/** The alerts and the dashboard of `deploy/`, in Debian's prometheus, against a server under load. */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
@@ -20,7 +20,7 @@ afterAll(() => {
   for (const child of started) child.kill("SIGKILL");
 });
 
-/** The configuration of `deploy/`, in a hurry: one server, and figures every second. */
+/** The configuration of `deploy/`, for one server, with a scrape every second. */
 function configure(target: string): string {
   const folder = emptyFolder();
   cpSync(join(deploy, "prometheus"), folder, { recursive: true });
@@ -44,7 +44,7 @@ async function startPrometheus(folder: string) {
   started.push(child);
   const ask = async (path: string) => {
     const answer = await fetch(`http://127.0.0.1:${port}/api/v1/${path}`).catch(() => undefined);
-    // biome-ignore lint/suspicious/noExplicitAny: what Prometheus answers, read as far as it is wanted
+    // biome-ignore lint/suspicious/noExplicitAny: the test reads only the members that it expects
     return answer?.ok ? ((await answer.json()) as any).data : undefined;
   };
   const query = async (expr: string): Promise<unknown[] | undefined> =>
@@ -53,11 +53,11 @@ async function startPrometheus(folder: string) {
 }
 
 describe.if(prometheus !== null)("in Debian's prometheus", () => {
-  test("every query of the dashboard has an answer, and every rule is evaluated", async () => {
+  test("every query of the dashboard returns data, and every alert is evaluated", async () => {
     const METRICS_PORT = String(await freePort());
     const server = await serve({
       cwd: await usedFolder(),
-      // Nobody is at that address: what is asked about Redis has an answer all the same.
+      // No Redis is there: queries about it return data all the same.
       env: {
         METRICS_PORT,
         LOG_ACCESS: "off",
@@ -94,7 +94,7 @@ describe.if(prometheus !== null)("in Debian's prometheus", () => {
   });
 });
 
-/** A rule on a metric that nobody has is never raised, and looks well. */
+/** An alert on a metric that does not exist never fires, and its rule counts as healthy. */
 async function expectNames(query: Prometheus["query"]): Promise<void> {
   const names = [...rulesText.matchAll(/\b(?:bunker|http|nodejs|process)_[a-z_0-9]+(?=\{)/g)];
   expect(names.length).toBeGreaterThan(10);
@@ -116,7 +116,7 @@ async function expectAnswers(query: Prometheus["query"]): Promise<void> {
   }
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: what Prometheus answers, read as far as it is wanted
+// biome-ignore lint/suspicious/noExplicitAny: the test reads only the members that it expects
 const rulesOf = async (ask: Prometheus["ask"]): Promise<any[]> =>
   (await ask("rules")).groups.flatMap(({ rules }: { rules: unknown[] }) => rules);
 

@@ -14,8 +14,8 @@ const METRICS_TOKEN = "3ac1f0c4b9d94e6f8a7b5c2d1e0f9a8b7c6d5e4f3a2b1c0d";
 async function scraped(env: Record<string, string> = {}) {
   const METRICS_PORT = String(await freePort());
   const server = await serve({ cwd: await usedFolder(), env: { METRICS_PORT, ...env } });
-  const figures = `http://127.0.0.1:${METRICS_PORT}`;
-  const text = async () => (await fetch(`${figures}/metrics`)).text();
+  const metricsUrl = `http://127.0.0.1:${METRICS_PORT}`;
+  const text = async () => (await fetch(`${metricsUrl}/metrics`)).text();
   const series = async () =>
     new Map(
       (await text())
@@ -26,14 +26,14 @@ async function scraped(env: Record<string, string> = {}) {
           return [line.slice(0, at), Number(line.slice(at + 1))];
         }),
     );
-  return { server, figures, api: client(server.url), text, series };
+  return { server, metricsUrl, api: client(server.url), text, series };
 }
 
 const countOf = (method: string, route: string, status: number) =>
   `http_request_duration_seconds_count{method="${method}",route="${route}",status="${status}"}`;
 
-test("what happens is counted: answers by route, sign-ins by what came of them, and what carries them", async () => {
-  const { server, figures, api, series, text } = await scraped();
+test("responses, sign-ins, rate limits, hashes and the principal cache are counted", async () => {
+  const { server, metricsUrl, api, series, text } = await scraped();
   await api.register("ada@example.com", PASSWORD);
   const token = await api.logIn("ada@example.com", PASSWORD);
   for (let time = 0; time < 31; time += 1) await api.logIn("bob@example.com", "wrong");
@@ -72,8 +72,8 @@ test("what happens is counted: answers by route, sign-ins by what came of them, 
     'bunker_job_duration_seconds_count{job_name="maintain keys",result="success"}',
   );
   expect(await text()).not.toMatch(/ada|bob|example/);
-  // Behind the other listener there is nothing else, and at the side of the API nothing of it.
-  expect((await fetch(`${figures}/livez`)).status).toBe(404);
+  // The metrics listener serves nothing else, and the API does not serve metrics.
+  expect((await fetch(`${metricsUrl}/livez`)).status).toBe(404);
   expect((await fetch(`${server.url}/metrics`)).status).toBe(404);
 });
 
@@ -119,7 +119,7 @@ needs("prometheus", Bun.which("promtool") !== null).test(
   },
 );
 
-/** The status line of the answer to a request as it is written. */
+/** The status line of the response to a raw request. */
 async function statusLine(url: string, request: string) {
   const socket = dial(Number(new URL(url).port), "127.0.0.1");
   socket.write(request);
@@ -128,17 +128,17 @@ async function statusLine(url: string, request: string) {
   return String(answer).split("\r\n")[0];
 }
 
-test("on a loopback address the second listener answers to local names only (DNS rebinding)", async () => {
-  const { figures } = await scraped();
+test("on a loopback IP, the metrics listener accepts only local host names (DNS rebinding)", async () => {
+  const { metricsUrl } = await scraped();
   const ask = (host: string) =>
-    statusLine(figures, `GET /metrics HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+    statusLine(metricsUrl, `GET /metrics HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
   expect(await ask("evil.example:9464")).toBe("HTTP/1.1 403 Forbidden");
   expect(await ask("localhost:9464")).toBe("HTTP/1.1 200 OK");
 });
 
-test("on other addresses the second listener takes any valid Host, and nothing but its one path", async () => {
-  const { figures, server } = await scraped({ METRICS_HOST: "0.0.0.0" });
-  const ask = (request: string) => statusLine(figures, request);
+test("on other IPs, the metrics listener accepts any valid Host, and only GET /metrics", async () => {
+  const { metricsUrl, server } = await scraped({ METRICS_HOST: "0.0.0.0" });
+  const ask = (request: string) => statusLine(metricsUrl, request);
   expect(await ask("GET /metrics HTTP/1.1\r\nHost: a:99999\r\n\r\n")).toBe("HTTP/1.1 200 OK");
   expect(await ask("GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\n\r\n")).toBe("HTTP/1.1 200 OK");
   for (const host of ["[", "a b", "a\r\nHost: b"])
@@ -150,7 +150,7 @@ test("on other addresses the second listener takes any valid Host, and nothing b
   expect(server.said.err).not.toContain("TypeError");
 });
 
-test("whatever clients make up adds no series", async () => {
+test("made-up paths, methods and headers add no series", async () => {
   const { server, series } = await scraped({ LOG_ACCESS: "off" });
   const ask = (at: number) =>
     fetch(`${server.url}/${at % 2 ? "made-up" : "api/v1/users"}/${at}?q=${at}`, {
@@ -168,15 +168,15 @@ test("whatever clients make up adds no series", async () => {
   expect(await round(2_000)).toBe(before);
 });
 
-test("METRICS_TOKEN opens /metrics to its bearer, and to nobody else", async () => {
+test("/metrics on the API requires METRICS_TOKEN as the bearer token", async () => {
   const server = await serve({ cwd: await usedFolder(), env: { METRICS_TOKEN } });
   const api = client(server.url);
   await api.register("ada@example.com", PASSWORD);
   const accessToken = await api.logIn("ada@example.com", PASSWORD);
   const ask = (authorization?: string) =>
     fetch(`${server.url}/metrics`, { headers: authorization ? { authorization } : {} });
-  const stranger = await ask();
-  expect([stranger.status, stranger.headers.get("www-authenticate")]).toEqual([
+  const anonymous = await ask();
+  expect([anonymous.status, anonymous.headers.get("www-authenticate")]).toEqual([
     401,
     'Bearer realm="bunker"',
   ]);
@@ -190,8 +190,8 @@ test("METRICS_TOKEN opens /metrics to its bearer, and to nobody else", async () 
   expect(await right.text()).toContain("# TYPE http_request_duration_seconds histogram");
 });
 
-describe("what is set wrongly", () => {
-  test("stops the start and says what", async () => {
+describe("invalid settings", () => {
+  test("stop the start, and the message names them", async () => {
     for (const [env, words] of [
       [{ METRICS_TOKEN: "sentinel" }, "METRICS_TOKEN needs"],
       [{ METRICS_HOST: "banana", METRICS_PORT: "9464" }, "METRICS_HOST must be an IP"],
@@ -205,12 +205,12 @@ describe("what is set wrongly", () => {
     }
   });
 
-  test("a port that is taken is named by its setting", async () => {
+  test("a port in use is reported with its setting", async () => {
     const { server } = await scraped();
     const env = { PORT: String(await freePort()), METRICS_PORT: new URL(server.url).port };
     const { code, err } = await command(["serve"], { cwd: await usedFolder(), env });
     expect([code, err]).toEqual([1, expect.stringMatching(/^Cannot listen .*METRICS_PORT/m)]);
-    // What was under way then is nobody's concern.
+    // Work that was in progress must not log errors.
     expect(err).not.toContain('"level":"error"');
   });
 });
