@@ -17,10 +17,7 @@ import type { SharedMemory } from "./limits/shared-memory.ts";
 import type { users } from "./modules/users/tables.ts";
 
 /** A user without the password hash and without columns that only the database needs. */
-export type User = Omit<
-  typeof users.$inferSelect,
-  "passwordHash" | "emailKey" | "usernameKey" | "wantedUsername"
->;
+export type User = Omit<typeof users.$inferSelect, "passwordHash" | "emailKey" | "usernameKey">;
 
 /** What a verb may use. It is passed whole. */
 export interface Ctx {

@@ -1,7 +1,6 @@
 import type { Ctx, Job } from "./ctx.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
 import { evictLimits, purgeLimits } from "./limits/postgres-counters.ts";
-import { purgeUnverified } from "./modules/addresses/addresses.ts";
 import { answerLinkRequests } from "./modules/emails/requests.ts";
 import { eraseLeftOrigins } from "./modules/events/erasure.ts";
 import { purgeEvents } from "./modules/events/events.ts";
@@ -10,6 +9,7 @@ import { purgeLinks } from "./modules/links/links.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
 import { reportWaitingMails } from "./modules/mail/waiting.ts";
 import { purgeRevokedTokens } from "./modules/oauth/revoked-tokens.ts";
+import { purgeRegistrations } from "./modules/registration/registration.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
 import { productJobs } from "./product/jobs.ts";
 
@@ -24,7 +24,7 @@ export const jobs: Record<string, Job> = {
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
   "purge events": { everyMs: 10 * MINUTE_MS, run: purgeEvents },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
-  "purge unverified users": { everyMs: 10 * MINUTE_MS, run: purgeUnverified },
+  "purge registrations": { everyMs: 10 * MINUTE_MS, run: purgeRegistrations },
   "erase deleted users": { everyMs: MINUTE_MS, run: eraseLeftOrigins },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },

@@ -5,6 +5,7 @@ import { keyUses, signingKeys } from "./modules/keys/tables.ts";
 import { mailedLinks, mailRequests } from "./modules/links/tables.ts";
 import { mails } from "./modules/mail/tables.ts";
 import { clients, revokedTokens } from "./modules/oauth/tables.ts";
+import { registrations } from "./modules/registration/tables.ts";
 import { sessions } from "./modules/sessions/tables.ts";
 import { users } from "./modules/users/tables.ts";
 import { productTables } from "./product/tables.ts";
@@ -12,6 +13,7 @@ import { productTables } from "./product/tables.ts";
 /** Every table of Bunker, in the order of docs/database.md. */
 export const tables = [
   users,
+  registrations,
   sessions,
   events,
   erasures,

@@ -129,7 +129,6 @@ const order = [
   "links",
   "sessions",
   "users",
-  "addresses",
   "passwords",
   "registration",
   "auth",

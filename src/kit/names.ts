@@ -129,9 +129,6 @@ export function* usernamesFrom(text: string): Generator<Name, undefined> {
     yield named(`${stem || "user"}-${crypto.randomUUID().slice(0, 6)}`);
 }
 
-/** A username that reveals nothing, for a user whose email is not verified. */
-export const namelessUsername = (): Name => named(`user-${crypto.randomUUID().slice(-12)}`);
-
 /** A BCP 47 language tag in its canonical spelling. */
 export function readLocale(text: string): string | FieldProblem {
   try {
@@ -172,18 +169,13 @@ export function readLine(pointer: string, text: string, lengthMax: number): stri
   return fieldProblem(pointer, "too_long", `may have at most ${charactersOf(lengthMax)}`);
 }
 
-/** A username to use now. `wanted` replaces it when the user verifies the email. */
-export interface ChosenName extends Name {
-  wanted?: string;
-}
-
 /**
  * Tries names until one is free, so that a user who chose none is not refused. Throws
  * `username_taken` if all are taken.
  */
 export async function withFreeName<T>(
-  names: Iterable<ChosenName>,
-  take: (name: ChosenName) => Promise<T>,
+  names: Iterable<Name>,
+  take: (name: Name) => Promise<T>,
 ): Promise<T> {
   for (const name of names)
     try {
@@ -192,13 +184,4 @@ export async function withFreeName<T>(
       if (!(error instanceof Problem) || error.code !== "username_taken") throw error;
     }
   throw new Problem("username_taken");
-}
-
-/**
- * Replaces the wanted usernames by names that reveal nothing. Otherwise an attacker could register
- * another person's email with a username. If that username is taken afterward, the email was new
- * (CWE-204).
- */
-export function* heldBack(wanted: Iterable<Name>): Generator<ChosenName, undefined> {
-  for (const { shown } of wanted) yield { ...namelessUsername(), wanted: shown };
 }

@@ -54,14 +54,17 @@ export function openLinkPages(ctx: Ctx) {
     { actor, headers, token }: OpenedLink,
     purposes: readonly Purpose[],
   ): Promise<{ words: Words; shown: LinkForm }> => {
-    const { link, user } = await openLink(ctx, actor, { purposes, token });
+    const opened = await openLink(ctx, actor, { purposes, token });
+    const words = (locale: string | null) => wordsFor(locale, headers["accept-language"]);
+    if (opened.registration) {
+      const { purpose, email, locale } = opened.registration;
+      return { words: words(locale), shown: { form: purpose as Purpose, token, email } };
+    }
+    const { link, user } = opened;
     // A new email must not reveal the user's current one: the new one may be mistyped and belong to
     // another person.
     const email = (link.purpose === "change_email" ? link.givesEmail : null) ?? user.email;
-    return {
-      words: wordsFor(user.locale, headers["accept-language"]),
-      shown: { form: link.purpose, token, email },
-    };
+    return { words: words(user.locale), shown: { form: link.purpose, token, email } };
   };
 
   const showForm = async (opened: OpenedLink, ...purposes: Purpose[]): Promise<Response> => {

@@ -48,7 +48,7 @@ export interface Answer {
 }
 
 const tables =
-  "events erasures limits mails mail_requests one_time_secrets signing_keys key_uses clients revoked_tokens idempotency users";
+  "events erasures limits mails mail_requests one_time_secrets registrations signing_keys key_uses clients revoked_tokens idempotency users";
 // TRUNCATE makes new files for each table and its indexes, which takes 50 ms for all of them.
 const emptying = [...productTables.map(getTableName), ...tables.split(" ")]
   .map((table) => `delete from ${table}`)

@@ -3,14 +3,13 @@ import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
 import { ALL, failuresOf, type LimitUse, usesOf } from "../../limits/policies.ts";
-import { settle } from "../addresses/addresses.ts";
 import {
   type Credentials,
   findCredentials,
   isPasswordOf,
   lockIfUnchanged,
 } from "../passwords/passwords.ts";
-import { isPendingRegistration } from "../registration/registration.ts";
+import { admitRegistration, findRegistration } from "../registration/registration.ts";
 import {
   beginSession,
   type KnownDevice,
@@ -19,7 +18,7 @@ import {
   type Token,
   tokenFor,
 } from "../sessions/sessions.ts";
-import { clearFailures, findUser, identifierKeyOf } from "../users/users.ts";
+import { identifierKeyOf } from "../users/users.ts";
 
 /** The token response, and the device token that identifies the client from now on. */
 export interface SignIn {
@@ -30,9 +29,8 @@ export interface SignIn {
 /**
  * Signs a user in by email or username. An unknown name and a wrong password both throw
  * `invalid_credentials`, after the same time (CWE-208). Only a caller who knows the password gets
- * `account_inactive` or `email_not_verified`. A password that was recently registered with the
- * email also gets `email_not_verified` (`isPendingRegistration`). Throws `too_many_requests` for
- * the limits of `attemptOf`, and `busy`.
+ * `account_inactive` or `email_not_verified`. Throws `too_many_requests` for the limits of
+ * `attemptOf`, and `busy`.
  */
 export async function logIn(
   ctx: Ctx,
@@ -46,15 +44,14 @@ export async function logIn(
   const found = await findCredentials(ctx, input.username);
   const attempt = attemptOf(ctx, actor, { name: input.username, found });
   const started = await ctx.limits.attempt(actor.origin, attempt.uses, async () => {
-    const verified = await verifyCredentials(ctx, input.password, found);
-    if (verified && !verified.found.isActive) throw new Problem("account_inactive");
-    if (!verified || !canSignIn(ctx, verified.found)) {
-      // Check this in both cases, so that they take the same time (CWE-208).
-      const isUnverified = await isPendingRegistration(ctx, input);
-      throw new Problem(isUnverified || verified ? "email_not_verified" : "invalid_credentials");
-    }
-    await countSignIn(ctx, actor, { userId: verified.found.id, attempt });
-    return start(ctx, actor, { ...verified, attempt });
+    const user =
+      (await verifyCredentials(ctx, input.password, found)) ??
+      (await verifyPending(ctx, actor, { ...input, found }));
+    if (!user) throw new Problem("invalid_credentials");
+    if (!user.isActive) throw new Problem("account_inactive");
+    if (!user.emailVerified && mustVerify(ctx)) throw new Problem("email_not_verified");
+    await countSignIn(ctx, actor, { userId: user.id, attempt });
+    return start(ctx, actor, { user, attempt });
   });
   return {
     token: await tokenFor(ctx, started),
@@ -62,14 +59,46 @@ export async function logIn(
   };
 }
 
-const canSignIn = ({ config }: Ctx, { emailVerified }: User): boolean =>
-  config.requireEmailVerification === "off" || emailVerified;
+const mustVerify = ({ config }: Ctx): boolean => config.requireEmailVerification === "on";
 
-/** The verified credentials, a new hash if the stored one is outdated, and the sign-in attempt. */
-interface Verified {
-  found: Credentials;
-  upgraded: string | undefined;
-  attempt: Attempt;
+/** A user whose password was verified, and a new hash if the stored one is outdated. */
+type Verified = Credentials & { upgraded?: string | undefined };
+
+/** Returns undefined if the password is wrong. Takes the same time if there is no user. */
+async function verifyCredentials(
+  ctx: Ctx,
+  password: string,
+  found: Credentials | undefined,
+): Promise<Verified | undefined> {
+  const hash = found?.passwordHash;
+  const isRight = await isPasswordOf(ctx, { userId: found?.id, password, hash });
+  if (!isRight || !found) return undefined;
+  return {
+    ...found,
+    upgraded: await rehashed(ctx.hashing, { password, hash: found.passwordHash }),
+  };
+}
+
+/**
+ * Verifies the password of a registration that waits for its email to be verified. If emails must
+ * be verified, another password is verified if there is no registration, and also if a user has the
+ * email: registering and signing in must not reveal who has a user (CWE-204, CWE-208). Otherwise,
+ * the registration becomes a user. Throws `email_not_verified`.
+ */
+async function verifyPending(
+  ctx: Ctx,
+  actor: Anonymous,
+  { username, password, found }: { username: string; password: string; found: User | undefined },
+): Promise<Verified | undefined> {
+  if (found && !mustVerify(ctx)) return undefined;
+  const registration = await findRegistration(ctx, username);
+  if (!registration && !mustVerify(ctx)) return undefined;
+  const passwordHash = registration?.passwordHash ?? undefined;
+  const isRight = await isPasswordOf(ctx, { userId: undefined, password, hash: passwordHash });
+  if (!isRight || !registration || !passwordHash) return undefined;
+  if (mustVerify(ctx)) throw new Problem("email_not_verified");
+  const user = await admitRegistration(ctx, actor, { registration, passwordHash });
+  return user && { ...user, passwordHash };
 }
 
 /**
@@ -79,31 +108,13 @@ interface Verified {
 function start(
   ctx: Ctx,
   actor: Anonymous,
-  { found, upgraded, attempt }: Verified,
+  { user, attempt }: { user: Verified; attempt: Attempt },
 ): Promise<SessionGrant> {
   return transaction(ctx, async (tx) => {
-    await lockIfUnchanged(tx.db, found, upgraded);
+    await lockIfUnchanged(tx.db, user, user.upgraded);
     await refundFailure(tx, attempt);
-    if (found.wantedUsername !== null) {
-      await settle(tx, found.id);
-      await clearFailures(tx, (await findUser(tx, found.id)) ?? found);
-    }
-    return beginSession(tx, actor, { user: found, device: attempt.device });
+    return beginSession(tx, actor, { user, device: attempt.device });
   });
-}
-
-/**
- * Returns undefined if the password is wrong. Otherwise returns the credentials, and a new hash if
- * the stored one is outdated.
- */
-async function verifyCredentials(
-  ctx: Ctx,
-  password: string,
-  found: Credentials | undefined,
-): Promise<Omit<Verified, "attempt"> | undefined> {
-  const candidate = { userId: found?.id, password, hash: found?.passwordHash };
-  if (!(await isPasswordOf(ctx, candidate)) || !found) return undefined;
-  return { found, upgraded: await rehashed(ctx.hashing, { password, hash: found.passwordHash }) };
 }
 
 /** One sign-in attempt: its identifier, the known device, and the limits that it consumes. */

@@ -3,12 +3,12 @@ import type { Anonymous, Ctx, User, UserActor } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { readNewEmail } from "../../kit/names.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
-import { acceptEmail, changeEmail, markVerified } from "../addresses/addresses.ts";
 import { endLaterLinks, type Link, redeemLink, sendLink } from "../links/links.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { confirm, replaceHash } from "../passwords/passwords.ts";
 import { identifierKeyOf } from "../users/users.ts";
-import { openLink } from "./open-link.ts";
+import { acceptEmail, changeEmail, markVerified } from "./emails.ts";
+import { openUserLink } from "./open-link.ts";
 import { requestLink } from "./requests.ts";
 
 /**
@@ -57,7 +57,7 @@ export async function applyEmailChange(
  * `too_many_requests`.
  */
 export async function restoreEmail(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
-  const { link, user } = await openLink(ctx, actor, { purposes: ["undo_email"], token });
+  const { link, user } = await openUserLink(ctx, actor, { purposes: ["undo_email"], token });
   const email = emailOf(link);
   await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, { token });

@@ -1,21 +1,43 @@
 import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { Problem } from "../../kit/problem.ts";
 import { usesOf } from "../../limits/policies.ts";
-import { getLink, type Link, type Purpose } from "../links/links.ts";
+import { getLink, type Link } from "../links/links.ts";
+import type { Purpose } from "../links/purposes.ts";
+import { findLinkedRegistration, type Registration } from "../registration/registration.ts";
 import { findUser } from "../users/users.ts";
 
+interface UserLink {
+  link: Link;
+  user: User;
+  registration?: undefined;
+}
+
+interface Opened {
+  purposes: readonly Purpose[];
+  token: string;
+}
+
 /**
- * Finds a link and its user without spending the link. Each call consumes a limit, because tokens
- * can be made up. Throws `invalid_link`, `too_many_requests`.
+ * Finds a link, and its user or its registration, without spending the link. Each call consumes a
+ * limit, because tokens can be made up. Throws `invalid_link`, `too_many_requests`.
  */
 export async function openLink(
   ctx: Ctx,
   { origin }: Anonymous,
-  { purposes, token }: { purposes: readonly Purpose[]; token: string },
-): Promise<{ link: Link; user: User }> {
+  { purposes, token }: Opened,
+): Promise<UserLink | { registration: Registration }> {
   await ctx.limits.consume(origin, usesOf("requests-anonymous", origin));
+  const registration = await findLinkedRegistration(ctx, purposes, token);
+  if (registration) return { registration };
   const link = await getLink(ctx, purposes, token);
   const user = await findUser(ctx, link.userId);
   if (!user) throw new Problem("invalid_link");
   return { link, user };
+}
+
+/** Like `openLink`, for links that only users get. */
+export async function openUserLink(ctx: Ctx, actor: Anonymous, opened: Opened): Promise<UserLink> {
+  const found = await openLink(ctx, actor, opened);
+  if (found.registration) throw new Problem("invalid_link");
+  return found;
 }

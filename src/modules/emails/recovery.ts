@@ -1,8 +1,8 @@
 import type { Anonymous, Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
-import { forgetRegistration } from "../addresses/addresses.ts";
 import { redeemLink } from "../links/links.ts";
 import { newHash, notifyNewPassword, replaceHash } from "../passwords/passwords.ts";
+import { redeemRegistration } from "../registration/registration.ts";
 import { openLink } from "./open-link.ts";
 import { completeVerification } from "./verification.ts";
 
@@ -14,14 +14,23 @@ import { completeVerification } from "./verification.ts";
 export async function resetPassword(
   ctx: Ctx,
   actor: Anonymous,
-  { token, password }: { token: string; password: string },
+  form: { token: string; password: string },
 ): Promise<void> {
-  const { link, user } = await openLink(ctx, actor, { purposes: ["reset_password"], token });
+  const { token, password } = form;
+  const opened = await openLink(ctx, actor, { purposes: ["reset_password"], token });
+  const { registration } = opened;
+  if (registration) {
+    const { email } = registration;
+    const user = { email, username: "", fullName: null };
+    const passwordHash = await newHash(ctx, "/password", { user, password });
+    const redeemed = { registration, form, isOwn: false, passwordHash };
+    return transaction(ctx, (tx) => redeemRegistration(tx, actor, redeemed));
+  }
+  const { link, user } = opened;
   const passwordHash = await newHash(ctx, "/password", { user, password });
   await transaction(ctx, async (tx) => {
-    await redeemLink(tx, link, { token, password });
+    await redeemLink(tx, link, form);
     await replaceHash(tx, actor, { userId: user.id, passwordHash, which: "all" });
-    await forgetRegistration(tx, user);
     await completeVerification(tx, actor, user);
     await notifyNewPassword(tx, { ...user, emailVerified: true });
   });

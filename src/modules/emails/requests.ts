@@ -4,10 +4,12 @@ import { tryHoldUser } from "../../db/locks.ts";
 import { transaction } from "../../db/transaction.ts";
 import { emailKeyOf } from "../../kit/names.ts";
 import { mailUse, usesOf } from "../../limits/policies.ts";
-import { type Purpose, sendLink } from "../links/links.ts";
+import { sendLink } from "../links/links.ts";
+import type { Purpose } from "../links/purposes.ts";
 import { mailRequests } from "../links/tables.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { findByEmail } from "../passwords/passwords.ts";
+import { mailLinkAgain } from "../registration/registration.ts";
 import { knownDevice } from "../sessions/sessions.ts";
 import { findUser, identifierKeyOf } from "../users/users.ts";
 
@@ -102,11 +104,22 @@ async function answer(
 ): Promise<boolean> {
   const existing = await findByEmail(ctx, email);
   if (userId !== null) return answerChange(ctx, { email, userId, existing });
+  if (!existing) await mailRegistrationLink(ctx, { purpose, email });
   if (!existing?.isActive || (purpose === "verify_email" && existing.emailVerified)) return true;
   if (!(await tryHoldUser(ctx.db, existing.id))) return false;
   await sendLink(ctx, { purpose: purpose as Purpose, user: existing, isFromKnownDevice });
   return true;
 }
+
+/** Nobody can sign in by mail before the email is verified: then a verification link is mailed. */
+const mailRegistrationLink = (
+  ctx: Ctx,
+  { purpose, email }: { purpose: string; email: string },
+): Promise<void> =>
+  mailLinkAgain(ctx, {
+    email,
+    purpose: purpose === "reset_password" ? purpose : "verify_email",
+  });
 
 interface Change {
   email: string;

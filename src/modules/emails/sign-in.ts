@@ -10,7 +10,7 @@ import { findByEmail } from "../passwords/passwords.ts";
 import { beginSession, type KnownDevice, knownDevice, tokenFor } from "../sessions/sessions.ts";
 import { userColumns, users } from "../users/tables.ts";
 import { identifierKeyOf } from "../users/users.ts";
-import { openLink } from "./open-link.ts";
+import { openUserLink } from "./open-link.ts";
 import { requestLink } from "./requests.ts";
 import { verifyWithoutPassword } from "./verification.ts";
 
@@ -38,7 +38,7 @@ export async function signInByMail(
 ): Promise<SignIn> {
   requireEnabled(ctx);
   const { link, user } = await ("token" in proof
-    ? openLink(ctx, actor, { purposes: ["sign_in"], token: proof.token })
+    ? openUserLink(ctx, actor, { purposes: ["sign_in"], token: proof.token })
     : matchCode(ctx, actor, proof));
   const started = await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, "token" in proof ? proof : undefined);

@@ -3,12 +3,18 @@ import type { Anonymous, Ctx, User, UserActor } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
 import { failuresOf, type LimitUse } from "../../limits/policies.ts";
-import { forgetRegistration, markVerified } from "../addresses/addresses.ts";
 import { refundFailure } from "../auth/auth.ts";
 import { endLinks, type Link, redeemLink } from "../links/links.ts";
-import { lockIfUnchanged, replaceHash, verifyOwn } from "../passwords/passwords.ts";
+import type { RedeemedForm } from "../links/redemptions.ts";
+import { isPasswordOf, lockIfUnchanged, replaceHash, verifyOwn } from "../passwords/passwords.ts";
+import {
+  disownRegistration,
+  type Registration,
+  redeemRegistration,
+} from "../registration/registration.ts";
 import { identifierKeyOf } from "../users/users.ts";
 import { applyEmailChange } from "./change.ts";
+import { markVerified } from "./emails.ts";
 import { openLink } from "./open-link.ts";
 
 export interface Verification {
@@ -33,7 +39,11 @@ export async function verifyEmail(
   actor: Anonymous,
   { token, password, caller }: Verification,
 ): Promise<void> {
-  const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
+  const opened = await openLink(ctx, actor, { purposes: verifications, token });
+  const { registration } = opened;
+  if (registration)
+    return verifyRegistration(ctx, actor, { registration, form: { token, password } });
+  const { link, user } = opened;
   const verified =
     password === undefined ? undefined : await verifyByLink(ctx, actor, { link, user, password });
   const hasAccess = password !== undefined || caller?.user.id === user.id;
@@ -41,12 +51,41 @@ export async function verifyEmail(
   if (isChange && !hasAccess) throw new Problem("invalid_credentials");
   await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, { token, password });
-    // During hashing, another person may have registered the email again with another password.
+    // The password may have been changed while it was hashed.
     if (verified !== undefined)
       await lockIfUnchanged(tx.db, { id: user.id, passwordHash: verified });
     if (isChange) await applyEmailChange(tx, actor, { link, user });
     else if (hasAccess) await completeVerification(tx, actor, user);
     else await verifyWithoutPassword(tx, actor, user);
+  });
+}
+
+/** Makes a registration a user. See `redeemRegistration` for what a caller without password gets. */
+async function verifyRegistration(
+  ctx: Ctx,
+  actor: Anonymous,
+  { registration, form }: { registration: Registration; form: RedeemedForm },
+): Promise<void> {
+  const { password } = form;
+  const isOwn = password !== undefined;
+  if (isOwn) await verifyRegistered(ctx, actor, { registration, password });
+  const passwordHash = (isOwn && registration.passwordHash) || undefined;
+  const redeemed = { registration, form, isOwn, passwordHash };
+  await transaction(ctx, (tx) => redeemRegistration(tx, actor, redeemed));
+}
+
+/** Throws `invalid_credentials` if the password is not the registered one. */
+function verifyRegistered(
+  ctx: Ctx,
+  { origin }: Anonymous,
+  { registration, password }: { registration: Registration; password: string },
+): Promise<void> {
+  ctx.hashing.refuseIfFull();
+  const uses: LimitUse[] = [{ limit: "login", who: `${registration.id} by link` }];
+  return ctx.limits.attempt(origin, uses, async () => {
+    const hash = registration.passwordHash ?? undefined;
+    if (!(await isPasswordOf(ctx, { userId: undefined, password, hash })))
+      throw new Problem("invalid_credentials");
   });
 }
 
@@ -85,7 +124,9 @@ export const DISOWN = "disown";
  * `invalid_link`, `too_many_requests`.
  */
 export async function disown(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
-  const { link, user } = await openLink(ctx, actor, { purposes: verifications, token });
+  const opened = await openLink(ctx, actor, { purposes: verifications, token });
+  if (opened.registration) return disownRegistration(ctx, opened.registration);
+  const { link, user } = opened;
   await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, { token, intent: DISOWN });
     if (link.purpose === "verify_email") await dropPassword(tx, actor, user);
@@ -106,14 +147,11 @@ export async function completeVerification(
 
 /**
  * Marks the email as verified by a caller who only reads its mail, in the caller's transaction.
- * Another person may have registered it: if the email was unverified, the password, sessions and
- * profile of that person are dropped.
+ * Another person may have registered it: if the email was unverified, the password and sessions of
+ * that person are dropped.
  */
 export async function verifyWithoutPassword(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
-  if (!user.emailVerified) {
-    await dropPassword(ctx, actor, user);
-    await forgetRegistration(ctx, user);
-  }
+  if (!user.emailVerified) await dropPassword(ctx, actor, user);
   await completeVerification(ctx, actor, user);
 }
 

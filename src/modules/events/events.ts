@@ -103,20 +103,15 @@ export const countSince = (
   db.$count(events, and(eq(subjectId, about), eq(type, kind), gt(occurredAt, since)));
 
 /**
- * Erases the IPs and user agents of deleted users from events, in the transaction that deletes the
- * users. This covers events that they caused, and anonymous events about them, such as sign-ins.
+ * Erases the IP and user agent of a deleted user from events, in the transaction that deletes the
+ * user. This covers events that the user caused, and anonymous events about the user, such as sign-ins.
  * For a user with many events, some thousands are erased now and a job does the rest.
  * The ids are kept: without the user they are pseudonyms. The origin of a superuser who changed the
  * user is also kept, because it is the superuser's.
  */
-export async function eraseOrigins(
-  ctx: { db: Db; now: () => Date },
-  userIds: string[],
-): Promise<void> {
-  const createdAt = ctx.now();
-  for (const userId of userIds) await eraseSome(ctx.db, userId);
-  const rows = userIds.map((userId) => ({ userId, createdAt }));
-  await ctx.db.insert(erasures).values(rows).onConflictDoNothing();
+export async function eraseOrigins({ db, now }: Ctx, userId: string): Promise<void> {
+  await eraseSome(db, userId);
+  await db.insert(erasures).values({ userId, createdAt: now() }).onConflictDoNothing();
 }
 
 const DAY_MS = 86_400_000;

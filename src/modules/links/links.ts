@@ -10,12 +10,9 @@ import { emailKeyOf } from "../../kit/names.ts";
 import { Problem } from "../../kit/problem.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { users } from "../users/tables.ts";
-import { kindOf, type Purpose, WEEK_MS } from "./purposes.ts";
+import { kindOf, type Purpose } from "./purposes.ts";
 import { keepRedemption, type RedeemedForm } from "./redemptions.ts";
 import { mailedLinks, mailRequests } from "./tables.ts";
-
-/** For other modules, which import only this file and the tables of the module. */
-export type { Purpose } from "./purposes.ts";
 
 export interface NewLink {
   purpose: Purpose;
@@ -29,26 +26,20 @@ export interface NewLink {
 
 /**
  * Mails a link that works once, in the caller's transaction. The link becomes invalid when the
- * user's email changes, except for the link that undoes such a change. Only its hash is stored
- * (ASVS 5.0, 6.6.2 and 11.4.1).
+ * user's email changes, except for the link that undoes such a change.
  */
 export async function sendLink(
   ctx: Ctx,
   { purpose, user, to = user.email, givesEmail, isFromKnownDevice = false }: NewLink,
 ): Promise<void> {
-  const now = ctx.now();
-  const { lifetimeMs, mail, isUnbound, hasCode } = kindOf(purpose);
-  const [id, token] = [Bun.randomUUIDv7("hex", now), newToken()];
+  const { isUnbound, hasCode } = kindOf(purpose);
+  const { kind, hash, expiresAt, content } = createLink(ctx, purpose);
+  const createdAt = ctx.now();
+  const id = Bun.randomUUIDv7("hex", createdAt);
   const code = hasCode ? newCode() : undefined;
-  const expiresAt = new Date(now.getTime() + lifetimeMs);
-  const content: MailContent = {
-    link: linkTo(ctx, purpose, token),
-    code,
-    goodUntil: expiresAt.toISOString(),
-  };
   const recipient = { id: user.id, email: to, locale: user.locale };
   // If no mail is sent, links that were mailed before must stay valid.
-  const message = { kind: mail, to: recipient, isFromKnownDevice, ...content };
+  const message = { kind, to: recipient, isFromKnownDevice, ...content, code };
   if (!(await enqueueMail(ctx, message))) return;
   await endOldest(ctx, purpose, user.id);
   const { emailKey } = users;
@@ -58,13 +49,29 @@ export async function sendLink(
     purpose,
     expiresAt,
     newEmail: givesEmail,
-    createdAt: now,
+    createdAt,
     userId: user.id,
     addressKey: isUnbound ? null : bound,
-    hash: sha256(token),
+    hash,
     codeMac: code === undefined ? null : macOf(ctx, id, code),
   });
 }
+
+/**
+ * A new link: the kind and content of its mail, and what to store of it. Only the hash of its token
+ * is stored (ASVS 5.0, 6.6.2 and 11.4.1).
+ */
+export function createLink({ config, now }: Ctx, purpose: Purpose) {
+  const { lifetimeMs, mail: kind, page, redirect } = kindOf(purpose);
+  const token = PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
+  const expiresAt = new Date(now().getTime() + lifetimeMs);
+  const url = new URL((redirect && config[redirect]) ?? config.publicUrl + page);
+  url.searchParams.set("token", token);
+  const content: MailContent = { link: url.href, goodUntil: expiresAt.toISOString() };
+  return { kind, hash: sha256(token), expiresAt, content };
+}
+const PREFIX = "ot_";
+const SECRET_BYTES = 32;
 
 async function endOldest({ db }: Ctx, purpose: Purpose, userId: string): Promise<void> {
   const { aliveMax } = kindOf(purpose);
@@ -81,19 +88,8 @@ async function endOldest({ db }: Ctx, purpose: Purpose, userId: string): Promise
 const isOf = (userId: string, ...purposes: Purpose[]) =>
   and(eq(mailedLinks.userId, userId), inArray(mailedLinks.purpose, purposes));
 
-function linkTo({ config }: Ctx, purpose: Purpose, token: string): string {
-  const { page, redirect } = kindOf(purpose);
-  const url = new URL((redirect && config[redirect]) ?? config.publicUrl + page);
-  url.searchParams.set("token", token);
-  return url.href;
-}
-
 /** The page that requests a new password. Security notices link to it. */
 export const forgotPage = ({ config }: Ctx): string => `${config.publicUrl}/forgot-password`;
-
-const PREFIX = "ot_";
-const SECRET_BYTES = 32;
-const newToken = () => PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
 
 const CODE_DIGITS = 6;
 const CODE_TRIES_MAX = 5;
@@ -231,41 +227,6 @@ export async function endRequests({ db }: Ctx, userId: string): Promise<void> {
 export async function endLaterLinks({ db }: Ctx, link: Link): Promise<void> {
   const isLater = gt(mailedLinks.position, link.position);
   await db.delete(mailedLinks).where(and(isOf(link.userId, link.purpose), isLater));
-}
-
-interface Attempt {
-  email: string;
-  password: string;
-}
-const attemptMac = ({ fingerprint }: Ctx, { email, password }: Attempt) =>
-  fingerprint(JSON.stringify(["registration", email, password.normalize("NFC")]));
-/** Not a purpose of a link: no token has such a hash. */
-const ATTEMPT = "registration";
-
-/**
- * Stores a keyed fingerprint of the password with which an existing user's email (its key) was
- * registered again. It is kept for a week, and only the latest one. A sign-in with that password
- * gets `email_not_verified`, as for a new user. Otherwise registering and signing in would together
- * reveal whether the email had a user (CWE-204).
- */
-export async function keepAttempt(ctx: Ctx, userId: string, attempt: Attempt): Promise<void> {
-  const now = ctx.now();
-  const id = Bun.randomUUIDv7("hex", now);
-  const hash = attemptMac(ctx, attempt);
-  const expiresAt = new Date(now.getTime() + WEEK_MS);
-  const isOld = and(eq(mailedLinks.userId, userId), eq(mailedLinks.purpose, ATTEMPT));
-  await ctx.db.delete(mailedLinks).where(isOld);
-  await ctx.db
-    .insert(mailedLinks)
-    .values({ id, userId, hash, purpose: ATTEMPT, createdAt: now, expiresAt })
-    .onConflictDoNothing();
-}
-
-/** Whether an existing user's email was recently registered again with this password. */
-export async function wasAttempted(ctx: Ctx, attempt: Attempt): Promise<boolean> {
-  const { id, hash } = mailedLinks;
-  const isMatch = eq(hash, attemptMac(ctx, attempt));
-  return (await ctx.db.select({ id }).from(mailedLinks).where(isMatch)).length > 0;
 }
 
 /** Deletes expired links, a few at a time. Returns how many. */

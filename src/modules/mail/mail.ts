@@ -6,6 +6,7 @@ import {
   getTableColumns,
   gt,
   inArray,
+  isNull,
   lt,
   lte,
   ne,
@@ -110,16 +111,16 @@ async function isOverLimit(
 }
 
 /**
- * Erases the mails of deleted users in the caller's transaction. Rows of sent mails stay, to count
+ * Erases the mails of a deleted user in the caller's transaction. Rows of sent mails stay, to count
  * mails by a keyed fingerprint.
  */
-export async function eraseMails({ db }: Ctx, userIds: string[]): Promise<void> {
-  const ofUsers = inArray(mails.userId, userIds);
-  await db.delete(mails).where(and(ofUsers, eq(mails.state, "waiting")));
+export async function eraseMails({ db }: Ctx, userId: string): Promise<void> {
+  const isTheirs = eq(mails.userId, userId);
+  await db.delete(mails).where(and(isTheirs, eq(mails.state, "waiting")));
   await db
     .update(mails)
     .set({ recipient: "", locale: null, sealed: null, answer: null, userId: null })
-    .where(ofUsers);
+    .where(isTheirs);
 }
 
 const TAKEN_AT_ONCE = 20;
@@ -309,13 +310,20 @@ export async function retryMails({ db, now }: Ctx, id: string | undefined): Prom
   return retried.length;
 }
 
-const KEPT_MS = 30 * DAY_MS;
+const KEPT_DAYS = 30;
+/** Mails about no user, such as those of a registration that is not verified. */
+const KEPT_DAYS_WITHOUT_USER = 7;
+
 /**
- * Deletes mails 30 days after they were sent or given up, or became due without a mail server.
+ * Deletes mails some days after they were sent or given up, or became due without a mail server.
  * Deletes a few at a time, and returns how many.
  */
 export function purgeMails({ db, now }: Ctx): Promise<number> {
-  const before = new Date(now().getTime() - KEPT_MS);
-  const isUnsent = and(eq(mails.state, "waiting"), lt(mails.dueAt, before));
-  return deleteBatch(db, mails.id, or(lt(mails.endedAt, before), isUnsent));
+  const isOlderThan = (days: number) => {
+    const before = new Date(now().getTime() - days * DAY_MS);
+    const isUnsent = and(eq(mails.state, "waiting"), lt(mails.dueAt, before));
+    return or(lt(mails.endedAt, before), isUnsent);
+  };
+  const isWithoutUser = and(isNull(mails.userId), isOlderThan(KEPT_DAYS_WITHOUT_USER));
+  return deleteBatch(db, mails.id, or(isOlderThan(KEPT_DAYS), isWithoutUser));
 }

@@ -10,7 +10,6 @@ import { type Db, prepared } from "../../db/db.ts";
 import { transaction } from "../../db/transaction.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
 import { ALL, changeOf, type LimitReport, type LimitUse } from "../../limits/policies.ts";
-import { settle } from "../addresses/addresses.ts";
 import { record } from "../events/events.ts";
 import { endAccountLinks, forgotPage } from "../links/links.ts";
 import { enqueueMail } from "../mail/mail.ts";
@@ -121,11 +120,13 @@ export const isPasswordOf = (
       log.error({ user_id: userId, reason }, "Password hash cannot be verified."),
   });
 
+type NamedUser = Pick<User, "email" | "username" | "fullName">;
+
 /** Hashes a new password of a user. Throws `invalid_request` at `pointer`, and `busy`. */
 export function newHash(
   { config, hashing }: Ctx,
   pointer: string,
-  { user, password }: { user: User; password: string },
+  { user, password }: { user: NamedUser; password: string },
 ): Promise<string> {
   const names = [user.email, user.username, user.fullName ?? ""];
   const read = readPassword(pointer, password, passwordRules(config, names));
@@ -164,7 +165,6 @@ async function store(
       .for("no key update");
     if (locked.length === 0)
       throw new Problem(verified === undefined ? "not_found" : "invalid_credentials");
-    await settle(tx, userId);
     await replaceHash(tx, actor, { userId, passwordHash, which });
     await notifyNewPassword(tx, user);
   });
@@ -204,8 +204,7 @@ export async function replaceHash(
   if (user) await clearFailures(ctx, user);
 }
 
-const { passwordHash, wantedUsername } = users;
-const credentialColumns = { ...userColumns, passwordHash, wantedUsername };
+const credentialColumns = { ...userColumns, passwordHash: users.passwordHash };
 const byEmail = prepared((db) =>
   db
     .select(credentialColumns)
@@ -229,10 +228,8 @@ async function findPasswordHash({ db }: Ctx, id: string): Promise<string | undef
   return found?.passwordHash;
 }
 
-/**
- * A user with the password hash, and the username that is held back until the email is verified.
- */
-export type Credentials = User & { passwordHash: string; wantedUsername: string | null };
+/** A user with the password hash. */
+export type Credentials = User & { passwordHash: string };
 
 /**
  * Locks a user in the caller's transaction, if the password hash is still the verified one and the

@@ -1,16 +1,24 @@
-import { eq } from "drizzle-orm";
-import { hashPassword } from "../../credentials/password.ts";
+import { and, desc, eq, gt, inArray, isNotNull, lt } from "drizzle-orm";
+import { hashPassword, NO_PASSWORD } from "../../credentials/password.ts";
 import type { Anonymous, Ctx, User } from "../../ctx.ts";
+import { deleteBatch } from "../../db/batch.ts";
 import { lockUsers } from "../../db/locks.ts";
 import { transaction } from "../../db/transaction.ts";
+import { sha256 } from "../../kit/digest.ts";
+import { emailKeyOf, localPartOf, usernameKeyOf, usernamesFrom } from "../../kit/names.ts";
 import { Problem } from "../../kit/problem.ts";
 import { mailUse, usesOf } from "../../limits/policies.ts";
-import { type Registration, registerAnew } from "../addresses/addresses.ts";
-import { forgotPage, keepAttempt, sendLink, wasAttempted } from "../links/links.ts";
+import { record } from "../events/events.ts";
+import { createLink, forgotPage, sendLink } from "../links/links.ts";
+import { MINUTE_MS, type Purpose, WEEK_MS } from "../links/purposes.ts";
+import { keepRedemption, type RedeemedForm } from "../links/redemptions.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { findByEmail } from "../passwords/passwords.ts";
-import { users } from "../users/tables.ts";
-import { createUser, identifierKeyOf, type NewUser, readNewUser } from "../users/users.ts";
+import { userColumns, users } from "../users/tables.ts";
+import { createUser, insertUser, type NewUser, readNewUser } from "../users/users.ts";
+import { registrations } from "./tables.ts";
+
+/** A registration whose email is not verified yet. */
+export type Registration = typeof registrations.$inferSelect;
 
 /** The fields of a registration. */
 export type RegistrationInput = Omit<NewUser, "isSuperuser" | "password" | "verification"> & {
@@ -18,10 +26,9 @@ export type RegistrationInput = Omit<NewUser, "isSuperuser" | "password" | "veri
 };
 
 /**
- * Registers a user. If emails must be verified first (`REQUIRE_EMAIL_VERIFICATION`), it returns
- * undefined whether or not a user has the email, and takes the same time (CWE-204, CWE-208). A mail
- * to that email says which. Throws `registration_closed`, `too_many_requests`, and what
- * `createUser` throws.
+ * Registers a user. If emails must be verified first (`REQUIRE_EMAIL_VERIFICATION`), the
+ * registration waits, and this returns undefined. Throws `registration_closed`,
+ * `too_many_requests`, and what `createUser` throws.
  */
 export async function register(
   ctx: Ctx,
@@ -30,79 +37,229 @@ export async function register(
 ): Promise<User | undefined> {
   if (ctx.config.registration === "closed") throw new Problem("registration_closed");
   ctx.hashing.refuseIfFull();
-  const isQuiet = ctx.config.requireEmailVerification === "on";
+  const mustVerify = ctx.config.requireEmailVerification === "on";
   return ctx.limits.attempt(actor.origin, usesOf("register", actor.origin), () =>
-    isQuiet
-      ? registerQuietly(ctx, actor, input)
+    mustVerify
+      ? registerUnverified(ctx, actor, input)
       : createUser(ctx, actor, { ...input, verification: "asked" }),
   );
 }
 
 /**
- * Registers without revealing whether a user has the email (CWE-204, CWE-208). In every case the
- * password is hashed, about as many statements run, and a mail is sent to the email. Throws
+ * Stores a registration without revealing whether a user has the email (CWE-204, CWE-208). In every
+ * case the password is hashed, a row is inserted, and a mail is sent to the email. Throws
  * `invalid_request`, `too_many_requests`, `busy`.
  */
-async function registerQuietly(
+async function registerUnverified(
   ctx: Ctx,
   actor: Anonymous,
   input: RegistrationInput,
 ): Promise<undefined> {
   const { email, username, fullName, locale } = readNewUser(ctx, input);
-  const read = { username: username?.shown, fullName, locale };
   // Each registration sends a mail, so it counts as one. It is refunded if the server is busy.
   const uses = [mailUse("verify_email", email.key)];
   return ctx.limits.attempt(actor.origin, uses, async () => {
     const passwordHash = await hashPassword(ctx.hashing, input.password);
-    const existing = await findByEmail(ctx, input.email);
-    const attempt = { email: email.key, password: input.password };
-    const submitted = { attempt, registration: { ...read, passwordHash } };
-    // The user may be deleted concurrently: then the email is free.
-    if (existing && (await answerExisting(ctx, existing, submitted))) return undefined;
-    try {
-      const password = { hash: passwordHash };
-      await createUser(ctx, actor, { ...input, password, verification: "required" });
-    } catch (error) {
-      // A concurrent registration won: its mail is already queued.
-      if (!(error instanceof Problem) || error.code !== "email_taken") throw error;
-    }
+    const registration = {
+      purpose: "verify_email" as const,
+      email: email.shown,
+      emailKey: email.key,
+      username: username?.shown,
+      fullName,
+      locale,
+      passwordHash,
+    };
+    await transaction(ctx, async (tx) => {
+      const isTarget = eq(users.emailKey, email.key);
+      // Lock the user: it must not be deleted before the mail about it is queued.
+      const found = tx.db.select(userColumns).from(users).where(isTarget).for("no key update");
+      const [existing] = await found;
+      if (!existing) return mailLink(tx, registration);
+      // Without a link. A sign-in with this password gets the same answer as for a new email.
+      await insert(tx, { ...registration, hash: null, expiresAt: ctx.now() });
+      await notifyExisting(tx, existing);
+    });
+    return undefined;
   });
 }
 
-interface Submitted {
-  attempt: { email: string; password: string };
+async function notifyExisting(ctx: Ctx, user: User): Promise<void> {
+  if (!user.isActive) return;
+  if (!user.emailVerified) return sendLink(ctx, { purpose: "verify_email", user });
+  await enqueueMail(ctx, { kind: "registration_attempt", to: user, link: forgotPage(ctx) });
+}
+
+type NewRegistration = Omit<
+  typeof registrations.$inferInsert,
+  "id" | "position" | "createdAt" | "hash" | "expiresAt"
+> & { purpose: Purpose };
+
+/** Stores a registration with a link of its own, and mails the link. */
+async function mailLink(ctx: Ctx, registration: NewRegistration): Promise<void> {
+  const { kind, hash, expiresAt, content } = createLink(ctx, registration.purpose);
+  const { email, locale = null } = registration;
+  await insert(ctx, { ...registration, hash, expiresAt });
+  await enqueueMail(ctx, { kind, to: { id: null, email, locale }, ...content });
+}
+
+/** The latest rows of an email that are kept. Older links become invalid. */
+const KEPT_MAX = 10;
+
+async function insert(
+  { db, now }: Ctx,
+  row: Omit<typeof registrations.$inferInsert, "id" | "createdAt">,
+): Promise<void> {
+  const createdAt = now();
+  await db
+    .insert(registrations)
+    .values({ ...row, id: Bun.randomUUIDv7("hex", createdAt), createdAt });
+  const surplus = db
+    .select({ id: registrations.id })
+    .from(registrations)
+    .where(eq(registrations.emailKey, row.emailKey))
+    .orderBy(desc(registrations.position))
+    .offset(KEPT_MAX);
+  await db.delete(registrations).where(inArray(registrations.id, surplus));
+}
+
+/**
+ * Mails another link of the latest registration of an email, in the caller's transaction. Does
+ * nothing if there is none. The earlier links stay valid.
+ */
+export async function mailLinkAgain(
+  ctx: Ctx,
+  { email, purpose }: { email: string; purpose: "verify_email" | "reset_password" },
+): Promise<void> {
+  const latest = await findRegistration(ctx, email);
+  if (!latest) return;
+  const { emailKey, locale } = latest;
+  const nothing = { username: null, fullName: null, passwordHash: null };
+  const { username, fullName, passwordHash } = purpose === "verify_email" ? latest : nothing;
+  const copy = { email: latest.email, emailKey, username, fullName, locale, passwordHash };
+  await mailLink(ctx, { ...copy, purpose });
+}
+
+const keptFrom = ({ now }: Ctx) => new Date(now().getTime() - WEEK_MS);
+
+/** Finds the latest registration of an email: only its password is accepted. */
+export async function findRegistration(ctx: Ctx, email: string): Promise<Registration | undefined> {
+  const { emailKey, passwordHash, createdAt, position } = registrations;
+  const isOfEmail = eq(emailKey, emailKeyOf(email) ?? "");
+  const [latest] = await ctx.db
+    .select()
+    .from(registrations)
+    .where(and(isOfEmail, isNotNull(passwordHash), gt(createdAt, keptFrom(ctx))))
+    .orderBy(desc(position))
+    .limit(1);
+  return latest;
+}
+
+/** Finds the registration of a valid link, without spending the link. */
+export async function findLinkedRegistration(
+  { db, now }: Ctx,
+  purposes: readonly Purpose[],
+  token: string,
+): Promise<Registration | undefined> {
+  const { hash, purpose, expiresAt } = registrations;
+  const isValid = and(eq(hash, sha256(token)), gt(expiresAt, now()));
+  const [found] = await db
+    .select()
+    .from(registrations)
+    .where(and(isValid, inArray(purpose, [...purposes])));
+  return found;
+}
+
+/**
+ * Makes a registration a user with a verified email, in the transaction that spends the link. Of
+ * several links of an email, the first one that is used counts. If the wanted username is taken by
+ * now, the user gets a similar one.
+ *
+ * The person who registered may be an attacker who knows the password (account pre-hijacking;
+ * Sudhodanan and Paverd, 2022). `isOwn`: the reader of the mail sent that password, too. Otherwise
+ * the user gets nothing of what was registered. Throws `invalid_link`.
+ */
+export async function redeemRegistration(
+  ctx: Ctx,
+  actor: Anonymous,
+  { registration, form, isOwn, passwordHash = NO_PASSWORD }: Redeemed,
+): Promise<void> {
+  const { email, emailKey, purpose } = registration;
+  const taken = await lockUsers(ctx.db, eq(users.emailKey, emailKey));
+  if (taken.length > 0 || !(await spend(ctx, registration))) throw new Problem("invalid_link");
+  const nothing = { email, emailKey, username: null, fullName: null, locale: null };
+  const details = { ...(isOwn ? registration : nothing), passwordHash };
+  const user = await insertRegistered(ctx, actor, { details, emailVerified: true });
+  if (!user) throw new Problem("invalid_link");
+  await record(ctx, actor, { type: "email.verified", subjectId: user.id, data: {} });
+  await keepRedemption(ctx, { userId: user.id, purpose: purpose as Purpose }, form);
+}
+
+interface Redeemed {
   registration: Registration;
+  form: RedeemedForm;
+  isOwn: boolean;
+  /** Undefined: the user has no password until a reset. */
+  passwordHash?: string | undefined;
 }
 
 /**
- * Mails the verification link again if the email is unverified. Otherwise mails a notice that the
- * user exists. Returns false if the user was deleted meanwhile.
+ * Makes a registration a user with an unverified email, and mails a link that verifies it. For a
+ * sign-in with the password of a registration, if emails need not be verified any more. Returns
+ * undefined if the registration is spent, or another user has the email.
  */
-function answerExisting(
+export const admitRegistration = (
   ctx: Ctx,
-  user: User,
-  { attempt, registration }: Submitted,
-): Promise<boolean> {
-  return transaction(ctx, async (tx) => {
-    if ((await lockUsers(tx.db, eq(users.id, user.id))).length === 0) return false;
-    const isReplaced = await registerAnew(tx, user, registration);
-    if (!isReplaced) await keepAttempt(tx, user.id, attempt);
-    if (!user.isActive) return true;
-    const notice = { kind: "registration_attempt", to: user, link: forgotPage(ctx) } as const;
-    if (user.emailVerified) await enqueueMail(tx, notice);
-    else await sendLink(tx, { purpose: "verify_email", user });
-    return true;
+  actor: Anonymous,
+  { registration, passwordHash }: { registration: Registration; passwordHash: string },
+): Promise<User | undefined> =>
+  transaction(ctx, async (tx) => {
+    if (!(await spend(tx, registration))) return undefined;
+    const details = { ...registration, passwordHash };
+    return insertRegistered(tx, actor, { details, emailVerified: false });
   });
+
+/** Deletes all registrations of an email. Returns whether this one was still there. */
+async function spend({ db }: Ctx, { id, emailKey }: Registration): Promise<boolean> {
+  const deleted = await db
+    .delete(registrations)
+    .where(eq(registrations.emailKey, emailKey))
+    .returning({ id: registrations.id });
+  return deleted.some((one) => one.id === id);
+}
+
+interface Registered {
+  details: Pick<Registration, "email" | "emailKey" | "username" | "fullName" | "locale"> & {
+    passwordHash: string;
+  };
+  emailVerified: boolean;
+}
+
+function insertRegistered(
+  ctx: Ctx,
+  actor: Anonymous,
+  { details, emailVerified }: Registered,
+): Promise<User | undefined> {
+  const { email, emailKey, username, fullName, locale, passwordHash } = details;
+  const similar = usernamesFrom(username ?? localPartOf(email));
+  const names = username
+    ? [{ shown: username, key: usernameKeyOf(username) }, ...similar]
+    : similar;
+  const row = { email, emailKey, fullName, locale, passwordHash, emailVerified };
+  return insertUser(ctx, actor, { row, names, isMailed: !emailVerified });
 }
 
 /**
- * Whether an existing user's email was registered again with this password. Then a sign-in gets
- * `email_not_verified`, as it does if that registration created a user.
+ * Drops what was registered, because the recipient of the link did not register. The link stays
+ * valid for a minute, so that a second click succeeds as well.
  */
-export async function isPendingRegistration(
-  ctx: Ctx,
-  { username, password }: { username: string; password: string },
-): Promise<boolean> {
-  if (ctx.config.requireEmailVerification === "off") return false;
-  return wasAttempted(ctx, { email: identifierKeyOf(username), password });
+export async function disownRegistration({ db, now }: Ctx, { id }: Registration): Promise<void> {
+  const expiresAt = new Date(now().getTime() + MINUTE_MS);
+  await db
+    .update(registrations)
+    .set({ username: null, fullName: null, passwordHash: null, expiresAt })
+    .where(eq(registrations.id, id));
 }
+
+/** Deletes registrations a week after they were stored, a few at a time. Returns how many. */
+export const purgeRegistrations = (ctx: Ctx): Promise<number> =>
+  deleteBatch(ctx.db, registrations.id, lt(registrations.createdAt, keptFrom(ctx)));

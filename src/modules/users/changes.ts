@@ -39,11 +39,7 @@ export function readChanges({ isActive, isSuperuser, ...changes }: UserChanges) 
     fullName: optional(changes.fullName, readFullName),
     locale: optional(changes.locale, readLocale),
   });
-  const name = username && {
-    username: username.shown,
-    usernameKey: username.key,
-    wantedUsername: null,
-  };
+  const name = username && { username: username.shown, usernameKey: username.key };
   return { ...name, fullName, locale, isActive, isSuperuser };
 }
 

@@ -22,12 +22,6 @@ export const users = pgTable(
     isSuperuser: boolean("is_superuser").notNull().default(false),
     emailVerified: boolean("email_verified").notNull().default(false),
     /**
-     * The username that the user gets once the email is verified, if verification is required
-     * before the first sign-in. Claiming it at once would reveal whether another user has the email
-     * (CWE-204).
-     */
-    wantedUsername: text("wanted_username"),
-    /**
      * Device tokens from before this time are not known: another person may have had the password
      * then.
      */
@@ -40,17 +34,15 @@ export const users = pgTable(
     unique("users_email_key").on(table.emailKey),
     unique("users_username_key").on(table.usernameKey),
     index("users_created_at_id").on(table.createdAt, table.id),
-    index("users_never_proven").on(table.updatedAt).where(sql`${table.wantedUsername} is not null`),
     index("users_superusers").on(table.id).where(sql`${table.isSuperuser}`),
     check("users_email_length", sql`length(${table.email}) between 3 and 254`),
     check("users_email_key_length", sql`length(${table.emailKey}) between 3 and 254`),
     check("users_username_shape", sql`${table.username} ~ '^[A-Za-z0-9._-]{3,32}$'`),
-    check("users_wanted_username_shape", sql`${table.wantedUsername} ~ '^[A-Za-z0-9._-]{3,32}$'`),
     check("users_full_name_length", sql`length(${table.fullName}) <= 200`),
     check("users_locale_length", sql`length(${table.locale}) <= 35`),
   ],
 );
 
-const { passwordHash, emailKey, usernameKey, wantedUsername, ...columns } = getTableColumns(users);
+const { passwordHash, emailKey, usernameKey, ...columns } = getTableColumns(users);
 /** The columns that all modules may read: those of `User`. */
 export const userColumns = columns;

@@ -10,10 +10,9 @@ import type { Actor, Ctx, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { transaction } from "../../db/transaction.ts";
 import {
-  type ChosenName,
   emailKeyOf,
-  heldBack,
   localPartOf,
+  type Name,
   readFullName,
   readLocale,
   readNewEmail,
@@ -35,6 +34,7 @@ import { eraseOrigins, record } from "../events/events.ts";
 import { idempotency } from "../idempotency/tables.ts";
 import { endAccountLinks, endRequests, sendLink } from "../links/links.ts";
 import { enqueueMail, eraseMails } from "../mail/mail.ts";
+import { registrations } from "../registration/tables.ts";
 import { endSessionsOf } from "../sessions/sessions.ts";
 import { changedFields, optional, readChanges, type Target, type UserChanges } from "./changes.ts";
 import { refuseLastSuperuser } from "./locks.ts";
@@ -50,10 +50,9 @@ export interface NewUser {
   isSuperuser?: boolean;
   /**
    * `known`: the actor vouches for the email, and it counts as verified. `asked`: a verification
-   * link is mailed. `required`: the same, and until then the user has a placeholder username.
-   * Undefined: the email is unverified, and no mail is sent.
+   * link is mailed. Undefined: the email is unverified, and no mail is sent.
    */
-  verification?: "known" | "asked" | "required" | undefined;
+  verification?: "known" | "asked" | undefined;
 }
 
 /**
@@ -71,11 +70,11 @@ export async function createUser(ctx: Ctx, actor: Actor, input: NewUser): Promis
     emailVerified: input.verification === "known",
     passwordHash: password.hash ?? (await hashPassword(ctx.hashing, password.clear)),
   };
-  const wanted = username ? [username] : usernamesFrom(localPartOf(email.shown));
-  const isHeldBack = input.verification === "required";
-  const names = isHeldBack ? heldBack(wanted) : wanted;
-  const isMailed = isHeldBack || input.verification === "asked";
-  return withFreeName(names, (name) => insertAs(ctx, actor, { row, name, isMailed }));
+  const names = username ? [username] : usernamesFrom(localPartOf(email.shown));
+  const isMailed = input.verification === "asked";
+  const user = await insertUser(ctx, actor, { row, names, isMailed });
+  if (!user) throw new Problem("email_taken");
+  return user;
 }
 
 /** Reads the fields of a new user. Throws `invalid_request` with all invalid fields. */
@@ -102,51 +101,56 @@ function readSecret(password: NewUser["password"], rules: PasswordRules): Secret
   return typeof clear === "string" ? { clear } : clear;
 }
 
-type NewRow = Omit<
-  typeof users.$inferInsert,
-  "id" | "username" | "usernameKey" | "wantedUsername" | "createdAt" | "updatedAt"
->;
+interface NewRow {
+  row: Omit<
+    typeof users.$inferInsert,
+    "id" | "username" | "usernameKey" | "createdAt" | "updatedAt"
+  >;
+  /** Usernames in the order of preference. */
+  names: Iterable<Name>;
+  /** Whether a verification link is mailed. */
+  isMailed: boolean;
+}
 
-async function insertAs(
+/**
+ * Inserts a user with the first of the names that is free. Returns undefined if another user has
+ * the email. Throws `username_taken`.
+ */
+export const insertUser = (
   ctx: Ctx,
   actor: Actor,
-  { row, name, isMailed }: { row: NewRow; name: ChosenName; isMailed: boolean },
-): Promise<User> {
-  const now = ctx.now();
-  const values = {
-    ...row,
-    id: Bun.randomUUIDv7("hex", now),
-    username: name.shown,
-    usernameKey: name.key,
-    wantedUsername: name.wanted,
-    createdAt: now,
-    updatedAt: now,
-  };
-  return transaction(ctx, async (tx) => {
-    const [user] = await tx.db
-      .insert(users)
-      .values(values)
-      .onConflictDoNothing()
-      .returning(userColumns);
-    if (user) {
-      await record(tx, actor, {
-        type: "user.created",
-        subjectId: user.id,
-        data: {},
-      });
-      // Earlier failed sign-ins must not lock the user out. For a placeholder username they are
-      // cleared later: clearing them now would reveal that the user is new.
-      if (name.wanted === undefined) await clearFailures(tx, user);
+  { row, names, isMailed }: NewRow,
+): Promise<User | undefined> =>
+  withFreeName(names, (name) => {
+    const now = ctx.now();
+    const values = {
+      ...row,
+      id: Bun.randomUUIDv7("hex", now),
+      username: name.shown,
+      usernameKey: name.key,
+      createdAt: now,
+      updatedAt: now,
+    };
+    return transaction(ctx, async (tx) => {
+      const [user] = await tx.db
+        .insert(users)
+        .values(values)
+        .onConflictDoNothing()
+        .returning(userColumns);
+      if (!user) {
+        if (await isEmailTaken(tx, row.emailKey)) return undefined;
+        throw new Problem("username_taken");
+      }
+      await record(tx, actor, { type: "user.created", subjectId: user.id, data: {} });
+      // Earlier failed sign-ins must not lock the user out.
+      await clearFailures(tx, user);
       if (isMailed) await sendLink(tx, { purpose: "verify_email", user });
       return user;
-    }
-    const other = await tx.db
-      .select({ id: users.id })
-      .from(users)
-      .where(eq(users.emailKey, row.emailKey));
-    throw new Problem(other.length > 0 ? "email_taken" : "username_taken");
+    });
   });
-}
+
+const isEmailTaken = async ({ db }: Ctx, emailKey: string): Promise<boolean> =>
+  (await db.select({ id: users.id }).from(users).where(eq(users.emailKey, emailKey))).length > 0;
 
 /**
  * Changes the given fields. Deactivating a user ends all of their sessions. If no value differs,
@@ -219,7 +223,7 @@ export async function deleteUser(ctx: Ctx, actor: Actor, { id, versions }: Targe
     await endSessionsOf(tx, actor, { userId: id, which: "all" });
     await tx.db.delete(users).where(eq(users.id, id));
     await record(tx, actor, { type: "user.deleted", subjectId: id, data: {} });
-    await eraseUsers(tx, [id]);
+    await eraseUser(tx, user);
     await clearFailures(tx, user);
     if (!user.emailVerified) return;
     const details = { time: `${ctx.now().toISOString().slice(0, 16).replace("T", " ")} UTC` };
@@ -228,14 +232,15 @@ export async function deleteUser(ctx: Ctx, actor: Actor, { id, versions }: Targe
 }
 
 /**
- * Erases what other tables hold of deleted users. Call it in the deleting transaction, after their
+ * Erases what other tables hold of a deleted user, in the deleting transaction, after the user's
  * last event is recorded.
  */
-export async function eraseUsers(ctx: Ctx, ids: string[]): Promise<void> {
-  await eraseOrigins(ctx, ids);
-  await eraseMails(ctx, ids);
+async function eraseUser(ctx: Ctx, { id, email }: User): Promise<void> {
+  await eraseOrigins(ctx, id);
+  await eraseMails(ctx, id);
   const registered = sql`(${idempotency.outcome} -> 'value' ->> 'id')`;
-  await ctx.db.delete(idempotency).where(inArray(registered, ids));
+  await ctx.db.delete(idempotency).where(eq(registered, id));
+  await ctx.db.delete(registrations).where(eq(registrations.emailKey, identifierKeyOf(email)));
 }
 
 const byId = prepared((db) =>
