@@ -33,7 +33,12 @@ export const growth: Record<string, Growth> = {
   users: {
     byUser: `none; ${n(changes)} updates of the profile and ${n(changes)} of the password (\`changes\`)`,
     byIp: `${n(day("register"))} (\`register\`)`,
-    kept: "until deleted; never verified: a week",
+    kept: "until deleted",
+  },
+  registrations: {
+    byUser: "none",
+    byIp: `${n(day("register") + day("mail-address"))} (\`register\`, \`mail-address\`), if \`REQUIRE_EMAIL_VERIFICATION=on\`; 10 for one email`,
+    kept: "until verified, or a week",
   },
   sessions: {
     byUser: `${n(sessions)}: ${n(signIns)} by password (\`sign-ins\`), ${MAILS_TO_ONE_EMAIL} by mail (\`mail-recipient\`); ${n(day("refresh-session"))} updates of each session (\`refresh-session\`)`,
@@ -63,7 +68,7 @@ export const growth: Record<string, Growth> = {
   mails: {
     byUser: `${n(2 * emails + changes + sessions + MAILS_TO_ONE_EMAIL)}: one for each link, new password and sign-in from a new device; ${MAILS_TO_ONE_EMAIL} to one email (\`mail-recipient\`)`,
     byIp: `${n(day("mail-address") + day("register"))} (\`mail-address\`, \`register\`)`,
-    kept: "30 days after they were sent or given up, or became due without a mail server",
+    kept: "30 days after they were sent or given up, or became due without a mail server; about no user: a week",
   },
   idempotency: {
     byUser: `${n(emails)} for email changes (\`mail-account\`)`,

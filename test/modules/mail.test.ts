@@ -168,11 +168,16 @@ test("what is wrong in a folder of words is found before a mail needs it", () =>
   ]);
 });
 
-test("sent mails are kept for a month", async () => {
+test("sent mails are kept for a month, those about no user for a week", async () => {
   const { ctx, enqueue } = await office();
-  await enqueue();
+  await enqueue({ to: { ...ada, id: Bun.randomUUIDv7() } });
+  await enqueue({ to: { ...ada, id: null } });
   await deliverMails(ctx);
-  setSystemTime(Date.now() + 29 * 86_400_000);
+  setSystemTime(Date.now() + 6 * 86_400_000);
+  expect(await purgeMails(ctx)).toBe(0);
+  setSystemTime(Date.now() + 2 * 86_400_000);
+  expect(await purgeMails(ctx)).toBe(1);
+  setSystemTime(Date.now() + 21 * 86_400_000);
   expect(await purgeMails(ctx)).toBe(0);
   setSystemTime(Date.now() + 2 * 86_400_000);
   expect(await purgeMails(ctx)).toBe(1);

@@ -60,7 +60,7 @@ export async function verifyEmail(
   });
 }
 
-/** Makes a registration a user. See `redeemRegistration` for what a caller without password gets. */
+/** Makes a registration a user, also without the password (`redeemRegistration`). */
 async function verifyRegistration(
   ctx: Ctx,
   actor: Anonymous,

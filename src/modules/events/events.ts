@@ -104,8 +104,8 @@ export const countSince = (
 
 /**
  * Erases the IP and user agent of a deleted user from events, in the transaction that deletes the
- * user. This covers events that the user caused, and anonymous events about the user, such as sign-ins.
- * For a user with many events, some thousands are erased now and a job does the rest.
+ * user. This covers events that the user caused, and anonymous events about the user, such as
+ * sign-ins. For a user with many events, some thousands are erased now and a job does the rest.
  * The ids are kept: without the user they are pseudonyms. The origin of a superuser who changed the
  * user is also kept, because it is the superuser's.
  */
