@@ -27,6 +27,7 @@ export async function resetPassword(
     return transaction(ctx, (tx) => redeemRegistration(tx, actor, redeemed));
   }
   const { link, user } = opened;
+  // The old password is accepted: a refusal would tell the reader of the link what it is.
   const passwordHash = await newHash(ctx, "/password", { user, password });
   await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, form);

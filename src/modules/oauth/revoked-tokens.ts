@@ -4,7 +4,10 @@ import type { Ctx } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
 import { revokedTokens } from "./tables.ts";
 
-/** Revokes an OAuth client's own access token: introspection then returns `active: false`. */
+/**
+ * Revokes an OAuth client's own access token: introspection then returns `active: false`. Other
+ * tokens of the client stay valid, because clients revoke when one of several processes stops.
+ */
 export async function revokeClientToken(
   { db }: Ctx,
   { jti, exp }: Pick<ClientClaims, "jti" | "exp">,
