@@ -15,7 +15,7 @@ import { type Log, openLog } from "../src/kit/log.ts";
 import {
   byKnownUser,
   type LimitName,
-  meanings,
+  limitDescriptions,
   type Policy,
   policies,
 } from "../src/limits/policies.ts";
@@ -93,7 +93,7 @@ const limitsTable = () => [
   "|---|---|---|",
   ...Object.entries(policies).map(
     ([name, policy]) =>
-      `| \`${name}\` | ${meanings[name as keyof typeof policies]} | ${allowed(policy)} |`,
+      `| \`${name}\` | ${limitDescriptions[name as keyof typeof policies]} | ${allowed(policy)} |`,
   ),
 ];
 

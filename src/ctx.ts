@@ -1,7 +1,7 @@
 import type { Config } from "./config/config.ts";
 import type { AccessTokens } from "./credentials/access-token.ts";
 import type { DeviceTokens } from "./credentials/device-token.ts";
-import type { Envelope } from "./credentials/encryption.ts";
+import type { MailEncryption } from "./credentials/encryption.ts";
 import type { Hashing } from "./credentials/hashing.ts";
 import type { KeyRing } from "./credentials/key-ring.ts";
 import type { RefreshSeeds } from "./credentials/refresh-token.ts";
@@ -31,7 +31,7 @@ export interface Ctx {
   log: Log;
   /** Undefined if MAIL_URL is not set: mails wait in the outbox then. */
   mail: Mailer | undefined;
-  envelope: Envelope;
+  mailEncryption: MailEncryption;
   hashing: Hashing;
   metrics: Metrics;
   now: () => Date;

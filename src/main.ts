@@ -1,11 +1,11 @@
-import { HAND_OVER, handOver } from "./db/embedded/hand-over.ts";
+import { EXEC_POSTGRES, execPostgres } from "./db/embedded/exec-postgres.ts";
 import { Exit, exitCodes } from "./kit/exit.ts";
 import { endOnStopSignals } from "./kit/signals.ts";
 
 endOnStopSignals();
 
 const [first, second = ""] = process.argv.slice(2);
-if (first === HAND_OVER) await handOver(second);
+if (first === EXEC_POSTGRES) await execPostgres(second);
 
 try {
   const { run } = await import("./cli/run.ts");

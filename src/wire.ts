@@ -3,7 +3,7 @@ import type { Config } from "./config/config.ts";
 import { readPostgresUrl } from "./config/postgres-url.ts";
 import { accessTokens } from "./credentials/access-token.ts";
 import { deviceTokens } from "./credentials/device-token.ts";
-import { envelopes } from "./credentials/encryption.ts";
+import { openMailEncryption } from "./credentials/encryption.ts";
 import { type HashingBounds, openHashing } from "./credentials/hashing.ts";
 import { type KeyRing, openKeyRing } from "./credentials/key-ring.ts";
 import { refreshSeeds } from "./credentials/refresh-token.ts";
@@ -68,7 +68,7 @@ export function createCtx(
     config,
     db: database.db,
     devices: deviceTokens(derivedKeys(secrets, "device tokens")),
-    envelope: envelopes(derivedKeys(secrets, "mails")),
+    mailEncryption: openMailEncryption(derivedKeys(secrets, "mails")),
     fingerprint: fingerprints(secrets[0]),
     hashing: openHashing({ ...bounds, cost: config.passwordHash, tracing }),
     keyRing,
@@ -251,7 +251,7 @@ async function mailerOf(config: Config): Promise<Mailer | undefined> {
   if (config.mailUrl === undefined) return undefined;
   const { openMail } = await import("./adapters/mail.ts");
   const from = config.mailFrom;
-  const brand = { name: config.brandName, colour: config.brandColour, logo: config.brandLogo };
+  const brand = { name: config.brandName, color: config.brandColor, logo: config.brandLogo };
   let renderer: ReturnType<typeof openRenderer> | undefined;
   const transport = await openMail(config.mailUrl, {
     dkim: dkimOf(config, from),

@@ -83,12 +83,12 @@ describe("the configuration", () => {
       expect(refusal({ MAIL_URL })).toBe("accepted");
   });
 
-  test("takes a product's own pages as they are, and a colour in its short form", () => {
+  test("takes a product's own pages as they are, and a color in its short form", () => {
     const { config } = readConfig({
       VERIFY_EMAIL_REDIRECT_URL: "https://app.example.com/?lang=de#/verify",
       BRAND_COLOR: "#fc0",
     });
-    expect([config.verifyEmailUrl, config.brandColour]).toEqual([
+    expect([config.verifyEmailUrl, config.brandColor]).toEqual([
       "https://app.example.com/?lang=de#/verify",
       "#ffcc00",
     ]);

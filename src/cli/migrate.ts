@@ -19,19 +19,19 @@ export async function migrateCommand({ json: isJson }: JsonFlag, word?: string):
     const applied = isChange ? await migrate() : [];
     const status = await migrationStatus(database.sql);
     const json = { ...status, applied_now: applied };
-    printAnswer({ json, text: isChange ? whatWasDone(applied) : whatIsThere(status) }, isJson);
+    printAnswer({ json, text: isChange ? appliedText(applied) : statusText(status) }, isJson);
     if (applied.length > 0) noteChange(config);
   } finally {
     await close();
   }
 }
 
-const whatWasDone = (applied: string[]): string =>
+const appliedText = (applied: string[]): string =>
   applied.length === 0
     ? "Nothing to do: the database schema is up to date."
     : applied.map((tag) => `applied  ${tag}`).join("\n");
 
-const whatIsThere = ({ applied, pending, unknown }: MigrationStatus): string =>
+const statusText = ({ applied, pending, unknown }: MigrationStatus): string =>
   [
     ...applied.map((tag) => `${unknown.includes(tag) ? "unknown" : "applied"}  ${tag}`),
     ...pending.map((tag) => `pending  ${tag}`),

@@ -1,7 +1,7 @@
 import type { MailAddress } from "../kit/mail.ts";
 import { mailUrl } from "./service-urls.ts";
 import {
-  colour,
+  color,
   ehloName,
   line,
   mailAddress,
@@ -76,10 +76,10 @@ export const mailSettings = {
     parse: readableFolder,
     fallback: () => undefined,
   }),
-  brandColour: setting({
+  brandColor: setting({
     name: "BRAND_COLOR",
     doc: "The color of buttons in emails and on the hosted pages.",
-    parse: colour,
+    parse: color,
     fallback: () => "#1b1f24",
   }),
   brandLogo: setting<string | undefined>({

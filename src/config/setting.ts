@@ -187,7 +187,7 @@ export function privateKeyPem(value: string): string {
   }
 }
 
-export function colour(value: string): string {
+export function color(value: string): string {
   if (!/^#([0-9a-f]{3}){1,2}$/i.test(value))
     throw new Error("must be a color such as #1b1f24 or #fc0");
   return value.length === 4 ? value.replaceAll(/[0-9a-f]/gi, "$&$&") : value;

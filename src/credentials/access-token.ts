@@ -53,7 +53,7 @@ export interface AccessTokens {
    * Returns the session or OAuth client of a token that we signed, expired or not. Undefined for
    * any other text.
    */
-  signedFor: (token: string, now: Date) => string | undefined;
+  findSubjectId: (token: string, now: Date) => string | undefined;
 }
 
 const TOKEN_MAX_LENGTH = 4096;
@@ -108,7 +108,7 @@ export function accessTokens(options: TokenOptions): AccessTokens {
       const claims = verify(token, now);
       return claims && isOfClient(claims) ? claims : undefined;
     },
-    signedFor: (token, now) => {
+    findSubjectId: (token, now) => {
       const claims = readSigned(token, now);
       return claims && (claims.sid ?? claims.sub);
     },

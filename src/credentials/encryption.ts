@@ -8,42 +8,45 @@ const TAG_BYTES = 16;
  * bytes. `name` is authenticated as well, so that the bytes of one row do not decrypt in another
  * row.
  */
-export function seal(clear: Uint8Array, { key, name }: { key: Buffer; name: string }): Buffer {
+export function encrypt(clear: Uint8Array, { key, name }: { key: Buffer; name: string }): Buffer {
   const nonce = randomBytes(NONCE_BYTES);
   const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(name));
   return Buffer.concat([nonce, cipher.update(clear), cipher.final(), cipher.getAuthTag()]);
 }
 
 /** Decrypts. Undefined if the key or name is another one, or the bytes were changed. */
-export function unseal(
-  sealed: Buffer,
+export function decrypt(
+  encrypted: Buffer,
   { key, name }: { key: Buffer; name: string },
 ): Buffer | undefined {
   try {
-    const nonce = sealed.subarray(0, NONCE_BYTES);
+    const nonce = encrypted.subarray(0, NONCE_BYTES);
     const cipher = createDecipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(name));
-    cipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-    return Buffer.concat([cipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES)), cipher.final()]);
+    cipher.setAuthTag(encrypted.subarray(-TAG_BYTES));
+    return Buffer.concat([
+      cipher.update(encrypted.subarray(NONCE_BYTES, -TAG_BYTES)),
+      cipher.final(),
+    ]);
   } catch {
     return undefined;
   }
 }
 
 /** Encrypts what only this installation may read. The first key encrypts, all keys decrypt. */
-export interface Envelope {
-  seal: (name: string, value: object) => Buffer;
-  open: (name: string, sealed: Buffer) => unknown;
+export interface MailEncryption {
+  encrypt: (name: string, value: object) => Buffer;
+  decrypt: (name: string, encrypted: Buffer) => unknown;
   /** A keyed fingerprint of a recipient. */
   fingerprint: (recipient: string) => Buffer;
 }
 
-export const envelopes = (keys: readonly [Buffer, ...Buffer[]]): Envelope => ({
+export const openMailEncryption = (keys: readonly [Buffer, ...Buffer[]]): MailEncryption => ({
   fingerprint: (recipient) =>
     createHmac("sha256", keys[0]).update(`recipient ${recipient}`).digest(),
-  seal: (name, value) => seal(Buffer.from(JSON.stringify(value)), { key: keys[0], name }),
-  open: (name, sealed) => {
+  encrypt: (name, value) => encrypt(Buffer.from(JSON.stringify(value)), { key: keys[0], name }),
+  decrypt: (name, encrypted) => {
     for (const key of keys) {
-      const clear = unseal(sealed, { key, name });
+      const clear = decrypt(encrypted, { key, name });
       if (clear) return JSON.parse(clear.toString());
     }
     return undefined;

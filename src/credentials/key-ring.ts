@@ -5,7 +5,7 @@ import {
   type JsonWebKeyInput,
   type KeyObject,
 } from "node:crypto";
-import { seal, unseal } from "./encryption.ts";
+import { decrypt, encrypt } from "./encryption.ts";
 import { derivedKey } from "./secret.ts";
 import {
   type Algorithm,
@@ -33,9 +33,9 @@ export interface StoredKey {
   /**
    * The private key as PKCS #8, encrypted (`credentials/encryption`) with the `kid` as its name.
    */
-  wrapped: Buffer;
+  encryptedKey: Buffer;
   /** The name of the secret that encrypts the private key. */
-  wrappedBy: string;
+  encryptedWith: string;
 }
 
 /** Tokens of a key are accepted until then. Instances that sign with the key extend it. */
@@ -74,7 +74,7 @@ export interface KeyRing {
    * Encrypts a key with the current secret. Undefined if it already is, or if it cannot be
    * decrypted.
    */
-  rewrapped: (stored: StoredKey) => StoredKey | undefined;
+  reencrypted: (stored: StoredKey) => StoredKey | undefined;
 }
 
 /**
@@ -89,7 +89,7 @@ export function openKeyRing({
   secrets: readonly [string, ...string[]];
 }): KeyRing {
   const shared = secrets.map(secretKeyOf);
-  const { opened, newest, open, encrypted } = openEncryption(secrets);
+  const { decrypted, newest, open, encrypted } = openEncryption(secrets);
   let keys = new Map(shared.map((key) => [key.header, key]));
   let known: StoredKey[] = [];
   let acceptedUntil = new Map<string, Date>();
@@ -111,7 +111,7 @@ export function openKeyRing({
     const pairs = stored.map((one) => ({ one, key: tokenKeyOf(one, open(one)) }));
     keys = new Map([...shared, ...pairs.map(({ key }) => key)].map((key) => [key.header, key]));
     if (algorithm === "HS256") return true;
-    const usable = pairs.filter(({ one }) => one.algorithm === algorithm && opened.has(one.kid));
+    const usable = pairs.filter(({ one }) => one.algorithm === algorithm && decrypted.has(one.kid));
     const current = usable.find(({ one }) => one.state === "current");
     // An instance with another secret may have created the current key. A retired key still
     // verifies everywhere: signing with it for some hours is better than refusing all sign-ins.
@@ -144,13 +144,13 @@ export function openKeyRing({
     make: (pairAlgorithm, state) => {
       const kid = newKid();
       const { publicKey, privateKey } = pairOf(pairAlgorithm);
-      opened.set(kid, privateKey);
+      decrypted.set(kid, privateKey);
       const publicJwk = publicKey.export({ format: "jwk" });
       return { kid, algorithm: pairAlgorithm, state, publicJwk, ...encrypted(kid, privateKey) };
     },
     isOpen: (stored) => open(stored) !== undefined,
-    rewrapped: (stored) => {
-      const key = stored.wrappedBy === newest ? undefined : open(stored);
+    reencrypted: (stored) => {
+      const key = stored.encryptedWith === newest ? undefined : open(stored);
       return key && { ...stored, ...encrypted(stored.kid, key) };
     },
   };
@@ -166,18 +166,18 @@ function openEncryption(secrets: readonly [string, ...string[]]) {
   const newest = secretName(secrets[0]);
   // A decrypted key stays in memory: another instance may have encrypted it again with a secret
   // that only that instance has.
-  const opened = new Map<string, KeyObject>();
+  const decrypted = new Map<string, KeyObject>();
   const open = (stored: StoredKey): KeyObject | undefined => {
-    const encryptionKey = encryptionKeys.get(stored.wrappedBy);
-    const key = opened.get(stored.kid) ?? (encryptionKey && decrypt(stored, encryptionKey));
-    if (key) opened.set(stored.kid, key);
+    const encryptionKey = encryptionKeys.get(stored.encryptedWith);
+    const key = decrypted.get(stored.kid) ?? (encryptionKey && decryptKey(stored, encryptionKey));
+    if (key) decrypted.set(stored.kid, key);
     return key;
   };
   const encrypted = (kid: string, key: KeyObject) => ({
-    wrapped: encrypt(kid, key, encryptionKeys.get(newest) as Buffer),
-    wrappedBy: newest,
+    encryptedKey: encryptKey(kid, key, encryptionKeys.get(newest) as Buffer),
+    encryptedWith: newest,
   });
-  return { opened, newest, open, encrypted };
+  return { decrypted, newest, open, encrypted };
 }
 
 const pairOf = (algorithm: PairAlgorithm) =>
@@ -193,11 +193,11 @@ const tokenKeyOf = (
   return pairKeyOf({ kid, algorithm, publicKey, privateKey });
 };
 
-const encrypt = (kid: string, privateKey: KeyObject, key: Buffer): Buffer =>
-  seal(privateKey.export({ format: "der", type: "pkcs8" }), { key, name: kid });
+const encryptKey = (kid: string, privateKey: KeyObject, key: Buffer): Buffer =>
+  encrypt(privateKey.export({ format: "der", type: "pkcs8" }), { key, name: kid });
 
 /** Undefined if the bytes were changed. */
-function decrypt({ kid, wrapped }: StoredKey, key: Buffer): KeyObject | undefined {
-  const clear = unseal(wrapped, { key, name: kid });
+function decryptKey({ kid, encryptedKey }: StoredKey, key: Buffer): KeyObject | undefined {
+  const clear = decrypt(encryptedKey, { key, name: kid });
   return clear && createPrivateKey({ key: clear, format: "der", type: "pkcs8" });
 }

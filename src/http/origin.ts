@@ -2,7 +2,12 @@ import type { Server } from "bun";
 import type { Anonymous, Ctx, Origin, UserActor } from "../ctx.ts";
 import type { Log } from "../kit/log.ts";
 import { clientKeyOf, isPrivate, openProxyChain } from "../kit/network.ts";
-import { type LimitName, type LimitReport, type LimitState, quiet } from "../limits/policies.ts";
+import {
+  type LimitName,
+  type LimitReport,
+  type LimitState,
+  unreportedLimits,
+} from "../limits/policies.ts";
 import { deviceTokensIn } from "./device.ts";
 import { contextOf } from "./request-context.ts";
 
@@ -121,7 +126,7 @@ export const limitReportOf = (
   addStates: (states) =>
     addLimitHeaders(
       set.headers,
-      states.filter(({ limit, isGranted }) => !isGranted || !quiet.has(limit)),
+      states.filter(({ limit, isGranted }) => !isGranted || !unreportedLimits.has(limit)),
     ),
 });
 

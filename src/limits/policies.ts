@@ -52,7 +52,7 @@ export const policies = {
  * Limits that only a 429 response reports. Any other response would reveal what other clients do
  * with the same name or email.
  */
-export const quiet: ReadonlySet<LimitName> = new Set([
+export const unreportedLimits: ReadonlySet<LimitName> = new Set([
   "login-account",
   "login-streak",
   "mail-account",
@@ -60,7 +60,7 @@ export const quiet: ReadonlySet<LimitName> = new Set([
 ] as LimitName[]);
 
 /** What counts against each limit. */
-export const meanings: Record<LimitName, string> = {
+export const limitDescriptions: Record<LimitName, string> = {
   login:
     "Sign-in attempts with one email or username from one IP, or to one user by one known client. Attempts with `current_password` in one session, and with a password sent together with a mailed link, count here too.",
   "login-account":

@@ -43,20 +43,20 @@ export const mailboxPage = (mails: QueuedMail[]): string =>
 
 /** A mail as JSON, with the link, token or code that a test needs. */
 export const mailView = ({
-  letter,
+  queued,
   content,
   rendered,
 }: Awaited<ReturnType<typeof readMails>>[number]) => ({
-  id: letter.id,
-  kind: letter.kind,
-  to: letter.recipient,
+  id: queued.id,
+  kind: queued.kind,
+  to: queued.recipient,
   subject: rendered.subject,
   link: content.link ?? null,
   token: content.link ? new URL(content.link).searchParams.get("token") : null,
   code: content.code ?? null,
   text: rendered.text,
-  state: letter.state,
-  created_at: letter.createdAt.toISOString(),
+  state: queued.state,
+  created_at: queued.createdAt.toISOString(),
 });
 
 const linked = (text: string) =>

@@ -54,9 +54,9 @@ export const page = (title: string, body: string): string =>
   });
 
 /** Returns a function that renders pages for users, with the name and color of the product. */
-export function openUserPages({ brandName, brandColour, brandLogo }: Config) {
+export function openUserPages({ brandName, brandColor, brandLogo }: Config) {
   const branded = `${style}
-main button:not(.quiet){background:${brandColour};color:${inkOn(brandColour)};font-weight:600}`;
+main button:not(.quiet){background:${brandColor};color:${inkOn(brandColor)};font-weight:600}`;
   const pictures = brandLogo ? `'self' ${new URL(brandLogo).origin}` : "'self'";
   const headers = headersFor({ style: branded, pictures });
   const name = escaped(brandName);

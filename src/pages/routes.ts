@@ -100,8 +100,8 @@ export const mailboxRoutes = (ctx: Ctx) => {
       "/mailbox/:id",
       async ({ request, server, params }) => {
         refuseRemote({ request, server });
-        const { letter, rendered } = await readMail(ctx, params.id);
-        return new Response(mailPage(letter, rendered), { headers: pageHeaders });
+        const { queued, rendered } = await readMail(ctx, params.id);
+        return new Response(mailPage(queued, rendered), { headers: pageHeaders });
       },
       { ...hidden, params: ById },
     )
@@ -109,9 +109,9 @@ export const mailboxRoutes = (ctx: Ctx) => {
       "/mailbox/:id/:part",
       async ({ request, server, params }) => {
         refuseRemote({ request, server });
-        const { letter, rendered } = await readMail(ctx, params.id);
+        const { queued, rendered } = await readMail(ctx, params.id);
         if (params.part === "html") return new Response(rendered.html, { headers: mailHeaders });
-        return new Response(sourceOf(letter, rendered), {
+        return new Response(sourceOf(queued, rendered), {
           headers: { "content-type": "text/plain; charset=utf-8" },
         });
       },

@@ -158,7 +158,7 @@ test("every POST that reads Idempotency-Key does its work once, and answers a re
   const { ada, root, ask, sql, ctx } = await desk();
   const mailedToken = async (kind: string) => {
     const mails = await readMails(ctx, "ada@example.com");
-    const link = mails.find(({ letter }) => letter.kind === kind)?.content.link ?? "";
+    const link = mails.find(({ queued }) => queued.kind === kind)?.content.link ?? "";
     return new URL(link).searchParams.get("token") ?? "";
   };
   const twice = async (path: string, body: object | undefined, token?: string) => {

@@ -155,7 +155,7 @@ test("a new SECRET_KEY wraps the key pairs anew, so that the one before may be d
   });
   const kid = ctx.keyRing.signing().kid;
   const [stored] = await listKeys(ctx);
-  expect(stored?.wrapped.includes(Buffer.from("302e020100300506032b6570", "hex"))).toBe(false);
+  expect(stored?.encryptedKey.includes(Buffer.from("302e020100300506032b6570", "hex"))).toBe(false);
   await prepareKeys(under(OTHER, SECRET));
   const alone = under(OTHER);
   await prepareKeys(alone);
@@ -167,7 +167,7 @@ test("a new SECRET_KEY wraps the key pairs anew, so that the one before may be d
   expect((await listKeys(ctx)).find((key) => key.kid === kid)?.state).toBe("retired");
 });
 
-test("also where no key is current: whatever is made current then is wrapped under the new one", async () => {
+test("also where no key is current: whatever is made current then is encrypted under the new one", async () => {
   const { ctx, sql } = await world({ algorithm: "EdDSA" });
   await sql`delete from signing_keys where state = 'current'`;
   const keyRing = openKeyRing({ algorithm: "EdDSA", secrets: [OTHER, SECRET] });

@@ -126,7 +126,7 @@ test("every language says everything, and a folder says it otherwise", async () 
   closing.push({ close: () => rmSync(folder, { recursive: true }) });
   writeFileSync(join(folder, "fr.json"), '{"test":{"subject":"Un courriel de {brand}"}}');
   writeFileSync(join(folder, "frame.html"), "<p>{subject}</p>{content}");
-  const brand = { name: "Cats & <Dogs>", colour: "#123456", logo: undefined };
+  const brand = { name: "Cats & <Dogs>", color: "#123456", logo: undefined };
   const [plain, themed] = [undefined, folder].map((where) => openRenderer(brand, where));
   for (const locale of ["en", "de", "fr", "xx", null])
     for (const kind of mailKinds)

@@ -67,7 +67,7 @@ export async function world(settings: Partial<Config> = {}) {
   const config: Config = { ...usual, passwordHash, audience, logAccess: "off", ...settings };
   const logged: { fields: object; sentence: string }[] = [];
   const note = (fields: object, sentence: string) => void logged.push({ fields, sentence });
-  const brand = { name: "Bunker", colour: "#1b1f24", logo: undefined };
+  const brand = { name: "Bunker", color: "#1b1f24", logo: undefined };
   const render = openRenderer(brand, undefined);
   const ctx = createCtx(config, {
     database,

@@ -16,7 +16,7 @@ import { openOwn, readOwn } from "../../config/data-dir.ts";
 import { ownProgram } from "../../kit/build.ts";
 import { Exit } from "../../kit/exit.ts";
 import { type Account, prefixOf } from "./account.ts";
-import { HAND_OVER, type HandOver, VERIFIED } from "./hand-over.ts";
+import { EXEC_POSTGRES, type ExecRequest, VERIFIED } from "./exec-postgres.ts";
 
 /** The PostgreSQL to start: its programs, its cluster and its OS user. */
 export interface Installation {
@@ -65,7 +65,7 @@ export async function startPostmaster(installation: Installation): Promise<Child
     "-c",
     `${name}=${value}`,
   ]);
-  const handOver: HandOver = {
+  const execPostgres: ExecRequest = {
     parent: process.pid,
     uid: installation.account.kind === "other" ? installation.account.uid : undefined,
     command: [join(installation.programs, "bin/postgres"), "-D", installation.cluster, ...flags],
@@ -73,8 +73,8 @@ export async function startPostmaster(installation: Installation): Promise<Child
   const [program = "", ...rest] = [
     ...prefixOf(installation.account),
     ...ownProgram,
-    HAND_OVER,
-    JSON.stringify(handOver),
+    EXEC_POSTGRES,
+    JSON.stringify(execPostgres),
   ];
   const log = openLog(installation.logFile);
   const child = spawn(program, rest, { stdio: ["pipe", log, log], cwd: "/" });

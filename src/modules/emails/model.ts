@@ -33,7 +33,7 @@ export const Reset = t.Object(
   },
 );
 
-export const MailedProof = t.Object(
+export const MailedCredential = t.Object(
   {
     token: t.Optional(linkToken),
     email: t.Optional(email),

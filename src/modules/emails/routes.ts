@@ -7,10 +7,10 @@ import { bodyProblems, commonProblems, fails, retryProblems } from "../../http/p
 import { Accepted } from "../../http/schemas.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
 import { TokenView } from "../sessions/model.ts";
-import { LinkRequest, MailedProof, Reset, Verification } from "./model.ts";
+import { LinkRequest, MailedCredential, Reset, Verification } from "./model.ts";
 import { resetPassword } from "./recovery.ts";
 import { requestLink } from "./requests.ts";
-import { type MailedProof as Proof, requestSignIn, signInByMail } from "./sign-in.ts";
+import { type MailedCredential as Proof, requestSignIn, signInByMail } from "./sign-in.ts";
 import { verifyEmail } from "./verification.ts";
 
 const codeProblems = [...bodyProblems, ...commonProblems, "too_many_requests"] as const;
@@ -164,7 +164,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
           description:
             "The link and the code are valid once, for ten minutes. A code allows five attempts. After that, the link in the same mail still works.",
         },
-        body: MailedProof,
+        body: MailedCredential,
         response: {
           200: TokenView,
           ...fails(
@@ -179,7 +179,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
     );
 
 /** Either a token, or an email and a code. */
-function proofOf({ token, email, code }: typeof MailedProof.static): Proof {
+function proofOf({ token, email, code }: typeof MailedCredential.static): Proof {
   if (token !== undefined && email === undefined && code === undefined) return { token };
   if (token === undefined && email !== undefined && code !== undefined) return { email, code };
   const detail = "needs either token, or email and code";

@@ -23,7 +23,7 @@ export async function requestSignIn(ctx: Ctx, actor: Anonymous, email: string): 
   await requestLink(ctx, actor, { purpose: "sign_in", email });
 }
 
-export type MailedProof = { token: string } | { email: string; code: string };
+export type MailedCredential = { token: string } | { email: string; code: string };
 
 /**
  * Signs a user in by a mailed link, or by the code in the same mail. This also verifies the email.
@@ -34,7 +34,7 @@ export type MailedProof = { token: string } | { email: string; code: string };
 export async function signInByMail(
   ctx: Ctx,
   actor: Anonymous,
-  proof: MailedProof,
+  proof: MailedCredential,
 ): Promise<SignIn> {
   requireEnabled(ctx);
   const { link, user } = await ("token" in proof

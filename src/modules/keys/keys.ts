@@ -93,9 +93,9 @@ const FOREIGN =
 export async function prepareKeys(ctx: Signer): Promise<void> {
   await withLock(ctx, async (tx) => {
     for (const key of await listKeys(tx)) {
-      const rewrapped = ctx.keyRing.rewrapped(key) ?? key;
+      const reencrypted = ctx.keyRing.reencrypted(key) ?? key;
       const state = key.algorithm === ctx.keyRing.algorithm ? key.state : "retired";
-      if (rewrapped !== key || state !== key.state) await change(tx, { ...rewrapped, state });
+      if (reencrypted !== key || state !== key.state) await change(tx, { ...reencrypted, state });
     }
     await ensureKeys(tx, await listKeys(tx));
   });
@@ -248,8 +248,11 @@ async function add(ctx: Ctx, state: "current" | "next"): Promise<void> {
     .values({ ...make(algorithm, state), createdAt: now, changedAt: now });
 }
 
-async function change(ctx: Ctx, { kid, state, wrapped, wrappedBy }: StoredKey): Promise<void> {
-  const set = { state, wrapped, wrappedBy };
+async function change(
+  ctx: Ctx,
+  { kid, state, encryptedKey, encryptedWith }: StoredKey,
+): Promise<void> {
+  const set = { state, encryptedKey, encryptedWith };
   const changedAt = sql`case when ${signingKeys.state} = ${state} then ${signingKeys.changedAt} else ${ctx.now().toISOString()}::timestamptz end`;
   await ctx.db
     .update(signingKeys)

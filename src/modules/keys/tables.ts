@@ -12,8 +12,8 @@ export const signingKeys = pgTable(
     /** A `next` key does not sign yet; a `retired` key no longer signs. */
     state: text("state").$type<StoredKey["state"]>().notNull(),
     publicJwk: jsonb("public_jwk").$type<Jwk>().notNull(),
-    wrapped: bytes("wrapped").notNull(),
-    wrappedBy: text("wrapped_by").notNull(),
+    encryptedKey: bytes("wrapped").notNull(),
+    encryptedWith: text("wrapped_by").notNull(),
     createdAt: at("created_at"),
     /** When the key entered its current state. */
     changedAt: at("changed_at"),

@@ -31,7 +31,7 @@ import { mails } from "./tables.ts";
 
 type Row = typeof mails.$inferSelect;
 /** A mail without its content. */
-export type QueuedMail = Omit<Row, "sealed">;
+export type QueuedMail = Omit<Row, "encrypted">;
 
 export interface NewMail extends MailContent {
   kind: MailKind;
@@ -66,7 +66,7 @@ export async function enqueueMail(
     userId: to.id,
     locale: to.locale,
     traceParent: ctx.tracing.traceParent(),
-    sealed: ctx.envelope.seal(id, content),
+    encrypted: ctx.mailEncryption.encrypt(id, content),
     dueAt: now,
     createdAt: now,
   });
@@ -77,9 +77,9 @@ export async function enqueueMail(
  * The keys that count mails to an email: first for all other clients, then for known devices of its
  * user.
  */
-function recipientKeysOf({ envelope }: Ctx, email: string): [Buffer, Buffer] {
+function recipientKeysOf({ mailEncryption }: Ctx, email: string): [Buffer, Buffer] {
   const key = emailKeyOf(email) ?? email;
-  return [envelope.fingerprint(key), envelope.fingerprint(`known device ${key}`)];
+  return [mailEncryption.fingerprint(key), mailEncryption.fingerprint(`known device ${key}`)];
 }
 
 /**
@@ -119,7 +119,7 @@ export async function eraseMails({ db }: Ctx, userId: string): Promise<void> {
   await db.delete(mails).where(and(isTheirs, eq(mails.state, "waiting")));
   await db
     .update(mails)
-    .set({ recipient: "", locale: null, sealed: null, answer: null, userId: null })
+    .set({ recipient: "", locale: null, encrypted: null, answer: null, userId: null })
     .where(isTheirs);
 }
 
@@ -215,8 +215,8 @@ async function deliver(ctx: Ctx, row: Row): Promise<MailOutcome> {
     .update(mails)
     .set({
       answer: sent.answer,
-      ...(isSent && !ctx.mail?.isMailbox ? { sealed: null } : {}),
-      ...(isLast ? { recipient: "", locale: null, answer: null, sealed: null } : {}),
+      ...(isSent && !ctx.mail?.isMailbox ? { encrypted: null } : {}),
+      ...(isLast ? { recipient: "", locale: null, answer: null, encrypted: null } : {}),
       ...(isDead || isSent ? ended : { dueAt: new Date(now.getTime() + waitMs) }),
     })
     .where(and(eq(mails.id, row.id), eq(mails.state, "waiting")));
@@ -226,10 +226,10 @@ async function deliver(ctx: Ctx, row: Row): Promise<MailOutcome> {
 }
 
 async function send(
-  { envelope, mail, now }: Ctx,
+  { mailEncryption, mail, now }: Ctx,
   row: Row,
 ): Promise<{ outcome: MailOutcome; answer: string }> {
-  const content = contentOf(envelope, row);
+  const content = contentOf(mailEncryption, row);
   if (!mail || !content) return { outcome: "dropped", answer: UNREADABLE };
   if (content.goodUntil && now() >= new Date(content.goodUntil))
     return { outcome: "dropped", answer: EXPIRED };
@@ -244,8 +244,11 @@ async function send(
   }
 }
 
-const contentOf = (envelope: Ctx["envelope"], { id, sealed }: Row): MailContent | undefined =>
-  sealed ? (envelope.open(id, sealed) as MailContent | undefined) : undefined;
+const contentOf = (
+  mailEncryption: Ctx["mailEncryption"],
+  { id, encrypted }: Row,
+): MailContent | undefined =>
+  encrypted ? (mailEncryption.decrypt(id, encrypted) as MailContent | undefined) : undefined;
 const EXPIRED = "Not sent, because its link had expired";
 const UNREADABLE = "It was encrypted with another SECRET_KEY, which SECRET_KEYS does not list";
 
@@ -254,7 +257,7 @@ export const countWaitingMails = ({ db }: Ctx): Promise<number> =>
   db.$count(mails, eq(mails.state, "waiting"));
 
 const LISTED_MAX = 200;
-const { sealed, ...columns } = getTableColumns(mails);
+const { encrypted, ...columns } = getTableColumns(mails);
 
 /** The latest mails, newest first. */
 export const listMails = ({ db }: Ctx): Promise<QueuedMail[]> =>
@@ -267,19 +270,19 @@ export const listMails = ({ db }: Ctx): Promise<QueuedMail[]> =>
 export async function readMail(
   ctx: Ctx,
   id: string,
-): Promise<{ letter: QueuedMail; rendered: RenderedMail }> {
+): Promise<{ queued: QueuedMail; rendered: RenderedMail }> {
   const [row] = isId(id) ? await ctx.db.select().from(mails).where(eq(mails.id, id)) : [];
-  const content = row && contentOf(ctx.envelope, row);
+  const content = row && contentOf(ctx.mailEncryption, row);
   if (!row || !content || !ctx.mail) throw new Problem("not_found");
-  return { letter: row, rendered: await ctx.mail.render(row.kind, row.locale, content) };
+  return { queued: row, rendered: await ctx.mail.render(row.kind, row.locale, content) };
 }
 
 /** The latest mails with their contents, newest first: all, or those to one email. */
 export async function readMails(
   ctx: Ctx,
   to: string | undefined,
-): Promise<{ letter: QueuedMail; content: MailContent; rendered: RenderedMail }[]> {
-  const { db, envelope, mail } = ctx;
+): Promise<{ queued: QueuedMail; content: MailContent; rendered: RenderedMail }[]> {
+  const { db, mailEncryption, mail } = ctx;
   if (!mail) return [];
   const rows = await db
     .select()
@@ -288,9 +291,9 @@ export async function readMails(
     .orderBy(desc(mails.createdAt), desc(mails.id))
     .limit(LISTED_MAX);
   const read = rows.map(async (row) => {
-    const content = contentOf(envelope, row);
+    const content = contentOf(mailEncryption, row);
     if (!content) return [];
-    return [{ letter: row, content, rendered: await mail.render(row.kind, row.locale, content) }];
+    return [{ queued: row, content, rendered: await mail.render(row.kind, row.locale, content) }];
   });
   return (await Promise.all(read)).flat();
 }

@@ -28,7 +28,7 @@ type Renderer = (...mail: Parameters<Mailer["render"]>) => RenderedMail;
 
 export interface Brand {
   name: string;
-  colour: string;
+  color: string;
   logo: string | undefined;
 }
 
@@ -59,7 +59,7 @@ export function openRenderer(brand: Brand, folder: string | undefined): Renderer
     const body = [
       ...above.map(paragraph),
       ...(code ? [digitsOf(code)] : []),
-      ...(link && label ? [buttonOf(link, label, brand.colour)] : []),
+      ...(link && label ? [buttonOf(link, label, brand.color)] : []),
       ...below.map(note),
     ].join("\n");
     const parts = { lang, subject: escaped(fill(subject)), head: headOf(brand), content: body };
@@ -151,6 +151,6 @@ const headOf = ({ name, logo }: Brand) =>
   logo
     ? `<img src="${escaped(logo)}" alt="${escaped(name)}" height="36" style="border:0">`
     : escaped(name);
-const buttonOf = (link: string, label: string, colour: string) =>
-  `<p style="margin:24px 0"><a href="${escaped(link)}" style="display:inline-block;padding:12px 20px;border-radius:8px;background:${colour};color:${inkOn(colour)};text-decoration:none;font-weight:600">${escaped(label)}</a></p>
+const buttonOf = (link: string, label: string, color: string) =>
+  `<p style="margin:24px 0"><a href="${escaped(link)}" style="display:inline-block;padding:12px 20px;border-radius:8px;background:${color};color:${inkOn(color)};text-decoration:none;font-weight:600">${escaped(label)}</a></p>
 <p style="margin:0 0 24px;font-size:13px;opacity:.75;word-break:break-all">${escaped(link)}</p>`;

@@ -28,7 +28,7 @@ export const mails = pgTable(
      * The encrypted content with its links and codes, so that a copy of the database does not
      * reveal them. Null once the mail is sent, except in the mailbox of a developer.
      */
-    sealed: bytes("sealed"),
+    encrypted: bytes("sealed"),
     state: text("state").notNull().default("waiting"),
     tries: integer("tries").notNull().default(0),
     /** When to try next. While a process tries, the time after which another one may take over. */

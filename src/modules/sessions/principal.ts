@@ -118,7 +118,7 @@ async function findByToken(
 export function usesOfToken(ctx: Ctx, { origin }: Anonymous, token: string): LimitUse[] {
   const session = looksLikeRefreshToken(token)
     ? sessionOfRefreshToken(ctx, token)
-    : ctx.tokens.signedFor(token, ctx.now());
+    : ctx.tokens.findSubjectId(token, ctx.now());
   if (!session) return usesOf("requests-anonymous", origin);
   return [{ limit: "requests", who: `session ${session}` }];
 }

@@ -10,18 +10,18 @@ export const VERIFIED = "v";
 /**
  * A hidden command of the binary: the child process that prepares itself, then becomes PostgreSQL.
  */
-export const HAND_OVER = "__postgres";
+export const EXEC_POSTGRES = "__postgres";
 
-export interface HandOver {
+export interface ExecRequest {
   parent: number;
   uid: number | undefined;
   command: string[];
 }
 
 /** Loads the C library only when called, because every start of Bunker reads this file. */
-export async function handOver(text: string): Promise<never> {
+export async function execPostgres(text: string): Promise<never> {
   const { becomeUser, dieWithParent, leaveTerminal, replaceProcess } = await import("./libc.ts");
-  const { parent, uid, command }: HandOver = JSON.parse(text);
+  const { parent, uid, command }: ExecRequest = JSON.parse(text);
   leaveTerminal();
   const isVerified = readSync(STANDARD_INPUT, Buffer.alloc(1)) > 0;
   if (uid !== undefined) becomeUser(uid);
