@@ -104,7 +104,7 @@ function firstOf<T>(tokens: string[], read: (token: string) => T | undefined): T
 export const actorsFrom =
   (originOf: ReturnType<typeof openOrigins>) =>
   <A extends Anonymous | UserActor>(
-    visit: RequestParts,
+    parts: RequestParts,
     actor: A,
     limits: readonly LimitName[],
   ): A => {
@@ -112,7 +112,7 @@ export const actorsFrom =
     return {
       ...actor,
       get origin() {
-        origin ??= originOf(visit, limits);
+        origin ??= originOf(parts, limits);
         return origin;
       },
     };
