@@ -100,10 +100,11 @@ export const PROBLEM_CODES = "x-problem-codes";
  * document: problems are not validated, and full schemas would add a third to the start time.
  */
 export function fails<const C extends ProblemCode>(...codes: C[]) {
-  const statuses = [...new Set(codes.map((code) => problems[code].status))].sort();
+  const unique = [...new Set(codes)];
+  const statuses = [...new Set(unique.map((code) => problems[code].status))].sort();
   const bodies = statuses.map((status) => [
     status,
-    t.Any({ [PROBLEM_CODES]: codes.filter((code) => problems[code].status === status) }),
+    t.Any({ [PROBLEM_CODES]: unique.filter((code) => problems[code].status === status) }),
   ]);
   return Object.fromEntries(bodies) as unknown as { [S in StatusOf<C>]: ProblemBody<CodeOf<C, S>> };
 }

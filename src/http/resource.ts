@@ -15,15 +15,15 @@ type ItemProblem = (typeof itemProblems)[number];
 /**
  * The usual operations on a resource of the caller, each as the options of its route: what it reads
  * and answers, what can fail, and its description. The route adds who may call it. `codes` are
- * further problems of the verb.
+ * further problems of the verb. Each call makes new options, because Elysia changes them.
  */
 export function operationsOn<View extends TObject>({ one, many, view }: Resource<View>) {
   return {
-    list: {
+    list: () => ({
       detail: { operationId: `list${many}`, summary: `List your ${wordsOf(many)}` },
       query: PageQuery,
       response: { 200: t.Array(view), ...fails(...tokenProblems, "invalid_request") },
-    },
+    }),
     create: <Body extends TSchema, const C extends ProblemCode = never>(
       body: Body,
       ...codes: C[]
@@ -36,12 +36,12 @@ export function operationsOn<View extends TObject>({ one, many, view }: Resource
         ...fails<TokenProblem | BodyProblem | C>(...tokenProblems, ...bodyProblems, ...codes),
       },
     }),
-    get: {
+    get: () => ({
       reads: ["if-match", "if-none-match"] as const,
       detail: { operationId: `get${one}`, summary: `Get one of your ${wordsOf(many)}` },
       params: ById,
       response: { 200: view, 304: t.Void(), ...fails(...itemProblems) },
-    },
+    }),
     update: <Body extends TSchema, const C extends ProblemCode = never>(
       body: Body,
       ...codes: C[]

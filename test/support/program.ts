@@ -33,6 +33,8 @@ export interface Result {
   err: string;
 }
 export interface Run {
+  /** The words that begin the command, for another program than this Bunker. */
+  words?: string[];
   env?: Record<string, string>;
   input?: string;
   uid?: number;
@@ -52,9 +54,10 @@ const environment = (env: Record<string, string> = {}) => ({
 
 function launch(
   args: string[],
-  { env, uid, cwd, stdout, stderr, isGroup = false }: Run,
+  { env, uid, cwd, stdout, stderr, isGroup = false, words = ownWords }: Run,
 ): ChildProcess {
   const account = uid === undefined ? {} : { uid, gid: uid };
+  const [program = "", ...source] = words;
   return spawn(program, [...source, ...args], {
     cwd: cwd ?? tmpdir(),
     env: environment(env),
