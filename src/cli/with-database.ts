@@ -5,7 +5,7 @@ import { describePlace, explain } from "../db/explain.ts";
 import { isDatabaseOutage } from "../db/failures.ts";
 import { loadConfig } from "../environment.ts";
 import { Exit } from "../kit/exit.ts";
-import { Problem, wordsOf } from "../kit/problem.ts";
+import { Problem, problemText } from "../kit/problem.ts";
 import { type Answer, hasColor, printAnswer, printNote, STANDARD_ERROR } from "../terminal.ts";
 import { type Wired, wireOnce } from "../wire.ts";
 
@@ -62,7 +62,7 @@ async function withDatabase(config: Config, work: (ctx: Ctx) => Promise<void>): 
       );
     await work(ctx);
   } catch (error) {
-    if (error instanceof Problem) throw new Exit("failed", wordsOf(error));
+    if (error instanceof Problem) throw new Exit("failed", problemText(error));
     throw isDatabaseOutage(error) ? explain(config, false, error) : error;
   } finally {
     await close();

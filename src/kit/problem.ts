@@ -68,7 +68,7 @@ function placeOf(pointer: string): string {
 }
 
 /** A problem as text for a terminal, one line for each field. */
-export const wordsOf = ({ message, errors = [] }: Problem): string =>
+export const problemText = ({ message, errors = [] }: Problem): string =>
   (errors.length === 0 ? [message] : errors.map(sentenceOf)).map((line) => `${line}.`).join("\n");
 
 /** "1 character", "8 characters". */

@@ -5,7 +5,7 @@ import { notice } from "./forms.ts";
 import { LINK_PATHS } from "./links.ts";
 import { openUserPages } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
-import { type Words, wordsFor } from "./words.ts";
+import { type Texts, textsFor } from "./texts.ts";
 
 /** Paths for programs: they get JSON even if a browser calls them. */
 const API = /^\/(api|oauth|\.well-known)\//;
@@ -18,10 +18,10 @@ export function withErrorPages(ctx: Ctx, next: Handler): Handler {
   const userPage = openUserPages(ctx.config);
   const productLink = openProductLink(ctx.config);
   const pageOf = (request: Request, refused: Response): Response => {
-    const words = wordsFor(null, request.headers.get("accept-language") ?? "");
-    const { title, text } = textsOf(words, contextOf(request).problemCode);
-    const body = notice(title, text) + productLink(words);
-    const page = userPage({ lang: words.lang, title, body }, refused.status);
+    const texts = textsFor(null, request.headers.get("accept-language") ?? "");
+    const { title, text } = problemTexts(texts, contextOf(request).problemCode);
+    const body = notice(title, text) + productLink(texts);
+    const page = userPage({ lang: texts.lang, title, body }, refused.status);
     for (const [name, value] of refused.headers)
       if (!page.headers.has(name)) page.headers.set(name, value);
     return page;
@@ -40,7 +40,10 @@ function wantsPage(request: Request): boolean {
   return !API.test(path) && (request.headers.get("accept") ?? "").includes("text/html");
 }
 
-function textsOf({ problems }: Words, code: string | undefined): { title: string; text: string } {
+function problemTexts(
+  { problems }: Texts,
+  code: string | undefined,
+): { title: string; text: string } {
   const known: Record<string, { title?: string; text: string }> = problems;
   return { ...problems.other, ...known[code ?? ""] };
 }

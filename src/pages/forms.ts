@@ -1,7 +1,7 @@
 import { PASSWORD_MAX_LENGTH } from "../credentials/password.ts";
 import { escaped } from "../kit/html.ts";
 import type { Purpose } from "../modules/links/purposes.ts";
-import type { Words } from "./words.ts";
+import type { Texts } from "./texts.ts";
 
 const hidden = (name: string, value: string) =>
   `<input type="hidden" name="${name}" value="${escaped(value)}">`;
@@ -26,26 +26,26 @@ export interface LinkForm {
 }
 
 /** The form that a link opens. Only its button redeems the link: mail scanners open links, too. */
-export function linkForm(words: Words, { form, token, email }: LinkForm, refusal?: string): string {
-  const texts = words[form];
+export function linkForm(texts: Texts, { form, token, email }: LinkForm, refusal?: string): string {
+  const own = texts[form];
   // Without an action, the form is sent to its own URL, even behind a proxy that strips a path
   // prefix.
   const start = `<form method="post">${hidden("token", token)}`;
   const autocomplete = form === "reset_password" ? "new-password" : "current-password";
   const disownForm = `${start}${hidden("intent", "disown")}
-${paragraph(texts.notYou)}<p><button class="quiet">${escaped(texts.notYouButton)}</button></p></form>`;
-  return `<h1>${escaped(texts.title)}</h1>${alert(refusal)}${paragraph(texts.text.replace("{email}", () => email))}
-${start}${texts.password === "" ? "" : passwordField(texts.password, { autocomplete, email })}
-<p><button>${escaped(texts.button)}</button></p></form>
-${texts.password === "" || form === "reset_password" ? "" : forgotLink(words)}
-${texts.notYou === "" ? "" : disownForm}`;
+${paragraph(own.notYou)}<p><button class="quiet">${escaped(own.notYouButton)}</button></p></form>`;
+  return `<h1>${escaped(own.title)}</h1>${alert(refusal)}${paragraph(own.text.replace("{email}", () => email))}
+${start}${own.password === "" ? "" : passwordField(own.password, { autocomplete, email })}
+<p><button>${escaped(own.button)}</button></p></form>
+${own.password === "" || form === "reset_password" ? "" : forgotLink(texts)}
+${own.notYou === "" ? "" : disownForm}`;
 }
 
 /** A link for users who cannot continue here: it requests a new password. */
-export const forgotLink = (words: Words): string =>
-  `<p><a href="forgot-password">${escaped(words.forgotLink)}</a></p>`;
+export const forgotLink = (texts: Texts): string =>
+  `<p><a href="forgot-password">${escaped(texts.forgotLink)}</a></p>`;
 
-export const forgotForm = ({ forgot }: Words, refusal?: string): string =>
+export const forgotForm = ({ forgot }: Texts, refusal?: string): string =>
   `<h1>${escaped(forgot.title)}</h1>${alert(refusal)}
 <form method="post">
 <p><label>${escaped(forgot.email)}<br><input type="email" name="email" required autofocus maxlength="320" autocomplete="email"></label></p>

@@ -10,7 +10,7 @@ import { findUser } from "../modules/users/users.ts";
 import { forgotLink, type LinkForm, linkForm, notice } from "./forms.ts";
 import { openUserPages } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
-import { refusalIn, type Words, wordsFor } from "./words.ts";
+import { refusalIn, type Texts, textsFor } from "./texts.ts";
 
 /** A request that opens a link. */
 interface OpenedLink {
@@ -29,56 +29,56 @@ interface LinkAction {
   /** Redeems the link. May return HTML to show below the result. */
   work: () => Promise<string | undefined>;
   /** The result page, if it is not the usual one of the purpose. */
-  done?: (words: Words, purpose: Purpose) => Response;
+  done?: (texts: Texts, purpose: Purpose) => Response;
 }
 
 /** The pages of mailed links: the form, the form with a refusal, and the result. */
 export function openLinkPages(ctx: Ctx) {
   const { answer, answerEnd } = openAnswers(ctx.config);
 
-  const refuse = (error: unknown, words: Words, shown?: LinkForm): Response => {
+  const refuse = (error: unknown, texts: Texts, shown?: LinkForm): Response => {
     if (!(error instanceof Problem)) throw error;
     const { status } = problems[error.code];
     if (error.code === "invalid_link") {
-      const { title, text } = words.problems.invalid_link;
-      return answerEnd(words, title, { body: notice(title, text) + forgotLink(words), status });
+      const { title, text } = texts.problems.invalid_link;
+      return answerEnd(texts, title, { body: notice(title, text) + forgotLink(texts), status });
     }
-    const refusal = refusalIn(words, error, ctx.config.passwordMinLength);
-    if (!shown) return answerEnd(words, refusal, { body: notice(refusal, ""), status });
-    const { title } = words[shown.form];
-    return answer(words, title, { body: linkForm(words, shown, refusal), status });
+    const refusal = refusalIn(texts, error, ctx.config.passwordMinLength);
+    if (!shown) return answerEnd(texts, refusal, { body: notice(refusal, ""), status });
+    const { title } = texts[shown.form];
+    return answer(texts, title, { body: linkForm(texts, shown, refusal), status });
   };
 
   /** Finds the purpose of a link without redeeming it. */
   const findLink = async (
     { actor, headers, token }: OpenedLink,
     purposes: readonly Purpose[],
-  ): Promise<{ words: Words; shown: LinkForm }> => {
+  ): Promise<{ texts: Texts; shown: LinkForm }> => {
     const opened = await openLink(ctx, actor, { purposes, token });
-    const words = (locale: string | null) => wordsFor(locale, headers["accept-language"]);
+    const textsIn = (locale: string | null) => textsFor(locale, headers["accept-language"]);
     if (opened.registration) {
       const { purpose, email, locale } = opened.registration;
-      return { words: words(locale), shown: { form: purpose as Purpose, token, email } };
+      return { texts: textsIn(locale), shown: { form: purpose as Purpose, token, email } };
     }
     const { link, user } = opened;
     // A new email must not reveal the user's current one: the new one may be mistyped and belong to
     // another person.
     const email = (link.purpose === "change_email" ? link.givesEmail : null) ?? user.email;
-    return { words: words(user.locale), shown: { form: link.purpose, token, email } };
+    return { texts: textsIn(user.locale), shown: { form: link.purpose, token, email } };
   };
 
   const showForm = async (opened: OpenedLink, ...purposes: Purpose[]): Promise<Response> => {
     try {
-      const { words, shown } = await findLink(opened, purposes);
-      return answer(words, words[shown.form].title, { body: linkForm(words, shown) });
+      const { texts, shown } = await findLink(opened, purposes);
+      return answer(texts, texts[shown.form].title, { body: linkForm(texts, shown) });
     } catch (error) {
-      return refuse(error, wordsFor(null, opened.headers["accept-language"]));
+      return refuse(error, textsFor(null, opened.headers["accept-language"]));
     }
   };
 
-  const showDone = (words: Words, purpose: Purpose, more = "") => {
-    const { done, doneText } = words[purpose];
-    return answerEnd(words, done, { body: notice(done, doneText) + more });
+  const showDone = (texts: Texts, purpose: Purpose, more = "") => {
+    const { done, doneText } = texts[purpose];
+    return answerEnd(texts, done, { body: notice(done, doneText) + more });
   };
 
   /** The page of the first submission, if the same form was submitted twice (double click). */
@@ -89,21 +89,21 @@ export function openLinkPages(ctx: Ctx) {
     const redemption = await findRedemption(ctx, purposes, form);
     const user = redemption && (await findUser(ctx, redemption.userId));
     if (!redemption || !user?.isActive) return undefined;
-    return done(wordsFor(user.locale, headers["accept-language"]), redemption.purpose);
+    return done(textsFor(user.locale, headers["accept-language"]), redemption.purpose);
   };
 
   const submit = async (submitted: SubmittedForm, action: LinkAction): Promise<Response> => {
     const { purposes, work, done = showDone } = action;
-    let words = wordsFor(null, submitted.headers["accept-language"]);
+    let texts = textsFor(null, submitted.headers["accept-language"]);
     let shown: LinkForm | undefined;
     try {
-      ({ words, shown } = await findLink({ ...submitted, token: submitted.form.token }, purposes));
+      ({ texts, shown } = await findLink({ ...submitted, token: submitted.form.token }, purposes));
       const more = await work();
-      return more === undefined ? done(words, shown.form) : showDone(words, shown.form, more);
+      return more === undefined ? done(texts, shown.form) : showDone(texts, shown.form, more);
     } catch (error) {
       const isSpent = error instanceof Problem && error.code === "invalid_link";
       const result = isSpent ? await repeatedResult(submitted, action) : undefined;
-      return result ?? refuse(error, words, shown);
+      return result ?? refuse(error, texts, shown);
     }
   };
 
@@ -113,11 +113,11 @@ export function openLinkPages(ctx: Ctx) {
 function openAnswers(config: Config) {
   const userPage = openUserPages(config);
   const productLink = openProductLink(config);
-  const answer = ({ lang }: Words, title: string, { body, status = 200 }: Page) =>
+  const answer = ({ lang }: Texts, title: string, { body, status = 200 }: Page) =>
     userPage({ lang, title, body }, status);
   /** The last page of a flow. It links to the product. */
-  const answerEnd = (words: Words, title: string, { body, status = 200 }: Page) =>
-    answer(words, title, { body: body + productLink(words), status });
+  const answerEnd = (texts: Texts, title: string, { body, status = 200 }: Page) =>
+    answer(texts, title, { body: body + productLink(texts), status });
   return { answer, answerEnd };
 }
 

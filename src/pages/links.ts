@@ -13,7 +13,7 @@ import { DISOWN, disown, verifications, verifyEmail } from "../modules/emails/ve
 import { linkPages, type Purpose } from "../modules/links/purposes.ts";
 import { forgotForm, notice } from "./forms.ts";
 import { openLinkPages } from "./link-page.ts";
-import { refusalIn, type Words, wordsFor } from "./words.ts";
+import { refusalIn, type Texts, textsFor } from "./texts.ts";
 
 /** The paths to which our own pages send forms. */
 export const LINK_PATHS = [...linkPages, "/forgot-password"];
@@ -39,9 +39,9 @@ const submitRoute = () => ({
 /** Pages of links about an email. Opening one redeems nothing: mail scanners open links, too. */
 export const emailLinkRoutes = (ctx: Ctx) => {
   const { answerEnd, submit, showForm } = openLinkPages(ctx);
-  const disowned = (words: Words, purpose: Purpose) => {
-    const { title, account, change } = words.disowned;
-    return answerEnd(words, title, {
+  const disowned = (texts: Texts, purpose: Purpose) => {
+    const { title, account, change } = texts.disowned;
+    return answerEnd(texts, title, {
       body: notice(title, purpose === "change_email" ? change : account),
     });
   };
@@ -180,24 +180,24 @@ export const forgotRoutes = (ctx: Ctx) => {
     .get(
       "/forgot-password",
       ({ headers }) => {
-        const words = wordsFor(null, headers["accept-language"]);
-        return answer(words, words.forgot.title, { body: forgotForm(words) });
+        const texts = textsFor(null, headers["accept-language"]);
+        return answer(texts, texts.forgot.title, { body: forgotForm(texts) });
       },
       { ...hidden, public: true },
     )
     .post(
       "/forgot-password",
       async ({ actor, headers, body: { email } }) => {
-        const words = wordsFor(null, headers["accept-language"]);
-        const { title, done, doneText } = words.forgot;
+        const texts = textsFor(null, headers["accept-language"]);
+        const { title, done, doneText } = texts.forgot;
         try {
           await requestLink(ctx, actor, { purpose: "reset_password", email });
-          return answerEnd(words, done, { body: notice(done, doneText), status: 202 });
+          return answerEnd(texts, done, { body: notice(done, doneText), status: 202 });
         } catch (error) {
           if (!(error instanceof Problem)) throw error;
-          const refusal = refusalIn(words, error, ctx.config.passwordMinLength);
+          const refusal = refusalIn(texts, error, ctx.config.passwordMinLength);
           const { status } = problems[error.code];
-          return answer(words, title, { body: forgotForm(words, refusal), status });
+          return answer(texts, title, { body: forgotForm(texts, refusal), status });
         }
       },
       {

@@ -5,7 +5,7 @@ import { hasSuperuser } from "../modules/users/first-superuser.ts";
 import { notice } from "./forms.ts";
 import { openUserPages, page, pageHeaders } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
-import { wordsFor } from "./words.ts";
+import { textsFor } from "./texts.ts";
 
 /** How to run a command of this program. */
 export const ownCommand = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run start";
@@ -55,10 +55,10 @@ export function openStartPage(ctx: Ctx): (acceptLanguage?: string) => Promise<Re
   const productLink = openProductLink(ctx.config);
   if (ctx.config.environment === "development") return () => developerPage(ctx);
   return (acceptLanguage) => {
-    const words = wordsFor(null, acceptLanguage);
+    const texts = textsFor(null, acceptLanguage);
     const { brandName } = ctx.config;
-    const text = words.home.text.replace("{brand}", () => brandName);
-    const body = notice(brandName, text) + productLink(words);
-    return userPage({ lang: words.lang, title: words.home.title, body });
+    const text = texts.home.text.replace("{brand}", () => brandName);
+    const body = notice(brandName, text) + productLink(texts);
+    return userPage({ lang: texts.lang, title: texts.home.title, body });
   };
 }

@@ -7,7 +7,7 @@ import type { Handler } from "../http/request-context.ts";
 import { startJobs } from "../jobs.ts";
 import { Exit } from "../kit/exit.ts";
 import { noMetrics } from "../kit/metrics.ts";
-import { Problem, wordsOf } from "../kit/problem.ts";
+import { Problem, problemText } from "../kit/problem.ts";
 import { prepareKeys } from "../modules/keys/keys.ts";
 import { createFirstSuperuser } from "../modules/users/first-superuser.ts";
 import { createPipeline } from "../pipeline.ts";
@@ -117,6 +117,6 @@ async function prepare(
     if (!(error instanceof Problem)) throw error;
     const hint =
       error.code === "email_taken" ? " If this user is yours, run: bunker users promote" : "";
-    throw new Exit("badConfiguration", `FIRST_SUPERUSER_EMAIL: ${wordsOf(error)}${hint}`);
+    throw new Exit("badConfiguration", `FIRST_SUPERUSER_EMAIL: ${problemText(error)}${hint}`);
   }
 }

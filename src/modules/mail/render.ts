@@ -4,9 +4,9 @@ import { decodeText } from "../../config/text-file.ts";
 import { inkOn } from "../../kit/color.ts";
 import { escaped } from "../../kit/html.ts";
 import type { Mailer, RenderedMail } from "../../kit/mail.ts";
-import { frame } from "./frame.ts";
-import german from "./words/de.json" with { type: "json" };
-import english from "./words/en.json" with { type: "json" };
+import { defaultTemplate } from "./template.ts";
+import german from "./texts/de.json" with { type: "json" };
+import english from "./texts/en.json" with { type: "json" };
 
 export type MailKind = keyof typeof english;
 export const mailKinds = Object.keys(english) as MailKind[];
@@ -45,7 +45,7 @@ export function openRenderer(brand: Brand, folder: string | undefined): Renderer
     languages.set(name, known);
     return [name, known];
   };
-  const template = fileIn(folder, "frame.html") ?? frame;
+  const template = fileIn(folder, "frame.html") ?? defaultTemplate;
 
   return (kind, locale, { link, code, details = {} }) => {
     const [lang, language] = languageOf(locale);

@@ -2,7 +2,7 @@
  * The HTML around each mail. Tables and inline styles, because mail clients support little else
  * (docs/mail.md).
  */
-export const frame = `<!doctype html>
+export const defaultTemplate = `<!doctype html>
 <html lang="{lang}">
 <head>
 <meta charset="utf-8">

@@ -1,13 +1,13 @@
 import { PASSWORD_MAX_LENGTH } from "../credentials/password.ts";
-import { type Problem, wordsOf } from "../kit/problem.ts";
-import german from "./words/de.json" with { type: "json" };
-import english from "./words/en.json" with { type: "json" };
+import { type Problem, problemText } from "../kit/problem.ts";
+import german from "./texts/de.json" with { type: "json" };
+import english from "./texts/en.json" with { type: "json" };
 
 /** The texts of the pages for users, in one language. */
-export type Words = typeof english & { lang: string };
+export type Texts = typeof english & { lang: string };
 
 /** To add a language, add a file beside these and a line here. */
-const languages: Record<string, Words> = {
+const languages: Record<string, Texts> = {
   en: { ...english, lang: "en" },
   de: { ...german, lang: "de" },
 };
@@ -18,7 +18,7 @@ const TAGS_MAX = 20;
  * The texts in the language of the user, or else of the browser (Accept-Language: RFC 9110, section
  * 12.5.4).
  */
-export function wordsFor(locale: string | null, acceptLanguage = ""): Words {
+export function textsFor(locale: string | null, acceptLanguage = ""): Texts {
   const accepted = acceptLanguage
     .split(",", TAGS_MAX)
     .map((part) => {
@@ -37,11 +37,11 @@ export function wordsFor(locale: string | null, acceptLanguage = ""): Words {
  * The text of a problem for users. Falls back to the problem's own text if no page is expected to
  * meet it.
  */
-export function refusalIn(words: Words, problem: Problem, minLength: number): string {
-  const known: Record<string, { text: string }> = words.problems;
-  const fields: Record<string, string> = words.fields;
+export function refusalIn(texts: Texts, problem: Problem, minLength: number): string {
+  const known: Record<string, { text: string }> = texts.problems;
+  const fields: Record<string, string> = texts.fields;
   const fieldTexts = (problem.errors ?? []).map(({ code }) => fields[code] ?? "");
   const text = fieldTexts.length > 0 ? fieldTexts.join(" ") : known[problem.code]?.text;
-  if (!text) return wordsOf(problem);
+  if (!text) return problemText(problem);
   return text.replace("{min}", String(minLength)).replace("{max}", String(PASSWORD_MAX_LENGTH));
 }
