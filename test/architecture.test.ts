@@ -43,7 +43,10 @@ const layers: Record<string, Layer> = {
     holds: "PostgreSQL (db/) and other outside systems",
   },
   limits: { files: /^limits\//, holds: "the rate limiter" },
-  ctx: { files: /^ctx\.ts/, holds: "the types of what a verb gets" },
+  ctx: {
+    files: /^(ctx|access)\.ts/,
+    holds: "the types of what a verb gets, and the rules of who may do what",
+  },
   verbs: {
     files: /^(modules|product)\/[^/]+\/(?!([a-z-]+-)?routes\.ts|model\.ts)/,
     holds: "verbs, in modules/<noun>/<noun>.ts: they know neither HTTP nor the environment",

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { and, asc, eq, lt, lte, not, sql } from "drizzle-orm";
+import { requireOperator } from "../../access.ts";
 import type { KeyRing, KeyUse, StoredKey } from "../../credentials/key-ring.ts";
 import type { Actor, Ctx } from "../../ctx.ts";
 import { isUnwritable } from "../../db/failures.ts";
@@ -8,9 +9,6 @@ import { transaction } from "../../db/transaction.ts";
 import { Problem } from "../../kit/problem.ts";
 import { record } from "../events/events.ts";
 import { keyUses, signingKeys } from "./tables.ts";
-
-/** The context of a server process, which signs. A command only reads and changes the keys. */
-type Signer = Ctx;
 
 /** A key pair, and when it entered its current state. */
 export interface SigningKey extends StoredKey {
@@ -61,7 +59,7 @@ const USE_SPARE_MS = { max: 120_000, min: 60_000 };
  * its last token has expired, whatever times a token claims. Otherwise an attacker with an old
  * SECRET_KEY could sign valid tokens forever.
  */
-async function recordUse(ctx: Signer, uses: KeyUse[]): Promise<void> {
+async function recordUse(ctx: Ctx, uses: KeyUse[]): Promise<void> {
   const kid = ctx.keyRing.signingKid();
   if (kid === undefined) return;
   const lastExpiry = ctx.now().getTime() + ctx.tokens.lifetimeSeconds * 1000;
@@ -90,7 +88,7 @@ const FOREIGN =
  * The previous secret may then be removed. A current key that cannot be decrypted is retired, and
  * so are keys of another algorithm. Retired keys verify until their last tokens expire.
  */
-export async function prepareKeys(ctx: Signer): Promise<void> {
+export async function prepareKeys(ctx: Ctx): Promise<void> {
   await withLock(ctx, async (tx) => {
     for (const key of await listKeys(tx)) {
       const reencrypted = ctx.keyRing.reencrypted(key) ?? key;
@@ -109,9 +107,10 @@ const PUBLISHED_MS = 2 * PUBLISHED_SECONDS * 1000;
  * Makes the next key the current one, and creates another next key. Verifiers have known the new
  * signing key for long enough, so no user is signed out. Throws `next_key_too_new` if they have
  * not, unless `isUrgent` (a key has leaked). Throws `not_found` under HS256, where SECRET_KEY
- * signs, and `other_secret_key`.
+ * signs, `other_secret_key`, and `forbidden` unless the actor is the operator.
  */
 export async function rotateKeys(ctx: Ctx, actor: Actor, { isUrgent = false } = {}): Promise<void> {
+  requireOperator(actor);
   const { algorithm } = ctx.keyRing;
   if (algorithm === "HS256") throw new Problem("not_found", { detail: HS256 });
   await withLock(ctx, async (tx) => {
@@ -134,10 +133,11 @@ const HS256 =
   "ALGORITHM=HS256 uses no key pairs: SECRET_KEY signs access tokens. To change it, see docs/keys.md";
 
 /**
- * Deletes a key: tokens that it signed are rejected from now on. Throws `not_found`,
- * `other_secret_key`, and `key_in_use` for the current key.
+ * Deletes a key: tokens that it signed are rejected from now on. Throws `forbidden`,
+ * `not_found`, `other_secret_key`, and `key_in_use` for the current key.
  */
 export async function retireKey(ctx: Ctx, actor: Actor, kid: string): Promise<void> {
+  requireOperator(actor);
   await withLock(ctx, async (tx) => {
     const keys = await listKeys(tx);
     refuseForeign(tx, keys);
@@ -168,7 +168,7 @@ const RETIRED_ELSEWHERE_MS = 12 * 3_600_000;
  * Deletes keys whose last token has expired, loads changes, and repairs what an instance with other
  * settings broke, so that there is always a signing key. Returns 0: there is no more work.
  */
-export async function maintainKeys(ctx: Signer): Promise<number> {
+export async function maintainKeys(ctx: Ctx): Promise<number> {
   const now = ctx.now().getTime();
   // Read first: this also works while the database is read-only.
   await recordUse(ctx, await readKeys(ctx));
@@ -206,7 +206,7 @@ const READ_EVERY_MS = 200;
  * with it. Loads the keys again, at most five times a second. Returns whether the key is now
  * accepted.
  */
-export async function refreshKeys(ctx: Signer, token: string): Promise<boolean> {
+export async function refreshKeys(ctx: Ctx, token: string): Promise<boolean> {
   if (!ctx.keyRing.isExpected(token, ctx.now())) return false;
   const pendingRead =
     pendingReads.get(ctx.keyRing) ??

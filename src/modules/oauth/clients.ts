@@ -1,6 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { asc, eq, sql } from "drizzle-orm";
 import type { PgUpdateSetSource } from "drizzle-orm/pg-core";
+import { requireOperator } from "../../access.ts";
 import { type ClientCredentials, newClientSecret } from "../../credentials/client-credentials.ts";
 import type { Actor, Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
@@ -35,13 +36,14 @@ const clientOf = ({ id, name, createdAt, rotatedAt, previousSecretHash }: Row): 
 
 /**
  * Creates an OAuth client and returns its secret, which is not shown again. Throws
- * `invalid_request`.
+ * `forbidden`, `invalid_request`.
  */
 export async function createClient(
   ctx: Ctx,
   actor: Actor,
   name: string,
 ): Promise<{ client: Client; secret: string }> {
+  requireOperator(actor);
   const { shown } = accept({ shown: readLine("/name", name, NAME_MAX) });
   const secret = newClientSecret();
   const time = ctx.now();
@@ -73,7 +75,7 @@ export async function listClients({ db }: Ctx): Promise<Client[]> {
 
 /**
  * Gives an OAuth client a new secret. The current one stays accepted until `finishRotation`; one
- * from before that is revoked. Throws `not_found`.
+ * from before that is revoked. Throws `forbidden`, `not_found`.
  */
 export async function rotateSecret(ctx: Ctx, actor: Actor, id: string): Promise<string> {
   const secret = newClientSecret();
@@ -89,8 +91,9 @@ export async function rotateSecret(ctx: Ctx, actor: Actor, id: string): Promise<
   return secret;
 }
 
-/** Revokes the previous secret, if there is one. Throws `not_found`. */
+/** Revokes the previous secret, if there is one. Throws `forbidden`, `not_found`. */
 export async function finishRotation(ctx: Ctx, actor: Actor, id: string): Promise<void> {
+  requireOperator(actor);
   const client = isId(id) ? await findClient(ctx, id) : undefined;
   if (client && !client.isRotating) return;
   const set = { previousSecretHash: null };
@@ -99,7 +102,7 @@ export async function finishRotation(ctx: Ctx, actor: Actor, id: string): Promis
 
 /**
  * Deletes an OAuth client and its secrets; introspection reports its tokens as inactive. Throws
- * `not_found`.
+ * `forbidden`, `not_found`.
  */
 export const deleteClient = (ctx: Ctx, actor: Actor, id: string): Promise<void> =>
   change(ctx, actor, { id, type: "client.deleted", set: undefined });
@@ -112,6 +115,7 @@ interface Change {
 }
 
 async function change(ctx: Ctx, actor: Actor, { id, type, set }: Change): Promise<void> {
+  requireOperator(actor);
   if (!isId(id)) throw new Problem("not_found", { detail: UNKNOWN });
   await transaction(ctx, async (tx) => {
     const [isTarget, returned] = [eq(clients.id, id), { id: clients.id }];

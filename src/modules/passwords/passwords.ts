@@ -1,4 +1,5 @@
 import { and, eq, sql } from "drizzle-orm";
+import { requireAdministrator } from "../../access.ts";
 import {
   hashPassword,
   passwordRules,
@@ -17,12 +18,16 @@ import { endSessionsOf, type Which } from "../sessions/sessions.ts";
 import { userColumns, users } from "../users/tables.ts";
 import { clearFailures, identifierKeyOf } from "../users/users.ts";
 
-/** Sets a new password and ends every session. Throws `not_found`, `invalid_request`, `busy`. */
+/**
+ * Sets a new password and ends every session. For administrators. Throws `forbidden`, `not_found`,
+ * `invalid_request`, `busy`.
+ */
 export async function setPassword(
   ctx: Ctx,
   actor: Actor,
   input: { user: User; password: string },
 ): Promise<void> {
+  requireAdministrator(actor);
   const passwordHash = await newHash(ctx, "/password", input);
   await store(ctx, actor, { user: input.user, passwordHash });
 }

@@ -1,4 +1,5 @@
-import { and, asc, count, gt, ilike, or, sql } from "drizzle-orm";
+import { and, asc, gt, ilike, or, sql } from "drizzle-orm";
+import { requireAdministrator, requireOperator } from "../../access.ts";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { type PageRange, selectPage } from "../../db/page.ts";
@@ -31,12 +32,13 @@ const pageAfter = prepared((db) =>
     .prepare("users_behind"),
 );
 
-/** Users in the order of registration, at most `limit`. */
-export function listUsers(
+/** Users in the order of registration, at most `limit`. Throws `forbidden`. */
+export async function listUsers(
   ctx: Ctx,
-  _actor: Actor,
+  actor: Actor,
   { start, limit: pageSize }: PageRange,
 ): Promise<User[]> {
+  requireAdministrator(actor);
   if ("skip" in start) return pageFrom(ctx.db).execute({ limit: pageSize, skip: start.skip });
   const { createdAt, id } = start;
   return pageAfter(ctx.db).execute({ limit: pageSize, createdAt: createdAt.toISOString(), id });
@@ -44,13 +46,14 @@ export function listUsers(
 
 /**
  * Users with `text` in the email, the username or the full name, in any case. For the operator
- * only: it reads the whole table.
+ * only: it reads the whole table. Throws `forbidden`.
  */
-export function findUsers(
+export async function findUsers(
   { db }: Ctx,
-  _actor: Actor,
+  actor: Actor,
   { text, ...range }: { text: string } & PageRange,
 ): Promise<User[]> {
+  requireOperator(actor);
   const pattern = `%${text.replaceAll(/[\\%_]/g, "\\$&")}%`;
   const isMatch = or(
     ...[users.email, users.username, users.fullName].map((column) => ilike(column, pattern)),
@@ -67,17 +70,9 @@ export function findUsers(
 
 /**
  * The number of users. If counting takes long and the instances share Redis, it is at most a minute
- * old.
+ * old. Throws `forbidden`.
  */
-export const countUsers = ({ db, shared }: Ctx, _actor: Actor): Promise<number> =>
-  countShared(
-    shared,
-    "users",
-    async () => singleRow(await db.select({ number: count() }).from(users)).number,
-  );
-
-function singleRow<T>(rows: T[]): T {
-  const [row] = rows;
-  if (row === undefined) throw new Error("the database returned no row for a count");
-  return row;
+export async function countUsers({ db, shared }: Ctx, actor: Actor): Promise<number> {
+  requireAdministrator(actor);
+  return countShared(shared, "users", () => db.$count(users));
 }

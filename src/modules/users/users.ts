@@ -1,4 +1,5 @@
 import { and, eq, inArray, sql } from "drizzle-orm";
+import { requireAdministrator, requireOwnerOf } from "../../access.ts";
 import {
   hashPassword,
   type PasswordRules,
@@ -57,9 +58,12 @@ export interface NewUser {
 
 /**
  * Creates a user. Without a username, one is derived from the email. Throws `invalid_request` with
- * all invalid fields, `email_taken`, `username_taken`, `busy`.
+ * all invalid fields, `email_taken`, `username_taken`, `busy`, and `forbidden` for what only an
+ * administrator may set: a superuser, a verified email, a hash.
  */
 export async function createUser(ctx: Ctx, actor: Actor, input: NewUser): Promise<User> {
+  const isPlain = typeof input.password === "string" && input.verification !== "known";
+  if (input.isSuperuser || !isPlain) requireAdministrator(actor);
   const { email, username, fullName, locale, password } = readNewUser(ctx, input);
   const row = {
     email: email.shown,
@@ -156,13 +160,17 @@ const isEmailTaken = async ({ db }: Ctx, emailKey: string): Promise<boolean> =>
  * Changes the given fields. Deactivating a user ends all of their sessions. If no value differs,
  * nothing is written. Throws `not_found`, `invalid_request`, `username_taken`, `last_superuser` if
  * no active superuser would remain, `stale` if the user is at none of `versions`, and
- * `too_many_requests` for the caller's own user.
+ * `too_many_requests` for the caller's own user. Throws `forbidden` for another user, and for
+ * `isActive` and `isSuperuser`, unless the actor is an administrator.
  */
 export async function updateUser(
   ctx: Ctx,
   actor: Actor,
   { id, versions, ...changes }: Target & UserChanges,
 ): Promise<User> {
+  requireOwnerOf(id, actor);
+  if (changes.isActive !== undefined || changes.isSuperuser !== undefined)
+    requireAdministrator(actor);
   const set = readChanges(changes);
   const current = await findUser(ctx, id);
   // Read before locking: a request that changes nothing takes no lock and consumes no limit.
@@ -209,9 +217,11 @@ async function notFoundOrStale(ctx: Ctx, id: string): Promise<Problem> {
 
 /**
  * Deletes a user and their sessions, and erases what other tables hold of them. Sends a notice if
- * the email was verified. Their events are kept. Throws `not_found`, `stale`, `last_superuser`.
+ * the email was verified. Their events are kept. Throws `not_found`, `stale`, `last_superuser`,
+ * and `forbidden` for another user, unless the actor is an administrator.
  */
 export async function deleteUser(ctx: Ctx, actor: Actor, { id, versions }: Target): Promise<void> {
+  requireOwnerOf(id, actor);
   await transaction(ctx, async (tx) => {
     await refuseLastSuperuser(tx.db, id);
     // The lock also blocks inserts that refer to the user: such a row must not appear after these
@@ -256,16 +266,20 @@ export async function findUser(ctx: Ctx, id: string): Promise<User | undefined> 
   return user;
 }
 
-export async function getUser(ctx: Ctx, _actor: Actor, id: string): Promise<User> {
+/** Throws `forbidden`, `not_found`. */
+export async function getUser(ctx: Ctx, actor: Actor, id: string): Promise<User> {
+  requireOwnerOf(id, actor);
   const user = await findUser(ctx, id);
   if (!user) throw new Problem("not_found");
   return user;
 }
 
 /**
- * Clears a user's failed sign-ins, so that unknown clients can sign in again. Throws `not_found`.
+ * Clears a user's failed sign-ins, so that unknown clients can sign in again. Throws `forbidden`,
+ * `not_found`.
  */
 export async function unlockUser(ctx: Ctx, actor: Actor, id: string): Promise<User> {
+  requireAdministrator(actor);
   return transaction(ctx, async (tx) => {
     const isTarget = eq(users.id, id);
     const [user] = await tx.db.select(userColumns).from(users).where(isTarget).for("no key update");
