@@ -110,6 +110,29 @@ test("a file imports only from its own layer and lower ones", () => {
   );
 });
 
+/** The first cycle of imports that a depth-first search finds, as `a.ts imports b.ts`. */
+function findCycle(): string[] {
+  const done = new Set<string>();
+  const visit = (file: string, path: string[]): string[] | undefined => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
+    if (done.has(file)) return undefined;
+    for (const { to } of imports.filter(({ from }) => from === file)) {
+      const cycle = visit(to, [...path, file]);
+      if (cycle) return cycle;
+    }
+    done.add(file);
+    return undefined;
+  };
+  for (const file of files) {
+    const cycle = visit(file, []);
+    if (cycle) return cycle.slice(1).map((to, at) => `${cycle[at]} imports ${to}.`);
+  }
+  return [];
+}
+
+test("files do not import each other in a circle, not even types", () =>
+  refuse(findCycle(), "Move what both files need into the lower one of them."));
+
 test("no module imports the routes of another one", () => {
   const violations = imports.filter(
     ({ from, to }) => moduleOf(from) !== moduleOf(to) && moduleOf(from) && /routes\.ts$/.test(to),

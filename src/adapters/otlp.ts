@@ -1,10 +1,21 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { hostname } from "node:os";
 import { version } from "../kit/build.ts";
+import type { Log } from "../kit/log.ts";
 import { type NewSpan, parseTraceParent, type Span, type Tracing } from "../kit/tracing.ts";
 import { openDelivery } from "./otlp-delivery.ts";
 import { attributesOf, type OpenSpan, openSpan, type Parent } from "./otlp-span.ts";
-import type { TraceOptions } from "./trace.ts";
+
+export interface TraceOptions {
+  /** The fraction of new traces to sample: 0 to 1. */
+  sample: number;
+  /** A random number for sampling, from 0 to less than 1. */
+  chance: () => number;
+  now: () => Date;
+  /** Headers of each delivery, such as Authorization. */
+  headers: Record<string, string>;
+  log: Log;
+}
 
 /**
  * Sends traces by OTLP over HTTP, as JSON, in batches. Receivers are the OpenTelemetry Collector,

@@ -1,12 +1,6 @@
 import { byScheme } from "../kit/by-scheme.ts";
-import type { Log } from "../kit/log.ts";
 import type { SharedMemory } from "../limits/shared-memory.ts";
-
-export interface SharedMemoryOptions {
-  /** The prefix of all names, because several installations may share one server. */
-  prefix: string;
-  log: Log;
-}
+import type { SharedMemoryOptions } from "./redis.ts";
 
 /** Opens the server of REDIS_URL. Does not wait until it is connected. */
 export const openSharedMemory = (

@@ -2,13 +2,27 @@ import { isIPv4, isIPv6 } from "node:net";
 import { createTransport } from "nodemailer";
 import { readText } from "../config/text-file.ts";
 import { MailFailure, type MailTransport } from "../kit/mail.ts";
-import type { MailOptions } from "./mail.ts";
 
 const CONNECTIONS_MAX = 5;
 const CONNECT_MAX_MS = 5_000;
 const GREETING_MAX_MS = 10_000;
 const SILENCE_MAX_MS = 30_000;
 const REPLY_MAX_LENGTH = 200;
+
+/** DKIM signatures of messages (RFC 6376). The key is in PEM. */
+export interface Dkim {
+  domainName: string;
+  keySelector: string;
+  privateKey: string;
+}
+
+export interface MailOptions {
+  dkim?: Dkim | undefined;
+  /** A PEM file of certificate authorities. The default is the system's. */
+  caFile?: string | undefined;
+  /** The host name in EHLO. */
+  ehlo?: string | undefined;
+}
 
 /**
  * Sends messages by SMTP (RFC 5321) over a pool of at most 5 connections. `smtps:` uses TLS from

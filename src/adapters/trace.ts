@@ -1,17 +1,6 @@
 import { byScheme } from "../kit/by-scheme.ts";
-import type { Log } from "../kit/log.ts";
 import type { Tracing } from "../kit/tracing.ts";
-
-export interface TraceOptions {
-  /** The fraction of new traces to sample: 0 to 1. */
-  sample: number;
-  /** A random number for sampling, from 0 to less than 1. */
-  chance: () => number;
-  now: () => Date;
-  /** Headers of each delivery, such as Authorization. */
-  headers: Record<string, string>;
-  log: Log;
-}
+import type { TraceOptions } from "./otlp.ts";
 
 /** Opens the receiver of OTLP_URL. Connects when there are spans to deliver. */
 export const openTracing = (url: string, options: TraceOptions): Promise<Tracing> => {

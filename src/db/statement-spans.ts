@@ -1,5 +1,5 @@
+import type { Sql } from "postgres";
 import type { Tracing } from "../kit/tracing.ts";
-import type { Sql } from "./db.ts";
 
 /** A statement of the driver: a promise that is sent when it is first awaited. */
 interface Statement extends Promise<unknown> {

@@ -6,7 +6,7 @@ import { sha256 } from "../kit/digest.ts";
 import { Problem } from "../kit/problem.ts";
 import { isTagIn } from "./etag.ts";
 import { guard } from "./guard.ts";
-import type { RequestParts } from "./origin.ts";
+import type { RequestParts } from "./request-context.ts";
 
 export const CLIENT_MODULE = `import { treaty } from "@elysiajs/eden";
 

@@ -1,6 +1,6 @@
 import { findDeviceTokens } from "../credentials/device-token.ts";
 import type { Ctx } from "../ctx.ts";
-import type { RequestParts } from "./origin.ts";
+import type { RequestParts } from "./request-context.ts";
 
 export const DEVICE_HEADER = "device-token";
 /**

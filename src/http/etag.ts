@@ -1,6 +1,6 @@
 import { status } from "elysia";
 import { Stale } from "../kit/problem.ts";
-import type { RequestParts } from "./origin.ts";
+import type { RequestParts } from "./request-context.ts";
 
 type Exchange = Pick<RequestParts, "headers" | "set">;
 

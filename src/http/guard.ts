@@ -11,8 +11,8 @@ import {
   usesOfToken,
 } from "../modules/sessions/principal.ts";
 import { headerMacros, refuseUnsupported } from "./headers.ts";
-import { actorsFrom, limitReportOf, openOrigins, type RequestParts } from "./origin.ts";
-import { contextOf } from "./request-context.ts";
+import { actorsFrom, limitReportOf, openOrigins } from "./origin.ts";
+import { contextOf, type RequestParts } from "./request-context.ts";
 
 /**
  * For OpenAPI: the Authorize button of /docs gets a token by signing in, or takes an existing one.

@@ -1,5 +1,5 @@
 import { fieldProblem, Problem } from "../kit/problem.ts";
-import type { RequestParts } from "./origin.ts";
+import type { RequestParts } from "./request-context.ts";
 import { contextOf } from "./request-context.ts";
 
 interface Header {

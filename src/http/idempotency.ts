@@ -5,7 +5,7 @@ import { type FieldProblem, fieldProblem, Problem } from "../kit/problem.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import { usesOf } from "../limits/policies.ts";
 import { idempotency } from "../modules/idempotency/tables.ts";
-import type { RequestParts } from "./origin.ts";
+import type { RequestParts } from "./request-context.ts";
 
 type Outcome<T> =
   | { value: T }

@@ -1,4 +1,3 @@
-import type { Server } from "bun";
 import type { Anonymous, Ctx, Origin, UserActor } from "../ctx.ts";
 import type { Log } from "../kit/log.ts";
 import { clientKeyOf, isPrivate, openProxyChain } from "../kit/network.ts";
@@ -9,18 +8,7 @@ import {
   unreportedLimits,
 } from "../limits/policies.ts";
 import { deviceTokensIn } from "./device.ts";
-import { contextOf } from "./request-context.ts";
-
-/**
- * The parts of Elysia's context that show where a request came from, and where its limits are
- * reported.
- */
-export interface RequestParts {
-  request: Request;
-  headers: Record<string, string | undefined>;
-  set: { headers: Record<string, string | number | string[] | undefined> };
-  server: Server<unknown> | null;
-}
+import { contextOf, type RequestParts } from "./request-context.ts";
 
 const USER_AGENT_MAX = 512;
 

@@ -2,9 +2,9 @@ import { t } from "elysia";
 import type { Cursor, List, PageRange } from "../db/page.ts";
 import { isId } from "../kit/id.ts";
 import { accept, type FieldProblem, fieldProblem } from "../kit/problem.ts";
-import type { RequestParts } from "./origin.ts";
 import { repeatedIn } from "./query.ts";
 import { readBy } from "./readers.ts";
+import type { RequestParts } from "./request-context.ts";
 import { described } from "./schemas.ts";
 
 interface Page extends PageRange {

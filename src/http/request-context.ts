@@ -1,6 +1,17 @@
+import type { Server } from "bun";
 import type { UserActor } from "../ctx.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
-import type { RequestHeader } from "./headers.ts";
+
+/**
+ * The parts of Elysia's context that show where a request came from, and where its limits are
+ * reported.
+ */
+export interface RequestParts {
+  request: Request;
+  headers: Record<string, string | undefined>;
+  set: { headers: Record<string, string | number | string[] | undefined> };
+  server: Server<unknown> | null;
+}
 
 /** The request context: what is collected about a request while it is handled. */
 export interface RequestContext {
@@ -18,7 +29,7 @@ export interface RequestContext {
   /** The user of its token. */
   userId?: string;
   /** The request headers that its route declares to read. */
-  reads?: readonly RequestHeader[];
+  reads?: readonly string[];
   /** The authenticated user, set by the route guard. */
   actor?: UserActor;
   /** The problem that its response reports. */

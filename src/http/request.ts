@@ -3,7 +3,8 @@ import type { Ctx } from "../ctx.ts";
 import { openProxyChain } from "../kit/network.ts";
 import { Problem } from "../kit/problem.ts";
 import { hasValidHost } from "./host.ts";
-import { type RequestParts, recordPeer } from "./origin.ts";
+import { recordPeer } from "./origin.ts";
+import type { RequestParts } from "./request-context.ts";
 import { contextOf } from "./request-context.ts";
 
 /** Security headers of every response. */

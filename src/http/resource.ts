@@ -2,9 +2,9 @@ import type { TObject, TSchema } from "@sinclair/typebox";
 import { status, t } from "elysia";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import { tagged } from "./etag.ts";
-import type { RequestParts } from "./origin.ts";
 import { PageQuery } from "./pagination.ts";
 import { bodyProblems, fails, tokenProblems } from "./problems.ts";
+import type { RequestParts } from "./request-context.ts";
 import { ById } from "./schemas.ts";
 
 const itemProblems = [...tokenProblems, "not_found", "invalid_request", "stale"] as const;

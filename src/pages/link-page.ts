@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { Anonymous, Ctx } from "../ctx.ts";
-import type { RequestParts } from "../http/origin.ts";
+import type { RequestParts } from "../http/request-context.ts";
 import { Problem } from "../kit/problem.ts";
 import { problems } from "../kit/problem-codes.ts";
 import { openLink } from "../modules/emails/open-link.ts";

@@ -1,7 +1,7 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { guard } from "../http/guard.ts";
-import type { RequestParts } from "../http/origin.ts";
+import type { RequestParts } from "../http/request-context.ts";
 import { fieldProblem, Problem } from "../kit/problem.ts";
 import { type ProblemCode, problems } from "../kit/problem-codes.ts";
 import { listMails, readMail, readMails } from "../modules/mail/mail.ts";

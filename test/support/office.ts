@@ -1,5 +1,6 @@
 import { afterEach } from "bun:test";
-import { type MailOptions, openMail } from "../../src/adapters/mail.ts";
+import { openMail } from "../../src/adapters/mail.ts";
+import type { MailOptions } from "../../src/adapters/smtp.ts";
 import type { Mailer } from "../../src/kit/mail.ts";
 import { enqueueMail, listMails } from "../../src/modules/mail/mail.ts";
 import { type MailServer, mailServer, SECRET_WORD, USER } from "./smtp.ts";

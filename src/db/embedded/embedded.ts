@@ -13,7 +13,7 @@ import {
   statusOf,
   stopPostmaster,
 } from "./postmaster.ts";
-import { loadPrograms, prepare, START_A_SERVER } from "./prepare.ts";
+import { type EmbeddedOptions, loadPrograms, prepare, START_A_SERVER } from "./prepare.ts";
 
 /** An embedded PostgreSQL of this process, or that of the server that has the data directory. */
 export interface Embedded {
@@ -27,14 +27,6 @@ export interface Embedded {
   /** The free space of the disk for OS users other than root. */
   freeBytes: () => Promise<number>;
   close: () => Promise<void>;
-}
-
-export interface EmbeddedOptions {
-  dataDir: string;
-  holder: Pick<Holder, "url"> & { command: "serve" | "worker" | "migrate" | "command" };
-  maxConnections: number;
-  /** Gets warnings for the operator, one sentence each. */
-  warn: (sentence: string) => void;
 }
 
 const WAIT_FOR_HOLDER_MS = 30_000;

@@ -15,9 +15,17 @@ import { ownUid, readOwn } from "../../config/data-dir.ts";
 import { Exit } from "../../kit/exit.ts";
 import { type Account, chooseAccount, giveTo } from "./account.ts";
 import { type Archive, type Entry, entriesOf, findAlteration, unpack } from "./archive.ts";
-import type { EmbeddedOptions } from "./embedded.ts";
 import { syncFileSystem } from "./libc.ts";
+import type { Holder } from "./lock.ts";
 import type { Installation } from "./postmaster.ts";
+
+export interface EmbeddedOptions {
+  dataDir: string;
+  holder: Pick<Holder, "url"> & { command: "serve" | "worker" | "migrate" | "command" };
+  maxConnections: number;
+  /** Gets warnings for the operator, one sentence each. */
+  warn: (sentence: string) => void;
+}
 
 const UNPACKED_MB = 100;
 const ROOT = 0;

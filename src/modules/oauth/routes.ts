@@ -4,7 +4,7 @@ import type { Ctx } from "../../ctx.ts";
 import { DEVICE_HEADER } from "../../http/device.ts";
 import { guard } from "../../http/guard.ts";
 import { oauthFails } from "../../http/oauth-errors.ts";
-import type { RequestParts } from "../../http/origin.ts";
+import type { RequestParts } from "../../http/request-context.ts";
 import { GrantView, IntrospectionView, MetadataView, SingleTokenForm, TokenForm } from "./model.ts";
 import { grantsOn, grantToken, introspectToken, revokeToken } from "./oauth.ts";
 
