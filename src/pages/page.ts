@@ -8,7 +8,7 @@ const style = `:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#
 body{margin:0;background:var(--paper);color:var(--ink);font:1rem/1.6 system-ui,sans-serif}
 header,main,footer{max-width:38rem;margin:0 auto;padding:0 1.5rem}
 header{margin-top:8vh;font-weight:600}header img{display:block}main{margin-top:2rem}body>main:first-child{margin-top:12vh}
-h1{font-size:1.6rem;line-height:1.25;text-wrap:balance;margin:.25rem 0 1rem}
+h1{font-size:1.6rem;line-height:1.25;text-wrap:balance;margin:.25rem 0 1rem}h2{font-size:1.15rem;margin:2rem 0 .5rem}
 input,button{font:inherit;padding:.6rem .8rem;border-radius:.5rem;border:1px solid var(--soft);background:var(--paper);color:var(--ink)}
 input{width:100%;box-sizing:border-box;margin-top:.35rem}button{cursor:pointer}
 ul{padding-left:1.1rem}li{margin:.5rem 0}pre{white-space:pre-wrap;overflow-wrap:anywhere}
