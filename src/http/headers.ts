@@ -109,8 +109,8 @@ export type ResponseHeader = keyof typeof responseHeaders;
  * The members of an operation that list the request headers it reads, and its response headers
  * besides the common ones.
  */
-export const READS = "x-reads-headers";
-export const ANSWERS = "x-answers-headers";
+export const REQUEST_HEADERS = "x-request-headers";
+export const RESPONSE_HEADERS = "x-response-headers";
 
 /** Members of an operation that OpenAPI does not define. */
 const extension = (more: object): { hide?: boolean } => more;
@@ -118,14 +118,16 @@ const extension = (more: object): { hide?: boolean } => more;
 /** Macros by which a route declares headers that not every route has. */
 export const headerMacros = {
   /** Request headers that the route reads. All other routes refuse those of `conditions`. */
-  reads: (names: readonly RequestHeader[]) => ({
-    detail: extension({ [READS]: names }),
+  requestHeaders: (names: readonly RequestHeader[]) => ({
+    detail: extension({ [REQUEST_HEADERS]: names }),
     transform: ({ request }: { request: Request }) => {
-      contextOf(request).reads = names;
+      contextOf(request).requestHeaders = names;
     },
   }),
   /** For the OpenAPI document: headers of a successful response. */
-  answers: (names: readonly ResponseHeader[]) => ({ detail: extension({ [ANSWERS]: names }) }),
+  responseHeaders: (names: readonly ResponseHeader[]) => ({
+    detail: extension({ [RESPONSE_HEADERS]: names }),
+  }),
 };
 
 /**
@@ -148,9 +150,9 @@ export function refuseUnsupported({
   headers,
 }: Pick<RequestParts, "request" | "headers">): void {
   const isRead = request.method === "GET" || request.method === "HEAD";
-  const { reads = [] } = contextOf(request);
+  const { requestHeaders: declared = [] } = contextOf(request);
   const errors = (isRead ? conditionsOfGet : conditions)
-    .filter((name) => headers[name] !== undefined && !reads.includes(name))
+    .filter((name) => headers[name] !== undefined && !declared.includes(name))
     .map((name) =>
       fieldProblem(
         `/header/${requestHeaders[name].name}`,

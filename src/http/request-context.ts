@@ -29,7 +29,7 @@ export interface RequestContext {
   /** The user of its token. */
   userId?: string;
   /** The request headers that its route declares to read. */
-  reads?: readonly string[];
+  requestHeaders?: readonly string[];
   /** The authenticated user, set by the route guard. */
   actor?: UserActor;
   /** The problem that its response reports. */

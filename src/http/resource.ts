@@ -28,7 +28,7 @@ export function operationsOn<View extends TObject>({ one, many, view }: Resource
       body: Body,
       ...codes: C[]
     ) => ({
-      answers: ["etag"] as const,
+      responseHeaders: ["etag"] as const,
       detail: { operationId: `create${one}`, summary: `Create a ${wordsOf(one)}` },
       body,
       response: {
@@ -37,7 +37,7 @@ export function operationsOn<View extends TObject>({ one, many, view }: Resource
       },
     }),
     get: () => ({
-      reads: ["if-match", "if-none-match"] as const,
+      requestHeaders: ["if-match", "if-none-match"] as const,
       detail: { operationId: `get${one}`, summary: `Get one of your ${wordsOf(many)}` },
       params: ById,
       response: { 200: view, 304: t.Void(), ...fails(...itemProblems) },
@@ -46,7 +46,7 @@ export function operationsOn<View extends TObject>({ one, many, view }: Resource
       body: Body,
       ...codes: C[]
     ) => ({
-      reads: ["if-match"] as const,
+      requestHeaders: ["if-match"] as const,
       detail: {
         operationId: `update${one}`,
         summary: `Update one of your ${wordsOf(many)}`,
@@ -60,7 +60,7 @@ export function operationsOn<View extends TObject>({ one, many, view }: Resource
       },
     }),
     delete: <const C extends ProblemCode = never>(...codes: C[]) => ({
-      reads: ["if-match"] as const,
+      requestHeaders: ["if-match"] as const,
       detail: { operationId: `delete${one}`, summary: `Delete one of your ${wordsOf(many)}` },
       params: ById,
       response: { 204: t.Void(), ...fails<ItemProblem | C>(...itemProblems, ...codes) },

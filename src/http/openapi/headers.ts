@@ -1,6 +1,6 @@
 import {
-  ANSWERS,
-  READS,
+  REQUEST_HEADERS,
+  RESPONSE_HEADERS,
   type RequestHeader,
   type ResponseHeader,
   requestHeaders,
@@ -21,8 +21,8 @@ interface Operation {
   parameters?: object[];
   responses: Record<string, Described>;
   "x-rate-limits"?: string[];
-  [READS]?: RequestHeader[];
-  [ANSWERS]?: ResponseHeader[];
+  [REQUEST_HEADERS]?: RequestHeader[];
+  [RESPONSE_HEADERS]?: ResponseHeader[];
 }
 
 /** Each header once, for `components`. */
@@ -38,9 +38,13 @@ const byName = <H extends { name: string }>(
 
 /** Adds the headers of an operation, derived from its route's declarations, limits and statuses. */
 export function describeHeaders(operation: Operation): void {
-  const { [READS]: reads = [], [ANSWERS]: answers = [], parameters = [] } = operation;
-  delete operation[READS];
-  delete operation[ANSWERS];
+  const {
+    [REQUEST_HEADERS]: reads = [],
+    [RESPONSE_HEADERS]: sends = [],
+    parameters = [],
+  } = operation;
+  delete operation[REQUEST_HEADERS];
+  delete operation[RESPONSE_HEADERS];
   if (reads.length > 0)
     operation.parameters = [
       ...parameters,
@@ -52,7 +56,7 @@ export function describeHeaders(operation: Operation): void {
     ...(operation["x-rate-limits"]?.length ? LIMITED : []),
     ...(reads.includes("idempotency-key") ? (["idempotency-replayed"] as const) : []),
   ];
-  const good: ResponseHeader[] = [...answers, ...(isList ? LISTED : [])];
+  const good: ResponseHeader[] = [...sends, ...(isList ? LISTED : [])];
   const isVersioned = reads.some((name) => name === "if-match" || name === "if-none-match");
   for (const [status, response] of Object.entries(operation.responses)) {
     const names = [

@@ -19,8 +19,8 @@ export const authRoutes = (ctx: Ctx) =>
     },
     {
       anonymous: ["login", "login-account", "login-streak", "login-address", "sign-ins"],
-      reads: ["device-token"],
-      answers: ["device-token", "set-cookie"],
+      requestHeaders: ["device-token"],
+      responseHeaders: ["device-token", "set-cookie"],
       detail: {
         operationId: "login",
         summary: "Sign in",
@@ -50,7 +50,7 @@ export const continuationRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .post("/refresh", ({ actor, body }) => refresh(ctx, actor, body.refresh_token), {
       anonymous: ["refresh-address", "refresh-session"],
-      reads: ["device-token"],
+      requestHeaders: ["device-token"],
       detail: {
         operationId: "refresh",
         summary: "Continue a session",

@@ -33,7 +33,7 @@ export const verificationRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        reads: ["idempotency-key"],
+        requestHeaders: ["idempotency-key"],
         optional: ["login", "login-account", "login-streak", "requests", "requests-anonymous"],
         detail: {
           operationId: "verifyEmail",
@@ -64,7 +64,7 @@ export const verificationRoutes = (ctx: Ctx) =>
         return status(202, requestAccepted);
       },
       {
-        reads: ["idempotency-key"],
+        requestHeaders: ["idempotency-key"],
         anonymous: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "resendVerification",
@@ -89,7 +89,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
         return status(202, requestAccepted);
       },
       {
-        reads: ["idempotency-key"],
+        requestHeaders: ["idempotency-key"],
         anonymous: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "forgotPassword",
@@ -109,7 +109,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
         return status(204, undefined);
       },
       {
-        reads: ["idempotency-key"],
+        requestHeaders: ["idempotency-key"],
         anonymous: ["requests-anonymous"],
         detail: {
           operationId: "resetPassword",
@@ -135,7 +135,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
         return status(202, requestAccepted);
       },
       {
-        reads: ["idempotency-key"],
+        requestHeaders: ["idempotency-key"],
         anonymous: [...mailLimits, "requests-anonymous"],
         detail: {
           operationId: "requestEmailCode",
@@ -156,8 +156,8 @@ export const emailSignInRoutes = (ctx: Ctx) =>
       },
       {
         anonymous: ["email-code", "login-address", "requests-anonymous"],
-        reads: ["device-token"],
-        answers: ["device-token", "set-cookie"],
+        requestHeaders: ["device-token"],
+        responseHeaders: ["device-token", "set-cookie"],
         detail: {
           operationId: "signInByEmail",
           summary: "Sign in with the mailed link or code",

@@ -39,7 +39,7 @@ export const meRoutes = (ctx: Ctx) =>
     .use(guard(ctx))
     .get("", ({ actor, headers, set }) => unlessKnown({ headers, set }, actor.user, userView), {
       user: true,
-      reads: ["if-match", "if-none-match"],
+      requestHeaders: ["if-match", "if-none-match"],
       detail: {
         operationId: "getMe",
         summary: "Get your user",
@@ -49,7 +49,7 @@ export const meRoutes = (ctx: Ctx) =>
     })
     .put("", ({ actor, body, headers, set }) => changeMe(ctx, actor, { body, headers, set }), {
       user: ["changes"],
-      reads: ["if-match"],
+      requestHeaders: ["if-match"],
       detail: {
         operationId: "putMe",
         summary: "Update your user (same as PATCH)",
@@ -63,7 +63,7 @@ export const meRoutes = (ctx: Ctx) =>
     })
     .patch("", ({ actor, body, headers, set }) => changeMe(ctx, actor, { body, headers, set }), {
       user: ["changes"],
-      reads: ["if-match"],
+      requestHeaders: ["if-match"],
       detail: {
         operationId: "updateMe",
         summary: "Update your user",
@@ -91,7 +91,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
       },
       {
         user: ["login", "login-streak", "changes"],
-        answers: ["device-token", "set-cookie"],
+        responseHeaders: ["device-token", "set-cookie"],
         detail: {
           operationId: "changePassword",
           summary: "Change your password",
@@ -114,7 +114,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
       },
       {
         user: ["login", "login-streak"],
-        reads: ["if-match"],
+        requestHeaders: ["if-match"],
         detail: {
           operationId: "deleteMe",
           summary: "Delete your user",
@@ -150,7 +150,7 @@ export const ownEmailRoutes = (ctx: Ctx) =>
     },
     {
       user: ["login", "login-streak", "mail-account", "mail-address"],
-      reads: ["idempotency-key"],
+      requestHeaders: ["idempotency-key"],
       detail: {
         operationId: "changeEmail",
         summary: "Change your email",

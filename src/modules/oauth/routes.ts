@@ -37,8 +37,8 @@ export const oauthRoutes = (ctx: Ctx) =>
           "sign-ins",
           "requests-anonymous",
         ],
-        reads: ["device-token"],
-        answers: ["device-token"],
+        requestHeaders: ["device-token"],
+        responseHeaders: ["device-token"],
         detail: {
           operationId: "grantToken",
           summary: "Get a token",

@@ -31,7 +31,7 @@ export const registrationRoutes = (ctx: Ctx) =>
     },
     {
       anonymous: ["register", "mail-account", "requests-anonymous"],
-      reads: ["idempotency-key"],
+      requestHeaders: ["idempotency-key"],
       detail: {
         operationId: "register",
         summary: "Register",

@@ -49,7 +49,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
         unlessKnown({ headers, set }, await getUser(ctx, actor, params.id), userView),
       {
         superuser: true,
-        reads: ["if-match", "if-none-match"],
+        requestHeaders: ["if-match", "if-none-match"],
         detail: {
           operationId: "getUser",
           summary: "Get a user",
@@ -72,7 +72,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
       },
       {
         superuser: ["changes"],
-        reads: ["if-match"],
+        requestHeaders: ["if-match"],
         detail: {
           operationId: "updateUser",
           summary: "Update a user",
@@ -102,7 +102,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
       },
       {
         superuser: true,
-        reads: ["if-match"],
+        requestHeaders: ["if-match"],
         detail: {
           operationId: "deleteUser",
           summary: "Delete a user",
@@ -130,7 +130,7 @@ export const userSupportRoutes = (ctx: Ctx) =>
     },
     {
       superuser: true,
-      reads: ["idempotency-key"],
+      requestHeaders: ["idempotency-key"],
       detail: {
         operationId: "unlockUser",
         summary: "Unlock a user",
