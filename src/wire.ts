@@ -33,8 +33,8 @@ interface Schema {
    * Checks the database and reads its migration status. Throws an Exit that says what to do if the
    * database is unavailable or unsuitable.
    */
-  answers: () => Promise<MigrationStatus>;
-  /** Applies pending migrations and returns their names. Throws an Exit like `answers`. */
+  checkSchema: () => Promise<MigrationStatus>;
+  /** Applies pending migrations and returns their names. Throws an Exit like `checkSchema`. */
   migrate: () => Promise<string[]>;
   close: () => Promise<void>;
 }
@@ -118,7 +118,7 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
     await tracing.close();
   };
   try {
-    const secret = config.secretKey ?? (await secretIn(config, runtime, schema.answers));
+    const secret = config.secretKey ?? (await secretIn(config, runtime, schema.checkSchema));
     if (isServer) shared = await sharedOf(config, { secret, log });
     const ctx = createCtx(config, {
       database,
@@ -159,8 +159,8 @@ const schemaOf = (
   config: Config,
   { log }: Runtime,
   database: Database,
-): Pick<Schema, "answers" | "migrate"> => ({
-  answers: () => explained(config, false, () => readStatus(database, config, log)),
+): Pick<Schema, "checkSchema" | "migrate"> => ({
+  checkSchema: () => explained(config, false, () => readStatus(database, config, log)),
   migrate: () => explained(config, true, () => database.alone(migrate)),
 });
 

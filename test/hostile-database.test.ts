@@ -237,8 +237,8 @@ describe("a database is refused, with words that say the remedy,", () => {
     const server = await fakeServer(answer);
     const DATABASE_URL = `postgres://crm:sentinel@127.0.0.1:${server.port}/none?${query}`;
     const config = readConfig({ DATABASE_URL, SECRET_KEY: "k3Jd0sLq8vXz2mNb7TyUw5RfGh1PcAe9" });
-    const { answers, close } = await wireOnce(config.config, { purpose: "migrate" });
-    const message = await refusal(answers());
+    const { checkSchema, close } = await wireOnce(config.config, { purpose: "migrate" });
+    const message = await refusal(checkSchema());
     await close();
     await server.close();
     expect(message).not.toContain("sentinel");

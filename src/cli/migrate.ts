@@ -10,12 +10,12 @@ export async function migrateCommand({ json: isJson }: JsonFlag, word?: string):
     throw new Exit("usage", "Usage: bunker migrate [status]\nSee: bunker migrate --help");
   const isChange = word === undefined;
   const config = await loadConfig();
-  const { database, answers, migrate, close } = await openSchema(config, {
+  const { database, checkSchema, migrate, close } = await openSchema(config, {
     purpose: isChange ? "migrate" : "command",
     isColored: hasColor(STANDARD_ERROR),
   });
   try {
-    await answers();
+    await checkSchema();
     const applied = isChange ? await migrate() : [];
     const status = await migrationStatus(database.sql);
     const json = { ...status, applied_now: applied };

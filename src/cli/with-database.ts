@@ -39,9 +39,9 @@ export const noteChange = (config: Config): void => printNote(`Changed: ${descri
 const MIGRATION_MAX_MS = 30_000;
 const CHECK_EVERY_MS = 50;
 
-async function isMigrated(answers: Wired["answers"], timeoutMs: number): Promise<boolean> {
+async function isMigrated(checkSchema: Wired["checkSchema"], timeoutMs: number): Promise<boolean> {
   const giveUpAt = performance.now() + timeoutMs;
-  while ((await answers()).pending.length > 0) {
+  while ((await checkSchema()).pending.length > 0) {
     if (performance.now() >= giveUpAt) return false;
     await sleep(CHECK_EVERY_MS);
   }
@@ -49,13 +49,13 @@ async function isMigrated(answers: Wired["answers"], timeoutMs: number): Promise
 }
 
 async function withDatabase(config: Config, work: (ctx: Ctx) => Promise<void>): Promise<void> {
-  const { ctx, answers, close, isBesideServer } = await wireOnce(config, {
+  const { ctx, checkSchema, close, isBesideServer } = await wireOnce(config, {
     purpose: "command",
     isColored: hasColor(STANDARD_ERROR),
   });
   try {
     const timeoutMs = isBesideServer ? MIGRATION_MAX_MS : 0;
-    if (!(await isMigrated(answers, timeoutMs)))
+    if (!(await isMigrated(checkSchema, timeoutMs)))
       throw new Exit(
         "failed",
         `The schema of ${describePlace(config)} is not up to date. Run: bunker migrate`,

@@ -54,7 +54,7 @@ async function getDeclarations(): Promise<ClientFile> {
 }
 
 /** With `no-cache`, caches ask each time: clients see an upgrade of the server at once. */
-function answer(
+function respond(
   { headers }: Pick<RequestParts, "headers">,
   { text, sha256 }: ClientFile,
   type: string,
@@ -76,12 +76,12 @@ export const clientRoutes = (ctx: Ctx) => {
       "/bunker.d.ts",
       // TypeScript has no registered type; browsers show plain text.
       async ({ headers }) =>
-        answer({ headers }, await getDeclarations(), "text/plain; charset=utf-8"),
+        respond({ headers }, await getDeclarations(), "text/plain; charset=utf-8"),
       open,
     )
     .get(
       "/bunker.js",
-      ({ headers }) => answer({ headers }, clientModule, "text/javascript; charset=utf-8"),
+      ({ headers }) => respond({ headers }, clientModule, "text/javascript; charset=utf-8"),
       open,
     );
 };

@@ -190,10 +190,7 @@ interface ProblemResponse {
 }
 
 /** Writes problem details (RFC 9457). */
-const problemResponse = (
-  { code, message, errors }: Problem,
-  requestId: string,
-): ProblemResponse => {
+const problemDetails = ({ code, message, errors }: Problem, requestId: string): ProblemResponse => {
   const { status, title } = problems[code];
   const body = { type: `/problems/${code}`, title, status, detail: message, code };
   return {
@@ -212,14 +209,16 @@ const oauthResponse = (problem: Problem): ProblemResponse | undefined => {
   return { ...known, headers: { "content-type": "application/json", ...rest, ...challenged } };
 };
 
-const answerTo = (problem: Problem, { id, path }: { id: string; path: string }): ProblemResponse =>
-  (isOAuthPath(path) && oauthResponse(problem)) || problemResponse(problem, id);
+const problemResponse = (
+  problem: Problem,
+  { id, path }: { id: string; path: string },
+): ProblemResponse => (isOAuthPath(path) && oauthResponse(problem)) || problemDetails(problem, id);
 
 /** The response to a request whose handler did not return in time, or failed outside the app. */
 export function responseTo(problem: Problem, { id, route = "" }: RequestContext): Response {
-  const answer = answerTo(problem, { id, path: route });
-  const headers = { ...commonHeaders, "x-request-id": id, ...answer.headers };
-  return new Response(JSON.stringify(answer.body), { status: answer.status, headers });
+  const response = problemResponse(problem, { id, path: route });
+  const headers = { ...commonHeaders, "x-request-id": id, ...response.headers };
+  return new Response(JSON.stringify(response.body), { status: response.status, headers });
 }
 
 /**
@@ -238,16 +237,16 @@ export const problemPlugin = (ctx: Ctx, routes: RouteTable) =>
           : problemOf(ctx, { error, code, request });
       if (allowed.length > 0) set.headers["allow"] = allowed.join(", ");
       context.problemCode = problem.code;
-      const answer = answerTo(problem, { id: context.id, path });
+      const response = problemResponse(problem, { id: context.id, path });
       // Problems thrown on purpose are not logged: a flood of them would fill the log.
-      if (answer.status >= 500 && !(error instanceof Problem))
+      if (response.status >= 500 && !(error instanceof Problem))
         ctx.log.error(
           { err: error, code: problem.code, request_id: context.id, route },
           "Request failed.",
         );
-      set.status = answer.status;
-      Object.assign(set.headers, answer.headers);
+      set.status = response.status;
+      Object.assign(set.headers, response.headers);
       if (problem instanceof Stale) set.headers["etag"] = tagOf(problem.version);
-      return new Response(JSON.stringify(answer.body), { status: answer.status });
+      return new Response(JSON.stringify(response.body), { status: response.status });
     },
   );

@@ -42,7 +42,7 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
   let isOpen = true;
   try {
     // Connect to the database, and meanwhile build the app and let it answer a first request.
-    const [app, schema] = await Promise.all([warmApp(ctx), wired.answers()]);
+    const [app, schema] = await Promise.all([warmApp(ctx), wired.checkSchema()]);
     // Always traced, so that an unreachable trace collector is logged soon after the start.
     await ctx.tracing.begin({ name: "start" }, null, () => prepare(wired, schema, () => isOpen));
     const pipeline = createPipeline(ctx, app);
