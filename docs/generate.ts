@@ -1,6 +1,6 @@
 /**
  * `bun run docs` writes what is documented from the code: `.env.example`, database.md,
- * openapi.json, and blocks of configuration.md, limits.md and metrics.md. They describe Bunker
+ * openapi.json, and blocks of other pages. They describe Bunker
  * without the product. A test compares them with what is committed.
  */
 import { join } from "node:path";
@@ -25,6 +25,7 @@ import { productSettings } from "../src/product/settings.ts";
 import { tables } from "../src/tables.ts";
 import { replaceBlock } from "./blocks.ts";
 import { growthLines } from "./growth.ts";
+import { commandsTable, errorsTable, eventsTable, fieldsTable } from "./lists.ts";
 import { alertsTable, metricsTable } from "./metrics.ts";
 
 const base = {
@@ -201,6 +202,12 @@ export const documents = async (): Promise<Record<string, string>> => ({
     metrics: metricsTable(),
     alerts: alertsTable(),
   }),
+  "docs/commands.md": await pageWith("docs/commands.md", { commands: commandsTable() }),
+  "docs/errors.md": await pageWith("docs/errors.md", {
+    errors: errorsTable(),
+    fields: fieldsTable(),
+  }),
+  "docs/events.md": await pageWith("docs/events.md", { events: eventsTable() }),
   "docs/database.md": database(),
   "docs/openapi.json": await openapi(),
 });
