@@ -89,7 +89,7 @@ test("no comment of the program, its benchmarks and its documents is longer than
 
 test("what the documents point at is there", async () => {
   const missing: string[] = [];
-  for (const page of ["SECURITY.md", "ARCHITECTURE.md", "docs/reliability.md", "docs/access.md"])
+  for (const page of ["SECURITY.md", "ARCHITECTURE.md", "docs/reliability.md", "docs/sessions.md"])
     for (const [, path = ""] of (await read(page)).matchAll(
       /`((?:test|src|bench|docs|deploy)\/[\w./-]+)`/g,
     ))

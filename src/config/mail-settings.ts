@@ -71,7 +71,7 @@ export const mailSettings = {
   }),
   mailTemplates: setting<string | undefined>({
     name: "MAIL_TEMPLATES",
-    doc: "A folder with your own texts and layout for emails. See docs/mail.md.",
+    doc: "A folder with your own texts and layout for emails. See docs/guides/brand.md.",
     shown: "built in",
     parse: readableFolder,
     fallback: () => undefined,

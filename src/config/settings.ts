@@ -93,7 +93,7 @@ export const settings = {
   }),
   databaseDirectUrl: setting<string | undefined>({
     name: "DATABASE_DIRECT_URL",
-    doc: "The same database as DATABASE_URL, but without its pooler. Migrations and change notifications use it. See docs/scaling.md.",
+    doc: "The same database as DATABASE_URL, but without its pooler. Migrations and change notifications use it. See docs/guides/pgbouncer.md.",
     shown: "DATABASE_URL",
     isSecret: true,
     parse: postgresUrl,
@@ -101,7 +101,7 @@ export const settings = {
   }),
   databasePrepare: setting({
     name: "DATABASE_PREPARE",
-    doc: "`off`: for a DATABASE_URL that points to a pooler in transaction mode, such as PgBouncer. Bunker then uses no prepared statements and no session settings. See docs/scaling.md.",
+    doc: "`off`: for a DATABASE_URL that points to a pooler in transaction mode, such as PgBouncer. Bunker then uses no prepared statements and no session settings. See docs/guides/pgbouncer.md.",
     parse: oneOf(["on", "off"]),
     fallback: () => "on",
   }),
@@ -133,7 +133,7 @@ export const settings = {
   }),
   secretKeys: setting<string[]>({
     name: "SECRET_KEYS",
-    doc: "Other secret keys whose tokens are accepted, such as the previous or the next one, separated by commas. See docs/keys.md.",
+    doc: "Other secret keys whose tokens are accepted, such as the previous or the next one, separated by commas. See docs/guides/keys.md.",
     shown: "none",
     isSecret: true,
     parse: (value) => value.split(",").map((one) => secretKey(one.trim())),

@@ -70,7 +70,7 @@ function remedyOf(code: string, { user, database, tls }: Server): string | undef
     ],
     [
       /^08P01$/,
-      "The server does not know a parameter of the session. A pooler such as PgBouncer needs DATABASE_PREPARE=off (docs/scaling.md).",
+      "The server does not know a parameter of the session. A pooler such as PgBouncer needs DATABASE_PREPARE=off (docs/guides/pgbouncer.md).",
     ],
     [/^SASL_/, "The server could not prove that it knows the password: it may be another server."],
   ];

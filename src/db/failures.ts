@@ -16,7 +16,7 @@ export function causeOf(error: unknown): Cause {
 
 /**
  * Every class of SQLSTATE (PostgreSQL's documentation, appendix A). `outage`: a retry may succeed;
- * the response is 503. `bug`: the response is 500. docs/operation.md lists the outages.
+ * the response is 503. `bug`: the response is 500. docs/guides/postgresql.md lists the outages.
  */
 export const sqlStateClasses: Record<string, "outage" | "bug"> = {
   "00": "bug",

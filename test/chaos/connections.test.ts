@@ -174,7 +174,7 @@ test("two equal Content-Length lines do not pass the limit", async () => {
   expect(statuses).toEqual(["400", "200"]);
 });
 
-/** docs/operation.md says so to operators; another version of Bun may do otherwise. */
+/** docs/http.md says so to operators; another version of Bun may do otherwise. */
 test("what Bun refuses by itself, without a body, and closes", async () => {
   const host = "Host: localhost";
   const head = (...lines: string[]) => [...lines, "", ""].join("\r\n");

@@ -89,7 +89,7 @@ const minimal = Bun.serve({
 });
 afterAll(() => minimal.stop(true));
 
-/** Another version of Bun may do better: then docs/bun.md, docs/operation.md and http/closed-connection are to be looked at. */
+/** Another version of Bun may do better: then docs/bun.md, docs/http.md and http/closed-connection are to be looked at. */
 test("what Bun does by itself", async () => {
   const byBun: Record<Kind, string[]> = {
     pipelined: [],

@@ -16,7 +16,7 @@ const GROWTH_MAX_MB = 50;
 const ANSWER = /HTTP\/1\.1 (\d{3})/g;
 const ANSWER_LENGTH = 12;
 
-/** Bun drops a connection on which a request follows one of another method (docs/operation.md). */
+/** Bun drops a connection on which a request follows one of another method (docs/http.md). */
 const METHODS = ["HEAD", "GET"];
 
 /** Every second one asks for what only somebody signed in may see: then it matters from where, and by what program. */

@@ -1,4 +1,4 @@
-/** The proxies of `deploy/` and `docs/operation.md`, before a server that is there, and then is not. */
+/** The proxies of `deploy/` and `docs/guides/proxy.md`, before a server that is there, and then is not. */
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -59,7 +59,7 @@ http { ${bodies.join(" ")} ${server} }`,
     return ["run", "--adapter", "caddyfile", "--config", file];
   },
   haproxy: ({ folder, outside, inside }) => {
-    const format = /^ *log-format .*$/m.exec(adapted("docs/operation.md", []))?.[0];
+    const format = /^ *log-format .*$/m.exec(adapted("docs/guides/proxy.md", []))?.[0];
     const file = join(folder, "haproxy.cfg");
     writeFileSync(
       file,

@@ -130,7 +130,7 @@ export async function rotateKeys(ctx: Ctx, actor: Actor, { isUrgent = false } = 
   await readKeys(ctx);
 }
 const HS256 =
-  "ALGORITHM=HS256 uses no key pairs: SECRET_KEY signs access tokens. To change it, see docs/keys.md";
+  "ALGORITHM=HS256 uses no key pairs: SECRET_KEY signs access tokens. To change it, see docs/guides/keys.md";
 
 /**
  * Deletes a key: tokens that it signed are rejected from now on. Throws `forbidden`,

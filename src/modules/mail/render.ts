@@ -34,7 +34,7 @@ export interface Brand {
 
 /**
  * Renders mails in the recipient's language, or in English. A folder may override some or all texts
- * (`en.json`, `de.json`, or another language) and `frame.html`. See docs/mail.md.
+ * (`en.json`, `de.json`, or another language) and `frame.html`. See docs/guides/brand.md.
  */
 export function openRenderer(brand: Brand, folder: string | undefined): Renderer {
   const languages = new Map<string, Language>();

@@ -1,6 +1,6 @@
 /**
  * The HTML around each mail. Tables and inline styles, because mail clients support little else
- * (docs/mail.md).
+ * (docs/guides/brand.md).
  */
 export const defaultTemplate = `<!doctype html>
 <html lang="{lang}">
