@@ -58,7 +58,7 @@ export function openLinkPages(ctx: Ctx) {
     const textsIn = (locale: string | null) => textsFor(locale, headers["accept-language"]);
     if (opened.registration) {
       const { purpose, email, locale } = opened.registration;
-      return { texts: textsIn(locale), shown: { form: purpose as Purpose, token, email } };
+      return { texts: textsIn(locale), shown: { form: purpose, token, email } };
     }
     const { link, user } = opened;
     // A new email must not reveal the user's current one: the new one may be mistyped and belong to

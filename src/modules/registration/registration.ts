@@ -92,7 +92,7 @@ async function notifyExisting(ctx: Ctx, user: User): Promise<void> {
 type NewRegistration = Omit<
   typeof registrations.$inferInsert,
   "id" | "position" | "createdAt" | "hash" | "expiresAt"
-> & { purpose: Purpose };
+>;
 
 /** Stores a registration with a link of its own, and mails the link. */
 async function mailLink(ctx: Ctx, registration: NewRegistration): Promise<void> {
@@ -128,7 +128,7 @@ async function insert(
  */
 export async function mailLinkAgain(
   ctx: Ctx,
-  { email, purpose }: { email: string; purpose: "verify_email" | "reset_password" },
+  { email, purpose }: Pick<Registration, "email" | "purpose">,
 ): Promise<void> {
   const latest = await findRegistration(ctx, email);
   if (!latest) return;
@@ -160,13 +160,10 @@ export async function findLinkedRegistration(
   purposes: readonly Purpose[],
   token: string,
 ): Promise<Registration | undefined> {
-  const { hash, purpose, expiresAt } = registrations;
+  const { hash, expiresAt } = registrations;
   const isValid = and(eq(hash, sha256(token)), gt(expiresAt, now()));
-  const [found] = await db
-    .select()
-    .from(registrations)
-    .where(and(isValid, inArray(purpose, [...purposes])));
-  return found;
+  const [found] = await db.select().from(registrations).where(isValid);
+  return found && purposes.includes(found.purpose) ? found : undefined;
 }
 
 /**
@@ -191,7 +188,7 @@ export async function redeemRegistration(
   const user = await insertRegistered(ctx, actor, { details, emailVerified: true });
   if (!user) throw new Problem("invalid_link");
   await record(ctx, actor, { type: "email.verified", subjectId: user.id, data: {} });
-  await keepRedemption(ctx, { userId: user.id, purpose: purpose as Purpose }, form);
+  await keepRedemption(ctx, { userId: user.id, purpose }, form);
 }
 
 interface Redeemed {

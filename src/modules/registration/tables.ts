@@ -13,8 +13,8 @@ export const registrations = pgTable(
     id: uuid("id").primaryKey(),
     /** The order of insertion, independent of the clocks of the instances. */
     position: bigint("position", { mode: "bigint" }).generatedAlwaysAsIdentity(),
-    /** What the link does: `verify_email` or `reset_password`. */
-    purpose: text("purpose").notNull(),
+    /** What the link does. */
+    purpose: text("purpose").$type<"verify_email" | "reset_password">().notNull(),
     email: text("email").notNull(),
     emailKey: text("email_key").notNull(),
     /** The wanted username. It is not reserved. */
