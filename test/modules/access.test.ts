@@ -1,4 +1,4 @@
-/** The verbs decide by their actor, without any route before them. */
+/** Verbs decide by their actor, without a route in front of them. */
 import { expect, test } from "bun:test";
 import type { Actor, Ctx, User } from "../../src/ctx.ts";
 import { Problem } from "../../src/kit/problem.ts";
@@ -44,7 +44,7 @@ const forAdministrators: Record<string, Verb> = {
     createUser(ctx, actor, { ...newUser(), password: { hash: HASH } }),
 };
 
-/** What a user may do with the own account, and administrators with each. */
+/** What users may do with their own account, and administrators with any. */
 const forOwners: Record<string, Verb> = {
   getUser: (ctx, actor, { id }) => getUser(ctx, actor, id),
   "updateUser: fullName": (ctx, actor, { id }) => updateUser(ctx, actor, { id, fullName: "Ada" }),

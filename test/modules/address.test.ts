@@ -6,7 +6,7 @@ import { PASSWORD } from "../support/world.ts";
 const OLD_ADDRESS = "ada@example.com";
 const NEW_ADDRESS = "ada@example.org";
 
-/** Ada, whose address is proven. */
+/** Ada, whose email is verified. */
 async function adasTown(settings: Parameters<typeof town>[0] = {}) {
   const here = await town(settings);
   const ada = await here.proven(OLD_ADDRESS);
@@ -17,14 +17,14 @@ async function adasTown(settings: Parameters<typeof town>[0] = {}) {
   return { ...here, ada, move, arrive };
 }
 
-describe("another address", () => {
-  test("is the account's when its owner opens the link there; until then nothing changes", async () => {
+describe("a change of email", () => {
+  test("takes effect when its owner opens the link and proves access; until then nothing changes", async () => {
     const { ada, move, mails, tokenFor, verify, logIn, anyone } = await adasTown();
     expect((await move(NEW_ADDRESS)).status).toBe(202);
     expect((await mails())[0]).toBe(`change_email ${NEW_ADDRESS}`);
     const token = await tokenFor(NEW_ADDRESS, "change_email");
     expect((await ada.get("/users/me")).body.email).toBe(OLD_ADDRESS);
-    // The link alone does not do it: whoever gets one may have nothing to do with the account.
+    // The link alone is not enough: it may have reached a person who has no access to the user.
     const alone = await verify({ token });
     expect([alone.status, alone.body.code]).toEqual([401, "invalid_credentials"]);
     expect((await verify({ token, password: NEW })).status).toBe(401);
@@ -40,13 +40,13 @@ describe("another address", () => {
       ({ type }: { type: string }) => type,
     );
     expect(events).toContain("email.changed");
-    // The address that is free again takes another account.
+    // The old email is free again, so another user can register it.
     expect(
       (await anyone.post("/auth/register", { email: OLD_ADDRESS, password: PASSWORD })).status,
     ).toBe(201);
   });
 
-  test("is asked for only by who proves lately who they are", async () => {
+  test("requires the password or a recent sign-in", async () => {
     const { move, pass, ada, mails } = await adasTown();
     expect((await move(NEW_ADDRESS, { current_password: "wrong" })).status).toBe(401);
     pass(11 * 60_000);
@@ -61,7 +61,7 @@ describe("another address", () => {
     expect((await mails()).filter((one) => one.startsWith("change_email"))).toHaveLength(1);
   });
 
-  test("that somebody has is answered alike, and its owner is told", async () => {
+  test("to an email of another user gets the same response, and the owner of that email gets a mail", async () => {
     const { proven, move, mails } = await adasTown();
     await proven("bob@example.com");
     const [taken, free] = [await move("BOB@example.com"), await move("free@example.com")];
@@ -72,7 +72,7 @@ describe("another address", () => {
     ]);
   });
 
-  test("that somebody else took meanwhile is not taken away", async () => {
+  test("does not take an email that another user has verified meanwhile", async () => {
     const { proven, move, arrive, tokenFor } = await adasTown();
     await move("bob@example.com");
     await tokenFor("bob@example.com", "change_email");
@@ -81,7 +81,7 @@ describe("another address", () => {
     expect([late.status, late.body.code]).toEqual([409, "email_taken"]);
   });
 
-  test("that somebody registered without ever proving it is the account's of whoever proves it", async () => {
+  test("takes an email from a user who never verified it", async () => {
     const { person, move, send, tokenFor, mails, logIn, anyone } = await adasTown();
     const squatter = await person("bob@example.com");
     await move("bob@example.com");
@@ -98,12 +98,12 @@ describe("another address", () => {
     expect((await anyone.post("/auth/register", { email: taken, password: PASSWORD })).status).toBe(
       422,
     );
-    // Nothing of theirs is lost but the address.
+    // That user keeps everything except the email.
     expect((await squatter.get("/users/me")).body.email).toMatch(/^user-.+@displaced\.invalid$/);
     expect([await logIn(PASSWORD, "bob"), await logIn(PASSWORD, "ada")]).toEqual([200, 200]);
   });
 
-  test("is not taken by an account that was switched off meanwhile", async () => {
+  test("fails if the user was deactivated meanwhile", async () => {
     const { ada, superuser, move, arrive, tokenFor } = await adasTown();
     const root = await superuser();
     await move(NEW_ADDRESS);
@@ -112,7 +112,7 @@ describe("another address", () => {
     expect((await arrive(NEW_ADDRESS)).body.code).toBe("invalid_link");
   });
 
-  test("by a link that went astray is no way to guess at the password, nor does it say whose account it is", async () => {
+  test("does not let the reader of a misdirected link guess the password, or learn whose user it is", async () => {
     const few = { quota: 5, refill: 5, periodSeconds: 900 };
     const limits = { ...policies, "login-account": few };
     const { move, tokenFor, verify, send } = await adasTown({ rateLimit: "on", limits });
@@ -123,13 +123,13 @@ describe("another address", () => {
     const statuses = [];
     for (let at = 0; at < 6; at += 1)
       statuses.push((await verify({ token, password: `guess number ${at}` })).status);
-    // As at the front door: five failures of an account, wherever they come from.
+    // As at sign-in: five failures for one user, from all IPs together.
     expect(statuses).toEqual([...Array(5).fill(401), 429]);
     const failed = await verify({ token, password: PASSWORD });
     expect(failed.status).toBe(429);
   });
 
-  test("ends the links that were mailed to the old one", async () => {
+  test("invalidates the links that were mailed to the old email", async () => {
     const { forgot, tokenFor, move, arrive, reset, logIn } = await adasTown();
     await forgot(OLD_ADDRESS);
     const token = await tokenFor(OLD_ADDRESS, "reset_password");
@@ -139,7 +139,7 @@ describe("another address", () => {
     expect(await logIn(PASSWORD)).toBe(200);
   });
 
-  test("that a thief asked for comes to nothing once the owner has set another password", async () => {
+  test("that an attacker requested fails once the owner has set another password", async () => {
     for (const isAnswered of [true, false]) {
       const { forgot, tokenFor, move, verify, reset, ada, mails } = await adasTown();
       await forgot(OLD_ADDRESS);
@@ -156,8 +156,8 @@ describe("another address", () => {
   });
 });
 
-describe("the old address", () => {
-  test("takes the account back: the thief is out, and knows no password", async () => {
+describe("the old email", () => {
+  test("undoes the change: the attacker is signed out, and no password is set", async () => {
     const { move, arrive, tokenFor, form, send, ada, logIn, reset, mails, pass } = await adasTown();
     await move(NEW_ADDRESS);
     await arrive(NEW_ADDRESS);
@@ -172,15 +172,15 @@ describe("the old address", () => {
     ]);
     expect((await reset(await tokenFor(OLD_ADDRESS, "reset_password"))).status).toBe(204);
     expect(await logIn(NEW, OLD_ADDRESS)).toBe(200);
-    // A second click is answered as the first, and does nothing.
+    // A second click gets the same page as the first, and changes nothing.
     expect((await form("/undo-email", { token })).status).toBe(200);
     pass(2 * 60_000);
     expect((await form("/undo-email", { token })).status).toBe(400);
   });
 
-  test("does so also when the thief has moved on, and not the other way round", async () => {
+  test("also undoes it after the attacker has changed the email again, but not the other way round", async () => {
     const { move, arrive, tokenFor, form, sql, reset, forgot, pass } = await adasTown();
-    // More often than any other kind of link is kept, by instances whose clocks are apart.
+    // More often than other kinds of links are kept, by instances whose clocks differ.
     const stops = Array.from({ length: 6 }, (_, n) => `thief@example${n}.com`);
     for (const email of [...stops, "thief@example.com", "thief@example.net"]) {
       await move(email);
@@ -188,7 +188,7 @@ describe("the old address", () => {
       pass(-5_000);
     }
     const thiefs = await tokenFor("thief@example.com", "email_changed");
-    // Whatever the thief does with the address that he has.
+    // Whatever the attacker does with their email.
     await forgot("thief@example.net");
     await reset(await tokenFor("thief@example.net", "reset_password"));
     const owners = await tokenFor(OLD_ADDRESS, "email_changed");
@@ -197,7 +197,7 @@ describe("the old address", () => {
     expect(await sql`select email from users`).toMatchObject([{ email: OLD_ADDRESS }]);
   });
 
-  test("for a week, and not when it was never proven: it may be a stranger's, by a slip of the pen", async () => {
+  test("can undo it for a week, but not if it was never verified: it may belong to another person", async () => {
     const { move, arrive, tokenFor, form, person, mails, verify } = await adasTown();
     await move(NEW_ADDRESS);
     await arrive(NEW_ADDRESS);
@@ -211,7 +211,7 @@ describe("the old address", () => {
     expect(await mails()).not.toContain("email_changed wrong@example.com");
   });
 
-  test("takes it back from whoever registered with it meanwhile, and not from who proved that", async () => {
+  test("is taken back from a user who registered it without verifying it, but not from a verified user", async () => {
     for (const isProven of [false, true]) {
       const here = await adasTown();
       const { move, arrive, tokenFor, form, person, proven } = here;
@@ -228,7 +228,7 @@ describe("the old address", () => {
     }
   });
 
-  test("wins against whatever the thief does at the same time", async () => {
+  test("wins against concurrent changes by the attacker", async () => {
     for (let round = 0; round < 5; round += 1) {
       const { move, arrive, tokenFor, form, verify, sql } = await adasTown();
       await move("thief@example.com");
@@ -246,7 +246,7 @@ describe("the old address", () => {
   });
 });
 
-test("somebody who gets such a mail by mistake says so, and nothing changes", async () => {
+test("the recipient of a misdirected mail can report it, and nothing changes", async () => {
   const { move, tokenFor, form, verify, ada } = await adasTown();
   await move(NEW_ADDRESS);
   const token = await tokenFor(NEW_ADDRESS, "change_email");
@@ -255,7 +255,7 @@ test("somebody who gets such a mail by mistake says so, and nothing changes", as
   expect((await ada.get("/users/me")).body.email).toBe(OLD_ADDRESS);
 });
 
-test("two users who take each other's email at once do not wait for each other", async () => {
+test("two users who take each other's email at once do not deadlock", async () => {
   const { person, verify, tokenFor, sql } = await town();
   const deadlocks = async () => {
     await sql`select pg_stat_clear_snapshot()`;

@@ -12,13 +12,13 @@ import { SECRET, world } from "../support/world.ts";
 const operator = { kind: "operator" } as const;
 const MINUTE = 60_000;
 const LIFETIME = 15 * MINUTE;
-/** More than a key is accepted for after the last token that it signed has expired. */
+/** Longer than a key is accepted after its last token has expired. */
 const SLACK = 3 * MINUTE;
 const NEW_SECRET = "pQ8mZr3vTn6Kx1Ls9Yw4Hb7Jd2Fg5Ca0";
 type Secrets = readonly [string, ...string[]];
 type Pair = { access_token: string; refresh_token: string };
 
-/** What a server process answers. */
+/** How a server process responds. */
 function instanceOf(ctx: Ctx) {
   const app = createApp(ctx);
   const send = (path: string, init: RequestInit = {}) =>
@@ -47,7 +47,7 @@ function instanceOf(ctx: Ctx) {
   };
 }
 
-/** Another server process on the same database, with keys of its own in memory. */
+/** Another server process on the same database, with its own keys in memory. */
 async function startInstance(ctx: Ctx, algorithm: Algorithm, secrets: Secrets = [SECRET]) {
   const keyRing = openKeyRing({ algorithm, secrets });
   const { publicUrl } = ctx.config;
@@ -67,7 +67,9 @@ const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("
 const decode = (part = "") => JSON.parse(Buffer.from(part, "base64url").toString());
 const kidOf = (token: string): string => decode(token.split(".")[0]).kid;
 
-/** What an attacker with the secret makes of a token: `iat` lies in the past, `exp` far ahead. */
+/**
+ * A token that an attacker with the secret makes: `iat` is in the past, `exp` far in the future.
+ */
 function forge(token: string, secret = SECRET): string {
   const now = Math.floor(Date.now() / 1000);
   const claims = { ...decode(token.split(".")[1]), iat: now - 86_400, exp: now + 86_400 * 365 };
@@ -99,13 +101,13 @@ const changes = algorithms.flatMap((before) =>
 );
 
 test.each(changes)(
-  "from %s to %s: the old tokens are accepted until the last of them has expired",
+  "from %s to %s: old tokens are accepted until the last of them has expired",
   async (before, after) => {
     const { ctx, person, pass } = await world({ algorithm: before });
     const { token, refreshToken } = await person();
     const [old, young] = [instanceOf(ctx), await startInstance(ctx, after)];
     const client = await newClient(ctx);
-    // Both serve, and sign, for ten minutes.
+    // Both processes serve and sign for ten minutes.
     pass(10 * MINUTE);
     for (const instance of [old, young]) await instance.tend();
     const last = await old.refresh(refreshToken);
@@ -115,7 +117,7 @@ test.each(changes)(
     for (const instance of [old, young])
       for (const one of [token, last.access_token, renewed.access_token])
         expect(await instance.statusOf(one)).toBe(200);
-    // The old one has stopped.
+    // The old process has stopped.
     pass(LIFETIME - MINUTE);
     await young.tend();
     expect(await young.statusOf(last.access_token)).toBe(200);
@@ -125,7 +127,7 @@ test.each(changes)(
     const forged = forge(token);
     if (before === "HS256") expect(await young.statusOf(forged)).toBe(200);
     pass(MINUTE + SLACK);
-    // Whether or not the database was read meanwhile, and though the token was verified before.
+    // Whether or not the database was read meanwhile, and although the token was verified before.
     expect(await young.statusOf(forged)).toBe(after === "HS256" ? 200 : 401);
     await young.tend();
     if (before === "HS256") expect(await young.statusOf(forged)).toBe(401);
@@ -143,7 +145,7 @@ test("an older secret is accepted while an instance signs with it, and until its
   // Step 1 of the change: every instance knows the new secret.
   const old = await startInstance(ctx, "HS256", [SECRET, NEW_SECRET]);
   expect(await old.statusOf(forge(token, NEW_SECRET))).toBe(401);
-  // Step 2: one after the other signs with it.
+  // Step 2: the instances sign with it, one after the other.
   const young = await startInstance(ctx, "HS256", [NEW_SECRET, SECRET]);
   const next = await young.refresh(refreshToken);
   for (const instance of [old, young])
@@ -158,7 +160,7 @@ test("an older secret is accepted while an instance signs with it, and until its
   expect(await young.statusOf(forge(token, NEW_SECRET))).toBe(200);
 });
 
-test("a command does not make an instance accept the key that the command would sign with", async () => {
+test("a command does not make instances accept the key that the command would sign with", async () => {
   const { ctx, person } = await world({ algorithm: "EdDSA" });
   const { token } = await person();
   const keyRing = openKeyRing({ algorithm: "HS256", secrets: [SECRET] });
@@ -168,7 +170,7 @@ test("a command does not make an instance accept the key that the command would 
   expect(await instanceOf(ctx).statusOf(forge(token))).toBe(401);
 });
 
-test("a key that an instance with a wrong clock has used is not accepted for longer", async () => {
+test("a key used by an instance with a wrong clock is not accepted for longer", async () => {
   const { ctx, person, pass, sql } = await world();
   const { token } = await person();
   pass(40 * 86_400_000);
@@ -176,7 +178,7 @@ test("a key that an instance with a wrong clock has used is not accepted for lon
   pass(-40 * 86_400_000);
   const young = await startInstance(ctx, "EdDSA");
   expect(await young.statusOf(token)).toBe(401);
-  // An instance whose clock is right, and which signs with it, sets this right.
+  // An instance with a correct clock that signs with the key corrects this.
   await maintainKeys(ctx);
   expect(await young.statusOf(token)).toBe(200);
   expect(await sql`select 1 from key_uses where accepted_until > now() + interval '1 day'`).toEqual(
@@ -184,7 +186,7 @@ test("a key that an instance with a wrong clock has used is not accepted for lon
   );
 });
 
-test("a database that can only be read keeps no instance from starting or from accepting tokens", async () => {
+test("with a read-only database, an instance starts and accepts tokens", async () => {
   const { ctx, person, sql } = await world({ algorithm: "EdDSA" });
   const { token } = await person();
   await sql`truncate key_uses`;

@@ -18,7 +18,7 @@ interface Sent {
   headers?: Record<string, string>;
 }
 
-/** A town behind a proxy, so that every request has a client IP. */
+/** A world behind a proxy, so that every request has a client IP. */
 async function village(settings: Parameters<typeof town>[0] = {}) {
   const here = await town({ trustedProxies: ["127.0.0.1"], ...settings });
   const call = (method: string, path: string, { body, token, headers = {} }: Sent = {}) =>
@@ -40,7 +40,7 @@ async function village(settings: Parameters<typeof town>[0] = {}) {
     here.sql`select type, address, user_agent from events
       where (subject_id = ${id} or actor_id = ${id}) and (address is not null or user_agent is not null)
       order by position`.then((rows) => rows.map(({ type }) => String(type)));
-  /** Every row of every table that has the text somewhere. */
+  /** Every row of every table that contains the text. */
   const rowsWith = async (text: string) => {
     const tables = await here.sql<{ name: string }[]>`
       select relname as name from pg_class
@@ -56,8 +56,8 @@ async function village(settings: Parameters<typeof town>[0] = {}) {
   return { ...here, call, enter, originsOf, rowsWith };
 }
 
-describe("a user who is deleted", () => {
-  test("is told by mail, in their language, also where a superuser does it", async () => {
+describe("a deleted user", () => {
+  test("gets a mail in their language, also if a superuser deletes them", async () => {
     const { proven, superuser, mails, ctx } = await town();
     const root = await superuser();
     const ada = await proven();
@@ -73,14 +73,14 @@ describe("a user who is deleted", () => {
     expect(letters[0]?.rendered.text).toMatch(/deleted on \d{4}-\d\d-\d\d \d\d:\d\d UTC/);
   });
 
-  test("is told at no email that was never verified", async () => {
+  test("gets no mail at an unverified email", async () => {
     const { person, mails } = await town();
     const ada = await person();
     expect((await ada.delete("/users/me")).status).toBe(204);
     expect((await mails()).filter((one) => one.startsWith("account_deleted"))).toEqual([]);
   });
 
-  test("keeps events under an id that leads to no person, without client IP and user agent", async () => {
+  test("keeps events under an id that identifies nobody, without client IP and user agent", async () => {
     const { call, enter, originsOf, rowsWith, sql, superuser } = await village();
     const root = await superuser();
     const made = await call("POST", "/auth/register", { body: { email: ADA, password: PASSWORD } });
@@ -95,14 +95,14 @@ describe("a user who is deleted", () => {
       "user.updated",
     ]);
     expect((await call("DELETE", "/users/me", { token })).status).toBe(204);
-    // The last one is of the superuser, whose own it is.
+    // The last one is the superuser's own.
     expect(await originsOf(id)).toEqual(["user.updated"]);
     const [kept] = await sql`select count(*)::int as number from events where subject_id = ${id}`;
     expect(kept).toEqual({ number: 6 });
     for (const text of [ADA, "Ada King"]) expect([text, await rowsWith(text)]).toEqual([text, []]);
   });
 
-  test("leaves no answer of an Idempotency-Key and no waiting mail", async () => {
+  test("leaves no response of an Idempotency-Key and no waiting mail", async () => {
     const { call, enter, rowsWith } = await village();
     const body = { email: ADA, password: PASSWORD };
     await call("POST", "/auth/register", { body, headers: { "idempotency-key": "one" } });
@@ -130,7 +130,7 @@ describe("a user who is deleted", () => {
     expect([...(await recipients())]).toEqual([]);
   });
 
-  test("who did more than can be erased at once is forgotten by a job, and so is what was under way", async () => {
+  test("with more events than one batch is erased by a job, and so are requests in progress", async () => {
     const { ctx, superuser, originsOf, pass, sql } = await village();
     const root = await superuser();
     const other = await superuser("other@example.com");
@@ -160,7 +160,7 @@ describe("a user who is deleted", () => {
     expect(await sql`select 1 from erasures`).toHaveLength(0);
   });
 
-  test("before the email was verified is forgotten as well", async () => {
+  test("is erased too if the email was never verified", async () => {
     const { ctx, call, rowsWith, pass, sql } = await village({ requireEmailVerification: "on" });
     await call("POST", "/auth/register", { body: { email: ADA, password: PASSWORD } });
     pass(8 * 86_400_000);

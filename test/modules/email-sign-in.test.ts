@@ -6,7 +6,7 @@ import { PASSWORD } from "../support/world.ts";
 
 const ADA = "ada@example.com";
 
-/** A town where people sign in by mail. */
+/** A world where users sign in by email. */
 async function openTown(settings: Parameters<typeof town>[0] = {}) {
   const here = await town({ emailSignIn: "on", ...settings });
   const ask = (email = ADA) => here.anyone.post("/auth/email-code", { email });
@@ -15,7 +15,7 @@ async function openTown(settings: Parameters<typeof town>[0] = {}) {
 }
 const wrongCode = (code: string) => String((Number(code) + 1) % 1_000_000).padStart(6, "0");
 
-test("the link or the code signs in, once, and proves the address", async () => {
+test("the link or the code signs in once, and verifies the email", async () => {
   const { person, ask, enter, tokenFor, codeFor, as } = await openTown();
   await person();
   expect((await ask()).status).toBe(202);
@@ -34,7 +34,7 @@ test("the link or the code signs in, once, and proves the address", async () => 
   expect((await enter({ token })).body.code).toBe("invalid_link");
 });
 
-test("a code is tried five times, also by many at once; its link still works", async () => {
+test("a code allows five attempts, also concurrent ones; its link still works", async () => {
   const { person, ask, enter, tokenFor, codeFor, ctx } = await openTown();
   await person();
   await ask();
@@ -60,7 +60,7 @@ test("a code is tried five times, also by many at once; its link still works", a
   expect((await enter({ email: ADA, code: next })).body.code).toBe("invalid_code");
 });
 
-test("fifty at once with the right code get one session", async () => {
+test("fifty concurrent requests with the right code get one session", async () => {
   const { person, ask, enter, codeFor, tokenFor } = await openTown();
   await person();
   for (let round = 0; round < 10; round += 1) {
@@ -75,7 +75,7 @@ test("fifty at once with the right code get one session", async () => {
   }
 });
 
-test("a code is good for ten minutes, until the next one, and for its own address", async () => {
+test("a code is valid for ten minutes, until the next one is sent, and for its own email", async () => {
   const { person, ask, enter, codeFor } = await openTown();
   await person();
   await person("bob@example.com");
@@ -89,7 +89,7 @@ test("a code is good for ten minutes, until the next one, and for its own addres
   expect((await enter({ email: ADA, code: second })).body.code).toBe("invalid_code");
 });
 
-test("whoever registered the address before its owner came is out", async () => {
+test("an attacker who registered the email before its owner is signed out", async () => {
   const { person, ask, enter, tokenFor, refresh, logIn, as } = await openTown();
   const thief = await person();
   await ask();
@@ -100,7 +100,7 @@ test("whoever registered the address before its owner came is out", async () => 
   expect((await as(body.access_token).get("/users/me")).status).toBe(200);
 });
 
-test("nobody's address is answered alike, and gets no mail; a deactivated account does not open", async () => {
+test("an unknown email gets the same response and no mail; a deactivated user cannot sign in", async () => {
   const { person, ask, enter, mails, tokenFor, ctx } = await openTown({ rateLimit: "on" });
   const ada = await person();
   const before = (await mails()).length;
@@ -120,7 +120,7 @@ test("nobody's address is answered alike, and gets no mail; a deactivated accoun
   expect((await enter({ token })).body.code).toBe("invalid_link");
 });
 
-test("it is off unless it is switched on, and takes one proof whole", async () => {
+test("it is disabled by default, and requires a complete credential", async () => {
   const off = await town();
   await off.person();
   for (const [path, body] of [
@@ -141,7 +141,7 @@ test("it is off unless it is switched on, and takes one proof whole", async () =
   expect((await enter({ email: "not an address", code: "123456" })).body.code).toBe("invalid_code");
 });
 
-test("codes are tried from one address a hundred times in a quarter of an hour", async () => {
+test("one IP may try a hundred codes in 15 minutes", async () => {
   const here = await street();
   Object.assign(here.ctx, { config: { ...here.ctx.config, emailSignIn: "on" } });
   const tries = Array.from({ length: 110 }, (_, n) =>
@@ -160,14 +160,14 @@ test("the page signs in by its button, and shows what a product would get", asyn
     expect((await send("GET", `/sign-in?token=${token}`)).body).toContain("<form");
   const { status, body } = await form("/sign-in", { token });
   expect([status, body]).toEqual([200, expect.stringContaining("access_token")]);
-  // A second click is told the same, and signs nobody in.
+  // A second click gets the same page, and signs nobody in.
   const second = await form("/sign-in", { token });
   expect([second.status, second.body]).toEqual([200, expect.not.stringContaining("access_token")]);
   expect(second.headers.get("set-cookie")).toBeNull();
   expect((await enter({ token })).body.code).toBe("invalid_link");
 });
 
-test("a known client is kept from its code by nobody's guesses", async () => {
+test("guesses by other clients do not block the code for a known device", async () => {
   const { proven, send, ask, codeFor, ctx, enter } = await openTown({ rateLimit: "on" });
   await proven();
   const known = await send("POST", "/api/v1/auth/login", {
@@ -189,7 +189,7 @@ test("a known client is kept from its code by nobody's guesses", async () => {
   expect(ctx.devices.read(device)?.userId).toBeTruthy();
 });
 
-test("guesses at a code leave a known client five tries of its own", async () => {
+test("guesses by other clients leave a known device its own five attempts", async () => {
   const { proven, send, ask, codeFor, enter } = await openTown();
   await proven();
   const { headers } = await send("POST", "/api/v1/auth/login", {
@@ -217,7 +217,7 @@ test("guesses at a code leave a known client five tries of its own", async () =>
   expect((await enterFrom(next)).body.code).toBe("invalid_code");
 });
 
-test("a code stands nowhere in clear", async () => {
+test("a code is never stored in clear text", async () => {
   const { person, ask, codeFor, sql } = await openTown();
   await person();
   await ask();

@@ -7,7 +7,7 @@ import { world } from "../support/world.ts";
 const operator = { kind: "operator" } as const;
 const typesOf = (body: { type: string }[]) => body.map(({ type }) => type);
 
-test("what happens to an account is written down, with who did it and from where", async () => {
+test("each event of a user records the actor and the origin", async () => {
   const { person, superuser, signIn, as } = await world();
   const root = await superuser();
   const ada = await person();
@@ -81,13 +81,13 @@ test("a user does not learn which administrator acted, nor from where", async ()
   const requestIds = answers.map(({ headers }) => headers.get("x-request-id") ?? "");
   for (const secret of [root.id, "203.0.113.7", "Admin/1.0", "root@example.com", ...requestIds])
     expect(shown).not.toContain(secret);
-  // The operator still finds all of it.
+  // The operator can still find all of it.
   const [row] = await sql`select actor_id, address from events
     where subject_id = ${ada.id} and type = 'user.updated' order by occurred_at, id limit 1`;
   expect(row).toEqual({ actor_id: root.id, address: "203.0.113.7" });
 });
 
-test("events are paged from the latest, once each, and outlive the account", async () => {
+test("events are paged from the latest, once each, and outlive the user", async () => {
   const { person, send, sql } = await world();
   const ada = await person();
   for (let turn = 0; turn < 7; turn += 1)
@@ -108,7 +108,7 @@ test("events are paged from the latest, once each, and outlive the account", asy
   expect(left).toHaveLength(11);
 });
 
-test("what did not happen is not announced", async () => {
+test("a rolled-back change publishes no event", async () => {
   const { ctx, sql } = await world();
   const subjectId = crypto.randomUUID();
   const failing = ctx.db.transaction(async (tx) => {
@@ -119,7 +119,7 @@ test("what did not happen is not announced", async () => {
   expect(await sql`select 1 from events`).toHaveLength(0);
 });
 
-test("a reader below the oldest open transaction misses nothing that commits out of order", async () => {
+test("a reader that stays below the oldest open transaction misses no event that commits out of order", async () => {
   const { ctx, sql } = await world();
   const [early, late] = [crypto.randomUUID(), crypto.randomUUID()];
   const write = (db: typeof ctx.db, subjectId: string) =>
@@ -138,7 +138,7 @@ test("a reader below the oldest open transaction misses nothing that commits out
   expect(await settled()).toEqual([early, late]);
 });
 
-test("an event of an earlier version names its anonymous actor as events do now", async () => {
+test("an event of an earlier version shows its anonymous actor as events do now", async () => {
   const { person, sql } = await world();
   const ada = await person();
   await sql`update events set actor_kind = 'stranger' where actor_kind = 'anonymous'`;

@@ -6,7 +6,7 @@ import { world } from "../support/world.ts";
 
 const operator = { kind: "operator" } as const;
 
-test("users are found by a part of a name in any case, page by page, and no letter is a wildcard", async () => {
+test("users are found by a part of a name in any case, page by page, and no character is a wildcard", async () => {
   const { ctx, pass } = await world();
   for (const [email, fullName] of [
     ["ada_l@example.com", "Ада Лавлейс"],

@@ -11,7 +11,7 @@ const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const operator = { kind: "operator" } as const;
 
-describe("what one user writes is bounded", () => {
+describe("what one user can write is bounded", () => {
   test("a user who changes the profile in a loop for a day stays within the bound", async () => {
     const { sql, ada, pass, renewed } = await tireless();
     const bound = perDay(policies.changes);
@@ -40,7 +40,7 @@ describe("what one user writes is bounded", () => {
     );
   });
 
-  test("a stolen access token cannot keep the owner from a new password, or from ending sessions", async () => {
+  test("a stolen access token cannot stop the owner from changing the password or ending sessions", async () => {
     const { ada, signIn } = await tireless({ changes: few });
     for (const name of ["one", "two"]) await ada.patch("/users/me", { full_name: name });
     expect(await ada.patch("/users/me", { full_name: "three" })).toMatchObject({ status: 429 });
@@ -53,7 +53,7 @@ describe("what one user writes is bounded", () => {
     expect((await ada.delete("/users/me")).status).toBe(204);
   });
 
-  test("changes of the password are bounded as well", async () => {
+  test("password changes are bounded as well", async () => {
     const { ada } = await tireless({ changes: few });
     const [a, b] = [PASSWORD, NEW];
     const statuses: number[] = [];
@@ -69,7 +69,7 @@ describe("what one user writes is bounded", () => {
     expect(statuses).toEqual([204, 204, 429]);
   });
 
-  test("sign-ins by password are bounded, also from known clients, and are no failures", async () => {
+  test("sign-ins by password are bounded, also from known devices, and do not count as failures", async () => {
     const { sql, ada, anyone, pass } = await tireless({ "sign-ins": { ...few, quota: 3 } });
     const logIn = () =>
       anyone.post("/auth/login", { username: "ada@example.com", password: PASSWORD });
@@ -80,7 +80,7 @@ describe("what one user writes is bounded", () => {
     const [row] = await sql`select count(*)::int as events from events
       where subject_id = ${ada.id} and type = 'session.started'`;
     expect(row).toEqual({ events: 3 });
-    // Wrong guesses use none of them up.
+    // Wrong guesses do not consume them.
     pass(HOUR + 1000);
     for (let turn = 0; turn < 5; turn += 1)
       await anyone.post("/auth/login", { username: "ada@example.com", password: "wrong" });
@@ -88,7 +88,7 @@ describe("what one user writes is bounded", () => {
     expect((await logIn()).status).toBe(200);
   });
 
-  test("a thief who used up the sign-ins keeps the owner out for a minute at most", async () => {
+  test("an attacker who used up the sign-ins blocks the owner for a minute at most", async () => {
     const { anyone, pass } = await tireless({
       "sign-ins": { ...policies["sign-ins"], quota: 2 },
     });
@@ -102,7 +102,7 @@ describe("what one user writes is bounded", () => {
 
 const few = { quota: 2, refill: 1, periodSeconds: 3600 };
 
-/** A user whose access token is renewed as the clock is turned. */
+/** A user whose access token is renewed when the clock advances. */
 async function tireless(limits: object = {}) {
   const here = await world({ limits: { ...policies, ...limits } });
   const ada = await here.person();
@@ -111,7 +111,7 @@ async function tireless(limits: object = {}) {
 }
 
 describe("events are kept for EVENTS_RETENTION_DAYS", () => {
-  test("older ones are deleted in batches, and nothing else", async () => {
+  test("older events are deleted in batches, and nothing else", async () => {
     const { ctx, sql, pass } = await world({ eventsRetentionDays: 30 });
     const many = (type: "user.created" | "user.deleted", count: number) =>
       record(
@@ -133,7 +133,7 @@ describe("events are kept for EVENTS_RETENTION_DAYS", () => {
     ] as never);
   });
 
-  test("the purge keeps to its batch, whatever plan PostgreSQL makes", async () => {
+  test("the purge keeps to its batch size, whatever plan PostgreSQL chooses", async () => {
     const { ctx, pass } = await world({ eventsRetentionDays: 1 });
     const subjectId = crypto.randomUUID();
     const event = { type: "user.created", subjectId, data: {} } as const;
@@ -147,7 +147,7 @@ describe("events are kept for EVENTS_RETENTION_DAYS", () => {
     });
   });
 
-  test("the purge passes rows that are locked", async () => {
+  test("the purge skips locked rows", async () => {
     const { ctx, sql, pass } = await world({ eventsRetentionDays: 1 });
     const subjectId = crypto.randomUUID();
     const event = { type: "user.created", subjectId, data: {} } as const;
@@ -160,7 +160,7 @@ describe("events are kept for EVENTS_RETENTION_DAYS", () => {
     expect(await purgeEvents(ctx)).toBe(1);
   });
 
-  test("a user whose events are deleted is still told of a new device", async () => {
+  test("a user whose events are deleted is still notified of a new device", async () => {
     const here = await town({ eventsRetentionDays: 2 });
     await here.proven("ada@example.com");
     here.pass(3 * DAY);

@@ -5,8 +5,8 @@ import { addressOf, countOf, few, street, wrong } from "../support/street.ts";
 import { NEW, town } from "../support/town.ts";
 import { PASSWORD } from "../support/world.ts";
 
-describe("guessing", () => {
-  test("from 200 addresses at one account gets 15 tries, and keeps its owner's client out of nothing", async () => {
+describe("password guessing", () => {
+  test("from 200 IPs at one user gets 15 attempts, and does not lock out the owner's client", async () => {
     const { logIn } = await street();
     const device = (await logIn("203.0.113.7")).headers.get("device-token") ?? "";
     const answers = await Promise.all(
@@ -15,11 +15,11 @@ describe("guessing", () => {
     expect([countOf(answers, 401), countOf(answers, 429)]).toEqual([15, 185]);
     expect((await logIn("203.0.113.7")).status).toBe(429);
     expect((await logIn("203.0.113.7", PASSWORD, device)).status).toBe(200);
-    // Who is known has shown that the account is in its owner's hands: nobody is kept waiting for the guesses of others.
+    // A known device has shown that the user's owner has it: guesses of others do not delay it.
     expect((await logIn("203.0.113.8")).status).toBe(200);
   });
 
-  test("at a name that nobody has looks the same", async () => {
+  test("at a name that no user has looks the same", async () => {
     const { post } = await street({ "login-account": few });
     const guess = (number: number) =>
       post("login", addressOf(number), { username: "nobody@example.com", password: wrong });
@@ -27,7 +27,7 @@ describe("guessing", () => {
     expect([countOf(answers, 401), countOf(answers, 429)]).toEqual([3, 2]);
   });
 
-  test("tells nothing of what is left to an account, which would tell whose it is", async () => {
+  test("does not reveal how many attempts remain for a user, which would reveal whether the user exists", async () => {
     const { post, logIn } = await street();
     const device = (await logIn("203.0.113.7")).headers.get("device-token") ?? "";
     const told = async (username: string, from: string) =>
@@ -44,7 +44,7 @@ describe("guessing", () => {
     expect(hers).toEqual(nobodys);
   });
 
-  test("at a free username locks the user who takes it out of nothing else", async () => {
+  test("at a free username only locks sign-in by that name for the user who takes it", async () => {
     const { post, person } = await street({ "login-account": few });
     const bob = await person("bob@example.com");
     const username = "bob-the-second";
@@ -65,7 +65,7 @@ describe("guessing", () => {
     expect((await signIn(7, username)).status).toBe(200);
   });
 
-  test("gets no more tries when a thief of a session changes the username there and back", async () => {
+  test("gets no more attempts if an attacker with a session changes the username back and forth", async () => {
     const { post, person } = await street({ "login-account": few });
     const bob = await person("bob@example.com");
     const guess = (number: number, username: string) =>
@@ -79,7 +79,7 @@ describe("guessing", () => {
     }
   });
 
-  test("at one user by email and by username is counted by each, in every spelling", async () => {
+  test("at one user counts separately by email and by username, in every spelling", async () => {
     const { post } = await street({ "login-account": few });
     const guess = async (names: string[]) => {
       const statuses = [];
@@ -96,7 +96,7 @@ describe("guessing", () => {
     expect(await guess(["ada", "ADA", " ada", "Ada"])).toEqual(limited);
   });
 
-  test("at many accounts from one address ends too, also from all over its /64, and a spoofed header does not help", async () => {
+  test("at many users from one IP is limited, also across its /64, and a spoofed header does not help", async () => {
     const { post } = await street({ "login-address": few });
     const guess = (number: number, from: string) =>
       post("login", from, { username: `user-${number}@example.com`, password: wrong });
@@ -111,7 +111,7 @@ describe("guessing", () => {
     expect((await guess(1, "2001:db8:1:3::1")).status).toBe(401);
   });
 
-  test("a success in between begins the row of failures anew; too long a row leaves only known clients, until a reset", async () => {
+  test("a success resets the count; too many failures in a row leave only known devices until a reset", async () => {
     const { ctx, logIn } = await street({ "login-streak": few });
     const device = (await logIn(addressOf(0))).headers.get("device-token") ?? "";
     for (const password of [wrong, wrong, PASSWORD, wrong, wrong, wrong])
@@ -119,7 +119,7 @@ describe("guessing", () => {
     const refused = await logIn(addressOf(2));
     expect([refused.status, refused.body.code]).toEqual([429, "too_many_requests"]);
     expect(refused.body.detail).toContain("login-streak");
-    // The token of another account, or a forged one, makes nobody known.
+    // A token of another user, or a forged one, makes no client a known device.
     const forged = `${device.slice(0, -4)}AAAA`;
     expect((await logIn(addressOf(2), PASSWORD, forged)).status).toBe(429);
     expect(
@@ -132,7 +132,7 @@ describe("guessing", () => {
     expect((await logIn(addressOf(2), "another stable of horses")).status).toBe(200);
   });
 
-  test("before a name is a user's keeps nobody from it, whether or not emails must be verified", async () => {
+  test("at a name before a user has it does not lock that user out, whether or not emails must be verified", async () => {
     const limits = { ...policies, "login-streak": few };
     const tryIn = async (here: Awaited<ReturnType<typeof town>>, name: string) =>
       (await here.anyone.post("/auth/login", { username: name, password: PASSWORD })).status;
@@ -160,7 +160,7 @@ describe("guessing", () => {
     }
   });
 
-  test("is cleared by a success under that name only, and by a new password under both", async () => {
+  test("failures are cleared by a success for that name only, and by a new password for both names", async () => {
     const { post, logIn, as } = await street({ "login-streak": few });
     const device = (await logIn(addressOf(0))).headers.get("device-token") ?? "";
     for (const username of ["ada", "ada@example.com"])
@@ -176,7 +176,7 @@ describe("guessing", () => {
     expect((await enter("ada", NEW, 7)).status).toBe(200);
   });
 
-  test("that locked a user out is cleared by a superuser, which is recorded", async () => {
+  test("a lock is cleared by a superuser, which is recorded", async () => {
     const { post, superuser, sql } = await street({ "login-streak": few });
     const root = await superuser();
     const names = ["ada", "ada@example.com"];
@@ -195,7 +195,7 @@ describe("guessing", () => {
     expect((await root.post(`/users/${crypto.randomUUID()}/unlock`)).status).toBe(404);
   });
 
-  test("a known client has its own ten tries, then five a minute, wherever it is", async () => {
+  test("a known device has its own ten attempts, then five a minute, from any IP", async () => {
     const { logIn } = await street();
     const device = (await logIn(addressOf(0))).headers.get("device-token") ?? "";
     const guess = async (times: number) => {
@@ -209,7 +209,7 @@ describe("guessing", () => {
     expect(await guess(7)).toBe(5);
   });
 
-  test("by a client that was known before the password was changed count as a stranger's; the one that changed it is known", async () => {
+  test("a device that was known before the password changed counts as unknown; the one that changed it is known", async () => {
     setSystemTime();
     const { as, logIn } = await street({ "login-account": few });
     const before = (await logIn(addressOf(0))).headers.get("device-token") ?? "";
@@ -225,7 +225,7 @@ describe("guessing", () => {
     expect((await logIn(addressOf(6), "another stable of horses", after)).status).toBe(200);
   });
 
-  test("at current_password with somebody's access token ends too", async () => {
+  test("at current_password with a stolen access token is limited too", async () => {
     const { person } = await street({ login: few });
     const bob = await person("bob@example.com");
     const change = () =>
@@ -238,7 +238,7 @@ describe("guessing", () => {
     expect(statuses).toEqual([401, 401, 401, 429]);
   });
 
-  test("at current_password ends for the session after so many in a row, and for no other", async () => {
+  test("at current_password is stopped for the session after too many failures, and for no other session", async () => {
     const { person, as, post } = await street({ "login-streak": few });
     const bob = await person("bob@example.com");
     const change = (client: Pick<typeof bob, "put">, password: string, next: string) =>
@@ -253,7 +253,7 @@ describe("guessing", () => {
     expect((await change(as(body.access_token), NEXT, PASSWORD)).status).toBe(204);
   });
 
-  test("a sign-in that a new password overtakes leaves no known device", async () => {
+  test("a sign-in that races with a password change creates no known device", async () => {
     setSystemTime();
     const { ctx, logIn, sql } = await street();
     // The sign-in has verified the old password, and waits for the row of the user.

@@ -34,7 +34,7 @@ const statesOf = async (ctx: Parameters<typeof listKeys>[0]) =>
 describe.each(pairAlgorithms)("under %s", (algorithm) => {
   const digest = algorithm === "ES256" ? "sha256" : null;
 
-  test("whoever has the published keys verifies a token without us", async () => {
+  test("other services verify a token with the published keys alone", async () => {
     const { person, send } = await world({ algorithm });
     const { token } = await person();
     const [header, payload, signature] = token.split(".");
@@ -53,7 +53,7 @@ describe.each(pairAlgorithms)("under %s", (algorithm) => {
     expect(isRight).toBe(true);
   });
 
-  test("rotation signs nobody out, and a key that is retired takes its tokens with it", async () => {
+  test("rotation signs nobody out, and retiring a key invalidates its tokens", async () => {
     const { ctx, person, anyone, send, pass, sql } = await world({ algorithm });
     const ada = await person();
     const before = (await send("GET", "/.well-known/jwks.json")).body.keys;
@@ -63,7 +63,7 @@ describe.each(pairAlgorithms)("under %s", (algorithm) => {
     const bob = await person("bob@example.com");
     const [old, young] = [ada, bob].map(({ token }) => decode(token.split(".")[0]).kid);
     expect(young).not.toBe(old);
-    // What signs now was published before it signed.
+    // The key that signs now was published before it signed.
     expect(before.map((key: { kid: string }) => key.kid)).toContain(young);
     expect(await statesOf(ctx)).toEqual(["current", "next", "retired"]);
     for (const one of [ada, bob]) expect((await one.get("/users/me")).status).toBe(200);
@@ -78,7 +78,7 @@ describe.each(pairAlgorithms)("under %s", (algorithm) => {
     expect(again.status).toBe(200);
   });
 
-  test("a token that another key has signed, or this one otherwise, is 401", async () => {
+  test("a token signed by another key, or in another way by this one, gets 401", async () => {
     const { person, as, ctx } = await world({ algorithm });
     const ada = await person();
     const [header = "", payload = "", signature = ""] = ada.token.split(".");
@@ -121,7 +121,7 @@ describe.each(pairAlgorithms)("under %s", (algorithm) => {
   });
 });
 
-test("a token of HS256 is accepted only where its secret is listed", async () => {
+test("an HS256 token is accepted only if its secret is listed", async () => {
   const { ctx, person, as } = await world();
   const { token } = await person();
   expect(decode(token.split(".")[0])).toEqual({
@@ -147,7 +147,7 @@ test("a token of HS256 is accepted only where its secret is listed", async () =>
   expect(deviceTokens([first]).read(device)).toBeUndefined();
 });
 
-test("a new SECRET_KEY wraps the key pairs anew, so that the one before may be dropped; without it, a new pair signs", async () => {
+test("a new SECRET_KEY encrypts the key pairs again, so the old one can be removed; without it, a new pair signs", async () => {
   const { ctx } = await world({ algorithm: "EdDSA" });
   const under = (first: string, ...others: string[]) => ({
     ...ctx,
@@ -163,11 +163,11 @@ test("a new SECRET_KEY wraps the key pairs anew, so that the one before may be d
   const lost = under("zX5cVb8nMa2sDf6gHj0kLq3wEr7tYu1i");
   await prepareKeys(lost);
   expect(lost.keyRing.signing().kid).not.toBe(kid);
-  // What it had signed still verifies, by its public part.
+  // What it signed can still be verified with its public part.
   expect((await listKeys(ctx)).find((key) => key.kid === kid)?.state).toBe("retired");
 });
 
-test("also where no key is current: whatever is made current then is encrypted under the new one", async () => {
+test("also if no key is current: the next current key is encrypted under the new secret", async () => {
   const { ctx, sql } = await world({ algorithm: "EdDSA" });
   await sql`delete from signing_keys where state = 'current'`;
   const keyRing = openKeyRing({ algorithm: "EdDSA", secrets: [OTHER, SECRET] });
@@ -176,7 +176,7 @@ test("also where no key is current: whatever is made current then is encrypted u
   expect((await listKeys(ctx)).map(alone.isOpen)).toEqual([true, true]);
 });
 
-test("an instance that was given another secret keeps nobody else from signing people in", async () => {
+test("an instance with another secret does not stop the others from signing users in", async () => {
   const { ctx, person, logged } = await world({ algorithm: "EdDSA" });
   const kid = ctx.keyRing.signing().kid;
   const stranger = { ...ctx, keyRing: openKeyRing({ algorithm: "EdDSA", secrets: [OTHER] }) };
@@ -193,7 +193,7 @@ test("an instance that was given another secret keeps nobody else from signing p
   expect(stranger.tokens.verify(ada.token, new Date())).toBeDefined();
 });
 
-test("what another instance has just begun to sign with is known here at once", async () => {
+test("a key that another instance has just begun to sign with is known here at once", async () => {
   const { ctx, person, send } = await world({ algorithm: "ES256" });
   const { token } = await person();
   const open = (algorithm: "HS256" | "ES256") => {
@@ -205,7 +205,7 @@ test("what another instance has just begun to sign with is known here at once", 
     });
     return { ...ctx, keyRing, tokens };
   };
-  // They have read no key yet, as between two looks at the database.
+  // They have not read the keys yet, as between two polls of the database.
   for (const other of [open("HS256"), open("ES256")]) {
     const found = await Promise.all([1, 2, 3].map(() => findActor(other, token)));
     expect(found.map((one) => one?.user.username)).toEqual(["ada", "ada", "ada"]);
@@ -216,7 +216,7 @@ test("what another instance has just begun to sign with is known here at once", 
   expect((await send("GET", "/.well-known/jwks.json")).body.keys).toHaveLength(2);
 });
 
-test("with another secret nothing is rotated or retired, and nothing changes", async () => {
+test("with another secret, keys cannot be rotated or retired, and nothing changes", async () => {
   const { ctx } = await world({ algorithm: "EdDSA" });
   const before = await listKeys(ctx);
   const next = before.find(({ state }) => state === "next")?.kid ?? "";
@@ -231,7 +231,7 @@ test("with another secret nothing is rotated or retired, and nothing changes", a
   expect(await listKeys(ctx)).toEqual(before);
 });
 
-test("what an instance with other settings has taken over is taken back, before anybody is left without a key", async () => {
+test("keys that an instance with other settings has taken over are taken back before signing stops", async () => {
   const { ctx, person } = await world({ algorithm: "EdDSA" });
   const kid = ctx.keyRing.signing().kid;
   await prepareKeys({ ...ctx, keyRing: openKeyRing({ algorithm: "EdDSA", secrets: [OTHER] }) });
@@ -251,7 +251,7 @@ test("what an instance with other settings has taken over is taken back, before 
   expect(await statesOf(ctx)).toEqual(["current", "next"]);
 });
 
-test("the pairs of an algorithm that is not used any more verify until their tokens expire, and are gone", async () => {
+test("key pairs of an earlier algorithm verify until their tokens expire, then they are deleted", async () => {
   const { ctx, person, as } = await world({ algorithm: "ES256" });
   const { token } = await person();
   const keyRing = openKeyRing({ algorithm: "HS256", secrets: [SECRET] });
@@ -267,7 +267,7 @@ test("the pairs of an algorithm that is not used any more verify until their tok
   expect(await statesOf(ctx)).toEqual([]);
 });
 
-test("a private part that was damaged is no crash: another pair signs", async () => {
+test("a damaged private key is no crash: another pair signs", async () => {
   const { ctx, sql } = await world({ algorithm: "ES256" });
   const kid = ctx.keyRing.signing().kid;
   await sql`update signing_keys set wrapped = ${"\\x00"}::bytea`;
@@ -279,14 +279,14 @@ test("a private part that was damaged is no crash: another pair signs", async ()
   expect(again.keyRing.signing().kid).not.toBe(kid);
 });
 
-test("several that start or rotate at once leave one current key; retired ones go when no token of theirs can be good", async () => {
+test("instances that start or rotate concurrently leave one current key; retired keys go when no token can be valid", async () => {
   const { ctx } = await world({ algorithm: "ES256" });
   await Promise.all([1, 2, 3, 4].map(() => prepareKeys(ctx)));
   expect(await statesOf(ctx)).toEqual(["current", "next"]);
   setSystemTime(Date.now() + 10 * MINUTE);
   const rotations = await Promise.allSettled([1, 2, 3].map(() => rotateKeys(ctx, operator)));
   expect(rotations.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-  // One has leaked: whoever verifies gets no time to learn of the next.
+  // One has leaked: services that verify tokens get no time to fetch the next one.
   await Promise.all([1, 2].map(() => rotateKeys(ctx, operator, { isUrgent: true })));
   expect(await statesOf(ctx)).toEqual(["current", "next", "retired", "retired", "retired"]);
   setSystemTime(Date.now() + 24 * 3_600_000);

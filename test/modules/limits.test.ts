@@ -14,7 +14,7 @@ import { getUser } from "../../src/modules/users/users.ts";
 import { addressOf, countOf, few, street, wrong } from "../support/street.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
-test("an answer says which limits it met, and a refusal when to come again", async () => {
+test("a response reports the limits that apply, and a refusal says when to retry", async () => {
   const { post } = await street();
   const register = (number: number, from = "198.51.100.1") =>
     post("register", from, { email: `p${number}@example.com`, password: PASSWORD });
@@ -32,7 +32,7 @@ test("an answer says which limits it met, and a refusal when to come again", asy
   expect((await register(101)).status).toBe(201);
 });
 
-test("an answer tells of each limit that it met, and a verb spends only what its route declares", async () => {
+test("a response reports each limit that applies, and a verb consumes only limits that its route declares", async () => {
   const { ctx, person } = await street();
   const bob = await person("bob@example.com");
   const answer = await bob.put("/users/me/password", {
@@ -45,7 +45,7 @@ test("an answer tells of each limit that it met, and a verb spends only what its
   await expect(stray).rejects.toThrow("the route does not declare login");
 });
 
-test("a session is refreshed 30 times a minute; whoever merely knows its id uses nothing of it up", async () => {
+test("a session may refresh 30 times a minute; a caller who only knows its id consumes none of it", async () => {
   const { person, refresh } = await street({ "refresh-session": few });
   let { refreshToken } = await person("bob@example.com");
   const { sessionId = "" } = readRefreshToken(refreshToken) ?? {};
@@ -66,7 +66,7 @@ test("a session is refreshed 30 times a minute; whoever merely knows its id uses
   expect((await refresh(refreshToken)).status).toBe(429);
 });
 
-test("who is signed in has so many requests a minute, counted in batches to the last one", async () => {
+test("a signed-in user has a number of requests a minute, counted in batches down to the last one", async () => {
   const { person } = await street({ requests: { quota: 45, refill: 45, periodSeconds: 60 } });
   const bob = await person("bob@example.com");
   const ask = async (times: number) =>
@@ -82,7 +82,7 @@ test("who is signed in has so many requests a minute, counted in batches to the 
   expect(await ask(50)).toBe(45);
 });
 
-test("a try that could not be judged counts nowhere", async () => {
+test("an attempt that could not be judged is not counted", async () => {
   const { ctx, person, sql } = await street({ register: few, login: few });
   const busy = { ...ctx.hashing, run: () => Promise.reject(new Problem("busy")) };
   const origin = (limits: LimitName[]) => ({
@@ -130,7 +130,7 @@ test("a try that could not be judged counts nowhere", async () => {
     for (let at = 0; at < 6; at += 1) await expect(verb()).rejects.toMatchObject({ code: "busy" });
 });
 
-test("what was given back may be purged, though its window is long", async () => {
+test("a refunded row may be purged, although its window is long", async () => {
   const { ctx, logIn, sql } = await street();
   await logIn(addressOf(1));
   const [streak] = await sql`select 1 from limits where ends_at > now() + interval '1 day'`;
@@ -152,7 +152,7 @@ test("failed sign-ins are kept for 90 days, whether or not a user has the name",
   expect(await sql`select 1 from limits`).toHaveLength(0);
 });
 
-test("the table keeps so many rows at most, and loses those that count least and end first", async () => {
+test("the table has a maximum number of rows, and evicts those with the lowest counts that end first", async () => {
   const { ctx, sql } = await street();
   await sql`truncate limits`;
   await sql`insert into limits (key, spent, granted, since, ends_at)
@@ -165,7 +165,7 @@ test("the table keeps so many rows at most, and loses those that count least and
   expect(left).toEqual({ rows: 2000, last: true });
 });
 
-test("a bucket that fills slowly is not filled by what is free of counting", async () => {
+test("a bucket that refills slowly is not filled by requests that are not counted", async () => {
   const { person } = await street({ requests: { quota: 40, refill: 2, periodSeconds: 60 } });
   const bob = await person("bob@example.com");
   const ask = async (times: number) =>
@@ -175,7 +175,7 @@ test("a bucket that fills slowly is not filled by what is free of counting", asy
   expect(await ask(60)).toBeLessThanOrEqual(3);
 });
 
-test("what counts no more is purged, and a clock that was wrong locks nobody out", async () => {
+test("expired rows are purged, and a wrong clock locks nobody out", async () => {
   const { ctx, logIn, post } = await street({ register: few });
   const register = (number: number) =>
     post("register", addressOf(1), { email: `q${number}@example.com`, password: PASSWORD });
@@ -191,7 +191,7 @@ test("what counts no more is purged, and a clock that was wrong locks nobody out
   expect(await purgeLimits(ctx)).toBe(0);
 });
 
-test("CLIENT_ADDRESS_HEADER takes the place of X-Forwarded-For", async () => {
+test("CLIENT_ADDRESS_HEADER replaces X-Forwarded-For", async () => {
   const { post } = await street({ register: few }, { clientAddressHeader: "fly-client-ip" });
   let made = 0;
   const register = (headers: Record<string, string>) => {
@@ -203,11 +203,11 @@ test("CLIENT_ADDRESS_HEADER takes the place of X-Forwarded-For", async () => {
     statuses.push((await register({ "fly-client-ip": addressOf(at) })).status);
   for (let at = 0; at < 4; at += 1)
     statuses.push((await register({ "x-forwarded-for": addressOf(at) })).status);
-  // Ada has come without any header.
+  // Ada sent no header.
   expect(statuses).toEqual([201, 201, 201, 201, 201, 201, 429, 429]);
 });
 
-test("RATE_LIMIT=off limits nothing, and no answer speaks of limits", async () => {
+test("RATE_LIMIT=off disables all limits, and no response has limit headers", async () => {
   const { post } = await world({ rateLimit: "off", trustedProxies: ["127.0.0.1"] }).then(
     (here) => ({
       post: (number: number) =>

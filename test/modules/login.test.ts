@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { PASSWORD, world } from "../support/world.ts";
 
 describe("login", () => {
-  test("takes OAuth2's password form and JSON, an address or a username, in any case", async () => {
+  test("takes OAuth2's password form and JSON, an email or a username, in any case", async () => {
     const { anyone, person, send } = await world();
     await person("Ada@example.com");
     for (const username of ["ada@EXAMPLE.com", "ADA", "Ada"]) {
@@ -21,7 +21,7 @@ describe("login", () => {
     }
   });
 
-  test("an unknown name and a wrong password are answered alike", async () => {
+  test("an unknown name and a wrong password get the same response", async () => {
     const { anyone, person } = await world();
     await person();
     const answers = await Promise.all(
@@ -42,7 +42,7 @@ describe("login", () => {
     }
   });
 
-  test("only who knows the password learns that an account is deactivated", async () => {
+  test("only with the password does a caller learn that a user is deactivated", async () => {
     const { anyone, person, superuser } = await world();
     const root = await superuser();
     const ada = await person();
@@ -59,7 +59,7 @@ describe("login", () => {
     });
   });
 
-  test("two spellings of one password in Unicode are one password", async () => {
+  test("two Unicode spellings of one password are the same password", async () => {
     const { anyone } = await world();
     const composed = "caf\u00e9 au lait tonight";
     const decomposed = "cafe\u0301 au lait tonight";
@@ -68,7 +68,7 @@ describe("login", () => {
     expect(answer.status).toBe(200);
   });
 
-  test("a form that says something twice, or asks for a scope, is refused", async () => {
+  test("a form with a repeated field, or with a scope, is refused", async () => {
     const { send } = await world();
     const headers = { "content-type": "application/x-www-form-urlencoded" };
     const post = (body: string) => send("POST", "/api/v1/auth/login", { headers, body });

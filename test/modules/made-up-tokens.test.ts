@@ -11,7 +11,7 @@ import { PASSWORD } from "../support/world.ts";
 const ip = addressOf(7);
 const random = (bytes: number) => Buffer.from(crypto.getRandomValues(new Uint8Array(bytes)));
 
-/** A network of many clients behind one IP, of which one makes tokens up. */
+/** A network of many clients behind one IP, one of which sends made-up tokens. */
 async function network() {
   const here = await street();
   const call = (path: string, body?: object, authorization?: string) =>
@@ -26,7 +26,7 @@ async function network() {
   const { body } = await call("/auth/login", { username: "ada", password: PASSWORD });
   const ada = { access: String(body.access_token), refresh: String(body.refresh_token) };
   const { sessionId = "" } = readRefreshToken(ada.refresh) ?? {};
-  /** Well formed, with a seed, a secret and a tag of its own, for a session that is there. */
+  /** Well formed, with its own seed, secret and tag, for a session that exists. */
   const madeUp = () =>
     writeRefreshToken({ sessionId, generation: 0, seed: random(16), secret: newSecret() });
   const times = (count: number, act: (at: number) => Promise<{ status: number }>) =>
@@ -39,7 +39,7 @@ async function network() {
   return { ...here, call, ada, madeUp, times, revoke };
 }
 
-test("600 made-up refresh tokens keep no client out that shares their IP", async () => {
+test("600 made-up refresh tokens do not lock out a client that shares their IP", async () => {
   const { call, ada, madeUp, times } = await network();
   const refresh = (token: string) => call("/auth/refresh", { refresh_token: token });
   const answers = await times(700, (at) => refresh(at % 2 === 0 ? `rt_${at}` : madeUp()));
@@ -52,11 +52,11 @@ test("600 made-up refresh tokens keep no client out that shares their IP", async
   expect((await refresh(honest.body.refresh_token)).status).toBe(200);
 });
 
-test("a refresh token that does not prove that we issued it counts by IP, and still continues its session", async () => {
+test("a refresh token without proof that we issued it counts by IP, and still continues its session", async () => {
   const { call, ada, sql } = await network();
   const token = readRefreshToken(ada.refresh);
   if (!token) throw new Error("the token of a sign-in can be read");
-  // As of a session from before these seeds, or under a SECRET_KEY that is gone.
+  // As of a session from before these seeds, or with a SECRET_KEY that is no longer listed.
   const seed = random(16);
   const hash = new Bun.CryptoHasher("sha256").update(seed).digest();
   await sql`update sessions set seed_hash = ${hash} where id = ${token.sessionId}`;
@@ -68,7 +68,7 @@ test("a refresh token that does not prove that we issued it counts by IP, and st
   ]);
 });
 
-test("a seed proves the session that it was made for, also under an older SECRET_KEY", () => {
+test("a seed proves the session that it was issued for, also with an older SECRET_KEY", () => {
   const [old, young, other] = [random(32), random(32), random(32)];
   const sessionId = crypto.randomUUID();
   const seed = refreshSeeds([old]).create(sessionId);
@@ -78,7 +78,7 @@ test("a seed proves the session that it was made for, also under an older SECRET
   expect(refreshSeeds([old]).create(sessionId)).not.toEqual(seed);
 });
 
-test("1,200 made-up access tokens keep no client out that shares their IP", async () => {
+test("1,200 made-up access tokens do not lock out a client that shares their IP", async () => {
   const { call, ada, madeUp, times, revoke, pass } = await network();
   const me = (token: string) => call("/users/me", undefined, token);
   const verify = (token: string) => call("/auth/email/verify", { token: "ot_x" }, token);
@@ -107,7 +107,7 @@ test("1,200 made-up access tokens keep no client out that shares their IP", asyn
   expect((await call("/auth/logout", { refresh_token: ada.refresh })).status).toBe(401);
 });
 
-test("an old token uses up nothing of what its user may request", async () => {
+test("an old token consumes none of its user's requests", async () => {
   const { call, ada, times, pass } = await network();
   const { body: fresh } = await call("/auth/refresh", { refresh_token: ada.refresh });
   pass(60_000);

@@ -7,14 +7,14 @@ import { PASSWORD } from "../support/world.ts";
 
 const ADA = "ada@example.com";
 const MINUTES_MS = 60_000;
-/** Only the limit under test is met. */
+/** Only the limit under test can be reached. */
 const much = { quota: 10_000, refill: 10_000, periodSeconds: 60 };
 const limits = {
   ...Object.fromEntries(Object.keys(policies).map((name) => [name, much])),
   "mail-recipient": policies["mail-recipient"],
 } as typeof policies;
 
-/** A town where mails to one email are limited, and nothing else. */
+/** A world where only mails to one email are limited. */
 async function floodedTown(settings: Parameters<typeof town>[0] = {}) {
   setSystemTime(new Date("2026-11-28T09:00:00Z"));
   const here = await town({
@@ -25,7 +25,7 @@ async function floodedTown(settings: Parameters<typeof town>[0] = {}) {
     ...settings,
   });
   let requests = 0;
-  /** Each from another client IP and by another program. */
+  /** Each from another client IP and with another user agent. */
   const post = (path: string, body: object, credentials: Record<string, string> = {}) => {
     requests += 1;
     return here.send("POST", `/api/v1${path}`, {
@@ -46,7 +46,7 @@ async function floodedTown(settings: Parameters<typeof town>[0] = {}) {
 const bearerOf = ({ token }: { token: string }) => ({ authorization: `Bearer ${token}` });
 
 describe("mails of one kind to one email", () => {
-  test("are ten, then one an hour, whatever is requested, from wherever", async () => {
+  test("are ten, then one an hour, whatever is requested, from any client", async () => {
     const { proven, post, sent, pass, mails, tokenFor, reset, person } = await floodedTown();
     await proven();
     const bob = await person("bob@example.com");
@@ -70,12 +70,12 @@ describe("mails of one kind to one email", () => {
       await mails();
     }
     expect(await sent("reset_password")).toBe(10 + 12);
-    // The flood did not end the last link that was mailed.
+    // The flood did not invalidate the last link that was mailed.
     expect((await reset(await tokenFor(ADA, "reset_password"))).status).toBe(204);
     expect(await sent("password_changed")).toBe(1);
   });
 
-  test("are limited without any answer telling, also of an email that no user has", async () => {
+  test("are limited without a response that shows it, also for an email that no user has", async () => {
     const { proven, post } = await floodedTown();
     await proven();
     const statuses = async (email: string) => {
@@ -93,7 +93,7 @@ describe("mails of one kind to one email", () => {
     ["/auth/password/forgot", "reset_password"],
     ["/auth/email-code", "sign_in"],
   ] as const)
-    test(`of other clients leave a known device its own: ${kind}`, async () => {
+    test(`from other clients leave a known device its own limit: ${kind}`, async () => {
       const { proven, post, sent, pass, person } = await floodedTown({
         limits: { ...limits, "mail-account": policies["mail-account"] },
       });
@@ -120,9 +120,9 @@ describe("mails of one kind to one email", () => {
       expect(await request(3)).toEqual([three, 3]);
       for (const mails of [6, 9, 10]) expect(await inNextQuarter(3)).toEqual([three, mails]);
       expect(await request(1)).toEqual([[REFUSED], 10]);
-      // A known device of another user is no known device of Ada.
+      // A known device of another user is not a known device of Ada.
       expect(await request(1, bob)).toEqual([[REFUSED], 10]);
-      // Its own share has the same bounds.
+      // Its own limit has the same bounds.
       expect(await request(4, ada)).toEqual([[...three, REFUSED], 13]);
       for (const mails of [16, 19, 20]) expect(await inNextQuarter(3, ada)).toEqual([three, mails]);
     });
@@ -140,7 +140,7 @@ describe("mails of one kind to one email", () => {
     expect(await sent("verify_email", "")).toBe(10);
   });
 
-  test("are limited where emails must be verified, alike for a new one and a known one", async () => {
+  test("are limited if emails must be verified, in the same way for a new and a known email", async () => {
     const { post, sent, tokenFor, verify } = await floodedTown({ requireEmailVerification: "on" });
     const register = (email: string) => post("/auth/register", { email, password: PASSWORD });
     await register(ADA);

@@ -6,7 +6,7 @@ import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
 import { deliverMails, listMails } from "../../src/modules/mail/mail.ts";
 import { ada, office, postTo } from "../support/office.ts";
 
-test("a mail is signed so that others can tell (DKIM), and does not ask for an automatic answer", async () => {
+test("a mail is signed with DKIM, and marked so that no automatic reply is sent", async () => {
   const { ctx, server, enqueue } = await office();
   const { privateKey, publicKey } = generateKeyPairSync("rsa", {
     modulusLength: 2048,
@@ -39,28 +39,28 @@ test.each([
   ["203.0.113.7", "[203.0.113.7]"],
   ["[2001:db8::7]", "[IPv6:2001:db8::7]"],
   ["[IPv6:2001:db8::7]", "[IPv6:2001:db8::7]"],
-])("a mail server is greeted by the host %s as %s", async (ehlo, expected) => {
+])("the EHLO name for the host %s is %s", async (ehlo, expected) => {
   const { ctx, server, enqueue } = await office();
   await enqueue();
   await deliverMails({ ...ctx, mail: await postTo(server, ctx.mail, { ehlo }) });
-  // The server of the tests keeps it in lower case.
+  // The test server lowercases it.
   expect(server.received.map((one) => one.ehlo)).toEqual([expected.toLowerCase()]);
 });
 
-test("the greeting of a mail server is a host name or an address", () => {
+test("the EHLO name is a host name or an IP literal", () => {
   for (const MAIL_EHLO of ["mail.example.com", "[203.0.113.7]", "[IPv6:2001:db8::7]"])
     expect(readConfig({ MAIL_EHLO }).config.mailEhlo).toBe(MAIL_EHLO);
   for (const MAIL_EHLO of ["a b", "[300.0.0.1]", "mail.example.com\r\nRSET", "-a.example"])
     expect(() => readConfig({ MAIL_EHLO })).toThrow("MAIL_EHLO must be");
 });
 
-test("addresses with letters of the world are written to, domains in ASCII", async () => {
+test("internationalized emails are supported, with domains in ASCII", async () => {
   const { ctx, server, enqueue, states } = await office();
   for (const email of [
     "ada@b\u00fccher.example",
     "j\u00f6rg@example.com",
     "\u7528\u6237@example.com",
-    // Users from before such domains were refused: the key names example.com.
+    // Users from before such domains were refused: the key is for example.com.
     "ada@\u24d4xample.com",
   ])
     await enqueue({ to: { ...ada, email } });
@@ -76,7 +76,7 @@ test("addresses with letters of the world are written to, domains in ASCII", asy
   expect(await states()).toEqual(["sent", "sent", "sent", "sent"]);
 });
 
-test("no address and no setting adds a header or a recipient", async () => {
+test("no email and no setting can inject a header or a recipient", async () => {
   const { ctx, server, person, anyone } = await office();
   await person();
   const evil = [
@@ -103,7 +103,7 @@ test("no address and no setting adds a header or a recipient", async () => {
   expect(server.received.map(({ to }) => to)).toEqual([["ada@example.com"]]);
 });
 
-test("a mailbox that is no more makes a dead letter, and the next mail goes out", async () => {
+test("a mailbox that no longer exists makes a dead letter, and the next mail is sent", async () => {
   const { ctx, server, enqueue, states } = await office();
   server.refuse(550);
   await enqueue();
@@ -114,7 +114,7 @@ test("a mailbox that is no more makes a dead letter, and the next mail goes out"
   expect([await states(), server.received.length]).toEqual([["sent", "dead"], 1]);
 });
 
-test("a sender that the server does not want is our fault and not the mail's: it waits, and that is said once", async () => {
+test("a refused sender is our fault and not the mail's: mails wait, and the log says so once", async () => {
   const { ctx, server, enqueue, states, logged } = await office();
   server.refuseSender(530);
   for (let at = 0; at < 3; at += 1) {
@@ -132,7 +132,7 @@ test("a sender that the server does not want is our fault and not the mail's: it
   ]);
 });
 
-test("a mail whose link has run out meanwhile is not sent", async () => {
+test("a mail whose link has expired is not sent", async () => {
   const { ctx, enqueue, server, states } = await office();
   await enqueue({ goodUntil: new Date(Date.now() + 3_600_000).toISOString() });
   await enqueue();

@@ -9,7 +9,7 @@ import { reportWaitingMails } from "../../src/modules/mail/waiting.ts";
 import { ada, closing, LINK, office, postTo } from "../support/office.ts";
 import { mailServer } from "../support/smtp.ts";
 
-test("a mail goes out by STARTTLS and with a password, in the reader's language, and then nothing keeps what it said", async () => {
+test("a mail is sent with STARTTLS and a password, in the recipient's language; its content is then deleted", async () => {
   const { ctx, server, enqueue, states, sql } = await office();
   const id = await enqueue();
   await enqueue({ to: { id: null, email: "bert@example.com", locale: "de-AT" } });
@@ -30,14 +30,14 @@ test("a mail goes out by STARTTLS and with a password, in the reader's language,
   expect(await sql`select 1 from mails where sealed is not null`).toHaveLength(0);
 });
 
-test("while the server is away mails wait, and each goes out once when it is back, whoever of several sends it", async () => {
+test("while the server is unavailable mails wait, and each is sent once when it is back, by one of several instances", async () => {
   const { ctx, server, enqueue, states, sql } = await office();
   const { port } = server;
   await server.close();
   for (let n = 0; n < 30; n += 1) await enqueue({ to: { ...ada, email: `p${n}@example.com` } });
   expect(await deliverMails(ctx)).toBe(0);
   expect(new Set(await states())).toEqual(new Set(["waiting"]));
-  // However long it is away.
+  // However long it is unavailable.
   await sql`update mails set tries = 40, due_at = now()`;
   await deliverMails(ctx);
   const back = await mailServer(port);
@@ -52,7 +52,7 @@ test("while the server is away mails wait, and each goes out once when it is bac
   expect(new Set(await states())).toEqual(new Set(["sent"]));
 });
 
-test("a mail that the server will not take is dead, with its answer, until somebody tries it again", async () => {
+test("a mail that the server rejects is dead, with its reply, until an operator retries it", async () => {
   const { ctx, server, enqueue, states, logged } = await office();
   const id = await enqueue();
   server.refuse(550);
@@ -68,7 +68,7 @@ test("a mail that the server will not take is dead, with its answer, until someb
   expect(retryMails(ctx, id)).rejects.toMatchObject({ code: "not_found" });
 });
 
-test("a mail that the server does not take now is tried again, ever later, and at last no more", async () => {
+test("a mail that the server defers is retried with backoff, and finally given up", async () => {
   const { ctx, server, enqueue, sql, states } = await office();
   await enqueue();
   server.refuse(451);
@@ -85,7 +85,7 @@ test("a mail that the server does not take now is tried again, ever later, and a
   expect(await states()).toEqual(["dead"]);
 });
 
-test("who dies between sending and writing it down is followed by another after a while, with the same Message-ID", async () => {
+test("if a process dies between sending and recording, another one sends again with the same Message-ID", async () => {
   const { ctx, server, enqueue } = await office();
   const id = await enqueue();
   const dying = {
@@ -106,7 +106,7 @@ test("who dies between sending and writing it down is followed by another after 
   ]);
 });
 
-test("a server that is not who it says, or wants another password, gets nothing, and mails wait", async () => {
+test("a server with a wrong certificate, or that refuses the password, gets no mail, and mails wait", async () => {
   const { ctx, server, enqueue, states } = await office();
   await enqueue();
   const other = await mailServer();
@@ -121,7 +121,7 @@ test("a server that is not who it says, or wants another password, gets nothing,
   expect([server.received, await states()]).toEqual([[], ["waiting"]]);
 });
 
-test("every language says everything, and a folder says it otherwise", async () => {
+test("every language has every text, and a folder can override them", async () => {
   const folder = mkdtempSync(join(tmpdir(), "bunker-words-"));
   closing.push({ close: () => rmSync(folder, { recursive: true }) });
   writeFileSync(join(folder, "fr.json"), '{"test":{"subject":"Un courriel de {brand}"}}');
@@ -145,7 +145,7 @@ test("every language says everything, and a folder says it otherwise", async () 
   expect(Object.keys(german ?? {})).toEqual(["subject", "text", "html"]);
 });
 
-test("what is wrong in a folder of words is found before a mail needs it", () => {
+test("faults in a folder of texts are found before a mail needs it", () => {
   const folder = mkdtempSync(join(tmpdir(), "bunker-words-"));
   closing.push({ close: () => rmSync(folder, { recursive: true }) });
   expect(faultsIn(folder)).toEqual([]);

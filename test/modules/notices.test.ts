@@ -4,8 +4,8 @@ import { street } from "../support/street.ts";
 import { NEW, town } from "../support/town.ts";
 import { PASSWORD } from "../support/world.ts";
 
-describe("an owner is told", () => {
-  test("of a new password, of a stolen refresh token, and that the account is off", async () => {
+describe("a user is notified", () => {
+  test("of a new password, of a stolen refresh token, and of a deactivation", async () => {
     const { proven, superuser, refresh, pass, mails } = await town();
     const root = await superuser();
     const ada = await proven();
@@ -16,7 +16,7 @@ describe("an owner is told", () => {
     const bob = await proven("bob@example.com");
     await bob.put("/users/me/password", { current_password: PASSWORD, new_password: NEW });
     await root.patch(`/users/${bob.id}`, { is_active: false });
-    // It was off already: that is no news.
+    // The user was already deactivated: no second mail.
     await root.patch(`/users/${bob.id}`, { is_active: false });
     expect((await mails()).filter((one) => !one.startsWith("verify_email"))).toEqual([
       "account_deactivated bob@example.com",
@@ -25,7 +25,7 @@ describe("an owner is told", () => {
     ]);
   });
 
-  test("of a sign-in from where nobody has signed in before, and of no other", async () => {
+  test("of a sign-in from a new device, and of no other sign-in", async () => {
     const here = await street();
     await here.sql`update users set email_verified = true`;
     const firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -53,7 +53,7 @@ describe("an owner is told", () => {
     expect(rendered.text).toMatch(/^Reset password:\nhttp/m);
   });
 
-  test("in words that nobody else can write", async () => {
+  test("in texts that a client cannot inject into", async () => {
     const { proven, send, textsFor } = await town();
     await proven();
     await send("POST", "/api/v1/auth/login", {
@@ -68,7 +68,7 @@ describe("an owner is told", () => {
     expect(text).not.toContain("evil.example");
   });
 
-  test("at no address that was never proven: it may be a stranger's", async () => {
+  test("only at a verified email: an unverified one may belong to another person", async () => {
     const { person, send, mails } = await town();
     const ada = await person();
     for (const agent of ["one/1", "two/2"])
@@ -80,7 +80,7 @@ describe("an owner is told", () => {
     expect(await mails()).toEqual(["verify_email ada@example.com"]);
   });
 
-  test("again of a device that was known before the account was taken back", async () => {
+  test("again of a device that was known before the email change was undone", async () => {
     const here = await town({ trustedProxies: ["127.0.0.1"] });
     await here.proven();
     const logIn = (password: string, device: string) =>

@@ -1,4 +1,4 @@
-/** Other people's OAuth clients, as they are. */
+/** OAuth client libraries of others, unmodified. */
 import { afterAll, expect, test } from "bun:test";
 import * as oauth from "oauth4webapi";
 import * as client from "openid-client";
@@ -12,7 +12,7 @@ afterAll(() => {
   for (const server of servers) server.stop(true);
 });
 
-/** A world that listens: off-the-shelf clients come by the network. */
+/** A world that listens on a port, because these clients use the network. */
 async function listening(settings: Parameters<typeof world>[0] = {}) {
   let handle: (request: Request) => Promise<Response> = async () => new Response();
   const server = Bun.serve({ port: 0, fetch: (request) => handle(request) });
@@ -25,7 +25,7 @@ async function listening(settings: Parameters<typeof world>[0] = {}) {
 }
 const insecure = { [oauth.allowInsecureRequests]: true };
 
-test("oauth4webapi drives it unmodified: discovery, refresh, client credentials, introspection, revocation", async () => {
+test("oauth4webapi works unmodified: discovery, refresh, client credentials, introspection, revocation", async () => {
   const { issuer, person, id, secret } = await listening({ algorithm: "EdDSA" });
   const ada = await person();
   const found = await oauth.discoveryRequest(issuer, { algorithm: "oauth2", ...insecure });
@@ -78,7 +78,7 @@ test("oauth4webapi drives it unmodified: discovery, refresh, client credentials,
   expect((await ada.get("/users/me")).status).toBe(401);
 });
 
-test("openid-client drives it unmodified, too", async () => {
+test("openid-client works unmodified, too", async () => {
   const { issuer, person, id, secret } = await listening();
   const ada = await person();
   const options = { algorithm: "oauth2" as const, execute: [client.allowInsecureRequests] };

@@ -28,7 +28,7 @@ async function bare(settings: Parameters<typeof world>[0] = {}) {
   return { ...here, id: made.id, secret, post, basic };
 }
 
-describe("a refusal is shaped as RFC 6749 has it", () => {
+describe("an error response has the shape of RFC 6749", () => {
   test("for each mistake", async () => {
     const { post, basic, id, secret, person } = await bare();
     const ada = await person();
@@ -130,13 +130,13 @@ describe("a refusal is shaped as RFC 6749 has it", () => {
     expect((await ada.get("/users/me")).status).toBe(200);
   });
 
-  test("revoking what is no token, or what belongs to nobody any more, succeeds and ends nothing", async () => {
+  test("revoking something that is no token, or a token of no session, succeeds and ends nothing", async () => {
     const { post, basic, person } = await bare();
     const ada = await person();
     for (const token of ["nonsense", "rt_nonsense", `${ada.token}x`])
       expect((await post("revoke", { token, token_type_hint: "whatever" })).status).toBe(200);
     expect((await post("revoke", { token: "x".repeat(5_000) })).status).toBe(200);
-    // Another client ends nobody's session, and is told so (RFC 7009, section 2.1).
+    // Another client cannot end a session, and gets an error (RFC 7009, section 2.1).
     const refused = await post("revoke", { token: ada.refreshToken }, basic());
     expect([refused.status, refused.body.error]).toEqual([400, "unauthorized_client"]);
     expect((await ada.get("/users/me")).status).toBe(200);
@@ -145,7 +145,7 @@ describe("a refusal is shaped as RFC 6749 has it", () => {
   });
 });
 
-test("a stranger is counted, whatever the endpoint; a client that proves itself is not", async () => {
+test("an anonymous caller is rate limited at every endpoint; an authenticated client is not", async () => {
   const few = { quota: 20, refill: 20, periodSeconds: 60 };
   const here = await bare({
     trustedProxies: ["127.0.0.1"],
@@ -160,7 +160,7 @@ test("a stranger is counted, whatever the endpoint; a client that proves itself 
   expect(await statusesOf(() => here.post("revoke", { token }))).toBe(5);
 });
 
-test("what the public client leaves empty does not make it another one", async () => {
+test("an empty client_secret of the public client does not make it another client", async () => {
   const { post, basic, send, person } = await bare();
   const { refreshToken } = await person();
   const form = { grant_type: "refresh_token", refresh_token: refreshToken };
@@ -174,7 +174,7 @@ test("what the public client leaves empty does not make it another one", async (
   expect([slash.status, slash.body.error]).toEqual([400, "unsupported_grant_type"]);
 });
 
-test("a client's own token is nobody's account, and dies with the client at introspection", async () => {
+test("a client's own token belongs to no user, and becomes inactive when the client is deleted", async () => {
   const { ctx, post, basic, id, as } = await bare();
   const { body } = await post("token", { grant_type: "client_credentials" }, basic());
   expect(Object.keys(body).sort()).toEqual(["access_token", "expires_in", "token_type"]);
@@ -190,7 +190,7 @@ test("a client's own token is nobody's account, and dies with the client at intr
   expect((await post("token", { grant_type: "client_credentials" }, basic())).status).toBe(401);
 });
 
-test("a client revokes its own token, and no other client does", async () => {
+test("a client revokes its own token, and no other client can", async () => {
   const { ctx, post, basic, pass } = await bare();
   const grant = async () =>
     (await post("token", { grant_type: "client_credentials" }, basic())).body.access_token;
@@ -212,7 +212,7 @@ test("a client revokes its own token, and no other client does", async () => {
   expect([await purgeRevokedTokens(ctx), await purgeRevokedTokens(ctx)]).toEqual([1, 0]);
 });
 
-test("two secrets are good while one is rotated", async () => {
+test("two secrets are accepted during a rotation", async () => {
   const { ctx, post, basic, id, secret, sql } = await bare();
   const kept = JSON.stringify(await sql`select *, encode(secret_hash, 'escape') from clients`);
   expect(kept).not.toContain(secret);
@@ -232,7 +232,7 @@ test("two secrets are good while one is rotated", async () => {
   ]);
 });
 
-test("the password grant is there only where it is asked for", async () => {
+test("the password grant exists only if it is enabled", async () => {
   const { post, person, send } = await bare({ oauthPasswordGrant: "on" });
   await person();
   const form = { grant_type: "password", username: "ada@example.com", password: PASSWORD };

@@ -26,7 +26,7 @@ async function place(settings: Parameters<typeof town>[0] = {}) {
 }
 
 describe("the page of a mailed link", () => {
-  test("ignores parameters and fields that it does not know", async () => {
+  test("ignores unknown parameters and fields", async () => {
     const { proven, open, sendForm, resetToken, logIn } = await place();
     await proven();
     const token = await resetToken();
@@ -43,7 +43,7 @@ describe("the page of a mailed link", () => {
     expect((await sendForm("/forgot-password", { email: ADA, extra: "1" })).status).toBe(202);
   });
 
-  test("answers a second click as the first, one after the other and at once", async () => {
+  test("returns the same result for a second click, sequential or concurrent", async () => {
     for (const isAtOnce of [false, true]) {
       const { proven, sendForm, resetToken, sql } = await place();
       await proven();
@@ -59,7 +59,7 @@ describe("the page of a mailed link", () => {
     }
   });
 
-  test("says that a link is not valid to another password, after a minute, and to other links", async () => {
+  test("reports an invalid link for another password, after a minute, and for other links", async () => {
     const { proven, sendForm, resetToken, reset, pass, logIn } = await place();
     await proven();
     const token = await resetToken();
@@ -68,7 +68,7 @@ describe("the page of a mailed link", () => {
     const another = `${NEW} another`;
     expect((await sendForm("/reset-password", { token, password: another })).status).toBe(400);
     expect((await sendForm("/reset-password", { token: other, password: NEW })).status).toBe(400);
-    // A program is told the truth: it can tell a retry by itself.
+    // A program gets the exact result: it can recognize a retry itself.
     expect((await reset(token)).body.code).toBe("invalid_link");
     pass(61_000);
     const late = await sendForm("/reset-password", { token, password: NEW });
@@ -76,7 +76,7 @@ describe("the page of a mailed link", () => {
     expect(await logIn(NEW)).toBe(200);
   });
 
-  test("answers no guess at the password of a used link, nor for another page or inactive user", async () => {
+  test("reveals nothing about the password of a used link, nor for another page or an inactive user", async () => {
     const { proven, sendForm, resetToken, sql } = await place();
     await proven();
     const use = async () => {
@@ -103,7 +103,7 @@ describe("the page of a mailed link", () => {
     expect(await statusOf("/reset-password", unguessed)).toBe(400);
   });
 
-  test("answers a second click on both buttons of the page about an email", async () => {
+  test("returns the same result for a second click on both buttons of the page about an email", async () => {
     const { person, sendForm, tokenFor } = await place();
     for (const [email, fields, said] of [
       ["ada@example.com", { password: PASSWORD }, "is verified"],
@@ -118,7 +118,7 @@ describe("the page of a mailed link", () => {
     }
   });
 
-  test("leads to the product when it is done", async () => {
+  test("links to the product at the end", async () => {
     for (const [settings, product] of [
       [{ productUrl: `${PRODUCT}/home` }, `href="${PRODUCT}/home"`],
       [{ verifyEmailUrl: `${PRODUCT}/verify` }, `href="${PRODUCT}"`],
@@ -169,8 +169,8 @@ test("a link of a deactivated user does nothing until the user is active again",
   await setActive(true);
 });
 
-describe("a refusal", () => {
-  test("is a page on every path of a page, whatever went wrong, also to a program", async () => {
+describe("an error", () => {
+  test("is a page on every path of a page, for every error, also for programs", async () => {
     const { open } = await place();
     for (const [status, path, init] of [
       [415, "/reset-password", { method: "POST", body: "x", headers: { accept: "*/*" } }],
@@ -189,7 +189,7 @@ describe("a refusal", () => {
     }
   });
 
-  test("is a page to a browser that finds nothing, in its language and the name of the product", async () => {
+  test("is a page for a browser that finds nothing, in its language and with the name of the product", async () => {
     const { open } = await place({ brandName: "Stable & Co" });
     const { status, text } = await open("/nothing");
     expect(status).toBe(404);
@@ -201,7 +201,7 @@ describe("a refusal", () => {
     expect((await open("/livez", { method: "DELETE" })).headers.get("allow")).toContain("GET");
   });
 
-  test("is problem details to programs, and on the paths of the API to browsers as well", async () => {
+  test("is problem details for programs, and on API paths for browsers as well", async () => {
     const { open } = await place();
     for (const [path, accept] of [
       ["/nothing", "*/*"],
@@ -216,7 +216,7 @@ describe("a refusal", () => {
 });
 
 describe("the page at the root", () => {
-  test("in development tells what this is and how to make the first superuser", async () => {
+  test("in development explains what this is and how to create the first superuser", async () => {
     const { open, superuser } = await place();
     const before = (await open("/")).text;
     for (const said of ["/docs", "/dev/mailbox", "--superuser", "/api/v1/auth/register"])
@@ -227,12 +227,12 @@ describe("the page at the root", () => {
     expect(after).not.toContain("--superuser");
   });
 
-  test("proposes no registration while it is closed", async () => {
+  test("suggests no registration while it is closed", async () => {
     const { open } = await place({ registration: "closed" });
     expect((await open("/")).text).not.toContain("/auth/register");
   });
 
-  test("in production is in the name of the product, and tells nothing else", async () => {
+  test("in production has the name of the product and nothing else", async () => {
     const { open } = await place({
       environment: "production",
       brandName: "Stable",

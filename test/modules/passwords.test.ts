@@ -7,8 +7,8 @@ import { PASSWORD, world } from "../support/world.ts";
 const NEW = "a stable full of correct horses";
 const operator = { kind: "operator" } as const;
 
-describe("a new password", () => {
-  test("needs the present one, and ends the other sessions but not this", async () => {
+describe("a password change", () => {
+  test("needs the current password, and ends the other sessions but not this one", async () => {
     const { anyone, person, signIn, as, refresh } = await world();
     const ada = await person();
     const other = await signIn("ada@example.com");
@@ -28,7 +28,7 @@ describe("a new password", () => {
     expect((await login(NEW)).status).toBe(200);
   });
 
-  test("set by whoever runs the service ends every session", async () => {
+  test("by the operator ends every session", async () => {
     const { ctx, person, refresh } = await world();
     const ada = await person();
     const user = await getUser(ctx, operator, ada.id);
@@ -38,7 +38,7 @@ describe("a new password", () => {
   });
 });
 
-test("a sign-in that a new password or a deactivation overtakes gets no session", async () => {
+test("a sign-in that races with a password change or a deactivation gets no session", async () => {
   const { ctx, person, sql } = await world();
   const ada = await person();
   const user = await getUser(ctx, operator, ada.id);
@@ -62,7 +62,7 @@ test("a sign-in that a new password or a deactivation overtakes gets no session"
   }
 });
 
-test("of two changes that begin with the same password, one is made", async () => {
+test("of two concurrent changes that start from the same password, one succeeds", async () => {
   const { anyone, person } = await world();
   const ada = await person();
   const passwords = [NEW, `${NEW}, and a mare`];
@@ -76,7 +76,7 @@ test("of two changes that begin with the same password, one is made", async () =
   expect((await anyone.post("/auth/login", { username: "ada", password: made })).status).toBe(200);
 });
 
-test("whose password confirms is told by id: a name may have gone to somebody else", async () => {
+test("the password is verified for the user's id: another user may have taken the name", async () => {
   const { ctx, person } = await world();
   const [ada, eve] = [await person(), await person("eve@example.com", NEW)];
   const stale = await getUser(ctx, operator, ada.id);
@@ -91,8 +91,8 @@ test("whose password confirms is told by id: a name may have gone to somebody el
   await confirm(ctx, actor, PASSWORD);
 });
 
-describe("an account is deleted", () => {
-  test("also while it is switched off: whichever comes first, no one waits in a circle", async () => {
+describe("a user is deleted", () => {
+  test("also while being deactivated: the two do not deadlock in either order", async () => {
     const { ctx, person, superuser } = await world({ rateLimit: "off" });
     const root = await superuser();
     for (let round = 0; round < 12; round += 1) {
@@ -107,7 +107,7 @@ describe("an account is deleted", () => {
     }
   });
 
-  test("by its owner, lately signed in or with the password, for good", async () => {
+  test("permanently, by themselves, after a recent sign-in or with the password", async () => {
     const { anyone, person, pass, refresh, as } = await world();
     const [ada, bob] = [await person(), await person("bob@example.com")];
     expect((await bob.delete("/users/me")).status).toBe(204);
@@ -126,7 +126,7 @@ describe("an account is deleted", () => {
     expect((await person()).user.email).toBe("ada@example.com");
   });
 
-  test("by a superuser, and never the last of them, also when two delete each other at once", async () => {
+  test("by a superuser, but never the last superuser, also if two delete each other concurrently", async () => {
     const { anyone, person, superuser } = await world();
     const [root, ada] = [await superuser(), await person()];
     expect((await ada.delete(`/users/${root.id}`)).status).toBe(403);

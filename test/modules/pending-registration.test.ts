@@ -4,7 +4,7 @@ import { NEW, town } from "../support/town.ts";
 import type { Answer } from "../support/world.ts";
 import { PASSWORD } from "../support/world.ts";
 
-/** A town in which addresses must be proven before anybody signs in. */
+/** A world in which emails must be verified before the first sign-in. */
 async function carefulTown(settings: Parameters<typeof town>[0] = {}) {
   const here = await town({ requireEmailVerification: "on", ...settings });
   const register = (email: string, more: object = {}) =>
@@ -18,7 +18,7 @@ const shown = ({ status, body, headers }: Answer) => [
   [...headers].filter(([name]) => name !== "x-request-id"),
 ];
 
-test("registering answers the same for an address that is new, known, or registered but not proven", async () => {
+test("registering gets the same response for a new email, a verified one, and one that is registered but not verified", async () => {
   const { register, mails, tokenFor, verify, anyone } = await carefulTown({ rateLimit: "on" });
   const first = await register("ada@example.com");
   expect([first.status, Object.keys(first.body)]).toEqual([202, ["detail"]]);
@@ -30,7 +30,8 @@ test("registering answers the same for an address that is new, known, or registe
     await register("bob@example.com", { username: "else", password: NEW }),
     await register("new@example.com", { username: "else", password: NEW }),
   ].map(shown);
-  // Each is one more registration from one place, which its number of those left tells; nothing tells them apart.
+  // Each is one more registration from one IP, which its remaining count shows; nothing else
+  // differs.
   const alike = answers.map((one) => JSON.stringify(one).replace(/r=\d+/, ""));
   expect(new Set(alike).size).toBe(1);
   expect((await mails()).slice(0, -before)).toEqual([
@@ -38,12 +39,12 @@ test("registering answers the same for an address that is new, known, or registe
     "verify_email bob@example.com",
     "registration_attempt ada@example.com",
   ]);
-  // What somebody else wrote changes nothing of an account that is there.
+  // What another person registered changes nothing of an existing user.
   const answer = await anyone.post("/auth/login", { username: "ada", password: NEW });
   expect(answer.status).toBe(401);
 });
 
-test("one mail address is written to three times in a quarter of an hour, whoever registers it, and a weak password costs none of them", async () => {
+test("one email gets three mails in 15 minutes, whoever registers it, and a weak password consumes none of them", async () => {
   const { register } = await carefulTown({ rateLimit: "on" });
   for (let at = 0; at < 4; at += 1)
     expect((await register("ada@example.com", { password: "password" })).status).toBe(422);
@@ -52,7 +53,7 @@ test("one mail address is written to three times in a quarter of an hour, whoeve
   expect(statuses).toEqual([202, 202, 202, 429]);
 });
 
-test("nobody signs in before, and only who knows the password learns why", async () => {
+test("nobody can sign in before verification, and only a caller with the password learns why", async () => {
   const { register, anyone, tokenFor, verify, send } = await carefulTown({
     oauthPasswordGrant: "on",
   });
@@ -94,7 +95,7 @@ test("a registration is no user and reserves no username; a verified one gets th
   ]);
 });
 
-test("whoever registered first with somebody else's address keeps nothing of it", async () => {
+test("a person who registered another person's email first keeps nothing of it", async () => {
   const { register, forgot, reset, tokenFor, logIn, sql } = await carefulTown();
   const profile = { full_name: "Call 555-0100", locale: "de", username: "hacked" };
   await register("ada@example.com");
@@ -110,14 +111,14 @@ test("whoever registered first with somebody else's address keeps nothing of it"
   ]);
 });
 
-test("registering and then signing in with the same password tells no more", async () => {
+test("registering and then signing in with the same password reveals no more", async () => {
   const here = await carefulTown();
   const { register, anyone, verify, tokenFor, superuser, ctx, person } = here;
   await register("proven@example.com");
   const token = await tokenFor("proven@example.com", "verify_email");
   await verify({ token, password: PASSWORD });
   await register("waiting@example.com");
-  // Made while addresses need not be proven; and one that is switched off.
+  // Created while emails need not be verified; one of them is deactivated.
   Object.assign(ctx, { config: { ...ctx.config, requireEmailVerification: "off" } });
   await person("older@example.com");
   const root = await superuser();
@@ -146,7 +147,7 @@ test("registering and then signing in with the same password tells no more", asy
   expect(await logIn("proven@example.com", PASSWORD)).toBe("token");
 });
 
-test("what is written oddly is read the same for every address", async () => {
+test("unusual spellings are read the same way for every email", async () => {
   const { register, sql } = await carefulTown();
   const odd = { username: " countess ", full_name: "  Ada  ", locale: "EN-gb" };
   for (let at = 0; at < 2; at += 1)
@@ -158,7 +159,7 @@ test("what is written oddly is read the same for every address", async () => {
   ]);
 });
 
-test("who finds us busy has not used up the mails of an address", async () => {
+test("a registration that failed because the server is busy consumes none of the email's mails", async () => {
   const { register, ctx } = await carefulTown({ rateLimit: "on" });
   const { hashing } = ctx;
   const busy = async (): Promise<never> => {
@@ -170,16 +171,16 @@ test("who finds us busy has not used up the mails of an address", async () => {
   expect((await register("ada@example.com")).status).toBe(202);
 });
 
-test("who uses up the mails of one kind for an address keeps nobody from another", async () => {
+test("using up the mails of one kind for an email does not block another kind", async () => {
   const { register, anyone } = await carefulTown({ rateLimit: "on" });
   for (let at = 0; at < 4; at += 1) await register("ada@example.com");
   const forgot = await anyone.post("/auth/password/forgot", { email: "ada@example.com" });
   expect(forgot.status).toBe(202);
-  // What others do with an address is told by a refusal only.
+  // Only a refusal shows what others do with an email.
   expect(forgot.headers.get("ratelimit")).not.toContain("mail-account");
 });
 
-test("what does not fit is refused as ever", async () => {
+test("invalid input is refused as usual", async () => {
   const { register, mails } = await carefulTown();
   for (const body of [{ username: "a b" }, { password: "short" }, { is_superuser: true }])
     expect((await register("ada@example.com", body)).status).toBe(422);

@@ -7,7 +7,7 @@ import { NEW, town } from "../support/town.ts";
 import { PASSWORD } from "../support/world.ts";
 
 describe("a forgotten password", () => {
-  test("is set anew by a mailed link, once, which ends every session and tells its owner", async () => {
+  test("is reset by a mailed link, once, which ends every session and notifies the user", async () => {
     const { person, forgot, reset, tokenFor, logIn, refresh, ctx, as } = await town();
     const ada = await person();
     expect((await forgot("ADA@example.com")).status).toBe(202);
@@ -25,7 +25,7 @@ describe("a forgotten password", () => {
     expect((await listMails(ctx)).map(({ kind }) => kind)).toContain("password_changed");
   });
 
-  test("of nobody gets the same answer, and no mail", async () => {
+  test("of an unknown email gets the same response, and no mail", async () => {
     const { person, forgot, ctx } = await town({ rateLimit: "on" });
     await person();
     const before = (await listMails(ctx)).length;
@@ -45,10 +45,10 @@ describe("a forgotten password", () => {
     }
   });
 
-  test("is set once by fifty at once", async () => {
+  test("is reset once by fifty concurrent requests", async () => {
     const { person, forgot, reset, tokenFor, ctx } = await town();
     await person();
-    // What is looked for is a race of the database, not of hashing.
+    // This tests a race in the database, not in hashing.
     const hashing = { ...ctx.hashing, pass: async <T>() => "$argon2id$fake" as T };
     Object.assign(ctx, { hashing });
     for (let round = 0; round < 20; round += 1) {
@@ -60,7 +60,7 @@ describe("a forgotten password", () => {
     }
   });
 
-  test("is not set by a link that is old, cut, for something else, or for another address", async () => {
+  test("cannot be reset by an expired or truncated link, or one for another purpose or email", async () => {
     const { person, forgot, reset, tokenFor, tokensFor, logIn, sql, ctx } = await town();
     const ada = await person();
     await forgot("ada@example.com");
@@ -75,7 +75,7 @@ describe("a forgotten password", () => {
     await sql`update users set email_key = 'ada@example.com' where id = ${ada.id}`;
     for (let at = 0; at < 3; at += 1) await forgot("ada@example.com");
     expect(await tokensFor("ada@example.com", "reset_password")).toHaveLength(4);
-    // At most three are alive: the first of four is not.
+    // At most three are valid: the first of four is not.
     expect((await reset(token)).body.code).toBe("invalid_link");
     const last = await tokenFor("ada@example.com", "reset_password");
     setSystemTime(Date.now() + 3_601_000);
@@ -84,7 +84,7 @@ describe("a forgotten password", () => {
     expect(await logIn(PASSWORD)).toBe(200);
   });
 
-  test("ends every other link by which somebody could get in", async () => {
+  test("invalidates every other link that gives access", async () => {
     const here = await town({ emailSignIn: "on" });
     const ada = await here.proven();
     await here.anyone.post("/auth/email-code", { email: "ada@example.com" });
@@ -98,7 +98,7 @@ describe("a forgotten password", () => {
     expect([entered.body.code, (await ada.get("/users/me")).status]).toEqual(["invalid_link", 401]);
   });
 
-  test("stands nowhere in clear", async () => {
+  test("no token is stored in clear text", async () => {
     const { person, forgot, tokenFor, sql } = await town();
     await person();
     await forgot("ada@example.com");
@@ -112,8 +112,8 @@ describe("a forgotten password", () => {
   });
 });
 
-describe("an address is proven", () => {
-  test("by the link that registration mails, with the password or where one is signed in", async () => {
+describe("an email is verified", () => {
+  test("by the link that registration mails, with the password or while signed in", async () => {
     const here = await town();
     for (const [email, proof] of [
       ["ada@example.com", "password"],
@@ -132,12 +132,12 @@ describe("an address is proven", () => {
     }
   });
 
-  test("by its owner, when somebody else registered it: who did is out, and knows no password any more", async () => {
+  test("by its owner, if another person registered it: that person is signed out, and the password is dropped", async () => {
     const here = await town();
     const thief = await here.person("ada@example.com");
     const bob = await here.person("bob@example.com");
     const token = await here.tokenFor("ada@example.com", "verify_email");
-    // Somebody else's session proves nothing of this account.
+    // Another user's session proves nothing about this user.
     expect((await here.verify({ token }, bob.token)).status).toBe(204);
     expect((await thief.get("/users/me")).status).toBe(401);
     expect((await here.refresh(thief.refreshToken)).status).toBe(401);
@@ -148,7 +148,7 @@ describe("an address is proven", () => {
     expect(await here.logIn(NEW)).toBe(200);
   });
 
-  test("never by a token that has run out: then nothing happens, and the link stays", async () => {
+  test("never by an expired token: then nothing happens, and the link stays valid", async () => {
     const here = await town();
     const one = await here.person();
     const token = await here.tokenFor("ada@example.com", "verify_email");
@@ -159,7 +159,7 @@ describe("an address is proven", () => {
     expect((await here.verify({ token, password: PASSWORD })).status).toBe(204);
   });
 
-  test("again only while it is not: a link that is asked for twice comes twice", async () => {
+  test("again only while it is unverified: a link that is requested twice is sent twice", async () => {
     const here = await town();
     await here.person();
     const resend = () =>
@@ -174,7 +174,7 @@ describe("an address is proven", () => {
   });
 });
 
-test("made-up links are counted by address, by whichever way they come", async () => {
+test("made-up links are limited by IP, on every route", async () => {
   const requests = { quota: 20, refill: 20, periodSeconds: 60 };
   const here = await street({ "requests-anonymous": requests });
   const token = "ot_made-up";
@@ -190,8 +190,8 @@ test("made-up links are counted by address, by whichever way they come", async (
   }
 });
 
-describe("a page that a mail leads to", () => {
-  test("works without a script, and is spent by sending its form, not by opening it", async () => {
+describe("the page of a mailed link", () => {
+  test("works without a script, and its form redeems the link, not opening it", async () => {
     const here = await town();
     await here.person();
     const asking = await here.send("GET", "/.well-known/change-password");
@@ -220,7 +220,7 @@ describe("a page that a mail leads to", () => {
     );
   });
 
-  test("proves an address with the password, or says that it was not me", async () => {
+  test("verifies an email with the password, or reports that it was not me", async () => {
     const here = await town();
     await here.person();
     const token = await here.tokenFor("ada@example.com", "verify_email");

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { PASSWORD, world } from "../support/world.ts";
 
 describe("register", () => {
-  test("makes an account, says where it is, and never shows a hash", async () => {
+  test("creates a user, returns its Location, and never shows a hash", async () => {
     const { anyone } = await world();
     const answer = await anyone.post("/auth/register", {
       email: "Ada@Example.com",
@@ -26,7 +26,7 @@ describe("register", () => {
     });
   });
 
-  test("an address is taken in every spelling of it", async () => {
+  test("an email is taken in every spelling of it", async () => {
     const { anyone, person } = await world();
     await person("ada@bücher.example");
     for (const email of ["ADA@BÜCHER.EXAMPLE", " ada@xn--bcher-kva.example "])
@@ -47,7 +47,7 @@ describe("register", () => {
     });
   });
 
-  test("letters beyond ASCII before the @ need a mail server with SMTPUTF8, those of the domain do not", async () => {
+  test("non-ASCII letters before the @ need a mail server with SMTPUTF8, those of the domain do not", async () => {
     const statusesWith = async (mailUrl: string | undefined) => {
       const { anyone } = await world({ mailUrl });
       const register = (email: string) =>
@@ -65,7 +65,7 @@ describe("register", () => {
     ]);
   });
 
-  test("whoever chooses no username gets one, even where the obvious one is taken or reserved", async () => {
+  test("without a username the user gets one, also if the obvious one is taken or reserved", async () => {
     const { anyone } = await world({ mailUrl: "smtp://localhost?smtputf8=on" });
     const nameOf = async (email: string) =>
       (await anyone.post("/auth/register", { email, password: PASSWORD })).body.username;
@@ -76,7 +76,7 @@ describe("register", () => {
     expect(await nameOf("李@example.com")).toMatch(/^user-[0-9a-f]{6}$/);
   });
 
-  test("of fifty who register one address at once, one succeeds", async () => {
+  test("of fifty concurrent registrations of one email, one succeeds", async () => {
     const { anyone } = await world();
     const answers = await Promise.all(
       Array.from({ length: 50 }, (_, at) =>
@@ -91,7 +91,7 @@ describe("register", () => {
     expect(statuses).toEqual([201, ...Array.from({ length: 49 }, () => 409)]);
   });
 
-  test("what is wrong is said with pointers, all of it at once", async () => {
+  test("all invalid fields are reported at once, with pointers", async () => {
     const { anyone } = await world();
     const answer = await anyone.post("/auth/register", {
       email: "not an address",
@@ -108,7 +108,7 @@ describe("register", () => {
     ]);
   });
 
-  test("what only an administrator may say is refused by its name, and the unknown without its name", async () => {
+  test("fields for administrators are refused by name, and unknown fields without their name", async () => {
     const { anyone } = await world();
     const answer = await anyone.post("/auth/register", {
       email: "ada@example.com",
@@ -130,7 +130,7 @@ describe("register", () => {
     expect(JSON.stringify(answer.body)).not.toContain("role");
   });
 
-  test("REGISTRATION=closed lets nobody in", async () => {
+  test("REGISTRATION=closed refuses everyone", async () => {
     const { anyone } = await world({ registration: "closed" });
     const input = { email: "ada@example.com", password: PASSWORD };
     expect(await anyone.post("/auth/register", input)).toMatchObject({

@@ -28,7 +28,7 @@ test("each registration has its own link; the first one that is used counts, and
   expect(await sql`select 1 from registrations`).toHaveLength(0);
 });
 
-test("of two links that are used at once, one makes the user", async () => {
+test("of two links that are used concurrently, one creates the user", async () => {
   const { register, tokensFor, verify, sql } = await carefulTown();
   for (let at = 0; at < 4; at += 1) await register("ada@example.com", { username: `ada${at}` });
   const tokens = await tokensFor("ada@example.com", "verify_email");

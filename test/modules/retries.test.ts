@@ -3,10 +3,10 @@ import { attacker, type Client, owner, SECOND, theft } from "../support/theft.ts
 import { PASSWORD } from "../support/world.ts";
 
 describe("a retry of the token just spent", () => {
-  test("from another client gets no successor, ends the session, and the user is told", async () => {
+  test("from another client gets no successor, ends the session, and notifies the user", async () => {
     const here = await theft();
     const { device, ...stolen } = await here.signIn();
-    // The attacker polls until the owner has refreshed, and comes within the grace.
+    // The attacker polls until the owner has refreshed, and retries within the grace.
     const me = () => here.as(stolen.access).get("/users/me/sessions");
     const before = (await me()).body[0].last_used_at;
     here.pass(SECOND);
@@ -95,7 +95,7 @@ describe("a retry of the token just spent", () => {
       expect(await here.reuses()).toBe(isSame ? 0 : 1);
     });
 
-  test("whose successor is spent too is refused: the session lives if its own client sent it, and ends if another did", async () => {
+  test("whose successor is spent too is refused: the session continues if its own client sent it, and ends otherwise", async () => {
     const here = await theft();
     for (const [from, isLiving] of [
       [owner, true],
@@ -108,7 +108,7 @@ describe("a retry of the token just spent", () => {
     }
   });
 
-  test("that was overtaken by a dozen rotations within the grace is refused, and the session lives", async () => {
+  test("that a dozen rotations within the grace have overtaken is refused, and the session continues", async () => {
     const here = await theft();
     const { refresh } = await here.signIn();
     let latest = refresh;
@@ -117,7 +117,7 @@ describe("a retry of the token just spent", () => {
     expect([await here.reuses(), (await here.refresh(latest, owner)).status]).toEqual([0, 200]);
   });
 
-  test("is a reuse at once where REFRESH_GRACE_SECONDS is 0", async () => {
+  test("is reuse at once if REFRESH_GRACE_SECONDS is 0", async () => {
     const here = await theft({ refreshGraceSeconds: 0 });
     const { refresh } = await here.signIn();
     const latest = await here.next(refresh, owner);
@@ -125,7 +125,7 @@ describe("a retry of the token just spent", () => {
     expect([await here.reuses(), (await here.refresh(latest, owner)).status]).toEqual([1, 401]);
   });
 
-  test("is counted on the session and recorded, twenty times an hour for each user at most", async () => {
+  test("is counted on the session and recorded, at most twenty times an hour for each user", async () => {
     const here = await theft();
     const { refresh } = await here.signIn();
     const recorded = () => here.countOf("session.refresh_retried");
@@ -148,7 +148,7 @@ describe("a retry of the token just spent", () => {
     expect(await recorded()).toBe(21);
   });
 
-  test("of a rotation by the version before this one is answered as that one did", async () => {
+  test("of a rotation by the previous version gets the response of that version", async () => {
     const here = await theft();
     const { refresh } = await here.signIn();
     const successor = await here.next(refresh, owner);

@@ -3,7 +3,9 @@ import { attacker, owner, SECOND, theft } from "../support/theft.ts";
 
 type Theft = Awaited<ReturnType<typeof theft>>;
 
-/** Every endpoint that takes a refresh token: what it answers to one that is spent, and to one that is unknown. */
+/**
+ * Every endpoint that takes a refresh token: its response to a spent one, and to an unknown one.
+ */
 const endpoints: Record<
   string,
   {
@@ -63,7 +65,7 @@ describe("at every endpoint a spent refresh token ends its session, and an unkno
     });
 
   for (const [name, { present }] of Object.entries(endpoints))
-    test(`${name}: a token that was just spent ends nothing by reuse if its own client sends it`, async () => {
+    test(`${name}: a token that was just spent is not reuse if its own client sends it`, async () => {
       const here = await theft();
       const { refresh } = await here.signIn();
       await here.next(refresh, owner);
@@ -101,7 +103,7 @@ describe("signing out by a refresh token in the body", () => {
     expect(await here.countOf("session.ended")).toBe(1);
   });
 
-  test("is refused beside an access token, and takes nothing but a refresh token", async () => {
+  test("is refused together with an access token, and takes only a refresh token", async () => {
     const here = await theft();
     const { refresh, access } = await here.signIn();
     const path = "/api/v1/auth/logout";
@@ -119,7 +121,7 @@ describe("signing out by a refresh token in the body", () => {
   });
 });
 
-test("introspection within the grace ends nothing: the one that asks is not the client of the token", async () => {
+test("introspection within the grace ends nothing: its caller is not the client of the token", async () => {
   const here = await theft();
   const { refresh, device } = await here.signIn();
   await here.next(refresh, { ...owner, device });

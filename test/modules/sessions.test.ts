@@ -8,7 +8,7 @@ const SECOND = 1000;
 const DAY = 86_400 * SECOND;
 
 describe("a refresh token", () => {
-  test("is good once, and its successor continues the same session", async () => {
+  test("is valid once, and its successor continues the same session", async () => {
     const { person, refresh, as } = await world();
     const ada = await person();
     const first = await refresh(ada.refreshToken);
@@ -35,7 +35,7 @@ describe("a refresh token", () => {
     expect(again.body.refresh_token).toBe(answers[0]?.body.refresh_token);
   });
 
-  test("of a slow tab, whose successor is spent already, is refused, and the session lives", async () => {
+  test("of a slow tab, whose successor is already spent, is refused, and the session continues", async () => {
     const { person, refresh } = await world();
     const ada = await person();
     let latest = ada.refreshToken;
@@ -44,7 +44,7 @@ describe("a refresh token", () => {
     expect((await refresh(latest)).status).toBe(200);
   });
 
-  test("that comes back later ends the session, and its owner can read why", async () => {
+  test("that is reused later ends the session, and its owner can read why", async () => {
     const { anyone, person, refresh, pass, as } = await world();
     for (const generations of [1, 3, 12]) {
       const ada = await person(`ada${generations}@example.com`);
@@ -69,7 +69,7 @@ describe("a refresh token", () => {
     }
   });
 
-  test("that nobody issued, or whose session is over, is refused alike and ends nothing", async () => {
+  test("that nobody issued, or whose session has ended, gets the same refusal and ends nothing", async () => {
     const { anyone, person, refresh, as, sql } = await world();
     const [ada, bob] = [await person(), await person("bob@example.com")];
     await as(bob.token).post("/auth/logout", {});
@@ -117,7 +117,7 @@ describe("a refresh token", () => {
     expect(row?.["n"]).toBe(0);
   });
 
-  test("ends after 30 days of silence, and after 90 in any case", async () => {
+  test("expires after 30 days without use, and after 90 days in any case", async () => {
     const { as, person, refresh, pass } = await world();
     const [ada, bob] = [await person(), await person("bob@example.com")];
     pass(29 * DAY);
@@ -136,7 +136,7 @@ describe("a refresh token", () => {
     expect((await as(last.body.access_token).get("/users/me")).status).toBe(401);
   });
 
-  test("stands nowhere in clear", async () => {
+  test("is never stored in clear text", async () => {
     const { person, sql } = await world();
     const ada = await person();
     const token = readRefreshToken(ada.refreshToken);
@@ -148,7 +148,7 @@ describe("a refresh token", () => {
       expect(stored.some((text) => text.includes(part?.toString("hex") ?? ""))).toBe(false);
   });
 
-  test("of a deactivated account is refused", async () => {
+  test("of a deactivated user is refused", async () => {
     const { person, refresh, superuser, as } = await world();
     const [root, ada] = [await superuser(), await person()];
     await as(root.token).patch(`/users/${ada.id}`, { is_active: false });
@@ -160,7 +160,7 @@ describe("a refresh token", () => {
 });
 
 describe("sessions", () => {
-  test("are told apart by device and origin, and by whether they are this one", async () => {
+  test("show their device and origin, and whether they are the current one", async () => {
     const { person, signIn, as } = await world();
     await person();
     const firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -201,7 +201,7 @@ describe("sessions", () => {
     expect((await bob.get("/users/me")).status).toBe(200);
   });
 
-  test("end by logout: here, elsewhere, everywhere, also by the refresh token", async () => {
+  test("end by logout: current, others or all, also with the refresh token", async () => {
     const { person, signIn, refresh, as, send } = await world();
     await person();
     const three = () => Promise.all([1, 2, 3].map(() => signIn("ada@example.com")));
@@ -235,13 +235,13 @@ describe("sessions", () => {
     expect((await as("").post("/auth/logout", { scope: "x" })).status).toBe(401);
   });
 
-  test("a refresh token opens nothing else", async () => {
+  test("a refresh token gives access to nothing else", async () => {
     const { person, as } = await world();
     const ada = await person();
     expect((await as(ada.refreshToken).get("/users/me")).body.code).toBe("invalid_token");
   });
 
-  test("of one account are so many and no more: the longest unused gives way", async () => {
+  test("of one user have a maximum number: the least recently used one ends", async () => {
     const { person, signIn, refresh, as, pass } = await world({ sessionsPerAccount: 3 });
     const [ada, bob] = [await person(), await person("bob@example.com")];
     pass(SECOND);
@@ -263,10 +263,10 @@ describe("sessions", () => {
     ]);
   });
 
-  test("are so many again with the next sign-in behind many at once, each of which was let in", async () => {
+  test("are trimmed by the next sign-in after concurrent ones, all of which succeed", async () => {
     const { ctx, person, sql } = await world({ sessionsPerAccount: 5, rateLimit: "off" });
     await person();
-    // Nobody waits for a hash: all of them come to the database at the same moment.
+    // No hashing in between: all of them reach the database at the same moment.
     const hashing = { ...ctx.hashing, pass: async <T>() => true as T };
     const input = { username: "ada", password: PASSWORD };
     for (let round = 0; round < 20; round += 1)
@@ -277,7 +277,7 @@ describe("sessions", () => {
     expect(await sql`select 1 from sessions`).toHaveLength(5);
   });
 
-  test("end however many they are, each with its event", async () => {
+  test("all end, however many there are, each with its event", async () => {
     const { person, sql } = await world();
     const ada = await person();
     await sql`insert into sessions (id, user_id, created_at, last_used_at, current_hash, seed_hash)
@@ -287,7 +287,7 @@ describe("sessions", () => {
     expect(await sql`select 1 from events where type = 'session.ended'`).toHaveLength(7001);
   });
 
-  test("that ran out are purged, a few at a time, and living ones are not", async () => {
+  test("that have expired are purged in batches, and active ones are not", async () => {
     const { ctx, person, refresh, pass, sql } = await world();
     const [ada] = [await person(), await person("bob@example.com")];
     pass(20 * DAY);

@@ -1,4 +1,4 @@
-/** Many people behind one IP (NAT), one of whom uses up what the IP may do. */
+/** Many users behind one IP (NAT), one of whom uses up the limits of the IP. */
 import { expect, test } from "bun:test";
 import { createApp } from "../../src/app.ts";
 import { deviceTokens } from "../../src/credentials/device-token.ts";
@@ -7,14 +7,14 @@ import { PASSWORD } from "../support/world.ts";
 
 const OFFICE = addressOf(7);
 
-/** An office with one IP. `known` are the headers of a client that signed in there as Ada. */
+/** A network with one IP. `known` are the headers of a client that signed in there as Ada. */
 async function office(limits: object, publicUrl = "https://accounts.example.com") {
   const here = await street(limits, { publicUrl, emailSignIn: "on" });
   const { headers } = await here.logIn(OFFICE);
   const device = headers.get("device-token") ?? "";
   const from = (extra: Record<string, string> = {}) => ({ "x-forwarded-for": OFFICE, ...extra });
   let asked = 0;
-  /** Asks for a mail to an address of its own, so that only the IP or the client counts. */
+  /** Requests a mail to a new email each time, so that only the IP or the client counts. */
   const askForMail = async (extra?: Record<string, string>, path = "password/forgot") => {
     asked += 1;
     return (await here.post(path, from(extra), { email: `p${asked}@example.com` })).status;
@@ -26,7 +26,7 @@ async function office(limits: object, publicUrl = "https://accounts.example.com"
   return { ...here, from, askForMail, useUp, device, cookie: `__Host-bunker_device=${device}` };
 }
 
-test("a known client asks for mails when its IP has used up the limit, and so many and no more", async () => {
+test("a known device can request mails when its IP has used up the limit, with its own limit", async () => {
   const { askForMail, useUp, cookie, device } = await office({ "mail-address": few });
   await useUp();
   expect(await askForMail({ cookie })).toBe(202);
@@ -35,7 +35,7 @@ test("a known client asks for mails when its IP has used up the limit, and so ma
   expect(await askForMail({ cookie })).toBe(429);
 });
 
-test("more devices of one user are no more mails; another user has their own", async () => {
+test("more devices of one user get no more mails; another user has a separate limit", async () => {
   const { ctx, askForMail, useUp, person } = await office({ "mail-address": few });
   await useUp();
   const bob = await person("bob@example.com");
@@ -56,7 +56,7 @@ test("a token that we did not issue counts by IP", async () => {
 
 test("a client whose user has used up the limit still has that of its IP", async () => {
   const { ctx, askForMail, useUp, person } = await office({ "mail-address": few });
-  // Somebody else signed in on this machine, and uses up their limit from elsewhere.
+  // Another user signed in on this machine, and uses up their limit from elsewhere.
   const mallory = ctx.devices.sign((await person("mallory@example.com")).id, new Date());
   for (let at = 0; at < few.quota; at += 1)
     expect(await askForMail({ "device-token": mallory, "x-forwarded-for": addressOf(99) })).toBe(
@@ -65,7 +65,7 @@ test("a client whose user has used up the limit still has that of its IP", async
   await useUp({ "device-token": mallory });
 });
 
-test("a known client opens links, and gets 401 instead of 429, when its IP has used up the limit", async () => {
+test("a known device opens links, and gets 401 instead of 429, when its IP has used up the limit", async () => {
   const { send, from, cookie } = await office({ "requests-anonymous": few });
   const open = async (extra?: Record<string, string>) =>
     (await send("GET", "/reset-password?token=ot_x", { headers: from(extra) })).status;
@@ -76,7 +76,7 @@ test("a known client opens links, and gets 401 instead of 429, when its IP has u
   expect([await me({ cookie }), await open({ cookie })]).toEqual([401, 400]);
 });
 
-test("registrations, and sign-ins to an account that does not know the client, count by IP", async () => {
+test("registrations, and sign-ins to a user for whom the client is unknown, count by IP", async () => {
   const { post, from, cookie, person } = await office({ register: few, "login-address": few });
   await person("bob@example.com");
   const register = async (email: string) =>
@@ -87,13 +87,13 @@ test("registrations, and sign-ins to an account that does not know the client, c
   expect(await register("4@example.com")).toBe(429);
   const signIn = async (username: string) =>
     (await post("login", from({ cookie }), { username, password: "wrong" })).status;
-  // Ada's first sign-in here was one by an unknown client.
+  // Ada's first sign-in here was by an unknown client.
   expect([await signIn("bob@example.com"), await signIn("bob@example.com")]).toEqual([401, 401]);
   expect(await signIn("bob@example.com")).toBe(429);
   expect(await signIn("ada@example.com")).toBe(401);
 });
 
-test("an app that is built later in the process, as by a reload, uses its own keys on every route", async () => {
+test("an app that is created later in the process, as by a reload, uses its own keys on every route", async () => {
   const { ctx, from } = await office({ "requests-anonymous": few });
   const devices = deviceTokens([Buffer.alloc(32, 7)]);
   const app = createApp({ ...ctx, devices });

@@ -6,7 +6,7 @@ import { PASSWORD, world } from "../support/world.ts";
 
 const operator = { kind: "operator" } as const;
 
-/** What tells that something was written: the version of the user's row, and the number of events. */
+/** Shows whether something was written: the version of the user's row, and the number of events. */
 async function shelf() {
   const here = await world();
   const root = await here.superuser();
@@ -21,7 +21,7 @@ async function shelf() {
   return { ...here, root, ada, written };
 }
 
-test("a change to the present value writes nothing, and answers the user", async () => {
+test("a change to the current value writes nothing, and returns the user", async () => {
   const { ctx, root, ada, written, pass } = await shelf();
   await ada.patch("/users/me", { full_name: "Ada King", locale: "en-GB" });
   const { body: user, headers } = await ada.get("/users/me");
@@ -57,7 +57,7 @@ test("an event names only the fields that changed", async () => {
   ]);
 });
 
-test("of ten equal changes at once one is written", async () => {
+test("of ten equal concurrent changes, one is written", async () => {
   const { ada, sql } = await shelf();
   const same = { full_name: "Ada King" };
   const answers = await Promise.all(Array.from({ length: 10 }, () => ada.patch("/users/me", same)));
@@ -68,7 +68,7 @@ test("of ten equal changes at once one is written", async () => {
   ).toHaveLength(1);
 });
 
-test("a stale version is refused, also where nothing would change", async () => {
+test("a stale version is refused, also if nothing would change", async () => {
   const { ada, send, written } = await shelf();
   const old = (await ada.get("/users/me")).headers.get("etag") ?? "";
   await ada.patch("/users/me", { full_name: "Ada King" });
@@ -89,7 +89,7 @@ test("a stale version is refused, also where nothing would change", async () => 
   expect(await written()).toEqual(before);
 });
 
-test("a user who is deactivated again gets no second event, and no second mail", async () => {
+test("a user who is deactivated again gets no second event and no second mail", async () => {
   const { root, ada, written } = await shelf();
   await root.patch(`/users/${ada.id}`, { is_active: false });
   const before = await written();
@@ -97,7 +97,7 @@ test("a user who is deactivated again gets no second event, and no second mail",
   expect(await written()).toEqual(before);
 });
 
-test("the present password is refused as the new one, and ends no session", async () => {
+test("the current password is refused as the new one, and ends no session", async () => {
   const { ada, signIn, written } = await shelf();
   await signIn("ada@example.com");
   const before = await written();
@@ -112,7 +112,7 @@ test("the present password is refused as the new one, and ends no session", asyn
   expect((await change(PASSWORD, NEW)).status).toBe(204);
 });
 
-test("what is over already is not ended again", async () => {
+test("what has already ended is not ended again", async () => {
   const { ctx, anyone, ada, written, sql } = await shelf();
   const before = await written();
   expect((await ada.delete("/users/me/sessions")).status).toBe(204);
@@ -137,7 +137,7 @@ test("a verified email is not verified again", async () => {
   expect(row).toEqual({ times: 1 });
 });
 
-test("a registration that is closed leaves no row for its Idempotency-Key", async () => {
+test("a refused registration (REGISTRATION=closed) stores no Idempotency-Key", async () => {
   const { send, sql } = await world({ registration: "closed" });
   for (const key of ["one", "two", "three"]) {
     const { status } = await send("POST", "/api/v1/auth/register", {

@@ -4,8 +4,8 @@ import { world } from "../support/world.ts";
 
 const MINUTE = 60_000;
 
-describe("one's own account", () => {
-  test("reads what the token belongs to", async () => {
+describe("the own user", () => {
+  test("is returned for the access token", async () => {
     const { person } = await world();
     const ada = await person();
     expect(await ada.get("/users/me")).toMatchObject({ status: 200, body: ada.user });
@@ -22,7 +22,7 @@ describe("one's own account", () => {
     expect(patch.body).toMatchObject({ full_name: null, locale: "en-GB", username: "countess" });
   });
 
-  test("what has its own endpoint, or is not one's own to change, is refused by name and changes nothing", async () => {
+  test("fields with their own endpoint, or that users may not change, are refused by name and change nothing", async () => {
     const { person } = await world();
     const ada = await person();
     for (const [name, value] of Object.entries({
@@ -41,7 +41,7 @@ describe("one's own account", () => {
     expect((await ada.get("/users/me")).body).toEqual(ada.user);
   });
 
-  test("a username that somebody has is refused", async () => {
+  test("a taken username is refused", async () => {
     const { person } = await world();
     const ada = await person();
     await person("bob@example.com");
@@ -52,7 +52,7 @@ describe("one's own account", () => {
     expect((await ada.patch("/users/me", { username: "ADA" })).body.username).toBe("ADA");
   });
 
-  test("two users who take each other's username at once get a refusal, not an error", async () => {
+  test("two users who take each other's username concurrently get a refusal, not an error", async () => {
     const { person } = await world({ rateLimit: "off" });
     const [ada, bob] = [await person("ada@example.com"), await person("bob@example.com")];
     for (let round = 0; round < 30; round += 1) {
@@ -64,7 +64,7 @@ describe("one's own account", () => {
     }
   });
 
-  test("a deactivated account is refused at once, and its old tokens also when it is switched on again", async () => {
+  test("a deactivated user is refused at once, and old tokens stay refused after reactivation", async () => {
     const { person, superuser, signIn, as } = await world();
     const root = await superuser();
     const ada = await person();
@@ -79,7 +79,7 @@ describe("one's own account", () => {
     expect((await as(again.access_token).get("/users/me")).status).toBe(200);
   });
 
-  test("an access token ends after a quarter of an hour", async () => {
+  test("an access token expires after 15 minutes", async () => {
     const { person, pass } = await world();
     const ada = await person();
     pass(15 * MINUTE - 2000);
@@ -89,8 +89,8 @@ describe("one's own account", () => {
   });
 });
 
-describe("everybody's accounts", () => {
-  test("are for superusers only, and nobody else learns what exists", async () => {
+describe("all users", () => {
+  test("are visible to superusers only, and other callers do not learn which ids exist", async () => {
     const { anyone, person } = await world();
     const ada = await person();
     const bob = await person("bob@example.com");
@@ -127,7 +127,7 @@ describe("everybody's accounts", () => {
     });
   });
 
-  test("the last active superuser stays one, also when two demote each other at once", async () => {
+  test("the last active superuser remains, also if two demote each other concurrently", async () => {
     const { superuser, sql } = await world();
     const root = await superuser();
     for (const change of [{ is_superuser: false }, { is_active: false }])
@@ -147,7 +147,7 @@ describe("everybody's accounts", () => {
     }
   });
 
-  test("are listed in their order, by skip and by cursor, once each", async () => {
+  test("are listed in a stable order, by skip and by cursor, once each", async () => {
     const { person, superuser, pass } = await world();
     const root = await superuser();
     const ids = [root.id];
@@ -172,7 +172,7 @@ describe("everybody's accounts", () => {
     expect(seen).toEqual(ids);
   });
 
-  test("a list refuses what is not a page", async () => {
+  test("a list refuses invalid pages", async () => {
     const { superuser } = await world();
     const root = await superuser();
     const refusals = {
@@ -200,7 +200,7 @@ describe("everybody's accounts", () => {
   });
 });
 
-test("updated_at moves even where a change forgets it", async () => {
+test("updated_at changes also if a statement does not set it", async () => {
   const { ctx, person, sql } = await world();
   const ada = await person();
   await sql`update users set full_name = 'By hand' where id = ${ada.id}`;
