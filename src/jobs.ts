@@ -1,5 +1,6 @@
 import type { Ctx, Job } from "./ctx.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
+import { joinTables } from "./kit/join.ts";
 import { evictLimits, purgeLimits } from "./limits/postgres-counters.ts";
 import { answerLinkRequests } from "./modules/emails/requests.ts";
 import { eraseLeftOrigins } from "./modules/events/erasure.ts";
@@ -15,8 +16,7 @@ import { productJobs } from "./product/jobs.ts";
 
 const MINUTE_MS = 60_000;
 
-/** Every background job, those of the product last. Each runs on every instance. */
-export const jobs: Record<string, Job> = {
+const bunkerJobs: Record<string, Job> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
   "maintain keys": { everyMs: 5_000, isUrgent: true, run: maintainKeys },
   "deliver mails": { everyMs: 1_000, run: deliverMails },
@@ -31,8 +31,10 @@ export const jobs: Record<string, Job> = {
   "purge revoked tokens": { everyMs: 10 * MINUTE_MS, run: purgeRevokedTokens },
   "purge limits": { everyMs: 10 * MINUTE_MS, run: purgeLimits },
   "evict limits": { everyMs: 10 * MINUTE_MS, run: (ctx) => evictLimits(ctx) },
-  ...productJobs,
 };
+
+/** Every background job. Each runs on every instance. */
+export const jobs = joinTables(bunkerJobs, productJobs);
 
 /**
  * Runs each job at its interval, and never twice at once, however slow the database is. A failed

@@ -12,6 +12,7 @@ import {
   verifyPassword,
 } from "../src/credentials/password.ts";
 import { weaknessOf } from "../src/credentials/secret.ts";
+import { joinTables } from "../src/kit/join.ts";
 import { nearest } from "../src/kit/nearest.ts";
 
 const hashing = openHashing({ atOnce: 1, queueMax: 1, waitMaxMs: 10_000, cost: usualCost });
@@ -112,4 +113,9 @@ test("a misspelt name finds the one that was meant, and no other", () => {
   expect(nearest("SECRETKEY", known)).toBe("SECRET_KEY");
   expect(nearest("HOME", known)).toBeUndefined();
   expect(nearest("HOSTNAME", known)).toBeUndefined();
+});
+
+test("a product cannot have a setting, job, problem or event type with a name of Bunker", () => {
+  expect(joinTables({ a: 1 }, { b: 2 })).toEqual({ a: 1, b: 2 });
+  expect(() => joinTables({ a: 1 }, { a: 2, b: 2 })).toThrow("a name that Bunker uses: a");
 });

@@ -3,6 +3,7 @@ import { SECRET_MIN_BYTES } from "../credentials/secret.ts";
 import type { HashCost } from "../credentials/stored-hash.ts";
 import { type Algorithm, algorithms } from "../credentials/token-key.ts";
 import { isCompiled } from "../kit/build.ts";
+import { joinTables } from "../kit/join.ts";
 import { networks } from "../kit/network.ts";
 import { formatPolicies, type Policies, policies, readPolicies } from "../limits/policies.ts";
 import { productSettings } from "../product/settings.ts";
@@ -29,7 +30,7 @@ const environments = ["development", "production"] as const;
  * Every setting of Bunker. Settings that others depend on come first. `.env.example` and
  * docs/configuration.md are printed from this list.
  */
-export const settings = {
+const bunkerSettings = {
   environment: setting({
     name: "BUNKER_ENV",
     doc: "`production` or `development`. In development, Bunker listens on this machine only and generates its own SECRET_KEY.",
@@ -260,5 +261,6 @@ export const settings = {
     fallback: () => "on",
   }),
   ...operationSettings,
-  ...productSettings,
 };
+
+export const settings = joinTables(bunkerSettings, productSettings);

@@ -1,4 +1,5 @@
 import { productProblems } from "../product/problem-codes.ts";
+import { joinTables } from "./join.ts";
 
 interface ProblemText {
   status: number;
@@ -268,7 +269,7 @@ const bunkerProblems = {
   },
 } as const;
 
-export const problems = { ...bunkerProblems, ...productProblems } satisfies Record<
+export const problems = joinTables(bunkerProblems, productProblems) satisfies Record<
   string,
   ProblemText
 >;

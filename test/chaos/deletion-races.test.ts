@@ -91,8 +91,8 @@ const writes: Record<string, Write> = {
   "POST /forgot-password": () => ({ body: { email: EMAIL } }),
 };
 
-const routesOf = ({ app }: Scene): string[] => {
-  const names = app.routes
+const routesOf = ({ bunkerRoutes }: Scene): string[] => {
+  const names = bunkerRoutes
     .filter(({ method }) => !["GET", "HEAD", "OPTIONS"].includes(method))
     .map(({ method, path }) => `${method} ${path}`);
   return [...new Set(names)].sort();

@@ -3,8 +3,9 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { connect } from "../../src/db/db.ts";
 import { command } from "../support/program.ts";
-import { applyGuide } from "./guide.ts";
-import { clientOf, driveNotes } from "./notes.ts";
+import { clientOf } from "./api.ts";
+import { applyGuide, readGuide } from "./apply-guide.ts";
+import { driveNotes } from "./notes.ts";
 import { type Copy, cloneOf, commit, copyOfRepository, merge, openPlace } from "./scratch.ts";
 
 setDefaultTimeout(300_000);
@@ -40,7 +41,7 @@ export const labels = pgTable("labels", { ...resourceColumns, name: text("name")
 test("a clone with a table of its own takes an upstream table by git, without a conflict", async () => {
   const upstream = copyOfRepository();
   const product = cloneOf(upstream);
-  await applyGuide(product);
+  await applyGuide(product, await readGuide("add-a-resource.md"));
   commit(product, "Notes");
 
   const { place, env, serve } = await openPlace();

@@ -26,7 +26,9 @@ async function desk(settings: Partial<Config> = {}) {
     });
   };
   const { paths } = (await here.send("GET", "/openapi.json")).body;
-  const operations = Object.entries<Answer["body"]>(paths).flatMap(([path, methods]) =>
+  const own = new Set(here.bunkerRoutes.map(({ path }) => path.replaceAll(/:(\w+)/g, "{$1}")));
+  const ownPaths = Object.entries<Answer["body"]>(paths).filter(([path]) => own.has(path));
+  const operations = ownPaths.flatMap(([path, methods]) =>
     Object.entries<Answer["body"]>(methods)
       .filter(([method]) => method !== "get")
       .map(([method, { parameters = [] }]) => ({

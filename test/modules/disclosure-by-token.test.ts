@@ -279,8 +279,8 @@ test("each row of the table has its test, each test its row, and each route is i
     tests.filter((name) => !name.startsWith("each row of")).toSorted(),
   );
   const endpoints = rows.map((row) => row.split(" | ")[0]).join(" ");
-  const { app } = await world();
-  const missing = app.routes
+  const { bunkerRoutes } = await world();
+  const missing = bunkerRoutes
     .map(({ method, path }) => `\`${method} ${path.replace("/api/v1", "")}\``)
     .filter((route) => !endpoints.includes(route));
   expect(missing).toEqual([]);

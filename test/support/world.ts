@@ -13,6 +13,7 @@ import { prepareKeys } from "../../src/modules/keys/keys.ts";
 import { openRenderer } from "../../src/modules/mail/render.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
 import { createPipeline, type Pipeline } from "../../src/pipeline.ts";
+import { productRoutes } from "../../src/product/routes.ts";
 import { productTables } from "../../src/product/tables.ts";
 import { createCtx } from "../../src/wire.ts";
 import { atTheEnd, freshDatabase } from "./postgres.ts";
@@ -151,10 +152,14 @@ export async function world(settings: Partial<Config> = {}) {
     await updateUser(ctx, { kind: "operator" }, { id: one.id, isSuperuser: true });
     return one;
   };
+  const pathsOfProduct = new Set<string>(productRoutes(ctx).routes.map(({ path }) => path));
+  /** The routes of Bunker, for tests that name each of them: a product in a clone adds others. */
+  const bunkerRoutes = app.routes.filter(({ path }) => !pathsOfProduct.has(path));
   const pass = (ms: number) => void setSystemTime(new Date(Date.now() + ms));
   return {
     ctx,
     app,
+    bunkerRoutes,
     handle,
     sql: database.sql,
     send,

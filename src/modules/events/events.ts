@@ -4,6 +4,7 @@ import { deleteBatch } from "../../db/batch.ts";
 import type { Db } from "../../db/db.ts";
 import { type PageRange, selectPage } from "../../db/page.ts";
 import { leastIdOf } from "../../kit/id.ts";
+import { joinTables } from "../../kit/join.ts";
 import { typeOf } from "../../kit/type-of.ts";
 import { productEvents } from "../../product/event-types.ts";
 import { eraseSome } from "./erasure.ts";
@@ -42,9 +43,10 @@ const bunkerEvents = {
   "key.rotated": typeOf<{ kid: string }>(),
   "key.retired": typeOf<{ kid: string }>(),
 };
-type EventData = typeof bunkerEvents & typeof productEvents;
+const allEvents = joinTables(bunkerEvents, productEvents);
+type EventData = typeof allEvents;
 export type EventType = keyof EventData;
-export const eventTypes = Object.keys({ ...bunkerEvents, ...productEvents }) as EventType[];
+export const eventTypes = Object.keys(allEvents) as EventType[];
 
 /**
  * Who caused an event, as its subject sees it. `superuser`: another user who acted on the subject.
