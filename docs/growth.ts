@@ -1,7 +1,7 @@
 import { perDay, policies } from "../src/limits/policies.ts";
 
 /**
- * `session.refresh_retried` events that one user can cause: 20 an hour (`modules/sessions/reuse`).
+ * `session.refresh_retried` events that one user can cause: 20 an hour (`modules/sessions/refresh`).
  */
 const RETRIES = 480;
 

@@ -7,8 +7,14 @@ import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { type LimitUse, usesOf } from "../../limits/policies.ts";
 import { refreshKeys } from "../keys/keys.ts";
 import { userColumns, users } from "../users/tables.ts";
-import { isCurrentToken, isRetriedToken, sessionOfRefreshToken } from "./refresh.ts";
-import { endIfReused, type TokenClient, tokenClientOf } from "./reuse.ts";
+import {
+  endIfReused,
+  isCurrentToken,
+  isRetriedToken,
+  sessionOfRefreshToken,
+  type TokenClient,
+  tokenClientOf,
+} from "./refresh.ts";
 import { boundsOf, isAlive, type Session, sessionColumns } from "./sessions.ts";
 import { sessions } from "./tables.ts";
 

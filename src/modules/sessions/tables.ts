@@ -37,7 +37,7 @@ export const sessions = pgTable(
       .default(sql`'{}'`),
     /**
      * The device that rotated last, if it sent a device token of the user
-     * (`modules/sessions/reuse`).
+     * (`modules/sessions/refresh`).
      */
     rotatedByDevice: uuid("rotated_by_device"),
     /** SHA-256 of that client's network and user agent. */
