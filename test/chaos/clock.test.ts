@@ -1,4 +1,4 @@
-/** The clock of the machine jumps: five minutes, forty days, and back. */
+/** The clock of the machine jumps by five minutes and forty days, forward and back. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,8 +11,9 @@ const PASSWORD = "correct horse battery staple";
 const [library] = [...new Glob("usr/lib/*/faketime/libfaketime.so.1").scanSync("/")];
 
 /**
- * In the order in which they come, and what the tokens of the moment before are then good for: the access token for its 15
- * minutes and not before its own time, the refresh token for 30 days. The embedded database keeps the true time all along.
+ * The jumps in order, and whether the tokens from before each are then valid: an access token for
+ * 15 minutes and not before its issue, a refresh token for 30 days. The clock of the embedded
+ * database does not jump.
  */
 const jumps: [string, [access: number, refresh: number]][] = [
   ["+5m", [200, 200]],
@@ -26,13 +27,13 @@ const jumps: [string, [access: number, refresh: number]][] = [
 
 describe.if(library !== undefined)("a clock that jumps", () => {
   for (const ALGORITHM of ["HS256", "EdDSA"])
-    test(`makes no answer a 5xx, and nobody is signed in for longer than he should be, under ${ALGORITHM}`, async () => {
+    test(`causes no 5xx, and no session lasts longer than it should, with ${ALGORITHM}`, async () => {
       const cwd = emptyFolder();
       const file = join(cwd, "clock");
       const set = async (offset: string) => {
         writeFileSync(`${file}.new`, offset);
         renameSync(`${file}.new`, file);
-        // Some jobs come each second, and read the clock too.
+        // Some jobs run each second, and read the clock too.
         await sleep(1_200);
       };
       writeFileSync(file, "+0");
@@ -80,12 +81,12 @@ describe.if(library !== undefined)("a clock that jumps", () => {
         await call("/readyz");
         expect([jump, read.status, refreshed.status]).toEqual([jump, ...accepted]);
         if (jump === "+40d") {
-          // Access tokens have run out, and sessions that nobody used for a month.
+          // Access tokens have expired, and so have sessions that were unused for a month.
           expect((await me(first["access_token"])).status).toBe(401);
           const spent = await post("/auth/refresh", { refresh_token: first["refresh_token"] });
           expect(spent.status).toBe(401);
         }
-        // Whatever time it is, whoever knows the password comes in, and stays in.
+        // At any time, a user with the password can sign in, and stays signed in.
         pair = await logIn();
         expect((await me(pair["access_token"])).status).toBe(200);
       }

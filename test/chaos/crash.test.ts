@@ -16,7 +16,10 @@ import {
 setDefaultTimeout(600_000);
 const PASSWORD = "correct horse battery staple";
 
-/** Registers people, four at a time, until it is told to stop or the server is gone, and answers what was acknowledged. */
+/**
+ * Registers users, four at a time, until it is stopped or the server is gone. Returns the emails of
+ * acknowledged registrations.
+ */
 function startRegistering(url: string, prefix: string, { mayGo }: { mayGo: boolean }) {
   const acknowledged: string[] = [];
   let isOver = false;
@@ -44,7 +47,7 @@ function startRegistering(url: string, prefix: string, { mayGo }: { mayGo: boole
   };
 }
 
-/** Acknowledged, or told to come back later: there is no third answer. */
+/** Acknowledged, or to be retried: there is no third response. */
 async function isRegistered(url: string, email: string): Promise<boolean> {
   const answer = await client(url).register(email, PASSWORD);
   if (answer.status !== 201)
@@ -55,7 +58,7 @@ async function isRegistered(url: string, email: string): Promise<boolean> {
 const isGone = (error: unknown) =>
   ["ECONNRESET", "ECONNREFUSED"].includes((error as NodeJS.ErrnoException).code ?? "");
 
-/** Thousands register from one address here. */
+/** Thousands of users register from one client IP here. */
 const unlimited = { RATE_LIMIT: "off" };
 
 const listed = async (cwd: string) => (await command(["users", "list"], { cwd })).out;
@@ -119,7 +122,7 @@ describe("no acknowledged registration is lost", () => {
     }
     const kept = await listed(cwd);
     expect(acknowledged.length).toBeGreaterThan(rounds);
-    // Nor is one counted again when the settings are read again.
+    // A reload does not count a restart again.
     process.kill(server.pid, "SIGHUP");
     while (!server.said.err.includes("Settings reloaded.")) await sleep(20);
     await sleep(200);
@@ -146,7 +149,7 @@ test(`kill -9 during the first start leaves nothing that blocks the next, ${roun
     await sleep(80 + 900 * Math.random());
     const holder = readHolder(cwd);
     if (holder) process.kill(holder, "SIGKILL");
-    // Too early for a holder, and by now it may serve: then this is the moment.
+    // Too early for a holder. By now it may serve: then kill it at this moment.
     await (await starting)?.end("SIGKILL");
     const server = await serve({ cwd, env });
     expect((await client(server.url).register("ada@example.com", PASSWORD)).status).toBe(201);
@@ -162,7 +165,7 @@ function readHolder(cwd: string): number | undefined {
   }
 }
 
-test("the database frozen is 503 soon, and the server lives on", async () => {
+test("a frozen database gives 503 soon, and the server keeps running", async () => {
   const cwd = emptyFolder();
   const server = await serve({ cwd, env: unlimited });
   const { register } = client(server.url);

@@ -1,4 +1,4 @@
-/** The data directory under attack by other accounts, and under settings of the machine that a start must not depend on. */
+/** Attacks on the data directory by other OS users, and system settings that must not matter. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import {
@@ -28,10 +28,10 @@ setDefaultTimeout(120_000);
 const PASSWORD = "correct horse battery staple";
 const isRoot = process.getuid?.() === 0;
 const NOBODY = 65_534;
-/** From source the programs may be where no other account can read them. */
+/** From source, other OS users may not be able to read the programs. */
 const canBeOther = isRoot && isBinary;
 
-/** Starts a server that must refuse, and returns what it says. */
+/** Starts a server that must refuse, and returns its message. */
 async function refusalIn(cwd: string, env: Record<string, string> = {}): Promise<string> {
   const { code, err } = await command(["serve"], {
     cwd,
@@ -46,7 +46,7 @@ const programsIn = (cwd: string) => {
   return join(cwd, "data", name);
 };
 
-/** All entries below a directory that an account other than their owner may write. */
+/** All entries below a directory that OS users other than their owner can write. */
 const writableBelow = (folder: string): string[] =>
   readdirSync(folder, { recursive: true, encoding: "utf8" })
     .map((name) => join(folder, name))
@@ -55,7 +55,7 @@ const writableBelow = (folder: string): string[] =>
       return !stat.isSymbolicLink() && (stat.mode & 0o022) !== 0;
     });
 
-describe("what another account planted", () => {
+describe("what another OS user planted", () => {
   test.if(isRoot)("a data directory with a secret key: root does not take it over", async () => {
     const cwd = emptyFolder();
     const data = join(cwd, "data");
@@ -67,7 +67,7 @@ describe("what another account planted", () => {
     expect(refusal).toContain(`${data} belongs to uid ${NOBODY}, not to uid 0`);
     expect(refusal).toContain(`chmod 600 ${data}/secret_key`);
     expect(readdirSync(data)).toEqual(["secret_key"]);
-    // Nor does it where only the key is read, because the database is elsewhere.
+    // Not even if it reads only the key, because the database is elsewhere.
     const DATABASE_URL = "postgres://postgres@127.0.0.1:1/none";
     expect(await refusalIn(cwd, { DATABASE_URL, BUNKER_ENV: "development" })).toContain(data);
   });
@@ -92,7 +92,7 @@ describe("what another account planted", () => {
       expect(readFileSync(victim, "utf8")).toBe(before);
     });
 
-  test("a program: it does not run, and is replaced", async () => {
+  test("a program is replaced and never runs", async () => {
     const cwd = await usedFolder();
     const program = join(programsIn(cwd), "bin/postgres");
     const own = readFileSync(program);
@@ -137,9 +137,9 @@ describe("what another account planted", () => {
   });
 });
 
-describe.if(isRoot)("root beside a server of another account", () => {
+describe.if(isRoot)("root beside a server of another OS user", () => {
   test.if(canBeOther)(
-    "uses its database while it runs, and starts nothing of it afterwards",
+    "uses its database while it runs, and runs none of its files afterward",
     async () => {
       const cwd = emptyFolder();
       const server = await serve({ cwd, uid: NOBODY });
@@ -156,7 +156,7 @@ describe.if(isRoot)("root beside a server of another account", () => {
     },
   );
 
-  test("does not run the cluster of an account that cannot reach it", async () => {
+  test("does not run the cluster of an OS user that cannot reach it", async () => {
     const cwd = await usedFolder();
     const closed = join(emptyFolder(), "closed");
     mkdirSync(closed, { mode: 0o700 });
@@ -183,7 +183,7 @@ test.if(canBeOther)(
   },
 );
 
-/** Starts with this umask, which is reset for what the tests do next. */
+/** Starts with this umask, and resets it afterward. */
 async function serveUnder(umask: number, run: { cwd: string; uid?: number }) {
   const PORT = String(await freePort());
   const before = process.umask(umask);
@@ -227,7 +227,7 @@ describe("the first start", () => {
     expect(Number(peak) / 1024).toBeLessThan(150);
   });
 
-  test.if(isRoot)("on a mount with noexec says so", async () => {
+  test.if(isRoot)("on a mount with noexec is refused with the reason", async () => {
     const cwd = emptyFolder();
     const options = ["-t", "tmpfs", "-o", "noexec,size=300M,mode=755", "tmpfs", cwd];
     if (spawnSync("mount", options).status !== 0) return;

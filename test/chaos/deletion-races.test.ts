@@ -138,7 +138,7 @@ async function deleteAround<T>(here: Scene, id: string, work: () => Promise<T>):
 
 const all = Object.keys(writes);
 
-test("every route that writes has its race with a deletion", async () => {
+test("every route that writes has a test that races it against a deletion", async () => {
   expect(routesOf(await scene())).toEqual([...all].sort());
 });
 
@@ -149,7 +149,7 @@ const declared = ({ app }: Scene, route: string): string[] => {
 };
 
 for (const route of all)
-  test(`${route} gets a declared answer while its user is deleted`, async () => {
+  test(`${route} returns a declared response while its user is deleted`, async () => {
     const here = await scene();
     const { status } = await deleteAround(here, here.ada.id, () => start(here, route));
     const statuses = declared(here, route);
@@ -158,7 +158,7 @@ for (const route of all)
     );
   });
 
-test("a caller whose own account is deleted meanwhile gets 401, a superuser 404 for another", async () => {
+test("a user who is deleted meanwhile gets 401, a superuser gets 404 for another user", async () => {
   const own = ["PATCH /api/v1/users/me", "DELETE /api/v1/users/me", "POST /api/v1/users/me/email"];
   for (const route of own) {
     const here = await scene();
@@ -176,7 +176,7 @@ test("a caller whose own account is deleted meanwhile gets 401, a superuser 404 
   }
 });
 
-test("a mailed link of a user who is deleted meanwhile is not valid", async () => {
+test("a mailed link of a user who is deleted meanwhile is invalid", async () => {
   for (const route of ["POST /api/v1/auth/password/reset", "POST /api/v1/auth/email/verify"]) {
     const here = await scene();
     const answer = await deleteAround(here, here.ada.id, () => start(here, route));
@@ -184,7 +184,7 @@ test("a mailed link of a user who is deleted meanwhile is not valid", async () =
   }
 });
 
-test("a registration while the email's owner is deleted creates a new account", async () => {
+test("a registration while the user of the email is deleted creates a new user", async () => {
   const here = await scene();
   const quiet = { ...here.ctx, config: { ...here.ctx.config, requireEmailVerification: "on" } };
   const stranger = { kind: "anonymous" } as const;
@@ -201,7 +201,8 @@ test("jobs go on while a user is deleted", async () => {
   await here.ada.post("/users/me/email", { email: "third@example.com" });
   await here.forgot(EMAIL);
   await here.forgot("bob@example.com");
-  // Deleting a user waits for a job that holds its requests, so only the anonymous request meets the deletion.
+  // A deletion waits for a job that has locked the user's requests, so only the anonymous request
+  // meets it.
   await here.sql`delete from mail_requests where user_id is not null`;
   const jobs = [answerLinkRequests, deliverMails, purgeMails, purgeLinks, purgeSessions];
   const [answered] = await deleteAround(here, here.ada.id, () =>

@@ -1,4 +1,4 @@
-/** The disk of the embedded database is full, and has room again; or a server can only be read. */
+/** The disk of the embedded database is full and then has space again, or a server is read-only. */
 import { afterAll, afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
@@ -11,7 +11,7 @@ const PASSWORD = "correct horse battery staple";
 const MEGABYTE = Buffer.alloc(1 << 20);
 const QUOTA = 400;
 
-/** On a machine where this account is not root it may be allowed to be. */
+/** The OS user may be allowed to become root. */
 const asRoot = process.getuid?.() === 0 ? [] : ["sudo", "-n"];
 const run = (...command: string[]) => {
   const [program = "", ...args] = [...asRoot, ...command];
@@ -19,7 +19,7 @@ const run = (...command: string[]) => {
 };
 
 const mounted: string[] = [];
-/** A disk of its own, which can be full without harm to others. Undefined where this account may not make one. */
+/** A separate file system that can be filled. Undefined if this OS user may not mount one. */
 function smallDisk(megabytes: number): string | undefined {
   const folder = join(emptyFolder(), "disk");
   mkdirSync(folder);
@@ -29,7 +29,7 @@ function smallDisk(megabytes: number): string | undefined {
   return folder;
 }
 
-// Lazily: whoever still stands in it is killed behind this.
+// Lazy unmount: a process that still uses it is killed afterward.
 afterEach(() => {
   for (const folder of mounted.splice(0)) run("umount", "--lazy", folder);
 });
@@ -58,13 +58,13 @@ const canMount = (() => {
 })();
 
 describe.if(canMount)("a full disk", () => {
-  test("refuses what it cannot keep by 503, answers who reads, and loses nothing that was acknowledged", async () => {
+  test("gives 503 for writes, serves reads, and loses no acknowledged write", async () => {
     const disk = smallDisk(320) ?? "";
     const env = {
       DATA_DIR: join(disk, "data"),
       PASSWORD_HASH: "m=7168,t=5",
       LIMITS: `register=999999/60, requests=${QUOTA}/3600`,
-      // What is read is read from the database.
+      // Reads come from the database.
       PRINCIPAL_CACHE_SIZE: "0",
     };
     const server = await serve({ env });
@@ -87,7 +87,7 @@ describe.if(canMount)("a full disk", () => {
     expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, expect.any(String)]);
     expect(await refused.json()).toMatchObject({ code: "database_unavailable" });
 
-    // The limit cannot be counted in the database either: here it is, and it holds.
+    // The database cannot count the limit either. This process counts it, and it holds.
     const read = async () => (await api.get("/users/me", token)).status;
     for (let at = 0; at < QUOTA / 2; at++) expect(await read()).toBe(200);
     const reads = await Promise.all(Array.from({ length: QUOTA }, read));
@@ -108,14 +108,14 @@ describe.if(canMount)("a full disk", () => {
     const everybody = [...kept, "ada@example.com", "late@example.com"].toSorted();
     expect((await listed()).toSorted()).toEqual(everybody);
     expect(await server.end("SIGTERM")).toBe(0);
-    // Nothing is broken on the disk: it starts again, and everybody is there.
+    // The data is intact: it starts again, and all users are there.
     const again = await serve({ env });
     expect(await client(again.url).logIn("late@example.com", PASSWORD)).toContain(".");
     expect((await listed()).toSorted()).toEqual(everybody);
     expect(await again.end("SIGTERM")).toBe(0);
   });
 
-  test("does not keep PostgreSQL from coming back when it is killed on it, as soon as there is room", async () => {
+  test("does not keep a killed PostgreSQL from starting again once there is space", async () => {
     const disk = smallDisk(320) ?? "";
     const env = { DATA_DIR: join(disk, "data"), PASSWORD_HASH: "m=7168,t=5" };
     const server = await serve({ env });
@@ -124,12 +124,12 @@ describe.if(canMount)("a full disk", () => {
     const ballast = join(disk, "ballast");
     fill(ballast);
     const [postmaster = 0] = postgresIn(disk);
-    // 0 would be everybody in the group of this process.
+    // 0 would signal the whole process group.
     expect(postmaster).toBeGreaterThan(1);
     process.kill(postmaster, "SIGKILL");
     const giveUpAt = performance.now() + 30_000;
     await Bun.sleep(2_000);
-    // What it had room for already may still be written.
+    // It may still write into space that it had allocated.
     expect([201, 503]).toContain((await api.register("bob@example.com", PASSWORD)).status);
     rmSync(ballast);
     while (!(await fetch(`${server.url}/readyz`)).ok && performance.now() < giveUpAt)
@@ -148,8 +148,8 @@ afterAll(async () => {
   await admin?.end();
 });
 
-describe.if(home !== undefined)("a server that can only be read, as a copy of another one", () => {
-  test("answers who reads, by limits of its own; who writes gets 503", async () => {
+describe.if(home !== undefined)("a read-only server, such as a standby", () => {
+  test("serves reads within limits of its own, and gives 503 for writes", async () => {
     await admin?.unsafe(`create database ${name}`);
     const databaseUrl = Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href;
     const server = await serve({
@@ -165,7 +165,8 @@ describe.if(home !== undefined)("a server that can only be read, as a copy of an
     const api = client(server.url);
     await api.register("ada@example.com", PASSWORD);
     const token = await api.logIn("ada@example.com", PASSWORD);
-    // Sessions of Bunker set default_transaction_read_only, so triggers refuse every write as a copy does (25006).
+    // Bunker's sessions set default_transaction_read_only, so triggers refuse writes as a standby
+    // does (25006).
     const inside = connect({ url: databaseUrl, caFile: undefined }, { max: 1 });
     await inside.unsafe(`create function refuse() returns trigger language plpgsql as
       $$ begin raise exception 'read-only' using errcode = '25006'; end $$`);

@@ -4,10 +4,10 @@ import { client, serve, usedFolder } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
-describe.if(browserPath !== undefined)("the page of the documentation, in a browser", () => {
+describe.if(browserPath !== undefined)("/docs in a browser", () => {
   const browser = aBrowser();
 
-  test("signs in by its Authorize button, calls the API, and asks nobody else for anything", async () => {
+  test("signs in by its Authorize button, calls the API, and loads nothing from other hosts", async () => {
     const server = await serve({ cwd: await usedFolder() });
     await client(server.url).register("ada@example.com", PASSWORD);
     const page = await browser().newPage({ viewport: { width: 1200, height: 1600 } });
@@ -40,14 +40,14 @@ describe.if(browserPath !== undefined)("the page of the documentation, in a brow
     expect(await me.locator(".live-responses-table").textContent()).toContain("ada@example.com");
     if (process.env["SCREENSHOTS"])
       await page.screenshot({ path: `${process.env["SCREENSHOTS"]}/docs.png` });
-    // The password and the tokens are gone with the page.
+    // After a reload, the password and the tokens are gone.
     const kept = await page.evaluate("JSON.stringify({ ...localStorage, ...sessionStorage })");
     expect(kept).toBe("{}");
     expect(elsewhere).toEqual([]);
     expect(complaints).toEqual([]);
   });
 
-  test("is dark where the system is, shows each refusal as it is, and says why a sign-in is refused", async () => {
+  test("follows the dark mode of the system, shows each problem, and says why a sign-in failed", async () => {
     const server = await serve({ cwd: await usedFolder() });
     const page = await browser().newPage({
       viewport: { width: 1280, height: 800 },
@@ -80,7 +80,7 @@ describe.if(browserPath !== undefined)("the page of the documentation, in a brow
     expect(await content.locator(".errors span").textContent()).toBe("Incorrect email or password");
   });
 
-  test("a problem's page says what to do, without a script", async () => {
+  test("the page of a problem says what to do, without a script", async () => {
     const server = await serve({ cwd: await usedFolder() });
     const page = await browser().newPage({ javaScriptEnabled: false });
     await page.goto(`${server.url}/problems/email_taken`);

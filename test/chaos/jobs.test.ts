@@ -1,4 +1,4 @@
-/** What goes wrong in the background. */
+/** Failures of background jobs. */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
@@ -14,7 +14,7 @@ afterAll(async () => {
 });
 
 describe.if(home !== undefined)("on a server", () => {
-  test("a job that fails is logged once and counted each time, comes again, and ends nothing", async () => {
+  test("a failing job is logged once, counted each time and retried, and the server keeps running", async () => {
     await admin?.unsafe(`create database ${name}`);
     const url = Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href;
     const METRICS_PORT = String(await freePort());

@@ -1,4 +1,4 @@
-/** Keys over two instances on one database: the server that E2E_DATABASE_URL names. */
+/** Keys of two instances on the PostgreSQL server of E2E_DATABASE_URL. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
@@ -19,7 +19,7 @@ const env = {
   RATE_LIMIT: "off",
 };
 
-describe.if(home !== undefined)("keys over two instances", () => {
+describe.if(home !== undefined)("keys of two instances", () => {
   beforeAll(async () => void (await admin?.unsafe(`create database ${name}`)));
   afterAll(async () => {
     await admin?.unsafe(`drop database if exists ${name} with (force)`);
@@ -42,7 +42,7 @@ describe.if(home !== undefined)("keys over two instances", () => {
   const kidOf = (token: string): string =>
     JSON.parse(Buffer.from(token.split(".")[0] ?? "", "base64url").toString()).kid;
 
-  /** Four people who sign in, read their account without end, and refresh now and then, on both servers in turns. */
+  /** Four users who sign in, then read and sometimes refresh, on both servers in turns. */
   const startLoad = (servers: { url: string }[]) => {
     const seen = { failed: [] as string[], kids: new Set<string>(), requests: 0 };
     let isOver = false;
@@ -79,7 +79,7 @@ describe.if(home !== undefined)("keys over two instances", () => {
   const keys = (words: string[], more: Record<string, string> = {}) =>
     command(["keys", ...words], { env: { ...env, ...pair, ...more }, cwd: emptyFolder() });
 
-  test("a change of algorithm, one instance after the other, fails no token of either", async () => {
+  test("changing the algorithm, one instance after the other, fails no token of either", async () => {
     const before = await start({});
     await post(before.url, "register", { email: "ada@example.com", password: PASSWORD });
     const old = await logIn(before.url);
@@ -89,7 +89,7 @@ describe.if(home !== undefined)("keys over two instances", () => {
     for (const { url } of [before, after])
       for (const { access_token: token } of [old, young])
         expect(await statusOf(url, token)).toBe(200);
-    // The last token of the old key expires, while the new instance remembers it as verified.
+    // The last token of the old key expires while the new instance has it cached as verified.
     await before.end("SIGTERM");
     const database = connect({ url: env.DATABASE_URL, caFile: undefined }, { max: 1 });
     const kid = kidOf(old.access_token);
@@ -119,7 +119,7 @@ describe.if(home !== undefined)("keys over two instances", () => {
 
   test("rotation under load fails no request", async () => {
     const servers = [await start(pair), await start(pair)];
-    // Just published: whoever verifies elsewhere may not know it.
+    // It was just published: other services may not know it yet.
     const early = await keys(["rotate"]);
     expect([early.code, early.err]).toEqual([1, expect.stringContaining("ten minutes ago")]);
     const load = startLoad(servers);
@@ -135,7 +135,7 @@ describe.if(home !== undefined)("keys over two instances", () => {
     );
   });
 
-  test("another SECRET_KEY opens the same pairs while the old one is listed, and then without it", async () => {
+  test("another SECRET_KEY decrypts the same key pairs while the old one is listed, and then without it", async () => {
     const old = await start(pair);
     const { access_token: token } = await logIn(old.url);
     const renewed = await start({ ...pair, SECRET_KEY: NEW, SECRET_KEYS: OLD });
@@ -150,7 +150,7 @@ describe.if(home !== undefined)("keys over two instances", () => {
     expect(kidOf((await logIn(alone.url)).access_token)).toBe(kidOf(token));
   });
 
-  test("a key that leaked is retired; not while it signs, nor by whoever has another secret", async () => {
+  test("a leaked key can be retired, but not while it signs, nor with another SECRET_KEY", async () => {
     const secret = { SECRET_KEY: NEW };
     const { url } = await start({ ...pair, ...secret });
     const { access_token: token } = await logIn(url);

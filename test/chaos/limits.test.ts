@@ -1,4 +1,4 @@
-/** Limits over four instances on one database: the server that E2E_DATABASE_URL names. */
+/** Rate limits of four instances on the PostgreSQL server of E2E_DATABASE_URL. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createConnection } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -18,7 +18,7 @@ const env = {
   TRUSTED_PROXIES: "127.0.0.1",
 };
 
-/** Sends a sign-in whose sender has hung up before anybody could answer. */
+/** Sends a sign-in and closes the connection before the response. */
 function hangUp(url: string, username: string): Promise<void> {
   const { hostname, port } = new URL(url);
   const body = JSON.stringify({ username, password: "not the password at all" });
@@ -31,14 +31,14 @@ function hangUp(url: string, username: string): Promise<void> {
   return promise;
 }
 
-describe.if(home !== undefined)("limits over several instances", () => {
+describe.if(home !== undefined)("rate limits of several instances", () => {
   beforeAll(async () => void (await admin?.unsafe(`create database ${name}`)));
   afterAll(async () => {
     await admin?.unsafe(`drop database if exists ${name} with (force)`);
     await admin?.end();
   });
 
-  test("whoever hangs up at once is counted as everybody else is", async () => {
+  test("a client that disconnects at once is counted like any other", async () => {
     const { url } = await serve({
       env: { ...env, TRUSTED_PROXIES: "", LIMITS: "login-address=20/900" },
       cwd: emptyFolder(),
@@ -56,7 +56,7 @@ describe.if(home !== undefined)("limits over several instances", () => {
     ]);
   });
 
-  test("what all allow together is the limit, and the owner's client still signs in", async () => {
+  test("all instances together allow the limit, and the owner's known device still signs in", async () => {
     const servers = await Promise.all([1, 2, 3, 4].map(() => serve({ env, cwd: emptyFolder() })));
     const ask = (instance: number, path: string, { from = "", device = "", ...body }) =>
       fetch(`${servers[instance % 4]?.url}/api/v1/auth/${path}`, {
@@ -68,7 +68,7 @@ describe.if(home !== undefined)("limits over several instances", () => {
         },
         body: JSON.stringify(body),
       });
-    /** Asks again where the service is busy: that counts nowhere. */
+    /** Retries if the service is busy: such an attempt does not count. */
     const post: typeof ask = async (...asked) => {
       for (;;) {
         const answer = await ask(...asked);
@@ -118,7 +118,7 @@ describe.if(home !== undefined)("limits over several instances", () => {
         }),
       ),
     );
-    // The first batch of each instance is free of counting.
+    // The first batch of each instance is not counted.
     expect(countOf(me, 200)).toBeGreaterThanOrEqual(600);
     expect(countOf(me, 200)).toBeLessThanOrEqual(690);
   });

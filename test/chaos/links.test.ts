@@ -1,4 +1,4 @@
-/** Mailed links, over several instances where E2E_DATABASE_URL names a server; else over one. */
+/** Mailed links on several instances if E2E_DATABASE_URL is set, otherwise on one. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
@@ -50,12 +50,12 @@ const send = (url: string, path: string, body: object) =>
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
   });
-/** A quoted-printable text breaks its lines. */
+/** Quoted-printable text has soft line breaks. */
 const plain = (source: string) => source.replaceAll(/=\r?\n/g, "").replaceAll("=3D", "=");
 const tokensIn = () =>
   post.received.flatMap(({ source }) => /token=(ot_[\w-]{43})/.exec(plain(source))?.[1] ?? []);
 
-test("one of fifty who open a link at once gets in by it, and no log has a link, a code or an address", async () => {
+test("of fifty concurrent uses of a link one succeeds, and no log has a link, a code or an email", async () => {
   const servers = await open();
   const urls = servers.map(({ url }) => url);
   const urlOf = (at: number) => urls[at % urls.length] ?? "";

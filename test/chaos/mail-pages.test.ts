@@ -1,4 +1,4 @@
-/** What a mail leads to, as people see it: in a browser, without a script of ours, and as whoever cannot see it hears it. */
+/** The pages of mailed links, in a browser without scripts, checked for accessibility. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import axe from "axe-core";
@@ -10,7 +10,7 @@ setDefaultTimeout(120_000);
 const PASSWORD = "correct horse battery staple";
 const NEW = "a stable full of correct horses";
 
-/** A Bunker whose mails are read in its mailbox, and the pages of one browser that speaks a language. */
+/** A server with a mailbox, and a browser with one language. */
 async function house(browser: Browser, locale = "en-US") {
   const PORT = String(await freePort());
   const settings = {
@@ -40,7 +40,7 @@ async function house(browser: Browser, locale = "en-US") {
       headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
       body: JSON.stringify(body),
     });
-  /** Opens the latest mail of a kind, and follows its link as its reader would. */
+  /** Opens the latest mail of a kind and follows its link. */
   const follow = async (kind: string) => {
     await page.goto(`${PUBLIC(PORT)}/dev/mailbox`);
     while ((await page.getByRole("link", { name: kind }).count()) === 0) {
@@ -54,11 +54,11 @@ async function house(browser: Browser, locale = "en-US") {
 }
 const PUBLIC = (port: string) => `http://localhost:${port}`;
 
-/** Every rule of WCAG 2.2 A and AA that axe knows, in light and in dark. */
+/** Checks all rules of WCAG 2.2 A and AA that axe has, in light and dark mode. */
 async function expectAccessible(page: Page, name: string): Promise<void> {
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
-    // Our pages let no script in; what the test looks with comes past that.
+    // Our pages allow no scripts. The test injects axe in spite of that.
     await page.evaluate(axe.source);
     const { violations } = await page.evaluate(() =>
       (globalThis as unknown as { axe: typeof axe }).axe.run({
@@ -75,10 +75,10 @@ async function expectAccessible(page: Page, name: string): Promise<void> {
   }
 }
 
-describe.if(browserPath !== undefined)("pages that mails lead to, in a browser", () => {
+describe.if(browserPath !== undefined)("pages of mailed links, in a browser", () => {
   const browser = aBrowser();
 
-  test("prove an address, choose a password, change the address and take it back", async () => {
+  test("verify an email, set a password, change the email and undo the change", async () => {
     const { page, post, follow, people, elsewhere, complaints } = await house(browser());
     await people.register("ada@example.com", PASSWORD);
     await follow("verify email");
@@ -126,7 +126,7 @@ describe.if(browserPath !== undefined)("pages that mails lead to, in a browser",
     expect([elsewhere, complaints]).toEqual([[], []]);
   });
 
-  test("speak the language of the browser or of the account, in the name of the product", async () => {
+  test("use the language of the browser or the user, and the name of the product", async () => {
     const { url, page, post, follow, people } = await house(browser(), "de-AT");
     await people.register("ada@example.com", PASSWORD);
     await page.goto(`${url}/forgot-password`);
@@ -140,7 +140,7 @@ describe.if(browserPath !== undefined)("pages that mails lead to, in a browser",
     await page.getByRole("heading", { name: "Verify your email" }).waitFor();
   });
 
-  test("sign in, and show what a product's own page would get", async () => {
+  test("sign in, and show what the page of a product would get", async () => {
     const { page, post, follow, people } = await house(browser());
     await people.register("ada@example.com", PASSWORD);
     await post("/auth/email-code", { email: "ada@example.com" });

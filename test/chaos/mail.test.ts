@@ -1,11 +1,11 @@
-/** Mails, between the program and a real mail server. */
+/** Mails between the binary and a real mail server. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { command, rounds, serve, usedFolder } from "../support/program.ts";
 import { type MailServer, mailServer, SECRET_WORD, USER } from "../support/smtp.ts";
 
 setDefaultTimeout(180_000);
-/** 200 in a minute in CI; fewer while developing, and no longer than they take. */
+/** 200 in a minute in CI, fewer during development. */
 const PEOPLE = 10 * rounds;
 const AWAY_MS = rounds < 20 ? 0 : 60_000;
 const PASSWORD = "correct horse battery staple";
@@ -34,7 +34,7 @@ const until = async (isSo: () => boolean) => {
   expect(isSo()).toBe(true);
 };
 
-test("while the mail server is away nobody waits for it, and when it is back every mail comes once", async () => {
+test("during an outage of the mail server no request waits, and afterward each mail arrives once", async () => {
   const { url } = await serve({ env: env(), cwd: await usedFolder() });
   await post.down();
   const backAt = Date.now() + AWAY_MS;
@@ -56,7 +56,7 @@ test("while the mail server is away nobody waits for it, and when it is back eve
   );
 });
 
-test("a mail server that takes the call and says nothing holds nobody up", async () => {
+test("a mail server that accepts connections and stays silent delays no request", async () => {
   const silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
   const settings = { ...env(), MAIL_URL: `smtp://localhost:${silent.port}` };
   const { url, end } = await serve({ env: settings, cwd: await usedFolder() });
@@ -66,7 +66,7 @@ test("a mail server that takes the call and says nothing holds nobody up", async
   silent.stop(true);
 });
 
-test("a kill between writing a mail and sending it loses none", async () => {
+test("a kill between queuing and sending loses no mail", async () => {
   const cwd = await usedFolder();
   for (let round = 0; round < rounds; round += 1) {
     const email = `killed-${round}@example.com`;
@@ -74,7 +74,7 @@ test("a kill between writing a mail and sending it loses none", async () => {
     expect((await register(first.url, email)).status).toBe(201);
     await first.end("SIGKILL");
     const second = await serve({ env: env(), cwd });
-    // A mail that somebody had just taken is tried again when his time is up.
+    // A mail that the killed process had claimed is retried when the lease ends.
     if (!recipients().includes(email)) await until(() => recipients().includes(email));
     await second.end("SIGTERM");
   }
@@ -82,7 +82,7 @@ test("a kill between writing a mail and sending it loses none", async () => {
   expect(new Set(recipients()).size).toBe(new Set(ids).size);
 });
 
-test("mail test says what the server answers, or that there is none", async () => {
+test("mail test prints the reply of the mail server, or that there is none", async () => {
   const cwd = await usedFolder();
   const good = await command(["mail", "test", "you@example.com"], { env: env(), cwd });
   expect([good.code, good.out]).toEqual([0, expect.stringContaining("250")]);

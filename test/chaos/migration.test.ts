@@ -1,4 +1,7 @@
-/** The schema is brought up to date while somebody kills that, or by four at once: it is the old one or the new one, never half of one. */
+/**
+ * Migrations that are killed, or run by four instances at once: the schema is old or new, never
+ * half.
+ */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { resolve } from "node:path";
@@ -12,7 +15,7 @@ const home = process.env["E2E_DATABASE_URL"];
 const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
 const name = `bunker_e2e_migration_${process.pid}`;
 const PASSWORD = "correct horse battery staple";
-/** How many migrations the older schema has. */
+/** The number of migrations of the older schema. */
 const OLDER = 4;
 const urlOf = (database: string) =>
   Object.assign(new URL(home ?? ""), { pathname: `/${database}` }).href;
@@ -34,7 +37,7 @@ async function empty(database: string) {
   };
 }
 
-/** About as long as it takes, once it has begun. */
+/** About the duration of the migrations. */
 const MIGRATING_MS = 60;
 async function isMigrating(): Promise<boolean> {
   const locks = await admin?.unsafe(
@@ -43,7 +46,7 @@ async function isMigrating(): Promise<boolean> {
   return (locks?.length ?? 0) > 0;
 }
 
-/** Every table, column, constraint, index, function and trigger, in words. */
+/** Every table, column, constraint, index, function and trigger, as text. */
 async function schemaOf(database: string): Promise<unknown[]> {
   const sql = connect({ url: urlOf(database), caFile: undefined }, { max: 1 });
   try {
@@ -63,7 +66,7 @@ async function schemaOf(database: string): Promise<unknown[]> {
 }
 
 describe.if(home !== undefined && process.env["BUNKER"] !== undefined)("on a server", () => {
-  test(`a migration that is killed is done by the next start: ${rounds} rounds`, async () => {
+  test(`the next start completes a migration that was killed: ${rounds} rounds`, async () => {
     const whole = await empty(`${name}_whole`);
     expect((await command(["migrate"], { env: whole })).code).toBe(0);
     const wanted = await schemaOf(`${name}_whole`);
@@ -73,7 +76,7 @@ describe.if(home !== undefined && process.env["BUNKER"] !== undefined)("on a ser
       const program = resolve(process.env["BUNKER"] ?? "");
       const migrating = spawn(program, ["migrate"], { env, stdio: "ignore" });
       const ended = new Promise((done) => migrating.once("close", done));
-      // The lock is there from the first statement on to the last.
+      // The lock is held from the first statement to the last.
       while (migrating.exitCode === null && !(await isMigrating())) await sleep(1);
       await sleep(MIGRATING_MS * (round / rounds));
       inside += (await isMigrating()) ? 1 : 0;
@@ -81,7 +84,7 @@ describe.if(home !== undefined && process.env["BUNKER"] !== undefined)("on a ser
       await ended;
       const status = JSON.parse((await command(["migrate", "status", "--json"], { env })).out);
       expect(status.applied.length + status.pending.length).toBeGreaterThan(10);
-      // What is said to be there is there; what is not is brought by whoever starts next.
+      // What the journal lists is there. The next start applies the rest.
       const server = await serve({ cwd: emptyFolder(), env });
       expect((await client(server.url).register("ada@example.com", PASSWORD)).status).toBe(201);
       expect(await server.end("SIGTERM")).toBe(0);
@@ -94,7 +97,7 @@ describe.if(home !== undefined && process.env["BUNKER"] !== undefined)("on a ser
     ["an empty database", 0],
     ["an older schema", OLDER],
   ] as const)
-    test(`of four instances that start at once on ${what} one migrates, and all serve: ${rounds} rounds`, async () => {
+    test(`of four instances that start together on ${what}, one migrates and all serve: ${rounds} rounds`, async () => {
       const whole = await empty(`${name}_whole`);
       expect((await command(["migrate"], { env: whole })).code).toBe(0);
       for (let round = 0; round < rounds; round++) {
@@ -113,7 +116,7 @@ describe.if(home !== undefined && process.env["BUNKER"] !== undefined)("on a ser
     });
 });
 
-/** As a release of long ago left it. */
+/** The schema of an old release. */
 async function migrateTo(count: number): Promise<void> {
   const sql = connect({ url: urlOf(name), caFile: undefined }, { max: 1 });
   await sql`create table public.bunker_migrations (

@@ -1,4 +1,6 @@
-/** Two instances behind each proxy: whatever one client sends, the requests of another one succeed. */
+/**
+ * Two instances behind each proxy: whatever one client sends, another client's requests succeed.
+ */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { connect as dial } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -42,22 +44,25 @@ describe.if(home !== undefined)("ten thousand odd requests", () => {
   }
 
   for (const proxy of Object.keys(proxies))
-    test.if(pathOf(proxy) !== undefined)(`behind ${proxy} fail no request of others`, async () => {
-      const { servers, ports } = await startInstances();
-      const outside = await startProxy(proxy, ports);
-      const victim = await startVictim(`http://127.0.0.1:${outside}`);
-      const statuses = await sendOddRequests(outside, { count: ODD_REQUESTS, seed: SEED });
-      const { sent, failures } = await victim.end();
-      expect(failures).toEqual([]);
-      expect(sent).toBeGreaterThan(100);
-      // The generator reaches what it is for: requests that are fine, and refusals of each kind.
-      for (const status of ["200", "400", "404", "405", "413"])
-        expect(statuses[status]).toBeGreaterThan(0);
-      await endWithoutErrors(servers);
-    });
+    test.if(pathOf(proxy) !== undefined)(
+      `behind ${proxy} fail no request of another client`,
+      async () => {
+        const { servers, ports } = await startInstances();
+        const outside = await startProxy(proxy, ports);
+        const victim = await startVictim(`http://127.0.0.1:${outside}`);
+        const statuses = await sendOddRequests(outside, { count: ODD_REQUESTS, seed: SEED });
+        const { sent, failures } = await victim.end();
+        expect(failures).toEqual([]);
+        expect(sent).toBeGreaterThan(100);
+        // The generator works: it makes valid requests, and refusals of each kind.
+        for (const status of ["200", "400", "404", "405", "413"])
+          expect(statuses[status]).toBeGreaterThan(0);
+        await endWithoutErrors(servers);
+      },
+    );
 
   test.if(pathOf("haproxy") !== undefined)(
-    "behind haproxy that shares connections, no client gets what Bun answers to trailers of another",
+    "behind haproxy with shared connections, no client gets Bun's response to the trailers of another",
     async () => {
       const { servers, ports } = await startInstances();
       const isShared = haproxyWith([[/^backend bunker$/m, "backend bunker\n  http-reuse always"]]);
@@ -86,7 +91,7 @@ async function endWithoutErrors(servers: Serving[]): Promise<void> {
   }
 }
 
-/** On a connection of its own. */
+/** Sends a request on its own connection. */
 const statusOfLivez = (port: number) =>
   new Promise<string>((done) => {
     let said = "";
@@ -98,7 +103,7 @@ const statusOfLivez = (port: number) =>
     socket.on("error", () => {}).on("close", () => done(said.slice(9, 12)));
   });
 
-/** The request is sound, and so are its trailers; Bun answers 400 to them, behind its answer to the request. */
+/** A valid request with valid trailers. After its response, Bun sends a 400 for the trailers. */
 const sendTrailers = (port: number) =>
   new Promise<void>((done) => {
     const head = "POST /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -112,7 +117,7 @@ const sendTrailers = (port: number) =>
     socket.on("error", () => {}).on("close", () => done());
   });
 
-/** A user who reads and writes all the time. */
+/** A user who reads and writes continuously. */
 async function startVictim(url: string) {
   const api = client(url);
   await api.register("ada@example.com", PASSWORD);

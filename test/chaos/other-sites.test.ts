@@ -1,4 +1,4 @@
-/** What pages of other sites can do to a browser that uses Bunker: with names of their own for this machine, and cookies. */
+/** Attacks by pages of other sites in a browser that uses Bunker: forms, cookies, DNS rebinding. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -13,7 +13,7 @@ const PASSWORD = "correct horse battery staple";
 const OWNER = "ada@example.com";
 const ATTACKER = "mallory@example.com";
 
-/** A certificate that this browser takes. */
+/** A certificate that this browser accepts. */
 function certificate() {
   const folder = emptyFolder();
   const args = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
@@ -24,7 +24,7 @@ function certificate() {
   return { key: read("key.pem"), cert: read("cert.pem") };
 }
 
-/** TLS in front of a server, as a proxy has it. */
+/** TLS in front of a server, as by a proxy. */
 function tlsProxy(port: number, target: string) {
   return Bun.serve({
     hostname: "127.0.0.1",
@@ -43,7 +43,7 @@ function tlsProxy(port: number, target: string) {
   });
 }
 
-/** A page of another site that sends a form to `action` as soon as it is open, and one without anything. */
+/** Two pages of another site: one sends a form to `action` when it opens, one is empty. */
 function otherSite(action: string) {
   const form = `<form method="post" action="${action}"><input name="username" value="${ATTACKER}"><input name="password" value="${PASSWORD}"></form><script>document.forms[0].submit()</script>`;
   return Bun.serve({
@@ -72,7 +72,7 @@ interface Call {
   headers?: Record<string, string>;
 }
 
-/** What a page can read of a response of another origin; status 0 where the browser keeps it from the page. */
+/** What a page can read of a response of another origin. Status 0: the browser blocks it. */
 const crossOrigin = (page: Page, url: string, { token, body, ...call }: Call = {}) =>
   page.evaluate(
     async ({ url, init }) => {
@@ -125,7 +125,7 @@ describe.if(browserPath !== undefined)("in a browser", () => {
   const browser = aBrowser("--host-resolver-rules=MAP * 127.0.0.1");
 
   for (const isSecure of [false, true])
-    test(`a form of another site signs nobody in, our own forms work (${isSecure ? "https" : "http"})`, async () => {
+    test(`a form of another site signs no user in, our own forms work (${isSecure ? "https" : "http"})`, async () => {
       const { origin, context, page, close } = await home(browser(), isSecure);
       const before = await cookies(context);
       expect(before.map(({ name }) => name)).toEqual([
@@ -175,7 +175,7 @@ describe.if(browserPath !== undefined)("in a browser", () => {
       await close();
     });
 
-  test("a page of an origin in CORS_ORIGINS uses the API, one of another origin does not", async () => {
+  test("a page of an origin in CORS_ORIGINS can use the API, one of another origin cannot", async () => {
     const site = otherSite("");
     const product = `http://app.example.test:${site.port}`;
     const { origin, context, page, close } = await home(browser(), false, {
@@ -188,7 +188,7 @@ describe.if(browserPath !== undefined)("in a browser", () => {
     expect(signedIn.status).toBe(200);
     expect(signedIn.headers["device-token"]).toBeString();
     expect(signedIn.headers["ratelimit"]).toBeString();
-    // The two origins are one site, so the cookie is kept.
+    // The two origins are one site, so the browser stores the cookie.
     expect(await cookies(context)).toHaveLength(1);
     const { access_token: token } = JSON.parse(signedIn.text);
     const me = `${origin}/api/v1/users/me`;
@@ -216,12 +216,12 @@ describe.if(browserPath !== undefined)("in a browser", () => {
     await close();
   });
 
-  test("a name of another site for this machine resets no password (DNS rebinding)", async () => {
+  test("another site's name for this machine cannot reset a password (DNS rebinding)", async () => {
     const { port, page } = await home(browser(), false);
     await page.goto(`http://evil.example:${port}/docs`);
     const asked = await fetched(page, "/api/v1/auth/password/forgot", { email: OWNER });
     expect(asked.status).toBe(202);
-    // The owner at this machine sees the mail.
+    // The developer at this machine sees the mail.
     const local = `http://localhost:${port}/dev/mailbox`;
     const list = async () => (await fetch(local)).text();
     while (!(await list()).includes("reset password")) await sleep(100);

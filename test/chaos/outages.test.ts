@@ -1,4 +1,4 @@
-/** The database goes away and comes back, as promise has it: nobody waits long, and nobody has to do anything. */
+/** Outages of the database: no request waits long, and Bunker recovers without a restart. */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
@@ -8,7 +8,7 @@ import { client, emptyFolder, freePort, rounds, type Serving, serve } from "../s
 setDefaultTimeout(120_000);
 const PASSWORD = "correct horse battery staple";
 const home = process.env["E2E_DATABASE_URL"];
-/** What is promised, and a little for a busy machine. */
+/** The promised time, with a margin for a busy machine. */
 const ANSWER_MAX_MS = 5_500;
 const REFUSAL_MAX_MS = 1_500;
 const AT_ONCE = 20;
@@ -37,7 +37,7 @@ async function behindGate() {
       METRICS_PORT,
       SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
       PUBLIC_URL: "https://accounts.example.com",
-      // Each request asks the database.
+      // Each request reads the database.
       PRINCIPAL_CACHE_SIZE: "0",
       RATE_LIMIT: "off",
       LOG_ACCESS: "off",
@@ -50,7 +50,9 @@ async function behindGate() {
   return { gate, server, token, figures };
 }
 
-/** Asks over many connections until it is told to stop; answers which statuses came, and what took too long. */
+/**
+ * Sends requests over many connections until it is stopped. Returns the statuses and slow requests.
+ */
 function startAsking({ url }: Serving, token: string, answerMaxMs = ANSWER_MAX_MS) {
   const statuses = new Map<number, number>();
   const hung: string[] = [];
@@ -75,7 +77,7 @@ function startAsking({ url }: Serving, token: string, answerMaxMs = ANSWER_MAX_M
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ username: "nobody@example.com", password: PASSWORD }),
   };
-  /** A transaction each. */
+  /** One transaction each. */
   const rename = (at: number) => ({
     method: "PATCH",
     headers: { ...headers, "content-type": "application/json" },
@@ -102,7 +104,7 @@ function startAsking({ url }: Serving, token: string, answerMaxMs = ANSWER_MAX_M
 
 const statusOf = async ({ url }: Serving, path: string) => (await fetch(`${url}${path}`)).status;
 
-/** How long it takes until she is found again, in milliseconds. */
+/** How long until the user can be read again, in milliseconds. */
 async function untilBack({ url }: Serving, token: string): Promise<number> {
   const from = performance.now();
   const headers = { authorization: `Bearer ${token}` };
@@ -131,7 +133,7 @@ const outages = {
 
 describe.if(home !== undefined)("while the database", () => {
   for (const [what, { seconds, answerMaxMs, begin }] of Object.entries(outages))
-    test(`${what}, requests are told so, and it is back as soon as that is`, async () => {
+    test(`${what}, requests get 503, and Bunker recovers with the database`, async () => {
       const { gate, server, token, figures } = await behindGate();
       const load = startAsking(server, token, answerMaxMs);
       await sleep(500);
@@ -151,25 +153,26 @@ describe.if(home !== undefined)("while the database", () => {
       expect(statuses).toEqual([200, 401, 503]);
       expect(await statusOf(server, "/readyz")).toBe(200);
       expect(await server.end("SIGTERM")).toBe(0);
-      // Once each, however often somebody asks.
+      // Once each, however many requests there are.
       expect(server.said.err.match(/"part":"database".*Not ready/g)).toHaveLength(1);
       expect(server.said.err.match(/"part":"database".*Ready again/g)).toHaveLength(1);
     });
 
-  test("is lost without a word, as behind a firewall that forgot, new connections take the place of the old", async () => {
+  test("drops connections silently, as a firewall does, new connections replace them", async () => {
     const { gate, server, token } = await behindGate();
     const load = startAsking(server, token);
     await sleep(500);
     gate.strand();
     await sleep(500);
-    // A statement may take five seconds, and is given up by the database; after another there is nobody.
+    // The database cancels a statement after five seconds. One second later, the connection is
+    // dead.
     expect(await untilBack(server, token)).toBeLessThan(8_000);
     const { hung, plain } = await load.end();
     expect({ hung, plain }).toEqual({ hung: [], plain: [] });
     expect(await server.end("SIGKILL")).toBe(null);
   });
 
-  test("ends each session again and again, under load, none of its connections is lost for good", async () => {
+  test("ends each session repeatedly under load, no connection is lost for good", async () => {
     const { gate, server, token } = await behindGate();
     const load = startAsking(server, token);
     for (let round = 0; round < 3 * rounds; round += 1) {
@@ -185,7 +188,7 @@ describe.if(home !== undefined)("while the database", () => {
     expect(await untilBack(server, token)).toBeLessThan(BACK_MAX_MS);
     const { hung, plain } = await load.end();
     expect({ hung, plain }).toEqual({ hung: [], plain: [] });
-    // Were a connection lost, some of these would wait for it.
+    // If a connection was lost, some of these would wait for it.
     const headers = { authorization: `Bearer ${token}` };
     const answers = await Promise.all(
       Array.from({ length: 200 }, () => fetch(`${server.url}/api/v1/users/me`, { headers })),

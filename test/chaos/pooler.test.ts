@@ -1,4 +1,4 @@
-/** Behind Debian's PgBouncer in transaction mode. */
+/** Behind PgBouncer of Debian in transaction mode. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, writeFileSync } from "node:fs";
@@ -24,7 +24,7 @@ afterAll(async () => {
   await admin?.end();
 });
 
-/** Three connections for everybody, so that statements of one client do land in another one's session. */
+/** Three connections for all clients, so that statements of one client reach another's session. */
 async function startPooler(target: URL): Promise<number> {
   const [port, folder] = [await freePort(), emptyFolder()];
   const file = join(folder, "pgbouncer.ini");
@@ -44,7 +44,7 @@ unix_socket_dir =
 `,
   );
   chmodSync(file, 0o644);
-  // It refuses to run as root.
+  // PgBouncer refuses to run as root.
   const account = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
   pooler = spawn(pgbouncer ?? "", [file], { stdio: "ignore", ...account });
   while (!(await isListening(port))) await sleep(20);
@@ -70,7 +70,7 @@ describe.if(home !== undefined && pgbouncer !== undefined)("through PgBouncer", 
     pooled = Object.assign(new URL(direct), { port: String(await startPooler(direct)) });
   });
 
-  test("statements without and with parameters, one upon the other, are all answered", async () => {
+  test("consecutive statements with and without parameters all get responses", async () => {
     const database = openDatabase({
       place: { url: pooled.href, caFile: undefined, isPooled: true },
       poolSize: 1,
@@ -85,7 +85,7 @@ describe.if(home !== undefined && pgbouncer !== undefined)("through PgBouncer", 
     await database.close();
   });
 
-  test("many at once sign in and read, and what happens to an account is felt within a second", async () => {
+  test("many users sign in and read at once, and changes of a user take effect within a second", async () => {
     const server = await serve({
       cwd: emptyFolder(),
       env: {
@@ -110,7 +110,7 @@ describe.if(home !== undefined && pgbouncer !== undefined)("through PgBouncer", 
       expect(seen.map(({ email, code }) => email ?? code)).toEqual(emails);
       await sleep(50);
     }
-    // By hand and directly: only the news of it can tell.
+    // By hand and on a direct connection: only a notification can report it.
     const [first = ""] = tokens;
     const here = connect({ url: direct.href, caFile: undefined }, { max: 1 });
     await here`update users set is_active = false where email = ${emails[0] ?? ""}`;

@@ -1,4 +1,4 @@
-/** Behind Caddy, nginx and haproxy, with the files of `deploy/`; only addresses, ports and TLS are others. */
+/** Behind Caddy, nginx and haproxy with the files of `deploy/`. Only IPs, ports and TLS differ. */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,12 +11,12 @@ import { drip } from "../support/slow-client.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
-/** Another address of this machine than the proxy's own. */
+/** An IP of this machine, other than the proxy's. */
 const VISITOR = "127.0.0.2";
-/** The files say 10 seconds. */
+/** The timeout in the files. */
 const CUT_AFTER_MS = 15_000;
 
-/** The files look after the server each second. */
+/** The interval of the health checks in the files. */
 const NOTICED_MS = 3_000;
 const ANSWERS_MAX_MS = 5_000;
 
@@ -50,7 +50,7 @@ interface Asking {
   body?: object;
 }
 
-/** Asks from the visitor's address. */
+/** Sends a request from the client's IP. */
 const ask = (port: number, path: string, { body, headers }: Asking) =>
   new Promise<Said>((done, fail) => {
     const asked = request(
@@ -74,7 +74,7 @@ const ask = (port: number, path: string, { body, headers }: Asking) =>
     asked.end(body ? JSON.stringify(body) : undefined);
   });
 
-/** What comes back, and after how long, on a connection on which `text` is sent and then a byte each second. */
+/** Sends `text`, then a byte each second. Returns the response and the time until it arrived. */
 function dripped(port: number, text: string) {
   const { closed, end } = drip(port, text);
   setTimeout(end, 2 * CUT_AFTER_MS);
@@ -84,7 +84,7 @@ function dripped(port: number, text: string) {
 const HEAD = "POST /api/v1/auth/login HTTP/1.1\r\nHost: accounts.example.com\r\n";
 const LONG = "Content-Type: application/json\r\nContent-Length: 4000\r\n\r\n{";
 
-/** Within a line, within the head, within the body; answers what the last one was told. */
+/** Stalls within a line, within the head and within the body. Returns the last response. */
 async function expectCut(port: number): Promise<string> {
   const cut = await Promise.all(["GET / HT", HEAD, HEAD + LONG].map((text) => dripped(port, text)));
   expect(Math.max(...cut.map(({ ms }) => ms))).toBeLessThan(CUT_AFTER_MS);
@@ -93,7 +93,7 @@ async function expectCut(port: number): Promise<string> {
 
 const TOLD = /^HTTP\/1\.1 408 (.|\s)*"code":"request_timeout"/;
 
-test("whoever dawdles is cut, also where there is no proxy, and holds up no end", async () => {
+test("a slow client is disconnected, also without a proxy, and does not delay the shutdown", async () => {
   const server = await serve({ cwd: emptyFolder() });
   const port = Number(new URL(server.url).port);
   const me = "PATCH /api/v1/users/me HTTP/1.1\r\nHost: localhost\r\n";
@@ -105,7 +105,7 @@ test("whoever dawdles is cut, also where there is no proxy, and holds up no end"
     ...[HEAD + chunked, token + form, me + LONG].map((text) => dripped(port, text)),
   ]);
   expect(told).toMatch(TOLD);
-  // Whose turn it is not to be told is cut as well.
+  // A client that gets no response is disconnected as well.
   expect(others.map(({ said }) => said.slice(9, 12))).toEqual(["408", "408", "401"]);
   expect(Math.max(...others.map(({ ms }) => ms))).toBeLessThan(CUT_AFTER_MS);
 
@@ -117,7 +117,7 @@ test("whoever dawdles is cut, also where there is no proxy, and holds up no end"
   expect((await late).said).toStartWith("HTTP/1.1 408 ");
 });
 
-/** Bunker behind a proxy, both until the end of the tests. */
+/** Bunker behind a proxy, until the end of the tests. */
 async function behind(name: string, env: Record<string, string> = {}) {
   const inside = await freePort();
   const server = await serve({
@@ -130,7 +130,7 @@ async function behind(name: string, env: Record<string, string> = {}) {
 
 for (const name of Object.keys(proxies)) {
   describe.if(pathOf(name) !== undefined)(`behind ${name}`, () => {
-    test("whoever asks is known by their own address, whatever they write, and a slow one is cut", async () => {
+    test("a client is identified by its own IP, whatever it sends, and a slow one is disconnected", async () => {
       const { server, outside } = await behind(name);
       const spoof = (n: number) => ({
         "x-forwarded-for": `198.51.100.${n}`,
@@ -149,7 +149,7 @@ for (const name of Object.keys(proxies)) {
       expect(events.body).not.toContain("198.51.100.");
 
       const told = await expectCut(outside);
-      // Caddy gives Bunker no body that has not come whole, if it is a short one, and says nothing of its own.
+      // Caddy buffers a short body, and closes the connection without a response.
       if (name !== "caddy") expect(told).toMatch(TOLD);
       expect(await server.end("SIGTERM")).toBe(0);
     });
@@ -171,7 +171,7 @@ for (const name of Object.keys(proxies)) {
     });
 
     test.if(home !== undefined)(
-      "it is Bunker that says that its database is away, and what needs none goes on",
+      "during a database outage Bunker itself responds, and serves what needs no database",
       async () => {
         const { gate, DATABASE_URL } = await databaseBehindGate();
         const it = await behind(name, {
@@ -189,7 +189,7 @@ for (const name of Object.keys(proxies)) {
           return [answer.status, code, answer.headers.has("retry-after")];
         };
         gate.shut();
-        // The proxy has asked after its health by then.
+        // By then, the proxy has checked its health.
         await sleep(NOTICED_MS);
         const from = performance.now();
         expect(await signIn()).toEqual([503, "database_unavailable", true]);

@@ -1,4 +1,4 @@
-/** Two instances on one database and one Redis: PostgreSQL is the server that E2E_DATABASE_URL names. */
+/** Two instances on one Redis and on the PostgreSQL server of E2E_DATABASE_URL. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
@@ -28,7 +28,7 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
   }
 }
 
-describe.if(home !== undefined && hasRedis)("beside Redis", () => {
+describe.if(home !== undefined && hasRedis)("with Redis", () => {
   let redis: RedisServer;
   let servers: [Serving, Serving];
   const database = () => connect({ url: DATABASE_URL, caFile: undefined }, { max: 1 });
@@ -70,7 +70,7 @@ describe.if(home !== undefined && hasRedis)("beside Redis", () => {
     for (const server of servers) await until(async () => (await redisOf(server)) === "ok");
   };
 
-  test("what lasts an hour at most is counted there, what locks an account in the database", async () => {
+  test("it counts windows of an hour at most; the database counts failed sign-ins in a row", async () => {
     await startBoth();
     const sql = database();
     const answers = await Promise.all(
@@ -87,7 +87,7 @@ describe.if(home !== undefined && hasRedis)("beside Redis", () => {
     await sql.end();
   });
 
-  test("when it dies or freezes in the middle no request fails, and no limit opens wide", async () => {
+  test("when it is killed or frozen, no request fails, and no limit is lost", async () => {
     await startBoth();
     for (const [from, strike, heal] of [
       ["198.51.100.2", redis.kill, redis.up],
@@ -108,7 +108,7 @@ describe.if(home !== undefined && hasRedis)("beside Redis", () => {
     }
   });
 
-  test("a deactivated account is out on the other instance within a second, also while it is frozen", async () => {
+  test("a deactivated user is refused by the other instance within a second, also while it is frozen", async () => {
     await startBoth();
     const email = "ada@example.com";
     await post(0, "register", { from: "198.51.100.4", email });
@@ -129,8 +129,8 @@ describe.if(home !== undefined && hasRedis)("beside Redis", () => {
   });
 });
 
-describe.if(hasRedis)("a Redis that is away at the start", () => {
-  test("holds nobody up, is said once, and is used as soon as it is there", async () => {
+describe.if(hasRedis)("a Redis that is unavailable at the start", () => {
+  test("delays no request, is logged once, and is used once it is available", async () => {
     const redis = await redisServer();
     redis.kill();
     const server = await serve({ env: { REDIS_URL: redis.url }, cwd: emptyFolder() });
@@ -147,7 +147,7 @@ describe.if(hasRedis)("a Redis that is away at the start", () => {
 
 describe.if(hasRedis)("a Redis that refuses", () => {
   test.each([
-    // Bun tells a missing password from one that hangs up no more than this.
+    // Bun does not report more about a missing password than about a closed connection.
     ["requirepass", "sentinel", "ERR_REDIS_CONNECTION_CLOSED"],
     ["maxmemory", "1", "OOM"],
   ])("by %s is not used, and the log says why", async (name, value, word) => {
@@ -163,7 +163,7 @@ describe.if(hasRedis)("a Redis that refuses", () => {
 });
 
 test.each(["localhost:6379", "http://localhost:6379", "redis://:a@b@host/x"])(
-  "a REDIS_URL that is none is said at the start: %s",
+  "an invalid REDIS_URL is refused at the start: %s",
   async (REDIS_URL) => {
     const env = { REDIS_URL, PORT: String(await freePort()) };
     const { code, err } = await command(["serve"], { env, cwd: emptyFolder() });

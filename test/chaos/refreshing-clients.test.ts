@@ -1,6 +1,7 @@
 /**
- * A thousand honest clients refresh over bad networks, on two instances and the server that E2E_DATABASE_URL names: none is
- * signed out. What clients lose that keep no device token and change their network is measured, and printed.
+ * A thousand honest clients refresh over bad networks, on two instances and the PostgreSQL server
+ * of E2E_DATABASE_URL: none is signed out. The test measures and prints how many clients lose their
+ * session that keep no device token and change their network.
  */
 import {
   afterAll,
@@ -39,16 +40,16 @@ const env = {
   BUNKER_ENV: "production",
   TRUSTED_PROXIES: "127.0.0.1",
   RATE_LIMIT: "off",
-  // A machine that is too slow for ten seconds is no bad network.
+  // A machine that is too slow for ten seconds is not a bad network.
   REFRESH_GRACE_SECONDS: "300",
-  // A sign-in that was answered with 503 may have begun a session all the same.
+  // A sign-in that got 503 may have started a session.
   SESSIONS_PER_ACCOUNT: "200",
 };
 
 const signedOut = (clients: RefreshingClient[]) =>
   clients.filter(({ isSignedOut }) => isSignedOut).length;
 
-describe.if(home !== undefined)("over two instances", () => {
+describe.if(home !== undefined)("on two instances", () => {
   let urls: string[] = [];
   let users = 0;
   beforeAll(async () => void (await admin?.unsafe(`create database ${name}`)));
@@ -77,7 +78,7 @@ describe.if(home !== undefined)("over two instances", () => {
     }
   };
 
-  /** Signs in so many clients, a hundred for each user. */
+  /** Signs in that many clients, a hundred for each user. */
   const signIn = async (count: number, keepsDevice: boolean): Promise<RefreshingClient[]> => {
     const clients: RefreshingClient[] = [];
     const names: string[] = [];
@@ -127,7 +128,7 @@ describe.if(home !== undefined)("over two instances", () => {
     expect(found.recorded).toBe(200);
   });
 
-  test("clients without a device token lose a session when they change networks before a retry: measured", async () => {
+  test("clients without a device token lose the session if their network changes before a retry (measured)", async () => {
     const before = await counts();
     const clients = await signIn(300, false);
     const move = 0.1;
@@ -142,7 +143,7 @@ describe.if(home !== undefined)("over two instances", () => {
     expect(signedOut(clients)).toBeLessThanOrEqual(lost);
   });
 
-  test("an attacker with a stolen pair who refreshes right after the owner gets nothing, and ends the session", async () => {
+  test("an attacker who refreshes with a stolen token right after the owner gets nothing, and the session ends", async () => {
     const [owner] = await signIn(1, true);
     if (!owner) throw new Error("a client has signed in");
     const attacker = { agent: "curl", ip: "198.51.100.66", device: undefined };

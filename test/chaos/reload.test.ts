@@ -1,4 +1,4 @@
-/** SIGHUP: a server goes over to the settings that its files have now, and nobody notices. */
+/** SIGHUP: a server applies the settings that its files have now, and no client notices. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ const PASSWORD = "correct horse battery staple";
 const newSecret = () => Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex");
 
 const READ = "Settings reloaded.";
-/** Sends SIGHUP, and waits until each of the processes has said what came of it. */
+/** Sends SIGHUP, and waits until each process has logged the result. */
 async function reload(server: Serving, sentence = READ, processes = 1) {
   const said = () => server.said.err.split(sentence).length - 1;
   const before = said();
@@ -20,7 +20,10 @@ async function reload(server: Serving, sentence = READ, processes = 1) {
   while (said() < before + processes) await sleep(10);
 }
 
-/** Reads and registers all the time, on connections that stay, until it is told to end: how many answers there were of each status. */
+/**
+ * Reads and registers on kept connections until it is stopped. Returns the number of responses of
+ * each status.
+ */
 function asking(server: Serving, token: string) {
   const { get, register } = client(server.url);
   const statuses: Record<number, number> = {};
@@ -47,7 +50,7 @@ function asking(server: Serving, token: string) {
 }
 
 for (const workers of [1, 2])
-  test(`a secret key is changed under load by ${workers}: nobody is signed out`, async () => {
+  test(`changing the secret key under load signs no user out, with ${workers}`, async () => {
     const cwd = emptyFolder();
     const [secret, secrets] = [join(cwd, "secret"), join(cwd, "secrets")];
     const [first, second] = [newSecret(), newSecret()];
@@ -79,12 +82,12 @@ for (const workers of [1, 2])
     for (let round = 0; round < 5; round++) await reload(server, READ, workers);
     const statuses = await ended();
     expect(Object.keys(statuses)).toEqual(["200", "201"]);
-    // Each is counted, and once: Ada's registration too.
+    // Each is counted once, also Ada's registration.
     const figures = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
     const [, counted] =
       /_count\{[^}]*"\/api\/v1\/auth\/register"[^}]*"201"\} (\d+)/.exec(figures) ?? [];
     expect(Number(counted)).toBe((statuses[201] ?? 0) + 1);
-    // When the old one is dropped, its tokens end, and those of the new one do not.
+    // Without the old one, its tokens are refused, and those of the new one are valid.
     writeFileSync(secrets, newSecret());
     await reload(server, READ, workers);
     expect((await api.get("/users/me", old)).status).toBe(401);
@@ -92,7 +95,7 @@ for (const workers of [1, 2])
     expect(await server.end("SIGTERM")).toBe(0);
   });
 
-test("a level of the log and a token for the figures change; what cannot be used changes nothing", async () => {
+test("the log level and the metrics token change; invalid settings change nothing", async () => {
   const cwd = emptyFolder();
   const [level, token] = [join(cwd, "level"), join(cwd, "token")];
   const [first, second] = [newSecret(), newSecret()];
@@ -112,7 +115,7 @@ test("a level of the log and a token for the figures change; what cannot be used
   writeFileSync(token, second);
   await reload(server);
   expect((await figures(first)).status).toBe(401);
-  // What was counted before stays counted.
+  // The earlier counts remain.
   expect((await figures(second)).text).toMatch(/_count\{[^}]*"\/version"[^}]*\} 3\n/);
   while (!server.said.err.includes("Request completed.")) await sleep(10);
 
@@ -125,9 +128,9 @@ test("a level of the log and a token for the figures change; what cannot be used
 });
 
 for (const way of ["SIGHUP", "SIGTERM"] as const)
-  test(`a mail that a server is about to take is not sent once more after ${way}`, async () => {
+  test(`a mail that a server is about to claim is not sent twice after ${way}`, async () => {
     const office = await mailServer();
-    // Longer than connections are closed in.
+    // Longer than closing a connection takes.
     office.ponder(7_000);
     const cwd = emptyFolder();
     const env = {
@@ -154,7 +157,7 @@ for (const way of ["SIGHUP", "SIGTERM"] as const)
   });
 
 const home = process.env["E2E_DATABASE_URL"];
-test.if(home !== undefined)("another DATABASE_URL leads to another database", async () => {
+test.if(home !== undefined)("another DATABASE_URL connects to another database", async () => {
   const admin = connect({ url: home ?? "", caFile: undefined }, { max: 1 });
   const names = ["first", "second"].map((one) => `bunker_e2e_reload_${one}_${process.pid}`);
   const urlOf = (name = "") => Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href;
@@ -176,7 +179,7 @@ test.if(home !== undefined)("another DATABASE_URL leads to another database", as
     const token = await api.logIn("ada@example.com", PASSWORD);
     writeFileSync(url, urlOf(names[1]));
     await reload(server);
-    // Nobody is there, and the schema is.
+    // It has the schema and no users.
     expect((await api.get("/users/me", token)).status).toBe(401);
     expect((await api.register("ada@example.com", PASSWORD)).status).toBe(201);
     writeFileSync(url, "postgres://nobody@127.0.0.1:9/none");
@@ -185,7 +188,7 @@ test.if(home !== undefined)("another DATABASE_URL leads to another database", as
     writeFileSync(url, urlOf(names[0]));
     await reload(server);
     expect((await api.get("/users/me", token)).status).toBe(200);
-    // What was left holds no connections.
+    // No connection to the earlier one remains.
     const held = async () => {
       const name = names[1] ?? "";
       const [row] =
@@ -200,7 +203,7 @@ test.if(home !== undefined)("another DATABASE_URL leads to another database", as
   }
 });
 
-test("a hundred times over, it holds on to nothing of what was before", async () => {
+test("a hundred reloads leak neither memory nor files", async () => {
   const cwd = emptyFolder();
   const server = await serve({ cwd, env: { METRICS_PORT: String(await freePort()) } });
   const look = () => {
@@ -210,7 +213,9 @@ test("a hundred times over, it holds on to nothing of what was before", async ()
       megabytes: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024,
     };
   };
-  /** The least of several looks: what a collection of garbage is about to give back is not held. */
+  /**
+   * The lowest of several samples: memory that garbage collection is about to free is not a leak.
+   */
   const held = async () => {
     const looks = [];
     for (let at = 0; at < 10; at++) {
@@ -221,11 +226,11 @@ test("a hundred times over, it holds on to nothing of what was before", async ()
   };
   for (let round = 0; round < 30; round++) await reload(server);
   const before = await held();
-  // Collections of garbage move it by some twenty; one pool or app that stays each time would make it hundreds.
+  // Garbage collection changes it by some 20 MB. A leaked pool or app each time would add hundreds.
   const isAsBefore = ({ files, megabytes }: typeof before) =>
     files < before.files + 5 && megabytes < before.megabytes + 40;
   let after = before;
-  // What leaks is more each time; what waits to be collected is not.
+  // A leak grows each time; uncollected garbage does not.
   for (let tries = 0; tries < 4; tries++) {
     for (let round = 0; round < 70; round++) await reload(server);
     after = await held();

@@ -1,4 +1,6 @@
-/** What a machine may run out of: words in the log and a server that goes on, or words and an exit code; no stack traces. */
+/**
+ * A machine without free resources: a log line and a running server, or a message and an exit code.
+ */
 
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
@@ -21,9 +23,9 @@ const canMount = spawnSync("unshare", ["-m", "mount", "-t", "tmpfs", "none", "/m
 const limitFiles = (pid: number, soft: number) =>
   spawnSync("prlimit", ["--pid", String(pid), `--nofile=${soft}:`]).status === 0;
 
-// From source, Bun reads files when something is first needed.
+// From source, Bun reads files at their first use.
 test.if(isBinary && Bun.which("prlimit") !== null)(
-  "without a free file descriptor a server says so once, goes on, and recovers",
+  "without a free file descriptor a server logs it once, keeps running, and recovers",
   async () => {
     const server = await serve({ cwd: await usedFolder(), env: { LOG_FORMAT: "json" } });
     const port = Number(new URL(server.url).port);
@@ -37,7 +39,7 @@ test.if(isBinary && Bun.which("prlimit") !== null)(
     const giveUpAt = performance.now() + 20_000;
     while (!server.said.err.includes("cannot be read") && performance.now() < giveUpAt)
       await sleep(50);
-    // It looks again and again meanwhile.
+    // It checks repeatedly meanwhile.
     await sleep(1_500);
     limitFiles(server.pid, before);
     for (const socket of sockets) socket.destroy();
@@ -49,7 +51,7 @@ test.if(isBinary && Bun.which("prlimit") !== null)(
   },
 );
 
-test("a full standard output ends a command with words", async () => {
+test("a full standard output ends a command with a message", async () => {
   const stdout = openSync("/dev/full", "w");
   for (const args of [["version"], ["config", "--json"], ["openapi"], ["service", "print"]]) {
     const { code, err } = await command(args, { stdout });
@@ -57,7 +59,7 @@ test("a full standard output ends a command with words", async () => {
   }
 });
 
-test.if(canMount)("a /dev/shm without room ends the start with words", () => {
+test.if(canMount)("a full /dev/shm ends the start with a message", () => {
   const line = `mount -t tmpfs -o size=4k none /dev/shm && exec "$@" serve`;
   const { status, stderr } = spawnSync("unshare", ["-m", "sh", "-c", line, "sh", ...ownWords], {
     cwd: emptyFolder(),

@@ -13,7 +13,7 @@ const readiness = async ({ url }: Serving) => {
   return { status: answer.status, body: await answer.json() };
 };
 
-/** Which fetch keeps to itself. */
+/** fetch does not report this header. */
 const connectionHeader = ({ url }: Serving): Promise<string | undefined> =>
   new Promise((resolve) =>
     get(`${url}/livez`, (answer) => resolve(answer.resume().headers.connection)),
@@ -27,7 +27,7 @@ async function untilStopping(server: Serving) {
   }
 }
 
-test("a server that is asked to end says so, goes on serving for as long as it was told, and ends with 0", async () => {
+test("during SHUTDOWN_DELAY_SECONDS a stopping server reports it, keeps serving, and then exits with 0", async () => {
   const env = { SHUTDOWN_DELAY_SECONDS: "2" };
   const server = await serve({ cwd: emptyFolder(), env });
   const ending = server.end("SIGTERM");
@@ -40,7 +40,7 @@ test("a server that is asked to end says so, goes on serving for as long as it w
   expect(await ending).toBe(0);
 });
 
-test("requests in flight are answered, before the database is left", async () => {
+test("requests in flight get responses before the database is closed", async () => {
   const server = await serve({ cwd: emptyFolder() });
   const api = client(server.url);
   const names = Array.from({ length: 12 }, (_, at) => `person${at}@example.com`);
@@ -50,7 +50,7 @@ test("requests in flight are answered, before the database is left", async () =>
   expect(await Promise.all(answers)).toEqual(names.map(() => 201));
 });
 
-test("a second signal ends it at once", async () => {
+test("a second signal ends the server at once", async () => {
   const server = await serve({ cwd: emptyFolder(), env: { SHUTDOWN_DELAY_SECONDS: "300" } });
   const ending = server.end("SIGTERM");
   await untilStopping(server);
@@ -69,14 +69,14 @@ interface Proxy {
 const proxies: Proxy[] = [
   {
     name: "haproxy",
-    // Without retries, which would hide what failed.
+    // Without retries, which would hide failures.
     argumentsOf: haproxyWith([
       ["option redispatch 1", "retries 0"],
       [/ inter 1s/g, " inter 300ms"],
     ]),
     sends: "reads and writes",
   },
-  // nginx has no health checks: it finds out by a request, and sends only a read again.
+  // nginx has no health checks: it notices by a request, and retries only reads.
   { name: "nginx", sends: "reads" },
 ];
 
@@ -118,7 +118,7 @@ describe.if(home !== undefined)("two instances", () => {
           const at = round % 2;
           expect(await servers[at]?.end("SIGTERM")).toBe(0);
           servers[at] = await start(ports[at] ?? 0);
-          // Until the proxy has seen that it is back.
+          // Until the proxy has noticed that it is back.
           await sleep(1_500);
         }
         const { sent, failures } = await load.end();
@@ -130,7 +130,7 @@ describe.if(home !== undefined)("two instances", () => {
     );
 });
 
-/** Reads, and every fiftieth time registers where writes are wanted, at a steady rate. */
+/** Reads at a steady rate. With writes, every fiftieth request is a registration. */
 function startLoad(url: string, { token, sends }: { token: string } & Pick<Proxy, "sends">) {
   const failures: unknown[] = [];
   const underWay = new Set<Promise<void>>();

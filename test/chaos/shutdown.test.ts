@@ -1,4 +1,4 @@
-/** Slow clients do not delay the end of a process. */
+/** Slow clients do not delay the shutdown. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DRAIN_MAX_MS } from "../../src/server/reload.ts";
@@ -18,7 +18,7 @@ const slow = [
   `GET /livez HTTP/1.1\r\n${HOST}${LENGTH}`,
 ];
 
-test("heads, and bodies that no route reads, do not delay the end while they arrive byte by byte", async () => {
+test("heads, and bodies that no route reads, do not delay it while they arrive byte by byte", async () => {
   const server = await serve({ cwd: await usedFolder() });
   const clients = slow.map((text) => drip(Number(new URL(server.url).port), text));
   await sleep(2_500);

@@ -1,6 +1,7 @@
 /**
- * Many requests of many kinds, from people who stay and from strangers who never come twice: memory and figures stay as
- * they are. `SOAK=2000000 bun run chaos test/chaos/soak.test.ts` is the long one, some ten minutes; here it is a short one.
+ * Many requests of many kinds, from users and from clients that send one request only: memory and
+ * metrics do not grow. `SOAK=2000000 bun run chaos test/chaos/soak.test.ts` takes some ten minutes;
+ * the default is short.
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -20,14 +21,14 @@ const PEOPLE = 50;
 const SAMPLES = 40;
 setDefaultTimeout(60_000 + REQUESTS * 5);
 const PASSWORD = "correct horse battery staple";
-/** What is promised, for each 100,000 requests; beyond it what a collection of garbage more or less makes in a short run. */
+/** The promised growth for each 100,000 requests, with a margin for garbage in a short run. */
 const GROWTH_MAX_MB = 2;
 const NOISE_MB = 30;
 
 const megabytesOf = (pid: number): number =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1000;
 
-/** An address that nobody had before. */
+/** An IP that no request had before. */
 const addressOf = (at: number) => `10.${(at >> 16) & 255}.${(at >> 8) & 255}.${at & 255}`;
 
 interface Session {
@@ -35,7 +36,7 @@ interface Session {
   refresh_token: string;
 }
 
-/** By a method that fetch does not send as it is. */
+/** Sends a method that fetch would change. */
 function askRaw(url: string, line: string): Promise<Response> {
   const { port } = new URL(url);
   const { promise, resolve, reject } = Promise.withResolvers<Response>();
@@ -56,7 +57,7 @@ function askRaw(url: string, line: string): Promise<Response> {
   return promise;
 }
 
-/** The nth request of a mixture; answers its status. Two of three make something up that was never there. */
+/** Sends the nth request of a mixture and returns its status. Two of three have made-up values. */
 async function ask({ url }: Serving, people: Session[], at: number): Promise<number> {
   const person = people[at % people.length] as Session;
   const signedIn = { authorization: `Bearer ${person.access_token}` };
@@ -87,7 +88,7 @@ async function ask({ url }: Serving, people: Session[], at: number): Promise<num
   return answer.status;
 }
 
-test.if(isBinary)(`${REQUESTS} mixed requests leave nothing behind`, async () => {
+test.if(isBinary)(`${REQUESTS} mixed requests leak neither memory nor metric series`, async () => {
   const METRICS_PORT = String(await freePort());
   const server = await serve({
     cwd: emptyFolder(),
@@ -127,7 +128,7 @@ test.if(isBinary)(`${REQUESTS} mixed requests leave nothing behind`, async () =>
     (await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text())
       .split("\n")
       .map((line) => line.split(" ")[0])
-      // A job has its series from its first run on.
+      // A job has its series from its first run.
       .filter((name) => name !== "" && !/^(#|bunker_job_)/.test(name ?? "")).length;
 
   await askUntil(WARM_UP);
@@ -150,9 +151,9 @@ test.if(isBinary)(`${REQUESTS} mixed requests leave nothing behind`, async () =>
     Object.fromEntries(statuses),
   );
   expect(after - before).toBeLessThan(GROWTH_MAX_MB * ((REQUESTS * (2 / 3)) / 100_000) + NOISE_MB);
-  // The codes of a few refusals may come for the first time.
+  // A few problem codes may occur for the first time.
   expect((await series()) - seriesBefore).toBeLessThan(20);
-  // Each kind got the answer that it was to get.
+  // Each kind got the expected status.
   const kinds = { 200: 3, 202: 1, 400: 1, 401: 2, 404: 1, 422: 1 };
   expect([...statuses.keys()].toSorted().map(String)).toEqual(Object.keys(kinds));
   for (const [status, share] of Object.entries(kinds))

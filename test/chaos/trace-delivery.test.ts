@@ -1,4 +1,4 @@
-/** How spans are delivered, against a receiver that decodes the protocol. */
+/** Delivery of spans to a receiver that decodes the protocol. */
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openDelivery } from "../../src/adapters/otlp-delivery.ts";
@@ -37,7 +37,7 @@ const becomes = async (ms: number, isSo: () => boolean) => {
   expect(isSo()).toBe(true);
 };
 
-test.concurrent("a tree of spans arrives whole: whose part each is, what it noted, when it was, and what failed", async () => {
+test.concurrent("a tree of spans arrives with parents, attributes, times and errors", async () => {
   const { traces, tracing } = await watch({ authorization: "Basic YTpi" });
   const from = Date.now();
   const failing = tracing.begin({ name: "GET", kind: "server" }, null, async (span) => {
@@ -81,7 +81,7 @@ test.concurrent("a tree of spans arrives whole: whose part each is, what it note
   expect(traces.texts.join()).not.toContain("sentinel");
 });
 
-test.concurrent("many spans go out in batches of 512, at once; few wait two seconds for company", async () => {
+test.concurrent("many spans are sent at once, in batches of 512; few wait two seconds for others", async () => {
   const { traces, spans } = await watch();
   spans(1_100);
   await becomes(10_000, () => traces.spans.length === 1_024);
@@ -93,7 +93,7 @@ test.concurrent("many spans go out in batches of 512, at once; few wait two seco
 });
 
 test.concurrent.each([429, 502, 503, 504])(
-  "what is refused for now (%i) comes when it is taken again, once",
+  "a batch that is refused for now (%i) is retried, and arrives once",
   async (status) => {
     const { traces, spans, lines } = await watch();
     traces.answerWith(status);
@@ -110,7 +110,7 @@ test.concurrent.each([429, 502, 503, 504])(
   },
 );
 
-test.concurrent("while it is refused it is tried ever less often, however much comes", async () => {
+test.concurrent("retries slow down while batches are refused, however many spans arrive", async () => {
   const { traces, spans } = await watch();
   traces.answerWith(503);
   const until = performance.now() + 5_000;
@@ -118,12 +118,12 @@ test.concurrent("while it is refused it is tried ever less often, however much c
     spans(100);
     await sleep(100);
   }
-  // At once, and after two seconds; then four more have to pass.
+  // At once, after two seconds, then after four more.
   expect(traces.texts.length).toBe(2);
 });
 
 test.concurrent.each([400, 401, 404, 307, 500])(
-  "what is refused for good (%i) is not sent again, and what comes later is",
+  "a batch that is refused for good (%i) is not retried, and later ones are sent",
   async (status) => {
     const { traces, spans, lines } = await watch();
     traces.answerWith(status);
@@ -139,7 +139,7 @@ test.concurrent.each([400, 401, 404, 307, 500])(
   },
 );
 
-test.concurrent("of what nobody takes 4,096 spans are kept, and go out when somebody does", async () => {
+test.concurrent("4,096 spans wait for an unavailable receiver, and are sent when it is back", async () => {
   const { traces, spans, lines } = await watch();
   traces.answerWith(503);
   spans(10_000);
@@ -150,7 +150,7 @@ test.concurrent("of what nobody takes 4,096 spans are kept, and go out when some
   await becomes(10_000, () => traces.spans.length === 4_097);
 });
 
-test.concurrent("what comes while a slow receiver takes its time goes out all the same", async () => {
+test.concurrent("spans that arrive during a slow delivery are sent as well", async () => {
   const { traces, spans } = await watch();
   traces.answerAfter(3_000);
   spans(5);
@@ -178,7 +178,7 @@ test.concurrent.each([
   expect(traces.texts.length).toBe(asked);
 });
 
-test.concurrent("a batch that nobody can take is given up after ten tries, and those behind it arrive", async () => {
+test.concurrent("a batch is dropped after ten tries, and later ones arrive", async () => {
   const times: number[] = [];
   const arrived: string[] = [];
   const server = Bun.serve({

@@ -1,4 +1,4 @@
-/** Whoever takes the traces is away, and comes back. */
+/** The trace collector is unavailable, and comes back. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { collector } from "../support/collector.ts";
@@ -7,7 +7,7 @@ import { serve, usedFolder } from "../support/program.ts";
 setDefaultTimeout(60_000);
 const END_MAX_MS = 5_000;
 
-test("Bunker starts, serves, says so once, also where no request is followed, and goes on when somebody is there", async () => {
+test("Bunker starts, serves and logs the outage once, even without traced requests, and recovers", async () => {
   const traces = await collector();
   await traces.down();
   const env = { OTLP_URL: traces.url, TRACE_SAMPLE: "0" };

@@ -1,4 +1,4 @@
-/** Where what is logged and printed cannot be written, or nobody reads it. */
+/** Logs and output that cannot be written, or that no process reads. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
@@ -18,7 +18,7 @@ const PASSWORD = "correct horse battery staple";
 const REQUESTS = 12_000;
 const AT_ONCE = 40;
 
-/** More lines than what waits for a reader may hold. */
+/** More lines than the buffer holds. */
 async function askOften({ url }: Serving): Promise<number> {
   let served = 0;
   const ask = async () => {
@@ -29,7 +29,7 @@ async function askOften({ url }: Serving): Promise<number> {
   return served;
 }
 
-test("a log that nobody reads stops nothing; what was lost is said when somebody reads again", async () => {
+test("an unread log delays no request; a line reports what was lost once it is read again", async () => {
   const path = join(emptyFolder(), "fifo");
   execFileSync("mkfifo", [path]);
   const pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
@@ -58,7 +58,7 @@ async function readUntil(pipe: number, words: string): Promise<string> {
   return said;
 }
 
-test("a full disk, or a reader who has left, stops nothing either", async () => {
+test("a full disk or a closed reader delays no request", async () => {
   const full = openSync("/dev/full", "w");
   for (const place of [pipeWithoutReader(), full]) {
     const server = await serve({ cwd: await usedFolder(), stdout: place, stderr: place });
@@ -77,7 +77,7 @@ function pipeWithoutReader(): number {
   return writer;
 }
 
-test("nor do pipes that are full, and in which a write waits", async () => {
+test("full pipes with a blocked write delay no request", async () => {
   const path = join(emptyFolder(), "fifo");
   execFileSync("mkfifo", [path]);
   const filler = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
@@ -85,13 +85,13 @@ test("nor do pipes that are full, and in which a write waits", async () => {
     for (;;) writeSync(filler, Buffer.alloc(PIPE_BYTES));
   }).toThrow("EAGAIN");
   const full = openSync(path, constants.O_WRONLY);
-  // As on two cores: with more, there would be threads left over.
+  // As on two cores: with more, threads would remain free.
   const env = { RATE_LIMIT: "off", UV_THREADPOOL_SIZE: "2" };
   const server = await serve({ cwd: await usedFolder(), env, stdout: full, stderr: full });
   expect(await askOften(server)).toBe(REQUESTS);
   const api = client(server.url);
   await api.register("ada@example.com", PASSWORD);
-  // More hashes at once than there are threads.
+  // More concurrent hashes than threads.
   const tokens = await Promise.all(
     Array.from({ length: 20 }, () => api.logIn("ada@example.com", PASSWORD)),
   );

@@ -1,4 +1,4 @@
-/** Several processes on one port, started as one (WORKERS). */
+/** Several processes on one port (WORKERS). */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -45,7 +45,7 @@ async function until(isSo: () => boolean | Promise<boolean>, maxMs = 10_000) {
   }
 }
 
-/** Each on a connection of its own: the kernel deals out connections, not requests. */
+/** Each on its own connection: the kernel distributes connections, not requests. */
 const ask = (url: string, headers: Record<string, string> = {}) =>
   fetch(url, { headers: { connection: "close", ...headers } });
 
@@ -57,7 +57,7 @@ const registered = async ({ url }: Serving, count: number, name = "person") => {
 };
 const env = { RATE_LIMIT: "off", PASSWORD_HASH: "m=7168,t=5" };
 
-test("three processes share the work, the data and the figures", async () => {
+test("three processes share the requests, the data and the metrics", async () => {
   const metricsPort = String(await freePort());
   const server = await serve({
     cwd: emptyFolder(),
@@ -84,7 +84,7 @@ test("three processes share the work, the data and the figures", async () => {
     };
   };
   expect(await count()).toEqual({ total: 40, ready: "1" });
-  // What a process has counted stays counted when it is gone.
+  // The counts of a process remain after it has ended.
   process.kill(workers[0] ?? 0, "SIGKILL");
   await until(() => server.said.err.includes("Worker process exited; starting another one."));
   expect(server.said.err).toContain(`"worker_pid":${workers[0]},`);
@@ -96,7 +96,7 @@ test("three processes share the work, the data and the figures", async () => {
   expect([...workers, ...present].filter(isAlive)).toEqual([]);
 });
 
-/** One that has ended, and that nobody has asked after, is still listed. */
+/** A process that has ended is still listed until its parent waits for it. */
 const isAlive = (pid: number) => {
   try {
     return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
@@ -105,7 +105,7 @@ const isAlive = (pid: number) => {
   }
 };
 
-test("the figures of all are had from any of them, with the token", async () => {
+test("each process returns the metrics of all, with the token", async () => {
   const token = "3f1c9a7be2d84c60a5f7d19e0b6c83d2";
   const server = await serve({
     cwd: emptyFolder(),
@@ -119,20 +119,20 @@ test("the figures of all are had from any of them, with the token", async () => 
   }
 });
 
-test("requests in flight in any of them are answered at the end", async () => {
+test("a shutdown answers the requests in flight in each process", async () => {
   const server = await serve({ cwd: emptyFolder(), env: { ...env, WORKERS: "3" } });
   await until(() => server.said.out.includes("Try"));
   const answers = Array.from({ length: 12 }, (_, at) =>
     client(server.url).register(`person${at}@example.com`, PASSWORD),
   );
-  // When the first is answered, all have been heard, and most of them wait to be hashed.
+  // When the first gets its response, all have arrived, and most wait for hashing.
   await Promise.race(answers);
   expect(await server.end("SIGTERM")).toBe(0);
   const statuses = (await Promise.all(answers)).map(({ status }) => status);
   expect(statuses).toEqual(answers.map(() => 201));
 });
 
-test(`kill -9 of the one that leads ends all, and loses nothing: ${rounds} rounds`, async () => {
+test(`kill -9 of the primary process ends all, and loses nothing: ${rounds} rounds`, async () => {
   const cwd = emptyFolder();
   const port = String(await freePort());
   for (let round = 0; round < rounds; round++) {
@@ -148,7 +148,7 @@ test(`kill -9 of the one that leads ends all, and loses nothing: ${rounds} round
   expect(postgresIn(cwd)).toEqual([]);
 });
 
-test("kill -9 of their one database: it comes back for all of them", async () => {
+test("after kill -9 of the embedded database, all processes recover", async () => {
   const cwd = emptyFolder();
   const server = await serve({ cwd, env: { ...env, WORKERS: "3" } });
   await until(() => server.said.out.includes("Try"));
@@ -156,7 +156,7 @@ test("kill -9 of their one database: it comes back for all of them", async () =>
   const [postmaster = 0] = postgresIn(cwd);
   expect(postmaster).toBeGreaterThan(1);
   process.kill(postmaster, "SIGKILL");
-  // Each on a connection of its own, so that every process is asked.
+  // Each on its own connection, so that every process gets one.
   const ready = () => Promise.all(Array.from({ length: 24 }, () => ask(`${server.url}/readyz`)));
   await until(async () => (await ready()).every(({ ok }) => ok));
   for (let at = 0; at < 6; at++)
@@ -165,7 +165,7 @@ test("kill -9 of their one database: it comes back for all of them", async () =>
   expect(await server.end("SIGTERM")).toBe(0);
 });
 
-test("a second signal ends all of them at once", async () => {
+test("a second signal ends all processes at once", async () => {
   const env = { WORKERS: "3", SHUTDOWN_DELAY_SECONDS: "300" };
   const server = await serve({ cwd: emptyFolder(), env });
   await until(() => server.said.out.includes("Try"));
@@ -180,7 +180,7 @@ test("a second signal ends all of them at once", async () => {
   await until(() => workers.filter(isAlive).length === 0, 1_000);
 });
 
-test("SIGHUP to all of them at once ends none", async () => {
+test("SIGHUP to all processes at once ends none", async () => {
   const server = await serve({ cwd: emptyFolder(), env: { WORKERS: "3" } });
   await until(() => server.said.out.includes("Try"));
   const workers = workersOf(server);
@@ -190,7 +190,7 @@ test("SIGHUP to all of them at once ends none", async () => {
   expect(await server.end("SIGTERM")).toBe(0);
 });
 
-test(`an end that comes just behind a worker's is none of its business: ${rounds} rounds`, async () => {
+test(`a shutdown right after the end of a worker is clean: ${rounds} rounds`, async () => {
   const cwd = emptyFolder();
   for (let round = 0; round < rounds; round++) {
     const server = await serve({ cwd, env: { WORKERS: "4" } });
@@ -206,7 +206,7 @@ test(`an end that comes just behind a worker's is none of its business: ${rounds
   }
 });
 
-test("a port that somebody else has is not shared with him", async () => {
+test("a port that another program uses is not shared", async () => {
   const server = await serve({ cwd: emptyFolder(), env: { WORKERS: "2" } });
   for (const WORKERS of ["1", "2"]) {
     const run = {
