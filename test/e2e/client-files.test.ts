@@ -1,4 +1,4 @@
-/** A project that fetches its client from the server that it talks to. */
+/** A project that downloads its client from the server that it calls. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import { emptyFolder, serve, usedFolder } from "../support/program.ts";
 setDefaultTimeout(120_000);
 const root = join(import.meta.dir, "../..");
 
-/** Its names and the answers are such that Eden, by default, makes Dates of them. */
+/** By default, Eden makes Dates of these names and responses. */
 const program = (url: string) => `
 import { createClient, type User } from "./bunker.js";
 
@@ -34,7 +34,7 @@ seen.push(changed.data?.full_name?.slice(0, 4));
 const list = await api.v1.users.get({ headers, query: { limit: 5 } });
 seen.push(list.error?.status === 403 && list.error.value.code);
 console.log(JSON.stringify(seen));
-// @ts-expect-error a user has no such field
+// @ts-expect-error a user does not have this field
 void changed.data?.mail;
 `;
 
@@ -60,7 +60,7 @@ async function download(url: string, into: string): Promise<void> {
   }
 }
 
-test("a client from the server that it talks to compiles, and gets what its types say", async () => {
+test("a client from the server that it calls compiles, and gets what its types say", async () => {
   const server = await serve({ cwd: await usedFolder() });
   const folder = emptyFolder();
   await download(server.url, folder);
@@ -72,7 +72,7 @@ test("a client from the server that it talks to compiles, and gets what its type
 
   const tsc = join(root, "node_modules/.bin/tsc");
   const compiled = spawnSync(tsc, ["-p", folder, "--pretty", "false"], { encoding: "utf8" });
-  // Of the libraries' own faults nothing: they are not ours, and `skipLibCheck` is for them.
+  // Errors of the libraries are ignored: they are not ours, and `skipLibCheck` hides them.
   const errors = compiled.stdout.split("\n").filter((line) => /error TS/.test(line));
   expect(errors.filter((line) => !line.includes("node_modules"))).toEqual([]);
 

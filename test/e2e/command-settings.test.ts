@@ -8,7 +8,7 @@ setDefaultTimeout(60_000);
 describe("a command in another folder", () => {
   const isEmpty = (folder: string) => readdirSync(folder).length === 0;
 
-  test("creates no database, and says where it looked", async () => {
+  test("creates no database, and names the folder where it looked", async () => {
     const cwd = emptyFolder();
     for (const args of [
       ["users", "promote", "ada@example.com"],
@@ -29,7 +29,7 @@ describe("a command in another folder", () => {
     expect((await command(["users", "list"], { env: { DATA_DIR } })).code).toBe(66);
   });
 
-  test("takes its settings from a file, which the environment overrides", async () => {
+  test("reads settings from a file; the environment has precedence", async () => {
     const cwd = emptyFolder();
     const file = join(cwd, "bunker.env");
     writeFileSync(file, '\uFEFF# Ours\r\nPORT="4000"\r\nBRAND_NAME=Ada\\\'s #1 \r\nLOG_LEVEL=\r\n');
@@ -54,7 +54,7 @@ describe("a command in another folder", () => {
     expect((await command(["--env-file", "/none", "config"])).err).toContain("ENOENT");
   });
 
-  test.if(isBinary)("says once that it does not read .env", async () => {
+  test.if(isBinary)("logs once that it does not read .env", async () => {
     const cwd = emptyFolder();
     writeFileSync(join(cwd, ".env"), "PORT=4000\n");
     const { out, err } = await command(["config"], { cwd });

@@ -18,7 +18,7 @@ setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
 
 describe("a command", () => {
-  test("that is right ends with 0", async () => {
+  test("that succeeds exits with 0", async () => {
     const cwd = emptyFolder();
     expect(await command(["version"])).toEqual({ code: 0, out: `bunker ${version}\n`, err: "" });
     expect(JSON.parse((await command(["version", "--json"])).out)).toEqual({ version });
@@ -33,7 +33,7 @@ describe("a command", () => {
     expect(status).toMatchObject({ applied: expect.arrayContaining(["0000_users"]), pending: [] });
   });
 
-  test("says how it is used, a group lists its commands, and a mistake gets a hint", async () => {
+  test("prints its usage, a group lists its commands, and a mistake gets a hint", async () => {
     const said = async (...args: string[]) => {
       const { code, out, err } = await command(args);
       return code === 0 ? out : err;
@@ -59,7 +59,7 @@ describe("a command", () => {
     expect(await said("version", "--constructor")).toContain("no flag --constructor");
   });
 
-  test("shows colors where they are wanted, and nowhere else", async () => {
+  test("prints colors only if they are wanted", async () => {
     const isColored = async (env: Record<string, string>) =>
       (await command(["--help"], { env })).out.includes("\x1b[");
     expect(await isColored({})).toBe(false);
@@ -67,15 +67,15 @@ describe("a command", () => {
     expect(await isColored({ FORCE_COLOR: "1", NO_COLOR: "1", TERM: "dumb" })).toBe(true);
   });
 
-  test("gives a slow reader all that it has to say, and a reader who leaves no stack trace", async () => {
+  test("gives a slow reader all of its output, and prints no stack trace if the reader leaves", async () => {
     const slow = await shell("openapi | (sleep 1; wc -c)");
     expect(Number(slow)).toBeGreaterThan(70_000);
     expect(await shell("openapi 2>&1 >/dev/null | head -c 100")).toBe("");
-    // A reader who has had enough is no fault.
+    // A reader that closes the pipe is not an error.
     expect(await shell("openapi 2>err.txt | head -n 1; cat err.txt; rm err.txt")).toBe("{\n");
   });
 
-  test("that is mistyped ends with 2 and says how it goes", async () => {
+  test("that is mistyped exits with 2 and prints the usage", async () => {
     for (const args of [
       ["nothing"],
       ["users", "nobody"],
@@ -94,7 +94,7 @@ describe("a command", () => {
     }
   });
 
-  test("takes no password as an argument", async () => {
+  test("accepts no password as an argument", async () => {
     const { code, err } = await command([
       "users",
       "create",
@@ -107,7 +107,7 @@ describe("a command", () => {
     expect(err).not.toContain("sentinel");
   });
 
-  test("on a database that is not there ends with 69", async () => {
+  test("without its database exits with 69", async () => {
     const env = { DATABASE_URL: `postgres://nobody:sentinel@127.0.0.1:${await freePort()}/x` };
     for (const args of [["serve"], ["migrate"], ["users", "list"]]) {
       const { code, err } = await command(args, {
@@ -120,7 +120,7 @@ describe("a command", () => {
     }
   });
 
-  test("with a wrong configuration ends with 78 and says everything", async () => {
+  test("with invalid settings exits with 78 and lists all errors", async () => {
     const { code, err } = await command(["serve"], { env: { PORT: "0", SECRET_KEY: "sentinel" } });
     expect(code).toBe(78);
     expect(err).toContain("PORT must be");
@@ -135,7 +135,7 @@ describe("a command", () => {
     expect([unusable.code, unusable.err]).toEqual([78, expect.stringContaining("de.json")]);
   });
 
-  test("on a port that is taken ends with 1", async () => {
+  test("on a port in use exits with 1", async () => {
     const server = await serve({ cwd: await usedFolder() });
     const PORT = new URL(server.url).port;
     const { code, err } = await command(["serve"], {
@@ -148,7 +148,7 @@ describe("a command", () => {
 });
 
 describe("beside a running server", () => {
-  test("a second one is refused with 75, which names the first", async () => {
+  test("a second server is refused with 75 and the process id of the first", async () => {
     const cwd = await usedFolder();
     const server = await serve({ cwd });
     const { code, err } = await command(["serve"], {
@@ -199,14 +199,14 @@ describe("beside a running server", () => {
     expect((await run(["users", "promote", "nobody-here"])).err).toBe(
       `No user has this email, username or ID in embedded PostgreSQL in ${cwd}/data.\n`,
     );
-    // A key id is random and may begin with a dash, and then have letters only.
+    // A key id is random. It may begin with a dash and have only letters after it.
     for (const kid of ["-8vFq3hT", "-vFqxhTa", "-h=Fq3hT"]) {
       const { code, err } = await run(["keys", "retire", kid]);
       expect([kid, code, err]).toEqual([kid, 1, "No key has this ID.\n"]);
     }
   });
 
-  test("a user who was locked out is unlocked, and the start says how while there is no mail", async () => {
+  test("a user who was locked out is unlocked, and without mail the start says how", async () => {
     const cwd = await usedFolder();
     const LIMITS = "login-streak=3/7776000";
     const server = await serve({ cwd, env: { LIMITS, BUNKER_ENV: "production" } });
@@ -221,12 +221,12 @@ describe("beside a running server", () => {
       0,
       expect.stringMatching(/^Unlocked .*eve\.$/m),
     ]);
-    // A running server repeats a refusal for a second.
+    // A running server caches a refusal for a second.
     await sleep(1_100);
     expect(await logIn("eve@example.com", PASSWORD)).toStartWith("ey");
   });
 
-  test("healthcheck asks it, past any proxy that the environment names", async () => {
+  test("healthcheck calls it directly, not through a proxy of the environment", async () => {
     const isV6 = networkInterfaces()["lo"]?.some(({ address }) => address === "::1") ?? false;
     const server = await serve({ cwd: await usedFolder(), env: { HOST: isV6 ? "::" : "0.0.0.0" } });
     const check = async (HOST: string, PORT: string) => {
@@ -240,7 +240,7 @@ describe("beside a running server", () => {
   });
 });
 
-test("data of another major version is refused, with words that help, and left as it is", async () => {
+test("data of another major version is refused with advice, and not changed", async () => {
   const dataDir = join(emptyFolder(), "data");
   mkdirSync(join(dataDir, "cluster"), { recursive: true });
   writeFileSync(join(dataDir, "cluster/PG_VERSION"), "19\n");
@@ -254,7 +254,7 @@ test("data of another major version is refused, with words that help, and left a
   );
 });
 
-test("the first superuser of the configuration is made once", async () => {
+test("the first superuser of the settings is created once", async () => {
   const cwd = await usedFolder();
   const env = { FIRST_SUPERUSER_EMAIL: "root@example.com", FIRST_SUPERUSER_PASSWORD: PASSWORD };
   const server = await serve({ cwd, env });
@@ -268,7 +268,7 @@ test("the first superuser of the configuration is made once", async () => {
   expect(await client(again.url).logIn("root@example.com", PASSWORD)).toStartWith("ey");
 });
 
-test("whoever registered the first superuser's address before does not become one", async () => {
+test("a user who already has the email of the first superuser does not become superuser", async () => {
   const cwd = await usedFolder();
   const open = await serve({ cwd });
   await client(open.url).register("root@example.com", "the stranger's pass phrase");
@@ -285,7 +285,7 @@ test("whoever registered the first superuser's address before does not become on
   expect(await client(server.url).logIn("root@example.com", PASSWORD)).toBe("invalid_credentials");
 });
 
-test("a key that somebody weakened is refused", async () => {
+test("a weakened key is refused", async () => {
   const cwd = await usedFolder();
   writeFileSync(join(cwd, "data/secret_key"), "x");
   const { code, err } = await command(["serve"], { cwd, env: { PORT: String(await freePort()) } });

@@ -10,7 +10,7 @@ const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
 const answersIn = ({ said }: Serving) =>
   linesOf(said.err).filter(({ msg }) => msg === "Request completed.");
 
-test("each answer has a line: which route, what came of it, how long it took, and who asked", async () => {
+test("each response has a line with route, status, duration and user", async () => {
   const server = await serve({ cwd: await usedFolder() });
   const api = client(server.url);
   await api.register("ada@example.com", PASSWORD);
@@ -44,7 +44,7 @@ test("each answer has a line: which route, what came of it, how long it took, an
   expect(lines[3]).toMatchObject({ user_id: id });
 });
 
-test("a body that breaks off has its line too, with its route", async () => {
+test("an interrupted body has a line with its route", async () => {
   const server = await serve({ cwd: await usedFolder() });
   const socket = connect(Number(new URL(server.url).port), "127.0.0.1", () =>
     socket.write(
@@ -59,7 +59,7 @@ test("a body that breaks off has its line too, with its route", async () => {
   await server.end("SIGTERM");
 });
 
-test("LOG_ACCESS=off writes none of these lines, LOG_FORMAT=pretty writes for eyes", async () => {
+test("LOG_ACCESS=off writes none of these lines, LOG_FORMAT=pretty writes readable ones", async () => {
   const env = { LOG_ACCESS: "off", LOG_FORMAT: "pretty", RATE_LIMIT: "off" };
   const server = await serve({ cwd: await usedFolder(), env });
   await fetch(`${server.url}/docs`);
@@ -90,7 +90,7 @@ interface Operation {
   fields: string[];
 }
 
-/** Every operation of the document, with every name that its bodies and parameters have. */
+/** Every operation of the OpenAPI document, with the names of its bodies and parameters. */
 async function operationsOf(url: string): Promise<Operation[]> {
   const document = (await (await fetch(`${url}/openapi.json`)).json()) as {
     paths: Record<string, Record<string, unknown>>;
@@ -104,7 +104,7 @@ async function operationsOf(url: string): Promise<Operation[]> {
   );
 }
 
-test("nothing that a client writes is logged, wherever it writes it", async () => {
+test("nothing that a client sends is logged, in whatever part of a request", async () => {
   const env = {
     BUNKER_ENV: "development",
     LOG_LEVEL: "debug",
@@ -158,10 +158,10 @@ const HOSTILE = [
   "00-\xff-\t",
   "a\x7fb",
 ];
-/** Of these the parser says that they are no header (RFC 9110, 5.5). */
+/** The parser refuses these as headers (RFC 9110, section 5.5). */
 const NO_HEADERS = ["a\x00b", "a\x01b", "a\x1b[31mb", "a\rb", "a\nb"];
 
-test("a hostile header changes no answer and breaks no line", async () => {
+test("a hostile header changes no response and breaks no line", async () => {
   const env = { TRUSTED_PROXIES: "127.0.0.1", RATE_LIMIT: "off" };
   const server = await serve({ cwd: await usedFolder(), env });
   const ask = (header: string) => rawSignIn(server, header);
@@ -185,7 +185,7 @@ test("a hostile header changes no answer and breaks no line", async () => {
   expect(lines.map(({ code, trace_id }) => [code, trace_id])).toEqual(expected);
 });
 
-/** Signs in with a wrong password over a socket, byte for byte, since no client would send such headers; answers what came. */
+/** Signs in with a wrong password over a raw socket, because no client sends such headers. */
 function rawSignIn({ url }: Serving, header: string): Promise<string> {
   const body = JSON.stringify({ username: "nobody@example.com", password: PASSWORD });
   const head = `POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${header}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;

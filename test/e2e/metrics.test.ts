@@ -78,7 +78,7 @@ test("responses, sign-ins, rate limits, hashes and the principal cache are count
 });
 
 test("a scrape has the metrics of the list, with their types, help and labels, and no others", async () => {
-  // No Redis is there: its metric is served all the same.
+  // There is no Redis, but its metric is served.
   const { api, series, text } = await scraped({ REDIS_URL: "redis://127.0.0.1:1" });
   await api.register("ada@example.com", PASSWORD);
   await api.logIn("ada@example.com", "wrong");
@@ -160,7 +160,7 @@ test("made-up paths, methods and headers add no series", async () => {
   const round = async (from: number) => {
     for (let at = from; at < from + 1_000; at += 20)
       await Promise.all(Array.from({ length: 20 }, (_, more) => ask(at + more)));
-    // A job has series from its first run on.
+    // A job has series from its first run.
     return [...(await series()).keys()].filter((name) => !name.startsWith("bunker_job_")).length;
   };
   const before = await round(0);

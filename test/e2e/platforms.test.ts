@@ -1,4 +1,6 @@
-/** What a checkout may lack: a PostgreSQL package (macOS has none), the client's types. A start must not die of that. */
+/**
+ * A checkout may lack a PostgreSQL package (macOS has none) or the client's types. It still starts.
+ */
 import { expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
@@ -7,7 +9,7 @@ import { emptyFolder } from "../support/program.ts";
 
 const root = join(import.meta.dir, "../..");
 
-/** A checkout whose optional packages were not installed. */
+/** A checkout without the optional packages. */
 function checkoutWithoutPackages(): string {
   const checkout = emptyFolder();
   for (const name of ["src", "drizzle", "docs", "package.json", "tsconfig.json"])
@@ -19,7 +21,7 @@ function checkoutWithoutPackages(): string {
   return checkout;
 }
 
-test("without a PostgreSQL package the start says how to get a server, and makes no data", () => {
+test("without a PostgreSQL package the start says how to use a server, and creates no data", () => {
   const cwd = checkoutWithoutPackages();
   const run = (...args: string[]) =>
     spawnSync(process.execPath, args, {
@@ -34,7 +36,7 @@ test("without a PostgreSQL package the start says how to get a server, and makes
   expect(existsSync(join(cwd, "data"))).toBe(false);
 });
 
-/** In a checkout: the answers of the app to these paths. */
+/** The responses of the app of a checkout to these paths. */
 const ask = (paths: string[]) => `
   import { createApp } from "./src/app.ts";
   import { readConfig } from "./src/config/config.ts";
@@ -45,7 +47,7 @@ const ask = (paths: string[]) => `
     console.log(JSON.stringify([answer.status, await answer.text()]));
   }`;
 
-test("where the client's types were not built, the server says how to build them", () => {
+test("if the client's types were not built, the server says how to build them", () => {
   const cwd = checkoutWithoutPackages();
   const script = ask(["/client/bunker.d.ts", "/client/bunker.js", "/openapi.json"]);
   const env = { PATH: process.env["PATH"] };

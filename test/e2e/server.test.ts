@@ -1,4 +1,4 @@
-/** On a PostgreSQL server: the one that E2E_DATABASE_URL names, where each test has a database of its own. */
+/** On the PostgreSQL server of E2E_DATABASE_URL. Each test has its own database. */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn, spawnSync } from "node:child_process";
 import { chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
@@ -20,7 +20,7 @@ afterAll(async () => {
   await admin?.end();
 });
 
-/** The environment of a server on an empty database. */
+/** The environment of a server with an empty database. */
 async function onServer(): Promise<Record<string, string>> {
   const name = `bunker_e2e_${process.pid}_${made.length}`;
   made.push(name);
@@ -68,7 +68,7 @@ describe.if(home !== undefined)("on a server", () => {
     expect((await client(again.url).get("/users/me", token)).status).toBe(200);
   });
 
-  test("its sessions may end at any moment: the next request is served", async () => {
+  test("its sessions may end at any time: the next request succeeds", async () => {
     const env = await onServer();
     const server = await serve({ env, cwd: emptyFolder() });
     const { register, logIn, get } = client(server.url);
@@ -106,7 +106,7 @@ const postgresql = isRoot
   : { describe: describe.skip };
 
 postgresql.describe("over TLS", () => {
-  /** A server with a certificate for localhost, signed by an authority of the test's own. */
+  /** A server with a certificate for localhost, signed by an authority of the test. */
   async function tlsServer() {
     const folder = emptyFolder();
     const openssl = (...args: string[]) => {
@@ -178,7 +178,7 @@ postgresql.describe("over TLS", () => {
     return { port, ca: join(folder, "ca.pem"), stop };
   }
 
-  test("sslmode says what is checked of the server", async () => {
+  test("sslmode decides what is verified of the server", async () => {
     const { port, ca, stop } = await tlsServer();
     const tryIt = async (host: string, mode: string, withCa: boolean) => {
       const url = `postgres://bunker@${host}:${port}/postgres?sslmode=${mode}`;

@@ -1,4 +1,4 @@
-/** Sessions over four instances on one database: the server that E2E_DATABASE_URL names. */
+/** Sessions on four instances with the PostgreSQL server of E2E_DATABASE_URL. */
 import {
   afterAll,
   beforeAll,
@@ -23,7 +23,7 @@ const { hostname = "", port = "" } = home ? new URL(home) : {};
 const network = await badNetwork({ host: hostname, port: Number(port || 5432) });
 const through = { pathname: `/${name}`, host: `127.0.0.1:${network.port}` };
 const env = {
-  // The driver must not encrypt what the network is to meddle with.
+  // Without TLS, so that the broken network can read the protocol.
   DATABASE_URL: home ? `${Object.assign(new URL(home), through).href}?sslmode=disable` : "",
   SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
   PUBLIC_URL: "https://accounts.example.com",
@@ -33,11 +33,11 @@ const env = {
 
 interface Answer {
   status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: a test reads what it expects, and fails where that is not there
+  // biome-ignore lint/suspicious/noExplicitAny: a test reads the members that it expects
   body: any;
 }
 
-describe.if(home !== undefined)("over four instances", () => {
+describe.if(home !== undefined)("on four instances", () => {
   let urls: string[] = [];
 
   beforeAll(async () => void (await admin?.unsafe(`create database ${name}`)));
@@ -74,7 +74,7 @@ describe.if(home !== undefined)("over four instances", () => {
     return { ...(await signIn(username)), id: user.id };
   };
 
-  test("a hundred refreshes of one token give one successor, and sign nobody out", async () => {
+  test("a hundred refreshes of one token give one successor, and end no session", async () => {
     let token = (await person("many")).refresh_token;
     for (let round = 0; round < rounds; round += 1) {
       const answers = await Promise.all(
@@ -91,7 +91,7 @@ describe.if(home !== undefined)("over four instances", () => {
     }
   });
 
-  test("of fifty registrations with one Idempotency-Key one is made, and every retry gets its answer", async () => {
+  test("of fifty registrations with one Idempotency-Key one succeeds, and every retry gets its response", async () => {
     const made = new Set<string>();
     for (let round = 0; round < rounds; round += 1) {
       const body = { email: `retried-${round}@example.com`, password: PASSWORD };
@@ -111,7 +111,7 @@ describe.if(home !== undefined)("over four instances", () => {
   const statuses = (token: string, path = "/users/me") =>
     Promise.all(urls.map(async (_, n) => (await call(n, `GET ${path}`, { token })).status));
 
-  /** How long after a change each instance still answers as before, asked all the time; in milliseconds. */
+  /** How many milliseconds after a change each instance still returns the old state. */
   const untilFelt = async (token: string, path: string, after: number) => {
     const from = performance.now();
     const felt = urls.map(async (_, n) => {
@@ -135,7 +135,7 @@ describe.if(home !== undefined)("over four instances", () => {
 
   const troubles: Trouble[] = ["none", "cut", "black-holed", "silent"];
   for (const trouble of troubles)
-    test(`whatever takes a token's power is felt within a second on every instance; trouble: ${trouble}`, async () => {
+    test(`whatever revokes a token takes effect within a second on every instance; network: ${trouble}`, async () => {
       network.set("none");
       const prefix = trouble.replace("-", "_");
       const { byRoot, second } = await people(prefix);
@@ -155,7 +155,7 @@ describe.if(home !== undefined)("over four instances", () => {
         const one = await person(`${prefix}_${way}`);
         const other = await signIn(`${prefix}_${way}`);
         network.set("none");
-        // Long enough for the news to be what keeps what is remembered alive.
+        // Long enough that only notifications keep the cache entry fresh.
         for (let again = 0; again < 12; again += 1) {
           expect(await statuses(one.access_token)).toEqual([200, 200, 200, 200]);
           await sleep(100);

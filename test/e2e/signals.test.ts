@@ -1,4 +1,4 @@
-/** As process 1, as in a container: the kernel drops each signal that the program does not handle itself. */
+/** As process 1 of a container: the kernel drops each signal that the program does not handle. */
 
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
@@ -21,7 +21,7 @@ afterEach(() => {
   started.clear();
 });
 
-/** Starts a command as process 1 of a namespace of its own; answers its id outside of that, as soon as it runs. */
+/** Starts a command as process 1 of a namespace. Returns its id outside once it runs. */
 async function startFirst(args: string[], env: Record<string, string> = {}) {
   const cwd = emptyFolder();
   const child = spawn("unshare", [...inNamespace, ...ownWords, ...args], {
@@ -52,7 +52,9 @@ function read(file: string): string {
   }
 }
 
-/** From its first instruction on. Before that, while Bun loads or compiles the program, nothing can catch a signal. */
+/**
+ * From its first instruction. While Bun loads or compiles the program, no code can catch a signal.
+ */
 async function untilCaught(pid: number, signal: "SIGTERM" | "SIGINT"): Promise<void> {
   const bit = 1n << BigInt(constants.signals[signal] - 1);
   for (;;) {
@@ -62,14 +64,14 @@ async function untilCaught(pid: number, signal: "SIGTERM" | "SIGINT"): Promise<v
   }
 }
 
-test.if(canIsolate)("a server ends by SIGTERM long before it is up", async () => {
+test.if(canIsolate)("SIGTERM ends a server long before it serves", async () => {
   const { pid, ended } = await startFirst(["serve"]);
   await untilCaught(pid, "SIGTERM");
   process.kill(pid, "SIGTERM");
   expect(await ended).toBe(143);
 });
 
-test.if(canIsolate)("a server that unpacks its database ends by SIGTERM", async () => {
+test.if(canIsolate)("SIGTERM ends a server that unpacks its database", async () => {
   const { pid, ended, cwd } = await startFirst(["serve"]);
   const isUnpacking = () =>
     existsSync(join(cwd, "data")) &&
@@ -79,14 +81,14 @@ test.if(canIsolate)("a server that unpacks its database ends by SIGTERM", async 
   expect(await ended).toBe(143);
 });
 
-test.if(canIsolate)("a command ends by SIGINT", async () => {
+test.if(canIsolate)("SIGINT ends a command", async () => {
   const { pid, ended } = await startFirst(["password", "calibrate", "--milliseconds", "2000"]);
   await untilCaught(pid, "SIGINT");
   process.kill(pid, "SIGINT");
   expect(await ended).toBe(130);
 });
 
-test.if(canIsolate)("a server that waits for the lock of migrations ends by SIGTERM", async () => {
+test.if(canIsolate)("SIGTERM ends a server that waits for the lock of migrations", async () => {
   const place = await freshDatabase("empty");
   const sql = connect(place, { max: 1 });
   await sql`select pg_advisory_lock(${advisoryLocks.migrations})`;

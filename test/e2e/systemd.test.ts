@@ -1,4 +1,4 @@
-/** What systemd hears and is told, as far as that can be seen without it. */
+/** Notifications to systemd and the unit, as far as they can be tested without systemd. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, writeFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { client, command, emptyFolder, isBinary, serve, usedFolder } from "../su
 setDefaultTimeout(60_000);
 
 needs("socat").describe("sd_notify", () => {
-  test("tells that it is ready, that it lives, and that it is about to end", async () => {
+  test("reports that it is ready, that it runs, and that it stops", async () => {
     const socket = join(emptyFolder(), "notify");
     const listener = spawn("socat", ["-u", `UNIX-RECV:${socket},mode=777`, "STDOUT"]);
     let heard = "";
@@ -29,7 +29,7 @@ needs("socat").describe("sd_notify", () => {
     listener.kill();
   });
 
-  test("a socket that is not there stops nothing", async () => {
+  test("a missing socket does not stop the server", async () => {
     const env = { NOTIFY_SOCKET: "/nowhere/notify" };
     const server = await serve({ cwd: await usedFolder(), env });
     const answer = await client(server.url).register("ada@example.com", "a long pass phrase");
@@ -39,13 +39,13 @@ needs("socat").describe("sd_notify", () => {
 });
 
 describe.if(isBinary && Bun.which("systemd-analyze") !== null)("the unit", () => {
-  test("is one that systemd takes, and leaves little exposed", async () => {
+  test("is accepted by systemd, and exposes little", async () => {
     const { code, out } = await command(["service", "print"]);
     expect([code, out]).toEqual([0, expect.stringMatching(/^ExecStart=\/\S+bunker serve$/m)]);
     expect(out).toMatch(/\[Unit\][^[]*^StartLimitIntervalSec=0$[^[]*\[Service\]/m);
     expect(out).toMatch(/\[Service\][^[]*^RestartPreventExitStatus=2$/m);
     const file = join(emptyFolder(), "bunker.service");
-    // Where this binary may lie is not for a unit to see.
+    // A unit may not see the folder of this binary.
     const here = resolve(process.env["BUNKER"] ?? "");
     writeFileSync(file, out.replace(/^ExecStart=\S+/m, `ExecStart=${here}`));
     const verified = spawnSync("systemd-analyze", ["verify", file], { encoding: "utf8" });
@@ -55,7 +55,7 @@ describe.if(isBinary && Bun.which("systemd-analyze") !== null)("the unit", () =>
     expect([exposed.status, exposed.stdout.split("\n").at(-2)]).toEqual([0, expect.any(String)]);
   });
 
-  test("starts no binary where it could not see it, or that it could not name, and says what to do", () => {
+  test("starts no binary that it could not see or name, and says what to do", () => {
     const binary = join(emptyFolder(), "my bunker");
     copyFileSync(process.env["BUNKER"] ?? "", binary);
     const { stdout, stderr } = spawnSync(binary, ["service", "print"], { encoding: "utf8" });

@@ -18,14 +18,16 @@ setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
 const isRoot = process.getuid?.() === 0;
 
-/** The README's tour, from an empty folder to a superuser who lists everybody, and a second start on the same data. */
+/**
+ * The tour of the README: from an empty folder to a superuser, and a second start on the same data.
+ */
 async function tour(run: Run): Promise<void> {
   const cwd = emptyFolder();
-  // A token's issuer is the public URL, which has the port in it.
+  // The issuer of a token is the public URL, which includes the port.
   const env = { ...run.env, PORT: String(await freePort()) };
   const first = await serve({ ...run, env, cwd });
   const ada = client(first.url);
-  // It answers a moment before it says so.
+  // It serves a moment before it prints that.
   for (let at = 0; at < 100 && !first.said.out.includes("Try "); at += 1) await sleep(20);
   expect(first.said.out).toContain("/docs");
   expect(first.said.out).toContain("users create you@example.com --superuser");
@@ -51,14 +53,14 @@ async function tour(run: Run): Promise<void> {
 }
 
 describe("the tour works", () => {
-  test("as whoever runs the tests", () => tour({}));
+  test("as the OS user of the tests", () => tour({}));
 
   test.if(isRoot && isBinary)(
     "as an account that no passwd file knows, with no shell in reach",
     () => tour({ uid: 54_321, env: { PATH: "" } }),
   );
 
-  test.if(isRoot)("as root, where no other account can reach the data", async () => {
+  test.if(isRoot)("as root, where no other OS user can reach the data", async () => {
     const closed = join(emptyFolder(), "closed");
     mkdirSync(closed, { mode: 0o700 });
     const server = await serve({ env: { DATA_DIR: join(closed, "data") } });
@@ -70,7 +72,7 @@ describe("the tour works", () => {
     expect(await again.end("SIGTERM")).toBe(0);
   });
 
-  test("in a folder whose path is too long for a socket", async () => {
+  test("in a folder with a path that is too long for a socket", async () => {
     const deep = join(emptyFolder(), "d".repeat(80), "e".repeat(80));
     mkdirSync(deep, { recursive: true });
     const server = await serve({ cwd: deep });
@@ -80,7 +82,7 @@ describe("the tour works", () => {
   });
 });
 
-test("a request in flight is answered before the server ends", async () => {
+test("a request in flight gets its response before the server ends", async () => {
   const server = await serve({ cwd: await usedFolder() });
   const answer = client(server.url).register("ada@example.com", PASSWORD);
   await sleep(5);

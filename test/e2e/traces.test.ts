@@ -1,4 +1,4 @@
-/** What is followed through Bunker, as whoever takes the traces sees it. */
+/** The traces that a collector receives. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { attributesOf, type Collector, collector, type Received } from "../support/collector.ts";
@@ -29,7 +29,7 @@ const withTracing = async (traces: Collector, env: Record<string, string> = {}) 
     },
   });
 
-/** Asks as a part of the trace with that id. */
+/** Sends a request in the trace with that id. */
 const ask = (server: Serving, path: string, { traceId, flags = "01", body }: Asking) =>
   fetch(`${server.url}/api/v1${path}`, {
     headers: {
@@ -46,7 +46,7 @@ interface Asking {
 
 const traceIds = { register: "1".repeat(32), logIn: "2".repeat(32), forgot: "3".repeat(32) };
 
-/** Each name, below the name of what it is a part of. */
+/** The name of each span, with the name of its parent. */
 const treeOf = (spans: Received[]) =>
   spans.map(({ name, parentSpanId }) => [
     spans.find(({ spanId }) => spanId === parentSpanId)?.name ?? parentSpanId,
@@ -58,7 +58,7 @@ async function until(isSo: () => boolean): Promise<void> {
   while (!isSo() && performance.now() < giveUpAt) await sleep(50);
 }
 
-test("a request is followed from whoever asks to the database, the hash and the mail that it causes later", async () => {
+test("a trace leads from the client to the database, the hash and the mail that is sent later", async () => {
   const traces = await collector();
   const server = await withTracing(traces, { OTLP_HEADERS: "authorization=Basic%20YTpi" });
   const { register, logIn, forgot } = traceIds;
@@ -99,11 +99,11 @@ test("a request is followed from whoever asks to the database, the hash and the 
     expect(BigInt(endTimeUnixNano)).toBeGreaterThanOrEqual(BigInt(startTimeUnixNano));
   }
   expect(traces.headers[0]?.get("authorization")).toBe("Basic YTpi");
-  // Nobody's data, and no SQL.
+  // No personal data, and no SQL.
   expect(traces.texts.join("")).not.toMatch(/sentinel|correct horse|\$1|select "|insert into/i);
 });
 
-test("only what is meant to be followed is, whatever a client writes", async () => {
+test("only sampled requests are traced, whatever a client sends", async () => {
   const traces = await collector();
   const server = await withTracing(traces, { MAIL_URL: "" });
   await ask(server, "/users/me", { traceId: "4".repeat(32), flags: "00" });
@@ -122,7 +122,7 @@ test("only what is meant to be followed is, whatever a client writes", async () 
   expect(followed).toEqual(["6".repeat(32)]);
 });
 
-test("with TRACE_SAMPLE=1 each request begins a trace, whose id is in its line of the log", async () => {
+test("with TRACE_SAMPLE=1 each request starts a trace, and its log line has the id", async () => {
   const traces = await collector();
   const server = await withTracing(traces, { TRACE_SAMPLE: "1", MAIL_URL: "" });
   await fetch(`${server.url}/api/v1/users/me`);

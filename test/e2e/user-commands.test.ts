@@ -7,7 +7,7 @@ import { client, command, emptyFolder, serve, usedFolder } from "../support/prog
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
 
-test("users are shown, found, changed and deleted, and each change names the database", async () => {
+test("commands show, find, change and delete users, and each change names the database", async () => {
   const cwd = await usedFolder();
   const server = await serve({ cwd });
   const run = async (args: string[], input = "") => {
@@ -56,7 +56,7 @@ test("a command beside the first start of a server waits until the database is r
   await (await starting).end("SIGTERM");
 });
 
-test("a password from a file of Windows is the same as on standard input", async () => {
+test("a password from a file of Windows equals the one on standard input", async () => {
   const cwd = await usedFolder();
   const server = await serve({ cwd });
   const { logIn } = client(server.url);

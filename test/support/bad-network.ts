@@ -1,7 +1,10 @@
-/** A network between Bunker and its database that can be broken where the news of changed accounts come through. */
+/** A network between Bunker and its database that can break the change notifications. */
 import { createServer, connect as dial, type Socket } from "node:net";
 
-/** Cut: it is closed again and again. Black-holed: nothing comes through any more. Silent: all but notifications do. */
+/**
+ * Cut: connections are closed repeatedly. Black-holed: no bytes pass. Silent: all but notifications
+ * pass.
+ */
 export type Trouble = "none" | "cut" | "black-holed" | "silent";
 
 const NOTIFICATION = "A".charCodeAt(0);
@@ -52,7 +55,10 @@ export async function badNetwork(target: { host: string; port: number }) {
   };
 }
 
-/** The first whole message of PostgreSQL's protocol: a letter, and the length of the rest. Empty where there is none yet. */
+/**
+ * The first complete message of PostgreSQL's protocol: a letter, and the length of the rest. Empty
+ * if there is none yet.
+ */
 function firstOf(bytes: Buffer): Buffer {
   const length = bytes.length < 5 ? Number.POSITIVE_INFINITY : 1 + bytes.readUInt32BE(1);
   return bytes.subarray(0, bytes.length < length ? 0 : length);

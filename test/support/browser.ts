@@ -1,12 +1,12 @@
 import { afterAll, beforeAll } from "bun:test";
 import { type Browser, chromium } from "playwright-core";
 
-/** Where there is a browser on this machine. */
+/** The path of a browser on this machine, if there is one. */
 export const browserPath = ["chromium", "google-chrome", "chromium-browser"]
   .map((name) => Bun.which(name))
   .find((path) => path !== null);
 
-/** A real browser for the tests of one file, with further arguments. */
+/** A real browser for the tests of one file, with additional arguments. */
 export function aBrowser(...args: string[]): () => Browser {
   let browser: Browser;
   beforeAll(async () => {

@@ -15,7 +15,10 @@ const values = Type.Union([
 const keyValue = Type.Object({ key: Type.String({ minLength: 1 }), value: values }, only);
 const attributes = Type.Array(keyValue);
 
-/** As opentelemetry-proto has it in JSON (trace/v1, and the mapping of OTLP 1.9): ids in hexadecimal, 64 bits as text. */
+/**
+ * A span of opentelemetry-proto (trace/v1) in the JSON of OTLP 1.9: ids in hexadecimal, 64 bits as
+ * text.
+ */
 const span = Type.Object(
   {
     traceId: hex(16),
@@ -41,19 +44,19 @@ export type Received = Static<typeof span>;
 export interface Collector {
   url: string;
   spans: Received[];
-  /** All that came, as it came. */
+  /** All requests in order. */
   texts: string[];
   headers: Headers[];
   of: (traceId: string) => Received[];
-  /** From now on it takes nothing, and answers this; with 200 it takes again. */
+  /** From now on it refuses with this status. With 200 it accepts again. */
   answerWith: (status: number) => void;
-  /** From now on it answers after so long. */
+  /** From now on it delays its responses. */
   answerAfter: (ms: number) => void;
   down: () => Promise<void>;
   up: () => void;
 }
 
-/** Takes traces by OTLP over HTTP, as an OpenTelemetry collector does. */
+/** Receives traces by OTLP over HTTP, as an OpenTelemetry collector does. */
 export async function collector(): Promise<Collector> {
   const port = await freePort();
   const it: Pick<Collector, "spans" | "texts" | "headers"> = { spans: [], texts: [], headers: [] };
@@ -95,7 +98,7 @@ export async function collector(): Promise<Collector> {
   };
 }
 
-/** A span's attributes by name. */
+/** The attributes of a span by name. */
 export const attributesOf = ({ attributes }: Received): Record<string, string | number> =>
   Object.fromEntries(attributes.map(({ key, value }) => [key, numberOrText(value)]));
 

@@ -8,7 +8,7 @@ export const NOBODY = "nobody@example.com";
 export const MORNING = Date.parse("2026-11-28T09:00:00Z");
 export const HOUR_MS = 3_600_000;
 
-/** Everything of an answer that a client sees, but for the id of the request and the time. */
+/** All of a response that a client sees, except the request id and the time. */
 export const visible = ({ status, body, headers }: Answer) => ({
   status,
   body: typeof body === "object" && body !== null ? { ...body, request_id: "" } : body,
@@ -17,13 +17,13 @@ export const visible = ({ status, body, headers }: Answer) => ({
   ),
 });
 
-/** A town with limits, where the clock stands still. */
+/** A world with rate limits and a clock that stands still. */
 export async function quietTown(settings: Parameters<typeof town>[0] = {}) {
   setSystemTime(MORNING);
   const limited = { rateLimit: "on", emailSignIn: "on" } as const;
   const here = await town({ ...limited, trustedProxies: ["127.0.0.1"], ...settings });
   let requests = 0;
-  /** Each from another client IP. */
+  /** Sends each request from another client IP. */
   const ask = async (route: string, sent: object | string = {}, token = "") => {
     requests += 1;
     const [method = "", path = ""] = route.split(" ");

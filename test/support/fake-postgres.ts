@@ -1,19 +1,22 @@
 import { createServer, type Socket } from "node:net";
 
-/** What a fake server does with a session, besides accepting all of them and answering every statement with nothing. */
+/**
+ * How a fake server fails. Otherwise it accepts all sessions and returns no rows for each
+ * statement.
+ */
 export interface Answer {
   onStartup?: (parameters: Record<string, string>) => void;
   /** Refuses the session with this SQLSTATE. */
   refuseWith?: string;
-  /** Fails a statement with this SQLSTATE; undefined: answers it with nothing. */
+  /** Fails a statement with this SQLSTATE. Undefined: returns no rows. */
   failWith?: (statement: string) => string | undefined;
-  /** Ends the connection behind a failed statement, as `FATAL` errors do. */
+  /** Closes the connection after a failed statement, as `FATAL` errors do. */
   isFatal?: boolean;
 }
 
 const SSL_REQUEST = 80_877_103;
 
-/** A server that speaks as much of PostgreSQL's protocol (version 3) as a driver needs to hear an error. */
+/** A server with as much of PostgreSQL's protocol (version 3) as a driver needs to get an error. */
 export async function fakeServer(answer: Answer, host = "127.0.0.1") {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {

@@ -1,17 +1,17 @@
-/** What stands between Bunker and its database, and can be shut. */
+/** A network between Bunker and its database that can fail in several ways. */
 import { createServer, connect as dial, type Server, type Socket } from "node:net";
 
 export interface Gate {
   port: number;
-  /** Everything is cut, and nothing is let in. */
+  /** Connections are closed, and new ones refused. */
   shut: () => void;
-  /** Nothing is cut, and nothing comes through: neither bytes nor the news that somebody is gone. */
+  /** Connections stay open, and nothing passes: neither bytes nor the end of a connection. */
   freeze: () => void;
-  /** What is connected never hears anything again; whoever comes anew is let in. */
+  /** Existing connections get nothing any more. New ones work. */
   strand: () => void;
-  /** Whoever comes is let in and sent away, as by a proxy that has nobody behind it. */
+  /** New connections are accepted and closed, as by a proxy without a server. */
   turnAway: () => void;
-  /** Every connection is cut; another one may come at once. */
+  /** Connections are closed. New ones work at once. */
   cut: () => void;
   open: () => Promise<void>;
   close: () => void;

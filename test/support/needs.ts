@@ -1,8 +1,8 @@
 import { describe, test } from "bun:test";
 
 /**
- * `describe` and `test` for tests that need a program of the machine. Without it they are skipped, and their names say what
- * to install: `bun run check` ends with their count (skipped.ts).
+ * `describe` and `test` for tests that need a program of the machine. Without it they are skipped,
+ * and their names say what to install. `bun run check` prints how many (skipped.ts).
  */
 export function needs(program: string, isInstalled = Bun.which(program) !== null) {
   const named = (title: string) => (isInstalled ? title : `${title} (needs ${program})`);

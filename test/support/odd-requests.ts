@@ -1,8 +1,8 @@
-/** Requests that no honest client sends, from a seed: the same seed makes the same requests. */
+/** Generates requests that no honest client sends. The same seed makes the same requests. */
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** mulberry32. */
+/** The random numbers of mulberry32. */
 function openRandom(seed: number) {
   let state = seed;
   const next = () => {
@@ -17,7 +17,7 @@ function openRandom(seed: number) {
 }
 type Random = ReturnType<typeof openRandom>;
 
-/** The first few are sound, and most requests have those. */
+/** The first few are valid, and most requests have those. */
 interface Choice<T> {
   sound: readonly [T, ...T[]];
   odd: readonly [T, ...T[]];
@@ -116,7 +116,7 @@ const SIZES: readonly [number, ...number[]] = [
 ];
 
 interface Framed {
-  /** Say where the body ends, or seem to. */
+  /** Headers that define, or seem to define, where the body ends. */
   lines: string[];
   body: string;
 }
@@ -191,7 +191,7 @@ const ANSWER_MAX_MS = 60;
 
 interface Odd {
   pieces: string[];
-  /** Ends its side of the connection behind the last piece. */
+  /** Closes its sending side after the last piece. */
   isHalfClosed: boolean;
 }
 
@@ -202,7 +202,7 @@ function oddOf(random: Random): Odd {
   return { pieces: [text.slice(0, at), text.slice(at)], isHalfClosed: random.isOneIn(6) };
 }
 
-/** Resolves when something came back, or nothing did for a while. */
+/** Resolves after a response, or after some time without one. */
 function send({ pieces, isHalfClosed }: Odd, port: number): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
   const socket = connect(port, "127.0.0.1", async () => {
@@ -224,7 +224,7 @@ function send({ pieces, isHalfClosed }: Odd, port: number): Promise<string> {
 
 const AT_ONCE = 24;
 
-/** Sends `count` odd requests to `port`; answers how often each status came back. */
+/** Sends `count` odd requests to `port`. Returns the number of responses of each status. */
 export async function sendOddRequests(
   port: number,
   { count, seed }: { count: number; seed: number },

@@ -6,7 +6,7 @@ import { enqueueMail, listMails } from "../../src/modules/mail/mail.ts";
 import { type MailServer, mailServer, SECRET_WORD, USER } from "./smtp.ts";
 import { world } from "./world.ts";
 
-/** What is closed after the test, the first first. */
+/** Cleanups after the test, in order. */
 export const closing: { close: () => unknown }[] = [];
 afterEach(async () => {
   for (const one of closing.splice(0)) await one.close();
@@ -15,7 +15,7 @@ afterEach(async () => {
 export const LINK = "https://accounts.example.com/reset-password?token=ot_secret";
 export const ada = { id: null, email: "ada@example.com", locale: null };
 
-/** A world whose mails go to a real server. */
+/** A world that sends its mails to a real server. */
 export async function office(settings: { port?: number; caFile?: string } = {}) {
   const here = await world({ rateLimit: "off" });
   const server = await mailServer(settings.port);

@@ -1,4 +1,4 @@
-/** Loaded once before all tests: one real PostgreSQL for the run, the embedded one or the server that TEST_DATABASE_URL names. */
+/** Loaded once before all tests: a real PostgreSQL, embedded or the server of TEST_DATABASE_URL. */
 import { afterAll, afterEach, setSystemTime } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,7 +7,7 @@ import { connect, type Place } from "../../src/db/db.ts";
 import { openEmbedded } from "../../src/db/embedded/embedded.ts";
 import { migrate } from "../../src/db/migrate.ts";
 
-// A hook of a file that several tests import runs for the first of them only.
+// If several test files import a file, its hooks run only for the first of them.
 afterEach(() => void setSystemTime());
 
 const url = process.env["TEST_DATABASE_URL"];
@@ -33,11 +33,11 @@ export const databaseNamed = (name: string): Place =>
     ? { ...home, database: name }
     : { ...home, url: Object.assign(new URL(home.url), { pathname: `/${name}` }).href };
 
-// Nothing of this database is needed after a crash of the machine.
+// This database need not survive a crash of the machine.
 if (embedded)
   for (const statement of ["alter system set fsync = off", "select pg_reload_conf()"])
     await admin.unsafe(statement);
-/** A URL of a database, for another role. */
+/** The URL of a database for another role. */
 export function urlOf(place: Place, role: string): string {
   if ("url" in place) return Object.assign(new URL(place.url), { username: role }).href;
   return `postgres://${role}@${encodeURIComponent(place.socketPath)}/${place.database ?? "bunker"}`;
@@ -48,7 +48,10 @@ const migrating = connect(databaseNamed(template), { max: 1 });
 await migrate(migrating);
 await migrating.end();
 
-/** A database of the caller's own, migrated unless it asks for an empty one. What TEST_DATABASE_URL names stays untouched. */
+/**
+ * A new database, migrated unless an empty one is requested. The one of TEST_DATABASE_URL stays
+ * unchanged.
+ */
 export async function freshDatabase(from: "migrated" | "empty" = "migrated"): Promise<Place> {
   made += 1;
   const name = `${run}_${made}`;
@@ -59,7 +62,7 @@ export async function freshDatabase(from: "migrated" | "empty" = "migrated"): Pr
 }
 
 const closing: (() => Promise<void>)[] = [];
-/** For what is opened once for the whole run. */
+/** For resources that are opened once for the whole run. */
 export const atTheEnd = (close: () => Promise<void>) => void closing.push(close);
 
 afterAll(async () => {

@@ -1,4 +1,4 @@
-/** Bunker as its users have it: a program. The binary that the variable BUNKER names, or from source. */
+/** Runs Bunker as a program: the binary of the variable BUNKER, or from source. */
 import { afterAll, afterEach } from "bun:test";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
@@ -17,13 +17,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const binary = process.env["BUNKER"];
 export const isBinary = binary !== undefined;
-/** The words that begin each command. */
+/** The beginning of each command line. */
 export const ownWords = binary
   ? [resolve(binary)]
   : [process.execPath, join(import.meta.dir, "../../src/main.ts")];
 const [program = "", ...source] = ownWords;
 
-/** How often a test that looks for a race does it again: a few times while developing, often in CI. */
+/** How often tests for races repeat: a few times during development, often in CI. */
 export const rounds = Number(process.env["ROUNDS"] ?? 3);
 const START_MAX_MS = 30_000;
 
@@ -33,20 +33,22 @@ export interface Result {
   err: string;
 }
 export interface Run {
-  /** The words that begin the command, for another program than this Bunker. */
+  /** The beginning of the command line, to run another program than this Bunker. */
   words?: string[];
   env?: Record<string, string>;
   input?: string;
   uid?: number;
   cwd?: string;
-  /** Files that take the places of standard output and standard error. */
+  /** Files for standard output and standard error. */
   stdout?: number;
   stderr?: number;
-  /** Makes it the head of a process group, as a shell does, which a signal can be sent to as a whole. */
+  /**
+   * Makes it the leader of a process group, as a shell does, so that a signal can reach the group.
+   */
   isGroup?: boolean;
 }
 
-// Nothing of this process's environment but what finds programs; a machine may have settings of its own.
+// Only PATH and the like of this process: the machine may have settings in its environment.
 const environment = (env: Record<string, string> = {}) => ({
   PATH: process.env["PATH"] ?? "",
   ...env,
@@ -89,7 +91,7 @@ export async function command(args: string[], run: Run = {}): Promise<Result> {
   return { code, ...said };
 }
 
-/** What a shell prints for a pipeline that begins with a command of Bunker's. */
+/** The output of a shell pipeline that begins with a command of Bunker. */
 export async function shell(pipeline: string): Promise<string> {
   const line = `${[program, ...source].map((word) => `'${word}'`).join(" ")} ${pipeline}`;
   const child = spawn("sh", ["-c", line], { cwd: tmpdir(), env: environment() });
@@ -99,7 +101,7 @@ export async function shell(pipeline: string): Promise<string> {
 }
 
 const folders: string[] = [];
-/** An empty folder that other accounts may enter, gone after the tests. */
+/** An empty folder that other OS users may enter. It is removed after the tests. */
 export function emptyFolder(): string {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), "bunker-e2e-"));
   chmodSync(folder, 0o1777);
@@ -108,13 +110,13 @@ export function emptyFolder(): string {
 }
 
 /**
- * A folder where Bunker was started before, and nobody has registered: a start there takes a tenth of a first one. Its
- * database is made once for all tests.
+ * A folder where Bunker was started before, without users: a start takes a tenth of a first one.
+ * Its database is created once for all tests.
  */
 export async function usedFolder(): Promise<string> {
   const folder = emptyFolder();
   used ??= useOnce();
-  // With its owners: the database's account is not that of the tests.
+  // With its owners: another OS user runs the database.
   execFileSync("cp", ["-a", join(await used, "data"), folder]);
   return folder;
 }
@@ -142,7 +144,7 @@ export interface Serving {
   url: string;
   pid: number;
   said: { out: string; err: string };
-  /** Sends a signal and waits for the end. */
+  /** Sends a signal and waits until the process ends. */
   end: (signal: NodeJS.Signals) => Promise<number | null>;
 }
 
@@ -190,7 +192,7 @@ afterAll(async () => {
   }
 });
 
-/** The processes of PostgreSQL that stand in a data directory below `folder`; the postmaster is the first. */
+/** The processes of PostgreSQL with a data directory below `folder`, the postmaster first. */
 export function postgresIn(folder: string): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
@@ -208,7 +210,7 @@ export function postgresIn(folder: string): number[] {
     .sort((a, b) => a - b);
 }
 
-/** What was logged, line by line. */
+/** The lines of the log. */
 export const linesOf = (text: string): Record<string, unknown>[] =>
   text
     .split("\n")
@@ -217,7 +219,7 @@ export const linesOf = (text: string): Record<string, unknown>[] =>
 
 const json = { "content-type": "application/json" };
 
-/** The few calls of the tour. */
+/** The calls of the tour. */
 export const client = (url: string) => {
   const post = (path: string, body: object) =>
     fetch(`${url}/api/v1${path}`, { method: "POST", headers: json, body: JSON.stringify(body) });
@@ -231,7 +233,9 @@ export const client = (url: string) => {
       return body.access_token ?? body.code ?? "";
     },
     get,
-    /** What a command has allowed is felt within a second: asks until it is no longer forbidden. */
+    /**
+     * A change by a command takes effect within a second: repeats the request until it is allowed.
+     */
     getAllowed: async (path: string, token: string): Promise<Response> => {
       const giveUpAt = performance.now() + FELT_MAX_MS;
       for (;;) {

@@ -1,4 +1,4 @@
-/** The proxies of `deploy/`, with their files: only addresses, ports and TLS are others. */
+/** The proxies with their files of `deploy/`. Only IPs, ports and TLS differ. */
 import { afterAll } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
@@ -14,7 +14,7 @@ export interface Ports {
 }
 type Change = [from: string | RegExp, to: string];
 
-/** Writes the file with `changes` made, each of which must be one, and answers where. */
+/** Writes the file with `changes`, each of which must match, and returns its path. */
 function adapted(file: string, changes: Change[]): string {
   let text = readFileSync(join(deploy, file), "utf8");
   for (const [from, to] of changes) {
@@ -62,7 +62,7 @@ http { access_log off; ${bodies.join(" ")} include ${server}; }`,
   return ["-e", "stderr", "-c", whole];
 }
 
-/** `changes`: what a test wants otherwise than the file has it. */
+/** `changes` replace parts of the file for a test. */
 export const haproxyWith =
   (changes: Change[]) =>
   ({ outside, inside }: Ports): string[] => {
@@ -92,7 +92,7 @@ afterAll(() => {
   for (const proxy of running) proxy.kill("SIGKILL");
 });
 
-/** Starts a proxy before the servers on the ports `inside`, until the end of the tests; answers its port. */
+/** Starts a proxy in front of the servers on the ports `inside`, and returns its port. */
 export async function startProxy(
   name: string,
   inside: number[],

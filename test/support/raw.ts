@@ -3,7 +3,7 @@ import type { Server } from "bun";
 
 type Fetch = (request: Request) => Response | Promise<Response>;
 
-/** A server on loopback that gets requests byte by byte as they are written, as no client of HTTP would write them. */
+/** A server on loopback for raw requests that no HTTP client would write. */
 export function rawRequests(fetch: Fetch, whenListening: (server: Server<unknown>) => void) {
   const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch, development: false });
   whenListening(server);

@@ -3,21 +3,21 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { RedisClient } from "bun";
 import { freePort } from "./program.ts";
 
-/** Whether this machine has one; what is about it is skipped where not. */
+/** Whether this machine has Redis. Its tests are skipped otherwise. */
 export const hasRedis = Bun.which("redis-server") !== null;
 
 export interface RedisServer {
   url: string;
-  /** Ends it at once, with all that it knew. */
+  /** Kills it, with all of its data. */
   kill: () => void;
-  /** Stops it as a machine does that is out of breath: connections stay, and nobody answers. */
+  /** Freezes it: connections stay open without responses. */
   freeze: () => void;
   thaw: () => void;
   up: () => Promise<void>;
   ask: (command: string, ...words: string[]) => Promise<unknown>;
 }
 
-/** A real server that keeps nothing on its disk. */
+/** A real server without data on disk. */
 export async function redisServer(): Promise<RedisServer> {
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}`;

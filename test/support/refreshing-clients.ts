@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** What goes wrong between a client and the server, each as a probability for one request. */
+/** Failures between a client and the server, each with its probability for one request. */
 export interface Trouble {
   /** The request never arrives. */
   lostRequest: number;
-  /** The server answers, and the client never learns what. */
+  /** The response is lost. */
   lostAnswer: number;
-  /** A proxy sends the request twice at once, or once more a little later. */
+  /** A proxy sends the request twice at once, or again a little later. */
   duplicate: number;
-  /** The client gets another network before it tries again. */
+  /** The client changes its network before a retry. */
   move: number;
 }
 
@@ -17,7 +17,7 @@ export interface RefreshingClient {
   /** Sent with each request, if the client keeps it. */
   device: string | undefined;
   ip: string;
-  /** What all tabs share, as in the local storage of a browser. */
+  /** Shared by all tabs, as in the local storage of a browser. */
   refreshToken: string;
   isSignedOut: boolean;
 }
@@ -49,7 +49,7 @@ export const refresh = (
     body: JSON.stringify({ refresh_token: token }),
   });
 
-/** Refreshes in several tabs over a bad network, as a careful client does: it tries again until it gets an answer. */
+/** Refreshes in several tabs over a bad network, and retries until there is a response. */
 export async function refreshInTabs(
   urls: string[],
   client: RefreshingClient,
@@ -73,7 +73,10 @@ async function refreshInTab(
   }
 }
 
-/** Tries until there is an answer. After a 401 it goes on with what another tab has stored; if no tab has, it is signed out. */
+/**
+ * Retries until there is a response. After a 401 it uses the token that another tab has stored; if
+ * there is none, the client is signed out.
+ */
 async function refreshOnce(
   urls: string[],
   client: RefreshingClient,
@@ -95,7 +98,7 @@ async function refreshOnce(
   }
 }
 
-/** Undefined where the client learns nothing. */
+/** Undefined if the client gets no response. */
 async function overBadNetwork(
   urls: string[],
   client: RefreshingClient,
@@ -115,7 +118,7 @@ async function again(first: Promise<Response>, send: () => Promise<Response>): P
   await (await send()).text();
 }
 
-/** Does the work for each, so many at a time. */
+/** Does the work for each, that many at a time. */
 export async function each<T>(
   list: T[],
   together: number,

@@ -2,7 +2,7 @@ import { connect } from "node:net";
 
 const DRIP_EVERY_MS = 1_000;
 
-/** A connection on which `text` is sent, and then a byte each second, until the server closes it. */
+/** Sends `text` and then a byte each second, until the server closes the connection. */
 export function drip(port: number, text: string) {
   const from = performance.now();
   let said = "";

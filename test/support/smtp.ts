@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SMTPServer } from "smtp-server";
 
-/** A mail as a server has received it. */
+/** A mail that a server received. */
 export interface Received {
   to: string[];
   source: string;
-  /** The name that the client gave itself. */
+  /** The name in EHLO. */
   ehlo: string;
 }
 
@@ -17,13 +17,13 @@ export interface MailServer {
   port: number;
   received: Received[];
   caFile: string;
-  /** What it answers from now on to whom a mail is for; undefined: it takes all. */
+  /** The reply to each recipient from now on. Undefined: all are accepted. */
   refuse: (code: number | undefined) => void;
-  /** How long it thinks about a mail that it has taken in, before it says so. */
+  /** The delay before it confirms a mail. */
   ponder: (ms: number) => void;
-  /** The same to whom a mail is from. */
+  /** The reply to each sender from now on. */
   refuseSender: (code: number | undefined) => void;
-  /** Goes away, and comes back at the same port. */
+  /** Stops, and starts again on the same port. */
   down: () => Promise<void>;
   up: () => Promise<void>;
   close: () => Promise<void>;
@@ -34,11 +34,11 @@ const CLOSE_TIMEOUT_MS = 1_000;
 export const USER = "bunker";
 export const SECRET_WORD = "p@ss word";
 
-/** A real mail server on this machine, with STARTTLS by a certificate of its own, which wants a password. */
+/** A real mail server on this machine, with STARTTLS, its own certificate and a password. */
 export async function mailServer(port = 0): Promise<MailServer> {
   const folder = mkdtempSync(join(tmpdir(), "bunker-smtp-"));
   const [keyFile, certFile] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-  // As an editor on Windows saves it.
+  // As an editor of Windows saves it.
   const caFile = join(folder, "ca.pem");
   execFileSync(
     "openssl",

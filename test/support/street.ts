@@ -2,7 +2,7 @@ import type { Config } from "../../src/config/config.ts";
 import { policies } from "../../src/limits/policies.ts";
 import { PASSWORD, world } from "./world.ts";
 
-/** A world behind a proxy, in which everybody says where they are. */
+/** A world behind a proxy, in which each request has a client IP. */
 export async function street(
   limits: Partial<typeof policies> | object = {},
   settings: Partial<Config> = {},
@@ -29,7 +29,7 @@ export async function street(
   await here.person();
   return { ...here, post, logIn };
 }
-/** One of many addresses, none of them private. */
+/** One of many public IPs. */
 export const addressOf = (number: number) => `198.51.${number >> 8}.${number & 255}`;
 
 export const countOf = (answers: { status: number }[], status: number) =>

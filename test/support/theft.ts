@@ -4,7 +4,7 @@ import { PASSWORD } from "./world.ts";
 
 export const SECOND = 1000;
 
-/** Where a request comes from, by what program, and with which device token. */
+/** The IP, user agent and device token of a request. */
 export interface Client {
   ip: string;
   agent: string;
@@ -13,7 +13,7 @@ export interface Client {
 export const owner: Client = { ip: "203.0.113.7", agent: "Firefox" };
 export const attacker: Client = { ip: "198.51.100.9", agent: "curl" };
 
-/** A world in which the tokens of one user are stolen. */
+/** A world in which an attacker has the tokens of a user. */
 export async function theft(settings: Parameters<typeof town>[0] = {}) {
   const here = await town({ trustedProxies: ["127.0.0.1"], ...settings });
   await here.proven();

@@ -2,19 +2,19 @@ import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
 import { listMails, readMail } from "../../src/modules/mail/mail.ts";
 import { PASSWORD, world } from "./world.ts";
 
-/** A password that nobody has yet. */
+/** A password that no user has yet. */
 export const NEW = "a stable full of correct horses";
 
-/** A world whose mails are read. */
+/** A world whose mails can be read. */
 export async function town(settings: Parameters<typeof world>[0] = {}) {
   const here = await world({ rateLimit: "off", ...settings });
   const { ctx, anyone, send } = here;
-  /** All mails, as `kind address`, the latest first; first those that were asked for are written. */
+  /** Answers mail requests, then returns all mails as `kind email`, the latest first. */
   const mails = async (): Promise<string[]> => {
     while ((await answerLinkRequests(ctx)) > 0);
     return (await listMails(ctx)).map(({ kind, recipient }) => `${kind} ${recipient}`);
   };
-  /** What was mailed to somebody, of one kind, the latest first. */
+  /** The mails of one kind to an email, the latest first. */
   const textsFor = async (email: string, kind: string): Promise<string[]> => {
     await mails();
     const theirs = (await listMails(ctx)).filter(
@@ -39,7 +39,7 @@ export async function town(settings: Parameters<typeof world>[0] = {}) {
       },
       body: JSON.stringify(body),
     });
-  /** Somebody whose address is proven. */
+  /** A user with a verified email. */
   const proven = async (email = "ada@example.com") => {
     const one = await here.person(email);
     const token = await tokenFor(email, "verify_email");

@@ -18,7 +18,7 @@ import { productTables } from "../../src/product/tables.ts";
 import { createCtx } from "../../src/wire.ts";
 import { atTheEnd, freshDatabase } from "./postgres.ts";
 
-// One database for all worlds, which follow one another: each begins with no rows.
+// One database for all worlds, one after the other: each begins without rows.
 const place = await freshDatabase();
 export const database = openDatabase({
   place,
@@ -40,27 +40,27 @@ atTheEnd(database.close);
 export const PASSWORD = "correct horse battery staple";
 export const SECRET = "k3Jd0sLq8vXz2mNb7TyUw5RfGh1PcAe9";
 
-/** What an answer says, parsed where it is JSON. */
+/** The body of a response, parsed if it is JSON. */
 export interface Answer {
   status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: a test reads what it expects, and fails where that is not there
+  // biome-ignore lint/suspicious/noExplicitAny: a test reads the members that it expects
   body: any;
   headers: Headers;
 }
 
 const tables =
   "events erasures limits mails mail_requests one_time_secrets registrations signing_keys key_uses clients revoked_tokens idempotency users";
-// TRUNCATE makes new files for each table and its indexes, which takes 50 ms for all of them.
+// TRUNCATE creates new files for each table and index, which takes 50 ms.
 const emptying = [...productTables.map(getTableName), ...tables.split(" ")]
   .map((table) => `delete from ${table}`)
   .join(";");
 
-/** A cheap hash, for tests that are not about its cost: the usual one takes some 30 ms of one core. */
+/** A cheap hash for tests that are not about its cost: the default takes some 30 ms of one core. */
 const passwordHash = { kibibytes: 8, passes: 1 };
 
 let pipeline: Pipeline | undefined;
 
-/** A fresh, empty world: no rows, a clock to turn, people made through the API itself. */
+/** A new world: no rows, a clock that the test sets, and users that register through the API. */
 export async function world(settings: Partial<Config> = {}) {
   await database.sql.unsafe(emptying);
   const { config: usual } = readConfig({ SECRET_KEY: SECRET });
@@ -101,7 +101,7 @@ export async function world(settings: Partial<Config> = {}) {
     if (!request.headers.has("host")) request.headers.set("host", "localhost");
     return handleRaw(request);
   };
-  // What a proxy on this machine forwards: without a socket, only X-Forwarded-For says where a request comes from.
+  // As from a proxy on this machine: without a socket, only X-Forwarded-For has the client IP.
   if (config.trustedProxies.length > 0)
     app.server = { requestIP: () => ({ address: "127.0.0.1" }) } as unknown as typeof app.server;
 
