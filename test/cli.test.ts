@@ -4,7 +4,7 @@ import { isatty } from "node:tty";
 import { parseEnvFile } from "../src/cli/env-file.ts";
 import { hasColor } from "../src/terminal.ts";
 
-test("a file of settings is read as systemd reads it", () => {
+test("an env file is read as systemd reads it", () => {
   const text = String.raw`# a comment \
 that goes on
 ; another one

@@ -17,14 +17,14 @@ const refusal = (env: Record<string, string>): string => {
 };
 
 describe("the configuration", () => {
-  test("needs nothing", () => {
+  test("needs no settings", () => {
     const { config, origins, warnings } = readConfig({});
     expect(config).toMatchObject({ environment: "development", host: "127.0.0.1", port: 3000 });
     expect(new Set(Object.values(origins))).toEqual(new Set(["default"]));
     expect(warnings).toEqual([]);
   });
 
-  test("says everything that is wrong in one message, and prints no value", () => {
+  test("reports all errors in one message, and prints no value", () => {
     const message = refusal({
       PORT: "sentinel",
       PUBLIC_URL: "sentinel",
@@ -51,7 +51,7 @@ describe("the configuration", () => {
     expect(message).not.toContain("sentinel");
   });
 
-  test("refuses half a first superuser, and one with a weak password", () => {
+  test("refuses a first superuser without email or password, or with a weak password", () => {
     expect(refusal({ FIRST_SUPERUSER_EMAIL: "ada@example.com" })).toContain(
       "FIRST_SUPERUSER_EMAIL requires",
     );
@@ -63,7 +63,7 @@ describe("the configuration", () => {
     ).toContain("FIRST_SUPERUSER_PASSWORD is among the most common");
   });
 
-  test("says what is wrong with a mail server's URL, of which a part may be the password", () => {
+  test("reports errors in a mail server's URL, a part of which may be the password", () => {
     for (const MAIL_URL of [
       "smtp://user:p@ss/w@mail.example.com:587",
       "smtp://user:12/abc@mail.example.com",
@@ -83,7 +83,7 @@ describe("the configuration", () => {
       expect(refusal({ MAIL_URL })).toBe("accepted");
   });
 
-  test("takes a product's own pages as they are, and a color in its short form", () => {
+  test("accepts redirect URLs of a product as they are, and a color in its short form", () => {
     const { config } = readConfig({
       VERIFY_EMAIL_REDIRECT_URL: "https://app.example.com/?lang=de#/verify",
       BRAND_COLOR: "#fc0",
@@ -95,7 +95,7 @@ describe("the configuration", () => {
     expect(refusal({ SIGN_IN_REDIRECT_URL: "javascript:alert(1)" })).toContain("SIGN_IN_REDIRECT");
   });
 
-  test("takes an origin for PUBLIC_URL, and no path", () => {
+  test("accepts an origin as PUBLIC_URL, and no path", () => {
     for (const [value, origin] of [
       ["https://Accounts.example.com/", "https://accounts.example.com"],
       ["https://accounts.example.com:443?", "https://accounts.example.com"],
@@ -123,7 +123,7 @@ describe("the configuration", () => {
     expect(warnings).toEqual(["LIMITS: requests-stranger was renamed to requests-anonymous"]);
   });
 
-  test("reads a secret from a file, but not from two places", () => {
+  test("reads a secret from a file, but refuses two sources", () => {
     const folder = mkdtempSync(join(tmpdir(), "bunker-config-"));
     const file = join(folder, "key");
     try {
@@ -143,7 +143,7 @@ describe("the configuration", () => {
     }
   });
 
-  test("reads what was written on Windows, and refuses blanks that nobody sees", () => {
+  test("reads files written on Windows, and refuses invisible blanks", () => {
     const folder = mkdtempSync(join(tmpdir(), "bunker-config-"));
     const file = join(folder, "key");
     const superuser = { FIRST_SUPERUSER_EMAIL: "ada@example.com\r" };
@@ -180,7 +180,7 @@ describe("the configuration", () => {
     }
   });
 
-  test("takes the end of a URL for nothing where it means nothing", () => {
+  test("ignores the end of a URL if it has no meaning", () => {
     for (const end of ["", "/", "?", "/?", "#"])
       expect(
         readConfig({
@@ -190,7 +190,7 @@ describe("the configuration", () => {
       ).toMatchObject({ publicUrl: "https://a.example", otlpUrl: "https://b.example/otlp" });
   });
 
-  test("does not take for a folder what only a shell expands", () => {
+  test("refuses a path that only a shell would expand", () => {
     for (const DATA_DIR of ["~", "~/data", "$HOME/data", "/srv/$NAME", "%h/data"])
       expect([DATA_DIR, refusal({ DATA_DIR })]).toEqual([
         DATA_DIR,
@@ -201,7 +201,7 @@ describe("the configuration", () => {
     expect(refusal({ SECRET_KEY_FILE: "$HOME/key" })).toContain("not expanded here");
   });
 
-  test("takes an empty variable for none, and wonders at what looks misspelt", () => {
+  test("treats an empty variable as unset, and warns about misspelled names", () => {
     const { config, warnings } = readConfig({
       PORT: "",
       DATABASE_ULR: "x",
@@ -215,7 +215,7 @@ describe("the configuration", () => {
     ]);
   });
 
-  test("lets new hashes cost no more than a sign-in verifies", () => {
+  test("refuses a hash cost beyond what a sign-in verifies", () => {
     expect(refusal({ PASSWORD_HASH: "m=131072,t=8" })).toBe("accepted");
     for (const value of ["m=131073,t=2", "m=262144,t=2", "m=131072,t=9"])
       expect(refusal({ PASSWORD_HASH: value })).toContain("PASSWORD_HASH");
@@ -254,14 +254,14 @@ describe("the configuration", () => {
     expect(message).not.toContain(value);
   });
 
-  test("does not let a certificate authority be set for nothing", () => {
+  test("refuses a certificate authority that would have no effect", () => {
     const DATABASE_CA_FILE = "/etc/hostname";
     expect(refusal({ DATABASE_CA_FILE })).toContain("DATABASE_CA_FILE has no effect");
     const DATABASE_URL = "postgres://localhost/a?sslmode=verify-full";
     expect(refusal({ DATABASE_CA_FILE, DATABASE_URL })).toBe("accepted");
   });
 
-  test("takes a database's URL only where it says what it seems to say", () => {
+  test("accepts a database URL only if it is unambiguous", () => {
     for (const url of [
       "postgres://pw:p@ss/w%rd@localhost/a",
       "postgres://pw:100%@localhost/a",
@@ -279,7 +279,7 @@ describe("the configuration", () => {
       expect(refusal({ DATABASE_URL: url })).toBe("accepted");
   });
 
-  test("tells a misspelt name beside what is missing", () => {
+  test("reports a misspelled name together with what is missing", () => {
     const env = {
       BUNKER_ENV: "production",
       DATABASE_URL: "postgres://localhost/a",
@@ -288,7 +288,7 @@ describe("the configuration", () => {
     expect(refusal(env)).toContain("did you mean SECRET_KEY?");
   });
 
-  test("knows every sslmode that there is, and no other", () => {
+  test("accepts exactly the sslmodes that exist", () => {
     for (const mode of ["disable", "prefer", "require", "verify-ca", "verify-full"])
       expect(refusal({ DATABASE_URL: `postgres://localhost/a?sslmode=${mode}` })).toBe("accepted");
     expect(refusal({ DATABASE_URL: "postgres://localhost/a?sslmode=verify" })).toContain("sslmode");

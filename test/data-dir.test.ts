@@ -1,4 +1,7 @@
-/** Which data directories are taken, and which are refused because another account could have changed them. */
+/**
+ * Which data directories are accepted, and which are refused because another account could have
+ * changed them.
+ */
 import { afterAll, describe, expect, test } from "bun:test";
 import {
   chmodSync,
@@ -27,7 +30,7 @@ const isRoot = process.getuid?.() === 0;
 const OTHER = 1234;
 let made = 0;
 
-/** A data directory with one file or directory in it, given as `change` makes it. */
+/** A data directory with one file or directory in it, created by `change`. */
 function dataDirWith(change: (dataDir: string) => void): string {
   made += 1;
   const dataDir = join(root, String(made), "data");
@@ -57,7 +60,7 @@ function makeFolder(path: string, mode: number) {
   chmodSync(path, mode);
 }
 
-describe("is taken", () => {
+describe("a data directory is accepted:", () => {
   const sound: Record<string, (dataDir: string) => void> = {
     "an empty one": () => {},
     "one that others may read": (dataDir) => chmodSync(dataDir, 0o755),
@@ -84,7 +87,7 @@ describe("is taken", () => {
   });
 });
 
-test("one that is missing is made with its modes, whatever the umask is", () => {
+test("a missing one is created with its modes, whatever the umask is", () => {
   for (const umask of [0o000, 0o022, 0o077]) {
     const path = join(root, `umask-${umask}`, "in", "it");
     const before = process.umask(umask);
@@ -100,7 +103,7 @@ test("one that is missing is made with its modes, whatever the umask is", () => 
   }
 });
 
-describe("is refused, with the path and the remedy", () => {
+describe("a data directory is refused, with the path and the remedy:", () => {
   const unsafe: Record<string, [(dataDir: string) => void, RegExp]> = {
     "one that others may write": [
       (dataDir) => chmodSync(dataDir, 0o777),
@@ -180,7 +183,7 @@ describe("is refused, with the path and the remedy", () => {
   });
 });
 
-describe.if(isRoot)("as root, is refused", () => {
+describe.if(isRoot)("a data directory is refused as root:", () => {
   for (const name of ["", "secret_key", "bunker.lock", "postgres.log", "postgres-18"])
     test(`${name || "the directory"} of another account`, () => {
       const dataDir = dataDirWith((made) => {
@@ -220,14 +223,14 @@ describe("a file", () => {
   const path = join(root, "file");
   const { O_RDWR, O_CREAT, O_RDONLY } = constants;
 
-  test("that a symbolic link names is not opened, and not created", () => {
+  test("behind a symbolic link is not opened, and not created", () => {
     symlinkSync(path, join(root, "symbolic"));
     const open = () => openOwn(join(root, "symbolic"), O_RDWR | O_CREAT);
     expect(refusalOf(open)).toContain("symbolic is a symbolic link");
     expect(statSync(path, { throwIfNoEntry: false })).toBeUndefined();
   });
 
-  test("that others may write is not read", () => {
+  test("that other accounts may write is not read", () => {
     write(path, 0o666);
     expect(refusalOf(() => readOwn(path))).toContain("has mode 0666");
     chmodSync(path, 0o600);

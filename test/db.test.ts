@@ -34,7 +34,7 @@ describe("migrations", () => {
     );
   });
 
-  test("that are missing are found, wherever in the order they are", async () => {
+  test("that are missing are found anywhere in the order", async () => {
     await withDatabase(await freshDatabase(), async ({ sql }) => {
       await sql`delete from bunker_migrations where tag = ${tags[0] ?? ""}`;
       await sql`insert into bunker_migrations (tag) values ('9999_from_the_future')`;
@@ -45,7 +45,7 @@ describe("migrations", () => {
     });
   });
 
-  test("whose connection is lost end with that, and wait for nothing", async () => {
+  test("fail at once if their connection is lost", async () => {
     await withDatabase(await freshDatabase("empty"), async (database) => {
       const { sql } = database;
       const holder = await sql.reserve();
@@ -59,7 +59,7 @@ describe("migrations", () => {
     });
   });
 
-  test("that fail leave the schema as it was", async () => {
+  test("that fail leave the schema unchanged", async () => {
     await withDatabase(await freshDatabase("empty"), async ({ sql }) => {
       await sql`create function touch_updated_at() returns trigger language plpgsql as 'begin return new; end'`;
       await expect(migrate(sql)).rejects.toThrow("already exists");
@@ -70,7 +70,7 @@ describe("migrations", () => {
   });
 });
 
-/** Ends the session that is at such a statement, when there is one. */
+/** Ends the session that runs this statement, if there is one. */
 async function endOthers({ sql }: Database, statement: string): Promise<void> {
   while (true) {
     const ended = await sql`select pg_terminate_backend(pid) from pg_stat_activity
@@ -81,7 +81,7 @@ async function endOthers({ sql }: Database, statement: string): Promise<void> {
   }
 }
 
-test("a transaction whose connection is lost does nothing more, whoever has another one in its place", async () => {
+test("a transaction whose connection is lost runs no more statements on another connection", async () => {
   await withDatabase(await freshDatabase(), async (database) => {
     const { sql } = database;
     await sql`create table kept (word text)`;
@@ -95,7 +95,7 @@ test("a transaction whose connection is lost does nothing more, whoever has anot
     const lost = losing.catch((error: unknown) => error);
     await endOthers(database, "%begun%");
     expect(isOutage(await lost)).toBe(true);
-    // Both connections of the pool are taken again, one of them by somebody's transaction that is refused.
+    // Both connections of the pool are in use again, one of them by another transaction that fails.
     const refused = sql.begin(async (tx) => {
       await tx`insert into kept values ('refused')`;
       goOn();
@@ -108,7 +108,7 @@ test("a transaction whose connection is lost does nothing more, whoever has anot
   });
 });
 
-test("a statement that takes too long is an outage, not a failure of ours", async () => {
+test("a statement that takes too long is an outage, not an internal error", async () => {
   await withDatabase(await freshDatabase(), async ({ sql }) => {
     const error = await sql`select pg_sleep(5)`.catch((reason: unknown) => reason);
     expect(isOutage(error)).toBe(true);
@@ -116,7 +116,7 @@ test("a statement that takes too long is an outage, not a failure of ours", asyn
   });
 });
 
-test("each query that is asked has an index that answers it", async () => {
+test("each query of the code has an index that answers it", async () => {
   const queries = {
     users_pkey: "select * from users where id = '019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70'",
     users_email_key: "select * from users where email_key = 'ada@example.com'",
@@ -138,7 +138,7 @@ test("each query that is asked has an index that answers it", async () => {
   });
 });
 
-test("a transaction has a connection of its own, however many statements wait on it", async () => {
+test("a transaction has its own connection, however many statements wait in the pool", async () => {
   const sql = connect(await freshDatabase(), { max: 2 });
   for (const waiting of [199, 200, 201, 202]) {
     const others = Array.from({ length: waiting }, () => sql`select 1`.execute());

@@ -12,7 +12,7 @@ import { tables } from "../src/tables.ts";
 const root = join(import.meta.dir, "..");
 const read = (path: string) => Bun.file(join(root, path)).text();
 
-test("what is printed from the code is as committed; if not: bun run docs", async () => {
+test("generated documents match the code; if not: bun run docs", async () => {
   for (const [path, text] of Object.entries(await documents())) expect(await read(path)).toBe(text);
 });
 
@@ -21,7 +21,7 @@ test("what one caller can write is stated for every table", async () => {
   expect(Object.keys(growth).sort()).toEqual(names.sort());
 });
 
-test("the README speaks of commands that exist", async () => {
+test("the README names only commands that exist", async () => {
   const readme = await read("README.md");
   const named = [...readme.matchAll(/bun(?:@\d\S+)? run ([a-z:]+)/g)].map(
     (match) => match[1] ?? "",
@@ -87,7 +87,7 @@ test("no comment of the program, its benchmarks and its documents is longer than
   expect(long).toEqual([]);
 });
 
-test("what the documents point at is there", async () => {
+test("every file that the documents name exists", async () => {
   const missing: string[] = [];
   for (const page of ["SECURITY.md", "ARCHITECTURE.md", "docs/reliability.md", "docs/sessions.md"])
     for (const [, path = ""] of (await read(page)).matchAll(
@@ -105,6 +105,6 @@ test("ARCHITECTURE.md names only files of src that exist", async () => {
   expect(paths.filter((path) => !existsSync(join(root, "src", path)))).toEqual([]);
 });
 
-test("the changelog tells of this version", async () => {
+test("the changelog has an entry for this version", async () => {
   expect(await read("CHANGELOG.md")).toContain(`## ${version}`);
 });

@@ -2,7 +2,7 @@ import { heapStats } from "bun:jsc";
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 
-test("the driver's queue takes no more room for having never been empty", async () => {
+test("the driver's queue keeps no memory although it is never empty", async () => {
   const path = join(import.meta.dir, "../node_modules/postgres/src/queue.js");
   const { default: openQueue } = await import(path);
   const queue = openQueue();

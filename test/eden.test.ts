@@ -2,11 +2,11 @@ import { expect, test } from "bun:test";
 import { treaty } from "@elysiajs/eden";
 import { PASSWORD, world } from "./support/world.ts";
 
-test("a client by Eden gets exact types, and what they say is what comes", async () => {
+test("a client by Eden gets exact types, and responses match them", async () => {
   const { app } = await world();
   const api = treaty(app, { parseDate: false }).api.v1;
   const made = await api.auth.register.post({ email: "ada@example.com", password: PASSWORD });
-  // Where addresses must be proven first, there is no account to show yet.
+  // If emails must be verified first, there is no user to return yet.
   expect(made.data && "id" in made.data && made.data.username).toBe("ada");
   const again = await api.auth.register.post({ email: "ada@example.com", password: PASSWORD });
   expect(again.error?.status === 409 && again.error.value.code).toBe("email_taken");

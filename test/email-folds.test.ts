@@ -1,4 +1,7 @@
-/** Which emails are one user's: all of Unicode through the reader, its key, registration and sign-in. */
+/**
+ * Which emails belong to one user: all of Unicode through the reader, its key, registration and
+ * sign-in.
+ */
 import { describe, expect, test } from "bun:test";
 import { emailKeyOf, readEmail } from "../src/kit/names.ts";
 import { answerLinkRequests } from "../src/modules/emails/requests.ts";
@@ -9,7 +12,7 @@ const isSurrogate = (code: number) => code >= 0xd800 && code <= 0xdfff;
 const hex = (text: string) =>
   [...text].map((each) => each.codePointAt(0)?.toString(16).padStart(4, "0")).join("+");
 
-/** Every code point, and its other case where that has several. */
+/** Every code point, and its other case if it has several. */
 function* letters(): Generator<string> {
   for (let code = 0; code < 0x110000; code += 1) {
     if (isSurrogate(code)) continue;
@@ -20,7 +23,7 @@ function* letters(): Generator<string> {
   }
 }
 
-/** The texts that are accepted, by their key. */
+/** The accepted texts, by their key. */
 function groupsOf(emailWith: (letter: string) => string): string[][] {
   const groups = new Map<string, Set<string>>();
   for (const letter of letters()) {
@@ -41,7 +44,7 @@ const withoutCase = (text: string) =>
     .join("")
     .normalize("NFC");
 
-/** Groups that are not one letter in its two cases, or the same letters in any. */
+/** Groups that are neither one letter in two cases, nor the same letters in any case. */
 const oddOnes = (groups: string[][]) =>
   groups
     .filter((group) => {
@@ -53,12 +56,12 @@ const oddOnes = (groups: string[][]) =>
 
 const SLOW_MS = 300_000;
 
-describe("of all code points, two emails that are accepted share a key only by letter case", () => {
+describe("of all code points, two accepted emails share a key only by letter case", () => {
   test(
     "in the local part",
     () => {
       const groups = groupsOf((letter) => `a${letter}b@example.com`);
-      // Small sigma has a form for the end of a word.
+      // Small sigma has another form at the end of a word.
       expect(oddOnes(groups)).toEqual(["03a3 03c2 03c3"]);
       const ascii = groups.filter((group) => group.some((text) => /^[a-z]$/i.test(text)));
       expect(ascii.map((group) => group.sort().join(""))).toEqual(
@@ -79,7 +82,7 @@ describe("of all code points, two emails that are accepted share a key only by l
     SLOW_MS,
   );
 
-  test("what cannot be seen is refused", () => {
+  test("invisible characters are refused", () => {
     for (let code = 0; code < 0x110000; code += 1) {
       if (isSurrogate(code)) continue;
       const letter = String.fromCodePoint(code);
@@ -90,7 +93,7 @@ describe("of all code points, two emails that are accepted share a key only by l
   });
 });
 
-/** Other mailboxes than ada.lovelace.kiss@example.com, with its key or its look. */
+/** Other mailboxes than ada.lovelace.kiss@example.com that have its key or look like it. */
 const confusable = [
   "ada.lovelace.\u212aiss@example.com",
   "ada.lovelace.ki\u017fs@example.com",
@@ -107,7 +110,7 @@ const confusable = [
   "ada.lovelace.kiss@exam\ufe00ple.com",
 ];
 
-test("a confusable email is 422 at registration and as a new email", async () => {
+test("a confusable email is refused with 422 at registration and as a new email", async () => {
   const { anyone, person } = await world({ rateLimit: "off" });
   const eve = await person("eve@example.com");
   for (const email of confusable) {
@@ -159,7 +162,7 @@ test("a sample of all letters registers, signs in in either case, and is registe
   }
 });
 
-test("a user whose email is from before this rule signs in, and gets mail at that mailbox only", async () => {
+test("a user with an email from before this rule signs in, and gets mail at that mailbox only", async () => {
   const { anyone, person, ctx, sql } = await world();
   const legacy = "ada.\u212a@example.com";
   await person("ada.k@example.com");
@@ -172,7 +175,7 @@ test("a user whose email is from before this rule signs in, and gets mail at tha
   expect(await sql`select recipient from mails`).toEqual([{ recipient: legacy }] as never);
 });
 
-test("such a user takes the account back by that mailbox", async () => {
+test("such a user undoes an email change from that mailbox", async () => {
   const here = await town();
   const ada = await here.proven("ada.k@example.com");
   const legacy = "ada.\u212a@example.com";

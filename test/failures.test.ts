@@ -1,4 +1,4 @@
-/** What each SQLSTATE becomes: "not now" is answered 503 and tried again, a fault of ours 500. */
+/** What each SQLSTATE becomes: a temporary failure is 503 and is retried, an error of ours 500. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createApp } from "../src/app.ts";
 import { connect, type Database, openDatabase, type Sql } from "../src/db/db.ts";
@@ -6,7 +6,7 @@ import { isDatabaseOutage, sqlStateClasses, sqlStates } from "../src/db/failures
 import { type Answer, fakeServer } from "./support/fake-postgres.ts";
 import { world } from "./support/world.ts";
 
-/** The common state of each class, and those that differ. */
+/** The common state of each class, and the exceptions. */
 const states = [
   ...Object.keys(sqlStateClasses).map((name) => `${name}000`),
   ...Object.keys(sqlStates),
@@ -47,7 +47,7 @@ const failureOf = (statement: Promise<unknown>) =>
   );
 
 describe("a statement that fails", () => {
-  test.each(states)("with %s is what the table says", async (state) => {
+  test.each(states)("with %s becomes what the table says", async (state) => {
     answer = { failWith: () => state };
     await withDriver(async (sql) => {
       for (const statement of [sql`select 1`, sql`select ${1}::int`, sql`select 1`.simple()])
@@ -56,7 +56,7 @@ describe("a statement that fails", () => {
   });
 
   test.each(["57P01", "57P03", "08006", "53300"])(
-    "with %s, and its connection with it, does not fail the next one",
+    "with %s together with its connection does not fail the next statement",
     async (state) => {
       answer = { failWith: () => state, isFatal: true };
       await withDriver(async (sql) => {
@@ -68,7 +68,7 @@ describe("a statement that fails", () => {
   );
 });
 
-describe("a session that is refused", () => {
+describe("a refused session", () => {
   test.each(states)("with %s is an outage, whatever the table says", async (refuseWith) => {
     answer = { refuseWith };
     await withDriver(async (sql) =>
@@ -76,7 +76,7 @@ describe("a session that is refused", () => {
     );
   });
 
-  test("is tried again with the next statement", async () => {
+  test("is retried with the next statement", async () => {
     answer = { refuseWith: "28P01" };
     await withDriver(async (sql) => {
       await failureOf(sql`select 1`);
@@ -86,7 +86,7 @@ describe("a session that is refused", () => {
   });
 });
 
-describe("a request is answered", () => {
+describe("a request", () => {
   let database: Database;
   let signIn: () => Promise<Response>;
   beforeAll(async () => {
@@ -110,7 +110,7 @@ describe("a request is answered", () => {
     ["40P01", 503],
     ["42P01", 500],
     ["XX000", 500],
-  ])("where a statement fails with %s, with %d", async (state, status) => {
+  ])("whose statement fails with %s gets %d", async (state, status) => {
     answer = { failWith: () => state };
     const response = await signIn();
     expect([response.status, response.headers.has("retry-after")]).toEqual([
@@ -120,7 +120,7 @@ describe("a request is answered", () => {
   });
 
   test.each(["28P01", "28000", "3D000", "57P03", "53300", "XX000"])(
-    "with 503 while sessions are refused with %s",
+    "gets 503 while sessions are refused with %s",
     async (refuseWith) => {
       answer = { failWith: () => "57P01", isFatal: true };
       await signIn();

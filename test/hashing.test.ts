@@ -4,7 +4,7 @@ import { usualCost } from "../src/credentials/password.ts";
 
 const bounds = { atOnce: 2, queueMax: 3, waitMaxMs: 10_000, cost: usualCost };
 
-/** Work that ends when it is told to. */
+/** Work that ends on demand. */
 function held() {
   const ends: (() => void)[] = [];
   const work = () => new Promise<void>((resolve) => void ends.push(resolve));
@@ -15,7 +15,7 @@ function held() {
   return { work, endOne, started: () => ends.length };
 }
 
-test("at most so many hash at once, so many wait, and the rest is told to come back", async () => {
+test("a maximum number of hashes run, a maximum number wait, and the rest is refused", async () => {
   const hashing = openHashing(bounds);
   const { work, endOne, started } = held();
   const inside = [1, 2, 3, 4, 5].map(() => hashing.run(work));
@@ -28,14 +28,14 @@ test("at most so many hash at once, so many wait, and the rest is told to come b
   expect(hashing.counts()).toMatchObject({ running: 0, waiting: 0 });
 });
 
-test("who came first is served first", async () => {
+test("the queue is first in, first out", async () => {
   const hashing = openHashing({ ...bounds, atOnce: 1 });
   const order: number[] = [];
   await Promise.all([1, 2, 3, 4].map((n) => hashing.run(async () => void order.push(n))));
   expect(order).toEqual([1, 2, 3, 4]);
 });
 
-test("who has waited too long is told to come back, and never served", async () => {
+test("a request that waited too long is refused, and never runs", async () => {
   const hashing = openHashing({ ...bounds, atOnce: 1, queueMax: 3, waitMaxMs: 20 });
   const { work, endOne } = held();
   const first = hashing.run(work);
@@ -50,7 +50,7 @@ test("who has waited too long is told to come back, and never served", async () 
   expect([served, hashing.counts().running]).toEqual([false, 0]);
 });
 
-test("work that fails gives its place back", async () => {
+test("work that fails releases its slot", async () => {
   const hashing = openHashing({ ...bounds, atOnce: 1 });
   const failing = () => Promise.reject(new Error("no"));
   await expect(hashing.run(failing)).rejects.toThrow("no");

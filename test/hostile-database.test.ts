@@ -1,4 +1,7 @@
-/** What a server, a database or a role has set does not change what Bunker does; what would is refused in words. */
+/**
+ * The settings of a server, a database or a role do not change what Bunker does. Settings that
+ * would are refused with an explanation.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readConfig } from "../src/config/config.ts";
 import { checkDatabase } from "../src/db/checks.ts";
@@ -11,7 +14,7 @@ import { type Answer, fakeServer } from "./support/fake-postgres.ts";
 import { databaseNamed, freshDatabase, urlOf } from "./support/postgres.ts";
 
 const ROLE = `bunker_test_role_${process.pid}`;
-/** A value that would do harm, for everything that is set for a session. */
+/** A harmful value for everything that Bunker sets for a session. */
 const hostile: Record<keyof typeof sessionSettings, string> = {
   DateStyle: "SQL, DMY",
   TimeZone: "Asia/Kolkata",
@@ -46,7 +49,7 @@ afterAll(async () => {
 });
 
 const places: Place[] = [];
-/** Without what it has the role cannot be removed. */
+/** The role cannot be removed while it owns something. */
 async function freshPlace(from: "migrated" | "empty"): Promise<Place> {
   const place = await freshDatabase(from);
   places.push(place);
@@ -55,7 +58,7 @@ async function freshPlace(from: "migrated" | "empty"): Promise<Place> {
 
 const nameOf = (place: Place) =>
   "socketPath" in place ? (place.database ?? "") : new URL(place.url).pathname.slice(1);
-/** Works in `place` as a role that is no superuser. */
+/** Works in `place` as a role that is not a superuser. */
 async function asRole<T>(place: Place, work: (sql: Sql) => Promise<T>, isPooled = false) {
   const sql = connect({ url: urlOf(place, ROLE), caFile: undefined, isPooled }, { max: 1 });
   try {
@@ -72,7 +75,7 @@ async function inside<T>(place: Place, work: (sql: Sql) => Promise<T>) {
     await sql.end();
   }
 }
-/** A database of the role's own. */
+/** A database that the role owns. */
 async function ownDatabase(): Promise<Place> {
   const place = await freshPlace("empty");
   await admin.unsafe(`alter database ${nameOf(place)} owner to ${ROLE}`);
@@ -119,7 +122,7 @@ describe("a session", () => {
     }
   });
 
-  test("through a pooler cannot be set: what is wrong is refused with the commands that mend it", async () => {
+  test("through a pooler cannot be set up: wrong settings are refused with the commands that fix them", async () => {
     const place = await ownDatabase();
     const check = () =>
       refusal(asRole(place, (sql) => checkDatabase(sql, { isPooled: true }), true));
@@ -154,7 +157,7 @@ describe("a session", () => {
     }
   });
 
-  test("whose commits do not wait for the disk is warned of", async () => {
+  test("whose commits do not wait for the disk causes a warning", async () => {
     const place = await ownDatabase();
     await admin.unsafe(`alter database ${nameOf(place)} set synchronous_commit = off`);
     const { warnings } = await asRole(place, (sql) => checkDatabase(sql, { isPooled: false }));
@@ -162,7 +165,7 @@ describe("a session", () => {
   });
 });
 
-describe("a database is refused, with words that say the remedy,", () => {
+describe("a database is refused, with a remedy,", () => {
   const check = (place: Place) =>
     refusal(
       asRole(place, async (sql) => {
@@ -170,10 +173,10 @@ describe("a database is refused, with words that say the remedy,", () => {
         if ((await migrationStatus(sql)).pending.length > 0) checkMigration();
       }),
     );
-  /** The commands are behind the last colon. */
+  /** The commands follow the last colon. */
   const remedyOf = (message: string) => message.slice(message.lastIndexOf(": ") + 2);
 
-  test("where its encoding is not UTF8", async () => {
+  test("if its encoding is not UTF8", async () => {
     const name = `${nameOf(await freshPlace("empty"))}_latin1`;
     await admin.unsafe(
       `create database ${name} encoding 'LATIN1' locale 'C' locale_provider libc template template0`,
@@ -185,7 +188,7 @@ describe("a database is refused, with words that say the remedy,", () => {
     }
   });
 
-  test("where the role may not create tables, use the schema, or there is none", async () => {
+  test("if the role may not create tables or use the schema, or there is no schema", async () => {
     const place = await freshPlace("empty");
     const noCreate = await check(place);
     expect(noCreate).toMatch(/^78: .*may not create tables/);
@@ -204,7 +207,7 @@ describe("a database is refused, with words that say the remedy,", () => {
     expect(await check(place)).toBe("accepted");
   });
 
-  test("where it has tables of another program with names of ours", async () => {
+  test("if it has tables of another program with the names of ours", async () => {
     const place = await ownDatabase();
     await inside(place, (sql) => sql`create table clients (name text)`);
     expect(await check(place)).toMatch(/^78: .*did not create: clients\. Nothing was changed/);
@@ -217,7 +220,7 @@ describe("a database is refused, with words that say the remedy,", () => {
     expect(await refusal(asRole(place, migrate))).toMatch(/^78: .*already exists/);
   });
 
-  test("where the role may not change the tables, or does not see all rows", async () => {
+  test("if the role may not change the tables, or does not see all rows", async () => {
     const place = await freshPlace("migrated");
     await inside(place, async (sql) => {
       await sql.unsafe(`grant select on all tables in schema public to ${ROLE}`);
@@ -254,12 +257,12 @@ describe("a database is refused, with words that say the remedy,", () => {
     ["53300", /^69: .*max_connections/],
     ["57P03", /^69: .*starting up/],
     ["XX000", /^69: .*log of the server|^69: .*running/],
-  ])("where it refuses the session with %s", async (refuseWith, words) =>
+  ])("if it refuses the session with %s", async (refuseWith, words) =>
     expect(await reach({ refuseWith })).toMatch(words),
   );
 
   test.each(["require", "verify-ca", "verify-full"])(
-    "where its server has no TLS, and sslmode is %s",
+    "if its server has no TLS, and sslmode is %s",
     async (mode) =>
       expect(await reach({}, `sslmode=${mode}`)).toMatch(/^78: .*offers no TLS.*sslmode=disable/),
   );

@@ -1,4 +1,4 @@
-/** Stored hashes that demand too much of a sign-in, or that the primitive refuses. */
+/** Stored hashes that cost too much at a sign-in, or that the primitive refuses. */
 import { expect, test } from "bun:test";
 import { openHashing } from "../src/credentials/hashing.ts";
 import { verifyPassword } from "../src/credentials/password.ts";
@@ -19,7 +19,7 @@ const hostile: [hash: string, parameter: string][] = [
   [argon2("m=262144,t=8,p=1"), "argon2 m "],
   [argon2("m=65536,t=17,p=1"), "m × t × p"],
   [argon2("m=65536,t=9,p=2"), "m × t × p"],
-  // Threads that start and end: 13 seconds at a small product.
+  // Threads that start and end: 13 seconds on a small server.
   [argon2("m=24,t=9999,p=3"), "t × p"],
   [argon2("m=2048,t=1,p=17"), "argon2 p"],
   [scrypt(16, 1, 1), "2^(16r)"],
@@ -55,7 +55,7 @@ test("a hash beyond the bounds is refused on import, and the message names the p
   }
 });
 
-test("within the bounds are the defaults of other systems", async () => {
+test("the defaults of other systems are within the bounds", async () => {
   const { ctx } = await world();
   const accepted = [
     argon2("m=102400,t=2,p=8"),
@@ -133,7 +133,7 @@ function* numbers(seed: number): Generator<number> {
   }
 }
 
-test("whatever a stored hash is, to verify it never throws", async () => {
+test("verifying a stored hash never throws, whatever the hash is", async () => {
   const random = numbers(17);
   const pick = <T>(values: readonly T[]): T =>
     values[Math.floor((random.next().value as number) * values.length)] as T;
@@ -200,7 +200,7 @@ test("whatever a stored hash is, to verify it never throws", async () => {
     const onFault = () => {
       faults += 1;
     };
-    // A few of them are right.
+    // A few of them match.
     expect(await verifyPassword(hashing, { password: PASSWORD, hash, onFault })).toBeBoolean();
     const ms = performance.now() - from;
     if (ms > slowest.ms) slowest = { ms, hash };

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { startJobs } from "../src/jobs.ts";
 import { world } from "./support/world.ts";
 
-test("a job never runs twice at once, and is told of once while it fails", async () => {
+test("a job never runs twice at once, and is logged once while it fails", async () => {
   const { ctx, logged } = await world();
   let running = 0;
   let most = 0;

@@ -34,12 +34,12 @@ describe("passwords", () => {
     expect(read("a lone \ud800 surrogate")).toBe("wrong_format");
   });
 
-  test("are refused when everybody tries them first, in any case", () => {
+  test("are refused if they are common, in any case", () => {
     for (const common of ["password", "PassWord1", "qwertyuiop", "123456789", "iloveyou"])
       expect(read(common)).toBe("password_too_common");
   });
 
-  test("are refused when they are made of the names of the service", () => {
+  test("are refused if they are made of the names of the service", () => {
     const settings = {
       passwordMinLength: 8,
       brandName: "Acme",
@@ -51,7 +51,7 @@ describe("passwords", () => {
     expect(read("acme makes good anvils", names)).toBe("good");
   });
 
-  test("are refused when they are made of their owner's names", () => {
+  test("are refused if they are made of the user's names", () => {
     const names = ["ada.lovelace@example.com", "countess", "Ada Lovelace"];
     for (const own of [
       "ada.lovelace",
@@ -93,7 +93,7 @@ describe("secrets", () => {
     ).toBeUndefined();
   });
 
-  test("that Bunker makes are made once, and are its owner's alone", () => {
+  test("that Bunker generates are generated once, and only their owner can read them", () => {
     const folder = mkdtempSync(join(tmpdir(), "bunker-secret-"));
     try {
       const secret = readOrCreateSecretKey(folder);
@@ -107,7 +107,7 @@ describe("secrets", () => {
   });
 });
 
-test("a misspelt name finds the one that was meant, and no other", () => {
+test("a misspelled name finds the intended one, and no other", () => {
   const known = ["DATABASE_URL", "SECRET_KEY", "PORT", "HOST"];
   expect(nearest("DATABSE_URL", known)).toBe("DATABASE_URL");
   expect(nearest("SECRETKEY", known)).toBe("SECRET_KEY");

@@ -7,7 +7,7 @@ import { PASSWORD, world } from "./support/world.ts";
 
 const told = (error: unknown) => JSON.stringify(describeError(error));
 
-test("what is told of a failed statement is its code and its place, not what was in it", async () => {
+test("a failed statement is logged by its code and place, not its contents", async () => {
   const { ctx } = await world();
   const input = { email: "sentinel@example.com", password: PASSWORD, fullName: "Sentinel" };
   const database = openDatabase({
@@ -27,7 +27,7 @@ test("what is told of a failed statement is its code and its place, not what was
   }
 });
 
-test("a mistake of ours is told with its message", () => {
+test("an error of our own code is logged with its message", () => {
   expect(told(new TypeError("x is not a function"))).toContain("x is not a function");
   expect(told(Object.assign(new Error("secret"), { code: "E" }))).not.toContain("secret");
   expect(told("secret")).not.toContain("secret");

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { emailKeyOf, readEmail, readLocale, readUsername } from "../src/kit/names.ts";
 
-describe("an e-mail address", () => {
+describe("an email", () => {
   const same: [string, string][] = [
     ["Ada@Example.COM", "ada@example.com"],
     ["  ada@example.com ", "ada@example.com"],
@@ -16,7 +16,7 @@ describe("an e-mail address", () => {
     test(`${JSON.stringify(one)} is ${other}`, () =>
       expect(emailKeyOf(one)).toBe(emailKeyOf(other)));
 
-  test("keeps its tag, and what its owner wrote", () => {
+  test("keeps its tag and its spelling", () => {
     expect(readEmail(" Ada+Lists@Example.com")).toEqual({
       shown: "Ada+Lists@Example.com",
       key: "ada+lists@example.com",
@@ -73,7 +73,7 @@ describe("an e-mail address", () => {
       expect(readEmail(address)).toHaveProperty("pointer", "/email"));
 });
 
-test("a username has 3 to 32 plain characters, and is not one of ours", () => {
+test("a username has 3 to 32 plain characters, and is not reserved", () => {
   for (const name of ["ada", "Ada.Lovelace", "a-_.1", "x".repeat(32)])
     expect(readUsername(name)).toEqual({ shown: name, key: name.toLowerCase() });
   for (const name of ["ab", "x".repeat(33), "a da", "ada@x", "аda", "ada\n", "a/b"].filter(

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { clientKeyOf, isPrivate, networks, openProxyChain } from "../src/kit/network.ts";
 import { readPolicies } from "../src/limits/policies.ts";
 
-test("X-Forwarded-For is walked from the right, as far as proxies are trusted", () => {
+test("X-Forwarded-For is read from the right, as long as proxies are trusted", () => {
   const { clientOf: client } = openProxyChain(["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]);
   const cases: [string, string | null, string][] = [
     ["203.0.113.9", "1.2.3.4", "203.0.113.9"],
@@ -24,7 +24,7 @@ test("X-Forwarded-For is walked from the right, as far as proxies are trusted", 
   expect(openProxyChain([]).clientOf("127.0.0.1", "1.2.3.4")).toBe("127.0.0.1");
 });
 
-test("an IPv6 network of 64 bits counts as one, however it is written", () => {
+test("an IPv6 /64 network counts as one client, in every spelling", () => {
   expect(clientKeyOf("198.51.100.1")).toBe("198.51.100.1");
   for (const address of ["2001:DB8::1", "2001:db8:0:0:ffff::", "2001:0db8:0000:0000:1:2:3:4"])
     expect(clientKeyOf(address)).toBe("2001:db8:0:0::/64");
@@ -32,7 +32,7 @@ test("an IPv6 network of 64 bits counts as one, however it is written", () => {
   expect(clientKeyOf("::1")).toBe("0:0:0:0::/64");
 });
 
-test("settings of networks and limits refuse what they cannot mean", () => {
+test("settings of networks and limits refuse invalid values", () => {
   expect(networks("10.0.0.0/8, ::1")).toEqual(["10.0.0.0/8", "::1"]);
   for (const text of ["10.0.0.0/33", "proxy.example.com", "10.0.0.0/", "::/129", "1.2.3.4/8/9"])
     expect(() => networks(text)).toThrow();
@@ -44,7 +44,7 @@ test("settings of networks and limits refuse what they cannot mean", () => {
     expect(() => readPolicies(text)).toThrow();
 });
 
-test("a private address is told from one that strangers come from", () => {
+test("a private IP is recognized", () => {
   for (const address of ["127.0.0.1", "::ffff:172.18.0.5", "::1", "fd00::1"])
     expect(isPrivate(address)).toBe(true);
   for (const address of ["172.32.0.1", "2001:db8::1", "nothing"])

@@ -18,7 +18,7 @@ test("the document is valid OpenAPI, by its schema and by Redocly's recommended 
     config,
   });
   const told = found.map(({ ruleId, location }) => `${ruleId} ${location[0]?.pointer}`);
-  // Health checks, public keys and metadata refuse nobody: the one rule that does not fit them.
+  // Health checks, public keys and metadata have no errors: the one rule that does not fit them.
   expect(told.sort()).toEqual([
     "operation-4xx-response #/paths/~1.well-known~1jwks.json/get/responses",
     "operation-4xx-response #/paths/~1.well-known~1oauth-authorization-server/get/responses",
@@ -65,7 +65,7 @@ test("every operation says who may call it, what it takes, and what can go wrong
   expect(components.securitySchemes.signIn.flows.password.tokenUrl).toBe("/api/v1/auth/login");
 });
 
-test("the page of the documentation loads nothing from elsewhere", async () => {
+test("the documentation page loads nothing from other hosts", async () => {
   const { send } = await world();
   const page = await send("GET", "/docs");
   expect(page.body).not.toMatch(/(src|href)="https?:/);
@@ -79,7 +79,7 @@ test("the page of the documentation loads nothing from elsewhere", async () => {
     expect((await send("GET", `/docs/assets/${name}`)).status).toBe(404);
 });
 
-test("answers are kept by nobody, but for what never changes", async () => {
+test("responses are not cached, except those that never change", async () => {
   const { send } = await world();
   const kept = async (path: string) => (await send("GET", path)).headers.get("cache-control");
   expect(await kept("/docs/assets/swagger-ui.css")).toBe("public, max-age=3600");

@@ -22,7 +22,7 @@ const refusal = (url: string): string => {
   }
 };
 
-describe("a database's URL", () => {
+describe("a database URL", () => {
   test.each([
     ["postgres://u:p@h:6432/d", "u | p | h 6432 | d"],
     ["postgresql://u:p@h", "u | p | h 5432 | u"],
@@ -80,13 +80,13 @@ describe("a database's URL", () => {
     ["postgres://u:p@h/a?target_session_attrs=standby", "target_session_attrs"],
     ["mysql://u:sentinel@h/a", "must be a URL"],
     ["sentinel", "must be a URL"],
-  ])("%s is refused, and nothing of it is shown", (url, expected) => {
+  ])("%s is refused, and the message shows nothing of it", (url, expected) => {
     const message = refusal(url);
     expect(message).toContain(expected);
     expect(message).not.toMatch(/sentinel|cret|ss\/w|4242/);
   });
 
-  test("is told by its parts, without user and password", () => {
+  test("is described without user and password", () => {
     expect(describePostgresUrl("postgres://b:4242#secret@[::1]:6/d")).toBe("[::1]:6/d");
     expect(describePostgresUrl("postgres://b:p@%2Frun/d")).toBe("/run/.s.PGSQL.5432 (database d)");
     for (const path of ["d&password=p", "d;password=p", "d%3Fpassword=p", "d password=p"])
@@ -103,7 +103,7 @@ describe("a database's URL", () => {
     expect(mode("sslmode=require&sslrootcert=/ca.pem")).toBe("verify-ca");
   });
 
-  test("may have what providers print: it is applied, or ignored with a warning", () => {
+  test("may have the parameters that providers print: they are applied, or ignored with a warning", () => {
     const ignored = (query: string) => readPostgresUrl(`postgres://u@h/d?${query}`).ignored;
     for (const query of [
       "sslmode=require&connect_timeout=10&application_name=a&target_session_attrs=read-write",
@@ -124,7 +124,7 @@ describe("a database's URL", () => {
     ]);
   });
 
-  test("says that it leads to a pooler, which needs a direct one beside it", () => {
+  test("that leads to a pooler requires a direct URL", () => {
     const DATABASE_URL = "postgres://u@h/d?pgbouncer=true";
     expect(() => readConfig({ DATABASE_URL })).toThrow(
       "pgbouncer=true in DATABASE_URL requires DATABASE_DIRECT_URL",
@@ -133,7 +133,7 @@ describe("a database's URL", () => {
     expect(readConfig({ DATABASE_URL, DATABASE_DIRECT_URL }).warnings).toEqual([]);
   });
 
-  test("names files that must be there", () => {
+  test("names files that must exist", () => {
     const DATABASE_URL = "postgres://u@h/d?sslrootcert=/none&sslmode=verify-full&sslcert=/none";
     const reading = () => readConfig({ DATABASE_URL });
     expect(reading).toThrow(Exit);
@@ -155,7 +155,7 @@ describe("a session", () => {
     return seen[0] ?? {};
   };
 
-  test("gets the parameters of the URL that are the server's, and no others", async () => {
+  test("gets those parameters of the URL that belong to the server, and no others", async () => {
     const given = await startup(
       "application_name=crm&options=-c%20work_mem%3D8MB&schema=x&channel_binding=require&supa=y&connection_limit=3&keepalives_count=3",
     );
@@ -194,7 +194,7 @@ describe("a session", () => {
     },
   );
 
-  test("gets no options through a pooler, but those by which a provider chooses the database", async () => {
+  test("through a pooler gets no options, except those by which a provider chooses the database", async () => {
     expect(await startup("options=-c%20work_mem%3D8MB", true)).not.toHaveProperty("options");
     expect(await startup("options=endpoint%3Dx", true)).toMatchObject({ options: "endpoint=x" });
   });

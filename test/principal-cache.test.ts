@@ -6,7 +6,7 @@ const key = { userId, sessionId: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f71" };
 const nothingReceived = () => ({ since: Number.POSITIVE_INFINITY, upTo: 0 });
 const open = (size = 100) => openPrincipalCache<string>({ size, received: nothingReceived });
 
-test("what is known is not read again, until something happens to the account", async () => {
+test("a cached principal is not read again until it changes", async () => {
   const cache = open();
   expect(await cache.find(key, async () => "first")).toBe("first");
   expect(await cache.find(key, async () => "second")).toBe("first");
@@ -16,7 +16,7 @@ test("what is known is not read again, until something happens to the account", 
   expect(await cache.find(key, async () => "third")).toBe("third");
 });
 
-test("what happens during a read makes its result count no more", async () => {
+test("a change during a read discards the result of the read", async () => {
   const cache = open();
   await cache.find(key, async () => {
     cache.forget(userId);
@@ -25,14 +25,14 @@ test("what happens during a read makes its result count no more", async () => {
   expect(await cache.find(key, async () => "as it is")).toBe("as it is");
 });
 
-test("silence is not taken for health", async () => {
+test("without heartbeats, entries expire", async () => {
   const cache = open();
   await cache.find(key, async () => "before");
   await Bun.sleep(850);
   expect(await cache.find(key, async () => "after")).toBe("after");
 });
 
-test("what was read before anybody listened is not kept alive by what is heard later", async () => {
+test("an entry from before the first heartbeat is not kept alive by later ones", async () => {
   const received = nothingReceived();
   const cache = openPrincipalCache<string>({ size: 100, received: () => received });
   await cache.find(key, async () => "before");
@@ -45,7 +45,7 @@ test("what was read before anybody listened is not kept alive by what is heard l
   expect(other).toBe("heard of");
 });
 
-test("nobody is remembered as somebody else, nor who is not there", async () => {
+test("nobody is mistaken for another user, and absent users are not cached", async () => {
   const cache = open();
   expect(await cache.find(key, async () => undefined)).toBeUndefined();
   expect(await cache.find(key, async () => "now there")).toBe("now there");
@@ -53,7 +53,7 @@ test("nobody is remembered as somebody else, nor who is not there", async () => 
   expect(await cache.find(stranger, async () => undefined)).toBeUndefined();
 });
 
-test("of a million principals no more are kept than it was told", async () => {
+test("the cache has a maximum size", async () => {
   const cache = open(1000);
   let reads = 0;
   const read = async () => {

@@ -26,7 +26,7 @@ async function place() {
   return { ctx, pass, close: database.close };
 }
 
-test("a row is read, changed and deleted only by whom `where` allows", async () => {
+test("a row is read, changed and deleted only if `where` allows it", async () => {
   const { ctx, close } = await place();
   const { id } = await insertRow(ctx, notes, { owner: "ada", text: "tea" });
   const others = { id, where: isOf("eve") };
@@ -69,7 +69,7 @@ test("of two changes to the same version, the database takes one, and the other 
   await close();
 });
 
-test("a list is read newest first, page by page, also where rows have the same time", async () => {
+test("a list is read newest first, page by page, also if rows have the same time", async () => {
   const { ctx, pass, close } = await place();
   const made: string[] = [];
   for (let at = 0; at < 7; at += 1) {

@@ -1,4 +1,4 @@
-/** What instances share in Redis, and what becomes of it without. */
+/** What instances share in Redis, and what happens without it. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openSharedMemory } from "../src/adapters/shared-memory.ts";
@@ -36,7 +36,7 @@ needs("redis-server").describe("a memory that instances share", () => {
     redis.kill();
   });
 
-  test("it counts as the database does, whatever is taken and given back, and however the clock goes", async () => {
+  test("it counts as the database does, for any consumption and refund, and any clock", async () => {
     const memory = await open();
     const random = dice(7);
     let now = Date.parse("2026-01-01T00:00:00Z");
@@ -59,7 +59,7 @@ needs("redis-server").describe("a memory that instances share", () => {
     }
   });
 
-  test("where the database cannot count its part, nothing is taken here either", async () => {
+  test("if the database cannot count its part, nothing is consumed here either", async () => {
     const memory = await open();
     const sql = connect({ url: "postgres://127.0.0.1:1/none", caFile: undefined }, { max: 1 });
     const counters = openCounters({ sql }, memory, () => new Date());
@@ -70,7 +70,7 @@ needs("redis-server").describe("a memory that instances share", () => {
     await sql.end({ timeout: 0 });
   });
 
-  test("it is told what somebody else keeps, for as long as that is good", async () => {
+  test("it finds a count that another instance has stored, while that is valid", async () => {
     const [one, other, stranger] = [await open(), await open(), await open("others:")];
     expect(await other.get("a name")).toBeUndefined();
     await one.set("a name", { value: "a value", seconds: 1 });
@@ -82,7 +82,7 @@ needs("redis-server").describe("a memory that instances share", () => {
     expect(await other.get("a name")).toBeUndefined();
   });
 
-  test("only a number that was dear to count is kept", async () => {
+  test("only a count that was slow is stored", async () => {
     const memory = await open();
     const counting = (ms: number) => async () => {
       await sleep(ms);
@@ -95,7 +95,7 @@ needs("redis-server").describe("a memory that instances share", () => {
     expect(await countShared(memory, "dear", counting(1))).toBe(80);
   });
 
-  test("frozen or gone it is done without at once, says so once, and is used again when it is back", async () => {
+  test("while Redis is frozen or gone it is skipped at once, with one log line, and used again when it is back", async () => {
     const said: string[] = [];
     const memory = await open("test:", said);
     redis.freeze();
@@ -119,7 +119,7 @@ needs("redis-server").describe("a memory that instances share", () => {
     expect(said).toEqual([away, again, away, again]);
   });
 
-  test("one that cannot be written to is not used", async () => {
+  test("a read-only Redis is not used", async () => {
     await redis.ask("CONFIG", "SET", "maxmemory", "1");
     const memory = await openSharedMemory(redis.url, {
       prefix: "test:",
@@ -139,7 +139,10 @@ const kinds = [
   { quota: 20, refill: 20, periodSeconds: 7 },
 ] as const;
 
-/** Numbers below a bound, always the same ones for a seed (Numerical Recipes' linear congruence). */
+/**
+ * Numbers below a bound, always the same ones for a seed (the linear congruential generator of
+ * Numerical Recipes).
+ */
 function dice(seed: number) {
   let state = seed;
   return (bound: number) => {

@@ -5,7 +5,10 @@ import { logIn } from "../src/modules/auth/auth.ts";
 import { createUser } from "../src/modules/users/users.ts";
 import { PASSWORD, world } from "./support/world.ts";
 
-/** Made by passlib 1.7, Django 3.2, bcrypt 3.2, argon2-cffi 21.1 and Python's hashlib, of `PASSWORD`. */
+/**
+ * Made by passlib 1.7, Django 3.2, bcrypt 3.2, argon2-cffi 21.1 and Python's hashlib, of
+ * `PASSWORD`.
+ */
 const known = {
   "PHC pbkdf2-sha256":
     "$pbkdf2-sha256$1000$YQyBkFKKkfLeOwfgvNfa.w$mUU21s6OOgNGxu6CxCfgp5Hx7UaL6BDIP1pRfKBsnl8",
@@ -39,7 +42,7 @@ const checkOf = (hash: string) => {
   return typeof check === "string" ? async () => check : check;
 };
 
-describe("a hash from elsewhere", () => {
+describe("a hash from another system", () => {
   test.each(Object.entries(known))("is verified: %s", async (_, hash) => {
     const check = checkOf(hash);
     expect(await check(Buffer.from(PASSWORD))).toBe(true);
@@ -47,13 +50,13 @@ describe("a hash from elsewhere", () => {
     expect(await check(Buffer.from(""))).toBe(false);
   });
 
-  test("of bcrypt reads 72 bytes of a long password, as everybody's does", async () => {
+  test("of bcrypt reads 72 bytes of a long password, as in other implementations", async () => {
     const check = checkOf("$2b$05$7wokuMMaMdLthBXEPl3P6es3FEeA6nD2uPnnEuNd4FK/JotKFhb6e");
     expect(await check(Buffer.from(`${"p".repeat(80)}é`))).toBe(true);
     expect(await check(Buffer.from("p".repeat(71)))).toBe(false);
   });
 
-  test("that demands too much, or is none, is not obeyed", () => {
+  test("that costs too much, or is malformed, is refused", () => {
     const [argon2, bcrypt] = [known.argon2id, known["bcrypt 2b"]];
     const refused = [
       argon2.replace("m=1024", "m=1048576"),
@@ -64,7 +67,7 @@ describe("a hash from elsewhere", () => {
       bcrypt.replace("$05$", "$31$"),
       bcrypt.replace("$2b$", "$2x$"),
       bcrypt.slice(0, -1),
-      // Other spellings of the same bytes, at which Bun throws.
+      // Other spellings of the same bytes, for which Bun throws.
       `${bcrypt.slice(0, -1)}${bcrypt.at(-1) === "a" ? "b" : "a"}`.replace(/a$/, "b"),
       `${bcrypt.slice(0, 28)}A${bcrypt.slice(29)}`,
       "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdHNhb$aGFzaGhhc2hoYXNoaGFzaGhhc2g",
@@ -86,7 +89,7 @@ describe("a hash from elsewhere", () => {
     expect(refused.filter((hash) => typeof readStoredHash(hash) === "function")).toEqual([]);
   });
 
-  test("is outdated where a thief pays less for it than for ours", () => {
+  test("is outdated if an attacker pays less for it than for ours", () => {
     const cost = { kibibytes: 19_456, passes: 2 };
     expect(Object.values(known).filter((hash) => !isOutdated(hash, cost))).toEqual([]);
     const ours = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNo";
@@ -95,7 +98,7 @@ describe("a hash from elsewhere", () => {
   });
 });
 
-test("a sign-in raises a hash to today's cost, and signs in again with it", async () => {
+test("is upgraded to the current cost at a sign-in, and signs in again", async () => {
   const { ctx, sql, anyone } = await world({ passwordHash: usualCost });
   const operator = { kind: "operator" } as const;
   const hash = known["Django pbkdf2_sha256"];
@@ -110,7 +113,7 @@ test("a sign-in raises a hash to today's cost, and signs in again with it", asyn
   const before = await stored();
   expect((await logInAs(PASSWORD)).status).toBe(200);
   expect(await stored()).toBe(before);
-  // The parameters rise.
+  // The parameters increase.
   const dearer = { ...ctx, hashing: { ...ctx.hashing, cost: { kibibytes: 20_480, passes: 3 } } };
   await logIn(dearer, { kind: "anonymous" }, { username: "ada", password: PASSWORD });
   expect(await stored()).toStartWith("$argon2id$v=19$m=20480,t=3,p=1$");

@@ -21,21 +21,21 @@ const refusal = (env: Record<string, string>, isServing = true): string => {
 };
 
 describe("a server in production", () => {
-  test("with a database of its own asks for what must not be guessed", () => {
+  test("on an external database requires the settings that cannot be guessed", () => {
     const message = refusal({ DATABASE_URL });
     expect(message).toContain("SECRET_KEY is required");
     expect(message).toContain("PUBLIC_URL is required in production with DATABASE_URL");
     expect(refusal({ DATABASE_URL, SECRET_KEY, PUBLIC_URL })).toBe("accepted");
   });
 
-  test("with the embedded database starts without PUBLIC_URL, and says what will be wrong", () => {
+  test("with the embedded database starts without PUBLIC_URL, and warns about it", () => {
     expect(read({}).warnings).toEqual([expect.stringContaining("PUBLIC_URL is not set: ")]);
     expect(read({ PUBLIC_URL }).warnings).toEqual([]);
     expect(refusal({ MAIL_URL })).toContain("PUBLIC_URL is required in production with MAIL_URL");
     expect(refusal({ MAIL_URL, PUBLIC_URL })).toBe("accepted");
   });
 
-  test("takes an http URL on this machine only, unless that is allowed", () => {
+  test("accepts an http URL for this machine only, unless that is allowed", () => {
     for (const url of [
       "http://localhost:3000",
       "http://a.localhost",
@@ -57,7 +57,7 @@ describe("a server in production", () => {
     expect(refusal(allowed)).toBe("accepted");
   });
 
-  test("needs mail where nobody signs in without", () => {
+  test("requires mail if nobody can sign in without it", () => {
     const signIn = { EMAIL_SIGN_IN: "on", SIGN_IN_REDIRECT_URL };
     for (const more of [{ REQUIRE_EMAIL_VERIFICATION: "on" }, signIn]) {
       expect(refusal({ PUBLIC_URL, ...more })).toContain(`MAIL_URL is required in production with`);
@@ -66,7 +66,7 @@ describe("a server in production", () => {
     }
   });
 
-  test("needs the product's page for a sign-in by mail", () => {
+  test("requires the product's page for email sign-in", () => {
     const settings = { PUBLIC_URL, MAIL_URL, EMAIL_SIGN_IN: "on" };
     expect(refusal(settings)).toContain("SIGN_IN_REDIRECT_URL is required");
     expect(refusal({ ...settings, SIGN_IN_REDIRECT_URL })).toBe("accepted");
@@ -74,7 +74,7 @@ describe("a server in production", () => {
   });
 });
 
-test("a command other than serve needs neither PUBLIC_URL nor mail", () =>
+test("a command other than serve requires neither PUBLIC_URL nor mail", () =>
   expect(
     refusal(
       { DATABASE_URL, SECRET_KEY, MAIL_URL, REQUIRE_EMAIL_VERIFICATION: "on", EMAIL_SIGN_IN: "on" },
@@ -82,7 +82,7 @@ test("a command other than serve needs neither PUBLIC_URL nor mail", () =>
     ),
   ).toBe("accepted"));
 
-test("the first superuser has no password of an example, and none with its own name", () => {
+test("refuses an example password for the first superuser, and one that contains their name", () => {
   const FIRST_SUPERUSER_EMAIL = "ada.king@example.com";
   for (const FIRST_SUPERUSER_PASSWORD of [
     "changethis",
@@ -99,7 +99,7 @@ test("the first superuser has no password of an example, and none with its own n
     );
 });
 
-test("a setting of a part that does not exist yet is told", () => {
+test("warns about a setting of a later version", () => {
   for (const name of ["BROKER_URL", "SECURITY_CONTACT", "WEBHOOKS_ALLOW_PRIVATE"])
     expect(read({ PUBLIC_URL, [name]: "x" }).warnings).toEqual([
       `${name} has no effect in this version`,

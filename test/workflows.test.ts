@@ -1,4 +1,7 @@
-/** What GitHub runs for this repository. actionlint and zizmor look at it there; these are the rules that must not slip. */
+/**
+ * The GitHub workflows of this repository. actionlint and zizmor check them there; these are the
+ * rules that must hold.
+ */
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -30,12 +33,12 @@ test("every action is pinned by its commit, or an image by its digest", () => {
   expect(used.filter((line) => !pinned.test(line))).toEqual([]);
 });
 
-test("a workflow may do nothing, and each job only what it names, for a bounded time", () => {
+test("a workflow has no permissions, and each job only those that it names, for a bounded time", () => {
   for (const { it } of workflows) expect(it.permissions).toEqual({});
   expect(jobs.filter(({ job }) => !job.permissions || !job["timeout-minutes"])).toEqual([]);
 });
 
-test("no job keeps its credentials, and no script is put together from what others write", () => {
+test("no job keeps its credentials, and no script contains values that others write", () => {
   for (const { job } of jobs)
     for (const { uses, run, with: given } of job.steps) {
       if (uses?.startsWith("actions/checkout@")) expect(given?.["persist-credentials"]).toBe(false);

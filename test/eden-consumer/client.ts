@@ -1,6 +1,6 @@
 /**
- * A client project: it knows the API only by the files that Bunker serves at `/client/`. That it compiles is the test;
- * each expected error is one that a client must get.
+ * A client project: it knows the API only by the files that Bunker serves at `/client/`. That it
+ * compiles is the test; each expected error is one that a client must get.
  */
 import { createClient, type User } from "../../dist/client/bunker.js";
 
@@ -9,7 +9,7 @@ const api = createClient("http://localhost:3000", { headers: { "accept-language"
 // @ts-expect-error times are strings in the types, and so they are at run time
 createClient("http://localhost:3000", { parseDate: true });
 
-/** The names of the OpenAPI document name types here too. */
+/** The names of the OpenAPI document name the types here, too. */
 export const yearOf = (user: User): string => user.created_at.slice(0, 4);
 
 export async function register(email: string, password: string): Promise<string> {

@@ -8,7 +8,7 @@ const KIB = 1024;
 const json = { "content-type": "application/json" };
 const deep = (depth: number) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
 
-/** Every route that takes a body, as seen by somebody who may use it. */
+/** Every route that takes a body, for a caller who may use it. */
 async function writeRoutes() {
   const { person, superuser, send, ...rest } = await world();
   const root = await superuser();
@@ -60,7 +60,7 @@ describe("every write route refuses", () => {
         expectProblem(await sendRaw(route, body), 400, "malformed_request");
     });
 
-  test("no body, and an empty one of unknown length", async () => {
+  test("a missing body, and an empty one of unknown length", async () => {
     const { routes, sendRaw } = await writeRoutes();
     const empty = () => new Blob([]).stream();
     for (const route of routes)
@@ -104,7 +104,7 @@ describe("every write route refuses", () => {
       }
     });
 
-  test("64 KiB and one byte, also where no length is said", async () => {
+  test("64 KiB and one byte, also without a Content-Length", async () => {
     const { routes, sendRaw } = await writeRoutes();
     const large = JSON.stringify({ email: "a".repeat(64 * KIB - 11) });
     expect(large.length).toBe(64 * KIB + 1);
@@ -148,7 +148,7 @@ describe("every write route refuses", () => {
   });
 });
 
-test("a key that stands twice is no error of ours", async () => {
+test("a repeated key causes no internal error", async () => {
   const { routes, sendRaw } = await writeRoutes();
   for (const route of routes) {
     const { status } = await sendRaw(route, '{"full_name":"a","full_name":"b","username":"x"}');
@@ -156,7 +156,7 @@ test("a key that stands twice is no error of ours", async () => {
   }
 });
 
-test("a stranger is told to sign in, whatever the body is", async () => {
+test("an anonymous caller gets 401, whatever the body is", async () => {
   const { routes, sendRaw } = await writeRoutes();
   for (const route of routes.filter(({ token }) => token !== ""))
     for (const body of ["{}", "{", '{"is_superuser":true}', "x".repeat(65 * KIB)]) {
@@ -166,7 +166,7 @@ test("a stranger is told to sign in, whatever the body is", async () => {
     }
 });
 
-test("a token in the URL or in the body is not read", async () => {
+test("a token in the URL or in the body is ignored", async () => {
   const { ada, send } = await writeRoutes();
   const path = `/api/v1/users/me?access_token=${ada.token}`;
   expectProblem(await send("GET", path), 401, "not_signed_in");
@@ -186,7 +186,7 @@ test("a string that never ends is refused, whatever is escaped in it", async () 
     expectProblem(await sendRaw(route, `{"${'\\"'.repeat(32_000)}`), 400, "malformed_request");
 });
 
-test("brackets in strings do not count, escaped quotes do not end one", async () => {
+test("brackets in strings do not count, and escaped quotes do not end a string", async () => {
   const { anyone } = await world();
   const full_name = `\\"${"[{".repeat(40)}\\\\`;
   const answer = await anyone.post("/auth/register", {
@@ -197,7 +197,7 @@ test("brackets in strings do not count, escaped quotes do not end one", async ()
   expect(answer.body.full_name).toBe(full_name);
 });
 
-test("bytes in a form that are not UTF-8 are refused", async () => {
+test("a form with bytes that are not UTF-8 is refused", async () => {
   const { send } = await world();
   const headers = { "content-type": "application/x-www-form-urlencoded" };
   for (const body of [
@@ -213,7 +213,7 @@ test("bytes in a form that are not UTF-8 are refused", async () => {
 });
 
 describe("paths and methods", () => {
-  test("what is not there is 404, the wrong method 405 with Allow", async () => {
+  test("an unknown path gets 404, a wrong method 405 with Allow", async () => {
     const { send } = await world();
     for (const path of ["/api/v1/nothing", "//", "/problems/nothing"])
       expectProblem(await send("GET", path), 404, "not_found");
@@ -230,7 +230,7 @@ describe("paths and methods", () => {
     }
   });
 
-  test("broken percent signs in a path are no error of ours", async () => {
+  test("broken percent-encoding in a path causes no internal error", async () => {
     const { send, root } = await writeRoutes();
     for (const id of ["%", "%ff", "%00", "..%2f..", "a%0d%0ab", `urn:uuid:${Bun.randomUUIDv7()}`]) {
       const answer = await send("GET", `/api/v1/users/${id}`, {
@@ -254,7 +254,7 @@ describe("paths and methods", () => {
   });
 });
 
-test("the database's own words never reach a caller", async () => {
+test("messages of the database never reach a caller", async () => {
   const { send, anyone, sql, logged } = await world();
   await sql`alter table users rename to elsewhere`;
   try {

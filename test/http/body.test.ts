@@ -4,7 +4,7 @@ import { PASSWORD, world } from "../support/world.ts";
 
 const json = { "content-type": "application/json" };
 
-test("white space around the parts of a header is accepted alike", async () => {
+test("white space around the parts of a header is accepted", async () => {
   const { person, send } = await world();
   const ada = await person();
   for (const authorization of [
@@ -31,7 +31,7 @@ test("white space around the parts of a header is accepted alike", async () => {
   expect((await login("application/x-www-form-urlencoded ; charset=UTF-8", form)).status).toBe(200);
 });
 
-test("a secret of a client or of /metrics comes behind any white space", async () => {
+test("the secret of a client or of /metrics may follow any white space", async () => {
   const { ctx, send } = await world({ metricsToken: "k3Jd0sLq8vXz2mNb7TyUw5RfGh1PcAe9" });
   const { client, secret } = await createClient(ctx, { kind: "operator" }, "Reports");
   const basic = btoa(`${client.id}:${secret}`);
@@ -51,7 +51,7 @@ test("a secret of a client or of /metrics comes behind any white space", async (
   }
 });
 
-test("a compressed body is refused, and the answer says what is taken", async () => {
+test("a compressed body is refused, and the response says what is accepted", async () => {
   const { send } = await world();
   const register = (coding: string, body: string | Uint8Array<ArrayBuffer>) =>
     send("POST", "/api/v1/auth/register", {
@@ -67,7 +67,7 @@ test("a compressed body is refused, and the answer says what is taken", async ()
   expect((await register("identity", "{}")).status).toBe(422);
 });
 
-test("an empty body of unknown length is no body where one may be left out", async () => {
+test("an empty body of unknown length counts as no body if the body is optional", async () => {
   const { person, send } = await world();
   const empty = () => new Blob([]).stream();
   for (const [method, path, type] of [

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { world } from "../support/world.ts";
 
 const root = join(import.meta.dir, "../..");
-// `run check` builds them first; this file alone does it by itself.
+// `run check` builds them first; this file builds them if it runs alone.
 if (!existsSync(join(root, "dist/client/bunker.d.ts.txt")))
   Bun.spawnSync([process.execPath, "src/build/declarations.ts"], { cwd: root });
 
@@ -36,7 +36,7 @@ test("the client's files have a strong ETag of their contents, and are not sent 
   }
 });
 
-test("their types are for browsers and editors to show, and there are no others", async () => {
+test("their media types let browsers and editors show them, and there are no other files", async () => {
   const { send } = await world();
   const types = paths.map(async (path) => (await send("GET", path)).headers.get("content-type"));
   expect(await Promise.all(types)).toEqual([
@@ -49,14 +49,14 @@ test("their types are for browsers and editors to show, and there are no others"
   expect([posted.status, posted.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
 });
 
-test("the OpenAPI document names the hash of the types that are served", async () => {
+test("the OpenAPI document has the hash of the types that are served", async () => {
   const { send } = await world();
   const { body } = await send("GET", "/client/bunker.d.ts");
   const document = (await send("GET", "/openapi.json")).body;
   expect(document["x-client-types-sha256"]).toBe(sha256(body));
 });
 
-test("the types are all that the document describes, and only that", async () => {
+test("the types are exactly what the document describes", async () => {
   const { send } = await world();
   const declared: string = (await send("GET", "/client/bunker.d.ts")).body;
   const { paths } = (await send("GET", "/openapi.json")).body;

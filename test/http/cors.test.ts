@@ -26,7 +26,7 @@ async function service(
 const namesIn = (list: string | null) => (list ?? "").toLowerCase().split(", ");
 
 describe("a browser on an allowed origin", () => {
-  test("gets a preflight that names methods and headers, and is kept", async () => {
+  test("gets a preflight that names methods and headers, and that it may cache", async () => {
     const { preflight } = await service();
     const { status, headers } = await preflight(PRODUCT);
     expect(status).toBe(204);
@@ -38,7 +38,7 @@ describe("a browser on an allowed origin", () => {
     expect(headers.get("vary")).toContain("Origin");
   });
 
-  test("reads every answer: good ones, refusals, unknown paths, wrong methods and headers", async () => {
+  test("can read every response: successes, errors, unknown paths, wrong methods and headers", async () => {
     const { ask, person } = await service();
     const { token } = await person();
     const origin = { origin: PRODUCT };
@@ -83,7 +83,7 @@ describe("a browser on an allowed origin", () => {
     expect(response.headers.get("device-token")).toBeString();
   });
 
-  test("in development is one of every port of this machine", async () => {
+  test("in development may use any port of this machine", async () => {
     const { preflight } = await service("development", []);
     for (const origin of ["http://localhost:5173", "http://127.0.0.1:8080"])
       expect((await preflight(origin)).headers.get("access-control-allow-origin")).toBe(origin);
@@ -93,7 +93,7 @@ describe("a browser on an allowed origin", () => {
 });
 
 describe("a browser on any other origin", () => {
-  test("is let in by no header, and the cache is told that another origin may be", async () => {
+  test("gets no CORS header, and Vary: Origin", async () => {
     const { ask, preflight } = await service();
     for (const origin of OTHERS)
       for (const { headers } of [await preflight(origin), await ask("GET", "/livez", { origin })]) {
@@ -102,7 +102,7 @@ describe("a browser on any other origin", () => {
       }
   });
 
-  test("is told of in the log once, with the setting, and only so many are", async () => {
+  test("causes one warning that names the setting, for a bounded number of origins", async () => {
     const { ask, preflight, logged } = await service("production", []);
     const warnings = () => logged.filter(({ sentence }) => sentence.includes("CORS_ORIGINS"));
     await ask("GET", "/livez", { origin: "https://accounts.example.com" });
@@ -118,14 +118,14 @@ describe("a browser on any other origin", () => {
     expect(warnings()).toHaveLength(20);
   });
 
-  test("gets nothing where the setting is empty", async () => {
+  test("is refused if the setting is empty", async () => {
     const { preflight, ask } = await service("production", []);
     expect((await preflight(PRODUCT)).status).toBe(405);
     expect((await ask("GET", "/livez", { origin: PRODUCT })).headers.get("vary")).toBeNull();
   });
 });
 
-test("an answer that the app never gave carries the headers as well", async () => {
+test("a response from outside the app has the headers as well", async () => {
   const { ctx } = await world({ corsOrigins: [PRODUCT] });
   const late = withCors(ctx, () => new Response(null, { status: 503 }));
   const { headers } = await late(

@@ -43,7 +43,7 @@ const fromElsewhere: Record<string, string>[] = [
   { "sec-fetch-site": "cross-site", origin: "https://evil.example" },
   { "sec-fetch-site": "same-site", origin: "https://evil.example.com" },
   { "sec-fetch-site": "unheard-of", origin: "https://evil.example" },
-  // The name of this host does not help: another origin of the same site wrote the form.
+  // The host name does not help: another origin of the same site sent the form.
   { "sec-fetch-site": "same-site", origin: "https://accounts.example.com:8443" },
   // Browsers without Sec-Fetch-Site, and every browser over plain http.
   { origin: "null" },
@@ -56,7 +56,7 @@ const fromElsewhere: Record<string, string>[] = [
 const fromHere: Record<string, string>[] = [
   {},
   { "sec-fetch-site": "same-origin", origin: OWN },
-  // Our own pages withheld their origin before.
+  // Earlier versions of our own pages sent no origin.
   { "sec-fetch-site": "same-origin", origin: "null" },
   { "sec-fetch-site": "none" },
   { "sec-fetch-site": "same-site", origin: PRODUCT },
@@ -93,13 +93,13 @@ describe("a form", () => {
     }
   });
 
-  test("from our own pages, an allowed origin or no browser passes", async () => {
+  test("from our own pages, an allowed origin or no browser is accepted", async () => {
     const { signIn } = await product();
     for (const headers of fromHere)
       expect([headers, (await signIn(headers)).status]).toEqual([headers, 200]);
   });
 
-  test("in development passes from every port of this machine as well", async () => {
+  test("in development is accepted from every port of this machine as well", async () => {
     const { signIn } = await product("development");
     for (const origin of ["http://localhost:8080", "http://127.0.0.1:5173", "http://localhost"])
       expect((await signIn({ origin, "sec-fetch-site": "cross-site" })).status).toBe(200);
@@ -107,7 +107,7 @@ describe("a form", () => {
       expect((await signIn({ origin, "sec-fetch-site": "cross-site" })).status).toBe(403);
   });
 
-  test("that another site sends spends neither a link nor a limit", async () => {
+  test("of another site consumes neither a link nor a limit", async () => {
     const { ctx, post, sql } = await product();
     await post("/forgot-password", { origin: "null" }, { email: "ada@example.com" });
     for (let at = 0; at < 12; at += 1)
@@ -121,7 +121,7 @@ describe("a form", () => {
   });
 });
 
-test("no other content type that a browser sends without asking first signs in", async () => {
+test("no other content type that a browser sends without a preflight signs in", async () => {
   const { send, ctx } = await product();
   const fields = { username: "ada@example.com", password: PASSWORD, token: "ot_x" };
   const multipart = new FormData();
@@ -157,7 +157,7 @@ test("no other content type that a browser sends without asking first signs in",
   expect(ctx.limits.refused()).toEqual({});
 });
 
-test("CORS_ORIGINS takes exact origins and nothing else", () => {
+test("CORS_ORIGINS accepts exact origins only", () => {
   const read = (CORS_ORIGINS: string) => readConfig({ CORS_ORIGINS }).config.corsOrigins;
   expect(read("https://app.example.com, http://localhost:5173\nhttps://b.example:8443")).toEqual([
     "https://app.example.com",

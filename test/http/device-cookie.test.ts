@@ -5,7 +5,7 @@ import { PASSWORD } from "../support/world.ts";
 const OWNER = "ada@example.com";
 const once = { quota: 1, refill: 1, periodSeconds: 900 };
 
-/** Signs in as a browser would: with a cookie jar of one cookie per name. */
+/** Signs in as a browser would, with a cookie jar of one cookie per name. */
 async function browsers(publicUrl = "https://accounts.example.com") {
   const here = await street({ "login-account": once }, { publicUrl });
   let caller = 0;
@@ -21,7 +21,7 @@ async function browsers(publicUrl = "https://accounts.example.com") {
       { username, password },
     );
   };
-  /** After this, only a known client of the owner can sign in. */
+  /** After this, only a known device of the owner can sign in. */
   const useUpLimit = async () => {
     expect((await signIn(OWNER, {}, wrong)).status).toBe(401);
     expect((await signIn(OWNER)).status).toBe(429);
@@ -29,7 +29,7 @@ async function browsers(publicUrl = "https://accounts.example.com") {
   return { ...here, signIn, useUpLimit };
 }
 
-/** `name=value` of the device cookie that an answer sets. */
+/** `name=value` of the device cookie that a response sets. */
 const cookieOf = ({ headers }: { headers: Headers }) =>
   headers.get("set-cookie")?.split(";")[0] ?? "";
 const tokensOf = (cookie: string) => cookie.slice(cookie.indexOf("=") + 1);
@@ -59,7 +59,7 @@ test("a client that is known by the old cookie stays known, and gets the new one
   expect([answer.status, cookieOf(answer)]).toEqual([200, `__Host-bunker_device=${token}`]);
 });
 
-test("another user's sign-in in the same browser keeps the owner known", async () => {
+test("another user's sign-in in the same browser keeps the owner's device known", async () => {
   const { signIn, useUpLimit, person } = await browsers();
   await person("bob@example.com");
   const owner = await signIn(OWNER);
@@ -99,13 +99,13 @@ test("cookies that another host adds push nothing out of the __Host- cookie", as
   expect(tokensOf(cookieOf(answer)).split("~").slice(1)).toEqual(mine.slice(0, 7));
 });
 
-test("neither added cookies nor a stale header hide a good token", async () => {
+test("neither added cookies nor a stale header hide a valid token", async () => {
   const { ctx, signIn, useUpLimit } = await browsers();
   const good = (await signIn(OWNER)).headers.get("device-token") ?? "";
   await useUpLimit();
   const made = ctx.devices.sign(crypto.randomUUID(), new Date());
   const forged = `${good.slice(0, -4)}AAAA`;
-  // As many cookies as a request has room for.
+  // As many cookies as fit in a request.
   const added = Array.from({ length: 100 }, () => `bunker_device=${forged}`);
   const requests: Record<string, string>[] = [
     { cookie: `bunker_device=${forged}; bunker_device=${good}` },
@@ -117,7 +117,7 @@ test("neither added cookies nor a stale header hide a good token", async () => {
     { cookie: `bunker_device=${made}`, "device-token": `${forged}, ${good}` },
   ];
   for (const headers of requests) {
-    // A success of a known client clears the failures.
+    // A success of a known device clears the failures.
     expect((await signIn(OWNER, headers)).status).toBe(200);
     await useUpLimit();
   }

@@ -22,7 +22,7 @@ async function shelf() {
   return { ...here, ada, send, sendAs, tag };
 }
 
-test("a version that one has is not sent again", async () => {
+test("a version that the client has is not sent again", async () => {
   const { send, tag } = await shelf();
   const known = await tag();
   expect(known).toMatch(/^"[0-9a-z]+"$/);
@@ -34,7 +34,7 @@ test("a version that one has is not sent again", async () => {
   expect((await send("GET /users/me", { "if-none-match": '"other"' })).status).toBe(200);
 });
 
-test("a change that another one overtook is refused, and does nothing", async () => {
+test("a stale change is refused, and changes nothing", async () => {
   const { ada, send, tag } = await shelf();
   const old = await tag();
   const first = await send("PATCH /users/me", { "if-match": old }, { full_name: "Ada" });
@@ -58,7 +58,7 @@ test("a change that another one overtook is refused, and does nothing", async ()
   expect((await send("DELETE /users/me", { "if-match": await tag() })).status).toBe(204);
 });
 
-test("of twenty that change one version at once, one does; no version repeats, also when the clock goes back", async () => {
+test("of twenty concurrent changes to one version, one succeeds; no version repeats, also if the clock goes back", async () => {
   const { send, tag } = await shelf();
   const seen = new Set<string>();
   for (const day of [0, 1, -1, 0]) {
@@ -75,7 +75,7 @@ test("of twenty that change one version at once, one does; no version repeats, a
   expect(seen.size).toBe(4);
 });
 
-test("a superuser reads and changes others by version", async () => {
+test("a superuser reads and changes other users by version", async () => {
   const { superuser, ada, sendAs } = await shelf();
   const root = await superuser();
   const send = (method: string, headers: Record<string, string>, body?: object) =>

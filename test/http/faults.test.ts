@@ -4,11 +4,11 @@ import { PASSWORD, world } from "../support/world.ts";
 const json = { "content-type": "application/json" };
 const form = { "content-type": "application/x-www-form-urlencoded" };
 
-/** Pointers and codes of an answer. */
+/** Pointers and codes of a response. */
 const faultsIn = ({ body }: { body: { errors: { pointer: string; code: string }[] } }) =>
   Object.fromEntries(body.errors.map(({ pointer, code }) => [pointer, code]));
 
-describe("one answer names all faults of a request", () => {
+describe("one response reports all invalid fields of a request", () => {
   const cases: [string, string, object, Record<string, string>][] = [
     [
       "a registration that fits its schema",
@@ -93,7 +93,7 @@ describe("one answer names all faults of a request", () => {
   });
 });
 
-test("the detail of a refusal says the first fault in words", async () => {
+test("the detail of an error describes the first invalid field", async () => {
   const { anyone, person, superuser } = await world();
   const [ada, root] = [await person(), await superuser()];
   const detailOf = async (asked: Promise<{ body: { detail: string } }>) =>
@@ -119,8 +119,8 @@ test("the detail of a refusal says the first fault in words", async () => {
   expect(await detailOf(root.get("/users/7"))).toBe("id has the wrong format");
 });
 
-describe("pointers outside the body say where", () => {
-  test("in the query", async () => {
+describe("pointers outside the body", () => {
+  test("point into the query", async () => {
     const { superuser } = await world();
     const root = await superuser();
     for (const path of ["/users", "/users/me/events"]) {
@@ -142,7 +142,7 @@ describe("pointers outside the body say where", () => {
     }
   });
 
-  test("of a parameter that is sent more than once", async () => {
+  test("point to a parameter that is sent more than once", async () => {
     const { superuser } = await world();
     const root = await superuser();
     const twice = await root.get("/users?skip=1&skip=1&limit=0");
@@ -155,7 +155,7 @@ describe("pointers outside the body say where", () => {
     });
   });
 
-  test("in the path and in a header", async () => {
+  test("point into the path and to a header", async () => {
     const { superuser, send } = await world();
     const root = await superuser();
     expect(faultsIn(await root.get("/users/7"))).toEqual({ "/path/id": "wrong_format" });
@@ -176,13 +176,13 @@ test("sign-in takes an email or a username, by either name, as JSON", async () =
   }
   const wrong = await anyone.post("/auth/login", { email: "eve@example.com", password });
   expect([wrong.status, wrong.body.code]).toEqual([401, "invalid_credentials"]);
-  // A username is no email: it would be found by its other name.
+  // A username is not an email: it would be found by the other name.
   expect(faultsIn(await anyone.post("/auth/login", { email: "ada", password }))).toEqual({
     "/email": "wrong_format",
   });
 });
 
-test("OAuth's endpoints say what is missing, also where it is sent empty", async () => {
+test("the OAuth endpoints report missing parameters, also empty ones", async () => {
   const { send } = await world();
   const described = async (path: string, body: string) =>
     (await send("POST", path, { headers: form, body })).body;
@@ -200,7 +200,7 @@ test("OAuth's endpoints say what is missing, also where it is sent empty", async
     ]);
 });
 
-test("a change of nothing changes nothing", async () => {
+test("an empty change changes nothing", async () => {
   const { person, superuser } = await world();
   const [ada, root] = [await person(), await superuser()];
   const before = await ada.get("/users/me");

@@ -6,7 +6,7 @@ import { type Answer, PASSWORD, world } from "../support/world.ts";
 
 const UUID = "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70";
 
-/** Sends a request as somebody, with headers. */
+/** Sends a request with headers, as a user. */
 async function desk(settings: Partial<Config> = {}) {
   const here = await world(settings);
   const [ada, root] = [await here.person(), await here.superuser()];
@@ -71,7 +71,7 @@ const kept = [
   "POST /api/v1/users/{id}/unlock Idempotency-Key",
 ];
 
-describe("a header that promises something is kept or refused, on every route", () => {
+describe("a header that makes a promise is honored or refused on every route", () => {
   test("each operation that changes something reads Idempotency-Key and If-Match, or refuses them", async () => {
     const { ada, root, ask, operations } = await desk({ rateLimit: "off" });
     const promises = ["Idempotency-Key", "If-Match", "If-None-Match"];
@@ -95,7 +95,7 @@ describe("a header that promises something is kept or refused, on every route", 
     }
   });
 
-  test("a read refuses If-Match where there is no version; the other two change nothing about it", async () => {
+  test("a read without versions refuses If-Match and ignores the other two", async () => {
     const { ada, root, ask } = await desk();
     for (const path of ["/api/v1/users", "/api/v1/users/me/events", "/api/v1/users/me/sessions"]) {
       const matched = await ask(`GET ${path}`, { "if-match": '"x"' }, root);
@@ -113,14 +113,14 @@ describe("a header that promises something is kept or refused, on every route", 
     }
   });
 
-  test("an anonymous caller is told to sign in first", async () => {
+  test("an anonymous caller gets 401 first", async () => {
     const { ask } = await desk();
     const answer = await ask("PATCH /api/v1/users/me", { "idempotency-key": "k" }, { body: {} });
     expect(answer.body.code).toBe("not_signed_in");
   });
 });
 
-/** Bodies that fit: a header is looked at after the body. */
+/** Valid bodies: headers are checked after the body. */
 const bodies: Record<string, object> = {
   "/auth/login": { username: "ada", password: PASSWORD },
   "/auth/register": { email: "eve@example.com", password: PASSWORD },
@@ -156,7 +156,7 @@ test("412 carries the current version", async () => {
   }
 });
 
-test("every POST that reads Idempotency-Key does its work once, and answers a retry alike", async () => {
+test("every POST that reads Idempotency-Key works once, and a retry gets the same response", async () => {
   const { ada, root, ask, sql, ctx } = await desk();
   const mailedToken = async (kind: string) => {
     const mails = await readMails(ctx, "ada@example.com");
@@ -196,7 +196,7 @@ test("every POST that reads Idempotency-Key does its work once, and answers a re
   expect((await sql`select 1 from events where type = 'user.unlocked'`).length).toBe(1);
 });
 
-test("a refusal that costs nothing of a limit leaves no row", async () => {
+test("a refusal that consumes no limit stores no row", async () => {
   const { ada, ask, sql } = await desk();
   for (const [path, body, token] of [
     ["/auth/password/reset", { token: "x", password: PASSWORD }],
@@ -213,7 +213,7 @@ test("a refusal that costs nothing of a limit leaves no row", async () => {
   expect(await sql`select 1 from idempotency`).toEqual([] as never);
 });
 
-test("the key for one user is not the key for another", async () => {
+test("the key of one user is not the key of another", async () => {
   const { ada, root, ask, sql } = await desk();
   const unlock = (id: string) =>
     ask(`POST /api/v1/users/${id}/unlock`, { "idempotency-key": "k" }, { token: root.token });
@@ -221,7 +221,7 @@ test("the key for one user is not the key for another", async () => {
   expect((await sql`select 1 from events where type = 'user.unlocked'`).length).toBe(2);
 });
 
-describe("a request id", () => {
+describe("a request ID", () => {
   const ask = async (id: string, trustedProxies: string[]) => {
     const { send, logged } = await world({ trustedProxies });
     const headers = { "x-request-id": id, "x-forwarded-for": "203.0.113.7" };
@@ -229,7 +229,7 @@ describe("a request id", () => {
     return { answer, logged };
   };
 
-  test("of a trusted proxy is kept where it is well formed", async () => {
+  test("of a trusted proxy is kept if it is well formed", async () => {
     for (const id of [
       UUID,
       "0123456789abcdef0123456789abcdef",
@@ -245,13 +245,13 @@ describe("a request id", () => {
     }
   });
 
-  test("of anybody else is replaced", async () => {
+  test("of any other client is replaced", async () => {
     for (const trusted of [[], ["10.0.0.0/8"]])
       expect((await ask(UUID, trusted)).answer.headers.get("x-request-id")).not.toBe(UUID);
   });
 });
 
-test("the document has the headers of each operation", async () => {
+test("the OpenAPI document lists the headers of each operation", async () => {
   const { send } = await world();
   const { paths, components } = (await send("GET", "/openapi.json")).body;
   const namesOf = (path: string, method: string, status: number) =>

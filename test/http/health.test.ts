@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { createApp } from "../../src/app.ts";
 import { world } from "../support/world.ts";
 
-test("a 503 of a health check says when to ask again", async () => {
+test("a 503 of a health check has Retry-After", async () => {
   const { ctx } = await world();
   const app = createApp({
     ...ctx,

@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop(true));
 
-/** What a server says to these very bytes. */
+/** The server's response to exactly these bytes. */
 const raw = (bytes: string, port = server.port): Promise<string> =>
   new Promise((resolve, reject) => {
     let said = "";
@@ -30,7 +30,7 @@ const raw = (bytes: string, port = server.port): Promise<string> =>
     setTimeout(() => socket.end(), ANSWER_MAX_MS);
   });
 
-test("a short or odd Host header reaches no route that the path does not name", async () => {
+test("a short or odd Host header does not lead to another route", async () => {
   for (const host of ["a", "", "/", "x/livez", "localhost/livez?", "a\tb"])
     for (const path of ["/pub/livez", "/public/livez", "/a/api/v1/users/me", "//livez"]) {
       const said = await raw(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
@@ -40,7 +40,7 @@ test("a short or odd Host header reaches no route that the path does not name", 
   expect(said).toContain("200 OK");
 });
 
-test("a request of HTTP/1.0 without a Host finds what its path names, and nothing else", async () => {
+test("an HTTP/1.0 request without a Host leads to the route of its path only", async () => {
   for (const path of ["/livez", "/readyz/server", "/.well-known/jwks.json"])
     expect(await raw(`GET ${path} HTTP/1.0\r\n\r\n`)).toContain("200 OK");
   for (const path of ["/public/livez", "/a/readyz/server", "/publicly/livez?/livez"])
@@ -86,7 +86,7 @@ test("an empty, repeated or malformed Host is refused (RFC 9112, section 3.2)", 
   expect(said).toMatch(/^x-request-id: /im);
 });
 
-test("a Host is a name, an address, or either with a port", async () => {
+test("a Host is a name or an IP, either with or without a port", async () => {
   for (const host of [
     "localhost",
     "LOCALHOST:3000",
@@ -114,8 +114,10 @@ test("the listener of METRICS_PORT refuses an invalid Host as well", async () =>
   }
 });
 
-/** Fields that may stand only once: Bun joins their lines by a comma, and what comes out is refused. */
-test("no repeated field is read as if it stood there once", async () => {
+/**
+ * Fields that may occur only once: Bun joins repeated lines by a comma, and the result is refused.
+ */
+test("a repeated field is never read as a single one", async () => {
   const { app, person } = await world();
   const { token } = await person();
   const twice = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: app.fetch, development: false });
@@ -147,7 +149,7 @@ test("no repeated field is read as if it stood there once", async () => {
   await twice.stop(true);
 });
 
-test("no answer repeats the Host header", async () => {
+test("no response repeats the Host header", async () => {
   const said = await raw(
     "GET /docs HTTP/1.1\r\nHost: sentinel.example\r\nConnection: close\r\n\r\n",
   );

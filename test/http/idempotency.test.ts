@@ -16,7 +16,7 @@ async function office() {
   return { ...here, register };
 }
 
-test("of fifty registrations with one key one is made, and every retry gets its answer", async () => {
+test("of fifty registrations with one key one creates a user, and every retry gets its response", async () => {
   const { register, sql } = await office();
   for (let round = 0; round < 4; round += 1) {
     const email = `person-${round}@example.com`;
@@ -41,12 +41,12 @@ test("the same key with another body is refused, and does nothing", async () => 
     await register("k", "ada@example.com", { password: "another stable of horses" }),
   ])
     expect([answer.status, answer.body.code]).toEqual([422, "idempotency_key_reused"]);
-  // Somebody else's key is another key.
+  // Another client's key is another key.
   expect((await register("k", "bob@example.com", { from: "203.0.113.5" })).status).toBe(201);
   expect((await sql`select 1 from users`).length).toBe(2);
 });
 
-test("a refusal is answered again as well; what did not reach the work may be sent again, corrected", async () => {
+test("a refusal is replayed as well; a request that failed validation may be corrected and sent again", async () => {
   const { register } = await office();
   await register("first", "ada@example.com");
   const taken = await register("second", "ada@example.com");
@@ -62,7 +62,7 @@ test("a refusal is answered again as well; what did not reach the work may be se
     expect((await register(key, "carl@example.com")).status).toBe(422);
 });
 
-test("what was done is answered, also where the answer cannot be kept; what could not be done may be done again", async () => {
+test("finished work is answered although its response cannot be stored; failed work may be done again", async () => {
   const { ctx, sql, logged } = await office();
   const request = (key: string) => ({
     actor: { kind: "operator" as const },
@@ -70,7 +70,7 @@ test("what was done is answered, also where the answer cannot be kept; what coul
     body: {},
     ...{ headers: { "idempotency-key": key }, set: { headers: {} } },
   });
-  // Work that takes the table away behind it: as if the database were gone by then.
+  // The work renames the table: as if the database were unavailable afterwards.
   const done = await once(ctx, request("kept"), async () => {
     await sql`alter table idempotency rename to away`;
     return "done";
@@ -86,7 +86,7 @@ test("what was done is answered, also where the answer cannot be kept; what coul
   expect(await once(ctx, request("again"), async () => "luck")).toBe("luck");
 });
 
-test("who was cut off is overtaken after a while, and then changes nothing of what the other one kept", async () => {
+test("an abandoned request is taken over after a while, and then cannot change the stored response", async () => {
   const { ctx } = await office();
   const request = {
     actor: { kind: "operator" as const },
@@ -108,7 +108,7 @@ test("who was cut off is overtaken after a while, and then changes nothing of wh
   expect(await once(ctx, request, async () => "third")).toBe("second");
 });
 
-test("nothing that is kept tells a password, and after a day nothing is kept", async () => {
+test("stored rows reveal no password, and are deleted after a day", async () => {
   const { register, sql, ctx } = await office();
   await register("k", "ada@example.com");
   const kept = JSON.stringify(

@@ -6,7 +6,7 @@ import { enqueueMail } from "../../src/modules/mail/mail.ts";
 import { rawRequests } from "../support/raw.ts";
 import { world } from "../support/world.ts";
 
-/** What the mailbox answers to somebody at `peer`. */
+/** How the mailbox responds to a client at `peer`. */
 async function mailbox(settings: Partial<Config> = {}) {
   const here = await world({ environment: "development", ...settings });
   let peer = "127.0.0.1";
@@ -23,7 +23,7 @@ async function mailbox(settings: Partial<Config> = {}) {
   return { ...here, id, open };
 }
 
-test("a developer reads mails: the list, the text with links that work, the HTML, the source", async () => {
+test("a developer reads mails: the list, the text with working links, the HTML, the source", async () => {
   const { id, open } = await mailbox();
   expect((await open()).body).toContain(`/dev/mailbox/${id}`);
   const { body } = await open(`/${id}`);
@@ -37,7 +37,7 @@ test("a developer reads mails: the list, the text with links that work, the HTML
     expect((await open(path)).status).toBe(404);
 });
 
-test("a test suite reads mails as JSON: newest first, of one recipient, links and codes by themselves", async () => {
+test("a test suite reads mails as JSON: newest first, by recipient, with links and codes as fields", async () => {
   const { ctx, id, open, pass } = await mailbox();
   const { body } = await open(".json");
   expect(body).toEqual([
@@ -74,7 +74,7 @@ test("a test suite reads mails as JSON: newest first, of one recipient, links an
   expect((await open(".json?too=nobody")).body.errors).toMatchObject([{ pointer: "/query" }]);
 });
 
-test("nobody else does: not from elsewhere, not through a proxy, not in production", async () => {
+test("nobody else can read it: not from another machine, not through a proxy, not in production", async () => {
   const { id, open } = await mailbox({ clientAddressHeader: "fly-client-ip" });
   for (const path of [".json", ".json?x=y", "", `/${id}`, `/${id}/html`, `/${id}/source`]) {
     for (const peer of ["192.168.1.5", "203.0.113.7", "::ffff:10.0.0.1"])
@@ -108,7 +108,7 @@ const LOCAL_HOSTS = [
   "[::1]",
   "[::1]:3000",
 ];
-/** Names that somebody else can make resolve to this machine, and what only looks local. */
+/** Names that another person can resolve to this machine, and names that only look local. */
 const OTHER_HOSTS = [
   "evil.example",
   "evil.example:3000",
@@ -133,7 +133,7 @@ const MALFORMED_HOSTS = [
   "",
 ];
 
-test("a page of another site that points its name at this machine reads nothing (DNS rebinding)", async () => {
+test("a page of another site that resolves its name to this machine reads nothing (DNS rebinding)", async () => {
   const { id, open } = await mailbox({ publicUrl: "http://Bunker.test:3000" });
   for (const path of [".json", "", `/${id}`, `/${id}/html`, `/${id}/source`]) {
     for (const host of [...LOCAL_HOSTS, "bunker.test", "BUNKER.test:3000"])
@@ -145,7 +145,7 @@ test("a page of another site that points its name at this machine reads nothing 
   }
 });
 
-test("what a request line, a second Host or none of them says opens it neither", async () => {
+test("neither an absolute URL, nor a second Host, nor a missing Host opens it", async () => {
   const { app } = await mailbox();
   const { raw, close } = rawRequests(
     withHost(app.fetch, () => app.server),
@@ -173,7 +173,7 @@ test("what a request line, a second Host or none of them says opens it neither",
   await close();
 });
 
-test("metrics on a loopback address answer to local names only", async () => {
+test("metrics on a loopback IP are served for local host names only", async () => {
   const { ctx } = await mailbox();
   const statusOf = async (host: string, metricsHost: string) => {
     const config = { ...ctx.config, metricsHost };
@@ -187,6 +187,6 @@ test("metrics on a loopback address answer to local names only", async () => {
     for (const host of MALFORMED_HOSTS)
       expect([host, await statusOf(host, metricsHost)]).toEqual([host, 400]);
   }
-  // On every address, other machines ask by whatever name they know.
+  // On other IPs, other machines use whatever name they know.
   expect(await statusOf("bunker:9464", "0.0.0.0")).toBe(200);
 });

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { PASSWORD, world } from "../support/world.ts";
 
-test("names that a database or a page might trip over come back as they were, or are refused", async () => {
+test("names that could break a database or a page are stored unchanged, or refused", async () => {
   const { person } = await world();
   const ada = await person();
   const names = [
@@ -16,7 +16,7 @@ test("names that a database or a page might trip over come back as they were, or
     expect((await ada.patch("/users/me", { full_name })).body.full_name).toBe(full_name);
 });
 
-test("a name on one line stays on one line, in the order in which it is read, and can be seen", async () => {
+test("a name stays on one line, in its reading order, and is visible", async () => {
   const { person } = await world();
   const ada = await person();
   const breaks = ["a\r\nb", "\u001b[2J", "\u0007", "a\u2028b", "a\u2029b", "a\u0085b"];

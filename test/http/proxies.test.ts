@@ -1,4 +1,4 @@
-/** What is said of the proxies before Bunker, to whoever set them up. */
+/** The warnings for operators about the proxies in front of Bunker. */
 import { expect, test } from "bun:test";
 import { deviceTokens } from "../../src/credentials/device-token.ts";
 import type { Ctx } from "../../src/ctx.ts";
@@ -10,7 +10,7 @@ interface Asking {
   headers: Record<string, string>;
 }
 
-/** What is logged when each asks three times. */
+/** What is logged after three requests of each client. */
 function saidOf(trustedProxies: string[], ...all: Asking[]): string[] {
   const lines: string[] = [];
   const say = (_: object, sentence: string) => lines.push(sentence);
@@ -30,15 +30,15 @@ const forwarded = { "x-forwarded-for": "198.51.100.7" };
 const unnamed = expect.stringContaining("that is not in TRUSTED_PROXIES");
 const silent = expect.stringContaining("without a client IP");
 
-test("a proxy on a private address that is not trusted is told of once", () => {
+test("a proxy with a private IP that is not trusted causes one warning", () => {
   expect(saidOf([], { peer: "127.0.0.1", headers: forwarded })).toEqual([unnamed]);
   expect(saidOf(["10.9.9.9"], { peer: "172.18.0.1", headers: forwarded })).toEqual([unnamed]);
   expect(saidOf(["172.16.0.0/12"], { peer: "172.18.0.1", headers: forwarded })).toEqual([]);
-  // A stranger may write what they like.
+  // An anonymous client may send any header.
   expect(saidOf([], { peer: "198.51.100.9", headers: forwarded })).toEqual([]);
 });
 
-test("so is one that is trusted and does not say who asks; the one hides not the other", () => {
+test("so does a trusted proxy that sends no client IP; neither warning hides the other", () => {
   const direct = { peer: "127.0.0.1", headers: {} };
   expect(saidOf(["127.0.0.1"], direct)).toEqual([silent]);
   expect(saidOf([], direct)).toEqual([]);
@@ -46,7 +46,7 @@ test("so is one that is trusted and does not say who asks; the one hides not the
   expect(saidOf(["127.0.0.1"], direct, other)).toEqual([silent, unnamed]);
 });
 
-test("a page counts by the client IP also where another app was made first in the process", async () => {
+test("a page counts by the client IP also if another app was created first in the process", async () => {
   const open = async ({ send }: Awaited<ReturnType<typeof world>>, from: string) =>
     (await send("GET", "/reset-password?token=x", { headers: { "x-forwarded-for": from } })).headers
       .get("ratelimit")

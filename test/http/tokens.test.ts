@@ -11,7 +11,7 @@ const sign = (header: unknown, claims: unknown, { key = SECRET, hash = "sha256" 
   return `${input}.${createHmac(hash, key).update(input).digest("base64url")}`;
 };
 
-test("an access token says what RFC 9068 asks for, and no more", async () => {
+test("an access token has exactly the claims of RFC 9068", async () => {
   setSystemTime(new Date());
   const { person } = await world();
   const ada = await person();
@@ -47,7 +47,8 @@ test("a forged, odd or broken token gets 401 and a challenge, never 500", async 
   expect(Object.keys(forged).length).toBeGreaterThanOrEqual(60);
   const me = (token: string) =>
     send("GET", "/api/v1/users/me", { headers: { authorization: `Bearer ${token}` } });
-  // What the forgeries are made from is good, as is our own signature under the header.
+  // The tokens that the forgeries are made from are valid, and so is our own signature under the
+  // header.
   expect((await me(ada.token)).status).toBe(200);
   expect((await me(sign(HEADER, claimsOf(ada.token)))).status).toBe(200);
   for (const [what, token] of Object.entries(forged)) {
@@ -86,7 +87,7 @@ function forgeries({
   };
 }
 
-/** Signed with our key, except where that is the point; never under our header. */
+/** Signed with our key, unless the key is the point; never under our header. */
 function inTheHeader(token: string, good: object): Record<string, string> {
   const [, payload = "", signature = ""] = token.split(".");
   const unsigned = (header: object) => `${encode(header)}.${payload}.`;
@@ -152,7 +153,7 @@ function inTheHeader(token: string, good: object): Record<string, string> {
   };
 }
 
-/** Signed as ours are: only what is said in it is wrong. */
+/** Signed like ours: only the claims are wrong. */
 function inTheClaims(good: Record<string, unknown>, other: typeof good): Record<string, string> {
   const seconds = Math.floor(Date.now() / 1000);
   const changes: Record<string, object> = {
@@ -204,7 +205,7 @@ function inTheClaims(good: Record<string, unknown>, other: typeof good): Record<
   };
 }
 
-/** Of a token that was good: one letter more, less, or other. */
+/** A valid token with one character more, fewer or different. */
 function inTheSpelling(token: string, others: string): Record<string, string> {
   const [header = "", payload = "", signature = ""] = token.split(".");
   const [, otherPayload = "", otherSignature = ""] = others.split(".");
@@ -234,14 +235,17 @@ function inTheSpelling(token: string, others: string): Record<string, string> {
   };
 }
 
-/** Another spelling of the same bytes: the last letter of 32 bytes in base64url has two bits to spare. */
+/**
+ * Another spelling of the same bytes: the last character of 32 bytes in base64url has two spare
+ * bits.
+ */
 function looseEnd(signature: string): string {
   const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   const last = letters.indexOf(signature.at(-1) ?? "");
   return `${signature.slice(0, -1)}${letters[last + 1]}`;
 }
 
-test("a token runs out to the second, also of somebody who is remembered", async () => {
+test("a token expires to the second, also if its principal is cached", async () => {
   const { person, pass } = await world();
   const ada = await person();
   const { iat, exp } = claimsOf(ada.token);
@@ -258,7 +262,7 @@ test("a token runs out to the second, also of somebody who is remembered", async
   }
 });
 
-test("no credentials get a challenge without an error", async () => {
+test("a request without credentials gets a challenge without an error", async () => {
   const { send } = await world();
   for (const authorization of ["", "Basic YTpi", "Bearer", "Bearer ", "Token x"]) {
     const answer = await send("GET", "/api/v1/users/me", { headers: { authorization } });
