@@ -1,8 +1,6 @@
 import { perDay, policies } from "../src/limits/policies.ts";
 
-/**
- * `session.refresh_retried` events that one user can cause: 20 an hour (`modules/sessions/refresh`).
- */
+/** `session.refresh_retried` events of one user: 20 an hour (`modules/sessions/refresh`). */
 const RETRIES = 480;
 
 const day = (name: keyof typeof policies): number => perDay(policies[name]);

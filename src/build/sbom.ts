@@ -111,7 +111,7 @@ function librariesIn(database: string): Component[] {
 /**
  * The bill of materials of a binary, as CycloneDX 1.6: the packages of its `sources`, the bundled
  * files, Bun, and PostgreSQL of the package `database`, if any. The same sources give the same
- * document.
+ * document. (@cyclonedx/cyclonedx-npm lists what is installed, not what is in the binary.)
  */
 export function billOfMaterials(sources: string[], database: string | undefined) {
   const keys = [...keysOf(sources), ...BUNDLED, ...(database === undefined ? [] : [database])];

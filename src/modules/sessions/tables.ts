@@ -3,7 +3,7 @@ import { check, index, integer, pgTable, text, timestamp, uuid } from "drizzle-o
 import { at, bytes } from "../../db/columns.ts";
 import { users } from "../users/tables.ts";
 
-/** One row for each session; deleted when the session ends. */
+/** One row for each session, deleted when it ends: so no query can forget that it has ended. */
 export const sessions = pgTable(
   "sessions",
   {
