@@ -122,10 +122,9 @@ const withGeneralLimits = (limits: MoreLimits) =>
  * - `eitherToken: true`: users with an access token or a refresh token.
  * - `superuser: true` or more limits: superusers with an access token.
  *
- * All but `public` pass `actor` to the handler and declare the limits of the route. `user`,
- * `eitherToken` and `superuser` authenticate before validation: an anonymous caller gets 401 and
- * learns nothing about the body. `optional` checks its token after validation. All refuse a body
- * that http/body could not read, those three only after authentication.
+ * All but `public` pass `actor` to the handler and declare the limits of the route. A token is
+ * checked before validation: without a valid one, a client gets 401 and learns nothing about the
+ * body. All refuse a body that http/body could not read, after the token.
  */
 export const guard = (ctx: Ctx) => {
   const withOrigin = actorsFrom(openOrigins(ctx));
@@ -180,14 +179,20 @@ export const guard = (ctx: Ctx) => {
      */
     optional: (limits: readonly LimitName[]) => ({
       detail: { security: [{}, ...security], "x-rate-limits": limits },
-      transform: refuseUnreadableBody,
-      resolve: async ({ request, headers, bearer, set, server }: GuardedRequest) => {
+      transform: async ({ request, headers, bearer, body, set, server }: GuardedRequest) => {
+        const token = tokenIn({ headers, bearer });
+        if (token) {
+          const actor = () => withOrigin({ request, headers, set, server }, anonymous, limits);
+          const context = contextOf(request);
+          context.actor = await byAccessToken(actor, token);
+          context.userId = context.actor.user.id;
+        }
+        refuseUnreadableBody({ body });
+      },
+      resolve: ({ request, headers, set, server }: RequestParts) => {
         refuseUnsupported({ request, headers });
         const actor = withOrigin({ request, headers, set, server }, anonymous, limits);
-        const token = tokenIn({ headers, bearer });
-        const caller = token ? await byAccessToken(() => actor, token) : undefined;
-        if (caller) contextOf(request).userId = caller.user.id;
-        return { actor, caller };
+        return { actor, caller: contextOf(request).actor };
       },
     }),
     user: (limits: MoreLimits) => requireUser(() => true, { limits: withGeneralLimits(limits) }),

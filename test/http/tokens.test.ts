@@ -285,3 +285,10 @@ test("the scheme is read in any case", async () => {
     expect(answer.status).toBe(200);
   }
 });
+
+test("where a token is optional, an invalid one is refused before the body is validated", async () => {
+  const { as, anyone } = await world();
+  const verify = (caller: ReturnType<typeof as>) => caller.post("/auth/email/verify", { tokn: 1 });
+  expect((await verify(as("made-up"))).body.code).toBe("invalid_token");
+  expect((await verify(anyone)).body.code).toBe("invalid_request");
+});
