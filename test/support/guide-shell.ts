@@ -39,6 +39,9 @@ export async function openGuideShell(): Promise<GuideShell> {
   mkdirSync(own);
   for (const path of [join(cwd, "bunker"), join(own, "bunker")])
     symlinkSync(ownWords.at(-1) ?? "", path);
+  // The binary is Bun as well.
+  const bun = `#!/bin/sh\nBUN_BE_BUN=1 exec '${join(cwd, "bunker")}' "$@"\n`;
+  writeFileSync(join(own, "bun"), bun, { mode: 0o755 });
   symlinkSync(join(import.meta.dir, "../../node_modules"), join(cwd, "node_modules"));
   const account = process.getuid?.() === 0 ? { uid: OTHER_UID, gid: OTHER_UID } : {};
   const shell = spawn("bash", ["--norc"], {
