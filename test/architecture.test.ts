@@ -1,6 +1,6 @@
 /**
- * Where each file of `src` belongs, and what it may import. ARCHITECTURE.md describes the layers and
- * modules. A failure names the file and says where to put it.
+ * Where each file of `src` belongs, and what it may import. ARCHITECTURE.md describes the layers
+ * and modules. A failure names the file and says where to put it.
  */
 import { expect, test } from "bun:test";
 import { basename, dirname, join } from "node:path";

@@ -34,7 +34,7 @@ const settingsOf = (list: Named[]): Record<string, string> =>
 
 test("Kubernetes: two copies, probes, and a budget for disruptions", () => {
   const [deployment, service, budget] = Bun.YAML.parse(textOf("kubernetes.yaml")) as [
-    // biome-ignore lint/suspicious/noExplicitAny: a test reads what it expects, and fails if it is missing
+    // biome-ignore lint/suspicious/noExplicitAny: a test reads the members that it expects
     ...any[],
   ];
   expect([deployment.kind, service.kind, budget.kind]).toEqual([

@@ -1,4 +1,6 @@
-/** Answers that come before the request body has: they reach the client, and what follows on the connection is sound. */
+/**
+ * Responses before the request body has arrived reach the client, and the connection stays usable.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -21,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop(true));
 
-/** Sends `head`, and after it `pieces` one by one; answers what was received, and how many pieces were left at the end. */
+/** Sends `head`, then `pieces` one by one. Returns the response and the number of pieces left. */
 async function exchange(head: string, pieces: string[] = []) {
   const said = { text: "", unsent: pieces.length, isClosed: false };
   const socket = connect(server.port ?? 0, "127.0.0.1");
@@ -62,7 +64,7 @@ const headOf = (line: string, ...fields: string[]) =>
 const JSON_TYPE = "Content-Type: application/json";
 const CLOSES = /^connection: close\r$/im;
 const CHUNKED = "Transfer-Encoding: chunked";
-/** Each is refused, and most of them without a look at the body. */
+/** Each is refused, and most of them before the body is read. */
 const refused: [status: string, line: string, ...fields: string[]][] = [
   ["413", "POST /api/v1/auth/register", JSON_TYPE],
   ["413", "POST /api/v1/auth/register", JSON_TYPE, "Expect: 100-continue"],
@@ -79,7 +81,7 @@ interface Sending {
   pieces: string[];
 }
 
-/** All refusals at once, for bodies just above the limit and far above it: what became of each. */
+/** Sends all refusals at once, with bodies just above and far above the limit. */
 async function outcomes(sendingOf: (line: string, fields: string[], bytes: number) => Sending) {
   const cases = [66_000, 1_000_000].flatMap((bytes) =>
     refused.map(([status, line, ...fields]) => ({ bytes, status, line, fields })),
@@ -103,7 +105,7 @@ test("a refusal leaves the connection open for the next request", async () => {
     expect({ about, unsent, statuses }).toEqual({ about, unsent: 0, statuses: [expected, "200"] });
 });
 
-test("where the client asks to close, a refusal comes after all of the body", async () => {
+test("if the client asks to close, a refusal comes after the whole body", async () => {
   const all = await outcomes((line, fields, bytes) => ({
     head: headOf(line, ...fields, "Connection: close", `Content-Length: ${bytes}`),
     pieces: piecesOf(bytes),
@@ -112,7 +114,7 @@ test("where the client asks to close, a refusal comes after all of the body", as
     expect({ about, unsent, statuses }).toEqual({ about, unsent: 0, statuses: [expected] });
 });
 
-test("a refusal of a chunked request comes after all of the body, and closes the connection", async () => {
+test("a refusal of a chunked request comes after the whole body, and closes the connection", async () => {
   const all = await outcomes((line, fields, bytes) => ({
     head: headOf(line, ...fields, CHUNKED),
     pieces: chunked(piecesOf(bytes)),
@@ -141,7 +143,7 @@ test("a refusal does not wait for a body that stops arriving", async () => {
   }
 });
 
-test("while the server stops, a refusal is the last answer, and comes behind the body", async () => {
+test("during shutdown, a refusal is the last response, and comes after the body", async () => {
   lifecycle.isStopping = true;
   const head = headOf("POST /nothing/here", "Content-Length: 300000");
   const { statuses, unsent, text } = await exchange(head, piecesOf(300_000));
@@ -150,7 +152,7 @@ test("while the server stops, a refusal is the last answer, and comes behind the
   expect(text).toMatch(CLOSES);
 });
 
-test("an answer to a chunked request is the last one: Bun answers a trailer section with a second response", async () => {
+test("the response to a chunked request closes the connection: Bun answers trailers with a second one", async () => {
   const body = ['{"username":"a","password":"b"}'];
   for (const [line, ...fields] of [
     ["POST /api/v1/auth/login", JSON_TYPE],
@@ -175,7 +177,7 @@ test("two equal Content-Length lines do not pass the limit", async () => {
 });
 
 /** docs/http.md says so to operators; another version of Bun may do otherwise. */
-test("what Bun refuses by itself, without a body, and closes", async () => {
+test("Bun itself refuses these without a body, and closes", async () => {
   const host = "Host: localhost";
   const head = (...lines: string[]) => [...lines, "", ""].join("\r\n");
   const refusedByBun = [
@@ -202,12 +204,12 @@ test("what Bun refuses by itself, without a body, and closes", async () => {
   }
 });
 
-test("Bun drops the host of an absolute target: it is not seen that it differs from Host", async () => {
+test("Bun drops the host of an absolute target, so it may differ from Host", async () => {
   const head = "GET http://other.example/livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
   expect((await exchange(head)).statuses).toEqual(["200"]);
 });
 
-test("methods that Bun knows and no route has get 404 or 405", async () => {
+test("methods that Bun knows but no route has get 404 or 405", async () => {
   for (const method of ["TRACE", "CONNECT", "PROPFIND", "QUERY", "PURGE"])
     for (const [status, path] of [
       ["405", "/livez"],
@@ -222,7 +224,7 @@ const registerOf = (email: string, ...fields: string[]) => {
   return { head: headOf("POST /api/v1/auth/register", JSON_TYPE, length, ...fields), body };
 };
 
-test("a request whose answer Bun drops, because something follows in the same packet, is not carried out", async () => {
+test("a request is not carried out if Bun drops its response because bytes follow in the same packet", async () => {
   for (const [at, follows, answered] of [
     [0, NEXT, []],
     [1, "\r\n", ["400"]],
@@ -230,7 +232,7 @@ test("a request whose answer Bun drops, because something follows in the same pa
   ] as const) {
     const { head, body } = registerOf(`follows${at}@example.com`);
     expect((await exchange(head + body + follows)).statuses).toEqual([...answered]);
-    // The body in a packet of its own.
+    // The body in a separate packet.
     expect((await exchange(head, [body + follows])).statuses).toEqual([...answered]);
     expect((await exchange(head + body)).statuses).toEqual(["201"]);
   }

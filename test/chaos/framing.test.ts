@@ -1,4 +1,7 @@
-/** Requests that are framed in a rare way: what Bun makes of them (docs/bun.md), and that nothing of it shows behind a proxy. */
+/**
+ * Unusual framing: how Bun answers it (docs/bun.md), and that clients behind a proxy see none of
+ * it.
+ */
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,12 +14,12 @@ const QUIET_MS = 1_500;
 
 interface Exchange {
   first: string;
-  /** Sent when 100 (Continue) has come, and not before. */
+  /** Sent only after 100 (Continue). */
   rest?: string;
   isHalfClosed?: boolean;
 }
 
-/** The statuses that come back, until the connection is closed or nothing has come for a while. */
+/** The statuses received until the connection is closed, or silent for some time. */
 async function statusesOf(port: number, { first, rest = "", isHalfClosed = false }: Exchange) {
   const found = { text: "", isOver: false };
   const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true }, () => {
@@ -89,8 +92,11 @@ const minimal = Bun.serve({
 });
 afterAll(() => minimal.stop(true));
 
-/** Another version of Bun may do better: then docs/bun.md, docs/http.md and http/closed-connection are to be looked at. */
-test("what Bun does by itself", async () => {
+/**
+ * If a new version of Bun behaves better, check docs/bun.md, docs/http.md and
+ * http/closed-connection.
+ */
+test("Bun without a proxy behaves as docs/bun.md says", async () => {
   const byBun: Record<Kind, string[]> = {
     pipelined: [],
     "empty line": ["400"],
@@ -108,7 +114,7 @@ const sound: Record<Kind, string[]> = {
 };
 
 for (const name of Object.keys(proxies))
-  test.if(pathOf(name) !== undefined)(`behind ${name}, each of them is answered`, async () => {
+  test.if(pathOf(name) !== undefined)(`behind ${name}, each request gets a response`, async () => {
     const inside = await freePort();
     const env = { PORT: String(inside), TRUSTED_PROXIES: "127.0.0.1" };
     const server = await serve({ cwd: await usedFolder(), env });
@@ -118,7 +124,7 @@ for (const name of Object.keys(proxies))
       body: JSON.stringify({ email: `user${at}@example.com`, password: PASSWORD }),
     });
     const found = await all(outside, registrationOf);
-    // Go takes a client that closes its sending side for one that has gone, and Caddy with it.
+    // Caddy, like Go, takes a client that closes its sending side for disconnected.
     if (name === "caddy") found["half-closed"] = sound["half-closed"];
     expect(found).toEqual(sound);
     expect(await server.end("SIGTERM")).toBe(0);

@@ -1,6 +1,6 @@
 /**
- * What strangers make up costs nothing that stays: a million paths, user agents, addresses and ids, none of which comes twice.
- * Methods are made up in the soak: Bun's parser lets none of them in.
+ * Made-up values leave nothing behind: a million paths, user agents, IPs and ids, none of them
+ * twice. soak.test.ts makes up methods, which Bun's parser refuses.
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -19,7 +19,7 @@ const ANSWER_LENGTH = 12;
 /** Bun drops a connection on which a request follows one of another method (docs/http.md). */
 const METHODS = ["HEAD", "GET"];
 
-/** Every second one asks for what only somebody signed in may see: then it matters from where, and by what program. */
+/** Every second request needs a user: then its IP and user agent are used. */
 const targetOf = (at: number) =>
   at % 2 === 0
     ? `GET /api/v1/users/me?made-up=${at}`
@@ -37,7 +37,9 @@ const requestOf = (at: number) =>
     "\r\n",
   ].join("\r\n");
 
-/** Sends what lies between the two numbers, many at a time over each connection; answers how many had which status. */
+/**
+ * Sends the requests of a range, many at once over each connection. Returns the count by status.
+ */
 async function send({ url }: Serving, from: number, to: number): Promise<Map<string, number>> {
   const statuses = new Map<string, number>();
   let next = from;
@@ -62,7 +64,7 @@ async function send({ url }: Serving, from: number, to: number): Promise<Map<str
           waiting -= 1;
           end = index + ANSWER_LENGTH;
         }
-        // The next one may have been cut.
+        // The next one may be incomplete.
         rest = text.slice(Math.max(end, text.length - ANSWER_LENGTH + 1));
         if (waiting === 0) more();
       });
@@ -75,7 +77,7 @@ const megabytesOf = (pid: number): number =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1000;
 
 test.if(isBinary)(
-  "a million made-up requests add no series, and leave no memory taken",
+  "a million made-up requests add no metric series, and leak no memory",
   async () => {
     const METRICS_PORT = String(await freePort());
     const env = { METRICS_PORT, LOG_ACCESS: "off", TRUSTED_PROXIES: "127.0.0.1" };
@@ -83,7 +85,7 @@ test.if(isBinary)(
     const series = async () =>
       (await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text())
         .split("\n")
-        // A job has its series from its first run on.
+        // A job has its series from its first run.
         .filter((line) => line !== "" && !/^(#|bunker_job_)/.test(line)).length;
     await send(server, 0, WARM_UP);
     const before = { series: await series(), megabytes: megabytesOf(server.pid) };

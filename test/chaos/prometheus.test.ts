@@ -1,4 +1,6 @@
-/** The alerts and the dashboard of `deploy/`, in Debian's prometheus, against a server under load. */
+/**
+ * The alerts and the dashboard of `deploy/`, in Debian's prometheus, against a server under load.
+ */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";

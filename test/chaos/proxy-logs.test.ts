@@ -1,4 +1,7 @@
-/** The proxies of `deploy/` and `docs/guides/proxy.md`, before a server that is there, and then is not. */
+/**
+ * The logs of the proxies of `deploy/` and `docs/guides/proxy.md`, with a server that runs and then
+ * not.
+ */
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -16,7 +19,7 @@ interface Place {
   inside: number;
 }
 
-/** Reads a file with `changes` made, each of which must be one. */
+/** Reads a file with `changes`, each of which must match. */
 function adapted(file: string, changes: [string | RegExp, string][]): string {
   let text = readFileSync(join(root, file), "utf8");
   for (const [from, to] of changes) {

@@ -10,7 +10,9 @@ const root = join(import.meta.dir, "../..");
 
 export interface Copy {
   folder: string;
-  /** Runs a program in the folder. Returns its output; throws with all of it if the program fails. */
+  /**
+   * Runs a program in the folder. Returns its output; throws with all of it if the program fails.
+   */
   run: (program: string, ...args: string[]) => string;
   write: (path: string, text: string) => Promise<unknown>;
   read: (path: string) => Promise<string>;

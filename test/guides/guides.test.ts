@@ -1,4 +1,6 @@
-/** Carries out each guide in an empty folder, with the compiled binary, and compares what it shows. */
+/**
+ * Carries out each guide in an empty folder, with the compiled binary, and compares what it shows.
+ */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -40,7 +42,9 @@ async function carryOut(shell: GuideShell, block: Block): Promise<void> {
   }
 }
 
-/** What a page expects that has the comment `after: sign-in`: the first steps of getting-started.md. */
+/**
+ * What a page expects that has the comment `after: sign-in`: the first steps of getting-started.md.
+ */
 async function signIn(shell: GuideShell): Promise<void> {
   await shell.serve("BUNKER_ENV=development ./bunker");
   for (const command of [

@@ -1,4 +1,7 @@
-/** What callers with a token, an id or a key learn of other users. Each test is named by a row of SECURITY.md; the last compares the two. */
+/**
+ * What callers with a token, an id or a key learn about other users. A row of SECURITY.md names
+ * each test, and the last test compares the two.
+ */
 
 import { describe, expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
@@ -10,7 +13,10 @@ import { addressOf, few, street, wrong } from "../support/street.ts";
 import { NEW, town } from "../support/town.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
-/** A token that we issued counts by its session, and a made-up one by the client's IP. Only its holder can tell. */
+/**
+ * A token that we issued counts by its session, and a made-up one by client IP. Only a caller with
+ * the token can notice.
+ */
 const withoutLimits = (answer: Awaited<ReturnType<typeof visible>>) => {
   const { ratelimit: _, "ratelimit-policy": __, ...headers } = answer.headers;
   return { ...answer, headers };

@@ -1,4 +1,4 @@
-/** What an anonymous caller learns of who has an account. Each test is named by a row of SECURITY.md. */
+/** What an anonymous caller learns about who is a user. A row of SECURITY.md names each test. */
 import { describe, expect, setSystemTime, test } from "bun:test";
 import { DAY } from "../../src/limits/policies.ts";
 import { LINK_PATHS } from "../../src/pages/links.ts";

@@ -1,4 +1,6 @@
-/** A shell in an empty folder, in which a guide is carried out: variables last from step to step. */
+/**
+ * A shell in an empty folder, in which a guide is carried out: variables last from step to step.
+ */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";

@@ -1,16 +1,12 @@
 /**
- * Reads the code blocks of a guide. The info string of a block says what a test does with it. GitHub
- * shows its first word only.
- *
- * - `sh run`: runs the script; it must succeed.
- * - `console run`: runs each `$ ` command, and compares what it prints.
- * - `console serve`: starts a server, compares what it prints, and lets it run. A server that an
- *   earlier block started is stopped first.
- * - `sh background ready=URL`: starts a program, and waits until the URL answers.
- * - `ini`: settings; `bunker config` must accept them.
- * - `… file=PATH`: writes the block to this file, for later blocks.
- * - `… not run: REASON`: cannot run on a machine of ours.
- * - `… needs=PROGRAM`: skips the guide if the program is missing.
+ * Reads the code blocks of a guide. The info string of a block says what a test does with it.
+ * GitHub shows its first word only.  - `sh run`: runs the script; it must succeed. - `console run`:
+ * runs each `$ ` command, and compares what it prints. - `console serve`: starts a server, compares
+ * what it prints, and lets it run. A server that an   earlier block started is stopped first. - `sh
+ * background ready=URL`: starts a program, and waits until the URL answers. - `ini`: settings;
+ * `bunker config` must accept them. - `… file=PATH`: writes the block to this file, for later
+ * blocks. - `… not run: REASON`: cannot run on a machine of ours. - `… needs=PROGRAM`: skips the
+ * guide if the program is missing.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

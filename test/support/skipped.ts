@@ -1,4 +1,4 @@
-/** The last line of `bun run check`: how many tests were skipped because a program is missing, and what to install. */
+/** Prints the last line of `bun run check`: skipped tests, and the programs to install for them. */
 import { readFileSync } from "node:fs";
 
 const skipped = process.argv
