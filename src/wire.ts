@@ -227,16 +227,16 @@ async function sharedOf(
   { secret, log }: { secret: string; log: Log },
 ): Promise<SharedMemory> {
   if (redisUrl === undefined) return noSharedMemory;
-  const { openSharedMemory } = await import("./adapters/shared-memory.ts");
+  const { openRedis } = await import("./adapters/redis.ts");
   const installation = derivedKey(secret, "shared memory").toString("hex").slice(0, PREFIX_LENGTH);
-  return openSharedMemory(redisUrl, { prefix: `bunker:${installation}:`, log });
+  return openRedis(new URL(redisUrl), { prefix: `bunker:${installation}:`, log });
 }
 
 /** Loads the exporter only if OTLP_URL is set. */
 async function tracingOf(config: Config, log: Log): Promise<Tracing> {
   if (config.otlpUrl === undefined) return noTracing;
-  const { openTracing } = await import("./adapters/trace.ts");
-  return openTracing(config.otlpUrl, {
+  const { openOtlp } = await import("./adapters/otlp.ts");
+  return openOtlp(new URL(config.otlpUrl), {
     sample: config.traceSample,
     chance: Math.random,
     now: () => new Date(),

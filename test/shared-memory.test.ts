@@ -1,7 +1,7 @@
 /** What instances share in Redis, and what happens without it. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openSharedMemory } from "../src/adapters/shared-memory.ts";
+import { openRedis } from "../src/adapters/redis.ts";
 import { connect } from "../src/db/db.ts";
 import type { Log } from "../src/kit/log.ts";
 import { openCounters } from "../src/limits/counters.ts";
@@ -20,7 +20,7 @@ needs("redis-server").describe("a memory that instances share", () => {
   };
   const open = async (prefix = "test:", said: string[] = []) => {
     const log = logTo(said);
-    const memory = await openSharedMemory(redis.url, { prefix, log });
+    const memory = openRedis(new URL(redis.url), { prefix, log });
     memories.push(memory);
     await until(() => memory.state() === "ok");
     return memory;
@@ -121,7 +121,7 @@ needs("redis-server").describe("a memory that instances share", () => {
 
   test("a read-only Redis is not used", async () => {
     await redis.ask("CONFIG", "SET", "maxmemory", "1");
-    const memory = await openSharedMemory(redis.url, {
+    const memory = openRedis(new URL(redis.url), {
       prefix: "test:",
       log: logTo([]),
     });

@@ -15,67 +15,14 @@ export function causeOf(error: unknown): Cause {
 }
 
 /**
- * Every class of SQLSTATE (PostgreSQL's documentation, appendix A). `outage`: a retry may succeed;
- * the response is 503. `bug`: the response is 500. docs/guides/postgresql.md lists the outages.
+ * The classes and single codes of SQLSTATE (PostgreSQL's documentation, appendix A) for which a
+ * retry may succeed; the response is 503. For any other code, it is 500.
+ * docs/guides/postgresql.md lists them.
  */
-export const sqlStateClasses: Record<string, "outage" | "bug"> = {
-  "00": "bug",
-  "01": "bug",
-  "02": "bug",
-  "03": "bug",
-  "08": "outage",
-  "09": "bug",
-  "0A": "bug",
-  "0B": "bug",
-  "0F": "bug",
-  "0L": "bug",
-  "0P": "bug",
-  "0Z": "bug",
-  "10": "bug",
-  "20": "bug",
-  "21": "bug",
-  "22": "bug",
-  "23": "bug",
-  "24": "bug",
-  "25": "bug",
-  "26": "bug",
-  "27": "bug",
-  "28": "outage",
-  "2B": "bug",
-  "2D": "bug",
-  "2F": "bug",
-  "34": "bug",
-  "38": "bug",
-  "39": "bug",
-  "3B": "bug",
-  "3D": "outage",
-  "3F": "bug",
-  "40": "outage",
-  "42": "bug",
-  "44": "bug",
-  "53": "outage",
-  "54": "bug",
-  "55": "bug",
-  "57": "outage",
-  "58": "outage",
-  "72": "outage",
-  F0: "bug",
-  HV: "bug",
-  P0: "bug",
-  XX: "bug",
-};
-
-/** Codes that do not follow their class. */
-export const sqlStates: Record<string, "outage" | "bug"> = {
-  // Read-only after a failover; timeouts of a transaction.
-  "25006": "outage",
-  "25P03": "outage",
-  "25P04": "outage",
-  // A constraint violation at commit.
-  "40002": "bug",
-  // Another session has the lock.
-  "55P03": "outage",
-};
+const outageClasses = ["08", "28", "3D", "40", "53", "57", "58", "72"];
+// Read-only after a failover; timeouts of a transaction; another session has the lock.
+const outageCodes = ["25006", "25P03", "25P04", "55P03"];
+const CONSTRAINT_VIOLATED_AT_COMMIT = "40002";
 
 /** Error codes of the driver, of sockets and of TLS. */
 const connectionCodes =
@@ -89,8 +36,8 @@ const SQL_STATE = /^[0-9A-Z]{5}$/;
 export function isOutage(error: unknown): boolean {
   const { code = "", isRefusal = false } = causeOf(error);
   if (isRefusal || connectionCodes.test(code)) return true;
-  if (!SQL_STATE.test(code)) return false;
-  return (sqlStates[code] ?? sqlStateClasses[code.slice(0, 2)]) === "outage";
+  if (!SQL_STATE.test(code) || code === CONSTRAINT_VIOLATED_AT_COMMIT) return false;
+  return outageClasses.includes(code.slice(0, 2)) || outageCodes.includes(code);
 }
 
 /** True if the database can be read but not written: its disk is full, or it is a standby. */

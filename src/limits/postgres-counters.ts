@@ -1,6 +1,8 @@
-import { sql as query } from "drizzle-orm";
+import { lt, sql as query } from "drizzle-orm";
+import { deleteBatch } from "../db/batch.ts";
 import type { Db, Sql } from "../db/db.ts";
 import type { Consumption, Count, Refund } from "./policies.ts";
+import { limits } from "./tables.ts";
 
 /**
  * One row for each key. `since` advances by whole periods (p), and each period brings `refill` back
@@ -65,20 +67,10 @@ interface Purger {
   db: Db;
   now: () => Date;
 }
-const PURGED_AT_ONCE = 500;
 
-/**
- * Deletes rows that are back at zero, at most 500 at a time. Skips rows that another transaction
- * has locked. Returns how many were deleted.
- */
-export async function purgeLimits({ db, now }: Purger): Promise<number> {
-  const purged = await db.execute(query`
-    delete from limits where key = any(array(
-      select key from limits where ends_at < ${now().toISOString()}::timestamptz
-      limit ${PURGED_AT_ONCE} for update skip locked
-    )) returning 1`);
-  return purged.length;
-}
+/** Deletes rows that are back at zero, in batches. Returns how many. */
+export const purgeLimits = ({ db, now }: Purger): Promise<number> =>
+  deleteBatch(db, limits.key, lt(limits.endsAt, now()));
 
 /**
  * About 150 MB with the indexes. Needs a bound, because clients can make up any number of names,

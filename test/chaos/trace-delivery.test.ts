@@ -1,8 +1,8 @@
 /** Delivery of spans to a receiver that decodes the protocol. */
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openOtlp } from "../../src/adapters/otlp.ts";
 import { openDelivery } from "../../src/adapters/otlp-delivery.ts";
-import { openTracing } from "../../src/adapters/trace.ts";
 import type { Log } from "../../src/kit/log.ts";
 import type { Tracing } from "../../src/kit/tracing.ts";
 import { attributesOf, type Collector, collector } from "../support/collector.ts";
@@ -22,7 +22,7 @@ async function watch(headers: Record<string, string> = {}) {
   const say = (_: object, sentence: string) => lines.push(sentence);
   const log = { info: say, warn: say, error: say, debug: say } as unknown as Log;
   const options = { sample: 1, chance: () => 0, now: () => new Date(), headers, log };
-  const tracing = await openTracing(traces.url, options);
+  const tracing = openOtlp(new URL(traces.url), options);
   opened.push({ tracing, traces });
   const spans = (count: number) => {
     for (let each = 0; each < count; each += 1)
