@@ -113,11 +113,27 @@ function contradictions(config: Partial<Config>, origins: Partial<Origins>): str
     );
   return [
     ...faults,
-    ...faultsOfNetwork(config, isUnset),
+    ...missingPartners(isUnset),
+    ...faultsOfNetwork(config),
     ...faultsOfDatabase(config),
-    ...faultsOfSuperuser(config, isUnset),
+    ...faultsOfSuperuser(config),
   ];
 }
+
+/** Each first setting has an effect only together with the second one. */
+const partners: [keyof Config, keyof Config][] = [
+  ["metricsHost", "metricsPort"],
+  ["clientAddressHeader", "trustedProxies"],
+  ["otlpHeaders", "otlpUrl"],
+  ["databaseDirectUrl", "databaseUrl"],
+  ["firstSuperuserPassword", "firstSuperuserEmail"],
+  ["firstSuperuserEmail", "firstSuperuserPassword"],
+];
+
+const missingPartners = (isUnset: (key: keyof Config) => boolean): string[] =>
+  partners
+    .filter(([key, partner]) => !isUnset(key) && isUnset(partner))
+    .map(([key, partner]) => `${settings[key].name} requires ${settings[partner].name}`);
 
 /** Faults that matter only to a server in production, because a command sends no links. */
 function faultsOfServing(config: Partial<Config>, origins: Partial<Origins>): string[] {
@@ -154,18 +170,10 @@ function warningsOfServing({ environment, publicUrl }: Config, origins: Origins)
   ];
 }
 
-function faultsOfNetwork(
-  config: Partial<Config>,
-  isUnset: (key: keyof Config) => boolean,
-): string[] {
+function faultsOfNetwork(config: Partial<Config>): string[] {
   const faults: string[] = [];
   if (config.metricsPort !== undefined && config.metricsPort === config.port)
     faults.push("METRICS_PORT must differ from PORT");
-  if (isUnset("metricsPort") && !isUnset("metricsHost"))
-    faults.push("METRICS_HOST requires METRICS_PORT");
-  if (isUnset("trustedProxies") && !isUnset("clientAddressHeader"))
-    faults.push("CLIENT_ADDRESS_HEADER requires TRUSTED_PROXIES");
-  if (isUnset("otlpUrl") && !isUnset("otlpHeaders")) faults.push("OTLP_HEADERS requires OTLP_URL");
   if ((config.workers ?? 1) > 1 && process.platform !== "linux")
     faults.push("WORKERS must be 1 on this system: only Linux shares a port among processes");
   return faults;
@@ -179,8 +187,6 @@ function faultsOfDatabase(config: Partial<Config>): string[] {
     faults.push(
       "DATABASE_CA_FILE has no effect without sslmode=verify-full or verify-ca in DATABASE_URL",
     );
-  if (config.databaseDirectUrl && !config.databaseUrl)
-    faults.push("DATABASE_DIRECT_URL requires DATABASE_URL");
   const isPooler = config.databaseUrl !== undefined && servers[0]?.isPooler;
   const pooling = isPooler ? "pgbouncer=true in DATABASE_URL" : "DATABASE_PREPARE=off";
   if ((isPooler || config.databasePrepare === "off") && !config.databaseDirectUrl)
@@ -224,14 +230,7 @@ function warningsOf(config: Config, env: Environment): string[] {
   return [...misspelled(env), ...ignored, ...renamed];
 }
 
-function faultsOfSuperuser(
-  config: Partial<Config>,
-  isUnset: (key: keyof Config) => boolean,
-): string[] {
-  if (isUnset("firstSuperuserEmail") && config.firstSuperuserPassword)
-    return ["FIRST_SUPERUSER_PASSWORD requires FIRST_SUPERUSER_EMAIL"];
-  if (isUnset("firstSuperuserPassword") && config.firstSuperuserEmail)
-    return ["FIRST_SUPERUSER_EMAIL requires FIRST_SUPERUSER_PASSWORD"];
+function faultsOfSuperuser(config: Partial<Config>): string[] {
   const weakness = weaknessOfPassword(config);
   return weakness ? [`FIRST_SUPERUSER_PASSWORD ${weakness}`] : [];
 }

@@ -5,7 +5,8 @@ import {
   ehloName,
   line,
   mailAddress,
-  oneOf,
+  onOff,
+  optional,
   pageUrl,
   privateKeyPem,
   readableFile,
@@ -24,12 +25,11 @@ export const mailSettings = {
     parse: mailUrl,
     fallback: ({ isProduction }) => (isProduction ? undefined : "mailbox:"),
   }),
-  mailCaFile: setting<string | undefined>({
+  mailCaFile: optional({
     name: "MAIL_CA_FILE",
     doc: "A PEM file with the certificate authority of the mail server.",
     shown: "the certificate authorities of the system",
     parse: readableFile,
-    fallback: () => undefined,
   }),
   brandName: setting({
     name: "BRAND_NAME",
@@ -48,20 +48,17 @@ export const mailSettings = {
     }),
     format: ({ name, address }) => (name === "" ? address : `${name} <${address}>`),
   }),
-  mailEhlo: setting<string | undefined>({
+  mailEhlo: optional({
     name: "MAIL_EHLO",
     doc: "The name that Bunker sends to the mail server (EHLO, RFC 5321): a host name, or an IP such as `[203.0.113.7]`.",
     shown: "the host of PUBLIC_URL",
     parse: ehloName,
-    fallback: () => undefined,
   }),
-  mailDkimKey: setting<string | undefined>({
+  mailDkimKey: optional({
     name: "MAIL_DKIM_KEY",
     doc: "A private key in PEM that signs emails (DKIM, RFC 6376), for MAIL_DKIM_SELECTOR and the domain of MAIL_FROM. Not needed if the mail server signs.",
-    shown: "none",
     isSecret: true,
     parse: privateKeyPem,
-    fallback: () => undefined,
   }),
   mailDkimSelector: setting({
     name: "MAIL_DKIM_SELECTOR",
@@ -69,12 +66,11 @@ export const mailSettings = {
     parse: text,
     fallback: () => "bunker",
   }),
-  mailTemplates: setting<string | undefined>({
+  mailTemplates: optional({
     name: "MAIL_TEMPLATES",
     doc: "A folder with your own texts and layout for emails. See docs/guides/brand.md.",
     shown: "built in",
     parse: readableFolder,
-    fallback: () => undefined,
   }),
   brandColor: setting({
     name: "BRAND_COLOR",
@@ -82,51 +78,44 @@ export const mailSettings = {
     parse: color,
     fallback: () => "#1b1f24",
   }),
-  brandLogo: setting<string | undefined>({
+  brandLogo: optional({
     name: "BRAND_LOGO_URL",
     doc: "The URL of a logo for the top of emails and pages.",
     shown: "none: BRAND_NAME is shown instead",
     parse: pageUrl,
-    fallback: () => undefined,
   }),
-  productUrl: setting<string | undefined>({
+  productUrl: optional({
     name: "PRODUCT_URL",
     doc: "The URL of your product, such as `https://app.example.com`. The last page of each flow links to it.",
     shown: "the origin of the first *_REDIRECT_URL that is set",
     parse: pageUrl,
-    fallback: () => undefined,
   }),
-  requireEmailVerification: setting({
+  requireEmailVerification: onOff({
     name: "REQUIRE_EMAIL_VERIFICATION",
     doc: "`on`: users can sign in only after they verify their email. Registration then returns the same response whether or not the email is taken, and only the email to its owner says which. Existing sessions continue.",
-    parse: oneOf(["on", "off"]),
-    fallback: () => "off",
+    fallback: "off",
   }),
-  emailSignIn: setting({
+  emailSignIn: onOff({
     name: "EMAIL_SIGN_IN",
     doc: "`on`: users can sign in with a mailed link or a mailed code of six digits. NIST SP 800-63B-4 (3.1.3.1) does not accept email as an authenticator.",
-    parse: oneOf(["on", "off"]),
-    fallback: () => "off",
+    fallback: "off",
   }),
-  verifyEmailUrl: setting<string | undefined>({
+  verifyEmailUrl: optional({
     name: "VERIFY_EMAIL_REDIRECT_URL",
     doc: "Your own page for links that verify an email, also a new email of a user. The link adds `?token=…`. The page calls POST /api/v1/auth/email/verify with that token and the user's password or access token.",
     shown: "the hosted page /verify-email",
     parse: pageUrl,
-    fallback: () => undefined,
   }),
-  resetPasswordUrl: setting<string | undefined>({
+  resetPasswordUrl: optional({
     name: "RESET_PASSWORD_REDIRECT_URL",
     doc: "Your own page for links that set a new password. The page calls POST /api/v1/auth/password/reset.",
     shown: "the hosted page /reset-password",
     parse: pageUrl,
-    fallback: () => undefined,
   }),
-  signInUrl: setting<string | undefined>({
+  signInUrl: optional({
     name: "SIGN_IN_REDIRECT_URL",
     doc: "Your own page for sign-in links. The page calls POST /api/v1/auth/email-code/verify. Required in production with EMAIL_SIGN_IN=on.",
     shown: "the hosted page /sign-in, in development only",
     parse: pageUrl,
-    fallback: () => undefined,
   }),
 };

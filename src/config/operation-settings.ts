@@ -9,6 +9,8 @@ import {
   headers,
   integer,
   oneOf,
+  onOff,
+  optional,
   setting,
   text,
 } from "./setting.ts";
@@ -33,13 +35,11 @@ export const operationSettings = {
     parse: integer(0, 300),
     fallback: () => 0,
   }),
-  redisUrl: setting<string | undefined>({
+  redisUrl: optional({
     name: "REDIS_URL",
     doc: "A Redis or Valkey server that several instances share, for rate limits and slow counts: `redis://:password@host:6379/0` or `rediss://…`. Without it, and while it is unavailable, the database does this.",
-    shown: "none",
     isSecret: true,
     parse: redisUrl,
-    fallback: () => undefined,
   }),
   metricsHost: setting({
     name: "METRICS_HOST",
@@ -47,20 +47,16 @@ export const operationSettings = {
     parse: text,
     fallback: () => "127.0.0.1",
   }),
-  metricsPort: setting<number | undefined>({
+  metricsPort: optional({
     name: "METRICS_PORT",
     doc: "A separate port that serves only /metrics for Prometheus. It requires no token.",
-    shown: "none",
     parse: integer(1, 65_535),
-    fallback: () => undefined,
   }),
-  metricsToken: setting<string | undefined>({
+  metricsToken: optional({
     name: "METRICS_TOKEN",
     doc: `Serves /metrics on PORT too, for requests that send this bearer token: at least ${SECRET_MIN_BYTES} random bytes.`,
-    shown: "none",
     isSecret: true,
     parse: bearerToken,
-    fallback: () => undefined,
   }),
   logLevel: setting<LogLevel>({
     name: "LOG_LEVEL",
@@ -76,18 +72,15 @@ export const operationSettings = {
     parse: oneOf(logFormats),
     fallback: () => (isatty(2) ? "pretty" : "json"),
   }),
-  logAccess: setting({
+  logAccess: onOff({
     name: "LOG_ACCESS",
     doc: "`on`: one line for each response, with route, status, duration, request ID, trace ID and user ID, but no IP and no path. Successful probes are not logged.",
-    parse: oneOf(["on", "off"]),
-    fallback: () => "on",
+    fallback: "on",
   }),
-  otlpUrl: setting<string | undefined>({
+  otlpUrl: optional({
     name: "OTLP_URL",
     doc: "The OTLP/HTTP endpoint for traces: an OpenTelemetry collector, Tempo or Jaeger, such as `http://127.0.0.1:4318`. Bunker adds `/v1/traces`.",
-    shown: "none",
     parse: collectorUrl,
-    fallback: () => undefined,
   }),
   otlpHeaders: setting<Record<string, string>>({
     name: "OTLP_HEADERS",

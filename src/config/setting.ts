@@ -39,6 +39,14 @@ export interface Setting<T> {
 }
 export const setting = <T>(it: Setting<T>) => it;
 
+/** A setting without a default value. */
+export const optional = <T>(it: Omit<Setting<T | undefined>, "fallback">) =>
+  setting<T | undefined>({ shown: "none", ...it, fallback: () => undefined });
+
+/** A setting that is `on` or `off`. */
+export const onOff = ({ fallback, ...it }: { name: string; doc: string; fallback: "on" | "off" }) =>
+  setting({ ...it, parse: oneOf(["on", "off"]), fallback: () => fallback });
+
 /** The variable of a setting, and `<NAME>_FILE` if its value may be in a file. */
 export const variablesOf = ({ name, isSecret, mayBeInFile }: Setting<unknown>): string[] =>
   isSecret || mayBeInFile ? [name, `${name}_FILE`] : [name];
@@ -94,23 +102,14 @@ export function webOrigins(value: string): string[] {
 }
 
 /** The URL of an OpenTelemetry collector. */
-export const collectorUrl = plainUrl(
-  "must be a URL such as http://127.0.0.1:4318; credentials go into OTLP_HEADERS",
-);
-
-function plainUrl(rule: string) {
-  return (value: string): string => {
-    const url = URL.parse(value);
-    const isPlain =
-      url &&
-      /^https?:$/.test(url.protocol) &&
-      !url.username &&
-      !url.password &&
-      !url.search &&
-      !url.hash;
-    if (!isPlain || url.port === "0") throw new Error(rule);
-    return value.replace(/[/?#]+$/, "");
-  };
+export function collectorUrl(value: string): string {
+  const url = URL.parse(value);
+  const more = url && `${url.username}${url.password}${url.search}${url.hash}`;
+  if (!url || !/^https?:$/.test(url.protocol) || url.port === "0" || more !== "")
+    throw new Error(
+      "must be a URL such as http://127.0.0.1:4318; credentials go into OTLP_HEADERS",
+    );
+  return value.replace(/[/?#]+$/, "");
 }
 
 /** A fraction from 0 to 1. */
@@ -193,13 +192,18 @@ export function color(value: string): string {
   return value.length === 4 ? value.replaceAll(/[0-9a-f]/gi, "$&$&") : value;
 }
 
-export function readableFolder(value: string): string {
-  try {
-    readdirSync(value);
-    return value;
-  } catch (error) {
-    throw new Error(`names a folder that cannot be read (${whyUnreadable(value, error)})`);
-  }
+export const readableFolder = readable("folder", readdirSync);
+export const readableFile = readable("file", readFileSync);
+
+function readable(kind: "file" | "folder", read: (path: string) => unknown) {
+  return (value: string): string => {
+    try {
+      read(value);
+      return value;
+    } catch (error) {
+      throw new Error(`names a ${kind} that cannot be read (${whyUnreadable(value, error)})`);
+    }
+  };
 }
 
 /**
@@ -212,15 +216,6 @@ export function directory(value: string): string {
       "begins with ~ or % or contains $, which only a shell expands: write the full path",
     );
   return value;
-}
-
-export function readableFile(value: string): string {
-  try {
-    readFileSync(value);
-    return value;
-  } catch (error) {
-    throw new Error(`names a file that cannot be read (${whyUnreadable(value, error)})`);
-  }
 }
 
 export function secretKey(value: string): string {

@@ -16,6 +16,8 @@ import {
   headerName,
   integer,
   oneOf,
+  onOff,
+  optional,
   readableFile,
   secretKey,
   setting,
@@ -58,11 +60,10 @@ const bunkerSettings = {
     parse: webOrigin,
     fallback: ({ port }) => `http://localhost:${port}`,
   }),
-  allowHttp: setting({
+  allowHttp: onOff({
     name: "PUBLIC_URL_ALLOW_HTTP",
     doc: "`on`: allows an `http` PUBLIC_URL in production, also for a host that is not local. Passwords and tokens are then sent unencrypted.",
-    parse: oneOf(["on", "off"]),
-    fallback: () => "off",
+    fallback: "off",
   }),
   corsOrigins: setting<string[]>({
     name: "CORS_ORIGINS",
@@ -77,34 +78,30 @@ const bunkerSettings = {
     parse: directory,
     fallback: () => "./data",
   }),
-  databaseUrl: setting<string | undefined>({
+  databaseUrl: optional({
     name: "DATABASE_URL",
     doc: "A PostgreSQL server, version 15 or later: `postgres://user:password@host:5432/name?sslmode=verify-full`. Without `sslmode`, Bunker uses `prefer`, which verifies nothing. Empty: the embedded database.",
     shown: "the embedded database",
     isSecret: true,
     parse: postgresUrl,
-    fallback: () => undefined,
   }),
-  databaseCaFile: setting<string | undefined>({
+  databaseCaFile: optional({
     name: "DATABASE_CA_FILE",
     doc: "A PEM file with the certificate authority of the database server, for `sslmode=verify-ca` and `verify-full`.",
     shown: "the certificate authorities of the system",
     parse: readableFile,
-    fallback: () => undefined,
   }),
-  databaseDirectUrl: setting<string | undefined>({
+  databaseDirectUrl: optional({
     name: "DATABASE_DIRECT_URL",
     doc: "The same database as DATABASE_URL, but without its pooler. Migrations and change notifications use it. See docs/guides/pgbouncer.md.",
     shown: "DATABASE_URL",
     isSecret: true,
     parse: postgresUrl,
-    fallback: () => undefined,
   }),
-  databasePrepare: setting({
+  databasePrepare: onOff({
     name: "DATABASE_PREPARE",
     doc: "`off`: for a DATABASE_URL that points to a pooler in transaction mode, such as PgBouncer. Bunker then uses no prepared statements and no session settings. See docs/guides/pgbouncer.md.",
-    parse: oneOf(["on", "off"]),
-    fallback: () => "on",
+    fallback: "on",
   }),
   databasePoolSize: setting({
     name: "DATABASE_POOL_SIZE",
@@ -124,13 +121,12 @@ const bunkerSettings = {
     parse: integer(1, 600),
     fallback: () => 5,
   }),
-  secretKey: setting<string | undefined>({
+  secretKey: optional({
     name: "SECRET_KEY",
     doc: `Signs access tokens: at least ${SECRET_MIN_BYTES} random bytes (\`openssl rand -hex 32\`). Required in production with DATABASE_URL.`,
     shown: "generated once and kept in DATA_DIR/secret_key",
     isSecret: true,
     parse: secretKey,
-    fallback: () => undefined,
   }),
   secretKeys: setting<string[]>({
     name: "SECRET_KEYS",
@@ -195,11 +191,10 @@ const bunkerSettings = {
     parse: oneOf(["open", "closed"]),
     fallback: () => "open",
   }),
-  oauthPasswordGrant: setting({
+  oauthPasswordGrant: onOff({
     name: "OAUTH_PASSWORD_GRANT",
     doc: "`on`: /oauth/token also accepts the password grant, which RFC 9700 (section 2.4) forbids. First-party clients use POST /api/v1/auth/login instead.",
-    parse: oneOf(["on", "off"]),
-    fallback: () => "off",
+    fallback: "off",
   }),
   passwordHash: setting<HashCost>({
     name: "PASSWORD_HASH",
@@ -215,21 +210,17 @@ const bunkerSettings = {
     parse: integer(8, 64),
     fallback: () => 8,
   }),
-  firstSuperuserEmail: setting<string | undefined>({
+  firstSuperuserEmail: optional({
     name: "FIRST_SUPERUSER_EMAIL",
     doc: "Together with FIRST_SUPERUSER_PASSWORD: creates this superuser at startup if no superuser exists.",
-    shown: "none",
     parse: text,
-    fallback: () => undefined,
   }),
-  firstSuperuserPassword: setting<string | undefined>({
+  firstSuperuserPassword: optional({
     name: "FIRST_SUPERUSER_PASSWORD",
     doc: "See FIRST_SUPERUSER_EMAIL. The password rules apply here too.",
-    shown: "none",
     isSecret: true,
     mayHaveBlanks: true,
     parse: text,
-    fallback: () => undefined,
   }),
   ...mailSettings,
   trustedProxies: setting<string[]>({
@@ -254,11 +245,10 @@ const bunkerSettings = {
     fallback: () => policies,
     format: formatPolicies,
   }),
-  rateLimit: setting({
+  rateLimit: onOff({
     name: "RATE_LIMIT",
     doc: "`off` disables all rate limits. For tests and benchmarks only.",
-    parse: oneOf(["on", "off"]),
-    fallback: () => "on",
+    fallback: "on",
   }),
   ...operationSettings,
 };

@@ -14,15 +14,13 @@ export function decodeText(bytes: Uint8Array): string {
 
 /** Throws an Error whose message continues the name of the file: "cannot be read (ENOENT)". */
 export function readText(path: string): string {
-  return decodeText(readBytes(path));
-}
-
-function readBytes(path: string): Uint8Array {
+  let bytes: Uint8Array;
   try {
-    return readFileSync(path);
+    bytes = readFileSync(path);
   } catch (error) {
     throw new Error(`cannot be read (${whyUnreadable(path, error)})`);
   }
+  return decodeText(bytes);
 }
 
 /** The code of an error. Adds the reason if only a shell would expand the path. */
@@ -33,14 +31,12 @@ export function whyUnreadable(path: string, error: unknown): string {
 
 export const isUnexpanded = (path: string): boolean => /^[~%]|\$/.test(path);
 
-const BLANKS_AT_AN_END = /^\s|\s$/;
-
 /**
  * Throws an Error for blanks at the ends, because a person who types the password elsewhere cannot
  * see them.
  */
 export function withoutBlanks(secret: string): string {
-  if (BLANKS_AT_AN_END.test(secret))
+  if (secret !== secret.trim())
     throw new Error("begins or ends with a space or a line break; remove it");
   return secret;
 }
