@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { emailKeyOf, readEmail } from "../src/kit/names.ts";
 import { answerLinkRequests } from "../src/modules/emails/requests.ts";
-import { town } from "./support/town.ts";
+import { mailWorld } from "./support/mail-world.ts";
 import { PASSWORD, world } from "./support/world.ts";
 
 const isSurrogate = (code: number) => code >= 0xd800 && code <= 0xdfff;
@@ -111,15 +111,15 @@ const confusable = [
 ];
 
 test("a confusable email is refused with 422 at registration and as a new email", async () => {
-  const { anyone, person } = await world({ rateLimit: "off" });
-  const eve = await person("eve@example.com");
+  const { anonymous, newUser } = await world({ rateLimit: "off" });
+  const eve = await newUser("eve@example.com");
   for (const email of confusable) {
     expect([hex(email), emailKeyOf(email)]).toEqual([
       hex(email),
       expect.stringMatching(/@example\.com$/),
     ]);
     const answers = [
-      await anyone.post("/auth/register", { email, password: PASSWORD }),
+      await anonymous.post("/auth/register", { email, password: PASSWORD }),
       await eve.post("/users/me/email", { email, current_password: PASSWORD }),
     ];
     for (const { status, body } of answers)
@@ -128,7 +128,7 @@ test("a confusable email is refused with 422 at registration and as a new email"
 });
 
 test("a sample of all letters registers, signs in in either case, and is registered once", async () => {
-  const { anyone } = await world({
+  const { anonymous } = await world({
     rateLimit: "off",
     requireEmailVerification: "off",
     mailUrl: "smtp://localhost?smtputf8=on",
@@ -151,33 +151,37 @@ test("a sample of all letters registers, signs in in either case, and is registe
       .filter((email) => emailKeyOf(email) === emailKeyOf(`a${letter}1@example.com`));
     const statuses: number[] = [];
     for (const email of emails)
-      statuses.push((await anyone.post("/auth/register", { email, password: PASSWORD })).status);
+      statuses.push((await anonymous.post("/auth/register", { email, password: PASSWORD })).status);
     expect([hex(letter), ...statuses]).toEqual([
       hex(letter),
       201,
       ...emails.slice(1).map(() => 409),
     ]);
     for (const username of emails)
-      expect((await anyone.post("/auth/login", { username, password: PASSWORD })).status).toBe(200);
+      expect((await anonymous.post("/auth/login", { username, password: PASSWORD })).status).toBe(
+        200,
+      );
   }
 });
 
 test("a user with an email from before this rule signs in, and gets mail at that mailbox only", async () => {
-  const { anyone, person, ctx, sql } = await world();
+  const { anonymous, newUser, ctx, sql } = await world();
   const legacy = "ada.\u212a@example.com";
-  await person("ada.k@example.com");
+  await newUser("ada.k@example.com");
   await sql`update users set email = ${legacy}`;
   for (const username of [legacy, "ada.k@example.com"])
-    expect((await anyone.post("/auth/login", { username, password: PASSWORD })).status).toBe(200);
+    expect((await anonymous.post("/auth/login", { username, password: PASSWORD })).status).toBe(
+      200,
+    );
   await sql`delete from mails`;
-  await anyone.post("/auth/password/forgot", { email: "ada.k@example.com" });
+  await anonymous.post("/auth/password/forgot", { email: "ada.k@example.com" });
   await answerLinkRequests(ctx);
   expect(await sql`select recipient from mails`).toEqual([{ recipient: legacy }] as never);
 });
 
 test("such a user undoes an email change from that mailbox", async () => {
-  const here = await town();
-  const ada = await here.proven("ada.k@example.com");
+  const here = await mailWorld();
+  const ada = await here.verifiedUser("ada.k@example.com");
   const legacy = "ada.\u212a@example.com";
   await here.sql`update users set email = ${legacy}`;
   here.ctx.principals.forgetAll();

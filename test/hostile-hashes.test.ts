@@ -94,14 +94,14 @@ const planted = [
 ];
 
 test("a stored hash that cannot be verified is a wrong password and an error in the log", async () => {
-  const { ctx, sql, person, anyone, logged } = await world({ rateLimit: "off" });
-  const ada = await person();
+  const { ctx, sql, newUser, anonymous, logged } = await world({ rateLimit: "off" });
+  const ada = await newUser();
   for (const hash of planted) {
     await sql`update users set password_hash = ${hash}`;
     ctx.principals.forgetAll();
     logged.length = 0;
     const answers = [
-      await anyone.post("/auth/login", { username: "ada", password: PASSWORD }),
+      await anonymous.post("/auth/login", { username: "ada", password: PASSWORD }),
       await ada.put("/users/me/password", {
         current_password: PASSWORD,
         new_password: `${PASSWORD}!`,
@@ -121,7 +121,7 @@ test("a stored hash that cannot be verified is a wrong password and an error in 
   }
   await sql`update users set password_hash = '!'`;
   logged.length = 0;
-  const answer = await anyone.post("/auth/login", { username: "ada", password: PASSWORD });
+  const answer = await anonymous.post("/auth/login", { username: "ada", password: PASSWORD });
   expect([answer.body.code, logged]).toEqual(["invalid_credentials", []]);
 });
 

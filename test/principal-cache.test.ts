@@ -49,8 +49,8 @@ test("nobody is mistaken for another user, and absent users are not cached", asy
   const cache = open();
   expect(await cache.find(key, async () => undefined)).toBeUndefined();
   expect(await cache.find(key, async () => "now there")).toBe("now there");
-  const stranger = { ...key, userId: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f99" };
-  expect(await cache.find(stranger, async () => undefined)).toBeUndefined();
+  const otherUser = { ...key, userId: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f99" };
+  expect(await cache.find(otherUser, async () => undefined)).toBeUndefined();
 });
 
 test("the cache has a maximum size", async () => {

@@ -99,13 +99,14 @@ describe("a hash from another system", () => {
 });
 
 test("is upgraded to the current cost at a sign-in, and signs in again", async () => {
-  const { ctx, sql, anyone } = await world({ passwordHash: usualCost });
+  const { ctx, sql, anonymous } = await world({ passwordHash: usualCost });
   const operator = { kind: "operator" } as const;
   const hash = known["Django pbkdf2_sha256"];
   await createUser(ctx, operator, { email: "ada@example.com", password: { hash } });
   const stored = async () =>
     String((await sql<{ hash: string }[]>`select password_hash as hash from users`)[0]?.hash);
-  const logInAs = (password: string) => anyone.post("/auth/login", { username: "ada", password });
+  const logInAs = (password: string) =>
+    anonymous.post("/auth/login", { username: "ada", password });
   expect((await logInAs("something else")).status).toBe(401);
   expect(await stored()).toBe(hash);
   expect((await logInAs(PASSWORD)).status).toBe(200);

@@ -20,7 +20,7 @@ const PASSWORD = "correct horse battery staple";
  * Registers users, four at a time, until it is stopped or the server is gone. Returns the emails of
  * acknowledged registrations.
  */
-function startRegistering(url: string, prefix: string, { mayGo }: { mayGo: boolean }) {
+function startRegistering(url: string, prefix: string, { mayExit }: { mayExit: boolean }) {
   const acknowledged: string[] = [];
   let isOver = false;
   const write = async (lane: number) => {
@@ -30,7 +30,7 @@ function startRegistering(url: string, prefix: string, { mayGo }: { mayGo: boole
         if (await isRegistered(url, email)) acknowledged.push(email);
       } catch (error) {
         isOver = true;
-        if (!mayGo || !isGone(error)) throw error;
+        if (!mayExit || !isGone(error)) throw error;
       }
     }
   };
@@ -86,7 +86,7 @@ describe("no acknowledged registration is lost", () => {
       const acknowledged: string[] = [];
       for (let round = 0; round < rounds; round += 1) {
         const server = await serve({ cwd, env: unlimited, isGroup: true });
-        const registering = startRegistering(server.url, `r${round}`, { mayGo: true });
+        const registering = startRegistering(server.url, `r${round}`, { mayExit: true });
         await moment();
         await kill(server, cwd);
         acknowledged.push(...(await registering.acknowledged()));
@@ -108,7 +108,7 @@ describe("no acknowledged registration is lost", () => {
     const restarts = (count: number) => `bunker_embedded_database_restarts_total ${count}\n`;
     const acknowledged: string[] = [];
     for (let round = 0; round < rounds; round += 1) {
-      const registering = startRegistering(server.url, `r${round}`, { mayGo: false });
+      const registering = startRegistering(server.url, `r${round}`, { mayExit: false });
       await moment();
       killAll(postgresIn(cwd).slice(0, 1));
       while (!(await figures()).includes(restarts(round + 1))) await sleep(20);

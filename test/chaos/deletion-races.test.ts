@@ -8,7 +8,7 @@ import { setPassword } from "../../src/modules/passwords/passwords.ts";
 import { register } from "../../src/modules/registration/registration.ts";
 import { purgeSessions } from "../../src/modules/sessions/sessions.ts";
 import { deleteUser, findUser, updateUser } from "../../src/modules/users/users.ts";
-import { NEW, town } from "../support/town.ts";
+import { mailWorld, NEW } from "../support/mail-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 const operator = { kind: "operator" } as const;
@@ -17,15 +17,15 @@ const FORM_TYPE = { "content-type": "application/x-www-form-urlencoded" };
 const EMAIL = "ada@example.com";
 
 /** A user with everything that a write can refer to, and a superuser. */
-async function scene() {
-  const here = await town({ emailSignIn: "on", oauthPasswordGrant: "on" });
+async function deletionWorld() {
+  const here = await mailWorld({ emailSignIn: "on", oauthPasswordGrant: "on" });
   const root = await here.superuser();
-  const ada = await here.proven("before@example.com");
+  const ada = await here.verifiedUser("before@example.com");
   await ada.post("/users/me/email", { email: EMAIL });
   const token = await here.tokenFor(EMAIL, "change_email");
   await here.verify({ token }, ada.token);
   await here.forgot(EMAIL);
-  await here.anyone.post("/auth/email-code", { email: EMAIL });
+  await here.anonymous.post("/auth/email-code", { email: EMAIL });
   await ada.post("/users/me/email", { email: "next@example.com" });
   const [undo, reset, signIn, change] = [
     await here.tokenFor("before@example.com", "email_changed"),
@@ -38,8 +38,8 @@ async function scene() {
   const sessionId = String(sessions[0].id);
   return { ...here, root, ada, undo, reset, signIn, change, code, sessionId };
 }
-type Scene = Awaited<ReturnType<typeof scene>>;
-type Write = (scene: Scene) => { path?: string; token?: string; body?: object };
+type Scene = Awaited<ReturnType<typeof deletionWorld>>;
+type Write = (deletionWorld: Scene) => { path?: string; token?: string; body?: object };
 
 const byAda =
   (body: object = {}): Write =>
@@ -139,7 +139,7 @@ async function deleteAround<T>(here: Scene, id: string, work: () => Promise<T>):
 const all = Object.keys(writes);
 
 test("every route that writes has a test that races it against a deletion", async () => {
-  expect(routesOf(await scene())).toEqual([...all].sort());
+  expect(routesOf(await deletionWorld())).toEqual([...all].sort());
 });
 
 /** What a route declares; pages declare nothing. */
@@ -150,7 +150,7 @@ const declared = ({ app }: Scene, route: string): string[] => {
 
 for (const route of all)
   test(`${route} returns a declared response while its user is deleted`, async () => {
-    const here = await scene();
+    const here = await deletionWorld();
     const { status } = await deleteAround(here, here.ada.id, () => start(here, route));
     const statuses = declared(here, route);
     expect({ status, isDeclared: statuses.length === 0 || statuses.includes(`${status}`) }).toEqual(
@@ -161,7 +161,7 @@ for (const route of all)
 test("a user who is deleted meanwhile gets 401, a superuser gets 404 for another user", async () => {
   const own = ["PATCH /api/v1/users/me", "DELETE /api/v1/users/me", "POST /api/v1/users/me/email"];
   for (const route of own) {
-    const here = await scene();
+    const here = await deletionWorld();
     const answer = await deleteAround(here, here.ada.id, () => start(here, route));
     expect([route, answer.status, answer.body.code]).toEqual([route, 401, "invalid_token"]);
   }
@@ -170,7 +170,7 @@ test("a user who is deleted meanwhile gets 401, a superuser gets 404 for another
     "DELETE /api/v1/users/:id",
     "POST /api/v1/users/:id/unlock",
   ]) {
-    const here = await scene();
+    const here = await deletionWorld();
     const answer = await deleteAround(here, here.ada.id, () => start(here, route));
     expect([route, answer.status, answer.body.code]).toEqual([route, 404, "not_found"]);
   }
@@ -178,26 +178,26 @@ test("a user who is deleted meanwhile gets 401, a superuser gets 404 for another
 
 test("a mailed link of a user who is deleted meanwhile is invalid", async () => {
   for (const route of ["POST /api/v1/auth/password/reset", "POST /api/v1/auth/email/verify"]) {
-    const here = await scene();
+    const here = await deletionWorld();
     const answer = await deleteAround(here, here.ada.id, () => start(here, route));
     expect([route, answer.status, answer.body.code]).toEqual([route, 400, "invalid_link"]);
   }
 });
 
 test("a registration while the user of the email is deleted creates a new user", async () => {
-  const here = await scene();
+  const here = await deletionWorld();
   const quiet = { ...here.ctx, config: { ...here.ctx.config, requireEmailVerification: "on" } };
-  const stranger = { kind: "anonymous" } as const;
+  const anonymousActor = { kind: "anonymous" } as const;
   const input = { email: EMAIL, password: NEW };
-  await deleteAround(here, here.ada.id, () => register(quiet as Ctx, stranger, input));
+  await deleteAround(here, here.ada.id, () => register(quiet as Ctx, anonymousActor, input));
   const rows = await here.sql`select id from users where email_key = ${EMAIL}`;
   expect(rows).toHaveLength(1);
   expect(rows[0]?.["id"]).not.toBe(here.ada.id);
 });
 
 test("jobs go on while a user is deleted", async () => {
-  const here = await scene();
-  await here.person("bob@example.com");
+  const here = await deletionWorld();
+  await here.newUser("bob@example.com");
   await here.ada.post("/users/me/email", { email: "third@example.com" });
   await here.forgot(EMAIL);
   await here.forgot("bob@example.com");
@@ -213,7 +213,7 @@ test("jobs go on while a user is deleted", async () => {
 });
 
 test("operator commands refuse a user who is deleted meanwhile", async () => {
-  const commands: Record<string, (scene: Scene) => Promise<unknown>> = {
+  const commands: Record<string, (deletionWorld: Scene) => Promise<unknown>> = {
     promote: ({ ctx, ada }) => updateUser(ctx, operator, { id: ada.id, isSuperuser: true }),
     deactivate: ({ ctx, ada }) => updateUser(ctx, operator, { id: ada.id, isActive: false }),
     "set-password": ({ ctx, ada }) =>
@@ -222,7 +222,7 @@ test("operator commands refuse a user who is deleted meanwhile", async () => {
       ),
   };
   for (const [name, run] of Object.entries(commands)) {
-    const here = await scene();
+    const here = await deletionWorld();
     const running = deleteAround(here, here.ada.id, () => run(here));
     expect([name, await running.catch((error) => error.code)]).toEqual([name, "not_found"]);
   }
@@ -230,8 +230,8 @@ test("operator commands refuse a user who is deleted meanwhile", async () => {
 
 test("writes and deletions that start together cause no server error", async () => {
   for (const route of all) {
-    const here = await scene();
-    const other = (await here.anyone.post("/auth/login", credentials)).body.access_token;
+    const here = await deletionWorld();
+    const other = (await here.anonymous.post("/auth/login", credentials)).body.access_token;
     const answers = await Promise.all([
       start(here, route),
       here.send("DELETE", "/api/v1/users/me", { headers: { authorization: `Bearer ${other}` } }),
@@ -249,7 +249,7 @@ test("writes and deletions that start together cause no server error", async () 
 }, 120_000);
 
 test("every foreign key to users is mapped to a refusal", async () => {
-  const { sql } = await scene();
+  const { sql } = await deletionWorld();
   const rows = await sql`select conname from pg_constraint
     where contype = 'f' and confrelid = 'users'::regclass order by conname`;
   const names = rows.map((row) => String(row["conname"]));

@@ -11,7 +11,7 @@ const PASSWORD = "correct horse battery staple";
 const NEW = "a stable full of correct horses";
 
 /** A server with a mailbox, and a browser with one language. */
-async function house(browser: Browser, locale = "en-US") {
+async function openPages(browser: Browser, locale = "en-US") {
   const PORT = String(await freePort());
   const settings = {
     BUNKER_ENV: "development",
@@ -79,7 +79,7 @@ describe.if(browserPath !== undefined)("pages of mailed links, in a browser", ()
   const browser = aBrowser();
 
   test("verify an email, set a password, change the email and undo the change", async () => {
-    const { page, post, follow, people, elsewhere, complaints } = await house(browser());
+    const { page, post, follow, people, elsewhere, complaints } = await openPages(browser());
     await people.register("ada@example.com", PASSWORD);
     await follow("verify email");
     await expectAccessible(page, "verify");
@@ -127,7 +127,7 @@ describe.if(browserPath !== undefined)("pages of mailed links, in a browser", ()
   });
 
   test("use the language of the browser or the user, and the name of the product", async () => {
-    const { url, page, post, follow, people } = await house(browser(), "de-AT");
+    const { url, page, post, follow, people } = await openPages(browser(), "de-AT");
     await people.register("ada@example.com", PASSWORD);
     await page.goto(`${url}/forgot-password`);
     expect(await page.locator("html").getAttribute("lang")).toBe("de");
@@ -141,7 +141,7 @@ describe.if(browserPath !== undefined)("pages of mailed links, in a browser", ()
   });
 
   test("sign in, and show what the page of a product would get", async () => {
-    const { page, post, follow, people } = await house(browser());
+    const { page, post, follow, people } = await openPages(browser());
     await people.register("ada@example.com", PASSWORD);
     await post("/auth/email-code", { email: "ada@example.com" });
     await follow("sign in");

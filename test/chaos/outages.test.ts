@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
-import { type Gate, openGate } from "../support/gate.ts";
+import { type FaultyProxy, openFaultyProxy } from "../support/faulty-proxy.ts";
 import { client, emptyFolder, freePort, rounds, type Serving, serve } from "../support/program.ts";
 
 setDefaultTimeout(120_000);
@@ -15,20 +15,23 @@ const AT_ONCE = 20;
 
 const name = `bunker_e2e_outages_${process.pid}`;
 const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
-const gates: Gate[] = [];
+const faultyProxies: FaultyProxy[] = [];
 afterAll(async () => {
-  for (const gate of gates) gate.close();
+  for (const faultyProxy of faultyProxies) faultyProxy.close();
   await admin?.unsafe(`drop database if exists ${name} with (force)`);
   await admin?.end();
 });
 
-async function behindGate() {
+async function behindProxy() {
   await admin?.unsafe(`drop database if exists ${name} with (force)`);
   await admin?.unsafe(`create database ${name}`);
   const url = new URL(home ?? "");
-  const gate = await openGate({ host: url.hostname, port: Number(url.port || 5432) });
-  gates.push(gate);
-  const DATABASE_URL = Object.assign(url, { pathname: `/${name}`, port: String(gate.port) }).href;
+  const faultyProxy = await openFaultyProxy({ host: url.hostname, port: Number(url.port || 5432) });
+  faultyProxies.push(faultyProxy);
+  const DATABASE_URL = Object.assign(url, {
+    pathname: `/${name}`,
+    port: String(faultyProxy.port),
+  }).href;
   const METRICS_PORT = String(await freePort());
   const server = await serve({
     cwd: emptyFolder(),
@@ -47,7 +50,7 @@ async function behindGate() {
   await api.register("ada@example.com", PASSWORD);
   const token = await api.logIn("ada@example.com", PASSWORD);
   const figures = async () => (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
-  return { gate, server, token, figures };
+  return { faultyProxy, server, token, figures };
 }
 
 /**
@@ -117,27 +120,27 @@ const outages = {
   "refuses every connection": {
     seconds: 4,
     answerMaxMs: REFUSAL_MAX_MS,
-    begin: (gate: Gate) => gate.shut(),
+    begin: (faultyProxy: FaultyProxy) => faultyProxy.refuse(),
   },
   "sends everybody away": {
     seconds: 4,
     answerMaxMs: REFUSAL_MAX_MS,
-    begin: (gate: Gate) => gate.turnAway(),
+    begin: (faultyProxy: FaultyProxy) => faultyProxy.dropNew(),
   },
   "says nothing any more": {
     seconds: 20,
     answerMaxMs: ANSWER_MAX_MS,
-    begin: (gate: Gate) => gate.freeze(),
+    begin: (faultyProxy: FaultyProxy) => faultyProxy.freeze(),
   },
 };
 
 describe.if(home !== undefined)("while the database", () => {
   for (const [what, { seconds, answerMaxMs, begin }] of Object.entries(outages))
     test(`${what}, requests get 503, and Bunker recovers with the database`, async () => {
-      const { gate, server, token, figures } = await behindGate();
+      const { faultyProxy, server, token, figures } = await behindProxy();
       const load = startAsking(server, token, answerMaxMs);
       await sleep(500);
-      begin(gate);
+      begin(faultyProxy);
       await sleep(1_500);
       expect(await statusOf(server, "/livez")).toBe(200);
       expect(await statusOf(server, "/readyz")).toBe(503);
@@ -145,7 +148,7 @@ describe.if(home !== undefined)("while the database", () => {
       expect(known).toContain('bunker_ready{check="database"} 0');
       expect(known).not.toMatch(/^bunker_(database_size_bytes|mails_waiting) /m);
       await sleep((seconds - 1.5) * 1000);
-      await gate.open();
+      await faultyProxy.open();
       expect(await untilBack(server, token)).toBeLessThan(BACK_MAX_MS);
       await sleep(500);
       const { hung, plain, statuses } = await load.end();
@@ -159,10 +162,10 @@ describe.if(home !== undefined)("while the database", () => {
     });
 
   test("drops connections silently, as a firewall does, new connections replace them", async () => {
-    const { gate, server, token } = await behindGate();
+    const { faultyProxy, server, token } = await behindProxy();
     const load = startAsking(server, token);
     await sleep(500);
-    gate.strand();
+    faultyProxy.stall();
     await sleep(500);
     // The database cancels a statement after five seconds. One second later, the connection is
     // dead.
@@ -173,11 +176,11 @@ describe.if(home !== undefined)("while the database", () => {
   });
 
   test("ends each session repeatedly under load, no connection is lost for good", async () => {
-    const { gate, server, token } = await behindGate();
+    const { faultyProxy, server, token } = await behindProxy();
     const load = startAsking(server, token);
     for (let round = 0; round < 3 * rounds; round += 1) {
       await sleep(Math.random() * 500);
-      gate.cut();
+      faultyProxy.cut();
     }
     for (let round = 0; round < 3 * rounds; round += 1) {
       await sleep(Math.random() * 500);

@@ -4,7 +4,7 @@ import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
 import { METHODS } from "../../src/http/observers.ts";
-import { type Gate, openGate } from "../support/gate.ts";
+import { type FaultyProxy, openFaultyProxy } from "../support/faulty-proxy.ts";
 import { client, emptyFolder, freePort, serve } from "../support/program.ts";
 import { pathOf, proxies, startProxy } from "../support/proxies.ts";
 import { drip } from "../support/slow-client.ts";
@@ -23,21 +23,21 @@ const ANSWERS_MAX_MS = 5_000;
 const home = process.env["E2E_DATABASE_URL"];
 const database = `bunker_e2e_proxies_${process.pid}`;
 const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
-const gates: Gate[] = [];
+const faultyProxies: FaultyProxy[] = [];
 afterAll(async () => {
-  for (const gate of gates) gate.close();
+  for (const faultyProxy of faultyProxies) faultyProxy.close();
   await admin?.unsafe(`drop database if exists ${database} with (force)`);
   await admin?.end();
 });
 
-async function databaseBehindGate() {
+async function databaseBehindProxy() {
   await admin?.unsafe(`drop database if exists ${database} with (force)`);
   await admin?.unsafe(`create database ${database}`);
   const url = new URL(home ?? "");
-  const gate = await openGate({ host: url.hostname, port: Number(url.port || 5432) });
-  gates.push(gate);
-  const there = { pathname: `/${database}`, port: String(gate.port) };
-  return { gate, DATABASE_URL: Object.assign(url, there).href };
+  const faultyProxy = await openFaultyProxy({ host: url.hostname, port: Number(url.port || 5432) });
+  faultyProxies.push(faultyProxy);
+  const there = { pathname: `/${database}`, port: String(faultyProxy.port) };
+  return { faultyProxy, DATABASE_URL: Object.assign(url, there).href };
 }
 
 interface Said {
@@ -173,7 +173,7 @@ for (const name of Object.keys(proxies)) {
     test.if(home !== undefined)(
       "during a database outage Bunker itself responds, and serves what needs no database",
       async () => {
-        const { gate, DATABASE_URL } = await databaseBehindGate();
+        const { faultyProxy, DATABASE_URL } = await databaseBehindProxy();
         const it = await behind(name, {
           DATABASE_URL,
           SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -188,7 +188,7 @@ for (const name of Object.keys(proxies)) {
           const { code } = (await answer.json()) as { code: string };
           return [answer.status, code, answer.headers.has("retry-after")];
         };
-        gate.shut();
+        faultyProxy.refuse();
         // By then, the proxy has checked its health.
         await sleep(NOTICED_MS);
         const from = performance.now();
@@ -196,7 +196,7 @@ for (const name of Object.keys(proxies)) {
         expect((await fetch(`${it.url}/livez`)).status).toBe(200);
         expect((await fetch(`${it.url}/readyz`)).status).toBe(503);
         expect(performance.now() - from).toBeLessThan(ANSWERS_MAX_MS);
-        await gate.open();
+        await faultyProxy.open();
         const back = performance.now();
         while ((await signIn())[0] === 503) await sleep(50);
         expect(performance.now() - back).toBeLessThan(ANSWERS_MAX_MS);

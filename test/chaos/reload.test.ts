@@ -129,14 +129,14 @@ test("the log level and the metrics token change; invalid settings change nothin
 
 for (const way of ["SIGHUP", "SIGTERM"] as const)
   test(`a mail that a server is about to claim is not sent twice after ${way}`, async () => {
-    const office = await mailServer();
+    const mailReceiver = await mailServer();
     // Longer than closing a connection takes.
-    office.ponder(7_000);
+    mailReceiver.ponder(7_000);
     const cwd = emptyFolder();
     const env = {
       PUBLIC_URL: "https://accounts.example.com",
-      MAIL_URL: `smtp://${USER}:${encodeURIComponent(SECRET_WORD)}@localhost:${office.port}?tls=required`,
-      MAIL_CA_FILE: office.caFile,
+      MAIL_URL: `smtp://${USER}:${encodeURIComponent(SECRET_WORD)}@localhost:${mailReceiver.port}?tls=required`,
+      MAIL_CA_FILE: mailReceiver.caFile,
       PORT: String(await freePort()),
     };
     const server = await serve({ cwd, env });
@@ -145,15 +145,15 @@ for (const way of ["SIGHUP", "SIGTERM"] as const)
       return (JSON.parse(out) as { state: string }[]).map(({ state }) => state);
     };
     await client(server.url).register("ada@example.com", PASSWORD);
-    while (office.received.length === 0) await sleep(50);
+    while (mailReceiver.received.length === 0) await sleep(50);
     if (way === "SIGTERM") expect(await server.end("SIGTERM")).toBe(0);
     else await reload(server);
     const giveUpAt = performance.now() + 10_000;
     while (performance.now() < giveUpAt && (await states())[0] !== "sent") await sleep(200);
     expect(await states()).toEqual(["sent"]);
     if (way === "SIGHUP") expect(await server.end("SIGTERM")).toBe(0);
-    expect(office.received).toHaveLength(1);
-    await office.close();
+    expect(mailReceiver.received).toHaveLength(1);
+    await mailReceiver.close();
   });
 
 const home = process.env["E2E_DATABASE_URL"];

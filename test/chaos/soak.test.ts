@@ -59,27 +59,27 @@ function askRaw(url: string, line: string): Promise<Response> {
 
 /** Sends the nth request of a mixture and returns its status. Two of three have made-up values. */
 async function ask({ url }: Serving, people: Session[], at: number): Promise<number> {
-  const person = people[at % people.length] as Session;
-  const signedIn = { authorization: `Bearer ${person.access_token}` };
-  const stranger = { "x-forwarded-for": addressOf(at), "user-agent": `agent-${at}` };
+  const session = people[at % people.length] as Session;
+  const signedIn = { authorization: `Bearer ${session.access_token}` };
+  const unknownClient = { "x-forwarded-for": addressOf(at), "user-agent": `agent-${at}` };
   const post = (path: string, body: object) =>
     fetch(`${url}/api/v1${path}`, {
       method: "POST",
-      headers: { "content-type": "application/json", ...stranger },
+      headers: { "content-type": "application/json", ...unknownClient },
       body: JSON.stringify(body),
     });
   const kinds = [
-    () => fetch(`${url}/made-up/${at}?and=${at}`, { headers: stranger }),
+    () => fetch(`${url}/made-up/${at}?and=${at}`, { headers: unknownClient }),
     () =>
       fetch(`${url}/api/v1/users/me`, {
-        headers: { authorization: `Bearer made.up.${at}`, ...stranger },
+        headers: { authorization: `Bearer made.up.${at}`, ...unknownClient },
       }),
     () =>
       fetch(`${url}/api/v1/users/me`, { headers: { ...signedIn, traceparent: `hostile-${at}` } }),
     () => askRaw(url, `MADEUP${at} /livez HTTP/1.1`),
     () => post("/auth/password/forgot", { email: `nobody${at}@example.com` }),
     () => post("/auth/refresh", { refresh_token: `made-up-${at}` }),
-    () => fetch(`${url}/version`, { headers: stranger }),
+    () => fetch(`${url}/version`, { headers: unknownClient }),
     () => fetch(`${url}/api/v1/users/me/sessions?limit=5`, { headers: signedIn }),
     () => post("/auth/register", { email: `not an address ${at}`, password: "short" }),
   ];

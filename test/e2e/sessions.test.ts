@@ -68,14 +68,14 @@ describe.if(home !== undefined)("on four instances", () => {
   };
   const signIn = async (username: string) =>
     (await call(0, "POST /auth/login", { body: { username, password: PASSWORD } })).body;
-  const person = async (username: string) => {
+  const newUser = async (username: string) => {
     const body = { email: `${username}@example.com`, username, password: PASSWORD };
     const { body: user } = await call(0, "POST /auth/register", { body });
     return { ...(await signIn(username)), id: user.id };
   };
 
   test("a hundred refreshes of one token give one successor, and end no session", async () => {
-    let token = (await person("many")).refresh_token;
+    let token = (await newUser("many")).refresh_token;
     for (let round = 0; round < rounds; round += 1) {
       const answers = await Promise.all(
         Array.from({ length: 100 }, (_, n) =>
@@ -112,7 +112,7 @@ describe.if(home !== undefined)("on four instances", () => {
     Promise.all(urls.map(async (_, n) => (await call(n, `GET ${path}`, { token })).status));
 
   /** How many milliseconds after a change each instance still returns the old state. */
-  const untilFelt = async (token: string, path: string, after: number) => {
+  const untilEffective = async (token: string, path: string, after: number) => {
     const from = performance.now();
     const felt = urls.map(async (_, n) => {
       while ((await call(n, `GET ${path}`, { token })).status !== after);
@@ -123,12 +123,12 @@ describe.if(home !== undefined)("on four instances", () => {
 
   const people = async (prefix: string) => {
     const env2 = { env, cwd: emptyFolder() };
-    await person(`${prefix}_chief`);
+    await newUser(`${prefix}_chief`);
     await command(["users", "promote", `${prefix}_chief`], env2);
     const root: string = (await signIn(`${prefix}_chief`)).access_token;
     const byRoot = (request: string, body?: object) =>
       call(1, request, { token: root, ...(body ? { body } : {}) });
-    const second = await person(`${prefix}_second`);
+    const second = await newUser(`${prefix}_second`);
     await command(["users", "promote", `${prefix}_second`], env2);
     return { byRoot, second };
   };
@@ -152,7 +152,7 @@ describe.if(home !== undefined)("on four instances", () => {
       };
       const felt: Record<string, number> = {};
       for (const [way, take] of Object.entries(ways)) {
-        const one = await person(`${prefix}_${way}`);
+        const one = await newUser(`${prefix}_${way}`);
         const other = await signIn(`${prefix}_${way}`);
         network.set("none");
         // Long enough that only notifications keep the cache entry fresh.
@@ -162,11 +162,11 @@ describe.if(home !== undefined)("on four instances", () => {
         }
         network.set(trouble);
         expect((await take(one.id, other.access_token)).status).toBeLessThan(300);
-        felt[way] = await untilFelt(one.access_token, "/users/me", 401);
+        felt[way] = await untilEffective(one.access_token, "/users/me", 401);
       }
       expect(await statuses(second.access_token, "/users")).toEqual([200, 200, 200, 200]);
       await byRoot(`PATCH /users/${second.id}`, { is_superuser: false });
-      felt["demotion"] = await untilFelt(second.access_token, "/users", 403);
+      felt["demotion"] = await untilEffective(second.access_token, "/users", 403);
       network.set("none");
       const shown = Object.entries(felt).map(([way, ms]) => `${way} ${ms.toFixed(0)} ms`);
       console.log(`felt on four instances (${trouble}): ${shown.join(", ")}`);

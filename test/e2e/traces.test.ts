@@ -62,8 +62,8 @@ test("a trace leads from the client to the database, the hash and the mail that 
   const traces = await collector();
   const server = await withTracing(traces, { OTLP_HEADERS: "authorization=Basic%20YTpi" });
   const { register, logIn, forgot } = traceIds;
-  const person = { email: EMAIL, password: PASSWORD };
-  await ask(server, "/auth/register", { traceId: register, body: person });
+  const newUser = { email: EMAIL, password: PASSWORD };
+  await ask(server, "/auth/register", { traceId: register, body: newUser });
   await ask(server, "/auth/login", {
     traceId: logIn,
     body: { username: EMAIL, password: "a wrong sentinel" },

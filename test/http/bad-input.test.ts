@@ -10,9 +10,9 @@ const deep = (depth: number) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
 
 /** Every route that takes a body, for a caller who may use it. */
 async function writeRoutes() {
-  const { person, superuser, send, ...rest } = await world();
+  const { newUser, superuser, send, ...rest } = await world();
   const root = await superuser();
-  const ada = await person();
+  const ada = await newUser();
   const routes = [
     { method: "POST", path: "/api/v1/auth/register", token: "" },
     { method: "POST", path: "/api/v1/auth/login", token: "" },
@@ -136,11 +136,11 @@ describe("every write route refuses", () => {
   });
 
   test("a password of one MiB, without hashing it", async () => {
-    const { routes, sendRaw, anyone } = await writeRoutes();
+    const { routes, sendRaw, anonymous } = await writeRoutes();
     const password = "x".repeat(1024 * KIB);
     for (const route of routes)
       expectProblem(await sendRaw(route, JSON.stringify({ password })), 413, "body_too_large");
-    const long = await anyone.post("/auth/register", {
+    const long = await anonymous.post("/auth/register", {
       email: "a@example.com",
       password: "x".repeat(60_000),
     });
@@ -187,9 +187,9 @@ test("a string that never ends is refused, whatever is escaped in it", async () 
 });
 
 test("brackets in strings do not count, and escaped quotes do not end a string", async () => {
-  const { anyone } = await world();
+  const { anonymous } = await world();
   const full_name = `\\"${"[{".repeat(40)}\\\\`;
-  const answer = await anyone.post("/auth/register", {
+  const answer = await anonymous.post("/auth/register", {
     email: "a@example.com",
     password: PASSWORD,
     full_name,
@@ -255,11 +255,11 @@ describe("paths and methods", () => {
 });
 
 test("messages of the database never reach a caller", async () => {
-  const { send, anyone, sql, logged } = await world();
+  const { send, anonymous, sql, logged } = await world();
   await sql`alter table users rename to elsewhere`;
   try {
     const input = { email: "ada@example.com", password: PASSWORD };
-    const answer = await anyone.post("/auth/register", input);
+    const answer = await anonymous.post("/auth/register", input);
     expectProblem(answer, 500, "internal");
     expect(JSON.stringify(answer.body)).not.toContain("users");
     expect(logged.at(-1)?.fields).toMatchObject({ request_id: answer.body.request_id });

@@ -5,8 +5,8 @@ import { PASSWORD, world } from "../support/world.ts";
 const json = { "content-type": "application/json" };
 
 test("white space around the parts of a header is accepted", async () => {
-  const { person, send } = await world();
-  const ada = await person();
+  const { newUser, send } = await world();
+  const ada = await newUser();
   for (const authorization of [
     `Bearer   ${ada.token}`,
     `Bearer\t${ada.token}`,
@@ -68,14 +68,14 @@ test("a compressed body is refused, and the response says what is accepted", asy
 });
 
 test("an empty body of unknown length counts as no body if the body is optional", async () => {
-  const { person, send } = await world();
+  const { newUser, send } = await world();
   const empty = () => new Blob([]).stream();
   for (const [method, path, type] of [
     ["POST", "/api/v1/auth/logout", "application/json"],
     ["POST", "/api/v1/auth/logout", undefined],
     ["DELETE", "/api/v1/users/me", undefined],
   ] as const) {
-    const { token } = await person();
+    const { token } = await newUser();
     const headers = { authorization: `Bearer ${token}`, ...(type ? { "content-type": type } : {}) };
     expect((await send(method, path, { headers, body: empty() })).status).toBe(204);
   }

@@ -39,8 +39,8 @@ describe("a browser on an allowed origin", () => {
   });
 
   test("can read every response: successes, errors, unknown paths, wrong methods and headers", async () => {
-    const { ask, person } = await service();
-    const { token } = await person();
+    const { ask, newUser } = await service();
+    const { token } = await newUser();
     const origin = { origin: PRODUCT };
     const answers: [number, Response][] = [
       [200, await ask("GET", "/api/v1/users/me", { ...origin, authorization: `Bearer ${token}` })],
@@ -69,8 +69,8 @@ describe("a browser on an allowed origin", () => {
   });
 
   test("signs in", async () => {
-    const { handle, person } = await service();
-    await person();
+    const { handle, newUser } = await service();
+    await newUser();
     const response = await handle(
       new Request("http://localhost/api/v1/auth/login", {
         method: "POST",

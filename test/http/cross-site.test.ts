@@ -25,7 +25,7 @@ async function product(environment: "development" | "production" = "production")
     corsOrigins: [PRODUCT],
     emailSignIn: "on",
   });
-  await here.person();
+  await here.newUser();
   const post = (path: string, headers: Record<string, string>, fields: Record<string, string>) =>
     here.send("POST", path, {
       headers: { "content-type": FORM, host: "accounts.example.com", ...headers },

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { addressOf, street, wrong } from "../support/street.ts";
+import { ipOf, proxiedWorld, wrong } from "../support/proxied-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 const OWNER = "ada@example.com";
@@ -7,7 +7,7 @@ const once = { quota: 1, refill: 1, periodSeconds: 900 };
 
 /** Signs in as a browser would, with a cookie jar of one cookie per name. */
 async function browsers(publicUrl = "https://accounts.example.com") {
-  const here = await street({ "login-account": once }, { publicUrl });
+  const here = await proxiedWorld({ "login-account": once }, { publicUrl });
   let caller = 0;
   const signIn = (
     username: string,
@@ -17,7 +17,7 @@ async function browsers(publicUrl = "https://accounts.example.com") {
     caller += 1;
     return here.post(
       "login",
-      { "x-forwarded-for": addressOf(caller), ...headers },
+      { "x-forwarded-for": ipOf(caller), ...headers },
       { username, password },
     );
   };
@@ -60,8 +60,8 @@ test("a client that is known by the old cookie stays known, and gets the new one
 });
 
 test("another user's sign-in in the same browser keeps the owner's device known", async () => {
-  const { signIn, useUpLimit, person } = await browsers();
-  await person("bob@example.com");
+  const { signIn, useUpLimit, newUser } = await browsers();
+  await newUser("bob@example.com");
   const owner = await signIn(OWNER);
   const both = await signIn("bob@example.com", { cookie: cookieOf(owner) });
   expect(tokensOf(cookieOf(both)).split("~")).toEqual([

@@ -1,9 +1,9 @@
 import { expect, setSystemTime, test } from "bun:test";
 import { world } from "../support/world.ts";
 
-async function shelf() {
+async function versionedWorld() {
   const here = await world();
-  const ada = await here.person();
+  const ada = await here.newUser();
   const sendAs =
     ({ token }: { token: string }) =>
     (request: string, headers: Record<string, string>, body?: object) => {
@@ -23,7 +23,7 @@ async function shelf() {
 }
 
 test("a version that the client has is not sent again", async () => {
-  const { send, tag } = await shelf();
+  const { send, tag } = await versionedWorld();
   const known = await tag();
   expect(known).toMatch(/^"[0-9a-z]+"$/);
   for (const header of [known, `W/${known}`, `"other", ${known}`, "*"]) {
@@ -35,7 +35,7 @@ test("a version that the client has is not sent again", async () => {
 });
 
 test("a stale change is refused, and changes nothing", async () => {
-  const { ada, send, tag } = await shelf();
+  const { ada, send, tag } = await versionedWorld();
   const old = await tag();
   const first = await send("PATCH /users/me", { "if-match": old }, { full_name: "Ada" });
   expect([first.status, first.headers.get("etag")]).toEqual([200, await tag()]);
@@ -59,7 +59,7 @@ test("a stale change is refused, and changes nothing", async () => {
 });
 
 test("of twenty concurrent changes to one version, one succeeds; no version repeats, also if the clock goes back", async () => {
-  const { send, tag } = await shelf();
+  const { send, tag } = await versionedWorld();
   const seen = new Set<string>();
   for (const day of [0, 1, -1, 0]) {
     setSystemTime(Date.now() + day * 60_000);
@@ -76,7 +76,7 @@ test("of twenty concurrent changes to one version, one succeeds; no version repe
 });
 
 test("a superuser reads and changes other users by version", async () => {
-  const { superuser, ada, sendAs } = await shelf();
+  const { superuser, ada, sendAs } = await versionedWorld();
   const root = await superuser();
   const send = (method: string, headers: Record<string, string>, body?: object) =>
     sendAs(root)(`${method} /users/${ada.id}`, headers, body);

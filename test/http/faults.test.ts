@@ -64,14 +64,14 @@ describe("one response reports all invalid fields of a request", () => {
   ];
   for (const [what, path, body, faults] of cases)
     test(what, async () => {
-      const { anyone } = await world();
-      const answer = await anyone.post(path, body);
+      const { anonymous } = await world();
+      const answer = await anonymous.post(path, body);
       expect([answer.status, faultsIn(answer)]).toEqual([422, faults]);
     });
 
   test("a change of password", async () => {
-    const { person } = await world();
-    const ada = await person();
+    const { newUser } = await world();
+    const ada = await newUser();
     const answer = await ada.put("/users/me/password", { new_password: "ada@example.com" });
     expect(faultsIn(answer)).toEqual({
       "/current_password": "missing",
@@ -94,15 +94,15 @@ describe("one response reports all invalid fields of a request", () => {
 });
 
 test("the detail of an error describes the first invalid field", async () => {
-  const { anyone, person, superuser } = await world();
-  const [ada, root] = [await person(), await superuser()];
+  const { anonymous, newUser, superuser } = await world();
+  const [ada, root] = [await newUser(), await superuser()];
   const detailOf = async (asked: Promise<{ body: { detail: string } }>) =>
     (await asked).body.detail;
   const registration = { email: "ada", password: "short" };
-  expect(await detailOf(anyone.post("/auth/register", registration))).toBe(
+  expect(await detailOf(anonymous.post("/auth/register", registration))).toBe(
     "email is not an email address",
   );
-  expect(await detailOf(anyone.post("/auth/register", { password: PASSWORD }))).toBe(
+  expect(await detailOf(anonymous.post("/auth/register", { password: PASSWORD }))).toBe(
     "email is missing",
   );
   expect(await detailOf(ada.patch("/users/me", { sentinel: 1 }))).toBe(
@@ -111,7 +111,7 @@ test("the detail of an error describes the first invalid field", async () => {
   expect(await detailOf(ada.patch("/users/me", { full_name: "" }))).toBe(
     "full_name needs at least 1 character",
   );
-  expect(await detailOf(anyone.post("/auth/login", { username: "", password: "x" }))).toBe(
+  expect(await detailOf(anonymous.post("/auth/login", { username: "", password: "x" }))).toBe(
     "username needs at least 1 character",
   );
   expect(await detailOf(root.get("/users?limit=0"))).toBe("limit must be from 1 to 200");
@@ -167,17 +167,17 @@ describe("pointers outside the body", () => {
 });
 
 test("sign-in takes an email or a username, by either name, as JSON", async () => {
-  const { anyone, person } = await world();
-  await person("ada@example.com");
+  const { anonymous, newUser } = await world();
+  await newUser("ada@example.com");
   const password = PASSWORD;
   for (const name of [{ email: "ADA@example.com" }, { username: "ada" }]) {
-    const answer = await anyone.post("/auth/login", { ...name, password });
+    const answer = await anonymous.post("/auth/login", { ...name, password });
     expect([name, answer.status]).toEqual([name, 200]);
   }
-  const wrong = await anyone.post("/auth/login", { email: "eve@example.com", password });
+  const wrong = await anonymous.post("/auth/login", { email: "eve@example.com", password });
   expect([wrong.status, wrong.body.code]).toEqual([401, "invalid_credentials"]);
   // A username is not an email: it would be found by the other name.
-  expect(faultsIn(await anyone.post("/auth/login", { email: "ada", password }))).toEqual({
+  expect(faultsIn(await anonymous.post("/auth/login", { email: "ada", password }))).toEqual({
     "/email": "wrong_format",
   });
 });
@@ -201,8 +201,8 @@ test("the OAuth endpoints report missing parameters, also empty ones", async () 
 });
 
 test("an empty change changes nothing", async () => {
-  const { person, superuser } = await world();
-  const [ada, root] = [await person(), await superuser()];
+  const { newUser, superuser } = await world();
+  const [ada, root] = [await newUser(), await superuser()];
   const before = await ada.get("/users/me");
   for (const answer of [
     await ada.patch("/users/me", {}),

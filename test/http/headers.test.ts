@@ -7,9 +7,9 @@ import { type Answer, PASSWORD, world } from "../support/world.ts";
 const UUID = "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70";
 
 /** Sends a request with headers, as a user. */
-async function desk(settings: Partial<Config> = {}) {
+async function headersWorld(settings: Partial<Config> = {}) {
   const here = await world(settings);
-  const [ada, root] = [await here.person(), await here.superuser()];
+  const [ada, root] = [await here.newUser(), await here.superuser()];
   const ask = (
     request: string,
     headers: Record<string, string>,
@@ -73,7 +73,7 @@ const kept = [
 
 describe("a header that makes a promise is honored or refused on every route", () => {
   test("each operation that changes something reads Idempotency-Key and If-Match, or refuses them", async () => {
-    const { ada, root, ask, operations } = await desk({ rateLimit: "off" });
+    const { ada, root, ask, operations } = await headersWorld({ rateLimit: "off" });
     const promises = ["Idempotency-Key", "If-Match", "If-None-Match"];
     const cases = operations.flatMap((operation) =>
       promises.map((name) => ({ ...operation, name })),
@@ -96,7 +96,7 @@ describe("a header that makes a promise is honored or refused on every route", (
   });
 
   test("a read without versions refuses If-Match and ignores the other two", async () => {
-    const { ada, root, ask } = await desk();
+    const { ada, root, ask } = await headersWorld();
     for (const path of ["/api/v1/users", "/api/v1/users/me/events", "/api/v1/users/me/sessions"]) {
       const matched = await ask(`GET ${path}`, { "if-match": '"x"' }, root);
       expect([path, matched.status, matched.body.code]).toEqual([path, 400, "unsupported_header"]);
@@ -114,7 +114,7 @@ describe("a header that makes a promise is honored or refused on every route", (
   });
 
   test("an anonymous caller gets 401 first", async () => {
-    const { ask } = await desk();
+    const { ask } = await headersWorld();
     const answer = await ask("PATCH /api/v1/users/me", { "idempotency-key": "k" }, { body: {} });
     expect(answer.body.code).toBe("not_signed_in");
   });
@@ -141,7 +141,7 @@ const bodies: Record<string, object> = {
 };
 
 test("412 carries the current version", async () => {
-  const { ada, root, ask } = await desk();
+  const { ada, root, ask } = await headersWorld();
   const tag = (await ada.get("/users/me")).headers.get("etag");
   for (const [request, { token }] of [
     ["PATCH /api/v1/users/me", ada],
@@ -157,7 +157,7 @@ test("412 carries the current version", async () => {
 });
 
 test("every POST that reads Idempotency-Key works once, and a retry gets the same response", async () => {
-  const { ada, root, ask, sql, ctx } = await desk();
+  const { ada, root, ask, sql, ctx } = await headersWorld();
   const mailedToken = async (kind: string) => {
     const mails = await readMails(ctx, "ada@example.com");
     const link = mails.find(({ queued }) => queued.kind === kind)?.content.link ?? "";
@@ -197,7 +197,7 @@ test("every POST that reads Idempotency-Key works once, and a retry gets the sam
 });
 
 test("a refusal that consumes no limit stores no row", async () => {
-  const { ada, ask, sql } = await desk();
+  const { ada, ask, sql } = await headersWorld();
   for (const [path, body, token] of [
     ["/auth/password/reset", { token: "x", password: PASSWORD }],
     ["/auth/email/verify", { token: "x" }],
@@ -214,7 +214,7 @@ test("a refusal that consumes no limit stores no row", async () => {
 });
 
 test("the key of one user is not the key of another", async () => {
-  const { ada, root, ask, sql } = await desk();
+  const { ada, root, ask, sql } = await headersWorld();
   const unlock = (id: string) =>
     ask(`POST /api/v1/users/${id}/unlock`, { "idempotency-key": "k" }, { token: root.token });
   expect([(await unlock(ada.id)).status, (await unlock(root.id)).status]).toEqual([204, 204]);

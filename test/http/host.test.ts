@@ -118,8 +118,8 @@ test("the listener of METRICS_PORT refuses an invalid Host as well", async () =>
  * Fields that may occur only once: Bun joins repeated lines by a comma, and the result is refused.
  */
 test("a repeated field is never read as a single one", async () => {
-  const { app, person } = await world();
-  const { token } = await person();
+  const { app, newUser } = await world();
+  const { token } = await newUser();
   const twice = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: app.fetch, development: false });
   const body = JSON.stringify({ username: "ada@example.com", password: "correct horse battery" });
   const json = "Content-Type: application/json";

@@ -2,7 +2,7 @@ import { expect, setSystemTime, test } from "bun:test";
 import { once, purgeIdempotency } from "../../src/http/idempotency.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
-async function office() {
+async function retryWorld() {
   const here = await world({ trustedProxies: ["127.0.0.1"], rateLimit: "off" });
   const register = (key: string, email: string, more: { from?: string; password?: string } = {}) =>
     here.send("POST", "/api/v1/auth/register", {
@@ -17,7 +17,7 @@ async function office() {
 }
 
 test("of fifty registrations with one key one creates a user, and every retry gets its response", async () => {
-  const { register, sql } = await office();
+  const { register, sql } = await retryWorld();
   for (let round = 0; round < 4; round += 1) {
     const email = `person-${round}@example.com`;
     const answers = await Promise.all(
@@ -34,7 +34,7 @@ test("of fifty registrations with one key one creates a user, and every retry ge
 });
 
 test("the same key with another body is refused, and does nothing", async () => {
-  const { register, sql } = await office();
+  const { register, sql } = await retryWorld();
   expect((await register("k", "ada@example.com")).status).toBe(201);
   for (const answer of [
     await register("k", "eve@example.com"),
@@ -47,7 +47,7 @@ test("the same key with another body is refused, and does nothing", async () => 
 });
 
 test("a refusal is replayed as well; a request that failed validation may be corrected and sent again", async () => {
-  const { register } = await office();
+  const { register } = await retryWorld();
   await register("first", "ada@example.com");
   const taken = await register("second", "ada@example.com");
   const again = await register("second", "ada@example.com");
@@ -63,7 +63,7 @@ test("a refusal is replayed as well; a request that failed validation may be cor
 });
 
 test("finished work is answered although its response cannot be stored; failed work may be done again", async () => {
-  const { ctx, sql, logged } = await office();
+  const { ctx, sql, logged } = await retryWorld();
   const request = (key: string) => ({
     actor: { kind: "operator" as const },
     route: "test",
@@ -87,7 +87,7 @@ test("finished work is answered although its response cannot be stored; failed w
 });
 
 test("an abandoned request is taken over after a while, and then cannot change the stored response", async () => {
-  const { ctx } = await office();
+  const { ctx } = await retryWorld();
   const request = {
     actor: { kind: "operator" as const },
     route: "test",
@@ -109,7 +109,7 @@ test("an abandoned request is taken over after a while, and then cannot change t
 });
 
 test("stored rows reveal no password, and are deleted after a day", async () => {
-  const { register, sql, ctx } = await office();
+  const { register, sql, ctx } = await retryWorld();
   await register("k", "ada@example.com");
   const kept = JSON.stringify(
     await sql`select encode(key, 'escape'), encode(body, 'escape'), outcome from idempotency`,

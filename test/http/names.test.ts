@@ -2,8 +2,8 @@ import { expect, test } from "bun:test";
 import { PASSWORD, world } from "../support/world.ts";
 
 test("names that could break a database or a page are stored unchanged, or refused", async () => {
-  const { person } = await world();
-  const ada = await person();
+  const { newUser } = await world();
+  const ada = await newUser();
   const names = [
     "Robert'); DROP TABLE users;--",
     "<script>alert(1)</script>",
@@ -17,8 +17,8 @@ test("names that could break a database or a page are stored unchanged, or refus
 });
 
 test("a name stays on one line, in its reading order, and is visible", async () => {
-  const { person } = await world();
-  const ada = await person();
+  const { newUser } = await world();
+  const ada = await newUser();
   const breaks = ["a\r\nb", "\u001b[2J", "\u0007", "a\u2028b", "a\u2029b", "a\u0085b"];
   const turning = ["\u202egnp.exe", "a\u200fb", "\u2066a\u2069", "\u061ca"];
   const invisible = [
@@ -37,8 +37,8 @@ test("a name stays on one line, in its reading order, and is visible", async () 
 });
 
 test("names are counted in code points", async () => {
-  const { person } = await world();
-  const ada = await person();
+  const { newUser } = await world();
+  const ada = await newUser();
   for (const length of [101, 200]) {
     const full_name = "😀".repeat(length);
     expect((await ada.patch("/users/me", { full_name })).body.full_name).toBe(full_name);
@@ -52,13 +52,13 @@ test("names are counted in code points", async () => {
 });
 
 test("a username has a letter or a digit", async () => {
-  const { person, anyone } = await world();
-  const ada = await person();
+  const { newUser, anonymous } = await world();
+  const ada = await newUser();
   for (const username of ["...", "___", "-.-_"])
     expect((await ada.patch("/users/me", { username })).body.errors).toMatchObject([
       { pointer: "/username", code: "wrong_format" },
     ]);
-  const made = await anyone.post("/auth/register", {
+  const made = await anonymous.post("/auth/register", {
     email: "___@example.com",
     password: PASSWORD,
   });

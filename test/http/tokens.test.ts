@@ -13,8 +13,8 @@ const sign = (header: unknown, claims: unknown, { key = SECRET, hash = "sha256" 
 
 test("an access token has exactly the claims of RFC 9068", async () => {
   setSystemTime(new Date());
-  const { person } = await world();
-  const ada = await person();
+  const { newUser } = await world();
+  const ada = await newUser();
   const [header, payload] = ada.token
     .split(".")
     .map((part) => Buffer.from(part, "base64url").toString());
@@ -36,9 +36,9 @@ test("an access token has exactly the claims of RFC 9068", async () => {
 });
 
 test("a forged, odd or broken token gets 401 and a challenge, never 500", async () => {
-  const { ctx, person, send } = await world();
-  const ada = await person();
-  const bob = await person("bob@example.com");
+  const { ctx, newUser, send } = await world();
+  const ada = await newUser();
+  const bob = await newUser("bob@example.com");
   const forged = forgeries({
     ada,
     bob,
@@ -246,8 +246,8 @@ function looseEnd(signature: string): string {
 }
 
 test("a token expires to the second, also if its principal is cached", async () => {
-  const { person, pass } = await world();
-  const ada = await person();
+  const { newUser, pass } = await world();
+  const ada = await newUser();
   const { iat, exp } = claimsOf(ada.token);
   const until = (seconds: number) => pass(seconds * 1000 - Date.now());
   for (const [seconds, status] of [
@@ -276,8 +276,8 @@ test("a request without credentials gets a challenge without an error", async ()
 });
 
 test("the scheme is read in any case", async () => {
-  const { person, send } = await world();
-  const { token } = await person();
+  const { newUser, send } = await world();
+  const { token } = await newUser();
   for (const scheme of ["bearer", "BEARER", "Bearer"]) {
     const answer = await send("GET", "/api/v1/users/me", {
       headers: { authorization: `${scheme} ${token}` },
@@ -287,8 +287,8 @@ test("the scheme is read in any case", async () => {
 });
 
 test("where a token is optional, an invalid one is refused before the body is validated", async () => {
-  const { as, anyone } = await world();
+  const { as, anonymous } = await world();
   const verify = (caller: ReturnType<typeof as>) => caller.post("/auth/email/verify", { tokn: 1 });
   expect((await verify(as("made-up"))).body.code).toBe("invalid_token");
-  expect((await verify(anyone)).body.code).toBe("invalid_request");
+  expect((await verify(anonymous)).body.code).toBe("invalid_request");
 });

@@ -23,7 +23,7 @@ import { world } from "../support/world.ts";
 const PASSWORD = "a stable full of correct horses";
 const HASH = "$2b$10$abcdefghijklmnopqrstuuX0VbnPVJvOrDWnTqNSh7PNFJwTWKLCK";
 const page = { start: { skip: 0 }, limit: 10 };
-const newUser = () => ({ email: `${crypto.randomUUID()}@example.com`, password: PASSWORD });
+const newUserInput = () => ({ email: `${crypto.randomUUID()}@example.com`, password: PASSWORD });
 
 type Verb = (ctx: Ctx, actor: Actor, ada: User) => Promise<unknown>;
 
@@ -37,11 +37,11 @@ const forAdministrators: Record<string, Verb> = {
   "updateUser: isSuperuser": (ctx, actor, { id }) =>
     updateUser(ctx, actor, { id, isSuperuser: false }),
   "createUser: isSuperuser": (ctx, actor) =>
-    createUser(ctx, actor, { ...newUser(), isSuperuser: true }),
+    createUser(ctx, actor, { ...newUserInput(), isSuperuser: true }),
   "createUser: verified": (ctx, actor) =>
-    createUser(ctx, actor, { ...newUser(), verification: "known" }),
+    createUser(ctx, actor, { ...newUserInput(), verification: "known" }),
   "createUser: hash": (ctx, actor) =>
-    createUser(ctx, actor, { ...newUser(), password: { hash: HASH } }),
+    createUser(ctx, actor, { ...newUserInput(), password: { hash: HASH } }),
 };
 
 /** What users may do with their own account, and administrators with any. */
@@ -63,7 +63,7 @@ const forOperators: Record<string, Verb> = {
 
 /** Each kind of actor, and `ada`, whom the verbs are about. */
 async function cast() {
-  const { ctx, person, superuser } = await world({ rateLimit: "off" });
+  const { ctx, newUser, superuser } = await world({ rateLimit: "off" });
   const operator: Actor = { kind: "operator" };
   const actorOf = async (id: string): Promise<Actor> => ({
     kind: "user",
@@ -71,8 +71,8 @@ async function cast() {
     session: { id: crypto.randomUUID(), createdAt: ctx.now() },
   });
   const [ada, bob, root] = [
-    await person("ada@example.com"),
-    await person("bob@example.com"),
+    await newUser("ada@example.com"),
+    await newUser("bob@example.com"),
     await superuser("root@example.com"),
   ];
   const actors = {

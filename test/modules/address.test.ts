@@ -1,26 +1,26 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
 import { policies } from "../../src/limits/policies.ts";
-import { NEW, town } from "../support/town.ts";
+import { mailWorld, NEW } from "../support/mail-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 const OLD_ADDRESS = "ada@example.com";
 const NEW_ADDRESS = "ada@example.org";
 
 /** Ada, whose email is verified. */
-async function adasTown(settings: Parameters<typeof town>[0] = {}) {
-  const here = await town(settings);
-  const ada = await here.proven(OLD_ADDRESS);
-  const move = (email: string, more: object = {}) =>
+async function adasWorld(settings: Parameters<typeof mailWorld>[0] = {}) {
+  const here = await mailWorld(settings);
+  const ada = await here.verifiedUser(OLD_ADDRESS);
+  const requestChange = (email: string, more: object = {}) =>
     ada.post("/users/me/email", { email, ...more });
-  const arrive = async (email: string, password = PASSWORD) =>
+  const useLink = async (email: string, password = PASSWORD) =>
     here.verify({ token: await here.tokenFor(email, "change_email"), password });
-  return { ...here, ada, move, arrive };
+  return { ...here, ada, requestChange, useLink };
 }
 
 describe("a change of email", () => {
   test("takes effect when its owner opens the link and proves access; until then nothing changes", async () => {
-    const { ada, move, mails, tokenFor, verify, logIn, anyone } = await adasTown();
-    expect((await move(NEW_ADDRESS)).status).toBe(202);
+    const { ada, requestChange, mails, tokenFor, verify, logIn, anonymous } = await adasWorld();
+    expect((await requestChange(NEW_ADDRESS)).status).toBe(202);
     expect((await mails())[0]).toBe(`change_email ${NEW_ADDRESS}`);
     const token = await tokenFor(NEW_ADDRESS, "change_email");
     expect((await ada.get("/users/me")).body.email).toBe(OLD_ADDRESS);
@@ -42,29 +42,32 @@ describe("a change of email", () => {
     expect(events).toContain("email.changed");
     // The old email is free again, so another user can register it.
     expect(
-      (await anyone.post("/auth/register", { email: OLD_ADDRESS, password: PASSWORD })).status,
+      (await anonymous.post("/auth/register", { email: OLD_ADDRESS, password: PASSWORD })).status,
     ).toBe(201);
   });
 
   test("requires the password or a recent sign-in", async () => {
-    const { move, pass, ada, mails } = await adasTown();
-    expect((await move(NEW_ADDRESS, { current_password: "wrong" })).status).toBe(401);
+    const { requestChange, pass, ada, mails } = await adasWorld();
+    expect((await requestChange(NEW_ADDRESS, { current_password: "wrong" })).status).toBe(401);
     pass(11 * 60_000);
-    expect((await move(NEW_ADDRESS)).body.code).toBe("reauthentication_required");
-    expect((await move(NEW_ADDRESS, { current_password: PASSWORD })).status).toBe(202);
+    expect((await requestChange(NEW_ADDRESS)).body.code).toBe("reauthentication_required");
+    expect((await requestChange(NEW_ADDRESS, { current_password: PASSWORD })).status).toBe(202);
     expect(
       (await ada.post("/users/me/email", { email: "Ada <ada@example.org>" })).body.errors,
     ).toMatchObject([{ pointer: "/email", code: "wrong_format" }]);
-    expect((await move("ADA@EXAMPLE.COM")).body.errors).toMatchObject([
+    expect((await requestChange("ADA@EXAMPLE.COM")).body.errors).toMatchObject([
       { pointer: "/email", code: "not_allowed" },
     ]);
     expect((await mails()).filter((one) => one.startsWith("change_email"))).toHaveLength(1);
   });
 
   test("to an email of another user gets the same response, and the owner of that email gets a mail", async () => {
-    const { proven, move, mails } = await adasTown();
-    await proven("bob@example.com");
-    const [taken, free] = [await move("BOB@example.com"), await move("free@example.com")];
+    const { verifiedUser, requestChange, mails } = await adasWorld();
+    await verifiedUser("bob@example.com");
+    const [taken, free] = [
+      await requestChange("BOB@example.com"),
+      await requestChange("free@example.com"),
+    ];
     expect([taken.status, taken.body]).toEqual([free.status, free.body]);
     expect((await mails()).slice(0, 2).sort()).toEqual([
       "address_taken bob@example.com",
@@ -73,50 +76,50 @@ describe("a change of email", () => {
   });
 
   test("does not take an email that another user has verified meanwhile", async () => {
-    const { proven, move, arrive, tokenFor } = await adasTown();
-    await move("bob@example.com");
+    const { verifiedUser, requestChange, useLink, tokenFor } = await adasWorld();
+    await requestChange("bob@example.com");
     await tokenFor("bob@example.com", "change_email");
-    await proven("bob@example.com");
-    const late = await arrive("bob@example.com");
+    await verifiedUser("bob@example.com");
+    const late = await useLink("bob@example.com");
     expect([late.status, late.body.code]).toEqual([409, "email_taken"]);
   });
 
   test("takes an email from a user who never verified it", async () => {
-    const { person, move, send, tokenFor, mails, logIn, anyone } = await adasTown();
-    const squatter = await person("bob@example.com");
-    await move("bob@example.com");
+    const { newUser, requestChange, send, tokenFor, mails, logIn, anonymous } = await adasWorld();
+    const unverified = await newUser("bob@example.com");
+    await requestChange("bob@example.com");
     expect((await mails())[0]).toBe("change_email bob@example.com");
     const token = await tokenFor("bob@example.com", "change_email");
-    const proven = await send("POST", "/api/v1/auth/email/verify", {
+    const verifiedUser = await send("POST", "/api/v1/auth/email/verify", {
       headers: { "content-type": "application/json", "user-agent": "Bob's browser" },
       body: JSON.stringify({ token, password: PASSWORD }),
     });
-    expect(proven.status).toBe(204);
-    const events = (await squatter.get("/users/me/events")).body;
+    expect(verifiedUser.status).toBe(204);
+    const events = (await unverified.get("/users/me/events")).body;
     expect(events[0]).toMatchObject({ type: "email.changed", ip: null, user_agent: null });
-    const taken = (await squatter.get("/users/me")).body.email;
-    expect((await anyone.post("/auth/register", { email: taken, password: PASSWORD })).status).toBe(
-      422,
-    );
+    const taken = (await unverified.get("/users/me")).body.email;
+    expect(
+      (await anonymous.post("/auth/register", { email: taken, password: PASSWORD })).status,
+    ).toBe(422);
     // That user keeps everything except the email.
-    expect((await squatter.get("/users/me")).body.email).toMatch(/^user-.+@displaced\.invalid$/);
+    expect((await unverified.get("/users/me")).body.email).toMatch(/^user-.+@displaced\.invalid$/);
     expect([await logIn(PASSWORD, "bob"), await logIn(PASSWORD, "ada")]).toEqual([200, 200]);
   });
 
   test("fails if the user was deactivated meanwhile", async () => {
-    const { ada, superuser, move, arrive, tokenFor } = await adasTown();
+    const { ada, superuser, requestChange, useLink, tokenFor } = await adasWorld();
     const root = await superuser();
-    await move(NEW_ADDRESS);
+    await requestChange(NEW_ADDRESS);
     await tokenFor(NEW_ADDRESS, "change_email");
     await root.patch(`/users/${ada.id}`, { is_active: false });
-    expect((await arrive(NEW_ADDRESS)).body.code).toBe("invalid_link");
+    expect((await useLink(NEW_ADDRESS)).body.code).toBe("invalid_link");
   });
 
   test("does not let the reader of a misdirected link guess the password, or learn whose user it is", async () => {
     const few = { quota: 5, refill: 5, periodSeconds: 900 };
     const limits = { ...policies, "login-account": few };
-    const { move, tokenFor, verify, send } = await adasTown({ rateLimit: "on", limits });
-    await move("typo@example.org");
+    const { requestChange, tokenFor, verify, send } = await adasWorld({ rateLimit: "on", limits });
+    await requestChange("typo@example.org");
     const token = await tokenFor("typo@example.org", "change_email");
     const { body } = await send("GET", `/verify-email?token=${token}`);
     expect([body.includes("typo@example.org"), body.includes(OLD_ADDRESS)]).toEqual([true, false]);
@@ -130,21 +133,21 @@ describe("a change of email", () => {
   });
 
   test("invalidates the links that were mailed to the old email", async () => {
-    const { forgot, tokenFor, move, arrive, reset, logIn } = await adasTown();
+    const { forgot, tokenFor, requestChange, useLink, reset, logIn } = await adasWorld();
     await forgot(OLD_ADDRESS);
     const token = await tokenFor(OLD_ADDRESS, "reset_password");
-    await move(NEW_ADDRESS);
-    await arrive(NEW_ADDRESS);
+    await requestChange(NEW_ADDRESS);
+    await useLink(NEW_ADDRESS);
     expect((await reset(token)).body.code).toBe("invalid_link");
     expect(await logIn(PASSWORD)).toBe(200);
   });
 
   test("that an attacker requested fails once the owner has set another password", async () => {
     for (const isAnswered of [true, false]) {
-      const { forgot, tokenFor, move, verify, reset, ada, mails } = await adasTown();
+      const { forgot, tokenFor, requestChange, verify, reset, ada, mails } = await adasWorld();
       await forgot(OLD_ADDRESS);
       const token = await tokenFor(OLD_ADDRESS, "reset_password");
-      await move(NEW_ADDRESS);
+      await requestChange(NEW_ADDRESS);
       if (isAnswered) await mails();
       expect((await reset(token)).status).toBe(204);
       const late = await tokenFor(NEW_ADDRESS, "change_email");
@@ -158,9 +161,10 @@ describe("a change of email", () => {
 
 describe("the old email", () => {
   test("undoes the change: the attacker is signed out, and no password is set", async () => {
-    const { move, arrive, tokenFor, form, send, ada, logIn, reset, mails, pass } = await adasTown();
-    await move(NEW_ADDRESS);
-    await arrive(NEW_ADDRESS);
+    const { requestChange, useLink, tokenFor, form, send, ada, logIn, reset, mails, pass } =
+      await adasWorld();
+    await requestChange(NEW_ADDRESS);
+    await useLink(NEW_ADDRESS);
     const token = await tokenFor(OLD_ADDRESS, "email_changed");
     expect((await send("GET", `/undo-email?token=${token}`)).body).toContain("<form");
     expect((await form("/undo-email", { token })).body).toContain("was restored");
@@ -179,32 +183,32 @@ describe("the old email", () => {
   });
 
   test("also undoes it after the attacker has changed the email again, but not the other way round", async () => {
-    const { move, arrive, tokenFor, form, sql, reset, forgot, pass } = await adasTown();
+    const { requestChange, useLink, tokenFor, form, sql, reset, forgot, pass } = await adasWorld();
     // More often than other kinds of links are kept, by instances whose clocks differ.
     const stops = Array.from({ length: 6 }, (_, n) => `thief@example${n}.com`);
     for (const email of [...stops, "thief@example.com", "thief@example.net"]) {
-      await move(email);
-      expect((await arrive(email)).status).toBe(204);
+      await requestChange(email);
+      expect((await useLink(email)).status).toBe(204);
       pass(-5_000);
     }
-    const thiefs = await tokenFor("thief@example.com", "email_changed");
+    const attackerToken = await tokenFor("thief@example.com", "email_changed");
     // Whatever the attacker does with their email.
     await forgot("thief@example.net");
     await reset(await tokenFor("thief@example.net", "reset_password"));
     const owners = await tokenFor(OLD_ADDRESS, "email_changed");
     expect((await form("/undo-email", { token: owners })).status).toBe(200);
-    expect((await form("/undo-email", { token: thiefs })).status).toBe(400);
+    expect((await form("/undo-email", { token: attackerToken })).status).toBe(400);
     expect(await sql`select email from users`).toMatchObject([{ email: OLD_ADDRESS }]);
   });
 
   test("can undo it for a week, but not if it was never verified: it may belong to another person", async () => {
-    const { move, arrive, tokenFor, form, person, mails, verify } = await adasTown();
-    await move(NEW_ADDRESS);
-    await arrive(NEW_ADDRESS);
+    const { requestChange, useLink, tokenFor, form, newUser, mails, verify } = await adasWorld();
+    await requestChange(NEW_ADDRESS);
+    await useLink(NEW_ADDRESS);
     const token = await tokenFor(OLD_ADDRESS, "email_changed");
     setSystemTime(Date.now() + 7 * 86_400_000 + 1_000);
     expect((await form("/undo-email", { token })).status).toBe(400);
-    const eve = await person("wrong@example.com");
+    const eve = await newUser("wrong@example.com");
     await eve.post("/users/me/email", { email: "right@example.com" });
     const right = await tokenFor("right@example.com", "change_email");
     expect((await verify({ token: right }, eve.token)).status).toBe(204);
@@ -212,16 +216,16 @@ describe("the old email", () => {
   });
 
   test("is taken back from a user who registered it without verifying it, but not from a verified user", async () => {
-    for (const isProven of [false, true]) {
-      const here = await adasTown();
-      const { move, arrive, tokenFor, form, person, proven } = here;
-      await move(NEW_ADDRESS);
-      await arrive(NEW_ADDRESS);
-      await (isProven ? proven(OLD_ADDRESS) : person(OLD_ADDRESS));
+    for (const isVerified of [false, true]) {
+      const here = await adasWorld();
+      const { requestChange, useLink, tokenFor, form, newUser, verifiedUser } = here;
+      await requestChange(NEW_ADDRESS);
+      await useLink(NEW_ADDRESS);
+      await (isVerified ? verifiedUser(OLD_ADDRESS) : newUser(OLD_ADDRESS));
       const token = await tokenFor(OLD_ADDRESS, "email_changed");
       const answer = await form("/undo-email", { token });
       expect([answer.status, answer.body]).toEqual(
-        isProven
+        isVerified
           ? [409, expect.stringContaining("Another account")]
           : [200, expect.stringContaining("was restored")],
       );
@@ -230,10 +234,10 @@ describe("the old email", () => {
 
   test("wins against concurrent changes by the attacker", async () => {
     for (let round = 0; round < 5; round += 1) {
-      const { move, arrive, tokenFor, form, verify, sql } = await adasTown();
-      await move("thief@example.com");
-      await arrive("thief@example.com");
-      await move("thief@example.org");
+      const { requestChange, useLink, tokenFor, form, verify, sql } = await adasWorld();
+      await requestChange("thief@example.com");
+      await useLink("thief@example.com");
+      await requestChange("thief@example.org");
       const undo = await tokenFor(OLD_ADDRESS, "email_changed");
       const next = await tokenFor("thief@example.org", "change_email");
       const [undone] = await Promise.all([
@@ -247,8 +251,8 @@ describe("the old email", () => {
 });
 
 test("the recipient of a misdirected mail can report it, and nothing changes", async () => {
-  const { move, tokenFor, form, verify, ada } = await adasTown();
-  await move(NEW_ADDRESS);
+  const { requestChange, tokenFor, form, verify, ada } = await adasWorld();
+  await requestChange(NEW_ADDRESS);
   const token = await tokenFor(NEW_ADDRESS, "change_email");
   expect((await form("/verify-email", { token, intent: "disown" })).body).toContain("Nothing was");
   expect((await verify({ token }, ada.token)).body.code).toBe("invalid_link");
@@ -256,7 +260,7 @@ test("the recipient of a misdirected mail can report it, and nothing changes", a
 });
 
 test("two users who take each other's email at once do not deadlock", async () => {
-  const { person, verify, tokenFor, sql } = await town();
+  const { newUser, verify, tokenFor, sql } = await mailWorld();
   const deadlocks = async () => {
     await sql`select pg_stat_clear_snapshot()`;
     const [row] = await sql`select deadlocks::int from pg_stat_database
@@ -266,7 +270,7 @@ test("two users who take each other's email at once do not deadlock", async () =
   const before = await deadlocks();
   for (let round = 0; round < 5; round += 1) {
     const [first, second] = [`ada${round}@example.com`, `bob${round}@example.com`];
-    const [ada, bob] = [await person(first), await person(second)];
+    const [ada, bob] = [await newUser(first), await newUser(second)];
     await ada.post("/users/me/email", { email: second });
     await bob.post("/users/me/email", { email: first });
     const tokens = [

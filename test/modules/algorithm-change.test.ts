@@ -81,8 +81,8 @@ function forge(token: string, secret = SECRET): string {
 test.each(["EdDSA", "ES256"] as const)(
   "an installation that always signed with %s accepts no HS256 token",
   async (algorithm) => {
-    const { ctx, person } = await world({ algorithm });
-    const { token } = await person();
+    const { ctx, newUser } = await world({ algorithm });
+    const { token } = await newUser();
     const here = instanceOf(ctx);
     const client = await newClient(ctx);
     expect(await here.statusOf(forge(token))).toBe(401);
@@ -103,8 +103,8 @@ const changes = algorithms.flatMap((before) =>
 test.each(changes)(
   "from %s to %s: old tokens are accepted until the last of them has expired",
   async (before, after) => {
-    const { ctx, person, pass } = await world({ algorithm: before });
-    const { token, refreshToken } = await person();
+    const { ctx, newUser, pass } = await world({ algorithm: before });
+    const { token, refreshToken } = await newUser();
     const [old, young] = [instanceOf(ctx), await startInstance(ctx, after)];
     const client = await newClient(ctx);
     // Both processes serve and sign for ten minutes.
@@ -140,8 +140,8 @@ test.each(changes)(
 );
 
 test("an older secret is accepted while an instance signs with it, and until its last tokens expire", async () => {
-  const { ctx, person, pass } = await world();
-  const { token, refreshToken } = await person();
+  const { ctx, newUser, pass } = await world();
+  const { token, refreshToken } = await newUser();
   // Step 1 of the change: every instance knows the new secret.
   const old = await startInstance(ctx, "HS256", [SECRET, NEW_SECRET]);
   expect(await old.statusOf(forge(token, NEW_SECRET))).toBe(401);
@@ -161,8 +161,8 @@ test("an older secret is accepted while an instance signs with it, and until its
 });
 
 test("a command does not make instances accept the key that the command would sign with", async () => {
-  const { ctx, person } = await world({ algorithm: "EdDSA" });
-  const { token } = await person();
+  const { ctx, newUser } = await world({ algorithm: "EdDSA" });
+  const { token } = await newUser();
   const keyRing = openKeyRing({ algorithm: "HS256", secrets: [SECRET] });
   const next = (await listKeys(ctx)).find(({ state }) => state === "next");
   await retireKey({ ...ctx, keyRing }, operator, next?.kid ?? "");
@@ -171,8 +171,8 @@ test("a command does not make instances accept the key that the command would si
 });
 
 test("a key used by an instance with a wrong clock is not accepted for longer", async () => {
-  const { ctx, person, pass, sql } = await world();
-  const { token } = await person();
+  const { ctx, newUser, pass, sql } = await world();
+  const { token } = await newUser();
   pass(40 * 86_400_000);
   await maintainKeys(ctx);
   pass(-40 * 86_400_000);
@@ -187,8 +187,8 @@ test("a key used by an instance with a wrong clock is not accepted for longer", 
 });
 
 test("with a read-only database, an instance starts and accepts tokens", async () => {
-  const { ctx, person, sql } = await world({ algorithm: "EdDSA" });
-  const { token } = await person();
+  const { ctx, newUser, sql } = await world({ algorithm: "EdDSA" });
+  const { token } = await newUser();
   await sql`truncate key_uses`;
   await sql`create function refuse() returns trigger language plpgsql as
     $$ begin raise exception using errcode = '25006'; end $$`;

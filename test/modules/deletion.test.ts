@@ -4,9 +4,9 @@ import { record } from "../../src/modules/events/events.ts";
 import { deliverMails, listMails, purgeMails, readMail } from "../../src/modules/mail/mail.ts";
 import { purgeRegistrations } from "../../src/modules/registration/registration.ts";
 import { deleteUser } from "../../src/modules/users/users.ts";
-import { office } from "../support/office.ts";
-import { addressOf } from "../support/street.ts";
-import { town } from "../support/town.ts";
+import { mailWorld } from "../support/mail-world.ts";
+import { ipOf } from "../support/proxied-world.ts";
+import { smtpWorld } from "../support/smtp-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 const operator = { kind: "operator" } as const;
@@ -19,13 +19,13 @@ interface Sent {
 }
 
 /** A world behind a proxy, so that every request has a client IP. */
-async function village(settings: Parameters<typeof town>[0] = {}) {
-  const here = await town({ trustedProxies: ["127.0.0.1"], ...settings });
+async function proxiedMailWorld(settings: Parameters<typeof mailWorld>[0] = {}) {
+  const here = await mailWorld({ trustedProxies: ["127.0.0.1"], ...settings });
   const call = (method: string, path: string, { body, token, headers = {} }: Sent = {}) =>
     here.send(method, `/api/v1${path}`, {
       headers: {
         "content-type": "application/json",
-        "x-forwarded-for": addressOf(7),
+        "x-forwarded-for": ipOf(7),
         "user-agent": "Ada's browser",
         ...headers,
         ...(token ? { authorization: `Bearer ${token}` } : {}),
@@ -58,30 +58,30 @@ async function village(settings: Parameters<typeof town>[0] = {}) {
 
 describe("a deleted user", () => {
   test("gets a mail in their language, also if a superuser deletes them", async () => {
-    const { proven, superuser, mails, ctx } = await town();
+    const { verifiedUser, superuser, mails, ctx } = await mailWorld();
     const root = await superuser();
-    const ada = await proven();
+    const ada = await verifiedUser();
     await ada.patch("/users/me", { locale: "de" });
     expect((await ada.delete("/users/me")).status).toBe(204);
-    const bob = await proven("bob@example.com");
+    const bob = await verifiedUser("bob@example.com");
     expect((await root.delete(`/users/${bob.id}`)).status).toBe(204);
     const kinds = (await mails()).filter((one) => one.startsWith("account_deleted"));
     expect(kinds).toEqual(["account_deleted bob@example.com", `account_deleted ${ADA}`]);
-    const letters = await Promise.all((await listMails(ctx)).map(({ id }) => readMail(ctx, id)));
-    const subjects = letters.map(({ rendered }) => rendered.subject);
+    const opened = await Promise.all((await listMails(ctx)).map(({ id }) => readMail(ctx, id)));
+    const subjects = opened.map(({ rendered }) => rendered.subject);
     expect(subjects.slice(0, 2)).toEqual(["Your account was deleted", "Ihr Konto wurde gelöscht"]);
-    expect(letters[0]?.rendered.text).toMatch(/deleted on \d{4}-\d\d-\d\d \d\d:\d\d UTC/);
+    expect(opened[0]?.rendered.text).toMatch(/deleted on \d{4}-\d\d-\d\d \d\d:\d\d UTC/);
   });
 
   test("gets no mail at an unverified email", async () => {
-    const { person, mails } = await town();
-    const ada = await person();
+    const { newUser, mails } = await mailWorld();
+    const ada = await newUser();
     expect((await ada.delete("/users/me")).status).toBe(204);
     expect((await mails()).filter((one) => one.startsWith("account_deleted"))).toEqual([]);
   });
 
   test("keeps events under an id that identifies nobody, without client IP and user agent", async () => {
-    const { call, enter, originsOf, rowsWith, sql, superuser } = await village();
+    const { call, enter, originsOf, rowsWith, sql, superuser } = await proxiedMailWorld();
     const root = await superuser();
     const made = await call("POST", "/auth/register", { body: { email: ADA, password: PASSWORD } });
     const { id } = made.body;
@@ -103,7 +103,7 @@ describe("a deleted user", () => {
   });
 
   test("leaves no response of an Idempotency-Key and no waiting mail", async () => {
-    const { call, enter, rowsWith } = await village();
+    const { call, enter, rowsWith } = await proxiedMailWorld();
     const body = { email: ADA, password: PASSWORD };
     await call("POST", "/auth/register", { body, headers: { "idempotency-key": "one" } });
     expect((await rowsWith(ADA)).sort()).toEqual([
@@ -118,8 +118,8 @@ describe("a deleted user", () => {
   });
 
   test("leaves the email in the last mail only until that is sent", async () => {
-    const { ctx, sql, person, server } = await office();
-    const ada = await person();
+    const { ctx, sql, newUser, server } = await smtpWorld();
+    const ada = await newUser();
     await deliverMails(ctx);
     await sql`update users set email_verified = true`;
     await ada.delete("/users/me");
@@ -131,7 +131,7 @@ describe("a deleted user", () => {
   });
 
   test("with more events than one batch is erased by a job, and so are requests in progress", async () => {
-    const { ctx, superuser, originsOf, pass, sql } = await village();
+    const { ctx, superuser, originsOf, pass, sql } = await proxiedMailWorld();
     const root = await superuser();
     const other = await superuser("other@example.com");
     const subjectId = other.id;
@@ -161,7 +161,9 @@ describe("a deleted user", () => {
   });
 
   test("is erased too if the email was never verified", async () => {
-    const { ctx, call, rowsWith, pass, sql } = await village({ requireEmailVerification: "on" });
+    const { ctx, call, rowsWith, pass, sql } = await proxiedMailWorld({
+      requireEmailVerification: "on",
+    });
     await call("POST", "/auth/register", { body: { email: ADA, password: PASSWORD } });
     pass(8 * 86_400_000);
     expect([await purgeRegistrations(ctx), await purgeMails(ctx)]).toEqual([1, 1]);

@@ -8,9 +8,9 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { newSecret, writeRefreshToken } from "../../src/credentials/refresh-token.ts";
 import { createClient } from "../../src/modules/oauth/clients.ts";
-import { ADA, NOBODY, quietTown, visible } from "../support/disclosure.ts";
-import { addressOf, few, street, wrong } from "../support/street.ts";
-import { NEW, town } from "../support/town.ts";
+import { ADA, frozenWorld, NOBODY, visible } from "../support/disclosure.ts";
+import { mailWorld, NEW } from "../support/mail-world.ts";
+import { few, ipOf, proxiedWorld, wrong } from "../support/proxied-world.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
 /**
@@ -24,16 +24,16 @@ const withoutLimits = (answer: Awaited<ReturnType<typeof visible>>) => {
 
 describe("an anonymous caller with a token, an id or a path", () => {
   test("gets the same answer to a token that is made up, of an ended session, or of a deleted user", async () => {
-    const { ask, person, signIn, anyone } = await quietTown();
-    const [ada, bob] = [await person(), await person("bob@example.com")];
+    const { ask, newUser, signIn, anonymous } = await frozenWorld();
+    const [ada, bob] = [await newUser(), await newUser("bob@example.com")];
     const ended = await signIn(ADA);
     const { sessions } = { sessions: (await ada.get("/users/me/sessions")).body };
     const other = sessions.find(({ is_current }: { is_current: boolean }) => !is_current);
     await ada.delete(`/users/me/sessions/${other.id}`);
     await bob.delete("/users/me");
-    expect((await anyone.post("/auth/refresh", { refresh_token: ada.refreshToken })).status).toBe(
-      200,
-    );
+    expect(
+      (await anonymous.post("/auth/refresh", { refresh_token: ada.refreshToken })).status,
+    ).toBe(200);
     const made = writeRefreshToken({
       sessionId: other.id,
       generation: 0,
@@ -61,8 +61,8 @@ describe("an anonymous caller with a token, an id or a path", () => {
   });
 
   test("gets the same answer for every id, by every method", async () => {
-    const { ask, person } = await quietTown();
-    const ada = await person();
+    const { ask, newUser } = await frozenWorld();
+    const ada = await newUser();
     for (const method of ["GET", "HEAD", "OPTIONS", "PATCH", "PUT", "POST", "DELETE", "TRACE"])
       for (const rest of ["", "/unlock", "/sessions"]) {
         const read = (id: string) => ask(`${method} /api/v1/users/${id}${rest}`);
@@ -73,7 +73,7 @@ describe("an anonymous caller with a token, an id or a path", () => {
   });
 
   test("gets a kept answer of an Idempotency-Key only from its own client IP and with the same body", async () => {
-    const { send } = await quietTown();
+    const { send } = await frozenWorld();
     const register = (from: string, email: string) =>
       send("POST", "/api/v1/auth/register", {
         headers: {
@@ -83,16 +83,16 @@ describe("an anonymous caller with a token, an id or a path", () => {
         },
         body: JSON.stringify({ email, password: PASSWORD }),
       });
-    const made = await register(addressOf(1), ADA);
-    expect((await register(addressOf(1), ADA)).body).toEqual(made.body);
-    expect((await register(addressOf(2), ADA)).body).toMatchObject({ code: "email_taken" });
-    const other = await register(addressOf(1), NOBODY);
+    const made = await register(ipOf(1), ADA);
+    expect((await register(ipOf(1), ADA)).body).toEqual(made.body);
+    expect((await register(ipOf(2), ADA)).body).toMatchObject({ code: "email_taken" });
+    const other = await register(ipOf(1), NOBODY);
     expect(other.body).toMatchObject({ code: "idempotency_key_reused" });
     expect(JSON.stringify(other.body)).not.toContain(made.body.id);
   });
 
   test("reads nothing about users where no sign-in is needed", async () => {
-    const { ask, person } = await quietTown({ environment: "production" });
+    const { ask, newUser } = await frozenWorld({ environment: "production" });
     const read = async () => {
       const paths = ["/", "/livez", "/readyz", "/readyz/server", "/health", "/healthz", "/version"];
       const pages = [
@@ -120,14 +120,14 @@ describe("an anonymous caller with a token, an id or a path", () => {
       return Promise.all([...all, "/docs/assets/swagger-ui.css"].map((path) => ask(`GET ${path}`)));
     };
     const empty = JSON.stringify(await read());
-    const { id } = await person("grace@example.com");
+    const { id } = await newUser("grace@example.com");
     const said = JSON.stringify(await read());
     expect(said === empty).toBe(true);
     for (const text of [id, "grace@example.com"]) expect(said.includes(text)).toBe(false);
   });
 
   test("learns from limits by client IP only what other clients at the same client IP do", async () => {
-    const { send } = await quietTown();
+    const { send } = await frozenWorld();
     const left = async (from: string, email: string) =>
       (
         await send("POST", "/api/v1/auth/password/forgot", {
@@ -141,13 +141,13 @@ describe("an anonymous caller with a token, an id or a path", () => {
   });
 
   test("gets a lock lifted only where the user signs in by that name, or a password is set", async () => {
-    const { post, logIn, pass } = await street({ "login-streak": few });
-    const device = (await logIn(addressOf(0))).headers.get("device-token") ?? "";
+    const { post, logIn, pass } = await proxiedWorld({ "login-streak": few });
+    const device = (await logIn(ipOf(0))).headers.get("device-token") ?? "";
     const guess = async (at: number, username: string) =>
-      (await post("login", addressOf(at), { username, password: wrong })).status;
+      (await post("login", ipOf(at), { username, password: wrong })).status;
     for (const username of [ADA, "ada"])
       for (let at = 1; at < 5; at += 1) await guess(at, username);
-    await logIn(addressOf(9), PASSWORD, device);
+    await logIn(ipOf(9), PASSWORD, device);
     pass(1_100);
     expect([await guess(10, ADA), await guess(11, "ada")]).toEqual([401, 429]);
   });
@@ -155,8 +155,8 @@ describe("an anonymous caller with a token, an id or a path", () => {
 
 describe("a signed-in user", () => {
   test("reads and changes only their own", async () => {
-    const { person, sql } = await town();
-    const [ada, bob] = [await person(), await person("bob@example.com")];
+    const { newUser, sql } = await mailWorld();
+    const [ada, bob] = [await newUser(), await newUser("bob@example.com")];
     await bob.patch("/users/me", { full_name: "Bob Builder" });
     const [session] = await sql<
       { id: string }[]
@@ -174,9 +174,9 @@ describe("a signed-in user", () => {
   });
 
   test("learns by a new username whether a user has it", async () => {
-    const { person } = await town();
-    const ada = await person();
-    await person("bob@example.com");
+    const { newUser } = await mailWorld();
+    const ada = await newUser();
+    await newUser("bob@example.com");
     for (const method of ["patch", "put"] as const)
       expect((await ada[method]("/users/me", { username: "bob" })).body.code).toBe(
         "username_taken",
@@ -184,9 +184,9 @@ describe("a signed-in user", () => {
   });
 
   test("does not learn by a new email whether a user has it", async () => {
-    const { ask, person, proven } = await quietTown();
-    const ada = await person();
-    await proven("bob@example.com");
+    const { ask, newUser, verifiedUser } = await frozenWorld();
+    const ada = await newUser();
+    await verifiedUser("bob@example.com");
     const change = (email: string) =>
       ask(
         "POST /api/v1/users/me/email",
@@ -202,8 +202,8 @@ describe("a signed-in user", () => {
   });
 
   test("gets 403 for every id, and a superuser what there is, without the hash", async () => {
-    const { ask, person, superuser, sql } = await quietTown();
-    const [ada, bob, root] = [await person(), await person("bob@example.com"), await superuser()];
+    const { ask, newUser, superuser, sql } = await frozenWorld();
+    const [ada, bob, root] = [await newUser(), await newUser("bob@example.com"), await superuser()];
     const paths = [bob.id, crypto.randomUUID(), "not-an-id"].map((id) => `/api/v1/users/${id}`);
     const routes = ["GET *", "PATCH *", "DELETE *", "POST */unlock"];
     const all = paths.flatMap((path) => routes.map((route) => route.replace("*", path)));
@@ -226,8 +226,8 @@ describe("a signed-in user", () => {
 });
 
 test("an OAuth client with its secret reads what a token of any user says; every other caller gets 401", async () => {
-  const { ctx, ask, person } = await quietTown();
-  const ada = await person();
+  const { ctx, ask, newUser } = await frozenWorld();
+  const ada = await newUser();
   const { client, secret } = await createClient(ctx, { kind: "operator" }, "shop");
   const introspect = (token: string, id = "", word = "") =>
     ask("POST /oauth/introspect", `token=${token}&client_id=${id}&client_secret=${word}`);
@@ -243,9 +243,9 @@ test("an OAuth client with its secret reads what a token of any user says; every
 });
 
 test("mails go only to the email that they are about, and notices only to a verified one", async () => {
-  const { ask, person, proven, superuser, mails } = await quietTown();
-  await proven();
-  const bob = await person("bob@example.com");
+  const { ask, newUser, verifiedUser, superuser, mails } = await frozenWorld();
+  await verifiedUser();
+  const bob = await newUser("bob@example.com");
   const before = await mails();
   for (const email of [ADA, NOBODY]) {
     await ask("POST /api/v1/auth/password/forgot", { email });

@@ -2,23 +2,21 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
 import { DAY } from "../../src/limits/policies.ts";
 import { LINK_PATHS } from "../../src/pages/links.ts";
-import { ADA, HOUR_MS, MORNING, NOBODY, quietTown, visible } from "../support/disclosure.ts";
-import { addressOf, few, street, wrong } from "../support/street.ts";
-import { NEW } from "../support/town.ts";
+import { ADA, frozenWorld, HOUR_MS, MORNING, NOBODY, visible } from "../support/disclosure.ts";
+import { NEW } from "../support/mail-world.ts";
+import { few, ipOf, proxiedWorld, wrong } from "../support/proxied-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 describe("an anonymous caller", () => {
   test("cannot tell a user from no user by failed sign-ins, limits or Retry-After", async () => {
     setSystemTime(MORNING);
-    const { post } = await street({ "login-streak": { ...few, periodSeconds: 90 * DAY } });
+    const { post } = await proxiedWorld({ "login-streak": { ...few, periodSeconds: 90 * DAY } });
     const tries = async (from: number) => {
       const answers: Record<string, unknown[]> = { [ADA]: [], [NOBODY]: [] };
       for (const [at, username] of Object.keys(answers).entries())
         for (let number = 0; number < 5; number += 1) {
           const sent = { username, password: wrong };
-          answers[username]?.push(
-            visible(await post("login", addressOf(from + at * 5 + number), sent)),
-          );
+          answers[username]?.push(visible(await post("login", ipOf(from + at * 5 + number), sent)));
         }
       return answers;
     };
@@ -32,10 +30,10 @@ describe("an anonymous caller", () => {
 
   test("cannot tell which username belongs to an email", async () => {
     setSystemTime(MORNING);
-    const { post, person } = await street({ "login-account": few });
-    await person("bob@example.com");
+    const { post, newUser } = await proxiedWorld({ "login-account": few });
+    await newUser("bob@example.com");
     const guess = async (at: number, username: string) =>
-      visible(await post("login", addressOf(at), { username, password: wrong }));
+      visible(await post("login", ipOf(at), { username, password: wrong }));
     for (let at = 0; at < 4; at += 1) await guess(at, ADA);
     const answers = [await guess(10, "ada"), await guess(11, "bob"), await guess(12, "nobody-1")];
     expect(answers.map(({ status }) => status)).toEqual([401, 401, 401]);
@@ -44,9 +42,9 @@ describe("an anonymous caller", () => {
   });
 
   test("learns that a user is deactivated, or the email not verified, only with the password", async () => {
-    const { ask, person, superuser, sql } = await quietTown({ oauthPasswordGrant: "on" });
+    const { ask, newUser, superuser, sql } = await frozenWorld({ oauthPasswordGrant: "on" });
     const root = await superuser();
-    const ada = await person();
+    const ada = await newUser();
     const logIn = (username: string, password: string) =>
       ask("POST /api/v1/auth/login", { username, password });
     const grant = (username: string, password: string) =>
@@ -56,7 +54,7 @@ describe("an anonymous caller", () => {
     expect(await grant(ADA, wrong)).toEqual(await grant(NOBODY, wrong));
     expect((await logIn(ADA, PASSWORD)).body).toMatchObject({ code: "account_inactive" });
     await sql`update users set is_active = true`;
-    const careful = await quietTown({ requireEmailVerification: "on" });
+    const careful = await frozenWorld({ requireEmailVerification: "on" });
     await careful.ask("POST /api/v1/auth/register", { email: ADA, password: PASSWORD });
     const enter = (username: string, password: string) =>
       careful.ask("POST /api/v1/auth/login", { username, password });
@@ -65,15 +63,15 @@ describe("an anonymous caller", () => {
   });
 
   test("learns by registering which names are taken, unless emails must be verified", async () => {
-    const register = (here: Awaited<ReturnType<typeof quietTown>>, email: string, more = {}) =>
+    const register = (here: Awaited<ReturnType<typeof frozenWorld>>, email: string, more = {}) =>
       here.ask("POST /api/v1/auth/register", { email, password: PASSWORD, ...more });
-    const open = await quietTown();
-    await open.person();
+    const open = await frozenWorld();
+    await open.newUser();
     expect((await register(open, ADA)).body).toMatchObject({ code: "email_taken" });
     expect((await register(open, NOBODY, { username: "ada" })).body).toMatchObject({
       code: "username_taken",
     });
-    const careful = await quietTown({ requireEmailVerification: "on" });
+    const careful = await frozenWorld({ requireEmailVerification: "on" });
     await register(careful, ADA);
     setSystemTime(MORNING + HOUR_MS);
     for (const more of [{}, { username: "ada" }, { username: "somebody" }])
@@ -81,9 +79,9 @@ describe("an anonymous caller", () => {
   });
 
   test("gets the same answer to a request for a mail, whatever email it names", async () => {
-    const { ask, proven, superuser, person } = await quietTown();
-    await proven();
-    const off = await person("off@example.com");
+    const { ask, verifiedUser, superuser, newUser } = await frozenWorld();
+    await verifiedUser();
+    const off = await newUser("off@example.com");
     await (await superuser()).patch(`/users/${off.id}`, { is_active: false });
     for (const path of ["password/forgot", "email/verify/resend", "email-code"])
       for (let number = 0; number < 4; number += 1) {
@@ -103,8 +101,8 @@ describe("an anonymous caller", () => {
   });
 
   test("gets the same answer to a mailed code that is wrong, whatever email it names", async () => {
-    const { ask, proven, mails } = await quietTown();
-    await proven();
+    const { ask, verifiedUser, mails } = await frozenWorld();
+    await verifiedUser();
     await ask("POST /api/v1/auth/email-code", { email: ADA });
     await mails();
     const guess = (email: string) =>
@@ -114,15 +112,15 @@ describe("an anonymous caller", () => {
   });
 
   test("gets the same answer to a link that is made up, spent, expired, or of a deleted user", async () => {
-    const { ask, person, tokenFor, forgot, pass, sql } = await quietTown();
+    const { ask, newUser, tokenFor, forgot, pass, sql } = await frozenWorld();
     const tokens = async (email: string) => {
       await forgot(email);
       return tokenFor(email, "reset_password");
     };
     const [ada, bob, eve] = [
-      await person(),
-      await person("bob@example.com"),
-      await person("eve@example.com"),
+      await newUser(),
+      await newUser("bob@example.com"),
+      await newUser("eve@example.com"),
     ];
     const [old, gone] = [await tokens(ADA), await tokens("bob@example.com")];
     await bob.delete("/users/me");

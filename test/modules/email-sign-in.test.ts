@@ -1,23 +1,23 @@
 import { expect, setSystemTime, test } from "bun:test";
 import { updateUser } from "../../src/modules/users/users.ts";
-import { addressOf, countOf, street } from "../support/street.ts";
-import { town } from "../support/town.ts";
+import { mailWorld } from "../support/mail-world.ts";
+import { countOf, ipOf, proxiedWorld } from "../support/proxied-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 const ADA = "ada@example.com";
 
 /** A world where users sign in by email. */
-async function openTown(settings: Parameters<typeof town>[0] = {}) {
-  const here = await town({ emailSignIn: "on", ...settings });
-  const ask = (email = ADA) => here.anyone.post("/auth/email-code", { email });
-  const enter = (proof: object) => here.anyone.post("/auth/email-code/verify", proof);
+async function emailSignInWorld(settings: Parameters<typeof mailWorld>[0] = {}) {
+  const here = await mailWorld({ emailSignIn: "on", ...settings });
+  const ask = (email = ADA) => here.anonymous.post("/auth/email-code", { email });
+  const enter = (proof: object) => here.anonymous.post("/auth/email-code/verify", proof);
   return { ...here, ask, enter };
 }
 const wrongCode = (code: string) => String((Number(code) + 1) % 1_000_000).padStart(6, "0");
 
 test("the link or the code signs in once, and verifies the email", async () => {
-  const { person, ask, enter, tokenFor, codeFor, as } = await openTown();
-  await person();
+  const { newUser, ask, enter, tokenFor, codeFor, as } = await emailSignInWorld();
+  await newUser();
   expect((await ask()).status).toBe(202);
   const code = await codeFor(ADA);
   expect(code).toMatch(/^\d{6}$/);
@@ -35,8 +35,8 @@ test("the link or the code signs in once, and verifies the email", async () => {
 });
 
 test("a code allows five attempts, also concurrent ones; its link still works", async () => {
-  const { person, ask, enter, tokenFor, codeFor, ctx } = await openTown();
-  await person();
+  const { newUser, ask, enter, tokenFor, codeFor, ctx } = await emailSignInWorld();
+  await newUser();
   await ask();
   const code = await codeFor(ADA);
   for (let at = 0; at < 5; at += 1)
@@ -61,8 +61,8 @@ test("a code allows five attempts, also concurrent ones; its link still works", 
 });
 
 test("fifty concurrent requests with the right code get one session", async () => {
-  const { person, ask, enter, codeFor, tokenFor } = await openTown();
-  await person();
+  const { newUser, ask, enter, codeFor, tokenFor } = await emailSignInWorld();
+  await newUser();
   for (let round = 0; round < 10; round += 1) {
     await ask();
     const proof =
@@ -76,9 +76,9 @@ test("fifty concurrent requests with the right code get one session", async () =
 });
 
 test("a code is valid for ten minutes, until the next one is sent, and for its own email", async () => {
-  const { person, ask, enter, codeFor } = await openTown();
-  await person();
-  await person("bob@example.com");
+  const { newUser, ask, enter, codeFor } = await emailSignInWorld();
+  await newUser();
+  await newUser("bob@example.com");
   await ask();
   const first = await codeFor(ADA);
   expect((await enter({ email: "bob@example.com", code: first })).status).toBe(400);
@@ -90,19 +90,19 @@ test("a code is valid for ten minutes, until the next one is sent, and for its o
 });
 
 test("an attacker who registered the email before its owner is signed out", async () => {
-  const { person, ask, enter, tokenFor, refresh, logIn, as } = await openTown();
-  const thief = await person();
+  const { newUser, ask, enter, tokenFor, refresh, logIn, as } = await emailSignInWorld();
+  const attacker = await newUser();
   await ask();
   const { body } = await enter({ token: await tokenFor(ADA, "sign_in") });
-  expect((await thief.get("/users/me")).status).toBe(401);
-  expect((await refresh(thief.refreshToken)).status).toBe(401);
+  expect((await attacker.get("/users/me")).status).toBe(401);
+  expect((await refresh(attacker.refreshToken)).status).toBe(401);
   expect(await logIn(PASSWORD)).toBe(401);
   expect((await as(body.access_token).get("/users/me")).status).toBe(200);
 });
 
 test("an unknown email gets the same response and no mail; a deactivated user cannot sign in", async () => {
-  const { person, ask, enter, mails, tokenFor, ctx } = await openTown({ rateLimit: "on" });
-  const ada = await person();
+  const { newUser, ask, enter, mails, tokenFor, ctx } = await emailSignInWorld({ rateLimit: "on" });
+  const ada = await newUser();
   const before = (await mails()).length;
   const shown = ({ status, body }: Awaited<ReturnType<typeof ask>>) => [status, body];
   expect(shown(await ask())).toEqual(shown(await ask("nobody@example.com")));
@@ -121,14 +121,14 @@ test("an unknown email gets the same response and no mail; a deactivated user ca
 });
 
 test("it is disabled by default, and requires a complete credential", async () => {
-  const off = await town();
-  await off.person();
+  const off = await mailWorld();
+  await off.newUser();
   for (const [path, body] of [
     ["/auth/email-code", { email: ADA }],
     ["/auth/email-code/verify", { token: "ot_x" }],
   ] as const)
-    expect((await off.anyone.post(path, body)).body.code).toBe("email_sign_in_off");
-  const { enter } = await openTown();
+    expect((await off.anonymous.post(path, body)).body.code).toBe("email_sign_in_off");
+  const { enter } = await emailSignInWorld();
   for (const proof of [
     {},
     { email: ADA },
@@ -142,18 +142,18 @@ test("it is disabled by default, and requires a complete credential", async () =
 });
 
 test("one IP may try a hundred codes in 15 minutes", async () => {
-  const here = await street();
+  const here = await proxiedWorld();
   Object.assign(here.ctx, { config: { ...here.ctx.config, emailSignIn: "on" } });
   const tries = Array.from({ length: 110 }, (_, n) =>
-    here.post("email-code/verify", addressOf(1), { email: `n${n}@example.com`, code: "000000" }),
+    here.post("email-code/verify", ipOf(1), { email: `n${n}@example.com`, code: "000000" }),
   );
   const answers = await Promise.all(tries);
   expect([countOf(answers, 400), countOf(answers, 429)]).toEqual([100, 10]);
 });
 
 test("the page signs in by its button, and shows what a product would get", async () => {
-  const { person, ask, tokenFor, send, form, enter } = await openTown();
-  await person();
+  const { newUser, ask, tokenFor, send, form, enter } = await emailSignInWorld();
+  await newUser();
   await ask();
   const token = await tokenFor(ADA, "sign_in");
   for (let at = 0; at < 2; at += 1)
@@ -168,8 +168,10 @@ test("the page signs in by its button, and shows what a product would get", asyn
 });
 
 test("guesses by other clients do not block the code for a known device", async () => {
-  const { proven, send, ask, codeFor, ctx, enter } = await openTown({ rateLimit: "on" });
-  await proven();
+  const { verifiedUser, send, ask, codeFor, ctx, enter } = await emailSignInWorld({
+    rateLimit: "on",
+  });
+  await verifiedUser();
   const known = await send("POST", "/api/v1/auth/login", {
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ username: ADA, password: PASSWORD }),
@@ -178,25 +180,25 @@ test("guesses by other clients do not block the code for a known device", async 
   for (let at = 0; at < 6; at += 1) await enter({ email: ADA, code: "000000" });
   await ask();
   const body = JSON.stringify({ email: ADA, code: await codeFor(ADA) });
-  const enterFrom = (token: string) =>
+  const signInFrom = (token: string) =>
     send("POST", "/api/v1/auth/email-code/verify", {
       headers: { "content-type": "application/json", "device-token": token },
       body,
     });
-  expect((await enterFrom("")).status).toBe(429);
-  const entered = await enterFrom(device);
+  expect((await signInFrom("")).status).toBe(429);
+  const entered = await signInFrom(device);
   expect([entered.status, entered.headers.get("device-token")]).toEqual([200, device]);
   expect(ctx.devices.read(device)?.userId).toBeTruthy();
 });
 
 test("guesses by other clients leave a known device its own five attempts", async () => {
-  const { proven, send, ask, codeFor, enter } = await openTown();
-  await proven();
+  const { verifiedUser, send, ask, codeFor, enter } = await emailSignInWorld();
+  await verifiedUser();
   const { headers } = await send("POST", "/api/v1/auth/login", {
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ username: ADA, password: PASSWORD }),
   });
-  const enterFrom = (code: string) =>
+  const signInFrom = (code: string) =>
     send("POST", "/api/v1/auth/email-code/verify", {
       headers: {
         "content-type": "application/json",
@@ -209,17 +211,17 @@ test("guesses by other clients leave a known device its own five attempts", asyn
   const other = code === "000000" ? "000001" : "000000";
   for (let at = 0; at < 6; at += 1) await enter({ email: ADA, code: other });
   expect((await enter({ email: ADA, code })).body.code).toBe("invalid_code");
-  for (let at = 0; at < 4; at += 1) expect((await enterFrom(other)).status).toBe(400);
-  expect((await enterFrom(code)).status).toBe(200);
+  for (let at = 0; at < 4; at += 1) expect((await signInFrom(other)).status).toBe(400);
+  expect((await signInFrom(code)).status).toBe(200);
   await ask();
   const next = await codeFor(ADA);
-  for (let at = 0; at < 10; at += 1) await enterFrom(next === other ? code : other);
-  expect((await enterFrom(next)).body.code).toBe("invalid_code");
+  for (let at = 0; at < 10; at += 1) await signInFrom(next === other ? code : other);
+  expect((await signInFrom(next)).body.code).toBe("invalid_code");
 });
 
 test("a code is never stored in clear text", async () => {
-  const { person, ask, codeFor, sql } = await openTown();
-  await person();
+  const { newUser, ask, codeFor, sql } = await emailSignInWorld();
+  await newUser();
   await ask();
   const code = await codeFor(ADA);
   const rows = JSON.stringify([

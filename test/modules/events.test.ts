@@ -8,9 +8,9 @@ const operator = { kind: "operator" } as const;
 const typesOf = (body: { type: string }[]) => body.map(({ type }) => type);
 
 test("each event of a user records the actor and the origin", async () => {
-  const { person, superuser, signIn, as } = await world();
+  const { newUser, superuser, signIn, as } = await world();
   const root = await superuser();
-  const ada = await person();
+  const ada = await newUser();
   await ada.patch("/users/me", { full_name: "Ada King", locale: null });
   await root.patch(`/users/${ada.id}`, { is_active: false });
   await root.patch(`/users/${ada.id}`, { is_active: true });
@@ -43,11 +43,11 @@ test("each event of a user records the actor and the origin", async () => {
 });
 
 test("a user does not learn which administrator acted, nor from where", async () => {
-  const { ctx, person, superuser, send, as, signIn, sql } = await world({
+  const { ctx, newUser, superuser, send, as, signIn, sql } = await world({
     trustedProxies: ["127.0.0.1"],
   });
   const root = await superuser();
-  const ada = await person();
+  const ada = await newUser();
   const origin = {
     "x-forwarded-for": "203.0.113.7",
     "user-agent": "Admin/1.0",
@@ -88,8 +88,8 @@ test("a user does not learn which administrator acted, nor from where", async ()
 });
 
 test("events are paged from the latest, once each, and outlive the user", async () => {
-  const { person, send, sql } = await world();
-  const ada = await person();
+  const { newUser, send, sql } = await world();
+  const ada = await newUser();
   for (let turn = 0; turn < 7; turn += 1)
     await ada.patch("/users/me", { full_name: `Ada ${turn}` });
   const headers = { authorization: `Bearer ${ada.token}` };
@@ -139,8 +139,8 @@ test("a reader that stays below the oldest open transaction misses no event that
 });
 
 test("an event of an earlier version shows its anonymous actor as events do now", async () => {
-  const { person, sql } = await world();
-  const ada = await person();
+  const { newUser, sql } = await world();
+  const ada = await newUser();
   await sql`update events set actor_kind = 'stranger' where actor_kind = 'anonymous'`;
   const { status, body } = await ada.get("/users/me/events");
   const kinds = body.map(({ actor }: { actor: { kind: string } }) => actor.kind);

@@ -4,7 +4,7 @@ import { transact } from "../../src/db/db.ts";
 import { perDay, policies } from "../../src/limits/policies.ts";
 import { purgeEvents, record } from "../../src/modules/events/events.ts";
 import { listMails } from "../../src/modules/mail/mail.ts";
-import { NEW, town } from "../support/town.ts";
+import { mailWorld, NEW } from "../support/mail-world.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
 const HOUR = 3_600_000;
@@ -13,7 +13,7 @@ const operator = { kind: "operator" } as const;
 
 describe("what one user can write is bounded", () => {
   test("a user who changes the profile in a loop for a day stays within the bound", async () => {
-    const { sql, ada, pass, renewed } = await tireless();
+    const { sql, ada, pass, renewed } = await userWithRenewedToken();
     const bound = perDay(policies.changes);
     for (let hour = 0; hour < 24; hour += 1) {
       const { patch } = await renewed();
@@ -32,7 +32,7 @@ describe("what one user can write is bounded", () => {
   });
 
   test("requests that change nothing are free", async () => {
-    const { ada } = await tireless({ changes: few });
+    const { ada } = await userWithRenewedToken({ changes: few });
     for (let turn = 0; turn < 5; turn += 1)
       expect((await ada.patch("/users/me", { username: "ada" })).status).toBe(200);
     expect((await ada.patch("/users/me", { full_name: "Ada" })).headers.get("ratelimit")).toContain(
@@ -41,7 +41,7 @@ describe("what one user can write is bounded", () => {
   });
 
   test("a stolen access token cannot stop the owner from changing the password or ending sessions", async () => {
-    const { ada, signIn } = await tireless({ changes: few });
+    const { ada, signIn } = await userWithRenewedToken({ changes: few });
     for (const name of ["one", "two"]) await ada.patch("/users/me", { full_name: name });
     expect(await ada.patch("/users/me", { full_name: "three" })).toMatchObject({ status: 429 });
     for (let turn = 0; turn < 5; turn += 1)
@@ -54,7 +54,7 @@ describe("what one user can write is bounded", () => {
   });
 
   test("password changes are bounded as well", async () => {
-    const { ada } = await tireless({ changes: few });
+    const { ada } = await userWithRenewedToken({ changes: few });
     const [a, b] = [PASSWORD, NEW];
     const statuses: number[] = [];
     for (const [current, next] of [
@@ -70,9 +70,11 @@ describe("what one user can write is bounded", () => {
   });
 
   test("sign-ins by password are bounded, also from known devices, and do not count as failures", async () => {
-    const { sql, ada, anyone, pass } = await tireless({ "sign-ins": { ...few, quota: 3 } });
+    const { sql, ada, anonymous, pass } = await userWithRenewedToken({
+      "sign-ins": { ...few, quota: 3 },
+    });
     const logIn = () =>
-      anyone.post("/auth/login", { username: "ada@example.com", password: PASSWORD });
+      anonymous.post("/auth/login", { username: "ada@example.com", password: PASSWORD });
     const statuses = [(await logIn()).status, (await logIn()).status];
     const refused = await logIn();
     expect([...statuses, refused.status]).toEqual([200, 200, 429]);
@@ -83,17 +85,17 @@ describe("what one user can write is bounded", () => {
     // Wrong guesses do not consume them.
     pass(HOUR + 1000);
     for (let turn = 0; turn < 5; turn += 1)
-      await anyone.post("/auth/login", { username: "ada@example.com", password: "wrong" });
+      await anonymous.post("/auth/login", { username: "ada@example.com", password: "wrong" });
     pass(60_000);
     expect((await logIn()).status).toBe(200);
   });
 
   test("an attacker who used up the sign-ins blocks the owner for a minute at most", async () => {
-    const { anyone, pass } = await tireless({
+    const { anonymous, pass } = await userWithRenewedToken({
       "sign-ins": { ...policies["sign-ins"], quota: 2 },
     });
     const logIn = () =>
-      anyone.post("/auth/login", { username: "ada@example.com", password: PASSWORD });
+      anonymous.post("/auth/login", { username: "ada@example.com", password: PASSWORD });
     expect([(await logIn()).status, (await logIn()).status]).toEqual([200, 429]);
     pass(60_000);
     expect((await logIn()).status).toBe(200);
@@ -103,9 +105,9 @@ describe("what one user can write is bounded", () => {
 const few = { quota: 2, refill: 1, periodSeconds: 3600 };
 
 /** A user whose access token is renewed when the clock advances. */
-async function tireless(limits: object = {}) {
+async function userWithRenewedToken(limits: object = {}) {
   const here = await world({ limits: { ...policies, ...limits } });
-  const ada = await here.person();
+  const ada = await here.newUser();
   const renewed = async () => here.as((await here.signIn("ada@example.com")).access_token);
   return { ...here, ada, renewed };
 }
@@ -161,8 +163,8 @@ describe("events are kept for EVENTS_RETENTION_DAYS", () => {
   });
 
   test("a user whose events are deleted is still notified of a new device", async () => {
-    const here = await town({ eventsRetentionDays: 2 });
-    await here.proven("ada@example.com");
+    const here = await mailWorld({ eventsRetentionDays: 2 });
+    await here.verifiedUser("ada@example.com");
     here.pass(3 * DAY);
     while ((await purgeEvents(here.ctx)) > 0);
     await here.signIn("ada@example.com", { "user-agent": "Other/1.0" });

@@ -35,8 +35,8 @@ describe.each(pairAlgorithms)("under %s", (algorithm) => {
   const digest = algorithm === "ES256" ? "sha256" : null;
 
   test("other services verify a token with the published keys alone", async () => {
-    const { person, send } = await world({ algorithm });
-    const { token } = await person();
+    const { newUser, send } = await world({ algorithm });
+    const { token } = await newUser();
     const [header, payload, signature] = token.split(".");
     const { keys } = (await send("GET", "/.well-known/jwks.json")).body;
     const { alg, kid, typ } = decode(header);
@@ -54,13 +54,13 @@ describe.each(pairAlgorithms)("under %s", (algorithm) => {
   });
 
   test("rotation signs nobody out, and retiring a key invalidates its tokens", async () => {
-    const { ctx, person, anyone, send, pass, sql } = await world({ algorithm });
-    const ada = await person();
+    const { ctx, newUser, anonymous, send, pass, sql } = await world({ algorithm });
+    const ada = await newUser();
     const before = (await send("GET", "/.well-known/jwks.json")).body.keys;
     await expect(rotateKeys(ctx, operator)).rejects.toMatchObject({ code: "next_key_too_new" });
     pass(10 * MINUTE);
     await rotateKeys(ctx, operator);
-    const bob = await person("bob@example.com");
+    const bob = await newUser("bob@example.com");
     const [old, young] = [ada, bob].map(({ token }) => decode(token.split(".")[0]).kid);
     expect(young).not.toBe(old);
     // The key that signs now was published before it signed.
@@ -74,13 +74,13 @@ describe.each(pairAlgorithms)("under %s", (algorithm) => {
     await retireKey(ctx, operator, old);
     expect((await ada.get("/users/me")).status).toBe(401);
     expect((await bob.get("/users/me")).status).toBe(200);
-    const again = await anyone.post("/auth/refresh", { refresh_token: ada.refreshToken });
+    const again = await anonymous.post("/auth/refresh", { refresh_token: ada.refreshToken });
     expect(again.status).toBe(200);
   });
 
   test("a token signed by another key, or in another way by this one, gets 401", async () => {
-    const { person, as, ctx } = await world({ algorithm });
-    const ada = await person();
+    const { newUser, as, ctx } = await world({ algorithm });
+    const ada = await newUser();
     const [header = "", payload = "", signature = ""] = ada.token.split(".");
     const { kid } = decode(header);
     const { privateKey, publicKey } =
@@ -122,8 +122,8 @@ describe.each(pairAlgorithms)("under %s", (algorithm) => {
 });
 
 test("an HS256 token is accepted only if its secret is listed", async () => {
-  const { ctx, person, as } = await world();
-  const { token } = await person();
+  const { ctx, newUser, as } = await world();
+  const { token } = await newUser();
   expect(decode(token.split(".")[0])).toEqual({
     alg: "HS256",
     kid: secretName(SECRET),
@@ -177,25 +177,25 @@ test("also if no key is current: the next current key is encrypted under the new
 });
 
 test("an instance with another secret does not stop the others from signing users in", async () => {
-  const { ctx, person, logged } = await world({ algorithm: "EdDSA" });
+  const { ctx, newUser, logged } = await world({ algorithm: "EdDSA" });
   const kid = ctx.keyRing.signing().kid;
-  const stranger = { ...ctx, keyRing: openKeyRing({ algorithm: "EdDSA", secrets: [OTHER] }) };
-  await prepareKeys(stranger);
+  const otherInstance = { ...ctx, keyRing: openKeyRing({ algorithm: "EdDSA", secrets: [OTHER] }) };
+  await prepareKeys(otherInstance);
   await maintainKeys(ctx);
   await maintainKeys(ctx);
   expect(logged.map(({ sentence }) => sentence)).toEqual([
     expect.stringContaining("another SECRET_KEY"),
   ]);
-  expect(stranger.keyRing.signing().kid).not.toBe(kid);
-  const ada = await person();
+  expect(otherInstance.keyRing.signing().kid).not.toBe(kid);
+  const ada = await newUser();
   expect(decode(ada.token.split(".")[0]).kid).toBe(kid);
   expect((await ada.get("/users/me")).status).toBe(200);
-  expect(stranger.tokens.verify(ada.token, new Date())).toBeDefined();
+  expect(otherInstance.tokens.verify(ada.token, new Date())).toBeDefined();
 });
 
 test("a key that another instance has just begun to sign with is known here at once", async () => {
-  const { ctx, person, send } = await world({ algorithm: "ES256" });
-  const { token } = await person();
+  const { ctx, newUser, send } = await world({ algorithm: "ES256" });
+  const { token } = await newUser();
   const open = (algorithm: "HS256" | "ES256") => {
     const keyRing = openKeyRing({ algorithm, secrets: [SECRET] });
     const { publicUrl } = ctx.config;
@@ -221,18 +221,18 @@ test("with another secret, keys cannot be rotated or retired, and nothing change
   const before = await listKeys(ctx);
   const next = before.find(({ state }) => state === "next")?.kid ?? "";
   for (const algorithm of ["EdDSA", "HS256", "ES256"] as const) {
-    const stranger = { ...ctx, keyRing: openKeyRing({ algorithm, secrets: [OTHER] }) };
+    const otherInstance = { ...ctx, keyRing: openKeyRing({ algorithm, secrets: [OTHER] }) };
     const refusal = { code: "other_secret_key" };
-    await expect(retireKey(stranger, operator, next)).rejects.toMatchObject(refusal);
+    await expect(retireKey(otherInstance, operator, next)).rejects.toMatchObject(refusal);
     if (algorithm === "HS256") continue;
-    const rotating = rotateKeys(stranger, operator, { isUrgent: true });
+    const rotating = rotateKeys(otherInstance, operator, { isUrgent: true });
     await expect(rotating).rejects.toMatchObject(refusal);
   }
   expect(await listKeys(ctx)).toEqual(before);
 });
 
 test("keys that an instance with other settings has taken over are taken back before signing stops", async () => {
-  const { ctx, person } = await world({ algorithm: "EdDSA" });
+  const { ctx, newUser } = await world({ algorithm: "EdDSA" });
   const kid = ctx.keyRing.signing().kid;
   await prepareKeys({ ...ctx, keyRing: openKeyRing({ algorithm: "EdDSA", secrets: [OTHER] }) });
   for (const hours of [0, 6, 11]) {
@@ -246,14 +246,14 @@ test("keys that an instance with other settings has taken over are taken back be
   expect(ctx.keyRing.signing().kid).not.toBe(kid);
   setSystemTime(Date.now() + 26 * 60 * MINUTE);
   await maintainKeys(ctx);
-  const ada = await person();
+  const ada = await newUser();
   expect((await ada.get("/users/me")).status).toBe(200);
   expect(await statesOf(ctx)).toEqual(["current", "next"]);
 });
 
 test("key pairs of an earlier algorithm verify until their tokens expire, then they are deleted", async () => {
-  const { ctx, person, as } = await world({ algorithm: "ES256" });
-  const { token } = await person();
+  const { ctx, newUser, as } = await world({ algorithm: "ES256" });
+  const { token } = await newUser();
   const keyRing = openKeyRing({ algorithm: "HS256", secrets: [SECRET] });
   const since = { ...ctx, keyRing };
   await prepareKeys(since);

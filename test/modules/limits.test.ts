@@ -11,11 +11,11 @@ import { logIn } from "../../src/modules/auth/auth.ts";
 import { confirm } from "../../src/modules/passwords/passwords.ts";
 import { register } from "../../src/modules/registration/registration.ts";
 import { getUser } from "../../src/modules/users/users.ts";
-import { addressOf, countOf, few, street, wrong } from "../support/street.ts";
+import { countOf, few, ipOf, proxiedWorld, wrong } from "../support/proxied-world.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
 test("a response reports the limits that apply, and a refusal says when to retry", async () => {
-  const { post } = await street();
+  const { post } = await proxiedWorld();
   const register = (number: number, from = "198.51.100.1") =>
     post("register", from, { email: `p${number}@example.com`, password: PASSWORD });
   const first = await register(0);
@@ -33,8 +33,8 @@ test("a response reports the limits that apply, and a refusal says when to retry
 });
 
 test("a response reports each limit that applies, and a verb consumes only limits that its route declares", async () => {
-  const { ctx, person } = await street();
-  const bob = await person("bob@example.com");
+  const { ctx, newUser } = await proxiedWorld();
+  const bob = await newUser("bob@example.com");
   const answer = await bob.put("/users/me/password", {
     current_password: wrong,
     new_password: "a new stable of horses",
@@ -46,8 +46,8 @@ test("a response reports each limit that applies, and a verb consumes only limit
 });
 
 test("a session may refresh 30 times a minute; a caller who only knows its id consumes none of it", async () => {
-  const { person, refresh } = await street({ "refresh-session": few });
-  let { refreshToken } = await person("bob@example.com");
+  const { newUser, refresh } = await proxiedWorld({ "refresh-session": few });
+  let { refreshToken } = await newUser("bob@example.com");
   const { sessionId = "" } = readRefreshToken(refreshToken) ?? {};
   for (let at = 0; at < 5; at += 1) {
     const made = {
@@ -67,8 +67,10 @@ test("a session may refresh 30 times a minute; a caller who only knows its id co
 });
 
 test("a signed-in user has a number of requests a minute, counted in batches down to the last one", async () => {
-  const { person } = await street({ requests: { quota: 45, refill: 45, periodSeconds: 60 } });
-  const bob = await person("bob@example.com");
+  const { newUser } = await proxiedWorld({
+    requests: { quota: 45, refill: 45, periodSeconds: 60 },
+  });
+  const bob = await newUser("bob@example.com");
   const ask = async (times: number) =>
     countOf(await Promise.all(Array.from({ length: times }, () => bob.get("/users/me"))), 200);
   expect(await ask(30)).toBe(30);
@@ -83,7 +85,7 @@ test("a signed-in user has a number of requests a minute, counted in batches dow
 });
 
 test("an attempt that could not be judged is not counted", async () => {
-  const { ctx, person, sql } = await street({ register: few, login: few });
+  const { ctx, newUser, sql } = await proxiedWorld({ register: few, login: few });
   const busy = { ...ctx.hashing, run: () => Promise.reject(new Problem("busy")) };
   const origin = (limits: LimitName[]) => ({
     ip: "203.0.113.9",
@@ -94,20 +96,20 @@ test("an attempt that could not be judged is not counted", async () => {
     limits,
     addStates: () => {},
   });
-  const crowded = { ...ctx, hashing: busy };
-  const bob = await person("bob@example.com");
+  const busyCtx = { ...ctx, hashing: busy };
+  const bob = await newUser("bob@example.com");
   const user = await getUser(ctx, { kind: "operator" }, bob.id);
   const [session] = await sql<{ id: string }[]>`select id from sessions where user_id = ${bob.id}`;
   const verbs = {
     register: () =>
       register(
-        crowded,
+        busyCtx,
         { kind: "anonymous", origin: origin(["register"]) },
         { email: "eve@example.com", password: PASSWORD },
       ),
     "sign-in": () =>
       logIn(
-        crowded,
+        busyCtx,
         {
           kind: "anonymous",
           origin: origin(["login", "login-account", "login-streak", "login-address"]),
@@ -116,7 +118,7 @@ test("an attempt that could not be judged is not counted", async () => {
       ),
     confirmation: () =>
       confirm(
-        crowded,
+        busyCtx,
         {
           kind: "user",
           user,
@@ -131,8 +133,8 @@ test("an attempt that could not be judged is not counted", async () => {
 });
 
 test("a refunded row may be purged, although its window is long", async () => {
-  const { ctx, logIn, sql } = await street();
-  await logIn(addressOf(1));
+  const { ctx, logIn, sql } = await proxiedWorld();
+  await logIn(ipOf(1));
   const [streak] = await sql`select 1 from limits where ends_at > now() + interval '1 day'`;
   expect(streak).toBeUndefined();
   setSystemTime(Date.now() + 3_700_000);
@@ -141,9 +143,9 @@ test("a refunded row may be purged, although its window is long", async () => {
 });
 
 test("failed sign-ins are kept for 90 days, whether or not a user has the name", async () => {
-  const { ctx, post, sql } = await street();
+  const { ctx, post, sql } = await proxiedWorld();
   for (const username of ["nobody@example.com", "ada@example.com"])
-    await post("login", addressOf(1), { username, password: wrong });
+    await post("login", ipOf(1), { username, password: wrong });
   setSystemTime(Date.now() + 89 * 86_400_000);
   await purgeLimits(ctx);
   expect(await sql`select 1 from limits`).toHaveLength(2);
@@ -153,7 +155,7 @@ test("failed sign-ins are kept for 90 days, whether or not a user has the name",
 });
 
 test("the table has a maximum number of rows, and evicts those with the lowest counts that end first", async () => {
-  const { ctx, sql } = await street();
+  const { ctx, sql } = await proxiedWorld();
   await sql`truncate limits`;
   await sql`insert into limits (key, spent, granted, since, ends_at)
     select decode(lpad(to_hex(n), 32, '0'), 'hex'), 1, 1, now(), now() + make_interval(mins => n)
@@ -166,8 +168,8 @@ test("the table has a maximum number of rows, and evicts those with the lowest c
 });
 
 test("a bucket that refills slowly is not filled by requests that are not counted", async () => {
-  const { person } = await street({ requests: { quota: 40, refill: 2, periodSeconds: 60 } });
-  const bob = await person("bob@example.com");
+  const { newUser } = await proxiedWorld({ requests: { quota: 40, refill: 2, periodSeconds: 60 } });
+  const bob = await newUser("bob@example.com");
   const ask = async (times: number) =>
     countOf(await Promise.all(Array.from({ length: times }, () => bob.get("/users/me"))), 200);
   expect(await ask(60)).toBe(40);
@@ -176,15 +178,15 @@ test("a bucket that refills slowly is not filled by requests that are not counte
 });
 
 test("expired rows are purged, and a wrong clock locks nobody out", async () => {
-  const { ctx, logIn, post } = await street({ register: few });
+  const { ctx, logIn, post } = await proxiedWorld({ register: few });
   const register = (number: number) =>
-    post("register", addressOf(1), { email: `q${number}@example.com`, password: PASSWORD });
+    post("register", ipOf(1), { email: `q${number}@example.com`, password: PASSWORD });
   setSystemTime(Date.now() + 40 * 86_400_000);
   for (const number of [1, 2, 3]) expect((await register(number)).status).toBe(201);
   expect((await register(4)).status).toBe(429);
   setSystemTime();
   expect((await register(5)).status).toBe(201);
-  await logIn(addressOf(2), wrong);
+  await logIn(ipOf(2), wrong);
   expect(await purgeLimits(ctx)).toBe(0);
   setSystemTime(Date.now() + 91 * 86_400_000);
   expect(await purgeLimits(ctx)).toBeGreaterThan(3);
@@ -192,7 +194,7 @@ test("expired rows are purged, and a wrong clock locks nobody out", async () => 
 });
 
 test("CLIENT_ADDRESS_HEADER replaces X-Forwarded-For", async () => {
-  const { post } = await street({ register: few }, { clientAddressHeader: "fly-client-ip" });
+  const { post } = await proxiedWorld({ register: few }, { clientAddressHeader: "fly-client-ip" });
   let made = 0;
   const register = (headers: Record<string, string>) => {
     made += 1;
@@ -200,9 +202,9 @@ test("CLIENT_ADDRESS_HEADER replaces X-Forwarded-For", async () => {
   };
   const statuses: number[] = [];
   for (let at = 0; at < 4; at += 1)
-    statuses.push((await register({ "fly-client-ip": addressOf(at) })).status);
+    statuses.push((await register({ "fly-client-ip": ipOf(at) })).status);
   for (let at = 0; at < 4; at += 1)
-    statuses.push((await register({ "x-forwarded-for": addressOf(at) })).status);
+    statuses.push((await register({ "x-forwarded-for": ipOf(at) })).status);
   // Ada sent no header.
   expect(statuses).toEqual([201, 201, 201, 201, 201, 201, 429, 429]);
 });
@@ -212,7 +214,7 @@ test("RATE_LIMIT=off disables all limits, and no response has limit headers", as
     (here) => ({
       post: (number: number) =>
         here.send("POST", "/api/v1/auth/register", {
-          headers: { "content-type": "application/json", "x-forwarded-for": addressOf(1) },
+          headers: { "content-type": "application/json", "x-forwarded-for": ipOf(1) },
           body: JSON.stringify({ email: `r${number}@example.com`, password: PASSWORD }),
         }),
     }),

@@ -3,10 +3,10 @@ import { PASSWORD, world } from "../support/world.ts";
 
 describe("login", () => {
   test("takes OAuth2's password form and JSON, an email or a username, in any case", async () => {
-    const { anyone, person, send } = await world();
-    await person("Ada@example.com");
+    const { anonymous, newUser, send } = await world();
+    await newUser("Ada@example.com");
     for (const username of ["ada@EXAMPLE.com", "ADA", "Ada"]) {
-      const byJson = await anyone.post("/auth/login", { username, password: PASSWORD });
+      const byJson = await anonymous.post("/auth/login", { username, password: PASSWORD });
       const form = new URLSearchParams({ grant_type: "password", username, password: PASSWORD });
       const byForm = await send("POST", "/api/v1/auth/login", { body: form });
       for (const answer of [byJson, byForm]) {
@@ -22,11 +22,11 @@ describe("login", () => {
   });
 
   test("an unknown name and a wrong password get the same response", async () => {
-    const { anyone, person } = await world();
-    await person();
+    const { anonymous, newUser } = await world();
+    await newUser();
     const answers = await Promise.all(
       ["ada@example.com", "nobody@example.com", "nobody"].map((username) =>
-        anyone.post("/auth/login", { username, password: "wrong wrong wrong" }),
+        anonymous.post("/auth/login", { username, password: "wrong wrong wrong" }),
       ),
     );
     for (const { status, body, headers } of answers) {
@@ -43,12 +43,12 @@ describe("login", () => {
   });
 
   test("only with the password does a caller learn that a user is deactivated", async () => {
-    const { anyone, person, superuser } = await world();
+    const { anonymous, newUser, superuser } = await world();
     const root = await superuser();
-    const ada = await person();
+    const ada = await newUser();
     await root.patch(`/users/${ada.id}`, { is_active: false });
     const login = (password: string) =>
-      anyone.post("/auth/login", { username: "ada@example.com", password });
+      anonymous.post("/auth/login", { username: "ada@example.com", password });
     expect(await login("wrong wrong wrong")).toMatchObject({
       status: 401,
       body: { code: "invalid_credentials" },
@@ -60,11 +60,11 @@ describe("login", () => {
   });
 
   test("two Unicode spellings of one password are the same password", async () => {
-    const { anyone } = await world();
+    const { anonymous } = await world();
     const composed = "caf\u00e9 au lait tonight";
     const decomposed = "cafe\u0301 au lait tonight";
-    await anyone.post("/auth/register", { email: "ada@example.com", password: composed });
-    const answer = await anyone.post("/auth/login", { username: "ada", password: decomposed });
+    await anonymous.post("/auth/register", { email: "ada@example.com", password: composed });
+    const answer = await anonymous.post("/auth/login", { username: "ada", password: decomposed });
     expect(answer.status).toBe(200);
   });
 

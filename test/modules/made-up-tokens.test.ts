@@ -5,15 +5,15 @@ import {
   refreshSeeds,
   writeRefreshToken,
 } from "../../src/credentials/refresh-token.ts";
-import { addressOf, countOf, street } from "../support/street.ts";
+import { countOf, ipOf, proxiedWorld } from "../support/proxied-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
-const ip = addressOf(7);
+const ip = ipOf(7);
 const random = (bytes: number) => Buffer.from(crypto.getRandomValues(new Uint8Array(bytes)));
 
 /** A network of many clients behind one IP, one of which sends made-up tokens. */
 async function network() {
-  const here = await street();
+  const here = await proxiedWorld();
   const call = (path: string, body?: object, authorization?: string) =>
     here.send(body ? "POST" : "GET", `/api/v1${path}`, {
       headers: {

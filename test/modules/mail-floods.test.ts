@@ -1,8 +1,8 @@
 import { describe, expect, setSystemTime, test } from "bun:test";
 import { policies } from "../../src/limits/policies.ts";
 import { deliverMails } from "../../src/modules/mail/mail.ts";
-import { addressOf } from "../support/street.ts";
-import { town } from "../support/town.ts";
+import { mailWorld } from "../support/mail-world.ts";
+import { ipOf } from "../support/proxied-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 const ADA = "ada@example.com";
@@ -15,9 +15,9 @@ const limits = {
 } as typeof policies;
 
 /** A world where only mails to one email are limited. */
-async function floodedTown(settings: Parameters<typeof town>[0] = {}) {
+async function mailLimitsWorld(settings: Parameters<typeof mailWorld>[0] = {}) {
   setSystemTime(new Date("2026-11-28T09:00:00Z"));
-  const here = await town({
+  const here = await mailWorld({
     rateLimit: "on",
     trustedProxies: ["127.0.0.1"],
     emailSignIn: "on",
@@ -31,7 +31,7 @@ async function floodedTown(settings: Parameters<typeof town>[0] = {}) {
     return here.send("POST", `/api/v1${path}`, {
       headers: {
         "content-type": "application/json",
-        "x-forwarded-for": addressOf(requests),
+        "x-forwarded-for": ipOf(requests),
         "user-agent": `program-${requests}/1`,
         ...credentials,
       },
@@ -47,9 +47,10 @@ const bearerOf = ({ token }: { token: string }) => ({ authorization: `Bearer ${t
 
 describe("mails of one kind to one email", () => {
   test("are ten, then one an hour, whatever is requested, from any client", async () => {
-    const { proven, post, sent, pass, mails, tokenFor, reset, person } = await floodedTown();
-    await proven();
-    const bob = await person("bob@example.com");
+    const { verifiedUser, post, sent, pass, mails, tokenFor, reset, newUser } =
+      await mailLimitsWorld();
+    await verifiedUser();
+    const bob = await newUser("bob@example.com");
     const requests: Record<string, () => Promise<{ status: number }>> = {
       reset_password: () => post("/auth/password/forgot", { email: "Ada@Example.com" }),
       sign_in: () => post("/auth/email-code", { email: ADA }),
@@ -76,8 +77,8 @@ describe("mails of one kind to one email", () => {
   });
 
   test("are limited without a response that shows it, also for an email that no user has", async () => {
-    const { proven, post } = await floodedTown();
-    await proven();
+    const { verifiedUser, post } = await mailLimitsWorld();
+    await verifiedUser();
     const statuses = async (email: string) => {
       const seen = [];
       for (let number = 0; number < 13; number += 1) {
@@ -94,16 +95,16 @@ describe("mails of one kind to one email", () => {
     ["/auth/email-code", "sign_in"],
   ] as const)
     test(`from other clients leave a known device its own limit: ${kind}`, async () => {
-      const { proven, post, sent, pass, person } = await floodedTown({
+      const { verifiedUser, post, sent, pass, newUser } = await mailLimitsWorld({
         limits: { ...limits, "mail-account": policies["mail-account"] },
       });
-      await proven();
+      await verifiedUser();
       const deviceOf = async (username: string) => {
         const { headers } = await post("/auth/login", { username, password: PASSWORD });
         return headers.get("device-token") ?? "";
       };
       const ada = await deviceOf(ADA);
-      await person("bob@example.com");
+      await newUser("bob@example.com");
       const bob = await deviceOf("bob@example.com");
       const request = async (times: number, deviceToken = "") => {
         const statuses = [];
@@ -128,7 +129,7 @@ describe("mails of one kind to one email", () => {
     });
 
   test("are limited across users who register, are deleted and register again", async () => {
-    const { ctx, post, send, sent } = await floodedTown();
+    const { ctx, post, send, sent } = await mailLimitsWorld();
     for (let number = 0; number < 12; number += 1) {
       expect((await post("/auth/register", { email: ADA, password: PASSWORD })).status).toBe(201);
       const { body } = await post("/auth/login", { username: ADA, password: PASSWORD });
@@ -141,7 +142,9 @@ describe("mails of one kind to one email", () => {
   });
 
   test("are limited if emails must be verified, in the same way for a new and a known email", async () => {
-    const { post, sent, tokenFor, verify } = await floodedTown({ requireEmailVerification: "on" });
+    const { post, sent, tokenFor, verify } = await mailLimitsWorld({
+      requireEmailVerification: "on",
+    });
     const register = (email: string) => post("/auth/register", { email, password: PASSWORD });
     await register(ADA);
     await verify({ token: await tokenFor(ADA, "verify_email"), password: PASSWORD });

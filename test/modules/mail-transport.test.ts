@@ -4,10 +4,10 @@ import { dkimVerify } from "mailauth/lib/dkim/verify";
 import { readConfig } from "../../src/config/config.ts";
 import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
 import { deliverMails, listMails } from "../../src/modules/mail/mail.ts";
-import { ada, office, postTo } from "../support/office.ts";
+import { ada, mailerFor, smtpWorld } from "../support/smtp-world.ts";
 
 test("a mail is signed with DKIM, and marked so that no automatic reply is sent", async () => {
-  const { ctx, server, enqueue } = await office();
+  const { ctx, server, enqueue } = await smtpWorld();
   const { privateKey, publicKey } = generateKeyPairSync("rsa", {
     modulusLength: 2048,
     publicKeyEncoding: { type: "spki", format: "der" },
@@ -15,7 +15,7 @@ test("a mail is signed with DKIM, and marked so that no automatic reply is sent"
   });
   const dkim = { domainName: "example.com", keySelector: "bunker", privateKey };
   const from = { name: 'Söhne, "Acme"', address: "no-reply@example.com" };
-  const post = { ...(await postTo(server, ctx.mail, { dkim })), from };
+  const post = { ...(await mailerFor(server, ctx.mail, { dkim })), from };
   await enqueue({ to: { ...ada, locale: "de" } });
   await deliverMails({ ...ctx, mail: post });
   const [{ source } = { source: "" }] = server.received;
@@ -40,9 +40,9 @@ test.each([
   ["[2001:db8::7]", "[IPv6:2001:db8::7]"],
   ["[IPv6:2001:db8::7]", "[IPv6:2001:db8::7]"],
 ])("the EHLO name for the host %s is %s", async (ehlo, expected) => {
-  const { ctx, server, enqueue } = await office();
+  const { ctx, server, enqueue } = await smtpWorld();
   await enqueue();
-  await deliverMails({ ...ctx, mail: await postTo(server, ctx.mail, { ehlo }) });
+  await deliverMails({ ...ctx, mail: await mailerFor(server, ctx.mail, { ehlo }) });
   // The test server lowercases it.
   expect(server.received.map((one) => one.ehlo)).toEqual([expected.toLowerCase()]);
 });
@@ -55,7 +55,7 @@ test("the EHLO name is a host name or an IP literal", () => {
 });
 
 test("internationalized emails are supported, with domains in ASCII", async () => {
-  const { ctx, server, enqueue, states } = await office();
+  const { ctx, server, enqueue, states } = await smtpWorld();
   for (const email of [
     "ada@b\u00fccher.example",
     "j\u00f6rg@example.com",
@@ -77,8 +77,8 @@ test("internationalized emails are supported, with domains in ASCII", async () =
 });
 
 test("no email and no setting can inject a header or a recipient", async () => {
-  const { ctx, server, person, anyone } = await office();
-  await person();
+  const { ctx, server, newUser, anonymous } = await smtpWorld();
+  await newUser();
   const evil = [
     "ada@example.com\r\nBcc: eve@example.com",
     "ada@example.com, eve@example.com",
@@ -88,8 +88,8 @@ test("no email and no setting can inject a header or a recipient", async () => {
   ];
   for (const email of evil) {
     const body = { email, password: "correct horse battery staple" };
-    expect([email, (await anyone.post("/auth/register", body)).status]).toEqual([email, 422]);
-    expect((await anyone.post("/auth/password/forgot", { email })).status).toBe(202);
+    expect([email, (await anonymous.post("/auth/register", body)).status]).toEqual([email, 422]);
+    expect((await anonymous.post("/auth/password/forgot", { email })).status).toBe(202);
   }
   while ((await answerLinkRequests(ctx)) > 0);
   const written = await listMails(ctx);
@@ -104,7 +104,7 @@ test("no email and no setting can inject a header or a recipient", async () => {
 });
 
 test("a mailbox that no longer exists makes a dead letter, and the next mail is sent", async () => {
-  const { ctx, server, enqueue, states } = await office();
+  const { ctx, server, enqueue, states } = await smtpWorld();
   server.refuse(550);
   await enqueue();
   await deliverMails(ctx);
@@ -115,7 +115,7 @@ test("a mailbox that no longer exists makes a dead letter, and the next mail is 
 });
 
 test("a refused sender is our fault and not the mail's: mails wait, and the log says so once", async () => {
-  const { ctx, server, enqueue, states, logged } = await office();
+  const { ctx, server, enqueue, states, logged } = await smtpWorld();
   server.refuseSender(530);
   for (let at = 0; at < 3; at += 1) {
     await enqueue();
@@ -133,7 +133,7 @@ test("a refused sender is our fault and not the mail's: mails wait, and the log 
 });
 
 test("a mail whose link has expired is not sent", async () => {
-  const { ctx, enqueue, server, states } = await office();
+  const { ctx, enqueue, server, states } = await smtpWorld();
   await enqueue({ goodUntil: new Date(Date.now() + 3_600_000).toISOString() });
   await enqueue();
   setSystemTime(Date.now() + 3_601_000);

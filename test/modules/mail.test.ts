@@ -6,11 +6,11 @@ import type { Mailer } from "../../src/kit/mail.ts";
 import { deliverMails, listMails, purgeMails, retryMails } from "../../src/modules/mail/mail.ts";
 import { faultsIn, mailKinds, openRenderer } from "../../src/modules/mail/render.ts";
 import { reportWaitingMails } from "../../src/modules/mail/waiting.ts";
-import { ada, closing, LINK, office, postTo } from "../support/office.ts";
 import { mailServer } from "../support/smtp.ts";
+import { ada, closing, LINK, mailerFor, smtpWorld } from "../support/smtp-world.ts";
 
 test("a mail is sent with STARTTLS and a password, in the recipient's language; its content is then deleted", async () => {
-  const { ctx, server, enqueue, states, sql } = await office();
+  const { ctx, server, enqueue, states, sql } = await smtpWorld();
   const id = await enqueue();
   await enqueue({ to: { id: null, email: "bert@example.com", locale: "de-AT" } });
   await enqueue({ to: { id: null, email: "carla@example.com", locale: "pt-BR" } });
@@ -31,7 +31,7 @@ test("a mail is sent with STARTTLS and a password, in the recipient's language; 
 });
 
 test("while the server is unavailable mails wait, and each is sent once when it is back, by one of several instances", async () => {
-  const { ctx, server, enqueue, states, sql } = await office();
+  const { ctx, server, enqueue, states, sql } = await smtpWorld();
   const { port } = server;
   await server.close();
   for (let n = 0; n < 30; n += 1) await enqueue({ to: { ...ada, email: `p${n}@example.com` } });
@@ -42,7 +42,7 @@ test("while the server is unavailable mails wait, and each is sent once when it 
   await deliverMails(ctx);
   const back = await mailServer(port);
   closing.push(back);
-  const post = await postTo(back, ctx.mail);
+  const post = await mailerFor(back, ctx.mail);
   setSystemTime(Date.now() + 61_000);
   const instances = [1, 2, 3, 4].map(() => ({ ...ctx, mail: post }));
   for (let turn = 0; turn < 3; turn += 1) await Promise.all(instances.map(deliverMails));
@@ -53,7 +53,7 @@ test("while the server is unavailable mails wait, and each is sent once when it 
 });
 
 test("a mail that the server rejects is dead, with its reply, until an operator retries it", async () => {
-  const { ctx, server, enqueue, states, logged } = await office();
+  const { ctx, server, enqueue, states, logged } = await smtpWorld();
   const id = await enqueue();
   server.refuse(550);
   await deliverMails(ctx);
@@ -69,7 +69,7 @@ test("a mail that the server rejects is dead, with its reply, until an operator 
 });
 
 test("a mail that the server defers is retried with backoff, and finally given up", async () => {
-  const { ctx, server, enqueue, sql, states } = await office();
+  const { ctx, server, enqueue, sql, states } = await smtpWorld();
   await enqueue();
   server.refuse(451);
   for (const seconds of [2, 4, 8]) {
@@ -86,7 +86,7 @@ test("a mail that the server defers is retried with backoff, and finally given u
 });
 
 test("if a process dies between sending and recording, another one sends again with the same Message-ID", async () => {
-  const { ctx, server, enqueue } = await office();
+  const { ctx, server, enqueue } = await smtpWorld();
   const id = await enqueue();
   const dying = {
     ...ctx.mail,
@@ -107,13 +107,13 @@ test("if a process dies between sending and recording, another one sends again w
 });
 
 test("a server with a wrong certificate, or that refuses the password, gets no mail, and mails wait", async () => {
-  const { ctx, server, enqueue, states } = await office();
+  const { ctx, server, enqueue, states } = await smtpWorld();
   await enqueue();
   const other = await mailServer();
   closing.push(other);
   for (const post of [
-    await postTo({ port: server.port, caFile: other.caFile }, ctx.mail),
-    await postTo(server, ctx.mail, { secret: "wrong" }),
+    await mailerFor({ port: server.port, caFile: other.caFile }, ctx.mail),
+    await mailerFor(server, ctx.mail, { secret: "wrong" }),
   ]) {
     await deliverMails({ ...ctx, mail: post });
     setSystemTime(Date.now() + 60_000);
@@ -169,7 +169,7 @@ test("faults in a folder of texts are found before a mail needs it", () => {
 });
 
 test("sent mails are kept for a month, those about no user for a week", async () => {
-  const { ctx, enqueue } = await office();
+  const { ctx, enqueue } = await smtpWorld();
   await enqueue({ to: { ...ada, id: Bun.randomUUIDv7() } });
   await enqueue({ to: { ...ada, id: null } });
   await deliverMails(ctx);
@@ -184,7 +184,7 @@ test("sent mails are kept for a month, those about no user for a week", async ()
 });
 
 test("without a mail server the log says once for each kind that mails wait", async () => {
-  const { ctx, enqueue } = await office();
+  const { ctx, enqueue } = await smtpWorld();
   const lines: unknown[] = [];
   const log = { ...ctx.log, warn: (fields: object) => void lines.push(fields) };
   const told = new Set<string>();

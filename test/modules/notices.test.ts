@@ -1,19 +1,19 @@
 import { describe, expect, test } from "bun:test";
 import { listMails, readMail } from "../../src/modules/mail/mail.ts";
-import { street } from "../support/street.ts";
-import { NEW, town } from "../support/town.ts";
+import { mailWorld, NEW } from "../support/mail-world.ts";
+import { proxiedWorld } from "../support/proxied-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 describe("a user is notified", () => {
   test("of a new password, of a stolen refresh token, and of a deactivation", async () => {
-    const { proven, superuser, refresh, pass, mails } = await town();
+    const { verifiedUser, superuser, refresh, pass, mails } = await mailWorld();
     const root = await superuser();
-    const ada = await proven();
+    const ada = await verifiedUser();
     const next = await refresh(ada.refreshToken);
     await refresh(next.body.refresh_token);
     pass(11_000);
     await refresh(ada.refreshToken);
-    const bob = await proven("bob@example.com");
+    const bob = await verifiedUser("bob@example.com");
     await bob.put("/users/me/password", { current_password: PASSWORD, new_password: NEW });
     await root.patch(`/users/${bob.id}`, { is_active: false });
     // The user was already deactivated: no second mail.
@@ -26,7 +26,7 @@ describe("a user is notified", () => {
   });
 
   test("of a sign-in from a new device, and of no other sign-in", async () => {
-    const here = await street();
+    const here = await proxiedWorld();
     await here.sql`update users set email_verified = true`;
     const firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
     const logIn = (from: string, more: Record<string, string> = {}, password = PASSWORD) =>
@@ -54,8 +54,8 @@ describe("a user is notified", () => {
   });
 
   test("in texts that a client cannot inject into", async () => {
-    const { proven, send, textsFor } = await town();
-    await proven();
+    const { verifiedUser, send, textsFor } = await mailWorld();
+    await verifiedUser();
     await send("POST", "/api/v1/auth/login", {
       headers: {
         "content-type": "application/json",
@@ -69,8 +69,8 @@ describe("a user is notified", () => {
   });
 
   test("only at a verified email: an unverified one may belong to another person", async () => {
-    const { person, send, mails } = await town();
-    const ada = await person();
+    const { newUser, send, mails } = await mailWorld();
+    const ada = await newUser();
     for (const agent of ["one/1", "two/2"])
       await send("POST", "/api/v1/auth/login", {
         headers: { "content-type": "application/json", "user-agent": agent },
@@ -81,8 +81,8 @@ describe("a user is notified", () => {
   });
 
   test("again of a device that was known before the email change was undone", async () => {
-    const here = await town({ trustedProxies: ["127.0.0.1"] });
-    await here.proven();
+    const here = await mailWorld({ trustedProxies: ["127.0.0.1"] });
+    await here.verifiedUser();
     const logIn = (password: string, device: string) =>
       here.send("POST", "/api/v1/auth/login", {
         headers: {

@@ -26,8 +26,8 @@ async function listening(settings: Parameters<typeof world>[0] = {}) {
 const insecure = { [oauth.allowInsecureRequests]: true };
 
 test("oauth4webapi works unmodified: discovery, refresh, client credentials, introspection, revocation", async () => {
-  const { issuer, person, id, secret } = await listening({ algorithm: "EdDSA" });
-  const ada = await person();
+  const { issuer, newUser, id, secret } = await listening({ algorithm: "EdDSA" });
+  const ada = await newUser();
   const found = await oauth.discoveryRequest(issuer, { algorithm: "oauth2", ...insecure });
   const as = await oauth.processDiscoveryResponse(issuer, found);
 
@@ -79,8 +79,8 @@ test("oauth4webapi works unmodified: discovery, refresh, client credentials, int
 });
 
 test("openid-client works unmodified, too", async () => {
-  const { issuer, person, id, secret } = await listening();
-  const ada = await person();
+  const { issuer, newUser, id, secret } = await listening();
+  const ada = await newUser();
   const options = { algorithm: "oauth2" as const, execute: [client.allowInsecureRequests] };
   const ours = await client.discovery(
     issuer,

@@ -30,8 +30,8 @@ async function bare(settings: Parameters<typeof world>[0] = {}) {
 
 describe("an error response has the shape of RFC 6749", () => {
   test("for each mistake", async () => {
-    const { post, basic, id, secret, person } = await bare();
-    const ada = await person();
+    const { post, basic, id, secret, newUser } = await bare();
+    const ada = await newUser();
     const grant = { grant_type: "client_credentials" };
     const cases: [string, Awaited<ReturnType<typeof post>>, number, string][] = [
       ["no grant", await post("token", {}), 400, "invalid_request"],
@@ -131,8 +131,8 @@ describe("an error response has the shape of RFC 6749", () => {
   });
 
   test("revoking something that is no token, or a token of no session, succeeds and ends nothing", async () => {
-    const { post, basic, person } = await bare();
-    const ada = await person();
+    const { post, basic, newUser } = await bare();
+    const ada = await newUser();
     for (const token of ["nonsense", "rt_nonsense", `${ada.token}x`])
       expect((await post("revoke", { token, token_type_hint: "whatever" })).status).toBe(200);
     expect((await post("revoke", { token: "x".repeat(5_000) })).status).toBe(200);
@@ -161,8 +161,8 @@ test("an anonymous caller is rate limited at every endpoint; an authenticated cl
 });
 
 test("an empty client_secret of the public client does not make it another client", async () => {
-  const { post, basic, send, person } = await bare();
-  const { refreshToken } = await person();
+  const { post, basic, send, newUser } = await bare();
+  const { refreshToken } = await newUser();
   const form = { grant_type: "refresh_token", refresh_token: refreshToken };
   expect((await post("token", { ...form, client_secret: "x" })).body.error).toBe("invalid_client");
   expect((await post("token", { ...form, client_id: "bunker" })).status).toBe(200);
@@ -179,11 +179,13 @@ test("a client's own token belongs to no user, and becomes inactive when the cli
   const { body } = await post("token", { grant_type: "client_credentials" }, basic());
   expect(Object.keys(body).sort()).toEqual(["access_token", "expires_in", "token_type"]);
   expect((await as(body.access_token).get("/users/me")).status).toBe(401);
-  const { id: witness, secret } = await createClient(ctx, operator, "witness").then((made) => ({
-    id: made.client.id,
-    secret: made.secret,
-  }));
-  const ask = () => post("introspect", { token: body.access_token }, basic(witness, secret));
+  const { id: introspector, secret } = await createClient(ctx, operator, "witness").then(
+    (made) => ({
+      id: made.client.id,
+      secret: made.secret,
+    }),
+  );
+  const ask = () => post("introspect", { token: body.access_token }, basic(introspector, secret));
   expect((await ask()).body).toMatchObject({ active: true, sub: id });
   await deleteClient(ctx, operator, id);
   expect((await ask()).body).toEqual({ active: false });
@@ -195,11 +197,11 @@ test("a client revokes its own token, and no other client can", async () => {
   const grant = async () =>
     (await post("token", { grant_type: "client_credentials" }, basic())).body.access_token;
   const [token, other] = [await grant(), await grant()];
-  const witness = await createClient(ctx, operator, "witness");
-  const asWitness = basic(witness.client.id, witness.secret);
+  const introspector = await createClient(ctx, operator, "witness");
+  const asIntrospector = basic(introspector.client.id, introspector.secret);
   const isActive = async (one: string) =>
-    (await post("introspect", { token: one }, asWitness)).body.active;
-  for (const credentials of [asWitness, undefined]) {
+    (await post("introspect", { token: one }, asIntrospector)).body.active;
+  for (const credentials of [asIntrospector, undefined]) {
     const refused = await post("revoke", { token }, credentials);
     expect([refused.status, refused.body.error]).toEqual([400, "unauthorized_client"]);
   }
@@ -233,8 +235,8 @@ test("two secrets are accepted during a rotation", async () => {
 });
 
 test("the password grant exists only if it is enabled", async () => {
-  const { post, person, send } = await bare({ oauthPasswordGrant: "on" });
-  await person();
+  const { post, newUser, send } = await bare({ oauthPasswordGrant: "on" });
+  await newUser();
   const form = { grant_type: "password", username: "ada@example.com", password: PASSWORD };
   const signedIn = await post("token", form);
   expect(signedIn.body).toMatchObject({

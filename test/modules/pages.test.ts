@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { NEW, town } from "../support/town.ts";
+import { mailWorld, NEW } from "../support/mail-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 const ADA = "ada@example.com";
@@ -7,8 +7,8 @@ const PRODUCT = "https://app.example.com";
 const BROWSER = { accept: "text/html,application/xhtml+xml,*/*;q=0.8" };
 const FORM = { "content-type": "application/x-www-form-urlencoded" };
 
-async function place(settings: Parameters<typeof town>[0] = {}) {
-  const here = await town({ emailSignIn: "on", ...settings });
+async function place(settings: Parameters<typeof mailWorld>[0] = {}) {
+  const here = await mailWorld({ emailSignIn: "on", ...settings });
   const open = async (path: string, init: RequestInit = {}) => {
     const headers = { ...BROWSER, ...(init.headers as Record<string, string>) };
     const response = await here.handle(
@@ -27,8 +27,8 @@ async function place(settings: Parameters<typeof town>[0] = {}) {
 
 describe("the page of a mailed link", () => {
   test("ignores unknown parameters and fields", async () => {
-    const { proven, open, sendForm, resetToken, logIn } = await place();
-    await proven();
+    const { verifiedUser, open, sendForm, resetToken, logIn } = await place();
+    await verifiedUser();
     const token = await resetToken();
     const opened = await open(`/reset-password?utm_source=mail&token=${token}&mc_eid=1`);
     expect([opened.status, opened.text]).toEqual([200, expect.stringContaining("<form")]);
@@ -45,8 +45,8 @@ describe("the page of a mailed link", () => {
 
   test("returns the same result for a second click, sequential or concurrent", async () => {
     for (const isAtOnce of [false, true]) {
-      const { proven, sendForm, resetToken, sql } = await place();
-      await proven();
+      const { verifiedUser, sendForm, resetToken, sql } = await place();
+      await verifiedUser();
       const fields = { token: await resetToken(), password: NEW };
       const click = () => sendForm("/reset-password", fields);
       const clicks = isAtOnce
@@ -60,8 +60,8 @@ describe("the page of a mailed link", () => {
   });
 
   test("reports an invalid link for another password, after a minute, and for other links", async () => {
-    const { proven, sendForm, resetToken, reset, pass, logIn } = await place();
-    await proven();
+    const { verifiedUser, sendForm, resetToken, reset, pass, logIn } = await place();
+    await verifiedUser();
     const token = await resetToken();
     const other = await resetToken();
     expect((await sendForm("/reset-password", { token, password: NEW })).status).toBe(200);
@@ -77,8 +77,8 @@ describe("the page of a mailed link", () => {
   });
 
   test("reveals nothing about the password of a used link, nor for another page or an inactive user", async () => {
-    const { proven, sendForm, resetToken, sql } = await place();
-    await proven();
+    const { verifiedUser, sendForm, resetToken, sql } = await place();
+    await verifiedUser();
     const use = async () => {
       const token = await resetToken();
       expect((await sendForm("/reset-password", { token, password: NEW })).status).toBe(200);
@@ -104,12 +104,12 @@ describe("the page of a mailed link", () => {
   });
 
   test("returns the same result for a second click on both buttons of the page about an email", async () => {
-    const { person, sendForm, tokenFor } = await place();
+    const { newUser, sendForm, tokenFor } = await place();
     for (const [email, fields, said] of [
       ["ada@example.com", { password: PASSWORD }, "is verified"],
       ["bob@example.com", { intent: "disown" }, "Thanks for letting us know"],
     ] as const) {
-      await person(email);
+      await newUser(email);
       const token = await tokenFor(email, "verify_email");
       for (let at = 0; at < 2; at += 1) {
         const { status, text } = await sendForm("/verify-email", { token, ...fields });
@@ -123,8 +123,8 @@ describe("the page of a mailed link", () => {
       [{ productUrl: `${PRODUCT}/home` }, `href="${PRODUCT}/home"`],
       [{ verifyEmailUrl: `${PRODUCT}/verify` }, `href="${PRODUCT}"`],
     ] as const) {
-      const { proven, open, sendForm, resetToken } = await place(settings);
-      await proven();
+      const { verifiedUser, open, sendForm, resetToken } = await place(settings);
+      await verifiedUser();
       const fields = { token: await resetToken(), password: NEW };
       for (const { text } of [
         await sendForm("/reset-password", fields),
@@ -142,22 +142,22 @@ describe("the page of a mailed link", () => {
       { environment: "production", signInUrl: redirect } as const,
       { environment: "development", signInUrl: redirect } as const,
     ]) {
-      const { proven, open, sendForm, anyone, tokenFor } = await place(settings);
-      await proven();
-      await anyone.post("/auth/email-code", { email: ADA });
+      const { verifiedUser, open, sendForm, anonymous, tokenFor } = await place(settings);
+      await verifiedUser();
+      await anonymous.post("/auth/email-code", { email: ADA });
       const token = await tokenFor(ADA, "sign_in");
       const { status, headers } = await open(`/sign-in?token=${token}`);
       expect([status, headers.get("location")]).toEqual([303, `${redirect}?token=${token}`]);
       const sent = await sendForm("/sign-in", { token });
       expect([sent.status, sent.text]).toEqual([404, expect.not.stringContaining("access_token")]);
-      expect((await anyone.post("/auth/email-code/verify", { token })).status).toBe(200);
+      expect((await anonymous.post("/auth/email-code/verify", { token })).status).toBe(200);
     }
   });
 });
 
 test("a link of a deactivated user does nothing until the user is active again", async () => {
-  const { proven, superuser, reset, resetToken, verify, tokenFor } = await place();
-  const ada = await proven();
+  const { verifiedUser, superuser, reset, resetToken, verify, tokenFor } = await place();
+  const ada = await verifiedUser();
   const root = await superuser();
   const token = await resetToken();
   await ada.post("/users/me/email", { email: "new@example.com", current_password: PASSWORD });

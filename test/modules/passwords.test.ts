@@ -9,8 +9,8 @@ const operator = { kind: "operator" } as const;
 
 describe("a password change", () => {
   test("needs the current password, and ends the other sessions but not this one", async () => {
-    const { anyone, person, signIn, as, refresh } = await world();
-    const ada = await person();
+    const { anonymous, newUser, signIn, as, refresh } = await world();
+    const ada = await newUser();
     const other = await signIn("ada@example.com");
     const change = (current_password: string, new_password: string) =>
       ada.put("/users/me/password", { current_password, new_password });
@@ -23,14 +23,15 @@ describe("a password change", () => {
     expect((await ada.get("/users/me")).status).toBe(200);
     expect((await as(other.access_token).get("/users/me")).status).toBe(401);
     expect((await refresh(other.refresh_token)).status).toBe(401);
-    const login = (password: string) => anyone.post("/auth/login", { username: "ada", password });
+    const login = (password: string) =>
+      anonymous.post("/auth/login", { username: "ada", password });
     expect((await login(PASSWORD)).status).toBe(401);
     expect((await login(NEW)).status).toBe(200);
   });
 
   test("by the operator ends every session", async () => {
-    const { ctx, person, refresh } = await world();
-    const ada = await person();
+    const { ctx, newUser, refresh } = await world();
+    const ada = await newUser();
     const user = await getUser(ctx, operator, ada.id);
     await setPassword(ctx, operator, { user, password: NEW });
     expect((await ada.get("/users/me")).status).toBe(401);
@@ -39,8 +40,8 @@ describe("a password change", () => {
 });
 
 test("a sign-in that races with a password change or a deactivation gets no session", async () => {
-  const { ctx, person, sql } = await world();
-  const ada = await person();
+  const { ctx, newUser, sql } = await world();
+  const ada = await newUser();
   const user = await getUser(ctx, operator, ada.id);
   const overtakenBy = (change: () => Promise<unknown>) => {
     const run: typeof ctx.hashing.run = async (work) => {
@@ -63,8 +64,8 @@ test("a sign-in that races with a password change or a deactivation gets no sess
 });
 
 test("of two concurrent changes that start from the same password, one succeeds", async () => {
-  const { anyone, person } = await world();
-  const ada = await person();
+  const { anonymous, newUser } = await world();
+  const ada = await newUser();
   const passwords = [NEW, `${NEW}, and a mare`];
   const answers = await Promise.all(
     passwords.map((new_password) =>
@@ -73,12 +74,14 @@ test("of two concurrent changes that start from the same password, one succeeds"
   );
   expect(answers.map(({ status }) => status).sort()).toEqual([204, 401]);
   const made = passwords[answers.findIndex(({ status }) => status === 204)] ?? "";
-  expect((await anyone.post("/auth/login", { username: "ada", password: made })).status).toBe(200);
+  expect((await anonymous.post("/auth/login", { username: "ada", password: made })).status).toBe(
+    200,
+  );
 });
 
 test("the password is verified for the user's id: another user may have taken the name", async () => {
-  const { ctx, person } = await world();
-  const [ada, eve] = [await person(), await person("eve@example.com", NEW)];
+  const { ctx, newUser } = await world();
+  const [ada, eve] = [await newUser(), await newUser("eve@example.com", NEW)];
   const stale = await getUser(ctx, operator, ada.id);
   await updateUser(ctx, operator, { id: ada.id, username: "ada-before" });
   await updateUser(ctx, operator, { id: eve.id, username: "ada" });
@@ -93,10 +96,10 @@ test("the password is verified for the user's id: another user may have taken th
 
 describe("a user is deleted", () => {
   test("also while being deactivated: the two do not deadlock in either order", async () => {
-    const { ctx, person, superuser } = await world({ rateLimit: "off" });
+    const { ctx, newUser, superuser } = await world({ rateLimit: "off" });
     const root = await superuser();
     for (let round = 0; round < 12; round += 1) {
-      const one = await person(`one-${round}@example.com`);
+      const one = await newUser(`one-${round}@example.com`);
       const answers = await Promise.all([
         root.delete(`/users/${one.id}`),
         root.patch(`/users/${one.id}`, { is_active: false }),
@@ -108,8 +111,8 @@ describe("a user is deleted", () => {
   });
 
   test("permanently, by themselves, after a recent sign-in or with the password", async () => {
-    const { anyone, person, pass, refresh, as } = await world();
-    const [ada, bob] = [await person(), await person("bob@example.com")];
+    const { anonymous, newUser, pass, refresh, as } = await world();
+    const [ada, bob] = [await newUser(), await newUser("bob@example.com")];
     expect((await bob.delete("/users/me")).status).toBe(204);
     expect((await bob.get("/users/me")).status).toBe(401);
     pass(11 * 60_000);
@@ -122,15 +125,17 @@ describe("a user is deleted", () => {
     expect(wrong.body.code).toBe("invalid_credentials");
     expect((await ada.delete("/users/me", { current_password: PASSWORD })).status).toBe(204);
     for (const username of ["ada", "bob"])
-      expect((await anyone.post("/auth/login", { username, password: PASSWORD })).status).toBe(401);
-    expect((await person()).user.email).toBe("ada@example.com");
+      expect((await anonymous.post("/auth/login", { username, password: PASSWORD })).status).toBe(
+        401,
+      );
+    expect((await newUser()).user.email).toBe("ada@example.com");
   });
 
   test("by a superuser, but never the last superuser, also if two delete each other concurrently", async () => {
-    const { anyone, person, superuser } = await world();
-    const [root, ada] = [await superuser(), await person()];
+    const { anonymous, newUser, superuser } = await world();
+    const [root, ada] = [await superuser(), await newUser()];
     expect((await ada.delete(`/users/${root.id}`)).status).toBe(403);
-    expect((await anyone.delete(`/users/${ada.id}`)).status).toBe(401);
+    expect((await anonymous.delete(`/users/${ada.id}`)).status).toBe(401);
     expect((await root.delete(`/users/${ada.id}`)).status).toBe(204);
     expect((await root.delete(`/users/${ada.id}`)).status).toBe(404);
     expect((await ada.get("/users/me")).status).toBe(401);

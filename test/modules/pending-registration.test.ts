@@ -1,14 +1,14 @@
 import { expect, test } from "bun:test";
 import { Problem } from "../../src/kit/problem.ts";
-import { NEW, town } from "../support/town.ts";
+import { mailWorld, NEW } from "../support/mail-world.ts";
 import type { Answer } from "../support/world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 /** A world in which emails must be verified before the first sign-in. */
-async function carefulTown(settings: Parameters<typeof town>[0] = {}) {
-  const here = await town({ requireEmailVerification: "on", ...settings });
+async function verifyingWorld(settings: Parameters<typeof mailWorld>[0] = {}) {
+  const here = await mailWorld({ requireEmailVerification: "on", ...settings });
   const register = (email: string, more: object = {}) =>
-    here.anyone.post("/auth/register", { email, password: PASSWORD, ...more });
+    here.anonymous.post("/auth/register", { email, password: PASSWORD, ...more });
   return { ...here, register };
 }
 
@@ -19,7 +19,9 @@ const shown = ({ status, body, headers }: Answer) => [
 ];
 
 test("registering gets the same response for a new email, a verified one, and one that is registered but not verified", async () => {
-  const { register, mails, tokenFor, verify, anyone } = await carefulTown({ rateLimit: "on" });
+  const { register, mails, tokenFor, verify, anonymous } = await verifyingWorld({
+    rateLimit: "on",
+  });
   const first = await register("ada@example.com");
   expect([first.status, Object.keys(first.body)]).toEqual([202, ["detail"]]);
   await verify({ token: await tokenFor("ada@example.com", "verify_email"), password: PASSWORD });
@@ -40,12 +42,12 @@ test("registering gets the same response for a new email, a verified one, and on
     "registration_attempt ada@example.com",
   ]);
   // What another person registered changes nothing of an existing user.
-  const answer = await anyone.post("/auth/login", { username: "ada", password: NEW });
+  const answer = await anonymous.post("/auth/login", { username: "ada", password: NEW });
   expect(answer.status).toBe(401);
 });
 
 test("one email gets three mails in 15 minutes, whoever registers it, and a weak password consumes none of them", async () => {
-  const { register } = await carefulTown({ rateLimit: "on" });
+  const { register } = await verifyingWorld({ rateLimit: "on" });
   for (let at = 0; at < 4; at += 1)
     expect((await register("ada@example.com", { password: "password" })).status).toBe(422);
   const statuses = [];
@@ -54,12 +56,12 @@ test("one email gets three mails in 15 minutes, whoever registers it, and a weak
 });
 
 test("nobody can sign in before verification, and only a caller with the password learns why", async () => {
-  const { register, anyone, tokenFor, verify, send } = await carefulTown({
+  const { register, anonymous, tokenFor, verify, send } = await verifyingWorld({
     oauthPasswordGrant: "on",
   });
   await register("ada@example.com");
   const logIn = (password: string) =>
-    anyone.post("/auth/login", { username: "ada@example.com", password });
+    anonymous.post("/auth/login", { username: "ada@example.com", password });
   expect((await logIn("wrong password")).body.code).toBe("invalid_credentials");
   const early = await logIn(PASSWORD);
   expect([early.status, early.body.code]).toEqual([403, "email_not_verified"]);
@@ -78,12 +80,12 @@ test("nobody can sign in before verification, and only a caller with the passwor
 });
 
 test("a registration is no user and reserves no username; a verified one gets the wanted name or a similar one", async () => {
-  const { register, tokenFor, verify, person, sql, ctx } = await carefulTown();
+  const { register, tokenFor, verify, newUser, sql, ctx } = await verifyingWorld();
   await register("ada@example.com", { username: "countess" });
   await register("bob@example.com");
   expect(await sql`select 1 from users`).toHaveLength(0);
   Object.assign(ctx, { config: { ...ctx.config, requireEmailVerification: "off" } });
-  const bob = await person("bob@example.org");
+  const bob = await newUser("bob@example.org");
   expect(bob.user["username"]).toBe("bob");
   for (const email of ["ada@example.com", "bob@example.com"])
     await verify({ token: await tokenFor(email, "verify_email"), password: PASSWORD });
@@ -96,7 +98,7 @@ test("a registration is no user and reserves no username; a verified one gets th
 });
 
 test("a person who registered another person's email first keeps nothing of it", async () => {
-  const { register, forgot, reset, tokenFor, logIn, sql } = await carefulTown();
+  const { register, forgot, reset, tokenFor, logIn, sql } = await verifyingWorld();
   const profile = { full_name: "Call 555-0100", locale: "de", username: "hacked" };
   await register("ada@example.com");
   await register("ada@example.com", { password: NEW, ...profile });
@@ -112,21 +114,21 @@ test("a person who registered another person's email first keeps nothing of it",
 });
 
 test("registering and then signing in with the same password reveals no more", async () => {
-  const here = await carefulTown();
-  const { register, anyone, verify, tokenFor, superuser, ctx, person } = here;
+  const here = await verifyingWorld();
+  const { register, anonymous, verify, tokenFor, superuser, ctx, newUser } = here;
   await register("proven@example.com");
   const token = await tokenFor("proven@example.com", "verify_email");
   await verify({ token, password: PASSWORD });
   await register("waiting@example.com");
   // Created while emails need not be verified; one of them is deactivated.
   Object.assign(ctx, { config: { ...ctx.config, requireEmailVerification: "off" } });
-  await person("older@example.com");
+  await newUser("older@example.com");
   const root = await superuser();
-  const gone = await person("gone@example.com");
+  const gone = await newUser("gone@example.com");
   await root.patch(`/users/${gone.id}`, { is_active: false });
   Object.assign(ctx, { config: { ...ctx.config, requireEmailVerification: "on" } });
   const logIn = async (username: string, password: string) =>
-    (await anyone.post("/auth/login", { username, password })).body.code ?? "token";
+    (await anonymous.post("/auth/login", { username, password })).body.code ?? "token";
   const names = ["proven", "waiting", "older", "gone", "new"];
   for (const password of ["the first phrase", "the second phrase"])
     for (const name of names) await register(`${name}@example.com`, { password });
@@ -148,7 +150,7 @@ test("registering and then signing in with the same password reveals no more", a
 });
 
 test("unusual spellings are read the same way for every email", async () => {
-  const { register, sql } = await carefulTown();
+  const { register, sql } = await verifyingWorld();
   const odd = { username: " countess ", full_name: "  Ada  ", locale: "EN-gb" };
   for (let at = 0; at < 2; at += 1)
     expect((await register("ada@example.com", odd)).status).toBe(202);
@@ -160,7 +162,7 @@ test("unusual spellings are read the same way for every email", async () => {
 });
 
 test("a registration that failed because the server is busy consumes none of the email's mails", async () => {
-  const { register, ctx } = await carefulTown({ rateLimit: "on" });
+  const { register, ctx } = await verifyingWorld({ rateLimit: "on" });
   const { hashing } = ctx;
   const busy = async (): Promise<never> => {
     throw new Problem("busy");
@@ -172,16 +174,16 @@ test("a registration that failed because the server is busy consumes none of the
 });
 
 test("using up the mails of one kind for an email does not block another kind", async () => {
-  const { register, anyone } = await carefulTown({ rateLimit: "on" });
+  const { register, anonymous } = await verifyingWorld({ rateLimit: "on" });
   for (let at = 0; at < 4; at += 1) await register("ada@example.com");
-  const forgot = await anyone.post("/auth/password/forgot", { email: "ada@example.com" });
+  const forgot = await anonymous.post("/auth/password/forgot", { email: "ada@example.com" });
   expect(forgot.status).toBe(202);
   // Only a refusal shows what others do with an email.
   expect(forgot.headers.get("ratelimit")).not.toContain("mail-account");
 });
 
 test("invalid input is refused as usual", async () => {
-  const { register, mails } = await carefulTown();
+  const { register, mails } = await verifyingWorld();
   for (const body of [{ username: "a b" }, { password: "short" }, { is_superuser: true }])
     expect((await register("ada@example.com", body)).status).toBe(422);
   expect(await mails()).toEqual([]);

@@ -2,14 +2,14 @@ import { describe, expect, setSystemTime, test } from "bun:test";
 import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
 import { purgeLinks } from "../../src/modules/links/links.ts";
 import { listMails } from "../../src/modules/mail/mail.ts";
-import { addressOf, countOf, street } from "../support/street.ts";
-import { NEW, town } from "../support/town.ts";
+import { mailWorld, NEW } from "../support/mail-world.ts";
+import { countOf, ipOf, proxiedWorld } from "../support/proxied-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 describe("a forgotten password", () => {
   test("is reset by a mailed link, once, which ends every session and notifies the user", async () => {
-    const { person, forgot, reset, tokenFor, logIn, refresh, ctx, as } = await town();
-    const ada = await person();
+    const { newUser, forgot, reset, tokenFor, logIn, refresh, ctx, as } = await mailWorld();
+    const ada = await newUser();
     expect((await forgot("ADA@example.com")).status).toBe(202);
     const token = await tokenFor("ada@example.com", "reset_password");
     expect((await reset(token, "short")).body.errors).toMatchObject([
@@ -26,8 +26,8 @@ describe("a forgotten password", () => {
   });
 
   test("of an unknown email gets the same response, and no mail", async () => {
-    const { person, forgot, ctx } = await town({ rateLimit: "on" });
-    await person();
+    const { newUser, forgot, ctx } = await mailWorld({ rateLimit: "on" });
+    await newUser();
     const before = (await listMails(ctx)).length;
     const [known, unknown] = [await forgot("ada@example.com"), await forgot("nobody@example.com")];
     const shown = ({ status, body, headers }: typeof known) => [
@@ -46,8 +46,8 @@ describe("a forgotten password", () => {
   });
 
   test("is reset once by fifty concurrent requests", async () => {
-    const { person, forgot, reset, tokenFor, ctx } = await town();
-    await person();
+    const { newUser, forgot, reset, tokenFor, ctx } = await mailWorld();
+    await newUser();
     // This tests a race in the database, not in hashing.
     const hashing = { ...ctx.hashing, pass: async <T>() => "$argon2id$fake" as T };
     Object.assign(ctx, { hashing });
@@ -61,8 +61,8 @@ describe("a forgotten password", () => {
   });
 
   test("cannot be reset by an expired or truncated link, or one for another purpose or email", async () => {
-    const { person, forgot, reset, tokenFor, tokensFor, logIn, sql, ctx } = await town();
-    const ada = await person();
+    const { newUser, forgot, reset, tokenFor, tokensFor, logIn, sql, ctx } = await mailWorld();
+    const ada = await newUser();
     await forgot("ada@example.com");
     const token = await tokenFor("ada@example.com", "reset_password");
     const verify = await tokenFor("ada@example.com", "verify_email");
@@ -85,22 +85,22 @@ describe("a forgotten password", () => {
   });
 
   test("invalidates every other link that gives access", async () => {
-    const here = await town({ emailSignIn: "on" });
-    const ada = await here.proven();
-    await here.anyone.post("/auth/email-code", { email: "ada@example.com" });
+    const here = await mailWorld({ emailSignIn: "on" });
+    const ada = await here.verifiedUser();
+    await here.anonymous.post("/auth/email-code", { email: "ada@example.com" });
     await here.forgot("ada@example.com");
     await here.forgot("ada@example.com");
     const signIn = await here.tokenFor("ada@example.com", "sign_in");
     const [used = "", other = ""] = await here.tokensFor("ada@example.com", "reset_password");
     expect((await here.reset(used)).status).toBe(204);
     expect((await here.reset(other)).body.code).toBe("invalid_link");
-    const entered = await here.anyone.post("/auth/email-code/verify", { token: signIn });
+    const entered = await here.anonymous.post("/auth/email-code/verify", { token: signIn });
     expect([entered.body.code, (await ada.get("/users/me")).status]).toEqual(["invalid_link", 401]);
   });
 
   test("no token is stored in clear text", async () => {
-    const { person, forgot, tokenFor, sql } = await town();
-    await person();
+    const { newUser, forgot, tokenFor, sql } = await mailWorld();
+    await newUser();
     await forgot("ada@example.com");
     const token = await tokenFor("ada@example.com", "reset_password");
     const rows = JSON.stringify([
@@ -114,12 +114,12 @@ describe("a forgotten password", () => {
 
 describe("an email is verified", () => {
   test("by the link that registration mails, with the password or while signed in", async () => {
-    const here = await town();
+    const here = await mailWorld();
     for (const [email, proof] of [
       ["ada@example.com", "password"],
       ["bob@example.com", "session"],
     ] as const) {
-      const one = await here.person(email);
+      const one = await here.newUser(email);
       const token = await here.tokenFor(email, "verify_email");
       const wrong = await here.verify({ token, password: "not the password" });
       expect(wrong.body.code).toBe("invalid_credentials");
@@ -133,14 +133,14 @@ describe("an email is verified", () => {
   });
 
   test("by its owner, if another person registered it: that person is signed out, and the password is dropped", async () => {
-    const here = await town();
-    const thief = await here.person("ada@example.com");
-    const bob = await here.person("bob@example.com");
+    const here = await mailWorld();
+    const attacker = await here.newUser("ada@example.com");
+    const bob = await here.newUser("bob@example.com");
     const token = await here.tokenFor("ada@example.com", "verify_email");
     // Another user's session proves nothing about this user.
     expect((await here.verify({ token }, bob.token)).status).toBe(204);
-    expect((await thief.get("/users/me")).status).toBe(401);
-    expect((await here.refresh(thief.refreshToken)).status).toBe(401);
+    expect((await attacker.get("/users/me")).status).toBe(401);
+    expect((await here.refresh(attacker.refreshToken)).status).toBe(401);
     expect(await here.logIn(PASSWORD)).toBe(401);
     await here.forgot("ada@example.com");
     const link = await here.tokenFor("ada@example.com", "reset_password");
@@ -149,8 +149,8 @@ describe("an email is verified", () => {
   });
 
   test("never by an expired token: then nothing happens, and the link stays valid", async () => {
-    const here = await town();
-    const one = await here.person();
+    const here = await mailWorld();
+    const one = await here.newUser();
     const token = await here.tokenFor("ada@example.com", "verify_email");
     here.pass(16 * 60_000);
     const late = await here.verify({ token }, one.token);
@@ -160,10 +160,10 @@ describe("an email is verified", () => {
   });
 
   test("again only while it is unverified: a link that is requested twice is sent twice", async () => {
-    const here = await town();
-    await here.person();
+    const here = await mailWorld();
+    await here.newUser();
     const resend = () =>
-      here.anyone.post("/auth/email/verify/resend", { email: "ada@example.com" });
+      here.anonymous.post("/auth/email/verify/resend", { email: "ada@example.com" });
     expect((await resend()).status).toBe(202);
     const tokens = await here.tokensFor("ada@example.com", "verify_email");
     expect(tokens).toHaveLength(2);
@@ -176,7 +176,7 @@ describe("an email is verified", () => {
 
 test("made-up links are limited by IP, on every route", async () => {
   const requests = { quota: 20, refill: 20, periodSeconds: 60 };
-  const here = await street({ "requests-anonymous": requests });
+  const here = await proxiedWorld({ "requests-anonymous": requests });
   const token = "ot_made-up";
   const ways = [
     (from: string) => here.post("password/reset", from, { token, password: NEW }),
@@ -185,15 +185,15 @@ test("made-up links are limited by IP, on every route", async () => {
       here.send("GET", `/reset-password?token=${token}`, { headers: { "x-forwarded-for": from } }),
   ];
   for (const [at, way] of ways.entries()) {
-    const answers = await Promise.all(Array.from({ length: 25 }, () => way(addressOf(at))));
+    const answers = await Promise.all(Array.from({ length: 25 }, () => way(ipOf(at))));
     expect([countOf(answers, 400), countOf(answers, 429)]).toEqual([20, 5]);
   }
 });
 
 describe("the page of a mailed link", () => {
   test("works without a script, and its form redeems the link, not opening it", async () => {
-    const here = await town();
-    await here.person();
+    const here = await mailWorld();
+    await here.newUser();
     const asking = await here.send("GET", "/.well-known/change-password");
     expect([asking.status, asking.headers.get("location")]).toEqual([302, "/forgot-password"]);
     expect((await here.send("GET", "/forgot-password")).body).toContain('type="email"');
@@ -221,15 +221,15 @@ describe("the page of a mailed link", () => {
   });
 
   test("verifies an email with the password, or reports that it was not me", async () => {
-    const here = await town();
-    await here.person();
+    const here = await mailWorld();
+    await here.newUser();
     const token = await here.tokenFor("ada@example.com", "verify_email");
     expect((await here.form("/verify-email", { token })).status).toBe(401);
     const wrong = await here.form("/verify-email", { token, password: "wrong" });
     expect(wrong.status).toBe(401);
     const right = await here.form("/verify-email", { token, password: PASSWORD });
     expect([right.status, right.body]).toEqual([200, expect.stringContaining("is verified")]);
-    const bob = await here.person("bob@example.com");
+    const bob = await here.newUser("bob@example.com");
     const other = await here.tokenFor("bob@example.com", "verify_email");
     expect((await here.form("/verify-email", { token: other, intent: "disown" })).status).toBe(200);
     expect((await bob.get("/users/me")).status).toBe(401);

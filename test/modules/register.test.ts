@@ -3,8 +3,8 @@ import { PASSWORD, world } from "../support/world.ts";
 
 describe("register", () => {
   test("creates a user, returns its Location, and never shows a hash", async () => {
-    const { anyone } = await world();
-    const answer = await anyone.post("/auth/register", {
+    const { anonymous } = await world();
+    const answer = await anonymous.post("/auth/register", {
       email: "Ada@Example.com",
       password: PASSWORD,
       full_name: "Ada Lovelace",
@@ -27,19 +27,19 @@ describe("register", () => {
   });
 
   test("an email is taken in every spelling of it", async () => {
-    const { anyone, person } = await world();
-    await person("ada@bücher.example");
+    const { anonymous, newUser } = await world();
+    await newUser("ada@bücher.example");
     for (const email of ["ADA@BÜCHER.EXAMPLE", " ada@xn--bcher-kva.example "])
-      expect(await anyone.post("/auth/register", { email, password: PASSWORD })).toMatchObject({
+      expect(await anonymous.post("/auth/register", { email, password: PASSWORD })).toMatchObject({
         status: 409,
         body: { code: "email_taken", detail: "User with this email already exists" },
       });
   });
 
   test("a username is taken in every case of it", async () => {
-    const { anyone } = await world();
+    const { anonymous } = await world();
     const register = (email: string, username: string) =>
-      anyone.post("/auth/register", { email, username, password: PASSWORD });
+      anonymous.post("/auth/register", { email, username, password: PASSWORD });
     await register("ada@example.com", "Ada");
     expect(await register("other@example.com", "aDA")).toMatchObject({
       status: 409,
@@ -49,9 +49,9 @@ describe("register", () => {
 
   test("non-ASCII letters before the @ need a mail server with SMTPUTF8, those of the domain do not", async () => {
     const statusesWith = async (mailUrl: string | undefined) => {
-      const { anyone } = await world({ mailUrl });
+      const { anonymous } = await world({ mailUrl });
       const register = (email: string) =>
-        anyone.post("/auth/register", { email, password: "short" });
+        anonymous.post("/auth/register", { email, password: "short" });
       return [await register("jörg@example.com"), await register("joerg@bücher.example")].map(
         ({ body }) => body.errors.map(({ pointer }: { pointer: string }) => pointer),
       );
@@ -66,9 +66,9 @@ describe("register", () => {
   });
 
   test("without a username the user gets one, also if the obvious one is taken or reserved", async () => {
-    const { anyone } = await world({ mailUrl: "smtp://localhost?smtputf8=on" });
+    const { anonymous } = await world({ mailUrl: "smtp://localhost?smtputf8=on" });
     const nameOf = async (email: string) =>
-      (await anyone.post("/auth/register", { email, password: PASSWORD })).body.username;
+      (await anonymous.post("/auth/register", { email, password: PASSWORD })).body.username;
     expect(await nameOf("grace.hopper@example.com")).toBe("grace.hopper");
     expect(await nameOf("grace.hopper@example.org")).toMatch(/^grace\.hopper-[0-9a-f]{6}$/);
     expect(await nameOf("admin@example.com")).toMatch(/^admin-[0-9a-f]{6}$/);
@@ -77,10 +77,10 @@ describe("register", () => {
   });
 
   test("of fifty concurrent registrations of one email, one succeeds", async () => {
-    const { anyone } = await world();
+    const { anonymous } = await world();
     const answers = await Promise.all(
       Array.from({ length: 50 }, (_, at) =>
-        anyone.post("/auth/register", {
+        anonymous.post("/auth/register", {
           email: "ada@example.com",
           username: `ada${at}`,
           password: PASSWORD,
@@ -92,8 +92,8 @@ describe("register", () => {
   });
 
   test("all invalid fields are reported at once, with pointers", async () => {
-    const { anyone } = await world();
-    const answer = await anyone.post("/auth/register", {
+    const { anonymous } = await world();
+    const answer = await anonymous.post("/auth/register", {
       email: "not an address",
       username: "no@signs",
       password: "password",
@@ -109,8 +109,8 @@ describe("register", () => {
   });
 
   test("fields for administrators are refused by name, and unknown fields without their name", async () => {
-    const { anyone } = await world();
-    const answer = await anyone.post("/auth/register", {
+    const { anonymous } = await world();
+    const answer = await anonymous.post("/auth/register", {
       email: "ada@example.com",
       password: PASSWORD,
       is_superuser: true,
@@ -131,9 +131,9 @@ describe("register", () => {
   });
 
   test("REGISTRATION=closed refuses everyone", async () => {
-    const { anyone } = await world({ registration: "closed" });
+    const { anonymous } = await world({ registration: "closed" });
     const input = { email: "ada@example.com", password: PASSWORD };
-    expect(await anyone.post("/auth/register", input)).toMatchObject({
+    expect(await anonymous.post("/auth/register", input)).toMatchObject({
       status: 403,
       body: { code: "registration_closed" },
     });

@@ -1,20 +1,20 @@
 import { expect, test } from "bun:test";
 import { purgeRegistrations } from "../../src/modules/registration/registration.ts";
-import { NEW, town } from "../support/town.ts";
+import { mailWorld, NEW } from "../support/mail-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 const DAY_MS = 86_400_000;
 
 /** A world in which emails must be verified before the first sign-in. */
-async function carefulTown(settings: Parameters<typeof town>[0] = {}) {
-  const here = await town({ requireEmailVerification: "on", ...settings });
+async function verifyingWorld(settings: Parameters<typeof mailWorld>[0] = {}) {
+  const here = await mailWorld({ requireEmailVerification: "on", ...settings });
   const register = (email: string, more: object = {}) =>
-    here.anyone.post("/auth/register", { email, password: PASSWORD, ...more });
+    here.anonymous.post("/auth/register", { email, password: PASSWORD, ...more });
   return { ...here, register };
 }
 
 test("each registration has its own link; the first one that is used counts, and ends the others", async () => {
-  const { register, tokensFor, verify, logIn, sql } = await carefulTown();
+  const { register, tokensFor, verify, logIn, sql } = await verifyingWorld();
   await register("ada@example.com", { username: "first", full_name: "Ada" });
   await register("ada@example.com", { username: "second", password: NEW });
   const [second, first] = await tokensFor("ada@example.com", "verify_email");
@@ -29,7 +29,7 @@ test("each registration has its own link; the first one that is used counts, and
 });
 
 test("of two links that are used concurrently, one creates the user", async () => {
-  const { register, tokensFor, verify, sql } = await carefulTown();
+  const { register, tokensFor, verify, sql } = await verifyingWorld();
   for (let at = 0; at < 4; at += 1) await register("ada@example.com", { username: `ada${at}` });
   const tokens = await tokensFor("ada@example.com", "verify_email");
   const used = tokens.map((token) => verify({ token, password: PASSWORD }));
@@ -40,7 +40,7 @@ test("of two links that are used concurrently, one creates the user", async () =
 });
 
 test("the link alone makes a user without password and profile", async () => {
-  const { register, tokenFor, verify, logIn, forgot, reset, sql } = await carefulTown();
+  const { register, tokenFor, verify, logIn, forgot, reset, sql } = await verifyingWorld();
   await register("ada@example.com", { username: "hacked", full_name: "Call 555-0100" });
   const token = await tokenFor("ada@example.com", "verify_email");
   expect((await verify({ token })).status).toBe(204);
@@ -54,10 +54,10 @@ test("the link alone makes a user without password and profile", async () => {
 });
 
 test("a link is mailed again for the latest registration, and the earlier ones stay valid", async () => {
-  const { register, anyone, mails, tokensFor, verify, logIn } = await carefulTown();
+  const { register, anonymous, mails, tokensFor, verify, logIn } = await verifyingWorld();
   await register("ada@example.com");
   expect(
-    (await anyone.post("/auth/email/verify/resend", { email: "Ada@example.com" })).status,
+    (await anonymous.post("/auth/email/verify/resend", { email: "Ada@example.com" })).status,
   ).toBe(202);
   expect(await mails()).toEqual(["verify_email ada@example.com", "verify_email ada@example.com"]);
   const [, earlier] = await tokensFor("ada@example.com", "verify_email");
@@ -66,24 +66,24 @@ test("a link is mailed again for the latest registration, and the earlier ones s
 });
 
 test("a link is valid for a day, and can be mailed again for a week", async () => {
-  const { register, anyone, pass, tokenFor, verify, mails } = await carefulTown();
+  const { register, anonymous, pass, tokenFor, verify, mails } = await verifyingWorld();
   await register("ada@example.com");
   const token = await tokenFor("ada@example.com", "verify_email");
   pass(DAY_MS + 1_000);
   expect((await verify({ token, password: PASSWORD })).body.code).toBe("invalid_link");
   pass(5 * DAY_MS);
-  await anyone.post("/auth/email/verify/resend", { email: "ada@example.com" });
+  await anonymous.post("/auth/email/verify/resend", { email: "ada@example.com" });
   const next = await tokenFor("ada@example.com", "verify_email");
   expect((await verify({ token: next, password: PASSWORD })).status).toBe(204);
   await register("bob@example.com");
   pass(7 * DAY_MS + 1_000);
   const before = (await mails()).length;
-  await anyone.post("/auth/email/verify/resend", { email: "bob@example.com" });
+  await anonymous.post("/auth/email/verify/resend", { email: "bob@example.com" });
   expect(await mails()).toHaveLength(before);
 });
 
 test("the page of a link verifies a registration, and a second click succeeds as well", async () => {
-  const { register, tokensFor, form, send, sql } = await carefulTown();
+  const { register, tokensFor, form, send, sql } = await verifyingWorld();
   await register("ada@example.com", { locale: "de" });
   await register("ada@example.com", { password: NEW });
   const [other = "", token = ""] = await tokensFor("ada@example.com", "verify_email");
@@ -101,17 +101,17 @@ test("the page of a link verifies a registration, and a second click succeeds as
 });
 
 test("a registration whose email a user has by now cannot be verified", async () => {
-  const { register, tokenFor, verify, person, ctx, sql } = await carefulTown();
+  const { register, tokenFor, verify, newUser, ctx, sql } = await verifyingWorld();
   await register("ada@example.com");
   const token = await tokenFor("ada@example.com", "verify_email");
   Object.assign(ctx, { config: { ...ctx.config, requireEmailVerification: "off" } });
-  await person("ada@example.com", NEW);
+  await newUser("ada@example.com", NEW);
   expect((await verify({ token, password: PASSWORD })).body.code).toBe("invalid_link");
   expect(await sql`select 1 from users`).toHaveLength(1);
 });
 
 test("a later registration changes nothing of an earlier one", async () => {
-  const { register, tokenFor, verify, logIn, ctx } = await carefulTown();
+  const { register, tokenFor, verify, logIn, ctx } = await verifyingWorld();
   await register("ada@example.com");
   const token = await tokenFor("ada@example.com", "verify_email");
   const { hashing } = ctx;
@@ -130,13 +130,14 @@ test("a later registration changes nothing of an earlier one", async () => {
 });
 
 test("if emails need not be verified any more, the registered password signs in", async () => {
-  const { register, anyone, pass, ctx, logIn, as, mails, tokenFor, verify } = await carefulTown();
+  const { register, anonymous, pass, ctx, logIn, as, mails, tokenFor, verify } =
+    await verifyingWorld();
   const turn = (requireEmailVerification: "on" | "off") =>
     Object.assign(ctx, { config: { ...ctx.config, requireEmailVerification } });
   await register("ada@example.com", { username: "countess" });
   turn("off");
   expect(await logIn(NEW, "ada@example.com")).toBe(401);
-  const { body } = await anyone.post("/auth/login", {
+  const { body } = await anonymous.post("/auth/login", {
     username: "ada@example.com",
     password: PASSWORD,
   });
@@ -150,13 +151,13 @@ test("if emails need not be verified any more, the registered password signs in"
   expect((await as(body.access_token).get("/users/me")).status).toBe(401);
   turn("off");
   expect([await logIn(PASSWORD, "countess"), await logIn(NEW, "countess")]).toEqual([200, 401]);
-  await anyone.post("/auth/email/verify/resend", { email: "ada@example.com" });
+  await anonymous.post("/auth/email/verify/resend", { email: "ada@example.com" });
   const token = await tokenFor("ada@example.com", "verify_email");
   expect((await verify({ token, password: PASSWORD })).status).toBe(204);
 });
 
 test("a registration that is not verified for a week is deleted, and a user is not", async () => {
-  const { register, pass, ctx, sql, proven } = await carefulTown();
+  const { register, pass, ctx, sql, verifiedUser } = await verifyingWorld();
   await register("ada@example.com");
   pass(6 * DAY_MS);
   await register("bob@example.com");
@@ -165,14 +166,14 @@ test("a registration that is not verified for a week is deleted, and a user is n
   expect(await purgeRegistrations(ctx)).toBe(1);
   expect(await sql`select email from registrations`).toMatchObject([{ email: "bob@example.com" }]);
   Object.assign(ctx, { config: { ...ctx.config, requireEmailVerification: "off" } });
-  await proven("carla@example.com");
+  await verifiedUser("carla@example.com");
   pass(30 * DAY_MS);
   while ((await purgeRegistrations(ctx)) > 0);
   expect(await sql`select email from users`).toMatchObject([{ email: "carla@example.com" }]);
 });
 
 test("at most ten links of an email are valid", async () => {
-  const { register, sql } = await carefulTown();
+  const { register, sql } = await verifyingWorld();
   for (let at = 0; at < 12; at += 1) await register("ada@example.com");
   expect(await sql`select 1 from registrations`).toHaveLength(10);
 });

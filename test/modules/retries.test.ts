@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { attacker, type Client, owner, SECOND, theft } from "../support/theft.ts";
+import { attacker, type Client, owner, SECOND, stolenTokens } from "../support/stolen-tokens.ts";
 import { PASSWORD } from "../support/world.ts";
 
 describe("a retry of the token just spent", () => {
   test("from another client gets no successor, ends the session, and notifies the user", async () => {
-    const here = await theft();
+    const here = await stolenTokens();
     const { device, ...stolen } = await here.signIn();
     // The attacker polls until the owner has refreshed, and retries within the grace.
     const me = () => here.as(stolen.access).get("/users/me/sessions");
@@ -75,10 +75,10 @@ describe("a retry of the token just spent", () => {
   ];
   for (const [name, clientsOf, isSame] of cases)
     test(`${name}: ${isSame ? "the same successor" : "a reuse"}`, async () => {
-      const here = await theft();
+      const here = await stolenTokens();
       const { refresh, device } = await here.signIn();
       const { device: other } = await here.signIn();
-      await here.person("bob@example.com");
+      await here.newUser("bob@example.com");
       const bob = await here.call("/api/v1/auth/login", attacker, {
         username: "bob@example.com",
         password: PASSWORD,
@@ -96,7 +96,7 @@ describe("a retry of the token just spent", () => {
     });
 
   test("whose successor is spent too is refused: the session continues if its own client sent it, and ends otherwise", async () => {
-    const here = await theft();
+    const here = await stolenTokens();
     for (const [from, isLiving] of [
       [owner, true],
       [attacker, false],
@@ -109,7 +109,7 @@ describe("a retry of the token just spent", () => {
   });
 
   test("that a dozen rotations within the grace have overtaken is refused, and the session continues", async () => {
-    const here = await theft();
+    const here = await stolenTokens();
     const { refresh } = await here.signIn();
     let latest = refresh;
     for (let turn = 0; turn < 12; turn += 1) latest = await here.next(latest, owner);
@@ -118,7 +118,7 @@ describe("a retry of the token just spent", () => {
   });
 
   test("is reuse at once if REFRESH_GRACE_SECONDS is 0", async () => {
-    const here = await theft({ refreshGraceSeconds: 0 });
+    const here = await stolenTokens({ refreshGraceSeconds: 0 });
     const { refresh } = await here.signIn();
     const latest = await here.next(refresh, owner);
     expect((await here.refresh(refresh, owner)).status).toBe(401);
@@ -126,7 +126,7 @@ describe("a retry of the token just spent", () => {
   });
 
   test("is counted on the session and recorded, at most twenty times an hour for each user", async () => {
-    const here = await theft();
+    const here = await stolenTokens();
     const { refresh } = await here.signIn();
     const recorded = () => here.countOf("session.refresh_retried");
     await here.next(refresh, owner);
@@ -149,7 +149,7 @@ describe("a retry of the token just spent", () => {
   });
 
   test("of a rotation by the previous version gets the response of that version", async () => {
-    const here = await theft();
+    const here = await stolenTokens();
     const { refresh } = await here.signIn();
     const successor = await here.next(refresh, owner);
     await here.sql`update sessions set rotated_by_device = null, rotated_by = null`;

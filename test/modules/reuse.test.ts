@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { attacker, owner, SECOND, theft } from "../support/theft.ts";
+import { attacker, owner, SECOND, stolenTokens } from "../support/stolen-tokens.ts";
 
-type Theft = Awaited<ReturnType<typeof theft>>;
+type Theft = Awaited<ReturnType<typeof stolenTokens>>;
 
 /**
  * Every endpoint that takes a refresh token: its response to a spent one, and to an unknown one.
@@ -48,7 +48,7 @@ const endpoints: Record<
 describe("at every endpoint a spent refresh token ends its session, and an unknown one ends nothing", () => {
   for (const [name, { present, answer }] of Object.entries(endpoints))
     test(name, async () => {
-      const here = await theft();
+      const here = await stolenTokens();
       const { refresh } = await here.signIn();
       const stolen = await here.refresh(refresh, attacker);
       here.pass(11 * SECOND);
@@ -66,7 +66,7 @@ describe("at every endpoint a spent refresh token ends its session, and an unkno
 
   for (const [name, { present }] of Object.entries(endpoints))
     test(`${name}: a token that was just spent is not reuse if its own client sends it`, async () => {
-      const here = await theft();
+      const here = await stolenTokens();
       const { refresh } = await here.signIn();
       await here.next(refresh, owner);
       await present(here, refresh);
@@ -76,7 +76,7 @@ describe("at every endpoint a spent refresh token ends its session, and an unkno
 
 describe("signing out by a refresh token in the body", () => {
   test("needs no access token, and takes a scope", async () => {
-    const here = await theft();
+    const here = await stolenTokens();
     const expected = {
       current: [false, true, true],
       others: [true, false, false],
@@ -95,7 +95,7 @@ describe("signing out by a refresh token in the body", () => {
   });
 
   test("with the token just spent ends the session too, for the client that rotated it", async () => {
-    const here = await theft();
+    const here = await stolenTokens();
     const { refresh, access } = await here.signIn();
     await here.next(refresh, owner);
     expect((await here.logOut(refresh, owner)).status).toBe(204);
@@ -104,7 +104,7 @@ describe("signing out by a refresh token in the body", () => {
   });
 
   test("is refused together with an access token, and takes only a refresh token", async () => {
-    const here = await theft();
+    const here = await stolenTokens();
     const { refresh, access } = await here.signIn();
     const path = "/api/v1/auth/logout";
     const bearer = (token: string) => ({ ...owner, authorization: `Bearer ${token}` });
@@ -122,7 +122,7 @@ describe("signing out by a refresh token in the body", () => {
 });
 
 test("introspection within the grace ends nothing: its caller is not the client of the token", async () => {
-  const here = await theft();
+  const here = await stolenTokens();
   const { refresh, device } = await here.signIn();
   await here.next(refresh, { ...owner, device });
   const { body } = await here.form("introspect", { token: refresh }, here.credentials);

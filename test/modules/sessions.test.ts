@@ -9,8 +9,8 @@ const DAY = 86_400 * SECOND;
 
 describe("a refresh token", () => {
   test("is valid once, and its successor continues the same session", async () => {
-    const { person, refresh, as } = await world();
-    const ada = await person();
+    const { newUser, refresh, as } = await world();
+    const ada = await newUser();
     const first = await refresh(ada.refreshToken);
     expect(first.status).toBe(200);
     expect(first.body).toEqual({
@@ -25,8 +25,8 @@ describe("a refresh token", () => {
   });
 
   test("that was just spent gets the same successor, as long as that is unspent", async () => {
-    const { person, refresh, pass } = await world();
-    const ada = await person();
+    const { newUser, refresh, pass } = await world();
+    const ada = await newUser();
     const answers = await Promise.all(Array.from({ length: 20 }, () => refresh(ada.refreshToken)));
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
     expect(new Set(answers.map(({ body }) => body.refresh_token)).size).toBe(1);
@@ -36,8 +36,8 @@ describe("a refresh token", () => {
   });
 
   test("of a slow tab, whose successor is already spent, is refused, and the session continues", async () => {
-    const { person, refresh } = await world();
-    const ada = await person();
+    const { newUser, refresh } = await world();
+    const ada = await newUser();
     let latest = ada.refreshToken;
     for (let turn = 0; turn < 3; turn += 1) latest = (await refresh(latest)).body.refresh_token;
     expect((await refresh(ada.refreshToken)).body.code).toBe("invalid_refresh_token");
@@ -45,9 +45,9 @@ describe("a refresh token", () => {
   });
 
   test("that is reused later ends the session, and its owner can read why", async () => {
-    const { anyone, person, refresh, pass, as } = await world();
+    const { anonymous, newUser, refresh, pass, as } = await world();
     for (const generations of [1, 3, 12]) {
-      const ada = await person(`ada${generations}@example.com`);
+      const ada = await newUser(`ada${generations}@example.com`);
       let latest = ada.refreshToken;
       let access = ada.token;
       for (let turn = 0; turn < generations; turn += 1) {
@@ -56,11 +56,11 @@ describe("a refresh token", () => {
         access = body.access_token;
       }
       pass(11 * SECOND);
-      const thief = await refresh(ada.refreshToken);
-      expect([thief.status, thief.body.code]).toEqual([401, "invalid_refresh_token"]);
+      const attacker = await refresh(ada.refreshToken);
+      expect([attacker.status, attacker.body.code]).toEqual([401, "invalid_refresh_token"]);
       expect((await refresh(latest)).status).toBe(401);
       expect((await as(access).get("/users/me")).body.code).toBe("invalid_token");
-      const { body: token } = await anyone.post("/auth/login", {
+      const { body: token } = await anonymous.post("/auth/login", {
         username: ada.user.email,
         password: PASSWORD,
       });
@@ -70,8 +70,8 @@ describe("a refresh token", () => {
   });
 
   test("that nobody issued, or whose session has ended, gets the same refusal and ends nothing", async () => {
-    const { anyone, person, refresh, as, sql } = await world();
-    const [ada, bob] = [await person(), await person("bob@example.com")];
+    const { anonymous, newUser, refresh, as, sql } = await world();
+    const [ada, bob] = [await newUser(), await newUser("bob@example.com")];
     await as(bob.token).post("/auth/logout", {});
     const real = readRefreshToken(ada.refreshToken);
     if (!real) throw new Error("the token of a sign-in can be read");
@@ -81,7 +81,7 @@ describe("a refresh token", () => {
       const letter = ada.refreshToken[at] === "A" ? "B" : "A";
       return ada.refreshToken.slice(0, at) + letter + ada.refreshToken.slice(at + 1);
     };
-    const stranger = Buffer.alloc(16, 7);
+    const other = Buffer.alloc(16, 7);
     const refused: Record<string, string> = {
       garbage: "garbage",
       "a JWT": ada.token,
@@ -90,9 +90,12 @@ describe("a refresh token", () => {
       "another secret, tag kept": flipped(60),
       "another session, tag kept": flipped(8),
       "another tag": flipped(ada.refreshToken.length - 3),
-      "names a living session, never issued": made({ seed: stranger, secret: Buffer.alloc(32, 1) }),
+      "names a living session, never issued": made({
+        seed: other,
+        secret: Buffer.alloc(32, 1),
+      }),
       "an ended session's": bob.refreshToken,
-      "a session that never was": made({ sessionId: crypto.randomUUID(), seed: stranger }),
+      "a session that never was": made({ sessionId: crypto.randomUUID(), seed: other }),
     };
     for (const [what, token] of Object.entries(refused)) {
       const { status, body, headers } = await refresh(token);
@@ -110,7 +113,7 @@ describe("a refresh token", () => {
       { refresh_token: "" },
       { refresh_token: "x".repeat(513) },
     ])
-      expect((await anyone.post("/auth/refresh", body)).status).toBe(422);
+      expect((await anonymous.post("/auth/refresh", body)).status).toBe(422);
     expect((await refresh(next.refresh_token)).status).toBe(200);
     const [row] =
       await sql`select count(*)::int as n from events where type = 'session.reuse_detected'`;
@@ -118,8 +121,8 @@ describe("a refresh token", () => {
   });
 
   test("expires after 30 days without use, and after 90 days in any case", async () => {
-    const { as, person, refresh, pass } = await world();
-    const [ada, bob] = [await person(), await person("bob@example.com")];
+    const { as, newUser, refresh, pass } = await world();
+    const [ada, bob] = [await newUser(), await newUser("bob@example.com")];
     pass(29 * DAY);
     let { body } = await refresh(ada.refreshToken);
     pass(2 * DAY);
@@ -137,8 +140,8 @@ describe("a refresh token", () => {
   });
 
   test("is never stored in clear text", async () => {
-    const { person, sql } = await world();
-    const ada = await person();
+    const { newUser, sql } = await world();
+    const ada = await newUser();
     const token = readRefreshToken(ada.refreshToken);
     const [row] = await sql`select * from sessions`;
     const stored = Object.values(row ?? {}).map((value) =>
@@ -149,8 +152,8 @@ describe("a refresh token", () => {
   });
 
   test("of a deactivated user is refused", async () => {
-    const { person, refresh, superuser, as } = await world();
-    const [root, ada] = [await superuser(), await person()];
+    const { newUser, refresh, superuser, as } = await world();
+    const [root, ada] = [await superuser(), await newUser()];
     await as(root.token).patch(`/users/${ada.id}`, { is_active: false });
     expect((await refresh(ada.refreshToken)).status).toBe(401);
     await as(root.token).patch(`/users/${ada.id}`, { is_active: true });
@@ -161,8 +164,8 @@ describe("a refresh token", () => {
 
 describe("sessions", () => {
   test("show their device and origin, and whether they are the current one", async () => {
-    const { person, signIn, as } = await world();
-    await person();
+    const { newUser, signIn, as } = await world();
+    await newUser();
     const firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
     const here = await signIn("ada@example.com", { "user-agent": firefox });
     await signIn("ada@example.com", { "user-agent": "curl/8.5.0" });
@@ -183,8 +186,8 @@ describe("sessions", () => {
   });
 
   test("are ended by their owner, with their access tokens, and by nobody else", async () => {
-    const { person, signIn, as } = await world();
-    const [ada, bob] = [await person(), await person("bob@example.com")];
+    const { newUser, signIn, as } = await world();
+    const [ada, bob] = [await newUser(), await newUser("bob@example.com")];
     const other = await signIn("ada@example.com");
     const list = (await as(ada.token).get("/users/me/sessions")).body;
     const theirs = list.find((one: { is_current: boolean }) => !one.is_current).id;
@@ -202,8 +205,8 @@ describe("sessions", () => {
   });
 
   test("end by logout: current, others or all, also with the refresh token", async () => {
-    const { person, signIn, refresh, as, send } = await world();
-    await person();
+    const { newUser, signIn, refresh, as, send } = await world();
+    await newUser();
     const three = () => Promise.all([1, 2, 3].map(() => signIn("ada@example.com")));
     const living = async (tokens: { access_token: string }[]) =>
       (await Promise.all(tokens.map((token) => as(token.access_token).get("/users/me")))).map(
@@ -236,14 +239,14 @@ describe("sessions", () => {
   });
 
   test("a refresh token gives access to nothing else", async () => {
-    const { person, as } = await world();
-    const ada = await person();
+    const { newUser, as } = await world();
+    const ada = await newUser();
     expect((await as(ada.refreshToken).get("/users/me")).body.code).toBe("invalid_token");
   });
 
   test("of one user have a maximum number: the least recently used one ends", async () => {
-    const { person, signIn, refresh, as, pass } = await world({ sessionsPerAccount: 3 });
-    const [ada, bob] = [await person(), await person("bob@example.com")];
+    const { newUser, signIn, refresh, as, pass } = await world({ sessionsPerAccount: 3 });
+    const [ada, bob] = [await newUser(), await newUser("bob@example.com")];
     pass(SECOND);
     const second = await signIn("ada@example.com");
     pass(SECOND);
@@ -264,8 +267,8 @@ describe("sessions", () => {
   });
 
   test("are trimmed by the next sign-in after concurrent ones, all of which succeed", async () => {
-    const { ctx, person, sql } = await world({ sessionsPerAccount: 5, rateLimit: "off" });
-    await person();
+    const { ctx, newUser, sql } = await world({ sessionsPerAccount: 5, rateLimit: "off" });
+    await newUser();
     // No hashing in between: all of them reach the database at the same moment.
     const hashing = { ...ctx.hashing, pass: async <T>() => true as T };
     const input = { username: "ada", password: PASSWORD };
@@ -278,8 +281,8 @@ describe("sessions", () => {
   });
 
   test("all end, however many there are, each with its event", async () => {
-    const { person, sql } = await world();
-    const ada = await person();
+    const { newUser, sql } = await world();
+    const ada = await newUser();
     await sql`insert into sessions (id, user_id, created_at, last_used_at, current_hash, seed_hash)
       select gen_random_uuid(), ${ada.id}, now(), now(), '', '' from generate_series(1, 7000)`;
     expect((await ada.post("/auth/logout", { scope: "all" })).status).toBe(204);
@@ -288,8 +291,8 @@ describe("sessions", () => {
   });
 
   test("that have expired are purged in batches, and active ones are not", async () => {
-    const { ctx, person, refresh, pass, sql } = await world();
-    const [ada] = [await person(), await person("bob@example.com")];
+    const { ctx, newUser, refresh, pass, sql } = await world();
+    const [ada] = [await newUser(), await newUser("bob@example.com")];
     pass(20 * DAY);
     await refresh(ada.refreshToken);
     pass(20 * DAY);

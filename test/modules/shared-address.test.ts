@@ -2,14 +2,14 @@
 import { expect, test } from "bun:test";
 import { createApp } from "../../src/app.ts";
 import { deviceTokens } from "../../src/credentials/device-token.ts";
-import { addressOf, few, street } from "../support/street.ts";
+import { few, ipOf, proxiedWorld } from "../support/proxied-world.ts";
 import { PASSWORD } from "../support/world.ts";
 
-const OFFICE = addressOf(7);
+const OFFICE = ipOf(7);
 
 /** A network with one IP. `known` are the headers of a client that signed in there as Ada. */
-async function office(limits: object, publicUrl = "https://accounts.example.com") {
-  const here = await street(limits, { publicUrl, emailSignIn: "on" });
+async function sharedIpWorld(limits: object, publicUrl = "https://accounts.example.com") {
+  const here = await proxiedWorld(limits, { publicUrl, emailSignIn: "on" });
   const { headers } = await here.logIn(OFFICE);
   const device = headers.get("device-token") ?? "";
   const from = (extra: Record<string, string> = {}) => ({ "x-forwarded-for": OFFICE, ...extra });
@@ -27,7 +27,7 @@ async function office(limits: object, publicUrl = "https://accounts.example.com"
 }
 
 test("a known device can request mails when its IP has used up the limit, with its own limit", async () => {
-  const { askForMail, useUp, cookie, device } = await office({ "mail-address": few });
+  const { askForMail, useUp, cookie, device } = await sharedIpWorld({ "mail-address": few });
   await useUp();
   expect(await askForMail({ cookie })).toBe(202);
   expect(await askForMail({ "device-token": device }, "email-code")).toBe(202);
@@ -36,37 +36,35 @@ test("a known device can request mails when its IP has used up the limit, with i
 });
 
 test("more devices of one user get no more mails; another user has a separate limit", async () => {
-  const { ctx, askForMail, useUp, person } = await office({ "mail-address": few });
+  const { ctx, askForMail, useUp, newUser } = await sharedIpWorld({ "mail-address": few });
   await useUp();
-  const bob = await person("bob@example.com");
+  const bob = await newUser("bob@example.com");
   const devices = [1, 2, 3, 4].map(() => ctx.devices.sign(bob.id, new Date()));
   const statuses = [];
   for (const token of devices) statuses.push(await askForMail({ "device-token": token }));
   expect(statuses).toEqual([202, 202, 202, 429]);
-  const carol = ctx.devices.sign((await person("carol@example.com")).id, new Date());
+  const carol = ctx.devices.sign((await newUser("carol@example.com")).id, new Date());
   expect(await askForMail({ "device-token": carol })).toBe(202);
 });
 
 test("a token that we did not issue counts by IP", async () => {
-  const { askForMail, useUp, device } = await office({ "mail-address": few });
+  const { askForMail, useUp, device } = await sharedIpWorld({ "mail-address": few });
   await useUp();
   for (const token of [`${device.slice(0, -4)}AAAA`, "dt_nonsense"])
     expect(await askForMail({ "device-token": token })).toBe(429);
 });
 
 test("a client whose user has used up the limit still has that of its IP", async () => {
-  const { ctx, askForMail, useUp, person } = await office({ "mail-address": few });
+  const { ctx, askForMail, useUp, newUser } = await sharedIpWorld({ "mail-address": few });
   // Another user signed in on this machine, and uses up their limit from elsewhere.
-  const mallory = ctx.devices.sign((await person("mallory@example.com")).id, new Date());
+  const mallory = ctx.devices.sign((await newUser("mallory@example.com")).id, new Date());
   for (let at = 0; at < few.quota; at += 1)
-    expect(await askForMail({ "device-token": mallory, "x-forwarded-for": addressOf(99) })).toBe(
-      202,
-    );
+    expect(await askForMail({ "device-token": mallory, "x-forwarded-for": ipOf(99) })).toBe(202);
   await useUp({ "device-token": mallory });
 });
 
 test("a known device opens links, and gets 401 instead of 429, when its IP has used up the limit", async () => {
-  const { send, from, cookie } = await office({ "requests-anonymous": few });
+  const { send, from, cookie } = await sharedIpWorld({ "requests-anonymous": few });
   const open = async (extra?: Record<string, string>) =>
     (await send("GET", "/reset-password?token=ot_x", { headers: from(extra) })).status;
   const me = async (extra?: Record<string, string>) =>
@@ -77,8 +75,11 @@ test("a known device opens links, and gets 401 instead of 429, when its IP has u
 });
 
 test("registrations, and sign-ins to a user for whom the client is unknown, count by IP", async () => {
-  const { post, from, cookie, person } = await office({ register: few, "login-address": few });
-  await person("bob@example.com");
+  const { post, from, cookie, newUser } = await sharedIpWorld({
+    register: few,
+    "login-address": few,
+  });
+  await newUser("bob@example.com");
   const register = async (email: string) =>
     (await post("register", from({ cookie }), { email, password: PASSWORD })).status;
   expect(
@@ -94,7 +95,7 @@ test("registrations, and sign-ins to a user for whom the client is unknown, coun
 });
 
 test("an app that is created later in the process, as by a reload, uses its own keys on every route", async () => {
-  const { ctx, from } = await office({ "requests-anonymous": few });
+  const { ctx, from } = await sharedIpWorld({ "requests-anonymous": few });
   const devices = deviceTokens([Buffer.alloc(32, 7)]);
   const app = createApp({ ...ctx, devices });
   app.server = { requestIP: () => ({ address: "127.0.0.1" }) } as unknown as typeof app.server;

@@ -1,16 +1,16 @@
 import { expect, test } from "bun:test";
 import { createClient, finishRotation, rotateSecret } from "../../src/modules/oauth/clients.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
-import { NEW, town } from "../support/town.ts";
+import { mailWorld, NEW } from "../support/mail-world.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
 const operator = { kind: "operator" } as const;
 
 /** Shows whether something was written: the version of the user's row, and the number of events. */
-async function shelf() {
+async function writeCountWorld() {
   const here = await world();
   const root = await here.superuser();
-  const ada = await here.person();
+  const ada = await here.newUser();
   const written = async () => {
     const [row] = await here.sql`select xmin::text || ' ' || ctid::text as version, updated_at,
       (select count(*)::int from events) as events,
@@ -22,7 +22,7 @@ async function shelf() {
 }
 
 test("a change to the current value writes nothing, and returns the user", async () => {
-  const { ctx, root, ada, written, pass } = await shelf();
+  const { ctx, root, ada, written, pass } = await writeCountWorld();
   await ada.patch("/users/me", { full_name: "Ada King", locale: "en-GB" });
   const { body: user, headers } = await ada.get("/users/me");
   const before = await written();
@@ -47,7 +47,7 @@ test("a change to the current value writes nothing, and returns the user", async
 });
 
 test("an event names only the fields that changed", async () => {
-  const { ada, root } = await shelf();
+  const { ada, root } = await writeCountWorld();
   await ada.patch("/users/me", { full_name: "Ada King", username: "ada" });
   await root.patch(`/users/${ada.id}`, { full_name: "Ada King", is_superuser: true, locale: null });
   const { body } = await ada.get("/users/me/events?limit=2");
@@ -58,7 +58,7 @@ test("an event names only the fields that changed", async () => {
 });
 
 test("of ten equal concurrent changes, one is written", async () => {
-  const { ada, sql } = await shelf();
+  const { ada, sql } = await writeCountWorld();
   const same = { full_name: "Ada King" };
   const answers = await Promise.all(Array.from({ length: 10 }, () => ada.patch("/users/me", same)));
   for (const { status, body } of answers)
@@ -69,7 +69,7 @@ test("of ten equal concurrent changes, one is written", async () => {
 });
 
 test("a stale version is refused, also if nothing would change", async () => {
-  const { ada, send, written } = await shelf();
+  const { ada, send, written } = await writeCountWorld();
   const old = (await ada.get("/users/me")).headers.get("etag") ?? "";
   await ada.patch("/users/me", { full_name: "Ada King" });
   const before = await written();
@@ -90,7 +90,7 @@ test("a stale version is refused, also if nothing would change", async () => {
 });
 
 test("a user who is deactivated again gets no second event and no second mail", async () => {
-  const { root, ada, written } = await shelf();
+  const { root, ada, written } = await writeCountWorld();
   await root.patch(`/users/${ada.id}`, { is_active: false });
   const before = await written();
   expect((await root.patch(`/users/${ada.id}`, { is_active: false })).status).toBe(200);
@@ -98,7 +98,7 @@ test("a user who is deactivated again gets no second event and no second mail", 
 });
 
 test("the current password is refused as the new one, and ends no session", async () => {
-  const { ada, signIn, written } = await shelf();
+  const { ada, signIn, written } = await writeCountWorld();
   await signIn("ada@example.com");
   const before = await written();
   const change = (current: string, next: string) =>
@@ -113,11 +113,11 @@ test("the current password is refused as the new one, and ends no session", asyn
 });
 
 test("what has already ended is not ended again", async () => {
-  const { ctx, anyone, ada, written, sql } = await shelf();
+  const { ctx, anonymous, ada, written, sql } = await writeCountWorld();
   const before = await written();
   expect((await ada.delete("/users/me/sessions")).status).toBe(204);
   await ada.post("/auth/logout", { scope: "others" });
-  await anyone.post("/auth/password/reset", { token: "ot_made-up", password: NEW });
+  await anonymous.post("/auth/password/reset", { token: "ot_made-up", password: NEW });
   expect(await written()).toEqual(before);
   const { client } = await createClient(ctx, operator, "reports");
   await finishRotation(ctx, operator, client.id);
@@ -128,9 +128,9 @@ test("what has already ended is not ended again", async () => {
 });
 
 test("a verified email is not verified again", async () => {
-  const here = await town();
-  const ada = await here.proven("ada@example.com");
-  await here.anyone.post("/auth/email/verify/resend", { email: "ada@example.com" });
+  const here = await mailWorld();
+  const ada = await here.verifiedUser("ada@example.com");
+  await here.anonymous.post("/auth/email/verify/resend", { email: "ada@example.com" });
   expect(await here.mails()).toHaveLength(1);
   const [row] = await here.sql`select count(*)::int as times from events
     where subject_id = ${ada.id} and type = 'email.verified'`;

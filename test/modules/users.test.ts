@@ -6,14 +6,14 @@ const MINUTE = 60_000;
 
 describe("the own user", () => {
   test("is returned for the access token", async () => {
-    const { person } = await world();
-    const ada = await person();
+    const { newUser } = await world();
+    const ada = await newUser();
     expect(await ada.get("/users/me")).toMatchObject({ status: 200, body: ada.user });
   });
 
   test("PUT and PATCH change what is given, null clears, the rest stays", async () => {
-    const { person, pass } = await world();
-    const ada = await person();
+    const { newUser, pass } = await world();
+    const ada = await newUser();
     pass(MINUTE);
     const put = await ada.put("/users/me", { full_name: "Ada King", locale: "EN-gb" });
     expect(put.body).toMatchObject({ full_name: "Ada King", locale: "en-GB", username: "ada" });
@@ -23,8 +23,8 @@ describe("the own user", () => {
   });
 
   test("fields with their own endpoint, or that users may not change, are refused by name and change nothing", async () => {
-    const { person } = await world();
-    const ada = await person();
+    const { newUser } = await world();
+    const ada = await newUser();
     for (const [name, value] of Object.entries({
       email: "x@example.com",
       password: "a new pass phrase",
@@ -42,9 +42,9 @@ describe("the own user", () => {
   });
 
   test("a taken username is refused", async () => {
-    const { person } = await world();
-    const ada = await person();
-    await person("bob@example.com");
+    const { newUser } = await world();
+    const ada = await newUser();
+    await newUser("bob@example.com");
     expect(await ada.patch("/users/me", { username: "BOB" })).toMatchObject({
       status: 409,
       body: { code: "username_taken" },
@@ -53,8 +53,8 @@ describe("the own user", () => {
   });
 
   test("two users who take each other's username concurrently get a refusal, not an error", async () => {
-    const { person } = await world({ rateLimit: "off" });
-    const [ada, bob] = [await person("ada@example.com"), await person("bob@example.com")];
+    const { newUser } = await world({ rateLimit: "off" });
+    const [ada, bob] = [await newUser("ada@example.com"), await newUser("bob@example.com")];
     for (let round = 0; round < 30; round += 1) {
       const answers = await Promise.all([
         ada.patch("/users/me", { username: "bob" }),
@@ -65,9 +65,9 @@ describe("the own user", () => {
   });
 
   test("a deactivated user is refused at once, and old tokens stay refused after reactivation", async () => {
-    const { person, superuser, signIn, as } = await world();
+    const { newUser, superuser, signIn, as } = await world();
     const root = await superuser();
-    const ada = await person();
+    const ada = await newUser();
     await root.patch(`/users/${ada.id}`, { is_active: false });
     expect(await ada.get("/users/me")).toMatchObject({
       status: 401,
@@ -80,8 +80,8 @@ describe("the own user", () => {
   });
 
   test("an access token expires after 15 minutes", async () => {
-    const { person, pass } = await world();
-    const ada = await person();
+    const { newUser, pass } = await world();
+    const ada = await newUser();
     pass(15 * MINUTE - 2000);
     expect((await ada.get("/users/me")).status).toBe(200);
     pass(3000);
@@ -91,15 +91,15 @@ describe("the own user", () => {
 
 describe("all users", () => {
   test("are visible to superusers only, and other callers do not learn which ids exist", async () => {
-    const { anyone, person } = await world();
-    const ada = await person();
-    const bob = await person("bob@example.com");
+    const { anonymous, newUser } = await world();
+    const ada = await newUser();
+    const bob = await newUser("bob@example.com");
     for (const path of [
       "/users",
       `/users/${bob.id}`,
       "/users/019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",
     ]) {
-      expect(await anyone.get(path)).toMatchObject({
+      expect(await anonymous.get(path)).toMatchObject({
         status: 401,
         body: { code: "not_signed_in" },
       });
@@ -111,9 +111,9 @@ describe("all users", () => {
   });
 
   test("are read and changed by id", async () => {
-    const { person, superuser } = await world();
+    const { newUser, superuser } = await world();
     const root = await superuser();
-    const ada = await person();
+    const ada = await newUser();
     expect((await root.get(`/users/${ada.id}`)).body).toEqual(ada.user);
     const changed = await root.patch(`/users/${ada.id}`, { is_superuser: true, full_name: "Ada" });
     expect(changed.body).toMatchObject({ id: ada.id, is_superuser: true, full_name: "Ada" });
@@ -148,12 +148,12 @@ describe("all users", () => {
   });
 
   test("are listed in a stable order, by skip and by cursor, once each", async () => {
-    const { person, superuser, pass } = await world();
+    const { newUser, superuser, pass } = await world();
     const root = await superuser();
     const ids = [root.id];
     for (const name of ["a", "b", "c", "d"]) {
       pass(1000);
-      ids.push((await person(`${name}${name}${name}@example.com`)).id);
+      ids.push((await newUser(`${name}${name}${name}@example.com`)).id);
     }
     const idsOf = (body: { id: string }[]) => body.map(({ id }) => id);
     const all = await root.get("/users?total=true");
@@ -201,8 +201,8 @@ describe("all users", () => {
 });
 
 test("updated_at changes also if a statement does not set it", async () => {
-  const { ctx, person, sql } = await world();
-  const ada = await person();
+  const { ctx, newUser, sql } = await world();
+  const ada = await newUser();
   await sql`update users set full_name = 'By hand' where id = ${ada.id}`;
   const [row] = await sql`select updated_at > created_at as moved from users where id = ${ada.id}`;
   expect(row?.["moved"]).toBe(true);

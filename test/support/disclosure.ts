@@ -1,6 +1,6 @@
 import { setSystemTime } from "bun:test";
-import { addressOf } from "./street.ts";
-import { town } from "./town.ts";
+import { mailWorld } from "./mail-world.ts";
+import { ipOf } from "./proxied-world.ts";
 import type { Answer } from "./world.ts";
 
 export const ADA = "ada@example.com";
@@ -18,10 +18,10 @@ export const visible = ({ status, body, headers }: Answer) => ({
 });
 
 /** A world with rate limits and a clock that stands still. */
-export async function quietTown(settings: Parameters<typeof town>[0] = {}) {
+export async function frozenWorld(settings: Parameters<typeof mailWorld>[0] = {}) {
   setSystemTime(MORNING);
   const limited = { rateLimit: "on", emailSignIn: "on" } as const;
-  const here = await town({ ...limited, trustedProxies: ["127.0.0.1"], ...settings });
+  const here = await mailWorld({ ...limited, trustedProxies: ["127.0.0.1"], ...settings });
   let requests = 0;
   /** Sends each request from another client IP. */
   const ask = async (route: string, sent: object | string = {}, token = "") => {
@@ -31,7 +31,7 @@ export async function quietTown(settings: Parameters<typeof town>[0] = {}) {
     const answer = await here.send(method, path, {
       headers: {
         "content-type": isForm ? "application/x-www-form-urlencoded" : "application/json",
-        "x-forwarded-for": addressOf(requests),
+        "x-forwarded-for": ipOf(requests),
         ...(token === "" ? {} : { authorization: token }),
       },
       ...(["GET", "HEAD"].includes(method) ? {} : { body: isForm ? sent : JSON.stringify(sent) }),

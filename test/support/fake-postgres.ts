@@ -53,7 +53,7 @@ function converse(socket: Socket, answer: Answer): void {
     if (answer.isFatal) return void socket.end(said);
     socket.write(isSimple ? Buffer.concat([said, READY]) : said);
   };
-  const hear = (type: string, body: Buffer) => {
+  const receive = (type: string, body: Buffer) => {
     if (type === "X") return void socket.end();
     const at = type === "P" ? body.indexOf(0) + 1 : 0;
     const state =
@@ -77,7 +77,7 @@ function converse(socket: Socket, answer: Answer): void {
       const [type, body] = [waiting.toString("latin1", 0, head), waiting.subarray(head + 4, end)];
       waiting = waiting.subarray(end);
       if (head === 0) startUp(body);
-      else hear(type, body);
+      else receive(type, body);
     }
   });
 }

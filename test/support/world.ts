@@ -26,15 +26,18 @@ export const database = openDatabase({
   connectTimeoutSeconds: 5,
   statementTimeoutSeconds: 5,
 });
-const principals = openPrincipalCache<Principal>({ size: 1000, received: () => news.received() });
+const principals = openPrincipalCache<Principal>({
+  size: 1000,
+  received: () => listener.received(),
+});
 const silence = () => {};
-const news = listenForChanges({
+const listener = listenForChanges({
   place,
   pool: database.sql,
   log: { debug: silence, info: silence, warn: silence, error: silence },
   onChange: (userId) => (userId ? principals.forget(userId) : principals.forgetAll()),
 });
-atTheEnd(news.close);
+atTheEnd(listener.close);
 atTheEnd(database.close);
 
 export const PASSWORD = "correct horse battery staple";
@@ -132,10 +135,10 @@ export async function world(settings: Partial<Config> = {}) {
       token: token ?? "",
     };
   };
-  const anyone = as();
-  const person = async (email = "ada@example.com", password = PASSWORD) => {
-    const { body: user } = await anyone.post("/auth/register", { email, password });
-    const { body: token } = await anyone.post("/auth/login", { username: email, password });
+  const anonymous = as();
+  const newUser = async (email = "ada@example.com", password = PASSWORD) => {
+    const { body: user } = await anonymous.post("/auth/register", { email, password });
+    const { body: token } = await anonymous.post("/auth/login", { username: email, password });
     const refreshToken = String(token.refresh_token);
     return { ...as(token.access_token), id: String(user.id), user, refreshToken };
   };
@@ -146,9 +149,9 @@ export async function world(settings: Partial<Config> = {}) {
     });
     return answer.body as { access_token: string; refresh_token: string };
   };
-  const refresh = (token: string) => anyone.post("/auth/refresh", { refresh_token: token });
+  const refresh = (token: string) => anonymous.post("/auth/refresh", { refresh_token: token });
   const superuser = async (email = "root@example.com") => {
-    const one = await person(email);
+    const one = await newUser(email);
     await updateUser(ctx, { kind: "operator" }, { id: one.id, isSuperuser: true });
     return one;
   };
@@ -164,10 +167,10 @@ export async function world(settings: Partial<Config> = {}) {
     sql: database.sql,
     send,
     as,
-    anyone,
+    anonymous,
     pass,
     logged,
-    person,
+    newUser,
     superuser,
     signIn,
     refresh,

@@ -1,28 +1,31 @@
 /** A network between Bunker and its database that can fail in several ways. */
 import { createServer, connect as dial, type Server, type Socket } from "node:net";
 
-export interface Gate {
+export interface FaultyProxy {
   port: number;
   /** Connections are closed, and new ones refused. */
-  shut: () => void;
+  refuse: () => void;
   /** Connections stay open, and nothing passes: neither bytes nor the end of a connection. */
   freeze: () => void;
   /** Existing connections get nothing any more. New ones work. */
-  strand: () => void;
+  stall: () => void;
   /** New connections are accepted and closed, as by a proxy without a server. */
-  turnAway: () => void;
+  dropNew: () => void;
   /** Connections are closed. New ones work at once. */
   cut: () => void;
   open: () => Promise<void>;
   close: () => void;
 }
 
-export async function openGate(target: { host: string; port: number }): Promise<Gate> {
+export async function openFaultyProxy(target: {
+  host: string;
+  port: number;
+}): Promise<FaultyProxy> {
   const sockets = new Set<Socket>();
   let isFrozen = false;
-  let isTurningAway = false;
+  let isDroppingNew = false;
   const join = (client: Socket) => {
-    if (isTurningAway) return void client.destroy();
+    if (isDroppingNew) return void client.destroy();
     const upstream = dial(target);
     const ends = [client, upstream] as const;
     for (const [at, one] of ends.entries()) {
@@ -49,31 +52,31 @@ export async function openGate(target: { host: string; port: number }): Promise<
   const cut = () => {
     for (const one of sockets) one.destroy();
   };
-  const shut = () => {
+  const refuse = () => {
     server?.close();
     server = undefined;
     cut();
   };
-  const strand = () => {
+  const stall = () => {
     for (const one of sockets) one.pause();
   };
   return {
     port,
     cut,
-    shut,
-    strand,
-    close: shut,
-    turnAway: () => {
-      isTurningAway = true;
+    refuse,
+    stall,
+    close: refuse,
+    dropNew: () => {
+      isDroppingNew = true;
       cut();
     },
     freeze: () => {
       isFrozen = true;
-      strand();
+      stall();
     },
     open: async () => {
       isFrozen = false;
-      isTurningAway = false;
+      isDroppingNew = false;
       for (const one of sockets) one.resume();
       server ??= await listen(port);
     },

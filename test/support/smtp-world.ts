@@ -16,18 +16,18 @@ export const LINK = "https://accounts.example.com/reset-password?token=ot_secret
 export const ada = { id: null, email: "ada@example.com", locale: null };
 
 /** A world that sends its mails to a real server. */
-export async function office(settings: { port?: number; caFile?: string } = {}) {
+export async function smtpWorld(settings: { port?: number; caFile?: string } = {}) {
   const here = await world({ rateLimit: "off" });
   const server = await mailServer(settings.port);
   closing.push(server);
-  const ctx = { ...here.ctx, mail: await postTo(server, here.ctx.mail as Mailer) };
+  const ctx = { ...here.ctx, mail: await mailerFor(server, here.ctx.mail as Mailer) };
   const enqueue = (more: Partial<Parameters<typeof enqueueMail>[1]> = {}) =>
     enqueueMail(ctx, { kind: "reset_password", to: ada, link: LINK, ...more });
   const states = async () => (await listMails(ctx)).map(({ state }) => state);
   return { ...here, ctx, server, enqueue, states };
 }
 
-export async function postTo(
+export async function mailerFor(
   { port, caFile }: Pick<MailServer, "port" | "caFile">,
   post: Mailer,
   { secret = SECRET_WORD, ...options }: MailOptions & { secret?: string } = {},

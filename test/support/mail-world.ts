@@ -6,9 +6,9 @@ import { PASSWORD, world } from "./world.ts";
 export const NEW = "a stable full of correct horses";
 
 /** A world whose mails can be read. */
-export async function town(settings: Parameters<typeof world>[0] = {}) {
+export async function mailWorld(settings: Parameters<typeof world>[0] = {}) {
   const here = await world({ rateLimit: "off", ...settings });
-  const { ctx, anyone, send } = here;
+  const { ctx, anonymous, send } = here;
   /** Answers mail requests, then returns all mails as `kind email`, the latest first. */
   const mails = async (): Promise<string[]> => {
     while ((await answerLinkRequests(ctx)) > 0);
@@ -20,17 +20,17 @@ export async function town(settings: Parameters<typeof world>[0] = {}) {
     const theirs = (await listMails(ctx)).filter(
       (mail) => mail.recipient === email && mail.kind === kind,
     );
-    const letters = await Promise.all(theirs.map(({ id }) => readMail(ctx, id)));
-    return letters.map(({ rendered }) => rendered.text);
+    const found = await Promise.all(theirs.map(({ id }) => readMail(ctx, id)));
+    return found.map(({ rendered }) => rendered.text);
   };
   const tokensFor = async (email: string, kind: string): Promise<string[]> =>
     (await textsFor(email, kind)).map((text) => /token=(ot_[\w-]+)/.exec(text)?.[1] ?? "");
   const tokenFor = async (email: string, kind: string) => (await tokensFor(email, kind))[0] ?? "";
   const codeFor = async (email: string) =>
     /^(\d{6})$/m.exec((await textsFor(email, "sign_in"))[0] ?? "")?.[1] ?? "";
-  const forgot = (email: string) => anyone.post("/auth/password/forgot", { email });
+  const forgot = (email: string) => anonymous.post("/auth/password/forgot", { email });
   const reset = (token: string, password = NEW) =>
-    anyone.post("/auth/password/reset", { token, password });
+    anonymous.post("/auth/password/reset", { token, password });
   const verify = (body: object, token = "") =>
     send("POST", "/api/v1/auth/email/verify", {
       headers: {
@@ -40,14 +40,14 @@ export async function town(settings: Parameters<typeof world>[0] = {}) {
       body: JSON.stringify(body),
     });
   /** A user with a verified email. */
-  const proven = async (email = "ada@example.com") => {
-    const one = await here.person(email);
+  const verifiedUser = async (email = "ada@example.com") => {
+    const one = await here.newUser(email);
     const token = await tokenFor(email, "verify_email");
     await verify({ token, password: PASSWORD });
     return one;
   };
   const logIn = async (password: string, username = "ada") =>
-    (await anyone.post("/auth/login", { username, password })).status;
+    (await anonymous.post("/auth/login", { username, password })).status;
   const form = (path: string, fields: Record<string, string>, headers = {}) =>
     send("POST", path, {
       headers: { "content-type": "application/x-www-form-urlencoded", ...headers },
@@ -65,6 +65,6 @@ export async function town(settings: Parameters<typeof world>[0] = {}) {
     verify,
     logIn,
     form,
-    proven,
+    verifiedUser,
   };
 }

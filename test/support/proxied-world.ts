@@ -3,7 +3,7 @@ import { policies } from "../../src/limits/policies.ts";
 import { PASSWORD, world } from "./world.ts";
 
 /** A world behind a proxy, in which each request has a client IP. */
-export async function street(
+export async function proxiedWorld(
   limits: Partial<typeof policies> | object = {},
   settings: Partial<Config> = {},
 ) {
@@ -26,11 +26,11 @@ export async function street(
       { "x-forwarded-for": from, "device-token": device },
       { username: "ada@example.com", password },
     );
-  await here.person();
+  await here.newUser();
   return { ...here, post, logIn };
 }
 /** One of many public IPs. */
-export const addressOf = (number: number) => `198.51.${number >> 8}.${number & 255}`;
+export const ipOf = (number: number) => `198.51.${number >> 8}.${number & 255}`;
 
 export const countOf = (answers: { status: number }[], status: number) =>
   answers.filter((answer) => answer.status === status).length;

@@ -1,5 +1,5 @@
 import { createClient } from "../../src/modules/oauth/clients.ts";
-import { town } from "./town.ts";
+import { mailWorld } from "./mail-world.ts";
 import { PASSWORD } from "./world.ts";
 
 export const SECOND = 1000;
@@ -14,9 +14,9 @@ export const owner: Client = { ip: "203.0.113.7", agent: "Firefox" };
 export const attacker: Client = { ip: "198.51.100.9", agent: "curl" };
 
 /** A world in which an attacker has the tokens of a user. */
-export async function theft(settings: Parameters<typeof town>[0] = {}) {
-  const here = await town({ trustedProxies: ["127.0.0.1"], ...settings });
-  await here.proven();
+export async function stolenTokens(settings: Parameters<typeof mailWorld>[0] = {}) {
+  const here = await mailWorld({ trustedProxies: ["127.0.0.1"], ...settings });
+  await here.verifiedUser();
   const call = (path: string, from: Client & { authorization?: string }, body?: object) =>
     here.send("POST", path, {
       headers: {
