@@ -90,10 +90,7 @@ describe("a refresh token", () => {
       "another secret, tag kept": flipped(60),
       "another session, tag kept": flipped(8),
       "another tag": flipped(ada.refreshToken.length - 3),
-      "names a living session, never issued": made({
-        seed: other,
-        secret: Buffer.alloc(32, 1),
-      }),
+      "names a living session, never issued": made({ seed: other, secret: Buffer.alloc(32, 1) }),
       "an ended session's": bob.refreshToken,
       "a session that never was": made({ sessionId: crypto.randomUUID(), seed: other }),
     };
