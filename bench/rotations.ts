@@ -30,8 +30,9 @@ async function rotate(token: string): Promise<void> {
   const id = readRefreshToken(token)?.sessionId ?? "";
   const key = randomBytes(16).toString("hex");
   const fingerprint = randomBytes(HASH_BYTES);
+  const seedHash = randomBytes(HASH_BYTES);
   let hash = randomBytes(HASH_BYTES);
-  await sql`update sessions set current_hash = ${hash} where id = ${id}`;
+  await sql`update sessions set current_hash = ${hash}, seed_hash = ${seedHash} where id = ${id}`;
   while (started < refreshes) {
     started += 1;
     const now = new Date();
@@ -44,7 +45,7 @@ async function rotate(token: string): Promise<void> {
       usedFrom: dayAgo,
       bornFrom: dayAgo,
     };
-    const secrets = { hash, successorHash, nonce: randomBytes(HASH_BYTES) };
+    const secrets = { seedHash, hash, successorHash, nonce: randomBytes(HASH_BYTES) };
     const values = { ...bounds, ...secrets, id, devices: "{}", fingerprint };
     const params = fillPlaceholders(query.params, values) as string[];
     const rows = await sql.unsafe(query.sql, params, { prepare: true });

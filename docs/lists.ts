@@ -44,7 +44,7 @@ const events: { [T in BunkerEvent]: Meaning<T> } = {
   },
   "session.ended": {
     subject: "user",
-    when: "The session was ended: by a sign-out, a new password, a deactivation, a reuse, or because the user has too many sessions.",
+    when: "The session was ended: by a sign-out, a new password, a deactivation, or because the user has too many sessions.",
     data: { session_id: "id of the session" },
   },
   "session.reuse_detected": {

@@ -150,7 +150,7 @@ const bunkerSettings = {
   }),
   refreshGraceSeconds: setting({
     name: "REFRESH_GRACE_SECONDS",
-    doc: "How many seconds a client may send a spent refresh token again and get the same successor. So a lost response or a second tab ends no session. `0`: any reuse ends the session.",
+    doc: "How many seconds a client may send a spent refresh token again and get the same successor. So a lost response, or two tabs that refresh at the same time, end no session. `0`: any reuse ends the session.",
     parse: integer(0, 300),
     fallback: () => 10,
   }),

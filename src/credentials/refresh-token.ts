@@ -2,15 +2,16 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 
 /**
  * A refresh token (RFC 6749, section 1.5): its session, the number of tokens before it
- * (`generation`), and a secret.
+ * (`generation`, which only the detection of reuse needs), a seed and a secret.
  *
- * All tokens of a session have the same seed. The seed is the key of the tag, which shows that a
- * token was not made up, even if its secret is spent. The database has hashes of seed and secret: a
- * token cannot be made from a copy of the database, nor from `SECRET_KEY`.
+ * All tokens of a session have the same seed, also the spent ones. The database has the hashes of
+ * the seed and of the current secret. A token continues its session if both match. A spent token
+ * ends it if the seed matches. So a token cannot be made from a copy of the database, nor from
+ * `SECRET_KEY`.
  *
- * Half of the seed is random, the other half is a MAC (`refreshSeeds`). `SECRET_KEY` is enough to
- * make tokens that count against the limits of a session. They cannot continue or end it, because
- * the hash of the seed decides that.
+ * Half of the seed is random, the other half is a MAC (`refreshSeeds`). It tells an issued token
+ * from a made-up one without the database, for rate limits only. The tag at the end detects a
+ * damaged token.
  */
 export interface RefreshToken {
   sessionId: string;

@@ -31,7 +31,7 @@ export const requestHeaders = {
   "device-token": {
     name: "Device-Token",
     description:
-      "The device token of an earlier sign-in, for clients without cookies. Failed sign-ins of other clients do not lock out a known device.",
+      "The device token of an earlier sign-in, for clients without cookies. Failed sign-ins of other clients do not lock out a known device, and a refresh can be retried from another network.",
     schema: text,
   },
 } satisfies Record<string, Header>;

@@ -70,8 +70,10 @@ export const limitDescriptions: Record<LimitName, string> = {
   "login-address":
     "Sign-in attempts by unknown clients from one IP, with passwords or codes, for any user.",
   register: "Registrations from one IP.",
-  "refresh-session": "Refreshes of one session, with tokens that this service issued.",
-  "refresh-address": "All other refreshes from one IP, mostly with made-up tokens.",
+  "refresh-session":
+    "Refreshes of one session with tokens that this service issued, also retries and refused ones, here and at `/oauth/token`.",
+  "refresh-address":
+    "Refreshes with other tokens from one IP: made-up ones, and those of a `SECRET_KEY` that was removed.",
   "mail-account":
     "Emails of one kind requested for one email, whether or not a user has it. Requests by known devices of its user count separately. Also registrations with that email, if `REQUIRE_EMAIL_VERIFICATION=on`, and changes of the email of one user.",
   "mail-address": "Emails requested from one IP, or by the known devices of one user.",
@@ -83,7 +85,7 @@ export const limitDescriptions: Record<LimitName, string> = {
   changes:
     "Changes that users make to their own profile or password. The two count separately. A request that changes nothing does not count.",
   requests:
-    "All requests of one signed-in user, also those that have a limit of their own. Counted by session instead: requests with an expired, revoked or spent token that this service issued, and revocations of the session's tokens.",
+    "All requests of one signed-in user, also those that have a limit of their own. Counted by session instead: requests to routes that require a token with an expired, revoked or spent one that this service issued, and revocations of the session's tokens.",
   "requests-anonymous":
     "Requests that need an access token but have none or a made-up one, from one IP or from the known devices of one user. Opening a mailed link counts here too.",
 };

@@ -117,3 +117,13 @@ test("an old token consumes none of its user's requests", async () => {
   expect([countOf(answers, 401), countOf(answers, 429)]).toEqual([600, 100]);
   expect((await call("/users/me", undefined, body.access_token)).status).toBe(200);
 });
+
+test("the holder of a token cannot give the session another seed, which would count by IP", async () => {
+  const { person, refresh } = await world();
+  const { refreshToken } = await person();
+  const token = readRefreshToken(refreshToken);
+  if (!token) throw new Error("not a refresh token");
+  const changed = writeRefreshToken({ ...token, seed: random(16) });
+  expect((await refresh(changed)).body.code).toBe("invalid_refresh_token");
+  expect((await refresh(refreshToken)).status).toBe(200);
+});

@@ -55,7 +55,7 @@ export const continuationRoutes = (ctx: Ctx) =>
         operationId: "refresh",
         summary: "Continue a session",
         description:
-          "Spends the refresh token and returns the next one. A retry within `REFRESH_GRACE_SECONDS` (10) from the same client gets the same one again. The client is the same if it sends the same `Device-Token` (browsers send the cookie), or keeps its network and user agent. Any other use of a spent token ends the session, because two parties have the token.",
+          "Spends the refresh token, and returns the next one with a new access token. A retry within `REFRESH_GRACE_SECONDS` (10) from the same client gets the same refresh token again. The client is the same if it sends the same `Device-Token` (browsers send the cookie). If neither request has one, its network and user agent must be the same. Otherwise, a spent token ends the session, because two parties may have it.",
       },
       body: Refresh,
       response: {

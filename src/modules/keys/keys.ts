@@ -206,7 +206,7 @@ const READ_EVERY_MS = 200;
  * with it. Loads the keys again, at most five times a second. Returns whether the key is now
  * accepted.
  */
-export async function refreshKeys(ctx: Ctx, token: string): Promise<boolean> {
+export async function reloadKeys(ctx: Ctx, token: string): Promise<boolean> {
   if (!ctx.keyRing.isExpected(token, ctx.now())) return false;
   const pendingRead =
     pendingReads.get(ctx.keyRing) ??

@@ -6,7 +6,7 @@ import { transaction } from "../../db/transaction.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
 import { usesOf } from "../../limits/policies.ts";
 import { logIn } from "../auth/auth.ts";
-import { refreshKeys } from "../keys/keys.ts";
+import { reloadKeys } from "../keys/keys.ts";
 import {
   acceptRefreshToken,
   findActor,
@@ -110,7 +110,7 @@ export async function revokeToken(
 ): Promise<void> {
   if (!credentials) await ctx.limits.consume(actor.origin, usesOfToken(ctx, actor, token));
   const client = await authenticateClient(ctx, actor, credentials);
-  await refreshKeys(ctx, token);
+  await reloadKeys(ctx, token);
   const own = ctx.tokens.verifyClient(token, ctx.now());
   if (own) return revokeOwnToken(ctx, client, own);
   const session = looksLikeRefreshToken(token)
@@ -161,7 +161,7 @@ export async function introspectToken(
   if (!credentials) throw new Problem("invalid_client");
   await authenticateClient(ctx, actor, credentials);
   if (looksLikeRefreshToken(token)) return introspectRefreshToken(ctx, actor, token);
-  await refreshKeys(ctx, token);
+  await reloadKeys(ctx, token);
   const ofClient = ctx.tokens.verifyClient(token, ctx.now());
   if (ofClient) {
     const isActive = (await findClient(ctx, ofClient.sub)) && !(await isRevoked(ctx, ofClient));

@@ -5,12 +5,13 @@ import { prepared } from "../../db/db.ts";
 import { sha256 } from "../../kit/digest.ts";
 import type { PrincipalKey } from "../../kit/principal-cache.ts";
 import { type LimitUse, usesOf } from "../../limits/policies.ts";
-import { refreshKeys } from "../keys/keys.ts";
+import { reloadKeys } from "../keys/keys.ts";
 import { userColumns, users } from "../users/tables.ts";
 import {
   endIfReused,
   isCurrentToken,
   isRetriedToken,
+  isSeed,
   sessionOfRefreshToken,
   type TokenClient,
   tokenClientOf,
@@ -39,7 +40,7 @@ const principalBySession = prepared((db) =>
  */
 export async function findActor(ctx: Ctx, token: string): Promise<UserActor | undefined> {
   const claims = ctx.tokens.verify(token, ctx.now());
-  if (!claims) return (await refreshKeys(ctx, token)) ? findActor(ctx, token) : undefined;
+  if (!claims) return (await reloadKeys(ctx, token)) ? findActor(ctx, token) : undefined;
   const key = { userId: claims.sub, sessionId: claims.sid };
   const found = await ctx.principals.find(key, () => readPrincipal(ctx, key));
   return found && { kind: "user", user: found.user, session: found.session };
@@ -111,7 +112,14 @@ async function findByToken(
     .select(sessionColumns)
     .from(sessions)
     .innerJoin(users, and(eq(users.id, sessions.userId), users.isActive))
-    .where(and(eq(sessions.id, token.sessionId), isAcceptedToken, isAlive(bounds)));
+    .where(
+      and(
+        eq(sessions.id, token.sessionId),
+        isSeed(sha256(token.seed)),
+        isAcceptedToken,
+        isAlive(bounds),
+      ),
+    );
   if (!found) await endIfReused(ctx, actor, { token, client });
   return found;
 }

@@ -48,8 +48,8 @@ export const sessionOfRefreshToken = (
 
 /**
  * Spends a refresh token and returns its successor (RFC 9700, section 4.14.2). Throws
- * `invalid_refresh_token` for every token that is not accepted. A spent token that a second party
- * uses ends its session (`endIfReused`).
+ * `invalid_refresh_token` for every token that is not accepted. A reused one ends its session
+ * (`endIfReused`).
  */
 async function rotateSession(
   ctx: Ctx,
@@ -64,17 +64,19 @@ async function rotateSession(
     ...boundsOf(ctx),
     ...client,
     id: token.sessionId,
+    seedHash: sha256(token.seed),
     hash: sha256(token.secret),
     successorHash: sha256(successorOf(token.secret, nonce)),
     nonce,
   });
+  // A row that was rotated has a nonce.
   if (!row?.nonce) {
     await endIfReused(ctx, actor, { token, client });
     throw new Problem("invalid_refresh_token");
   }
   const { userId, createdAt, generation } = row;
-  if (!row.nonce.equals(nonce))
-    await recordRetry(ctx, actor, { userId, sessionId: token.sessionId });
+  const isRetry = !row.nonce.equals(nonce);
+  if (isRetry) await recordRetry(ctx, actor, { userId, sessionId: token.sessionId });
   const successor = { ...token, generation, secret: successorOf(token.secret, row.nonce) };
   return {
     userId,
@@ -93,9 +95,9 @@ export interface TokenClient {
 
 export function tokenClientOf({ devices }: Ctx, { origin }: Anonymous): TokenClient {
   const known = (origin?.deviceTokens ?? []).flatMap((token) => devices.read(token) ?? []);
-  // Use the first device token of each user: a client sends its device tokens in the same order
-  // each time.
-  const byUser = Object.fromEntries(known.reverse().map(({ userId, id }) => [userId, id]));
+  const byUser: Record<string, string> = {};
+  // The first device token of each user: a client sends its tokens in the same order each time.
+  for (const { userId, id } of known) byUser[userId] ??= id;
   const network = origin?.ip ? networkOf(origin.ip) : "";
   return {
     devices: JSON.stringify(byUser),
@@ -103,23 +105,26 @@ export function tokenClientOf({ devices }: Ctx, { origin }: Anonymous): TokenCli
   };
 }
 
+/** The client's device of the user of the session. */
 const deviceIn = (devices: unknown): SQL =>
   sql`(${devices}::jsonb ->> ${sessions.userId}::text)::uuid`;
 
 /**
  * Whether this client rotated the session last. If either request has a device token of the user,
- * only the device tokens are compared. Then the client may change its network, and an attacker on
- * the same network is another client. A row that an earlier version of Bunker rotated has no
- * client, and any client matches.
+ * only the device tokens are compared: the client may change its network, and an attacker on the
+ * same network is another client. Always true for an undefined client, and for a row that an
+ * earlier version of Bunker rotated.
  */
 const isSameClient = (client: Record<keyof TokenClient, unknown> | undefined) =>
   client
-    ? sql<boolean>`(${sessions.rotatedBy} is null or (
+    ? sql<boolean>`(${sessions.rotatedByFingerprint} is null or (
     ${sessions.rotatedByDevice} is not distinct from ${deviceIn(client.devices)}
-    and (${sessions.rotatedByDevice} is not null or ${sessions.rotatedBy} = ${client.fingerprint}::bytea)))`
+    and (${sessions.rotatedByDevice} is not null or ${sessions.rotatedByFingerprint} = ${client.fingerprint}::bytea)))`
     : sql<boolean>`true`;
 
 const slot = (name: string) => sql.placeholder(name);
+/** Matches the tokens of the session, also spent ones, by the hash of their seed. */
+export const isSeed = (hash: unknown): SQL => sql`${sessions.seedHash} = ${hash}::bytea`;
 /** Matches the current token by its hash. */
 export const isCurrentToken = (hash: unknown): SQL => sql`${sessions.currentHash} = ${hash}::bytea`;
 /**
@@ -145,7 +150,8 @@ const ifCurrent = (value: SQL, kept: SQL) =>
 /**
  * One statement decides. It spends the current token and stores its successor. The token that was
  * just spent gets the same successor again if the client that rotated it sends it. Of two
- * concurrent requests, the second sees what the first has written.
+ * concurrent requests, the second waits for the row, and then PostgreSQL evaluates the conditions
+ * again (READ COMMITTED).
  */
 export const rotation = prepared((db) =>
   db
@@ -160,7 +166,10 @@ export const rotation = prepared((db) =>
       ),
       lastUsedAt: sql`${slot("now")}::timestamptz`,
       rotatedByDevice: ifCurrent(deviceIn(slot("devices")), sql`${sessions.rotatedByDevice}`),
-      rotatedBy: ifCurrent(sql`${slot("fingerprint")}::bytea`, sql`${sessions.rotatedBy}`),
+      rotatedByFingerprint: ifCurrent(
+        sql`${slot("fingerprint")}::bytea`,
+        sql`${sessions.rotatedByFingerprint}`,
+      ),
       retries: ifCurrent(sql`${sessions.retries}`, sql`${sessions.retries} + 1`),
       currentHash: ifCurrent(sql`${slot("successorHash")}::bytea`, sql`${sessions.currentHash}`),
     })
@@ -168,6 +177,7 @@ export const rotation = prepared((db) =>
     .where(
       and(
         eq(sessions.id, slot("id")),
+        isSeed(slot("seedHash")),
         eq(sessions.userId, users.id),
         users.isActive,
         isAlive({ usedFrom: slot("usedFrom"), bornFrom: slot("bornFrom") }),
@@ -193,9 +203,9 @@ interface PresentedToken {
 }
 
 /**
- * Ends the session of a rejected refresh token if a second party uses the spent token: after the
- * grace period, or from another client than the one that rotated it. A late retry of that client
- * within the grace period ends nothing. A token that this server did not issue ends nothing.
+ * Ends the session of a rejected refresh token if the token is spent: two parties may have it. Ends
+ * nothing if the token was spent within the grace period and the client that rotated last sends it,
+ * a late duplicate of an earlier request. A token that this server did not issue ends nothing.
  */
 export async function endIfReused(
   ctx: Ctx,
@@ -219,8 +229,8 @@ async function endReused(
   const { id, userId, generation, rotations } = session;
   const age = generation - token.generation;
   if (age < 1) return;
-  // Only the latest rotation times are kept. An older token was spent no later than the oldest of
-  // them.
+  // The times of the latest rotations, newest first. An older token was spent no later than the
+  // oldest of them.
   const spentAt = rotations[age - 1] ?? rotations.at(-1);
   const isInGrace = spentAt !== undefined && spentAt > new Date(boundsOf(ctx).graceFrom);
   if (isInGrace && session.isSameClient) return;

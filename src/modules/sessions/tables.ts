@@ -40,8 +40,8 @@ export const sessions = pgTable(
      * (`modules/sessions/refresh`).
      */
     rotatedByDevice: uuid("rotated_by_device"),
-    /** SHA-256 of that client's network and user agent. */
-    rotatedBy: bytes("rotated_by"),
+    /** SHA-256 of the network and user agent of the client that rotated last. */
+    rotatedByFingerprint: bytes("rotated_by"),
     /**
      * How often a spent refresh token was sent again within the grace period, and got the same
      * successor.
