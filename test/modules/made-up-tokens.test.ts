@@ -6,7 +6,7 @@ import {
   writeRefreshToken,
 } from "../../src/credentials/refresh-token.ts";
 import { countOf, ipOf, proxiedWorld } from "../support/proxied-world.ts";
-import { PASSWORD } from "../support/world.ts";
+import { PASSWORD, world } from "../support/world.ts";
 
 const ip = ipOf(7);
 const random = (bytes: number) => Buffer.from(crypto.getRandomValues(new Uint8Array(bytes)));
