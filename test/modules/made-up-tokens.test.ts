@@ -119,8 +119,8 @@ test("an old token consumes none of its user's requests", async () => {
 });
 
 test("the holder of a token cannot give the session another seed, which would count by IP", async () => {
-  const { person, refresh } = await world();
-  const { refreshToken } = await person();
+  const { newUser, refresh } = await world();
+  const { refreshToken } = await newUser();
   const token = readRefreshToken(refreshToken);
   if (!token) throw new Error("not a refresh token");
   const changed = writeRefreshToken({ ...token, seed: random(16) });
