@@ -24,11 +24,11 @@ export function command<
   F extends BaseFlags = Record<never, never>,
   A extends readonly (string | undefined)[] = [],
 >(
-  docs: { brief: string; details?: string },
-  parameters: NoInfer<TypedCommandParameters<F, A, Parsing>>,
+  brief: string,
+  parameters: NoInfer<TypedCommandParameters<F, A, Parsing>> & { details?: string },
   load: () => Promise<Run<F, A>>,
 ): Command<Parsing> {
-  const { brief, details } = docs;
+  const { details } = parameters;
   return buildCommand<F, A, Parsing>({
     docs: { brief, ...(details ? { fullDescription: `${brief} ${details}` } : {}) },
     parameters: { ...parameters, flags: ownOnly(parameters.flags ?? {}) } as typeof parameters,

@@ -11,17 +11,22 @@ import {
   value,
 } from "./command.ts";
 
+const usersFile = () => import("./users.ts");
+const clientsFile = () => import("./clients.ts");
+const keysFile = () => import("./keys.ts");
+const mailFile = () => import("./mail.ts");
+
 const json = flag("Print one JSON document");
 const user = argument("USER", "The email, username or id of the user");
+const ofUser = { ...user, flags: { json } };
+const ASKS_FOR_PASSWORD = "Asks for the password, or reads it from a file or from standard input.";
 const passwordFile = value("FILE", "Read the password from this file");
 
 const users = group("Create, find and change users.", {
   create: command(
+    "Create a user.",
     {
-      brief: "Create a user.",
-      details: "Asks for the password, or reads it from a file or from standard input.",
-    },
-    {
+      details: ASKS_FOR_PASSWORD,
       ...argument("EMAIL", "The email of the user"),
       flags: {
         username: value("NAME", "The username; by default it is made from the email"),
@@ -33,133 +38,110 @@ const users = group("Create, find and change users.", {
         json,
       },
     },
-    async () => (await import("./users.ts")).create,
+    async () => (await usersFile()).create,
   ),
-  list: command(
-    { brief: "List all users." },
-    { flags: { json } },
-    async () => (await import("./users.ts")).list,
-  ),
+  list: command("List all users.", { flags: { json } }, async () => (await usersFile()).list),
   find: command(
-    { brief: "Find users by a part of the email, the username or the full name." },
+    "Find users by a part of the email, the username or the full name.",
     { ...argument("TEXT", "The part to look for, in any case"), flags: { json } },
-    async () => (await import("./users.ts")).find,
+    async () => (await usersFile()).find,
   ),
-  show: command(
-    { brief: "Show a user." },
-    { ...user, flags: { json } },
-    async () => (await import("./users.ts")).show,
-  ),
-  promote: command(
-    { brief: "Make a user a superuser." },
-    { ...user, flags: { json } },
-    async () => (await import("./users.ts")).promote,
-  ),
-  demote: command(
-    { brief: "Make a superuser a plain user." },
-    { ...user, flags: { json } },
-    async () => (await import("./users.ts")).demote,
-  ),
+  show: command("Show a user.", ofUser, async () => (await usersFile()).show),
+  promote: command("Make a user a superuser.", ofUser, async () => (await usersFile()).promote),
+  demote: command("Make a superuser a plain user.", ofUser, async () => (await usersFile()).demote),
   activate: command(
-    { brief: "Let a deactivated user sign in again." },
-    { ...user, flags: { json } },
-    async () => (await import("./users.ts")).activate,
+    "Let a deactivated user sign in again.",
+    ofUser,
+    async () => (await usersFile()).activate,
   ),
   deactivate: command(
-    { brief: "End the sessions of a user, and refuse new ones." },
-    { ...user, flags: { json } },
-    async () => (await import("./users.ts")).deactivate,
+    "End the sessions of a user, and refuse new ones.",
+    ofUser,
+    async () => (await usersFile()).deactivate,
   ),
   unlock: command(
-    { brief: "Clear the failed sign-ins of a user, so that unknown clients can sign in again." },
-    { ...user, flags: { json } },
-    async () => (await import("./users.ts")).unlock,
+    "Clear the failed sign-ins of a user, so that unknown clients can sign in again.",
+    ofUser,
+    async () => (await usersFile()).unlock,
   ),
   "set-password": command(
-    {
-      brief: "Set the password of a user, and end the sessions.",
-      details: "Asks for the password, or reads it from a file or from standard input.",
-    },
-    { ...user, flags: { "password-file": passwordFile, json } },
-    async () => (await import("./users.ts")).changePassword,
+    "Set the password of a user, and end the sessions.",
+    { details: ASKS_FOR_PASSWORD, ...user, flags: { "password-file": passwordFile, json } },
+    async () => (await usersFile()).changePassword,
   ),
   delete: command(
-    { brief: "Delete a user with all sessions. This cannot be undone." },
+    "Delete a user with all sessions. This cannot be undone.",
     { ...user, flags: { yes: flag("Delete; without it, only show the user"), json } },
-    async () => (await import("./users.ts")).remove,
+    async () => (await usersFile()).remove,
   ),
 });
 
 const clients = group("Create and change confidential OAuth clients.", {
   create: command(
-    { brief: "Create an OAuth client. Its secret is shown once." },
+    "Create an OAuth client. Its secret is shown once.",
     { ...argument("NAME", "A name for people, to tell clients apart"), flags: { json } },
-    async () => (await import("./clients.ts")).create,
+    async () => (await clientsFile()).create,
   ),
   list: command(
-    { brief: "List the OAuth clients." },
+    "List the OAuth clients.",
     { flags: { json } },
-    async () => (await import("./clients.ts")).list,
+    async () => (await clientsFile()).list,
   ),
   rotate: command(
-    { brief: "Give an OAuth client another secret. Both are accepted until --finish." },
+    "Give an OAuth client another secret. Both are accepted until --finish.",
     {
       ...argument("ID", "The id of the client"),
       flags: { finish: flag("Refuse the older secret from now on"), json },
     },
-    async () => (await import("./clients.ts")).rotate,
+    async () => (await clientsFile()).rotate,
   ),
   delete: command(
-    { brief: "Delete an OAuth client and its secrets." },
+    "Delete an OAuth client and its secrets.",
     { ...argument("ID", "The id of the client"), flags: { json } },
-    async () => (await import("./clients.ts")).remove,
+    async () => (await clientsFile()).remove,
   ),
 });
 
 const keys = group("Rotate the key pairs that sign access tokens.", {
-  list: command(
-    { brief: "List the key pairs." },
-    { flags: { json } },
-    async () => (await import("./keys.ts")).list,
-  ),
+  list: command("List the key pairs.", { flags: { json } }, async () => (await keysFile()).list),
   rotate: command(
-    { brief: "Sign with the next key from now on. No user is signed out." },
+    "Sign with the next key from now on. No user is signed out.",
     { flags: { now: flag("Do not wait until the next key was published long enough"), json } },
-    async () => (await import("./keys.ts")).rotate,
+    async () => (await keysFile()).rotate,
   ),
   retire: command(
-    { brief: "Refuse the tokens that a key has signed: an older key, or one that has leaked." },
+    "Refuse the tokens that a key has signed: an older key, or one that has leaked.",
     { ...argument("KID", "The id of the key"), flags: { json } },
-    async () => (await import("./keys.ts")).retire,
+    async () => (await keysFile()).retire,
   ),
 });
 
 const mail = group("List, retry and test mails.", {
   list: command(
-    { brief: "List the latest mails: waiting, sent or failed, and why." },
+    "List the latest mails: waiting, sent or failed, and why.",
     { flags: { json } },
-    async () => (await import("./mail.ts")).list,
+    async () => (await mailFile()).list,
   ),
   retry: command(
-    { brief: "Retry a mail that waits or failed; without ID, all of them." },
+    "Retry a mail that waits or failed; without ID, all of them.",
     { ...optionalArgument("ID", "The id of the mail"), flags: { json } },
-    async () => (await import("./mail.ts")).retry,
+    async () => (await mailFile()).retry,
   ),
   test: command(
-    { brief: "Send a mail at once, and show the answer of the mail server." },
+    "Send a mail at once, and show the answer of the mail server.",
     { ...argument("EMAIL", "Where to send it"), flags: { json } },
-    async () => (await import("./mail.ts")).test,
+    async () => (await mailFile()).test,
   ),
 });
 
 const routes = {
   serve: command(
-    { brief: "Serve the API. This is what bunker does without a command." },
+    "Serve the API. This is what bunker does without a command.",
     {},
     async () => (await import("../server/serve.ts")).serve,
   ),
   migrate: command(
-    { brief: "Migrate the database schema; with status, list applied and pending migrations." },
+    "Migrate the database schema; with status, list applied and pending migrations.",
     { ...optionalArgument("status", "Change nothing"), flags: { json } },
     async () => (await import("./migrate.ts")).migrateCommand,
   ),
@@ -169,7 +151,7 @@ const routes = {
   mail,
   password: group("Choose the cost of password hashes.", {
     calibrate: command(
-      { brief: "Measure this machine and propose PASSWORD_HASH." },
+      "Measure this machine and propose PASSWORD_HASH.",
       {
         flags: {
           milliseconds: integer("N", {
@@ -184,29 +166,29 @@ const routes = {
     ),
   }),
   config: command(
-    { brief: "Show the value of every setting and where it comes from. Secrets are masked." },
+    "Show the value of every setting and where it comes from. Secrets are masked.",
     { flags: { json } },
     async () => (await import("./config.ts")).showConfig,
   ),
   openapi: command(
-    { brief: "Print the OpenAPI document." },
+    "Print the OpenAPI document.",
     { flags: { json } },
     async () => (await import("./openapi.ts")).printOpenapi,
   ),
   service: group("Run Bunker under systemd.", {
     print: command(
-      { brief: "Print a systemd unit that starts this binary." },
+      "Print a systemd unit that starts this binary.",
       {},
       async () => (await import("./service.ts")).printService,
     ),
   }),
   healthcheck: command(
-    { brief: "Ask the server on this machine whether it serves; exit code 0 or 1." },
+    "Ask the server on this machine whether it serves; exit code 0 or 1.",
     { flags: { json } },
     async () => (await import("./healthcheck.ts")).healthcheck,
   ),
   version: command(
-    { brief: "Print the version." },
+    "Print the version.",
     { flags: { json } },
     async () => (await import("./version.ts")).printVersion,
   ),

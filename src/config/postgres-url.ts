@@ -42,13 +42,14 @@ type SslMode = (typeof sslModes)[number];
 const DEFAULT_PORT = "5432";
 const CONNECT_TIMEOUT_MAX_SECONDS = 60;
 
+const listOf = (names: string) => names.trim().split(/\s+/);
+
 /** Parameters that Bunker applies. */
-const applied = [
-  ...["application_name", "connect_timeout", "dbname", "fallback_application_name", "host"],
-  ...["hostaddr", "keepalives", "keepalives_idle", "options", "password", "pgbouncer", "port"],
-  ...["ssl", "sslcert", "sslkey", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert"],
-  ...["target_session_attrs", "unix_sock", "unix_socket", "user"],
-];
+const applied = listOf(`
+  application_name connect_timeout dbname fallback_application_name host hostaddr keepalives
+  keepalives_idle options password pgbouncer port ssl sslcert sslkey sslmode sslnegotiation
+  sslpassword sslrootcert target_session_attrs unix_sock unix_socket user
+`);
 /** Values that match what Bunker does anyway. Ignored without a warning. */
 const harmless: Record<string, RegExp> = {
   channel_binding: /^(disable|prefer)$/,
@@ -64,17 +65,15 @@ const harmless: Record<string, RegExp> = {
 /**
  * Parameters of libpq and other drivers that occur in URLs of providers. Ignored with a warning.
  */
-const unapplied = [
-  ...["channel_binding", "client_encoding", "gssdelegation", "gssencmode", "gsslib"],
-  ...["keepalives_count", "keepalives_interval", "krbsrvname", "load_balance_hosts"],
-  ...["max_protocol_version", "min_protocol_version", "passfile", "replication", "require_auth"],
-  ...["requirepeer", "requiressl", "scram_client_key", "scram_server_key", "service"],
-  ...["ssl_max_protocol_version", "ssl_min_protocol_version", "sslcertmode", "sslcompression"],
-  ...["sslcrl", "sslcrldir", "sslkeylogfile", "sslsni", "tcp_user_timeout"],
-  ...["connection_limit", "currentSchema", "max_lifetime", "pool_timeout", "pool_max_conns"],
-  ...["pool_mode", "prepareThreshold", "schema", "socket_timeout", "sslaccept"],
-  ...["statement_cache_size", "statement_timeout", "supa", "uselibpqcompat"],
-];
+const unapplied = listOf(`
+  channel_binding client_encoding gssdelegation gssencmode gsslib keepalives_count
+  keepalives_interval krbsrvname load_balance_hosts max_protocol_version min_protocol_version
+  passfile replication require_auth requirepeer requiressl scram_client_key scram_server_key
+  service ssl_max_protocol_version ssl_min_protocol_version sslcertmode sslcompression sslcrl
+  sslcrldir sslkeylogfile sslsni tcp_user_timeout connection_limit currentSchema max_lifetime
+  pool_timeout pool_max_conns pool_mode prepareThreshold schema socket_timeout sslaccept
+  statement_cache_size statement_timeout supa uselibpqcompat
+`);
 
 /**
  * Reads a URL. Throws an Error that repeats no part of it, because any part may be a piece of the

@@ -1,33 +1,15 @@
 import type { Ctx } from "../ctx.ts";
 import { openAllowedOrigins, openCrossSiteCheck } from "./cross-site.ts";
+import { requestHeaders, responseHeaders } from "./headers.ts";
 import { pathOf } from "./host.ts";
 import { contextOf, type Handler, mapResponse } from "./request-context.ts";
 
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE";
-const REQUEST_HEADERS = [
-  "authorization",
-  "content-type",
-  "device-token",
-  "idempotency-key",
-  "if-match",
-  "if-none-match",
-  "traceparent",
-  "tracestate",
-  "x-request-id",
-].join(", ");
-const RESPONSE_HEADERS = [
-  "ETag",
-  "Link",
-  "Location",
-  "RateLimit",
-  "RateLimit-Policy",
-  "Retry-After",
-  "X-Request-Id",
-  "X-Total-Count",
-  "Idempotency-Replayed",
-  "Device-Token",
-  "WWW-Authenticate",
-].join(", ");
+const REQUEST_HEADERS = `${Object.keys(requestHeaders).join(", ")}, authorization, content-type, traceparent, tracestate, x-request-id`;
+/** Set-Cookie is among them, but browsers never show it to a page. */
+const RESPONSE_HEADERS = Object.values(responseHeaders)
+  .map(({ name }) => name)
+  .join(", ");
 /** Two hours: Chromium caches a preflight response no longer. */
 const PREFLIGHT_SECONDS = 7_200;
 

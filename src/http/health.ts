@@ -3,9 +3,11 @@ import type { Ctx } from "../ctx.ts";
 import { version } from "../kit/build.ts";
 import { guard } from "./guard.ts";
 import { RETRY_AFTER_SECONDS } from "./problems.ts";
-import { described } from "./schemas.ts";
+import { described, literals } from "./schemas.ts";
 
-const State = t.Union([t.Literal("ok"), t.Literal("failed")]);
+const State = literals(["ok", "failed"]);
+const service = (description: string) =>
+  t.Union([t.Literal("ok"), t.Literal("away"), t.Literal("off")], { description });
 const Readiness = t.Object({
   status: State,
   database: State,
@@ -15,14 +17,12 @@ const Readiness = t.Object({
     description:
       "`stopping`: the server is shutting down. It still answers requests; send new ones to another instance.",
   }),
-  mail: t.Union([t.Literal("ok"), t.Literal("away"), t.Literal("off")], {
-    description:
-      "`off`: MAIL_URL is not set. `away`: the last attempt to send mail could not reach the server; mails wait in the outbox. Neither makes the status `failed`.",
-  }),
-  redis: t.Union([t.Literal("ok"), t.Literal("away"), t.Literal("off")], {
-    description:
-      "`off`: REDIS_URL is not set. `away`: Redis is unavailable, and PostgreSQL does its work. Neither makes the status `failed`.",
-  }),
+  mail: service(
+    "`off`: MAIL_URL is not set. `away`: the last attempt to send mail could not reach the server; mails wait in the outbox. Neither makes the status `failed`.",
+  ),
+  redis: service(
+    "`off`: REDIS_URL is not set. `away`: Redis is unavailable, and PostgreSQL does its work. Neither makes the status `failed`.",
+  ),
 });
 const serving = <const T extends "ok" | "stopping">(word: T, description: string) =>
   t.Object({ server: t.Literal(word) }, { description });

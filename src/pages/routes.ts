@@ -19,28 +19,23 @@ import { openStartPage } from "./start-page.ts";
 
 const isCode = (text: string): text is ProblemCode => Object.hasOwn(problems, text);
 
+/** A function, because Elysia mutates the options of a route. */
+const hidden = () => ({ public: true as const, response: t.Any(), detail: { hide: true } });
+
 export const pageRoutes = (ctx: Ctx) => {
   const startPage = openStartPage(ctx);
   return new Elysia({ name: "pages", tags: ["operation"] })
     .use(guard(ctx))
-    .get("/", ({ headers }) => startPage(headers["accept-language"]), {
-      public: true,
-      response: t.Any(),
-      detail: { hide: true },
-    })
+    .get("/", ({ headers }) => startPage(headers["accept-language"]), hidden())
     .get(
       "/favicon.ico",
       () =>
         new Response(icon, {
           headers: { "content-type": "image/svg+xml", "cache-control": "public, max-age=86400" },
         }),
-      { public: true, response: t.Any(), detail: { hide: true } },
+      hidden(),
     )
-    .get("/problems", () => new Response(problemIndex(), { headers: pageHeaders }), {
-      public: true,
-      response: t.Any(),
-      detail: { hide: true },
-    })
+    .get("/problems", () => new Response(problemIndex(), { headers: pageHeaders }), hidden())
     .get(
       "/problems/:code",
       ({ params }) => {
@@ -48,16 +43,13 @@ export const pageRoutes = (ctx: Ctx) => {
         return new Response(problemPage(params.code), { headers: pageHeaders });
       },
       {
-        public: true,
+        ...hidden(),
         params: t.Object({ code: t.String({ maxLength: 64 }) }),
-        response: t.Any(),
-        detail: { hide: true },
       },
     );
 };
 
 const ById = t.Object({ id: t.String({ maxLength: 64 }) });
-const hidden = { public: true as const, response: t.Any(), detail: { hide: true } };
 
 /** Refuses unknown parameters: a misspelled one would return the mails of all users. */
 function recipientIn({ url }: Request): string | undefined {
@@ -86,7 +78,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
         refuseRemote({ request, server });
         return (await readMails(ctx, recipientIn(request))).map(mailView);
       },
-      { ...hidden },
+      hidden(),
     )
     .get(
       "/mailbox",
@@ -94,7 +86,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
         refuseRemote({ request, server });
         return new Response(mailboxPage(await listMails(ctx)), { headers: pageHeaders });
       },
-      { ...hidden },
+      hidden(),
     )
     .get(
       "/mailbox/:id",
@@ -103,7 +95,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
         const { queued, rendered } = await readMail(ctx, params.id);
         return new Response(mailPage(queued, rendered), { headers: pageHeaders });
       },
-      { ...hidden, params: ById },
+      { ...hidden(), params: ById },
     )
     .get(
       "/mailbox/:id/:part",
@@ -116,7 +108,7 @@ export const mailboxRoutes = (ctx: Ctx) => {
         });
       },
       {
-        ...hidden,
+        ...hidden(),
         params: t.Object({
           ...ById.properties,
           part: t.Union([t.Literal("html"), t.Literal("source")]),
