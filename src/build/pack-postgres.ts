@@ -7,7 +7,6 @@
  * this machine. `none` packs no database.
  */
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import {
   chmodSync,
   chownSync,
@@ -16,7 +15,6 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -27,7 +25,8 @@ import {
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { optionalDependencies as dependencies } from "../../package.json" with { type: "json" };
-import type { Entry } from "../db/embedded/archive.ts";
+import { type Entry, walk } from "../db/embedded/archive.ts";
+import { sha256 } from "../kit/digest.ts";
 
 /** initdb refuses root and needs an OS user with a passwd entry. Every system has this one. */
 const NOBODY = 65534;
@@ -64,14 +63,6 @@ function stage(native: string, into: string) {
       relative(dirname(link.target), link.source),
       join(into, relative("native", link.target)),
     );
-}
-
-function* walk(root: string, below = ""): Generator<string> {
-  for (const name of readdirSync(join(root, below)).sort()) {
-    const path = join(below, name);
-    yield path;
-    if (lstatSync(join(root, path)).isDirectory()) yield* walk(root, path);
-  }
 }
 
 function run(command: string[], input = "") {
@@ -130,10 +121,9 @@ function pack(root: string, modeMax: number) {
     if (stat.isDirectory()) return { path, mode };
     const file = readFileSync(join(root, path));
     files.push(file);
-    const sha256 = createHash("sha256").update(file).digest("hex");
-    return { path, mode, size: file.length, sha256 };
+    return { path, mode, size: file.length, sha256: sha256(file).toString("hex") };
   };
-  const entries = ["", ...walk(root)].filter((path) => !isForInitdb(path)).map(entryOf);
+  const entries = ["", ...walk(root).sort()].filter((path) => !isForInitdb(path)).map(entryOf);
   write(basename(root), entries, Bun.zstdCompressSync(Buffer.concat(files), { level }));
 }
 

@@ -16,6 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { unpack } from "../db/embedded/archive.ts";
+import { sha256 } from "../kit/digest.ts";
 import { compile } from "./compile.ts";
 import { billOfMaterials } from "./sbom.ts";
 
@@ -118,8 +119,5 @@ for (const name of ["bunker.d.ts", "bunker.js"])
   copyFileSync(join(root, "dist/client", name), join(folder, name));
 const sums = readdirSync(folder)
   .toSorted()
-  .map((name) => {
-    const digest = new Bun.CryptoHasher("sha256").update(readFileSync(join(folder, name)));
-    return `${digest.digest("hex")}  ${name}\n`;
-  });
+  .map((name) => `${sha256(readFileSync(join(folder, name))).toString("hex")}  ${name}\n`);
 writeFileSync(join(folder, "SHA256SUMS"), sums.join(""));

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import lock from "../../bun.lock";
 import manifest from "../../package.json" with { type: "json" };
+import { sha256 } from "../kit/digest.ts";
 
 const root = join(import.meta.dir, "../..");
 /** Development dependencies whose files are in the binary. */
@@ -101,9 +102,9 @@ function librariesIn(database: string): Component[] {
     .filter((name) => /\.so\.\d/.test(name) && !/^lib(pq|ecpg|pgtypes)/.test(name))
     .toSorted()
     .map((name) => {
-      const digest = new Bun.CryptoHasher("sha256").update(readFileSync(join(folder, name)));
+      const content = sha256(readFileSync(join(folder, name))).toString("hex");
       const version = name.replace(/^.*?\.so\./, "");
-      const hashes: Component["hashes"] = [{ alg: "SHA-256", content: digest.digest("hex") }];
+      const hashes: Component["hashes"] = [{ alg: "SHA-256", content }];
       return { type: "file", "bom-ref": name, name, version, hashes };
     });
 }

@@ -1,5 +1,6 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { isId } from "../kit/id.ts";
+import { isSecret } from "./secret.ts";
 
 /** A known device: a client that has signed in to a user before. */
 export interface Device {
@@ -40,11 +41,7 @@ export function deviceTokens(keys: readonly [Buffer, ...Buffer[]]): DeviceTokens
       if (token.length > TOKEN_MAX_LENGTH || !token.startsWith(PREFIX)) return undefined;
       const [userId = "", id = "", signature = "", ...more] = token.slice(PREFIX.length).split(".");
       if (!isId(userId) || !isId(id) || more.length > 0) return undefined;
-      const given = Buffer.from(signature);
-      const isOurs = keys.some((key) => {
-        const expected = Buffer.from(mac(`${PREFIX}${userId}.${id}`, key));
-        return given.length === expected.length && timingSafeEqual(given, expected);
-      });
+      const isOurs = keys.some((key) => isSecret(signature, mac(`${PREFIX}${userId}.${id}`, key)));
       return isOurs ? { id, userId, knownSince: timeOf(id) } : undefined;
     },
   };

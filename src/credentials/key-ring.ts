@@ -108,7 +108,10 @@ export function openKeyRing({
 
   const load = (stored: StoredKey[]): boolean => {
     known = stored;
-    const pairs = stored.map((one) => ({ one, key: tokenKeyOf(one, open(one)) }));
+    const pairs = stored.map((one) => {
+      const publicKey = createPublicKey({ key: one.publicJwk, format: "jwk" });
+      return { one, key: pairKeyOf({ ...one, publicKey, privateKey: open(one) }) };
+    });
     keys = new Map([...shared, ...pairs.map(({ key }) => key)].map((key) => [key.header, key]));
     if (algorithm === "HS256") return true;
     const usable = pairs.filter(({ one }) => one.algorithm === algorithm && decrypted.has(one.kid));
@@ -157,6 +160,7 @@ export function openKeyRing({
 }
 
 const EPOCH = new Date(0);
+const PKCS8 = { format: "der", type: "pkcs8" } as const;
 
 /** Encrypts and decrypts private keys with keys that are derived from the secrets. */
 function openEncryption(secrets: readonly [string, ...string[]]) {
@@ -168,15 +172,20 @@ function openEncryption(secrets: readonly [string, ...string[]]) {
   // that only that instance has.
   const decrypted = new Map<string, KeyObject>();
   const open = (stored: StoredKey): KeyObject | undefined => {
-    const encryptionKey = encryptionKeys.get(stored.encryptedWith);
-    const key = decrypted.get(stored.kid) ?? (encryptionKey && decryptKey(stored, encryptionKey));
-    if (key) decrypted.set(stored.kid, key);
-    return key;
+    const known = decrypted.get(stored.kid);
+    const key = encryptionKeys.get(stored.encryptedWith);
+    if (known || !key) return known;
+    const clear = decrypt(stored.encryptedKey, { key, name: stored.kid });
+    if (!clear) return undefined;
+    const opened = createPrivateKey({ key: clear, ...PKCS8 });
+    decrypted.set(stored.kid, opened);
+    return opened;
   };
-  const encrypted = (kid: string, key: KeyObject) => ({
-    encryptedKey: encryptKey(kid, key, encryptionKeys.get(newest) as Buffer),
-    encryptedWith: newest,
-  });
+  const encrypted = (kid: string, privateKey: KeyObject) => {
+    const key = encryptionKeys.get(newest) as Buffer;
+    const encryptedKey = encrypt(privateKey.export(PKCS8), { key, name: kid });
+    return { encryptedKey, encryptedWith: newest };
+  };
   return { decrypted, newest, open, encrypted };
 }
 
@@ -184,20 +193,3 @@ const pairOf = (algorithm: PairAlgorithm) =>
   algorithm === "EdDSA"
     ? generateKeyPairSync("ed25519")
     : generateKeyPairSync("ec", { namedCurve: "P-256" });
-
-const tokenKeyOf = (
-  { kid, algorithm, publicJwk }: StoredKey,
-  privateKey: KeyObject | undefined,
-): TokenKey => {
-  const publicKey = createPublicKey({ key: publicJwk, format: "jwk" });
-  return pairKeyOf({ kid, algorithm, publicKey, privateKey });
-};
-
-const encryptKey = (kid: string, privateKey: KeyObject, key: Buffer): Buffer =>
-  encrypt(privateKey.export({ format: "der", type: "pkcs8" }), { key, name: kid });
-
-/** Undefined if the bytes were changed. */
-function decryptKey({ kid, encryptedKey }: StoredKey, key: Buffer): KeyObject | undefined {
-  const clear = decrypt(encryptedKey, { key, name: kid });
-  return clear && createPrivateKey({ key: clear, format: "der", type: "pkcs8" });
-}

@@ -1,5 +1,6 @@
-import { createHash, pbkdf2, scrypt, timingSafeEqual } from "node:crypto";
+import { pbkdf2, scrypt, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
+import { sha256 } from "../kit/digest.ts";
 
 const runScrypt = promisify<Buffer, Buffer, number, object, Buffer>(scrypt);
 const runPbkdf2 = promisify(pbkdf2);
@@ -110,7 +111,7 @@ function bcrypt(hash: string): Check | Refusal {
 function bcryptOfSha256(hash: string): Check | Refusal {
   const check = bcrypt(hash);
   if (typeof check === "string") return check;
-  return (password) => check(Buffer.from(createHash("sha256").update(password).digest("hex")));
+  return (password) => check(Buffer.from(sha256(password).toString("hex")));
 }
 
 interface Derived {

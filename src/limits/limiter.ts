@@ -60,12 +60,6 @@ const KEYS_MAX = 20_000;
 const REFUSED_MS = 1_000;
 const FINGERPRINT_BYTES = 16;
 
-/** Returns the uses that it consumed. */
-type Consume = (report: LimitReport | undefined, uses: LimitUse[]) => Promise<LimitUse[]>;
-interface Attempting extends Pick<Limiter, "refund"> {
-  consume: Consume;
-}
-
 /** A use of a limit, by the key of its counter. */
 interface KeyedUse {
   limit: LimitName;
@@ -73,43 +67,32 @@ interface KeyedUse {
   key: string;
 }
 
-const openKeys =
-  (policies: Policies, secret: Buffer) =>
-  ({ limit, who }: LimitUse): KeyedUse => {
-    const mac = createHmac("sha256", secret).update(`${limit} ${who}`).digest();
-    const key = mac.subarray(0, FINGERPRINT_BYTES).toString("hex");
-    return { limit, policy: policies[limit], key };
-  };
-
 /**
  * Opens the rate limiter. All instances share its counters. One statement consumes all limits of a
  * request, and decides between concurrent requests.
  */
-export function openLimiter({
-  isOn,
-  policies,
-  database,
-  shared,
-  key,
-  now,
-}: LimiterOptions): Limiter {
-  const counters = openCounters(database, shared, now);
+export function openLimiter(options: LimiterOptions): Limiter {
+  const { isOn, policies, now } = options;
+  const { db } = options.database;
+  const counters = openCounters(options.database, options.shared, now);
   const refusals: Refusals = new QuickLRU({ maxSize: KEYS_MAX / 2 });
   const refused: Record<string, number> = {};
+
+  const keyed = ({ limit, who }: LimitUse): KeyedUse => {
+    const mac = createHmac("sha256", options.key).update(`${limit} ${who}`).digest();
+    const key = mac.subarray(0, FINGERPRINT_BYTES).toString("hex");
+    return { limit, policy: policies[limit], key };
+  };
   const consumeFromBatch = openBatches({
     consume: async (use, count) => {
-      const { policy, key: fingerprint } = keyed(use);
-      const counts = await counters.consume([{ ...policy, key: fingerprint, count }]);
-      return counts.get(fingerprint) ?? NOTHING;
+      const { policy, key } = keyed(use);
+      const counts = await counters.consume([{ ...policy, key, count }]);
+      return counts.get(key) ?? NOTHING;
     },
     now,
     size: KEYS_MAX,
   });
-
-  const keyed = openKeys(policies, key);
-
-  const consumeExactly = openExactCount({ counters, db: database.db, refusals, now });
-
+  const consumeExactly = openExactCount({ counters, db, refusals, now });
   const consumeOnce = async (uses: LimitUse[]): Promise<LimitState[]> => {
     const [one] = uses;
     return one && inBatches.has(one.limit)
@@ -117,12 +100,10 @@ export function openLimiter({
       : consumeExactly(uses.map(keyed));
   };
 
-  const consume: Consume = async (report, uses) => {
+  /** Returns the uses that it consumed. */
+  const consume = async (report: LimitReport | undefined, uses: LimitUse[]) => {
     if (!isOn || !report || uses.length === 0) return [];
-    const undeclared = uses.find(({ limit }) => !report.limits.includes(limit));
-    if (undeclared) throw new Error(`limits: the route does not declare ${undeclared.limit}`);
-    if (uses.some(({ limit }) => inBatches.has(limit)) && uses.length > 1)
-      throw new Error("limits: a limit that is counted in batches is consumed alone");
+    refuseUndeclared(report, uses);
     const first = await consumeOnce(uses);
     const fallbacks = fallbacksOf(uses, first);
     const states = fallbacks ? await consumeOnce(fallbacks) : first;
@@ -130,20 +111,37 @@ export function openLimiter({
     refuseBy(states, refused);
     return fallbacks ?? uses;
   };
-
-  const refundTo: Limiter["refund"] = async (tx, uses) => {
+  const refund: Limiter["refund"] = async (tx, uses) => {
     if (!isOn) return;
     const refunds = uses.map((each) => countOf(keyed(each), each.count));
     for (const each of refunds) refusals.delete(each.key);
     await counters.refund(tx, refunds);
   };
-
+  const attempt: Limiter["attempt"] = async (report, uses, work) => {
+    const consumed = await consume(report, uses);
+    try {
+      return await work();
+    } catch (error) {
+      const refunds = consumed.map((each) => ({ ...each, count: 1 }));
+      // If the database is unavailable, the refund fails too: throw the error of the work.
+      if (!isRefusal(error)) await Promise.allSettled([refund(db, refunds)]);
+      throw error;
+    }
+  };
   return {
     consume: async (...request) => void (await consume(...request)),
-    refund: refundTo,
+    attempt,
+    refund,
     refused: () => refused,
-    attempt: openAttempts({ consume, refund: refundTo }, database.db),
   };
+}
+
+/** Throws an Error for a mistake in the code of a route. */
+function refuseUndeclared({ limits }: LimitReport, uses: LimitUse[]): void {
+  const undeclared = uses.find(({ limit }) => !limits.includes(limit));
+  if (undeclared) throw new Error(`limits: the route does not declare ${undeclared.limit}`);
+  if (uses.some(({ limit }) => inBatches.has(limit)) && uses.length > 1)
+    throw new Error("limits: a limit that is counted in batches is consumed alone");
 }
 
 /** The keys that this instance knows to have nothing remaining. */
@@ -195,21 +193,6 @@ function fallbacksOf(uses: LimitUse[], states: LimitState[]): LimitUse[] | undef
 }
 
 const countOf = ({ key, policy }: KeyedUse, count: number) => ({ ...policy, key, count });
-
-const openAttempts =
-  ({ consume, refund: refundTo }: Attempting, db: Db): Limiter["attempt"] =>
-  async (report, uses, work) => {
-    const consumed = await consume(report, uses);
-    try {
-      return await work();
-    } catch (error) {
-      const refunds = consumed.map((each) => ({ ...each, count: 1 }));
-      // If the database is unavailable, the refund fails too: the error of the work is the one to
-      // throw.
-      if (!isRefusal(error)) await Promise.allSettled([refundTo(db, refunds)]);
-      throw error;
-    }
-  };
 
 const NOTHING: Count = { spent: 0, granted: 0, refillInSeconds: 1 };
 

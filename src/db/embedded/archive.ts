@@ -118,7 +118,8 @@ export function findAlteration(
   return added ?? missing ?? entries.find((entry) => !isUnaltered(root, entry, uid))?.path;
 }
 
-const walk = (root: string, below = ""): string[] =>
+/** Every path below `root`, each directory before its contents. Follows no symbolic link. */
+export const walk = (root: string, below = ""): string[] =>
   readdirSync(join(root, below), { withFileTypes: true }).flatMap((found) => {
     const path = join(below, found.name);
     return found.isDirectory() ? [path, ...walk(root, path)] : [path];
