@@ -17,7 +17,7 @@ const events: { [T in BunkerEvent]: Meaning<T> } = {
   "user.updated": {
     subject: "user",
     when: "The profile, the state or the superuser flag was changed.",
-    data: { fields: "names of the fields that were written" },
+    data: { fields: "names of the fields whose values changed" },
   },
   "user.deleted": { subject: "user", when: "The user was deleted.", data: {} },
   "user.unlocked": {

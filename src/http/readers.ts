@@ -21,7 +21,7 @@ interface Schema {
 /**
  * Attaches to a schema the reader that the domain uses for its value. A request that does not match
  * its schema never reaches the domain. The readers then find what the domain would refuse, so that
- * one response names every problem.
+ * one response names every problem. For a nullable field, attach it to `t.Nullable`.
  */
 export const readBy = <T = string>(read: Reader<T>) => ({ [READER]: read as Reader<unknown> });
 

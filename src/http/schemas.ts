@@ -16,7 +16,7 @@ export const described = <T>(schema: Record<string, unknown>) =>
 
 /**
  * A string with lengths in code points, as JSON Schema counts them; TypeBox counts UTF-16 units.
- * The domain checks them.
+ * Use it with `readBy`: only the reader checks them exactly.
  */
 export const text = ({ minLength, maxLength }: Record<"minLength" | "maxLength", number>) =>
   t.String({ maxLength: 2 * maxLength, [CODE_POINTS]: { minLength, maxLength } });

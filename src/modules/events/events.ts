@@ -15,7 +15,7 @@ type None = Record<string, never>;
 /** Every event type, and its data. */
 const bunkerEvents = {
   "user.created": typeOf<None>(),
-  /** The wire names of the fields that were written. */
+  /** The wire names of the fields whose values changed. */
   "user.updated": typeOf<{ fields: string[] }>(),
   "user.deleted": typeOf<None>(),
   /** The failed sign-ins of the user were cleared. */

@@ -16,7 +16,7 @@ import { Confirmation, PasswordChange } from "../passwords/model.ts";
 import { changePassword, confirm } from "../passwords/passwords.ts";
 import { SessionView, sessionView } from "../sessions/model.ts";
 import { endSession, listSessions, logOut } from "../sessions/sessions.ts";
-import { changesOf, ProfileChanges, UserView, userView } from "../users/model.ts";
+import { changesOf, ProfileChangesBody, UserView, userView } from "../users/model.ts";
 import { deleteUser, updateUser } from "../users/users.ts";
 
 /** Applies the changes of a request to the caller's own user. */
@@ -27,7 +27,7 @@ const changeMe = async (
     body,
     headers,
     set,
-  }: Pick<RequestParts, "headers" | "set"> & { body: typeof ProfileChanges.static },
+  }: Pick<RequestParts, "headers" | "set"> & { body: typeof ProfileChangesBody.static },
 ) => {
   const target = { id: actor.user.id, versions: versionsOf({ headers }) };
   return userView(tagged(set, await updateUser(ctx, actor, { ...target, ...changesOf(body) })));
@@ -55,7 +55,7 @@ export const meRoutes = (ctx: Ctx) =>
         summary: "Update your user (same as PATCH)",
         description: "Does the same as PATCH: a field that is left out does not change.",
       },
-      body: ProfileChanges,
+      body: ProfileChangesBody,
       response: {
         200: UserView,
         ...fails(...tokenProblems, ...bodyProblems, "username_taken", "stale"),
@@ -70,7 +70,7 @@ export const meRoutes = (ctx: Ctx) =>
         description:
           "JSON Merge Patch (RFC 7396): a field that is left out does not change; null clears a field.",
       },
-      body: ProfileChanges,
+      body: ProfileChangesBody,
       response: {
         200: UserView,
         ...fails(...tokenProblems, ...bodyProblems, "username_taken", "stale"),

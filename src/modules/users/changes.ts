@@ -15,12 +15,13 @@ export interface Target {
 export const optional = <T>(text: string | null | undefined, read: (text: string) => T) =>
   typeof text === "string" ? read(text) : text;
 
+/** The fields of a user that can be changed. Undefined leaves a field as it is. */
 export interface UserChanges {
-  username?: string;
-  fullName?: string | null;
-  locale?: string | null;
-  isActive?: boolean;
-  isSuperuser?: boolean;
+  username?: string | undefined;
+  fullName?: string | null | undefined;
+  locale?: string | null | undefined;
+  isActive?: boolean | undefined;
+  isSuperuser?: boolean | undefined;
 }
 
 const wireNames = {
@@ -29,7 +30,7 @@ const wireNames = {
   locale: "locale",
   isActive: "is_active",
   isSuperuser: "is_superuser",
-} as const;
+} as const satisfies Record<keyof UserChanges, string>;
 const changeable = Object.keys(wireNames) as (keyof typeof wireNames)[];
 
 /** Reads the values of the fields that are given. Throws `invalid_request`. */
@@ -40,7 +41,8 @@ export function readChanges({ isActive, isSuperuser, ...changes }: UserChanges) 
     locale: optional(changes.locale, readLocale),
   });
   const name = username && { username: username.shown, usernameKey: username.key };
-  return { ...name, fullName, locale, isActive, isSuperuser };
+  const rest = { fullName, locale, isActive, isSuperuser };
+  return { ...name, ...(rest satisfies Record<Exclude<keyof UserChanges, "username">, unknown>) };
 }
 
 /** The wire names of the fields whose values would change. Throws `not_found`, `stale`. */

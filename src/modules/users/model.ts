@@ -3,6 +3,7 @@ import type { User } from "../../ctx.ts";
 import { readBy } from "../../http/readers.ts";
 import { text } from "../../http/schemas.ts";
 import { readFullName, readLocale, readNewEmail, readUsername } from "../../kit/names.ts";
+import type { UserChanges } from "./changes.ts";
 
 const example = {
   id: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70",
@@ -38,7 +39,7 @@ export const UserView = t.Object(
   { title: "User", description: "A person who can sign in.", examples: [example] },
 );
 
-/** The user as API callers see it, without the password hash. */
+/** The user as API callers see it: only what they may see. */
 export const userView = (user: User) => ({
   id: user.id,
   email: user.email,
@@ -78,26 +79,30 @@ export const profile = {
   ),
 };
 
-export const ProfileChanges = t.Partial(t.Object(profile), {
+const changes = {
   additionalProperties: false,
   description: "A field that is left out does not change. Null clears a field.",
+};
+
+export const ProfileChangesBody = t.Partial(t.Object(profile), {
+  ...changes,
   examples: [{ full_name: "Ada King", locale: "en-GB" }],
 });
 
-export const UserChanges = t.Partial(
+export const UserChangesBody = t.Partial(
   t.Object({ ...profile, is_active: t.Boolean(), is_superuser: t.Boolean() }),
   {
-    additionalProperties: false,
-    description: "A field that is left out does not change. Null clears a field.",
+    ...changes,
     examples: [{ is_active: false }],
   },
 );
 
-/** Maps wire names to domain names. Fields that were not sent stay absent. */
-export const changesOf = (body: typeof UserChanges.static) => ({
-  ...(body.username === undefined ? {} : { username: body.username }),
-  ...(body.full_name === undefined ? {} : { fullName: body.full_name }),
-  ...(body.locale === undefined ? {} : { locale: body.locale }),
-  ...(body.is_active === undefined ? {} : { isActive: body.is_active }),
-  ...(body.is_superuser === undefined ? {} : { isSuperuser: body.is_superuser }),
-});
+/** Maps wire names to domain names. */
+export const changesOf = (body: typeof UserChangesBody.static) =>
+  ({
+    username: body.username,
+    fullName: body.full_name,
+    locale: body.locale,
+    isActive: body.is_active,
+    isSuperuser: body.is_superuser,
+  }) satisfies Record<keyof UserChanges, unknown>;

@@ -7,7 +7,7 @@ import { PageQuery, readPage } from "../../http/pagination.ts";
 import { bodyProblems, fails, retryProblems, tokenProblems } from "../../http/problems.ts";
 import { ById } from "../../http/schemas.ts";
 import { countUsers, listUsers } from "./directory.ts";
-import { changesOf, UserChanges, UserView, userView } from "./model.ts";
+import { changesOf, UserChangesBody, UserView, userView } from "./model.ts";
 import { deleteUser, getUser, unlockUser, updateUser } from "./users.ts";
 
 const superuserProblems = [...tokenProblems, "forbidden"] as const;
@@ -80,7 +80,7 @@ export const userByIdRoutes = (ctx: Ctx) =>
             "JSON Merge Patch (RFC 7396). A deactivated user is refused within a second. The last active superuser can be neither demoted nor deactivated.",
         },
         params: ById,
-        body: UserChanges,
+        body: UserChangesBody,
         response: {
           200: UserView,
           ...fails(

@@ -44,5 +44,5 @@ export const users = pgTable(
 );
 
 const { passwordHash, emailKey, usernameKey, ...columns } = getTableColumns(users);
-/** The columns that all modules may read: those of `User`. */
+/** The columns that all modules may read: those of `User`. A secret column is left out here. */
 export const userColumns = columns;
