@@ -51,5 +51,9 @@ function textOf({ script, folder }: Place): string {
 const words = Bun.argv.slice(2);
 const place = words.includes("--product") ? product : bunker;
 const name = words.find((word) => !word.startsWith("--"));
-await $`drizzle-kit generate --config ${place.config} ${name ? ["--name", name] : []}`.cwd(root);
+const named = name ? ["--name", name] : [];
+const { exitCode } = await $`drizzle-kit generate --config ${place.config} ${named}`
+  .cwd(root)
+  .nothrow();
+if (exitCode !== 0) process.exit(exitCode);
 await Bun.write(join(root, place.file), textOf(place));
