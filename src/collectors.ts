@@ -41,6 +41,6 @@ export const collectors = (ctx: Ctx, { database, embedded }: Sources): Collector
     bunker_data_dir_free_bytes: embedded.freeBytes,
   }),
   ...(ctx.config.redisUrl !== undefined && {
-    bunker_redis_up: () => (ctx.shared.state() === "ok" ? 1 : 0),
+    bunker_redis_up: () => (ctx.sharedStore.state() === "ok" ? 1 : 0),
   }),
 });

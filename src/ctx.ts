@@ -13,7 +13,7 @@ import type { PrincipalCache } from "./kit/principal-cache.ts";
 import type { Tracing } from "./kit/tracing.ts";
 import type { Limiter } from "./limits/limiter.ts";
 import type { LimitReport } from "./limits/policies.ts";
-import type { SharedMemory } from "./limits/shared-memory.ts";
+import type { SharedStore } from "./limits/shared-store.ts";
 import type { users } from "./modules/users/tables.ts";
 
 /** A user without the password hash and without columns that only the database needs. */
@@ -37,7 +37,7 @@ export interface Ctx {
   now: () => Date;
   principals: PrincipalCache<Principal>;
   refreshSeeds: RefreshSeeds;
-  shared: SharedMemory;
+  sharedStore: SharedStore;
   tokens: AccessTokens;
   tracing: Tracing;
   readiness: () => Promise<Readiness>;

@@ -20,7 +20,7 @@ import type { MailAddress, Mailer } from "./kit/mail.ts";
 import { openPrincipalCache, type PrincipalCache } from "./kit/principal-cache.ts";
 import { noTracing, type Tracing } from "./kit/tracing.ts";
 import { openLimiter } from "./limits/limiter.ts";
-import { noSharedMemory, type SharedMemory } from "./limits/shared-memory.ts";
+import { noSharedStore, type SharedStore } from "./limits/shared-store.ts";
 import type { openRenderer } from "./modules/mail/render.ts";
 import { openReadiness } from "./readiness.ts";
 import { openRuntime, type Runtime, type RuntimeOptions, secretIn } from "./runtime.ts";
@@ -49,7 +49,7 @@ interface WiredOnce extends Wired {
 type Opened = "lifecycle" | "log" | "mail" | "metrics" | "now" | "principals" | "readiness";
 
 /** What a Ctx needs besides the settings. `wire` opens these for a server; tests pass their own. */
-export interface Parts extends Pick<Ctx, Opened | "shared" | "tracing"> {
+export interface Parts extends Pick<Ctx, Opened | "sharedStore" | "tracing"> {
   database: Pick<Database, "db" | "sql">;
   /** The current secret key first, then older ones. */
   secrets: readonly [string, ...string[]];
@@ -61,7 +61,7 @@ export function createCtx(
   config: Config,
   { database, secrets, hashingBounds: bounds, ...parts }: Parts,
 ): Ctx {
-  const { now, shared, tracing } = parts;
+  const { now, sharedStore, tracing } = parts;
   const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
   return {
     ...parts,
@@ -76,7 +76,7 @@ export function createCtx(
       isOn: config.rateLimit === "on",
       policies: config.limits,
       database,
-      shared,
+      sharedStore,
       key: derivedKey(secrets[0], "limits"),
       now,
     }),
@@ -109,24 +109,24 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
   const { database, direct } = databaseOf(config, runtime, tracing);
   const schema = schemaOf(config, runtime, database);
   const { principals, changes } = openPrincipals(config, { direct, database, log });
-  let shared = noSharedMemory;
+  let sharedStore = noSharedStore;
   const close = async () => {
     mail?.close();
-    shared.close();
+    sharedStore.close();
     await changes.close();
     await database.close();
     await tracing.close();
   };
   try {
     const secret = config.secretKey ?? (await secretIn(config, runtime, schema.checkSchema));
-    if (isServer) shared = await sharedOf(config, { secret, log });
+    if (isServer) sharedStore = await sharedStoreOf(config, { secret, log });
     const ctx = createCtx(config, {
       database,
       lifecycle,
       log,
       mail,
       metrics,
-      shared,
+      sharedStore,
       tracing,
       now: () => new Date(),
       principals,
@@ -222,11 +222,11 @@ function openPrincipals(
 }
 
 /** Does not wait for the connection: until Redis is available, the database does its work. */
-async function sharedOf(
+async function sharedStoreOf(
   { redisUrl }: Config,
   { secret, log }: { secret: string; log: Log },
-): Promise<SharedMemory> {
-  if (redisUrl === undefined) return noSharedMemory;
+): Promise<SharedStore> {
+  if (redisUrl === undefined) return noSharedStore;
   const { openRedis } = await import("./adapters/redis.ts");
   const installation = derivedKey(secret, "shared memory").toString("hex").slice(0, PREFIX_LENGTH);
   return openRedis(new URL(redisUrl), { prefix: `bunker:${installation}:`, log });

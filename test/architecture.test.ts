@@ -30,7 +30,7 @@ const layers: Record<string, Layer> = {
     holds: "helpers that import nothing else of Bunker",
   },
   credentials: {
-    files: /^(credentials\/|limits\/(policies|shared-memory)\.ts)/,
+    files: /^(credentials\/|limits\/(policies|shared-store)\.ts)/,
     holds: "passwords, tokens and keys; the policies of rate limits, which settings name",
   },
   config: { files: /^(config\/|product\/settings\.ts)/, holds: "settings and the data directory" },

@@ -1,20 +1,20 @@
 import type { Log } from "../kit/log.ts";
 import type { Count } from "../limits/policies.ts";
-import type { SharedMemory } from "../limits/shared-memory.ts";
+import type { SharedStore } from "../limits/shared-store.ts";
 import { openRedisConnection } from "./redis-connection.ts";
 import { CONSUME, REFUND } from "./redis-scripts.ts";
 
 const REPLY_MAX_MS = 200;
 const PROBE_SECONDS = "60";
 
-export interface SharedMemoryOptions {
+export interface SharedStoreOptions {
   /** The prefix of all names, because several installations may share one server. */
   prefix: string;
   log: Log;
 }
 
-/** Shared memory in Redis 6.2 or newer, or a compatible server (Valkey). One server, no cluster. */
-export function openRedis(url: URL, { prefix, log }: SharedMemoryOptions): SharedMemory {
+/** The shared store in Redis 6.2 or newer, or a compatible server (Valkey). One server, no cluster. */
+export function openRedis(url: URL, { prefix, log }: SharedStoreOptions): SharedStore {
   const scripts = { consume: "", refund: "" };
   const { send, isUp, close } = openRedisConnection({
     url,

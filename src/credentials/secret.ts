@@ -33,6 +33,7 @@ export const derivedKey = (
     | "limits"
     | "mails"
     | "refresh tokens"
+    // Of the names in Redis. Other words here would start all counters again.
     | "shared memory"
     | "signing keys",
 ): Buffer => Buffer.from(hkdfSync("sha256", secret, "", `bunker ${purpose}`, 32));

@@ -52,7 +52,7 @@ export const healthRoutes = (ctx: Ctx) => {
         ...found,
         server: isStopping ? "stopping" : "ok",
         mail: mailOf(ctx),
-        redis: ctx.shared.state(),
+        redis: ctx.sharedStore.state(),
       },
     } as const;
   };

@@ -18,9 +18,9 @@ export interface BatchOptions {
 /** Quota of one key that this process has consumed in advance. */
 interface Batch {
   remaining: number;
-  /** What the database had left after this batch. */
+  /** What the shared counter had left after this batch. */
   remainingElsewhere: number;
-  /** What this process granted before the database counted it. */
+  /** What this process granted before the shared counter counted it. */
   uncounted: number;
   isLast: boolean;
   startsAt: number;
@@ -32,10 +32,10 @@ const BATCHES_PER_QUOTA = 20;
 const SECOND_MS = 1000;
 
 /**
- * Counts the limits of every request in batches of a twentieth of the quota. One statement for each
- * request would cost more than the request itself. The first batch of each period needs no
- * statement; the second one reports both to the database. So an instance sends no statement for
- * most users, and each further instance allows a twentieth more.
+ * Counts the limits of every request in batches of a twentieth of the quota. One statement or one
+ * command to Redis for each request would cost more than the request itself. The first batch of each
+ * period needs none; the second one reports both to the shared counter. So an instance sends nothing
+ * for most users, and each further instance allows a twentieth more.
  */
 export function openBatches({ consume, now, size }: BatchOptions) {
   // QuickLRU keeps up to twice its maxSize.
@@ -83,8 +83,8 @@ export function openBatches({ consume, now, size }: BatchOptions) {
 }
 
 /**
- * Refills without the database while it is read-only. Requests can then only read, so this process
- * counts them alone, up to the quota.
+ * Refills without the shared counter while that is in a read-only database. Requests can then only
+ * read, so this process counts them alone, up to the quota.
  */
 function refillLocally(batch: Batch, policy: Policy): void {
   batch.isLast = batch.uncounted >= policy.quota;

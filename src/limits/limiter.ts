@@ -14,14 +14,14 @@ import type {
   Policies,
   Policy,
 } from "./policies.ts";
-import type { SharedMemory } from "./shared-memory.ts";
+import type { SharedStore } from "./shared-store.ts";
 
 export interface LimiterOptions {
   /** False turns all limits off. */
   isOn: boolean;
   policies: Policies;
   database: Pick<Database, "db" | "sql">;
-  shared: SharedMemory;
+  sharedStore: SharedStore;
   /** Makes fingerprints of keys, because users sometimes type a password into the wrong field. */
   key: Buffer;
   now: () => Date;
@@ -68,13 +68,13 @@ interface KeyedUse {
 }
 
 /**
- * Opens the rate limiter. All instances share its counters. One statement consumes all limits of a
- * request, and decides between concurrent requests.
+ * Opens the rate limiter. All instances share its counters. PostgreSQL and Redis each count their
+ * limits of a request in one step, which decides between concurrent requests.
  */
 export function openLimiter(options: LimiterOptions): Limiter {
   const { isOn, policies, now } = options;
   const { db } = options.database;
-  const counters = openCounters(options.database, options.shared, now);
+  const counters = openCounters(options.database, options.sharedStore, now);
   const refusals: Refusals = new QuickLRU({ maxSize: KEYS_MAX / 2 });
   const refused: Record<string, number> = {};
 

@@ -12,6 +12,12 @@ export interface Policy {
 export const windowSecondsOf = ({ quota, refill, periodSeconds }: Policy): number =>
   Math.ceil(quota / refill) * periodSeconds;
 
+/**
+ * Whether Redis counts a limit while it is available. A limit with a longer window stays in
+ * PostgreSQL, because a counter that Redis loses starts at zero.
+ */
+export const isForRedis = (policy: Policy): boolean => windowSecondsOf(policy) <= HOUR;
+
 const window = (quota: number, periodSeconds: number): Policy => ({
   quota,
   refill: quota,

@@ -8,7 +8,7 @@ import { listenForChanges } from "../../src/db/invalidation.ts";
 import { noMetrics } from "../../src/kit/metrics.ts";
 import { openPrincipalCache } from "../../src/kit/principal-cache.ts";
 import { noTracing } from "../../src/kit/tracing.ts";
-import { noSharedMemory } from "../../src/limits/shared-memory.ts";
+import { noSharedStore } from "../../src/limits/shared-store.ts";
 import { prepareKeys } from "../../src/modules/keys/keys.ts";
 import { openRenderer } from "../../src/modules/mail/render.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
@@ -91,7 +91,7 @@ export async function world(settings: Partial<Config> = {}) {
     now: () => new Date(),
     readiness: async () => ({ database: "ok", migrations: "ok", disk: "ok" }),
     secrets: [SECRET],
-    shared: noSharedMemory,
+    sharedStore: noSharedStore,
     tracing: noTracing,
   });
   await prepareKeys(ctx);

@@ -3,7 +3,7 @@ import { requireAdministrator, requireOperator } from "../../access.ts";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
 import { type PageRange, selectPage } from "../../db/page.ts";
-import { countShared } from "../../limits/shared-memory.ts";
+import { countShared } from "../../limits/shared-store.ts";
 import { userColumns, users } from "./tables.ts";
 
 const order = [asc(users.createdAt), asc(users.id)];
@@ -72,7 +72,7 @@ export async function findUsers(
  * The number of users. If counting takes long and the instances share Redis, it is at most a minute
  * old. Throws `forbidden`.
  */
-export async function countUsers({ db, shared }: Ctx, actor: Actor): Promise<number> {
+export async function countUsers({ db, sharedStore }: Ctx, actor: Actor): Promise<number> {
   requireAdministrator(actor);
-  return countShared(shared, "users", () => db.$count(users));
+  return countShared(sharedStore, "users", () => db.$count(users));
 }

@@ -6,24 +6,24 @@ import { connect } from "../src/db/db.ts";
 import type { Log } from "../src/kit/log.ts";
 import { openCounters } from "../src/limits/counters.ts";
 import { consume, refund } from "../src/limits/postgres-counters.ts";
-import { countShared, type SharedMemory } from "../src/limits/shared-memory.ts";
+import { countShared, type SharedStore } from "../src/limits/shared-store.ts";
 import { needs } from "./support/needs.ts";
 import { type RedisServer, redisServer } from "./support/redis.ts";
 import { database, world } from "./support/world.ts";
 
-needs("redis-server").describe("a memory that instances share", () => {
+needs("redis-server").describe("a store that instances share", () => {
   let redis: RedisServer;
-  const memories: SharedMemory[] = [];
+  const stores: SharedStore[] = [];
   const logTo = (said: string[]): Log => {
     const note = (_: object, sentence: string) => void said.push(sentence);
     return { debug: note, info: note, warn: note, error: note };
   };
   const open = async (prefix = "test:", said: string[] = []) => {
     const log = logTo(said);
-    const memory = openRedis(new URL(redis.url), { prefix, log });
-    memories.push(memory);
-    await until(() => memory.state() === "ok");
-    return memory;
+    const store = openRedis(new URL(redis.url), { prefix, log });
+    stores.push(store);
+    await until(() => store.state() === "ok");
+    return store;
   };
 
   beforeAll(async () => {
@@ -31,13 +31,13 @@ needs("redis-server").describe("a memory that instances share", () => {
     await world();
   });
   afterAll(() => {
-    for (const memory of memories) memory.close();
+    for (const store of stores) store.close();
     redis.thaw();
     redis.kill();
   });
 
   test("it counts as the database does, for any consumption and refund, and any clock", async () => {
-    const memory = await open();
+    const store = await open();
     const random = dice(7);
     let now = Date.parse("2026-01-01T00:00:00Z");
     for (let step = 0; step < 400; step += 1) {
@@ -48,21 +48,21 @@ needs("redis-server").describe("a memory that instances share", () => {
       if (consumptions.length === 0) continue;
       now += random(20) === 0 ? -500_000 : random(4) * 3_700;
       const time = new Date(now);
-      const counted = await memory.consume(consumptions, time);
+      const counted = await store.consume(consumptions, time);
       const counts = await consume(database.sql, consumptions, time);
       for (const { key } of consumptions)
         expect(counts.get(key)).toMatchObject(counted?.get(key) ?? {});
       expect(counted?.size).toBe(consumptions.length);
       if (random(4) > 0) continue;
       const refunds = consumptions.map(({ key }) => ({ key, count: 1 + random(5) }));
-      await Promise.all([memory.refund(refunds), refund(database.db, refunds)]);
+      await Promise.all([store.refund(refunds), refund(database.db, refunds)]);
     }
   });
 
   test("if the database cannot count its part, nothing is consumed here either", async () => {
-    const memory = await open();
+    const store = await open();
     const sql = connect({ url: "postgres://127.0.0.1:1/none", caFile: undefined }, { max: 1 });
-    const counters = openCounters({ sql }, memory, () => new Date());
+    const counters = openCounters({ sql }, store, () => new Date());
     const passing = { key: "aa", count: 1, ...kinds[0] };
     const lasting = { key: "bb", count: 1, quota: 100, refill: 1, periodSeconds: 3_600 };
     await expect(counters.consume([passing, lasting])).rejects.toThrow();
@@ -83,53 +83,51 @@ needs("redis-server").describe("a memory that instances share", () => {
   });
 
   test("only a count that was slow is stored", async () => {
-    const memory = await open();
+    const store = await open();
     const counting = (ms: number) => async () => {
       await sleep(ms);
       return ms;
     };
-    expect(await countShared(memory, "cheap", counting(1))).toBe(1);
-    expect(await countShared(memory, "cheap", counting(2))).toBe(2);
-    expect(await countShared(memory, "dear", counting(80))).toBe(80);
-    await until(async () => (await memory.get("dear")) !== undefined);
-    expect(await countShared(memory, "dear", counting(1))).toBe(80);
+    expect(await countShared(store, "cheap", counting(1))).toBe(1);
+    expect(await countShared(store, "cheap", counting(2))).toBe(2);
+    expect(await countShared(store, "dear", counting(80))).toBe(80);
+    await until(async () => (await store.get("dear")) !== undefined);
+    expect(await countShared(store, "dear", counting(1))).toBe(80);
   });
 
   test("while Redis is frozen or gone it is skipped at once, with one log line, and used again when it is back", async () => {
     const said: string[] = [];
-    const memory = await open("test:", said);
+    const store = await open("test:", said);
     redis.freeze();
     const startedAt = performance.now();
-    const asked = Array.from({ length: 50 }, () => memory.get("a name"));
+    const asked = Array.from({ length: 50 }, () => store.get("a name"));
     expect(new Set(await Promise.all(asked))).toEqual(new Set([undefined]));
-    expect(
-      await memory.consume([{ key: "00", count: 1, ...kinds[0] }], new Date()),
-    ).toBeUndefined();
+    expect(await store.consume([{ key: "00", count: 1, ...kinds[0] }], new Date())).toBeUndefined();
     expect(performance.now() - startedAt).toBeLessThan(1_000);
-    expect(memory.state()).toBe("away");
+    expect(store.state()).toBe("away");
     redis.thaw();
-    await until(() => memory.state() === "ok");
+    await until(() => store.state() === "ok");
     redis.kill();
-    await until(() => memory.state() === "away");
+    await until(() => store.state() === "away");
     await redis.up();
-    await until(() => memory.state() === "ok");
-    await memory.set("a name", { value: "again", seconds: 10 });
-    expect(await memory.get("a name")).toBe("again");
+    await until(() => store.state() === "ok");
+    await store.set("a name", { value: "again", seconds: 10 });
+    expect(await store.get("a name")).toBe("again");
     const [away, again] = [expect.stringContaining("cannot be used"), "Redis is available again."];
     expect(said).toEqual([away, again, away, again]);
   });
 
-  test("a read-only Redis is not used", async () => {
+  test("a Redis without free memory is not used", async () => {
     await redis.ask("CONFIG", "SET", "maxmemory", "1");
-    const memory = openRedis(new URL(redis.url), {
+    const store = openRedis(new URL(redis.url), {
       prefix: "test:",
       log: logTo([]),
     });
-    memories.push(memory);
+    stores.push(store);
     await sleep(300);
-    expect(memory.state()).toBe("away");
+    expect(store.state()).toBe("away");
     await redis.ask("CONFIG", "SET", "maxmemory", "0");
-    await until(() => memory.state() === "ok");
+    await until(() => store.state() === "ok");
   });
 });
 

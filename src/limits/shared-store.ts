@@ -1,24 +1,29 @@
 import type { Consumption, Count, Refund } from "./policies.ts";
 
 /**
- * Memory that all instances share. It may be unavailable, slow or empty at any moment, so it only
- * saves work: correctness never depends on it. No function throws or takes longer than 200 ms.
+ * Redis, which all instances share beside the database: the counters of limits with a short window,
+ * and numbers that are slow to count. It may be unavailable, slow or empty at any moment, so
+ * PostgreSQL can do all of its work. No function throws, and none takes longer than 200 ms (for a
+ * command also the connection, 2 s).
  */
-export interface SharedMemory {
-  /** Undefined if the name has no value, or the memory is unavailable. */
+export interface SharedStore {
+  /** Undefined if the name has no value, or Redis is unavailable. */
   get: (name: string) => Promise<string | undefined>;
-  /** Stores a value for that many seconds, if the memory is available. */
+  /** Stores a value for that many seconds, if Redis is available. */
   set: (name: string, entry: { value: string; seconds: number }) => Promise<void>;
-  /** Counts as `limits/postgres-counters` does. Undefined if nothing was counted. */
+  /**
+   * Counts as `limits/postgres-counters` does. Undefined if Redis did not reply; it may have counted
+   * nevertheless.
+   */
   consume: (consumptions: Consumption[], now: Date) => Promise<Map<string, Count> | undefined>;
   refund: (refunds: Refund[]) => Promise<void>;
-  /** `off` if there is no shared memory. */
+  /** `off` if REDIS_URL is not set. */
   state: () => "ok" | "away" | "off";
   close: () => void;
 }
 
-/** For instances that share only the database. */
-export const noSharedMemory: SharedMemory = {
+/** Without REDIS_URL: instances share only the database. */
+export const noSharedStore: SharedStore = {
   get: async () => undefined,
   set: async () => {},
   consume: async () => undefined,
@@ -36,16 +41,16 @@ const SHARED_MAX_SECONDS = 60;
  * hundredth of the database's time, and a number that is fast to count is exact.
  */
 export async function countShared(
-  shared: SharedMemory,
+  store: SharedStore,
   name: string,
   count: () => Promise<number>,
 ): Promise<number> {
-  const known = await shared.get(name);
+  const known = await store.get(name);
   if (known !== undefined) return Number(known);
   const startedAt = performance.now();
   const counted = await count();
   const tookMs = performance.now() - startedAt;
   const seconds = Math.min(SHARED_MAX_SECONDS, Math.ceil(tookMs / 10));
-  if (tookMs > SLOW_COUNT_MS) void shared.set(name, { value: String(counted), seconds });
+  if (tookMs > SLOW_COUNT_MS) void store.set(name, { value: String(counted), seconds });
   return counted;
 }
