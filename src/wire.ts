@@ -119,7 +119,7 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
   };
   try {
     const secret = config.secretKey ?? (await secretIn(config, runtime, schema.checkSchema));
-    if (isServer) sharedStore = await sharedStoreOf(config, { secret, log });
+    sharedStore = await sharedStoreOf(config, { secret, log, isOnDemand: !isServer });
     const ctx = createCtx(config, {
       database,
       lifecycle,
@@ -221,15 +221,18 @@ function openPrincipals(
   return { principals, changes };
 }
 
-/** Does not wait for the connection: until Redis is available, the database does its work. */
+/**
+ * A server does not wait for the connection: until Redis is available, the database does its work. A
+ * command connects only if it changes a counter.
+ */
 async function sharedStoreOf(
   { redisUrl }: Config,
-  { secret, log }: { secret: string; log: Log },
+  { secret, log, isOnDemand }: { secret: string; log: Log; isOnDemand: boolean },
 ): Promise<SharedStore> {
   if (redisUrl === undefined) return noSharedStore;
   const { openRedis } = await import("./adapters/redis.ts");
   const installation = derivedKey(secret, "shared memory").toString("hex").slice(0, PREFIX_LENGTH);
-  return openRedis(new URL(redisUrl), { prefix: `bunker:${installation}:`, log });
+  return openRedis(new URL(redisUrl), { prefix: `bunker:${installation}:`, log, isOnDemand });
 }
 
 /** Loads the exporter only if OTLP_URL is set. */

@@ -5,6 +5,8 @@ export interface RedisConnectionOptions {
   url: URL;
   /** Redis counts as unavailable if it does not reply within this time. */
   replyMaxMs: number;
+  /** Connects with the first command, which waits for the connection. */
+  isOnDemand: boolean;
   /** Prepares a new connection. It is used only if this succeeds. */
   prepare: (client: RedisClient) => Promise<void>;
   log: Log;
@@ -34,6 +36,7 @@ const settings = {
 export function openRedisConnection({
   url,
   replyMaxMs,
+  isOnDemand,
   prepare,
   log,
 }: RedisConnectionOptions): RedisConnection {
@@ -69,10 +72,12 @@ export function openRedisConnection({
     if (isUnavailable) log.info({}, "Redis is available again.");
     isUnavailable = false;
   };
-  void connect();
+  let connecting = isOnDemand ? undefined : connect();
 
   return {
     send: async (command, args) => {
+      connecting ??= connect();
+      if (isOnDemand) await connecting;
       const client = current;
       if (!client) return undefined;
       try {
@@ -82,7 +87,8 @@ export function openRedisConnection({
         return undefined;
       }
     },
-    isUp: () => current !== undefined,
+    // Before its first command, a connection on demand counts as available.
+    isUp: () => current !== undefined || !connecting,
     close: () => {
       isClosed = true;
       if (current) disconnect(current);

@@ -11,20 +11,25 @@ export interface SharedStoreOptions {
   /** The prefix of all names, because several installations may share one server. */
   prefix: string;
   log: Log;
+  /** For a command: connects with the first use, which waits for the connection. */
+  isOnDemand?: boolean;
 }
 
 /** The shared store in Redis 6.2 or newer, or a compatible server (Valkey). One server, no cluster. */
-export function openRedis(url: URL, { prefix, log }: SharedStoreOptions): SharedStore {
-  const scripts = { consume: "", refund: "" };
+export function openRedis(
+  url: URL,
+  { prefix, log, isOnDemand = false }: SharedStoreOptions,
+): SharedStore {
+  const scripts = { consume: sha1(CONSUME), refund: sha1(REFUND) };
   const { send, isUp, close } = openRedisConnection({
     url,
     replyMaxMs: REPLY_MAX_MS,
+    isOnDemand,
     log,
     prepare: async (client) => {
       // Fails early on a replica, or on a server without free memory.
       await client.send("SET", [`${prefix}probe`, "1", "EX", PROBE_SECONDS]);
-      scripts.consume = await client.send("SCRIPT", ["LOAD", CONSUME]);
-      scripts.refund = await client.send("SCRIPT", ["LOAD", REFUND]);
+      for (const script of [CONSUME, REFUND]) await client.send("SCRIPT", ["LOAD", script]);
     },
   });
   const run = (script: keyof typeof scripts, keys: string[], numbers: number[]) =>
@@ -67,6 +72,9 @@ export function openRedis(url: URL, { prefix, log }: SharedStoreOptions): Shared
     close,
   };
 }
+
+/** The name under which Redis keeps a script. */
+const sha1 = (script: string) => new Bun.CryptoHasher("sha1").update(script).digest("hex");
 
 const countOf = ([spent = 0, granted = 0, refillInSeconds = 1]: number[]): Count => ({
   spent,

@@ -2,7 +2,9 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { needs } from "../support/needs.ts";
 import { client, command, emptyFolder, serve, usedFolder } from "../support/program.ts";
+import { redisServer } from "../support/redis.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
@@ -74,5 +76,25 @@ test("a password from a file of Windows equals the one on standard input", async
     const { code, err } = await set(`${PASSWORD} \n`, isFile);
     expect([code, err]).toEqual([1, expect.stringContaining("begins or ends with a space")]);
   }
+  await server.end("SIGTERM");
+});
+
+needs("redis-server").test("unlock clears the failed sign-ins that Redis counts", async () => {
+  const [cwd, redis] = [await usedFolder(), await redisServer()];
+  const env = { REDIS_URL: redis.url, LIMITS: "login-account=2/900" };
+  const server = await serve({ cwd, env });
+  const { register, logIn } = client(server.url);
+  await register("ada@example.com", PASSWORD);
+  for (const _ of [1, 2]) expect(await logIn("ada", "wrong")).toBe("invalid_credentials");
+  expect(await logIn("ada", PASSWORD)).toBe("too_many_requests");
+  const unlocked = await command(["users", "unlock", "ada"], { cwd, env });
+  expect([unlocked.code, unlocked.err]).toEqual([0, expect.stringMatching(/^Changed: .*\n$/)]);
+  // For a second, the server refuses from its own memory.
+  await sleep(1_100);
+  expect(await logIn("ada", PASSWORD)).toStartWith("ey");
+
+  redis.kill();
+  const alone = await command(["users", "unlock", "ada"], { cwd, env });
+  expect([alone.code, alone.err]).toEqual([0, expect.stringContaining("Redis cannot be used")]);
   await server.end("SIGTERM");
 });
