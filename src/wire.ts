@@ -222,8 +222,8 @@ function openPrincipals(
 }
 
 /**
- * A server does not wait for the connection: until Redis is available, the database does its work. A
- * command connects only if it changes a counter.
+ * A server does not wait for the connection: until Redis is available, the database does its work.
+ * A command connects only if it changes a counter.
  */
 async function sharedStoreOf(
   { redisUrl }: Config,

@@ -15,7 +15,9 @@ export interface SharedStoreOptions {
   isOnDemand?: boolean;
 }
 
-/** The shared store in Redis 6.2 or newer, or a compatible server (Valkey). One server, no cluster. */
+/**
+ * The shared store in Redis 6.2 or newer, or a compatible server (Valkey). One server, no cluster.
+ */
 export function openRedis(
   url: URL,
   { prefix, log, isOnDemand = false }: SharedStoreOptions,

@@ -33,9 +33,9 @@ const SECOND_MS = 1000;
 
 /**
  * Counts the limits of every request in batches of a twentieth of the quota. One statement or one
- * command to Redis for each request would cost more than the request itself. The first batch of each
- * period needs none; the second one reports both to the shared counter. So an instance sends nothing
- * for most users, and each further instance allows a twentieth more.
+ * command to Redis for each request would cost more than the request itself. The first batch of
+ * each period needs none; the second one reports both to the shared counter. So an instance sends
+ * nothing for most users, and each further instance allows a twentieth more.
  */
 export function openBatches({ consume, now, size }: BatchOptions) {
   // QuickLRU keeps up to twice its maxSize.

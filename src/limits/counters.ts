@@ -16,8 +16,8 @@ export function openCounters(database: Pick<Database, "sql">, store: SharedStore
 
   /**
    * Consumes each count, or as much of it as remains. Returns the counts by key. Counts in
-   * PostgreSQL first: if that fails, it consumes nothing from Redis either. If Redis does not reply,
-   * PostgreSQL counts its part.
+   * PostgreSQL first: if that fails, it consumes nothing from Redis either. If Redis does not
+   * reply, PostgreSQL counts its part.
    */
   const consumeAll = async (consumptions: Consumption[]): Promise<Map<string, Count>> => {
     const time = now();

@@ -12,8 +12,8 @@ export interface SharedStore {
   /** Stores a value for that many seconds, if Redis is available. */
   set: (name: string, entry: { value: string; seconds: number }) => Promise<void>;
   /**
-   * Counts as `limits/postgres-counters` does. Undefined if Redis did not reply; it may have counted
-   * nevertheless.
+   * Counts as `limits/postgres-counters` does. Undefined if Redis did not reply; it may have
+   * counted nevertheless.
    */
   consume: (consumptions: Consumption[], now: Date) => Promise<Map<string, Count> | undefined>;
   refund: (refunds: Refund[]) => Promise<void>;
