@@ -12,6 +12,11 @@ import { emptyFolder, freePort, ownWords, postgresIn } from "./program.ts";
 const [PORT, API_PORT] = ["3000", "8000"];
 /** Guides name the role and database so. Each shell has its own, on the server of all tests. */
 const DATABASE = "bunker_app";
+/** Guides name the server so: its superuser, and its host. */
+const [SUPERUSER_URL, DATABASE_HOST] = [
+  "postgres://postgres@127.0.0.1:5432/postgres",
+  "127.0.0.1:5432",
+];
 /** Guides name the folder so. */
 const FOLDER = "/home/ada/bunker";
 /** Most readers are not root either. */
@@ -53,7 +58,6 @@ export async function openGuideShell(): Promise<GuideShell> {
       HOME: cwd,
       PORT: port,
       LC_ALL: "C.UTF-8",
-      ADMIN_URL: process.env["E2E_DATABASE_URL"] ?? "",
       GO111MODULE: "off",
       GOPATH: "/usr/share/gocode",
     },
@@ -66,9 +70,12 @@ export async function openGuideShell(): Promise<GuideShell> {
   };
   shell.stdout.on("data", add);
   shell.stderr.on("data", add);
+  const server = process.env["E2E_DATABASE_URL"] ?? SUPERUSER_URL;
   const localized = (text: string) =>
     text
       .replaceAll(FOLDER, cwd)
+      .replaceAll(SUPERUSER_URL, server)
+      .replaceAll(DATABASE_HOST, new URL(server).host)
       .replaceAll(new RegExp(`(localhost|127.0.0.1|0.0.0.0):${PORT}`, "g"), `$1:${port}`)
       .replaceAll(new RegExp(`(localhost:|--port |"PORT=)${API_PORT}`, "g"), `$1${apiPort}`)
       .replaceAll(DATABASE, database);
@@ -121,10 +128,9 @@ export async function openGuideShell(): Promise<GuideShell> {
 
   async function close() {
     await stop();
-    const server = process.env["E2E_DATABASE_URL"];
-    if (server)
+    if (process.env["E2E_DATABASE_URL"])
       await run(
-        `for what in "database if exists ${database} with (force)" "role if exists ${database}"; do psql -q "${server}" -c "drop $what"; done`,
+        `psql -q ${SUPERUSER_URL} -c 'drop database if exists ${DATABASE} with (force)' -c 'drop role if exists ${DATABASE}'`,
       );
     // The shell is the leader of a process group, which has its background jobs too.
     process.kill(-(shell.pid ?? 0), "SIGKILL");
