@@ -118,12 +118,12 @@ const keys = group("Rotate the key pairs that sign access tokens.", {
 
 const mail = group("List, retry and test mails.", {
   list: command(
-    "List the latest mails: waiting, sent or failed, and why.",
+    "List the latest mails: waiting, sent or dead, and why.",
     { flags: { json } },
     async () => (await mailFile()).list,
   ),
   retry: command(
-    "Retry a mail that waits or failed; without ID, all of them.",
+    "Retry a mail that is waiting or dead; without ID, all of them.",
     { ...optionalArgument("ID", "The id of the mail"), flags: { json } },
     async () => (await mailFile()).retry,
   ),
