@@ -36,9 +36,8 @@ interface DeliveryOptions {
 }
 
 /**
- * Delivers by OTLP over HTTP (OpenTelemetry Protocol 1.9). A batch that fails is tried up to ten
- * times, with exponential backoff. A batch that is refused for good is dropped. Logs one line when
- * delivery starts to fail, and one when it works again.
+ * Delivers by OTLP over HTTP (OpenTelemetry Protocol 1.9), with retries. Drops a batch that is
+ * refused for good. Logs one line when delivery starts to fail, and one when it works again.
  */
 export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOptions): Delivery {
   const send = openSender(receiver);

@@ -3,10 +3,7 @@ import type { Attributes, NewSpan, Span, TraceParent } from "../kit/tracing.ts";
 /** A span that has not ended. `end` returns it in the JSON of OTLP. */
 export interface OpenSpan extends Span {
   spanId: string;
-  /**
-   * The Unix time in milliseconds at which `performance.now()` was 0. All spans of a trace share
-   * it, so that their times are consistent to the microsecond.
-   */
+  /** The Unix time in ms at `performance.now()` 0, the same for all spans of a trace. */
   epochMs: number;
   end: (failure?: { error: unknown }) => string;
 }

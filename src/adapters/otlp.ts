@@ -17,10 +17,7 @@ export interface TraceOptions {
   log: Log;
 }
 
-/**
- * Sends traces by OTLP over HTTP, as JSON, in batches. Receivers are the OpenTelemetry Collector,
- * Tempo, Jaeger and others.
- */
+/** Sends traces by OTLP over HTTP, as JSON, in batches. */
 export function openOtlp(
   endpoint: URL,
   { sample, chance, now, headers, log }: TraceOptions,

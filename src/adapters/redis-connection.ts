@@ -29,9 +29,8 @@ const settings = {
 };
 
 /**
- * Connects to Redis. Retries every second while that fails, and after a connection is lost; logs
- * this once. One command that fails or times out drops the connection, so that no other request
- * waits for it.
+ * Retries every second while Redis is unavailable; logs this once. A command that fails or times
+ * out drops the connection, so that no other request waits for it.
  */
 export function openRedisConnection({
   url,
@@ -102,9 +101,7 @@ const UNAVAILABLE =
 
 const failure = (code: string) => Object.assign(new Error(code), { code });
 
-/**
- * The error code of Redis, such as OOM, or of the socket. Not the message, which may quote a key.
- */
+/** The error code of Redis, such as OOM, or of the socket. A message may quote a key. */
 function reasonOf(error: unknown): string {
   const { message = "", code } = error as { message?: string; code?: string };
   return /^[A-Z]{2,}(?= )/.exec(message)?.[0] ?? code ?? "unknown";

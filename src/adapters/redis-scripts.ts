@@ -1,8 +1,7 @@
 /**
- * Counts exactly as CONSUME of `limits/postgres-counters` does, with the same names: first what
- * whole periods leave (`still`), then what is granted (`got`). A key holds `spent`, and `since` in
- * milliseconds. Returns the counter, what was granted, and the seconds until the next refill of
- * each key. ARGV: now in milliseconds, then count, quota, refill and period in seconds of each key.
+ * Counts exactly as CONSUME of `limits/postgres-counters` does, with the same names. A key holds
+ * `spent`, and `since` in ms. Returns for each key what is spent, what was granted, and the seconds
+ * until the next refill. ARGV: now in ms, then count, quota, refill and period in s of each key.
  */
 export const CONSUME = `
   local now = tonumber(ARGV[1])

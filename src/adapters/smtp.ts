@@ -25,9 +25,8 @@ export interface MailOptions {
 }
 
 /**
- * Sends messages by SMTP (RFC 5321) over a pool of at most 5 connections. `smtps:` uses TLS from
- * the first byte. `smtp:` uses STARTTLS if the server offers it; with a password or
- * `?tls=required`, the server must. Certificates are verified.
+ * SMTP (RFC 5321). `smtps:` uses TLS from the first byte. `smtp:` uses STARTTLS if the server
+ * offers it; with a password or `?tls=required`, the server must.
  */
 export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTransport {
   const hasPassword = url.username !== "";
@@ -91,10 +90,7 @@ interface SmtpError extends Error {
   responseCode?: number;
 }
 
-/**
- * Classifies an SMTP error. `unavailable` if the server refused the connection or the sender, not
- * the message: then the next message would fail too.
- */
+/** `unavailable` if the server refused the connection or the sender: the next message fails too. */
 function failureOf({ code = "", command = "", responseCode = 0, message }: SmtpError): MailFailure {
   const reply = shown(`${code} ${message}`);
   // All messages have the same sender: MAIL_FROM is wrong, or the server needs a password.
@@ -105,9 +101,7 @@ function failureOf({ code = "", command = "", responseCode = 0, message }: SmtpE
   return new MailFailure(responseCode >= 500 ? "rejected" : "deferred", reply);
 }
 
-/**
- * The reply of a server on one line, without emails, because it is stored and shown to operators.
- */
+/** On one line and without emails, because it is stored and shown to operators. */
 const shown = (text: string) =>
   text
     .replaceAll(/[^\s<>"]+@[^\s<>"]+/g, "…")

@@ -38,10 +38,7 @@ export function openSupervisor(env: Record<string, string | undefined>): Supervi
   };
 }
 
-/**
- * Uses the C library, because Bun has no datagrams on unix sockets. Undefined without glibc. A
- * message that cannot be delivered is ignored.
- */
+/** By the C library, because Bun has no datagrams on unix sockets. Undefined without glibc. */
 function openNotifier(path: string): ((message: string) => void) | undefined {
   const libc = openLibc();
   if (!libc) return undefined;

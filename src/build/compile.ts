@@ -1,16 +1,12 @@
-/**
- * `bun src/build/compile.ts` compiles the binary for this machine, `dist/bunker`. `bun run build`
- * first makes the other files that it needs.
- */
+/** `bun src/build/compile.ts` compiles the binary for this machine, `dist/bunker`. */
 import { mkdtempSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
 const root = join(import.meta.dir, "../..");
 
 /**
- * Compiles a binary. Returns the paths of the files in it, relative to the root of the project.
- * Throws an AggregateError. `splitting` lets a command load only what it imports. `sourcemap` gives
- * stack traces in the log the lines of the sources.
+ * Returns the paths of the files in the binary. `splitting` lets a command load only what it
+ * imports. `sourcemap` gives stack traces in the log the lines of the sources.
  */
 export async function compile(
   outfile: string,

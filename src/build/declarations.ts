@@ -1,7 +1,6 @@
 /**
  * Build step: writes the client for Eden to `dist/client/`. `bunker.d.ts` has the types of all
- * routes of the OpenAPI document, and `bunker.js` exports `createClient`. They import `elysia` and
- * `@elysiajs/eden`, but nothing of our source.
+ * documented routes, `bunker.js` exports `createClient`. They import nothing of our source.
  */
 import { join } from "node:path";
 import { openapiText } from "../cli/openapi.ts";

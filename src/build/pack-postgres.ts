@@ -35,9 +35,7 @@ const target = join(import.meta.dir, "../../dist/embedded");
 const level = Number(process.argv[2] ?? 3);
 const processor = process.argv[3] ?? (hasPackage() ? process.arch : "none");
 
-/**
- * False on macOS and Windows, and without the optional packages. That build needs DATABASE_URL.
- */
+/** False on macOS and Windows, and without the optional packages: DATABASE_URL is needed there. */
 function hasPackage(): boolean {
   try {
     packageOf(process.arch);
@@ -47,10 +45,7 @@ function hasPackage(): boolean {
   }
 }
 
-/**
- * True for a file that a server needs at run time. Leaves out static libraries, headers and the
- * runtimes of other languages.
- */
+/** Leaves out static libraries, headers and the runtimes of other languages. */
 const isWanted = (path: string) =>
   !/\.a$|pkgconfig|pgxs|plperl|plpython|pltcl|bin\/pg_ctl|libecpg|libpgtypes/.test(path);
 
@@ -90,9 +85,7 @@ function setModes(programs: string) {
 const modeOf = (stat: Stats, modeMax: number) =>
   stat.isDirectory() || (stat.mode & EXECUTABLE) !== 0 ? modeMax : modeMax & ~0o111;
 
-/**
- * Runs PostgreSQL of this machine: a cluster is the same on all 64-bit little-endian processors.
- */
+/** On this machine: a cluster is the same on all 64-bit little-endian processors. */
 function initialize(cluster: string, programs: string) {
   mkdirSync(cluster, { mode: 0o700 });
   if (process.getuid?.() === 0) chownSync(cluster, NOBODY, NOBODY);

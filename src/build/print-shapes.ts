@@ -8,8 +8,7 @@ const INDENT = "  ";
 
 /**
  * Prints types as declarations: each object of `names` once, all others inline. A problem becomes
- * `Problem<its codes>`, because only the codes differ between routes. If two shapes have the same
- * name, the first is declared and the second is printed inline.
+ * `Problem<its codes>`. If two shapes have one name, the second is printed inline.
  */
 export function openPrinter(names: Names) {
   const nameByMembers = new Map(

@@ -4,9 +4,8 @@ import type { Shape, ShapeMember } from "./route-types.ts";
 export type Paths = Record<string, Record<string, unknown>>;
 
 /**
- * Removes routes that the OpenAPI document hides, such as pages. Also removes the 422 of Elysia's
- * own validation, which Elysia adds to each route that declares none: Bunker returns problems
- * instead.
+ * Removes routes that the OpenAPI document hides, and the 422 of Elysia's own validation, which
+ * Elysia adds to each route that declares none.
  */
 export function publishedRoutes(routes: Shape, paths: Paths): Shape {
   const prune = (shape: Shape, path: string): Shape =>

@@ -1,7 +1,6 @@
 /**
- * `bun run release [target …]` writes to `dist/release/`: a binary for each target, its bill of
- * materials (CycloneDX), the client for Eden, and the checksums of all files. Runs on any Linux,
- * and does not run the binaries of other platforms.
+ * `bun run release [target …]` writes binaries, their bills of materials (CycloneDX), the client
+ * for Eden and checksums to `dist/release/`. It does not run the binaries of other platforms.
  */
 import {
   copyFileSync,

@@ -42,10 +42,7 @@ export type ShapeMember = Member<Shape>;
 /** The outermost layer of a type. */
 type Layer = Text | Objects<Type> | Arrays<Type> | Unions<Type>;
 
-/**
- * Reads the routes of the type `App` that `file` exports. `config` is the tsconfig.json. Throws if
- * a type is recursive.
- */
+/** Reads the routes of the type `App` that `file` exports. Throws if a type is recursive. */
 export async function readRoutes(place: { config: string; file: string }): Promise<Shape> {
   const api = new API();
   try {

@@ -23,10 +23,7 @@ interface Component {
 type Entry = [pinned: string, registry: string, info: { dependencies?: object }, integrity: string];
 const entryOf = (key: string) => lock.packages[key] as Entry;
 
-/**
- * The packages of the sources, as keys of the lockfile: `a`, or `a/b` for a version of `b` that
- * only `a` uses.
- */
+/** As keys of the lockfile: `a`, or `a/b` for a version of `b` that only `a` uses. */
 function keysOf(sources: string[]): string[] {
   const keys = sources.flatMap((source) => {
     const names = [...source.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)/g)].map(
@@ -92,10 +89,7 @@ const postgresql = (version: string): Component => ({
   licenses: [{ license: { id: "PostgreSQL" } }],
 });
 
-/**
- * Third-party libraries in the package of PostgreSQL (OpenSSL, ICU, libxml2 and others), with the
- * version in their names and their hash.
- */
+/** Libraries in the package of PostgreSQL, such as OpenSSL, with the version in their names. */
 function librariesIn(database: string): Component[] {
   const folder = join(root, "node_modules", database, "native/lib");
   return readdirSync(folder)

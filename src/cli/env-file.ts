@@ -9,10 +9,7 @@ export interface WithEnvFiles {
   variables: Record<string, string>;
 }
 
-/**
- * Removes each `--env-file FILE` before `--` from a command line, and reads the files. Throws an
- * Exit if a file cannot be used.
- */
+/** Takes each `--env-file FILE` before `--`, and reads it. Throws an Exit if it cannot be used. */
 export function takeEnvFiles(argv: string[]): WithEnvFiles {
   const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
   const words: string[] = [];
@@ -44,10 +41,9 @@ const QUOTED = /'([^']*)'[ \t]*|"((?:\\.|[^"\\])*)"[ \t]*/sy;
 const PLAIN = /(?:\\.|[^\n\\])*/sy;
 
 /**
- * Reads NAME=value lines with the syntax of systemd's EnvironmentFile (systemd.exec(5)). Comments
- * begin with # or ; at the start of a line. A quoted value may have several lines. Outside quotes,
- * a backslash takes the next character literally. Throws an Error that names the line, but no
- * value.
+ * Reads the syntax of systemd's EnvironmentFile (systemd.exec(5)): a quoted value may have several
+ * lines, and outside quotes a backslash takes the next character literally. Throws an Error that
+ * names the line, but no value.
  */
 export function parseEnvFile(text: string): Record<string, string> {
   const source = text.replaceAll("\r\n", "\n");

@@ -6,9 +6,8 @@ import { type JsonFlag, print } from "../terminal.ts";
 const MAX_MS = 3_000;
 
 /**
- * For the HEALTHCHECK of a container, which has no curl. Requests what proxies request, not whether
- * the database is available: restarting the container would not fix that. Does not use `fetch`,
- * which would use HTTP_PROXY.
+ * For containers without curl. Requests what proxies request: restarting the container would not
+ * fix the database. Not by `fetch`, which would use HTTP_PROXY.
  */
 export async function healthcheck({ json: isJson }: JsonFlag): Promise<void> {
   const { host, port } = await loadConfig();

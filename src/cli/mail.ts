@@ -28,10 +28,7 @@ export const retry = ({ json: isJson }: JsonFlag, id?: string) =>
     };
   });
 
-/**
- * Sends a test mail without the outbox, and prints the reply of the mail server. With `mailbox:`,
- * puts the mail into the mailbox.
- */
+/** Sends a test mail without the outbox. With `mailbox:`, puts it into the mailbox. */
 export const test = ({ json: isJson }: JsonFlag, address: string) =>
   changeDatabase(isJson, async (ctx) => {
     const email = readEmail(address);

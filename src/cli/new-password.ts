@@ -3,10 +3,7 @@ import { Writable } from "node:stream";
 import { decodeText, passwordOf, readText } from "../config/text-file.ts";
 import { Exit } from "../kit/exit.ts";
 
-/**
- * Reads a password from a file, from standard input, or typed on a terminal. A typed password is
- * used as it is. From the other two, a line end is removed.
- */
+/** Reads a password from a file, from standard input, or typed on a terminal. */
 export async function readNewPassword(file: string | undefined): Promise<string> {
   if (file === undefined && process.stdin.isTTY) return ask("New password: ");
   const source = file === undefined ? "The password on standard input" : "The password file";

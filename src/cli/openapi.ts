@@ -5,10 +5,7 @@ import { loadConfig } from "../environment.ts";
 import { type Log, openLog } from "../kit/log.ts";
 import { type JsonFlag, print } from "../terminal.ts";
 
-/**
- * The document that the server has at /openapi.json, as text. Needs no database: no other route is
- * called.
- */
+/** The document of /openapi.json as text. Needs no database: no other route is called. */
 export async function openapiText(config: Config): Promise<string> {
   const log: Log = openLog({ level: "error", format: "json" });
   const app = createApp({ config, log } as Ctx);

@@ -13,10 +13,7 @@ const candidates: HashCost[] = [
 const ROUNDS = 5;
 const TARGET_MS = 60;
 
-/**
- * Proposes the highest hash cost that stays within the target. Measures on this machine, one hash
- * at a time.
- */
+/** Proposes the highest hash cost within the target. Measures one hash at a time. */
 export async function calibrate({
   json: isJson,
   milliseconds: target = TARGET_MS,

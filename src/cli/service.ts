@@ -8,10 +8,7 @@ const HIDDEN = /^\/(home|root|run\/user|tmp|var\/tmp)\//;
 /** A path that needs no quoting in a unit. */
 const UNQUOTED = /^[\w./+@-]+$/;
 
-/**
- * Prints the systemd unit. It starts this binary, or the one in /usr/local/bin if systemd could not
- * start this one.
- */
+/** The unit starts the binary in /usr/local/bin if systemd could not start this one. */
 export async function printService(): Promise<void> {
   const { execPath } = process;
   const isStartable = isCompiled && UNQUOTED.test(execPath) && !HIDDEN.test(execPath);

@@ -51,9 +51,7 @@ export async function create(flags: CreateFlags, email: string): Promise<void> {
   });
 }
 
-/**
- * If emails must be verified, a user without a verified email cannot sign in. So a link is mailed.
- */
+/** A user who must verify the email cannot sign in before, so a link is mailed. */
 function verificationBy(
   { requireEmailVerification }: Config,
   { verified }: CreateFlags,

@@ -9,17 +9,11 @@ import { Problem, problemText } from "../kit/problem.ts";
 import { type Answer, hasColor, printAnswer, printNote, STANDARD_ERROR } from "../terminal.ts";
 import { type Wired, wireOnce } from "../wire.ts";
 
-/**
- * Opens the database for a command that changes nothing. A Problem becomes an Exit with its
- * message.
- */
+/** For a command that changes nothing. A Problem becomes an Exit with its message. */
 export const readDatabase = async (work: (ctx: Ctx) => Promise<void>): Promise<void> =>
   withDatabase(await loadConfig(), work);
 
-/**
- * Opens the database for a command that changes it. Prints the result, and which database was
- * changed.
- */
+/** For a command that changes the database. Prints the result, and which database was changed. */
 export async function changeDatabase(
   isJson: boolean | undefined,
   work: (ctx: Ctx) => Promise<Answer & { isUnchanged?: boolean }>,

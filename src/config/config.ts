@@ -15,9 +15,8 @@ type Environment = Record<string, string | undefined>;
 
 /**
  * Reads all settings. Throws an Exit (78) that lists every fault by the name of its variable,
- * without values. An empty variable counts as unset. Secrets, and settings that `mayBeInFile`, may
- * be in the file that `<NAME>_FILE` names. Removes blanks at the ends, also carriage returns of
- * Windows. `isServing` also checks what only a server needs.
+ * without values. An empty variable counts as unset. `isServing` also checks what only a server
+ * needs.
  */
 export function readConfig(
   env: Environment,
@@ -60,10 +59,7 @@ export function readConfig(
   return { config, origins: origins as Origins, warnings };
 }
 
-/**
- * Replaces settings that have not been read yet, or have a fault. No default that Bunker uses
- * depends on it.
- */
+/** Stands in for settings that have not been read yet, or have a fault. */
 const unread: Base = {
   isProduction: false,
   port: 0,

@@ -32,9 +32,7 @@ interface Rule {
   /** Mode bits that the entry must not have, and the change that removes them. */
   forbidden: number;
   remedy: string;
-  /**
-   * True for a file that Bunker writes: it must have no other hard link, which may be elsewhere.
-   */
+  /** Bunker writes it, so it must have no other hard link, which may be elsewhere. */
   isWritten?: boolean;
   /** True if the OS user of PostgreSQL may own it, when Bunker runs as root. */
   mayBelongToDatabase?: boolean;
@@ -53,8 +51,7 @@ function ruleOf(name: string): Rule | undefined {
 
 /**
  * Creates the data directory if it is missing, and returns its real path. Throws an Exit if an OS
- * user other than `owner` can change it, could have written its contents, or can replace it with
- * another directory.
+ * user other than `owner` can change or replace it, or could have written its contents.
  */
 export function openDataDir(path: string, owner = ownUid()): string {
   try {
@@ -89,10 +86,7 @@ function makeDirectory(path: string): string {
   return realpathSync(path);
 }
 
-/**
- * Sets the mode of the new directories, which are `first`, `last` and those between. The umask may
- * have removed bits.
- */
+/** Sets the mode from `first` down to `last`: the umask may have removed bits. */
 function setModes(first: string, last: string, mode: number) {
   chmodSync(last, mode);
   if (last !== first) setModes(first, dirname(last), mode);
@@ -170,10 +164,7 @@ const modeOf = (mode: number) => (mode & 0o7777).toString(8).padStart(4, "0");
 const quoted = (path: string) =>
   /^[\w/.@:+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 
-/**
- * Opens a file, but never through a symbolic link. Throws an Exit if an OS user other than `owner`
- * could have written it.
- */
+/** Follows no symbolic link. Throws an Exit if another OS user could have written the file. */
 export function openOwn(path: string, flags: number, owner = ownUid()): number {
   const fd = openUnlinked(path, flags);
   try {

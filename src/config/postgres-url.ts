@@ -3,10 +3,7 @@ import { userInfo } from "node:os";
 import { nearest } from "../kit/nearest.ts";
 import { authority } from "../kit/network.ts";
 
-/**
- * A PostgreSQL server and its credentials, read from a URL as libpq does (PostgreSQL's
- * documentation, 34.1.1.2).
- */
+/** A PostgreSQL server, read from a URL as libpq does (PostgreSQL's documentation, 34.1.1.2). */
 export interface PostgresServer {
   /** A TCP port, or the path of a socket. */
   endpoint: { host: string; port: number } | { socketPath: string };
@@ -62,9 +59,7 @@ const harmless: Record<string, RegExp> = {
   sslcompression: /^0$/,
   sslsni: /^1$/,
 };
-/**
- * Parameters of libpq and other drivers that occur in URLs of providers. Ignored with a warning.
- */
+/** Parameters of libpq and other drivers in URLs of providers. Ignored with a warning. */
 const unapplied = listOf(`
   channel_binding client_encoding gssdelegation gssencmode gsslib keepalives_count
   keepalives_interval krbsrvname load_balance_hosts max_protocol_version min_protocol_version
@@ -75,10 +70,7 @@ const unapplied = listOf(`
   statement_cache_size statement_timeout supa uselibpqcompat
 `);
 
-/**
- * Reads a URL. Throws an Error that repeats no part of it, because any part may be a piece of the
- * password.
- */
+/** Throws an Error that repeats no part of the URL: any part may be a piece of the password. */
 export function readPostgresUrl(text: string): PostgresServer {
   const { place, parameters } = split(text);
   const of = (...names: string[]) => names.map((name) => parameters.get(name)).find(Boolean);
@@ -179,9 +171,7 @@ function decoded(text: string): string {
   return plain;
 }
 
-/**
- * A DNS name or IPv4. In a URL that was percent-encoded as a whole, the host has other characters.
- */
+/** A DNS name or IPv4. The host of a URL that was encoded as a whole has other characters. */
 const HOST_NAME = /^[\w.-]+$/;
 
 type Lookup = (...names: string[]) => string | undefined;

@@ -40,10 +40,7 @@ export function redisUrl(value: string): string {
   return value;
 }
 
-/**
- * False for a malformed encoding, and for a URL that was encoded as a whole: messages would show
- * its password as the host.
- */
+/** Refuses a URL that was encoded as a whole: messages would show its password as the host. */
 const isEncoded = ({ hostname, username, password }: URL): boolean =>
   !hostname.includes("%") && [username, password].every(canDecode);
 

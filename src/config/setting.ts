@@ -23,14 +23,9 @@ export interface Setting<T> {
   /** The default as text, if it is not a constant. */
   shown?: string;
   isSecret?: true;
-  /**
-   * True if the value may be in a file, as every secret may. Then a reload (SIGHUP) can change it.
-   */
+  /** Whether the value may be in a file, as every secret may. A reload (SIGHUP) reads it again. */
   mayBeInFile?: true;
-  /**
-   * True if blanks at the ends could be part of the value. Then they are refused; otherwise they
-   * are removed.
-   */
+  /** Whether blanks at the ends are refused, because they could be part of the value. */
   mayHaveBlanks?: true;
   parse: (text: string) => T;
   fallback: (base: Base) => T;
@@ -77,10 +72,7 @@ export function oneOf<const T extends readonly string[]>(allowed: T) {
   };
 }
 
-/**
- * Reads an origin, with or without a slash at the end. Has no path, because links, cookies and RFC
- * 8414 metadata need the root of a host.
- */
+/** Has no path, because links, cookies and RFC 8414 metadata need the root of a host. */
 export function webOrigin(value: string): string {
   const url = URL.parse(value);
   const rest = url && `${url.username}${url.password}${url.pathname}${url.search}${url.hash}`;
@@ -126,10 +118,7 @@ export function headerName(value: string): string {
   return value.toLowerCase();
 }
 
-/**
- * Reads headers in the format of OTEL_EXPORTER_OTLP_HEADERS: `name=value,name=value`, with
- * percent-encoded values.
- */
+/** As OTEL_EXPORTER_OTLP_HEADERS: `name=value,name=value`, with percent-encoded values. */
 export function headers(value: string): Record<string, string> {
   const pairs = value
     .split(",")
@@ -206,10 +195,7 @@ function readable(kind: "file" | "folder", read: (path: string) => unknown) {
   };
 }
 
-/**
- * A directory that Bunker creates. Refuses text that only a shell expands, because it would become
- * part of the name.
- */
+/** Refuses text that only a shell expands, because it would become part of the name. */
 export function directory(value: string): string {
   if (isUnexpanded(value))
     throw new Error(

@@ -28,10 +28,7 @@ import {
 
 const environments = ["development", "production"] as const;
 
-/**
- * Every setting of Bunker. Settings that others depend on come first. `.env.example` and
- * docs/configuration.md are printed from this list.
- */
+/** Settings that others depend on come first. Printed to docs/configuration.md, .env.example. */
 const bunkerSettings = {
   environment: setting({
     name: "BUNKER_ENV",

@@ -1,9 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/**
- * Decodes UTF-8, with or without a byte order mark. Throws an Error for anything else, such as
- * UTF-16, which PowerShell on Windows writes.
- */
+/** Throws an Error for UTF-16, for example, which PowerShell on Windows writes. */
 export function decodeText(bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -31,10 +28,7 @@ export function whyUnreadable(path: string, error: unknown): string {
 
 export const isUnexpanded = (path: string): boolean => /^[~%]|\$/.test(path);
 
-/**
- * Throws an Error for blanks at the ends, because a person who types the password elsewhere cannot
- * see them.
- */
+/** Blanks at the ends are refused: a person who types the password elsewhere cannot see them. */
 export function withoutBlanks(secret: string): string {
   if (secret !== secret.trim())
     throw new Error("begins or ends with a space or a line break; remove it");

@@ -17,9 +17,7 @@ export interface AccessClaims {
   sid: string;
 }
 
-/**
- * The claims of an OAuth client's own token. The client is the subject, and there is no session.
- */
+/** The claims of a token for an OAuth client itself, without a session. */
 export type ClientClaims = Omit<AccessClaims, "auth_time" | "sid">;
 
 /** The user and session that a token is for. The user signed in at `authenticatedAt`. */
@@ -49,10 +47,7 @@ export interface AccessTokens {
   sign: (subject: TokenSubject, now: Date) => Promise<string>;
   /** Returns the claims of a token that we signed and that is valid at `now`. Never throws. */
   verify: (token: string, now: Date) => AccessClaims | undefined;
-  /**
-   * Returns the session or OAuth client of a token that we signed, expired or not. Undefined for
-   * any other text.
-   */
+  /** The session or OAuth client of a token that we signed, expired or not. */
   findSubjectId: (token: string, now: Date) => string | undefined;
 }
 
@@ -61,10 +56,9 @@ const CLOCK_SKEW_SECONDS = 60;
 const CLIENT = "bunker";
 
 /**
- * Access tokens as JWTs. @elysiajs/jwt signs them. This file verifies them, synchronously, because
- * the verification of @elysiajs/jwt waits for the threads that hash passwords. The cache has the
- * claims of verified tokens by SHA-256, so that no memory holds usable tokens. Each use still
- * checks the times, and whether the key is accepted.
+ * @elysiajs/jwt signs access tokens. This file verifies them, synchronously: the verification of
+ * @elysiajs/jwt waits for the threads that hash passwords. The cache has claims by SHA-256, so that
+ * no memory holds usable tokens. Each use still checks the times and the key.
  */
 export function accessTokens(options: TokenOptions): AccessTokens {
   const { keys, issuer, audience, lifetimeSeconds } = options;

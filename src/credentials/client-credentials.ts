@@ -16,10 +16,8 @@ export const newClientSecret = (): string =>
   PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
 
 /**
- * Reads `client_secret_basic`, or `client_secret_post` if there is no header. Returns undefined for
- * the public client, which sends no secret or an empty one. Throws `invalid_client` for a malformed
- * header, for a secret without a `client_id`, for both methods at once, and for another client
- * without a secret.
+ * Reads `client_secret_basic`, or `client_secret_post` if there is no header. Undefined for the
+ * public client, which sends no secret. Throws `invalid_client` for anything else.
  */
 export function readClientCredentials(
   authorization: string | undefined,

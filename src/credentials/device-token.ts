@@ -24,10 +24,9 @@ const SHAPE = /(?<![\w.-])dt_[\da-f-]{36}\.[\da-f-]{36}\.[\w-]{43}(?![\w.-])/gi;
 export const findDeviceTokens = (text: string): string[] => text.match(SHAPE) ?? [];
 
 /**
- * Device tokens: `dt_<user id>.<device id>.<HMAC-SHA-256>`. A device token shows that its client
- * has signed in to the user before. It grants no access. It gives the client a rate limit of its
- * own, apart from anonymous clients that guess the user's password (OWASP's "device cookies"). The
- * first key signs, all keys verify.
+ * `dt_<user id>.<device id>.<HMAC-SHA-256>`. A device token grants no access. It gives a client
+ * that has signed in before a rate limit of its own, apart from clients that guess the user's
+ * password (OWASP's "device cookies"). The first key signs, all keys verify.
  */
 export function deviceTokens(keys: readonly [Buffer, ...Buffer[]]): DeviceTokens {
   const mac = (text: string, key: Buffer) =>

@@ -4,9 +4,8 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
 /**
- * Encrypts with AES-256-GCM. The result is a nonce of 12 bytes, the ciphertext, and a tag of 16
- * bytes. `name` is authenticated as well, so that the bytes of one row do not decrypt in another
- * row.
+ * AES-256-GCM: a nonce, the ciphertext and a tag. `name` is authenticated as well, so that the
+ * bytes of one row do not decrypt in another row.
  */
 export function encrypt(clear: Uint8Array, { key, name }: { key: Buffer; name: string }): Buffer {
   const nonce = randomBytes(NONCE_BYTES);

@@ -18,15 +18,9 @@ interface HashingOptions extends HashingBounds {
 export interface Hashing {
   /** The cost of new hashes. */
   cost: HashCost;
-  /**
-   * Runs `work` as soon as a slot is free. Throws `busy` if the queue is full, or no slot is free
-   * within `waitMaxMs`.
-   */
+  /** Runs `work` when a slot is free. Throws `busy` if the queue is full or the wait too long. */
   run: <T>(work: () => Promise<T>) => Promise<T>;
-  /**
-   * Throws `busy` if the queue is full. Call it before the first statement of a request that will
-   * hash.
-   */
+  /** Throws `busy` if the queue is full. Call it before the first statement of a request. */
   refuseIfFull: () => void;
   /** `done` and `refused` count since the start. */
   counts: () => Record<"running" | "waiting" | "done" | "refused", number>;
@@ -34,8 +28,7 @@ export interface Hashing {
 
 /**
  * Keeps a flood of sign-ins from using every core and all memory (CWE-400): each hash takes 19 MiB
- * and some 30 ms of one core. First come, first served. A request that waits too long is refused,
- * because its client has probably given up.
+ * and some 30 ms. A client that waits too long has probably given up.
  */
 export function openHashing({
   atOnce,

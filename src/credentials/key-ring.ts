@@ -21,18 +21,13 @@ import {
 export type Jwk = JsonWebKeyInput["key"];
 export type PairAlgorithm = Exclude<Algorithm, "HS256">;
 
-/**
- * A key pair as stored in the database. Only the `current` key signs: `next` does not sign yet, and
- * `retired` no longer signs. All of them verify.
- */
+/** Only the `current` key of an algorithm signs. All of them verify. */
 export interface StoredKey {
   kid: string;
   algorithm: PairAlgorithm;
   state: "next" | "current" | "retired";
   publicJwk: Jwk;
-  /**
-   * The private key as PKCS #8, encrypted (`credentials/encryption`) with the `kid` as its name.
-   */
+  /** PKCS #8, encrypted (`credentials/encryption`) with the `kid` as its name. */
   encryptedKey: Buffer;
   /** The name of the secret that encrypts the private key. */
   encryptedWith: string;
@@ -50,37 +45,24 @@ export interface KeyRing {
   /** The `kid` of the key that signs, if there is one. */
   signingKid: () => string | undefined;
   /**
-   * Finds the key of a token by the token's exact header. Undefined once the last token that the
-   * key signed has expired: after that, only an attacker with a leaked key would still sign with
-   * it.
+   * Finds the key of a token by its exact header, until the last token that the key signed has
+   * expired: after that, only an attacker with a leaked key would still sign with it.
    */
   find: (header: string, now: Date) => TokenKey | undefined;
-  /**
-   * True if the key of a token is not known or accepted here, but another instance may already sign
-   * with it.
-   */
+  /** True if the key is not accepted here, but another instance may already sign with it. */
   isExpected: (token: string, now: Date) => boolean;
-  /**
-   * Loads the keys of the database. Returns false if they changed and their current key cannot be
-   * decrypted.
-   */
+  /** Loads the database's keys. False if they changed and the current one cannot be decrypted. */
   learn: (stored: StoredKey[], uses: KeyUse[]) => boolean;
   /** The public keys that are accepted, for services that verify our tokens (RFC 7517). */
   published: (now: Date) => Jwk[];
   make: (algorithm: PairAlgorithm, state: "next" | "current") => StoredKey;
   /** True if the private key can be decrypted. */
   isOpen: (stored: StoredKey) => boolean;
-  /**
-   * Encrypts a key with the current secret. Undefined if it already is, or if it cannot be
-   * decrypted.
-   */
+  /** Encrypts a key with the current secret, if it can be decrypted and is not encrypted so yet. */
   reencrypted: (stored: StoredKey) => StoredKey | undefined;
 }
 
-/**
- * The keys of this process: its secrets, and the key pairs of the database. The first secret signs
- * (HS256) and encrypts private keys.
- */
+/** The first secret signs (HS256) and encrypts the private keys of the database. */
 export function openKeyRing({
   algorithm,
   secrets,

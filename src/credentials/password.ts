@@ -32,10 +32,7 @@ export const hashPassword = (hashing: Hashing, password: string): Promise<string
 interface Comparison {
   password: string;
   hash: string | undefined;
-  /**
-   * Called with the reason if a hash cannot be verified. The password then counts as wrong, after
-   * the usual time.
-   */
+  /** The hash cannot be verified. The password then counts as wrong, after the usual time. */
   onFault: (reason: string) => void;
 }
 
@@ -63,10 +60,7 @@ export async function verifyPassword(
   });
 }
 
-/**
- * Hashes a password again if `hash` has another format or a lower cost than new hashes. Otherwise
- * undefined. Throws `busy`.
- */
+/** Undefined unless `hash` has another format or a lower cost than new hashes. Throws `busy`. */
 export const rehashed = async (
   hashing: Hashing,
   { password, hash }: { password: string; hash: string },
@@ -89,10 +83,7 @@ const isPersonal = (password: string, names: string[]) => {
   return left.length < OWN_LENGTH_MIN && left !== fold(password);
 };
 
-/**
- * `minLength` is in code points. `names` are the user's email, username and full name, and the
- * names of this service.
- */
+/** `minLength` is in code points. `names` are those of the user and of this service. */
 export interface PasswordRules {
   minLength: number;
   names: string[];
@@ -104,10 +95,7 @@ interface PasswordSettings {
   publicUrl: string;
 }
 
-/**
- * Attackers first guess the names of the user and of the service (OWASP ASVS 5.0, 6.1.2 and
- * 6.2.11).
- */
+/** Attackers first guess names of the user and the service (OWASP ASVS 5.0, 6.1.2, 6.2.11). */
 export const passwordRules = (
   { passwordMinLength: minLength, brandName, publicUrl }: PasswordSettings,
   owner: string[],
@@ -116,10 +104,7 @@ export const passwordRules = (
   names: [...owner, brandName, ...new URL(publicUrl).hostname.split(".")],
 });
 
-/**
- * Reads a new password, or returns what is wrong with it. Has no composition rules (NIST SP
- * 800-63B-4, 3.1.1.2).
- */
+/** Has no composition rules (NIST SP 800-63B-4, 3.1.1.2). */
 export function readPassword(
   pointer: string,
   password: string,

@@ -30,17 +30,11 @@ const LENGTH = PREFIX.length + Math.ceil((BYTES * 4) / 3);
 
 export interface RefreshSeeds {
   create: (sessionId: string) => Buffer;
-  /**
-   * True if we made this seed for this session. Does not ask the database, so only rate limits may
-   * depend on it.
-   */
+  /** True for a seed of ours. Does not ask the database: only rate limits may depend on it. */
   isOurs: (token: Pick<RefreshToken, "sessionId" | "seed">) => boolean;
 }
 
-/**
- * The first key makes seeds, all keys recognize them. A seed of a key that was removed is still
- * valid, but not recognized.
- */
+/** The first key makes seeds, all keys recognize them. A seed stays valid without its key. */
 export function refreshSeeds(keys: readonly [Buffer, ...Buffer[]]): RefreshSeeds {
   const seedOf = (sessionId: string, random: Buffer, key: Buffer) => {
     const mac = createHmac("sha256", key).update(sessionId).update(random).digest();
@@ -57,10 +51,7 @@ export function refreshSeeds(keys: readonly [Buffer, ...Buffer[]]): RefreshSeeds
 
 export const newSecret = () => randomBytes(SECRET_BYTES);
 
-/**
- * The secret after a spent one. It is the same for every retry, and cannot be computed from the
- * contents of the database.
- */
+/** The same for every retry, and not computable from the contents of the database. */
 export const successorOf = (secret: Buffer, nonce: Buffer): Buffer =>
   createHmac("sha256", secret).update(nonce).digest();
 
@@ -72,10 +63,7 @@ export function writeRefreshToken(token: RefreshToken): string {
 /** True for a text with the prefix of refresh tokens, issued by us or not. */
 export const looksLikeRefreshToken = (text: string) => text.startsWith(PREFIX);
 
-/**
- * Parses a complete token in its one valid spelling, and checks its tag. Undefined for any other
- * text. Never throws.
- */
+/** Accepts only a complete token in its one valid spelling, with its tag. Never throws. */
 export function readRefreshToken(text: string): RefreshToken | undefined {
   if (text.length !== LENGTH || !looksLikeRefreshToken(text)) return undefined;
   const encoded = text.slice(PREFIX.length);

@@ -20,10 +20,7 @@ export function weaknessOf(secret: string): string | undefined {
   return undefined;
 }
 
-/**
- * A key for one purpose. It reveals nothing about the secret or the key of another purpose (HKDF,
- * RFC 5869).
- */
+/** Reveals nothing about the secret or the key of another purpose (HKDF, RFC 5869). */
 export const derivedKey = (
   secret: string,
   purpose:

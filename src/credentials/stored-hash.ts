@@ -18,9 +18,9 @@ interface Format {
 }
 
 /**
- * The most that a stored hash may cost. Hashes may be imported, and each sign-in pays their cost in
- * one of the few hashing slots (CWE-400). The comments give the CPU time of the most expensive hash
- * as a multiple of our own default hash (`bun bench/stored-hashes.ts`).
+ * Hashes may be imported, and each sign-in pays their cost in one of the few hashing slots
+ * (CWE-400). The comments give the most CPU time, as a multiple of our own default hash's (`bun
+ * bench/stored-hashes.ts`).
  */
 const bounds = {
   /** KiB of memory × passes × lanes: 30 times. */
@@ -28,10 +28,7 @@ const bounds = {
   /** The memory of one hashing slot. */
   argon2Kibibytes: 131_072,
   argon2Lanes: 16,
-  /**
-   * Passes × lanes: 4 times. Each pass starts four threads for each lane, which takes time even
-   * with little memory.
-   */
+  /** Passes × lanes: 4 times. Each pass starts four threads for each lane. */
   argon2Turns: 1_024,
   /** 25 times. */
   bcryptCost: 14,
@@ -94,10 +91,7 @@ function argon2(hash: string): Check | Refusal {
   );
 }
 
-/**
- * Other implementations of bcrypt read only the first 72 bytes of a password. Bun would hash a
- * longer password first.
- */
+/** Like other implementations, reads 72 bytes. Bun would hash a longer password first. */
 function bcrypt(hash: string): Check | Refusal {
   const cost = Number(BCRYPT.exec(hash)?.[1] ?? 0);
   if (cost < 4) return UNKNOWN;
@@ -214,10 +208,7 @@ const formats: Format[] = [
   { prefix: /^pbkdf2_/, read: djangoPbkdf2 },
 ];
 
-/**
- * Returns how to compare a password with a stored hash of a known format, or why the hash is
- * refused. Never throws.
- */
+/** How to compare a password with a stored hash, or why the hash is refused. Never throws. */
 export function readStoredHash(hash: string): Check | Refusal {
   if (hash.length > bounds.hashLength) return UNKNOWN;
   return formats.find(({ prefix }) => prefix.test(hash))?.read(hash) ?? UNKNOWN;

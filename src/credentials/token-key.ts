@@ -13,9 +13,8 @@ export interface TokenKey {
   header: string;
   sign: (claims: Payload) => Promise<string>;
   /**
-   * True if this key made `signature`, in its one valid spelling as base64url, for `text`.
-   * Synchronous, and never throws. (A valid ES256 signature can be turned into a second one:
-   * identify a token by its `jti`.)
+   * True if this key made `signature` for `text`. Synchronous, and never throws. (A valid ES256
+   * signature can be turned into a second one: identify a token by its `jti`.)
    */
   isSignature: (text: string, signature: string) => boolean;
 }

@@ -11,10 +11,7 @@ export const isInBatch = (column: PgColumn, batch: SQLWrapper): SQL =>
 
 const DELETED_AT_ONCE = 500;
 
-/**
- * Deletes the rows that `which` selects, at most 500 at a time, and skips rows that another
- * transaction has locked. Returns how many.
- */
+/** Deletes at most 500 rows that `which` selects. Skips locked rows. Returns how many. */
 export async function deleteBatch(
   db: Db,
   primaryKey: PgColumn,

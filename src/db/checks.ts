@@ -34,10 +34,7 @@ export interface Checked {
   checkMigration: () => void;
 }
 
-/**
- * Checks in one round trip what would otherwise fail later with a message that does not help.
- * Throws an Exit that says how to fix it.
- */
+/** Checks in one round trip what would fail later. Throws an Exit that says how to fix it. */
 export async function checkDatabase(
   sql: Sql,
   { isPooled }: { isPooled: boolean },
@@ -66,10 +63,7 @@ const SETTINGS = [
   ...checkedBehindPoolers,
 ];
 
-/**
- * Uses the simple protocol: one round trip, no prepared statement. It has no parameters, which is
- * safe because all names are ours.
- */
+/** Uses the simple protocol: one round trip. Has no parameters: all names are ours. */
 async function readFacts(sql: Sql): Promise<Facts> {
   const list = (names: string[]) => names.map((name) => `'${name}'`).join(", ");
   const named = (condition: string) =>

@@ -8,10 +8,7 @@ export interface Source {
   url: string;
 }
 
-/**
- * An Exit that says what to do about a failure of the database. It repeats no message of the
- * server.
- */
+/** Says what to do about a failure of the database. Repeats no message of the server. */
 export function explainFailure(error: unknown, { setting, url }: Source): Exit {
   if (error instanceof Exit) return error;
   const { code = "no code" } = causeOf(error);

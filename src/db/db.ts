@@ -21,10 +21,7 @@ export type Place =
   | {
       url: string;
       caFile: string | undefined;
-      /**
-       * True for a pooler in transaction mode: settings and prepared statements of a session may
-       * reach another session.
-       */
+      /** For a pooler in transaction mode: the next statement may reach another session. */
       isPooled?: boolean;
     }
   | { socketPath: string; database?: string };
@@ -43,9 +40,7 @@ export interface Database {
   db: Db;
   sql: Sql;
   close: () => Promise<void>;
-  /**
-   * Runs `work` on a connection of its own that has no timeouts, for long work that holds locks.
-   */
+  /** Runs `work` on a connection without timeouts, for long work that holds locks. */
   alone: <T>(work: (sql: Sql) => Promise<T>) => Promise<T>;
   pool: () => PoolCounts;
   sizeBytes: () => Promise<number>;
@@ -54,23 +49,14 @@ export interface Database {
 /** Connections of a pool in each state, and statements that wait for one. */
 export type PoolCounts = Record<"idle" | "busy" | "connecting" | "waiting", number>;
 
-/**
- * The delay after a failed connection. It does not grow, so that Bunker is available again as soon
- * as the database is.
- */
+/** Does not grow, so that Bunker is available again as soon as the database is. */
 const RECONNECT_SECONDS = 0.25;
 const CLOSE_MAX_SECONDS = 5;
-/**
- * The server cancels a statement after `statement_timeout`. Without any answer for this much
- * longer, the connection is dead.
- */
+/** Without any answer for this much longer than `statement_timeout`, the connection is dead. */
 const SILENCE_MAX_MS = 1_000;
 const CHECK_EVERY_MS = 1_000;
 
-/**
- * Make the server end the transaction of an unreachable client soon. By default, its keepalives
- * start only after two hours.
- */
+/** Soon end the transaction of an unreachable client. The default is two hours. */
 const keepalives = {
   tcp_keepalives_idle: 10,
   tcp_keepalives_interval: 5,
@@ -78,9 +64,9 @@ const keepalives = {
 };
 
 /**
- * PgBouncer releases the server connection of a client at the first "ready for query", even if that
- * belongs to the previous statement and the next one is only described yet. The next answer would
- * then never arrive. So no statement is sent to a pooler before the last answer is read.
+ * PgBouncer may release the server connection of a client at a "ready for query" of the previous
+ * statement, and the next answer would never arrive. So no statement is sent to a pooler before the
+ * last answer is read.
  */
 const oneAtATime = { prepare: false, max_pipeline: 0 };
 
@@ -135,9 +121,7 @@ export function openDatabase(options: DatabaseOptions): Database {
 /** What our patch of the driver exposes. */
 interface PatchedSql extends Sql {
   pool: () => PoolCounts;
-  /**
-   * Closes connections that have waited for an answer for longer than `ms` and received nothing.
-   */
+  /** Closes connections that have waited for an answer for longer than `ms`. */
   abandon: (ms: number) => void;
 }
 
@@ -238,19 +222,15 @@ const duplicates: Record<string, ProblemCode> = {
   users_username_key: "username_taken",
 };
 
-/**
- * The names of foreign keys to users, as drizzle-kit makes them. An insert violates one of them if
- * another transaction deletes the user at the same time.
- */
+/** Foreign keys to users, violated if another transaction deletes the user at the same time. */
 export const USER_REFERENCE = /_users_id_fk$/;
 
 const DEADLOCK_RETRIES = 2;
 
 /**
- * Runs the changes of one verb in one transaction. All transactions go through here. The database
- * decides races: a constraint violation becomes its refusal, and every other error stays as it is.
- * PostgreSQL resolves a deadlock by aborting one transaction. That one is retried from the start,
- * so `change` must not have effects outside the database.
+ * All transactions go through here. The database decides races: a constraint violation becomes its
+ * refusal. PostgreSQL resolves a deadlock by aborting one transaction, which is retried from the
+ * start: `change` must not have effects outside the database.
  */
 export async function transact<T>(db: Db, change: (tx: Db) => Promise<T>): Promise<T> {
   // A nested transaction cannot retry: the outer one still holds the locks of the deadlock.

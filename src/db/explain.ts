@@ -9,10 +9,7 @@ import { causeOf } from "./failures.ts";
 export const describePlace = ({ databaseUrl: url, dataDir }: Config): string =>
   url ? `PostgreSQL at ${describePostgresUrl(url)}` : `embedded PostgreSQL in ${resolve(dataDir)}`;
 
-/**
- * The setting that names the database server. `isDirect`: the connection that goes around the
- * pooler.
- */
+/** `isDirect`: the connection that goes around the pooler. */
 const sourceOf = ({ databaseUrl, databaseDirectUrl }: Config, isDirect: boolean) =>
   isDirect && databaseDirectUrl !== undefined
     ? ({ setting: "DATABASE_DIRECT_URL", url: databaseDirectUrl } as const)

@@ -15,9 +15,8 @@ export function causeOf(error: unknown): Cause {
 }
 
 /**
- * The classes and single codes of SQLSTATE (PostgreSQL's documentation, appendix A) for which a
- * retry may succeed; the response is 503. For any other code, it is 500.
- * docs/guides/postgresql.md lists them.
+ * The SQLSTATEs (PostgreSQL's documentation, appendix A) for which a retry may succeed, by class or
+ * code: the response is 503, otherwise 500. docs/guides/postgresql.md lists them.
  */
 const outageClasses = ["08", "28", "3D", "40", "53", "57", "58", "72"];
 // Read-only after a failover; timeouts of a transaction; another session has the lock.
@@ -29,10 +28,7 @@ const connectionCodes =
   /^(CONNECTION_|CONNECT_TIMEOUT$|TLS_REFUSED$|SASL_|E(ACCES|ADDRNOTAVAIL|AI_AGAIN|AI_FAIL|CONN[A-Z]+|HOSTDOWN|HOSTUNREACH|MFILE|NETDOWN|NETUNREACH|NFILE|NOBUFS|NOENT|NOTFOUND|PIPE|PROTO|TIMEDOUT)$|CERT_|DEPTH_ZERO|ERR_SSL|ERR_TLS|SELF_SIGNED|UNABLE_TO_)/;
 const SQL_STATE = /^[0-9A-Z]{5}$/;
 
-/**
- * True if a retry may succeed: the database is unavailable, full, too slow, or refuses our
- * sessions.
- */
+/** The database is unavailable, full, too slow, or refuses our sessions: a retry may succeed. */
 export function isOutage(error: unknown): boolean {
   const { code = "", isRefusal = false } = causeOf(error);
   if (isRefusal || connectionCodes.test(code)) return true;
@@ -44,10 +40,7 @@ export function isOutage(error: unknown): boolean {
 export const isUnwritable = (error: unknown): boolean =>
   /^(53100|25006)$/.test(causeOf(error).code ?? "");
 
-/**
- * `isOutage` for any error of a request. Excludes errors that are not of the database, such as a
- * missing file.
- */
+/** `isOutage` for any error of a request, which may be about a missing file, for example. */
 export function isDatabaseOutage(error: unknown): boolean {
   const { name, code = "", syscall } = error as Partial<NodeJS.ErrnoException>;
   const isOfDatabase =

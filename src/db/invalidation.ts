@@ -25,12 +25,10 @@ const HEARTBEAT_TIMEOUT_MS = 2_000;
 const CONNECT_TIMEOUT_SECONDS = 3;
 
 /**
- * Listens for change notifications about users and sessions (migration 0003), and tracks which of
- * them have arrived. PostgreSQL delivers notifications in the order of commits. So when a heartbeat
- * arrives, every notification that was committed before it was sent has arrived as well. Heartbeats
- * are sent on another connection than the one that listens: a pooler that drops notifications, as
- * PgBouncer does, drops the heartbeats too. Connects and sends heartbeats only while `received` is
- * called.
+ * Listens for change notifications about users and sessions (migration 0003). PostgreSQL delivers
+ * them in the order of commits: when a heartbeat arrives, every notification that was committed
+ * before it has arrived. Heartbeats are sent on another connection: a pooler that drops
+ * notifications drops them too. Works only while `received` is called.
  */
 export function listenForChanges({
   place,

@@ -13,9 +13,8 @@ export const advisoryLocks = {
 } as const;
 
 /**
- * Locks users in the caller's transaction. Returns the ids of those that exist. To avoid deadlocks,
- * a transaction locks users before the rows that belong to them, and several users in the order of
- * their ids, in one statement.
+ * Locks users, and returns the ids of those that exist. To avoid deadlocks, lock users before the
+ * rows that belong to them, and several users in one statement.
  */
 export async function lockUsers(tx: Db, which: SQL | undefined): Promise<string[]> {
   const query = tx.select({ id: users.id }).from(users).where(which).orderBy(users.id);
@@ -23,9 +22,8 @@ export async function lockUsers(tx: Db, which: SQL | undefined): Promise<string[
 }
 
 /**
- * Prevents the deletion of a user until the caller's transaction ends. Never waits: returns false
- * if the user does not exist, or another transaction is deleting it. For a transaction that has
- * already locked rows of that user.
+ * Prevents the deletion of a user, for a transaction that has already locked rows of that user.
+ * Never waits: false if the user does not exist or is being deleted.
  */
 export async function tryHoldUser(tx: Db, id: string): Promise<boolean> {
   const query = tx.select({ id: users.id }).from(users).where(eq(users.id, id));

@@ -10,10 +10,7 @@ interface Migration {
   sql: string;
 }
 
-/**
- * Every migration, in the order in which they are applied: those of Bunker, then those of the
- * product, which may refer to the tables of Bunker. The prefix keeps their tags apart.
- */
+/** Those of Bunker first: the product's may refer to its tables. The prefix keeps tags apart. */
 export const migrations: readonly Migration[] = [
   ...bunkerMigrations,
   ...productMigrations.map(({ tag, sql }) => ({ tag: `product/${tag}`, sql })),
@@ -26,9 +23,7 @@ export interface MigrationStatus {
   unknown: string[];
 }
 
-/**
- * Reads the status from the server. Uses the simple protocol: one round trip for each statement.
- */
+/** By the simple protocol: one round trip for each statement. */
 export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
   const applied = await appliedTags(sql);
   const known = migrations.map(({ tag }) => tag);
@@ -48,9 +43,8 @@ async function appliedTags(sql: Sql): Promise<string[]> {
 }
 
 /**
- * Applies all pending migrations and returns their tags. Each migration and its entry are one
- * transaction, so that a crash leaves the old schema or the new one. Instances that start at the
- * same time wait for the first one, by an advisory lock.
+ * Returns the tags. Each migration and its entry are one transaction: a crash leaves the old schema
+ * or the new one. Instances that start at the same time wait for the first one.
  */
 export async function migrate(sql: Sql): Promise<string[]> {
   if ((await migrationStatus(sql)).pending.length === 0) return [];

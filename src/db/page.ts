@@ -22,10 +22,7 @@ export interface List<Row> {
   count: () => Promise<number>;
 }
 
-/**
- * The condition, order and offset of a query for one page. An index on `(time, id)` serves them:
- * with a cursor, PostgreSQL reads only the rows of the page.
- */
+/** With a cursor and an index on `(time, id)`, PostgreSQL reads only the rows of the page. */
 export function selectPage(
   { time, id }: Record<"time" | "id", PgColumn>,
   direction: "oldest first" | "newest first",

@@ -1,7 +1,6 @@
 /**
- * What most resources do with their rows. A row has a UUIDv7 as its id, and the time of its last
- * change as its version. `where` says which rows the caller may read and change. Any other row is
- * `not_found`.
+ * What most resources do with their rows. The time of the last change is the version of a row.
+ * `where` says which rows the caller may use. Any other row is `not_found`.
  */
 import { and, eq, type InferSelectModel, inArray, type SQL, sql } from "drizzle-orm";
 import type { PgColumn, PgInsertValue, PgTable, PgUpdateSetSource } from "drizzle-orm/pg-core";
@@ -20,9 +19,7 @@ interface Context {
   now: () => Date;
 }
 
-/**
- * A row to change. If `versions` is set, the row must still have one of these `updatedAt` times.
- */
+/** If `versions` is set, the row must still have one of these `updatedAt` times. */
 export interface Target {
   id: string;
   versions?: Date[] | undefined;
@@ -31,10 +28,7 @@ interface One extends Target {
   where: SQL | undefined;
 }
 
-/**
- * The rows that `where` selects, newest first. Needs an index on the columns of `where`, then
- * `createdAt` and `id`.
- */
+/** Newest first. Needs an index on the columns of `where`, then `createdAt` and `id`. */
 export const listRows = <T extends ResourceTable>(
   { db }: Context,
   table: T,

@@ -1,7 +1,6 @@
 /**
- * Set for each session, because a server, a database or a role may have defaults that change the
- * behavior of Bunker. Values are spelled as PostgreSQL shows them: db/checks compares them where
- * they cannot be set.
+ * A server, a database or a role may have other defaults. Values are spelled as PostgreSQL shows
+ * them: db/checks compares them where they cannot be set.
  */
 export const sessionSettings = {
   // The driver reads only these formats of times, intervals and bytes.
@@ -28,10 +27,7 @@ export const sessionSettings = {
   idle_in_transaction_session_timeout: "0",
 };
 
-/**
- * A pooler in transaction mode tracks only these for each client, and refuses a client that asks
- * for others.
- */
+/** A pooler in transaction mode tracks only these, and refuses a client that sets others. */
 const keptByPoolers = ["DateStyle", "TimeZone", "standard_conforming_strings"] as const;
 
 export const pooledSettings = Object.fromEntries(

@@ -48,10 +48,7 @@ export function traceStatements(sql: Sql, tracing: Tracing): Sql {
 
 const isWork = (arg: unknown): arg is (tx: Sql) => unknown => typeof arg === "function";
 
-/**
- * OpenTelemetry's semantic conventions for databases. Spans never have the text of a statement,
- * because it may have personal data.
- */
+/** OpenTelemetry's conventions. A span never has the text of a statement, or personal data. */
 const system = { "db.system.name": "postgresql" };
 const TRANSACTION = { name: "transaction", kind: "client", attributes: system } as const;
 

@@ -8,9 +8,8 @@ interface Transactional {
 }
 
 /**
- * Runs the changes of one verb in one transaction. `tx` is `ctx` with the transaction as its `db`.
- * Changed users leave the principal cache only after the commit: earlier, another request could
- * cache the old state again.
+ * Runs the changes of one verb in one transaction. Changed users leave the principal cache only
+ * after the commit: earlier, another request could cache the old state again.
  */
 export async function transaction<C extends Transactional, T>(
   ctx: C,

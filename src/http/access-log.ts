@@ -3,16 +3,12 @@ import { parseTraceParent } from "../kit/tracing.ts";
 import type { HandledRequest, Observer } from "./observers.ts";
 import type { RequestContext } from "./request-context.ts";
 
-/**
- * Paths that monitoring requests every few seconds. Their successful requests are not logged: they
- * would hide the others.
- */
+/** Requested by monitoring every few seconds: their successes would hide the others. */
 const probes = new Set(["/livez", "/readyz", "/readyz/server", "/health", "/healthz", "/metrics"]);
 
 /**
- * Writes one line for each response: route, status, problem code, duration, request, trace and
- * user. Nothing in it is written by the client, except for a trace id: no path, query, header or
- * IP.
+ * Writes one line for each response. Nothing in it is written by the client, except for a trace id:
+ * no path, query, header or IP.
  */
 export const accessLog = ({ config, log }: Ctx): Observer[] => {
   const onResponse = (handled: HandledRequest) => {

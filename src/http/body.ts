@@ -4,10 +4,7 @@ import { isConnectionClosed } from "./closed-connection.ts";
 import { discardRest } from "./unread-body.ts";
 
 export const BODY_MAX_BYTES = 65_536;
-/**
- * For the whole body: a client that sends a byte now and then (slow loris) cannot hold a
- * connection, or delay a graceful shutdown, for longer.
- */
+/** For the whole body: a slow client (slow loris) cannot hold a connection or a shutdown longer. */
 const READ_MAX_MS = 10_000;
 const DEPTH_MAX = 32;
 const JSON_TYPES = ["application/json", "application/merge-patch+json"];
@@ -85,10 +82,7 @@ const isAmong = (paths: string[], path: string) => paths.includes(path.replace(/
 const withoutEmpty = (parameters: Record<string, string>) =>
   Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== ""));
 
-/**
- * Content encodings are refused (RFC 9110, section 8.4.1): so the limit of the body is also the
- * limit of its decoded content.
- */
+/** Without content encodings (RFC 9110, 8.4.1), the limit also holds for the decoded content. */
 function refusalOf(headers: Headers, format: "form" | "json" | undefined): Problem | undefined {
   if (!format) return new Problem("unsupported_media_type");
   const encoding = headers.get("content-encoding") ?? "identity";
@@ -114,10 +108,7 @@ async function withinTimeLimit<T>(reading: Promise<T>): Promise<T> {
   }
 }
 
-/**
- * Never holds more than the limit in memory, whatever Content-Length says. Throws `tooLarge` for a
- * longer body.
- */
+/** Never holds more than the limit in memory, whatever Content-Length says. */
 async function readBytes(request: Request, tooLarge: Problem): Promise<Uint8Array> {
   const announced = request.headers.get("content-length");
   if (announced === null) return readChunks(request, tooLarge);
@@ -161,10 +152,7 @@ function parseForm(text: string): Record<string, string> {
   return form;
 }
 
-/**
- * Not URLSearchParams: it replaces all bytes that are not UTF-8 with the same character, so two
- * passwords would become one.
- */
+/** Not URLSearchParams: it makes one character of all invalid bytes, and two passwords equal. */
 function parsePair(pair: string): [name: string, value: string] {
   const at = pair.includes("=") ? pair.indexOf("=") : pair.length;
   const decoded = (part: string) => decodeURIComponent(part.replaceAll("+", " "));
@@ -203,10 +191,7 @@ function refuseDepth(text: string): void {
   }
 }
 
-/**
- * PostgreSQL cannot store NUL. Lone surrogates have no UTF-8 encoding: two passwords with different
- * ones would hash to the same.
- */
+/** PostgreSQL stores no NUL. Two passwords with different lone surrogates hash to the same. */
 function refuseBadText(value: unknown): void {
   if (typeof value === "string" && (value.includes("\0") || !value.isWellFormed()))
     throw new Problem("malformed_request");

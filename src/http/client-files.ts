@@ -28,9 +28,8 @@ const fileOf = (text: string): ClientFile => ({
 });
 
 /**
- * The types that src/build/declarations.ts wrote, or undefined if it did not run. Imported as text,
- * so that the compiler sees no cycle. Imported late, so that a server from source starts without
- * them.
+ * The types that src/build/declarations.ts wrote, or undefined. Imported as text, so that the
+ * compiler sees no cycle, and late, so that a server from source starts without them.
  */
 export async function findDeclarations(): Promise<ClientFile | undefined> {
   try {

@@ -20,9 +20,8 @@ const TAKES_COOKIES = /^\/(api\/v1|oauth)\//;
 const WARNED_MAX = 20;
 
 /**
- * Answers cross-origin requests of browsers (Fetch standard, section 3.2) for the origins in
- * CORS_ORIGINS. Wraps the whole app, so that refusals, unknown paths and timed-out requests have
- * the headers too: otherwise a page could not read why its request failed.
+ * Answers cross-origin requests of browsers (Fetch standard, section 3.2). Wraps the whole app: a
+ * page could not read a refusal without the headers.
  */
 export function withCors(ctx: Ctx, next: Handler): Handler {
   const isAllowed = openAllowedOrigins(ctx.config);

@@ -13,9 +13,8 @@ export function openAllowedOrigins({ corsOrigins, environment }: OriginSettings)
 }
 
 /**
- * Returns a function that checks whether the form of a request came from a page of another site, as
- * the browser reports it. Such a form could sign a victim in to the attacker's account (login
- * CSRF), and needs no preflight. Programs other than browsers send neither header.
+ * Whether the form of a request came from another site, as the browser reports it. It could sign a
+ * victim in to the attacker's account (login CSRF). Other programs send neither header.
  */
 export function openCrossSiteCheck(settings: OriginSettings) {
   const own = new URL(settings.publicUrl);

@@ -3,10 +3,7 @@ import { Problem } from "../kit/problem.ts";
 import { responseTo } from "./problems.ts";
 import { contextOf, type Handler } from "./request-context.ts";
 
-/**
- * Longer than the longest wait for hashing, and shorter than a statement may take. With the check
- * interval, a client gets a response within five seconds.
- */
+/** Longer than a wait for hashing, shorter than a statement may take: five seconds in all. */
 const RESPONSE_MAX_MS = 4_500;
 const CHECK_EVERY_MS = 250;
 
@@ -18,9 +15,8 @@ export interface Deadline {
 }
 
 /**
- * Answers 503 if a request takes too long because the database hangs or is unreachable, whatever
- * becomes of the work. The time that a client takes to send its body does not count: http/body
- * limits that.
+ * Answers 503 if a request takes too long because the database hangs, whatever becomes of the work.
+ * The time to receive the body does not count: http/body limits that.
  */
 export function withDeadline({ log }: Ctx, next: Handler): Deadline {
   const pending = new Map<Request, (response: Response) => void>();

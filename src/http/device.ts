@@ -3,15 +3,9 @@ import type { Ctx } from "../ctx.ts";
 import type { RequestParts } from "./request-context.ts";
 
 export const DEVICE_HEADER = "device-token";
-/**
- * Browsers accept a cookie with this prefix only from the host itself, over https (RFC 6265bis,
- * section 4.1.3.2).
- */
+/** Browsers accept it only from the host itself, over https (RFC 6265bis, section 4.1.3.2). */
 const HOST_COOKIE = "__Host-bunker_device";
-/**
- * The cookie over http. Also read over https: until a known device signs in again, it has only this
- * one.
- */
+/** Over http. Also read over https, until the device signs in again. */
 const PLAIN_COOKIE = "bunker_device";
 const COOKIE_SECONDS = 400 * 86_400;
 const USERS_MAX = 8;
@@ -33,10 +27,7 @@ export function deviceTokensIn(headers: RequestParts["headers"]): string[] {
   return [...new Set(tokens)].slice(0, TOKENS_MAX);
 }
 
-/**
- * Makes the client a known device of the user of `token`. A browser stays a known device of its
- * other users as well, up to USERS_MAX.
- */
+/** Makes the client a known device of the user of `token`, and of up to USERS_MAX users in all. */
 export function rememberDevice(
   { config, devices }: Ctx,
   { headers, set }: Pick<RequestParts, "headers" | "set">,

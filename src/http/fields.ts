@@ -10,10 +10,7 @@ import { domainProblemsOf, type ReaderContext } from "./readers.ts";
 const ERRORS_MAX = 20;
 const ERRORS_READ_MAX = 1000;
 
-/**
- * Fields that Bunker has elsewhere. A response may repeat their names, unlike any other unknown
- * name.
- */
+/** A response may repeat these names, unlike any other unknown name. */
 const ownNames = new Set([
   "password",
   ...Object.values(getTableColumns(users)).map(({ name }) => name),
@@ -76,9 +73,7 @@ function inOrderOf({ properties = {} }: { properties?: object }, problems: Field
   return problems.toSorted((a, b) => placeOf(a) - placeOf(b));
 }
 
-/**
- * Schemas check lengths and patterns only roughly: a problem that the domain finds replaces these.
- */
+/** Schemas check these only roughly: a problem that the domain finds replaces them. */
 const approximate: FieldProblemCode[] = ["too_short", "too_long", "wrong_format"];
 const isFinal = (problem: FieldProblem | undefined) =>
   problem !== undefined && !approximate.includes(problem.code);

@@ -14,9 +14,7 @@ import { headerMacros, refuseUnsupported } from "./headers.ts";
 import { actorsFrom, limitReportOf, openOrigins } from "./origin.ts";
 import { contextOf, type RequestParts } from "./request-context.ts";
 
-/**
- * For OpenAPI: the Authorize button of /docs gets a token by signing in, or takes an existing one.
- */
+/** The Authorize button of /docs gets a token by signing in, or takes an existing one. */
 const security: Record<string, string[]>[] = [{ signIn: [] }, { bearer: [] }];
 
 /** A request with its body, and the token that @elysiajs/bearer found. */
@@ -26,9 +24,8 @@ interface GuardedRequest extends RequestParts {
 }
 
 /**
- * The access token from the Authorization header. Ignores a token that @elysiajs/bearer read from
- * the URL: logs and browser histories keep URLs. The plugin accepts only the usual spelling,
- * `Bearer` and one space; `credentialsOf` reads all others.
+ * Ignores a token that @elysiajs/bearer read from the URL: logs and browser histories keep URLs.
+ * The plugin accepts only `Bearer` and one space; `credentialsOf` reads other spellings.
  */
 const tokenIn = ({
   headers,
@@ -53,9 +50,8 @@ interface Requirements {
 }
 
 /**
- * For routes that require a token. With a valid token, a request consumes `requests` of its user.
- * With an expired, revoked or spent token that Bunker issued, it consumes `requests` of the
- * session. Any other request consumes `requests-anonymous`.
+ * `requests` counts by user, or by session for an expired, revoked or spent token that Bunker
+ * issued. Any other request consumes `requests-anonymous`.
  */
 const generalLimits: readonly LimitName[] = ["requests", "requests-anonymous"];
 
@@ -73,9 +69,7 @@ const refuseTwoTokens = (guarded: GuardedRequest): void => {
   });
 };
 
-/**
- * Finds the principal of a request's token. Without a valid token, counts the request and throws.
- */
+/** Without a valid token, counts the request and throws. */
 function openAuthentication(ctx: Ctx, withOrigin: ReturnType<typeof actorsFrom>) {
   const refuse = async (actor: Anonymous, code: ProblemCode, token?: string): Promise<never> => {
     const uses =
@@ -163,9 +157,7 @@ export const guard = (ctx: Ctx) => {
   return new Elysia({ name: "guard" }).macro({
     ...headerMacros,
     public: { detail: { security: [] }, transform: refuseUnreadableBody },
-    /**
-     * Like `public`, for a route that does work: `actor` is anonymous and consumes these limits.
-     */
+    /** Like `public`, for a route that does work: consumes these limits. */
     anonymous: (limits: readonly LimitName[]) => ({
       detail: { security: [], "x-rate-limits": limits },
       transform: refuseUnreadableBody,
@@ -174,9 +166,7 @@ export const guard = (ctx: Ctx) => {
         return { actor: withOrigin({ request, headers, set, server }, anonymous, limits) };
       },
     }),
-    /**
-     * Like `anonymous`. With an access token, `caller` is its user. Refuses an invalid token.
-     */
+    /** Like `anonymous`. With an access token, `caller` is its user. */
     optional: (limits: readonly LimitName[]) => ({
       detail: { security: [{}, ...security], "x-rate-limits": limits },
       transform: async ({ request, headers, bearer, body, set, server }: GuardedRequest) => {

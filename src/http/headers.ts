@@ -105,10 +105,7 @@ export const responseHeaders = {
 } satisfies Record<string, Header>;
 export type ResponseHeader = keyof typeof responseHeaders;
 
-/**
- * The members of an operation that list the request headers it reads, and its response headers
- * besides the common ones.
- */
+/** Members of an operation: the request headers that it reads, and its own response headers. */
 export const REQUEST_HEADERS = "x-request-headers";
 export const RESPONSE_HEADERS = "x-response-headers";
 
@@ -130,21 +127,12 @@ export const headerMacros = {
   }),
 };
 
-/**
- * Headers that restrict what a request may do. A route that ignored one would do what the client
- * ruled out.
- */
+/** A route that ignored one of these would do what the client ruled out. */
 const conditions = ["idempotency-key", "if-match", "if-none-match"] as const;
-/**
- * For GET: it changes nothing, and may always answer If-None-Match with the full response (RFC
- * 9110, section 13.1.2).
- */
+/** GET may always answer If-None-Match with the full response (RFC 9110, section 13.1.2). */
 const conditionsOfGet = ["if-match"] as const;
 
-/**
- * Throws `unsupported_header` if the request has a header of `conditions` that the route does not
- * read.
- */
+/** Throws `unsupported_header` for a header of `conditions` that the route does not read. */
 export function refuseUnsupported({
   request,
   headers,

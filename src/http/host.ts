@@ -2,9 +2,8 @@ import type { Server } from "bun";
 import { contextOf, type Handler } from "./request-context.ts";
 
 /**
- * A request without a Host header (HTTP/1.0, as health checks of load balancers send) has only a
- * path as its URL. Elysia would look for the path within that, so the request gets a full URL. The
- * new request has no socket, so its peer IP is recorded first.
+ * A request without a Host header (HTTP/1.0, as load balancers send) has only a path as its URL.
+ * Elysia needs a full one. The new request has no socket, so its peer IP is recorded first.
  */
 export const withHost =
   (next: Handler, server: () => Pick<Server<unknown>, "requestIP"> | null): Handler =>
@@ -17,15 +16,10 @@ export const withHost =
     return next(renamed);
   };
 
-/**
- * `host [":" port]` of RFC 3986, section 3.2. Bun joins repeated Host lines with a comma and a
- * space.
- */
+/** RFC 3986, section 3.2. Bun joins repeated Host lines with a comma and a space. */
 const HOST = /^(?:\[[\da-f:.]+\]|(?:[\w.~!$&'()*+,;=-]|%[\da-f]{2})+)(?::\d{0,5})?$/i;
 
-/**
- * Checks the Host header (RFC 9112, section 3.2). Only HTTP/1.0 requests get this far without one.
- */
+/** RFC 9112, section 3.2. Only HTTP/1.0 requests get this far without a Host header. */
 export function hasValidHost({ headers }: Request): boolean {
   const host = headers.get("host");
   return host === null || HOST.test(host);

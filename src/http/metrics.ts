@@ -57,10 +57,7 @@ export function metricsHandler(ctx: Ctx): Handler {
   };
 }
 
-/**
- * `/metrics` on the API listener, with METRICS_TOKEN as bearer token. Without that setting it
- * answers 404.
- */
+/** `/metrics` on the API listener. Without METRICS_TOKEN it answers 404. */
 export const metricsRoutes = (ctx: Ctx) => {
   const { metricsToken } = ctx.config;
   return new Elysia({ name: "metrics" }).use(guard(ctx)).get(

@@ -13,9 +13,8 @@ import { contextOf, type RequestParts } from "./request-context.ts";
 const USER_AGENT_MAX = 512;
 
 /**
- * Records the peer IP before the client can disconnect: Bun does not know it afterwards. Otherwise
- * a client that disconnects at once would not be counted by its own IP. Skips GET requests, which
- * change nothing.
+ * Bun does not know the peer IP after the client disconnected: such a client would not be counted
+ * by its own IP. Skips GET requests, which change nothing.
  */
 export function recordPeer({ request, server }: Pick<RequestParts, "request" | "server">): void {
   if (request.method === "GET") return;
@@ -23,10 +22,7 @@ export function recordPeer({ request, server }: Pick<RequestParts, "request" | "
   if (ip) contextOf(request).peer = ip;
 }
 
-/**
- * The client key of all clients that disconnected before their IP was read. They share one rate
- * limit.
- */
+/** All clients that disconnected before their IP was read share one rate limit. */
 const DISCONNECTED = "gone";
 
 const PROXY_NOT_TRUSTED =
@@ -35,10 +31,7 @@ const CLIENT_IP_MISSING =
   "Requests come from an IP in TRUSTED_PROXIES without a client IP (X-Forwarded-For, or CLIENT_ADDRESS_HEADER): if it is a proxy, all clients behind it share one rate limit.";
 const warned = new WeakMap<Log, Set<string>>();
 
-/**
- * Determines the origin of each request behind the trusted proxies. Warns once about each kind of
- * apparent misconfiguration.
- */
+/** Determines the origin behind trusted proxies. Warns once about each likely misconfiguration. */
 export function openOrigins({ config, devices, log }: Ctx) {
   const { trustedProxies, clientAddressHeader } = config;
   const { clientOf, isTrusted } = openProxyChain(trustedProxies);
@@ -85,10 +78,7 @@ function firstOf<T>(tokens: string[], read: (token: string) => T | undefined): T
   return undefined;
 }
 
-/**
- * Adds the origin to an actor. Most requests never read the origin, so it is determined on first
- * access.
- */
+/** Most requests never read the origin, so it is determined on first access. */
 export const actorsFrom =
   (originOf: ReturnType<typeof openOrigins>) =>
   <A extends Anonymous | UserActor>(
@@ -119,10 +109,9 @@ export const limitReportOf = (
 });
 
 /**
- * Adds RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers): quota `q` in `w`
- * seconds; `r` remaining, more in `t` seconds. A request may consume several limits one after the
- * other: each call appends to the headers. Sets Retry-After to the longest wait of the refused
- * limits, in seconds.
+ * RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers): quota `q` in `w` seconds;
+ * `r` remaining, more in `t` seconds. Appends, because a request may consume limits one after the
+ * other. Retry-After is the longest wait of the refused limits.
  */
 function addLimitHeaders(headers: RequestParts["set"]["headers"], states: LimitState[]): void {
   const add = (name: string, entries: string[]) => {

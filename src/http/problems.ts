@@ -95,9 +95,8 @@ export const PROBLEM_CODES = "x-problem-codes";
 
 /**
  * Declares the problems of a route: spread into its `response`. Each status has exactly its own
- * codes, so a client's `switch (error.value.code)` is exhaustive.
- * The TypeScript type is the whole body. The runtime schema has only the codes, for the OpenAPI
- * document: problems are not validated, and full schemas would add a third to the start time.
+ * codes, so a client's `switch (error.value.code)` is exhaustive. The runtime schema has only the
+ * codes: full schemas would add a third to the start time.
  */
 export function fails<const C extends ProblemCode>(...codes: C[]) {
   const unique = [...new Set(codes)];
@@ -157,10 +156,7 @@ const headersOf = (code: ProblemCode): Record<string, string> => {
   return {};
 };
 
-/**
- * Maps whatever was thrown to the problem that the client gets. An unexpected error becomes
- * `internal`, without details.
- */
+/** Maps what was thrown to a problem. An unexpected error becomes `internal`, without details. */
 function problemOf(
   { config }: Ctx,
   { error, code, request }: { error: unknown; code: string | number; request: Request },
@@ -221,10 +217,7 @@ export function responseTo(problem: Problem, { id, route = "" }: RequestContext)
   return new Response(JSON.stringify(response.body), { status: response.status, headers });
 }
 
-/**
- * The one place where problems become responses: application/problem+json (RFC 9457), or OAuth
- * errors.
- */
+/** The one place where problems become responses (RFC 9457, or OAuth errors). */
 export const problemPlugin = (ctx: Ctx, routes: RouteTable) =>
   new Elysia({ name: "problems" }).onError(
     { as: "global" },

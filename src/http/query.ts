@@ -4,10 +4,7 @@ import { type FieldProblem, fieldProblem } from "../kit/problem.ts";
 const names = ["skip", "limit", "cursor", "total"] as const;
 type Name = (typeof names)[number];
 
-/**
- * A problem for each parameter that a URL has more than once: using one value would ignore the
- * others.
- */
+/** A problem for each repeated parameter: using one value would ignore the others. */
 export function repeatedIn(url: string): Partial<Record<Name, FieldProblem>> {
   const [, query = ""] = url.split("?", 2);
   if (query === "") return {};

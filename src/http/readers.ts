@@ -25,10 +25,7 @@ interface Schema {
  */
 export const readBy = <T = string>(read: Reader<T>) => ({ [READER]: read as Reader<unknown> });
 
-/**
- * The problems that the readers of an object schema and of its fields find. Skips fields with a
- * known problem.
- */
+/** What the readers of an object and of its fields find. Skips fields with a known problem. */
 export function domainProblemsOf(
   schema: unknown,
   context: ReaderContext,

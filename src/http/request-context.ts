@@ -2,10 +2,7 @@ import type { Server } from "bun";
 import type { UserActor } from "../ctx.ts";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 
-/**
- * The parts of Elysia's context that show where a request came from, and where its limits are
- * reported.
- */
+/** The parts of Elysia's context that show where a request came from. */
 export interface RequestParts {
   request: Request;
   headers: Record<string, string | undefined>;
@@ -17,10 +14,7 @@ export interface RequestParts {
 export interface RequestContext {
   /** Generated here, or given by a trusted proxy (X-Request-Id). */
   id: string;
-  /**
-   * The pattern of the matched route, such as `/api/v1/users/:id`. There are few patterns, but any
-   * number of paths.
-   */
+  /** The pattern of the matched route, such as `/api/v1/users/:id`. */
   route?: string;
   /** When its body had been read, in milliseconds of `performance.now()`. */
   bodyReadAt?: number;
@@ -47,10 +41,7 @@ export const mapResponse = (
   change: (response: Response) => Response,
 ): ReturnType<Handler> => (response instanceof Promise ? response.then(change) : change(response));
 
-/**
- * Stored on the request itself: a map with thousands of dead requests would slow down each garbage
- * collection.
- */
+/** On the request itself: a map of dead requests would slow down each garbage collection. */
 const CONTEXT = Symbol("request context");
 type WithContext = Request & { [CONTEXT]?: RequestContext };
 

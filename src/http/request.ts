@@ -17,16 +17,10 @@ export const commonHeaders = {
   "referrer-policy": "no-referrer",
 };
 
-/**
- * Ids that proxies generate: UUIDs, hexadecimal, base64, `Root=1-…`. No character can end a line or
- * a field of a log.
- */
+/** UUIDs, hexadecimal, base64, `Root=1-…`. No character can end a line or a field of a log. */
 const REQUEST_ID = /^[\w+/=.:;@-]{1,128}$/;
 
-/**
- * Returns a function that reads the id that a trusted proxy gave to a request. An id from any
- * client would let it write into the log.
- */
+/** The id that a trusted proxy gave to a request. Any other client could write into the log. */
 function openProxyIds({ trustedProxies }: Ctx["config"]) {
   const { isTrusted } = openProxyChain(trustedProxies);
   return ({ request, server }: Pick<RequestParts, "request" | "server">): string | undefined => {
@@ -37,10 +31,7 @@ function openProxyIds({ trustedProxies }: Ctx["config"]) {
   };
 }
 
-/**
- * Gives every request its id, and every response the common headers. Refuses a malformed Host
- * header.
- */
+/** Gives every request its id, and every response the common headers. */
 export const requestPlugin = ({ config }: Ctx) => {
   const idFromProxy = config.trustedProxies.length > 0 ? openProxyIds(config) : undefined;
   return new Elysia({ name: "request" })

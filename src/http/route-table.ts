@@ -3,9 +3,7 @@ interface Route {
   path: string;
 }
 
-/**
- * The methods of each path. A wrong method gets 405 with Allow (RFC 9110, section 15.5.6), not 404.
- */
+/** For 405 with Allow (RFC 9110, section 15.5.6) instead of 404. */
 export interface RouteTable {
   setRoutes: (routes: Route[]) => void;
   methodsOf: (path: string) => string[];

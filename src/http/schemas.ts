@@ -7,10 +7,7 @@ import { type ReaderContext, readBy } from "./readers.ts";
 export const literals = <C extends string>(words: readonly C[]) =>
   t.Unsafe<C>(t.Union(words.map((word) => t.Literal(word))));
 
-/**
- * A schema for the OpenAPI document and the compiler. It is not checked at runtime: other code
- * ensures that it holds.
- */
+/** For the OpenAPI document and the compiler. Not checked: other code ensures that it holds. */
 export const described = <T>(schema: Record<string, unknown>) =>
   t.Any(schema) as unknown as TUnsafe<T>;
 

@@ -19,10 +19,7 @@ export function withTracing({ tracing }: Ctx, next: Handler): Handler {
   };
 }
 
-/**
- * Sets attributes by OpenTelemetry's semantic conventions for HTTP servers. Records only the
- * pattern of the URL: URLs of mailed links contain secrets.
- */
+/** By OpenTelemetry's conventions. Only the pattern of the URL: mailed links contain secrets. */
 function recordResponse(span: Span, request: Request, response: Response): Response {
   const { id, route, problemCode, userId } = contextOf(request);
   const { status } = response;

@@ -1,14 +1,10 @@
-/**
- * Far more than a body may have, so that an honest client can finish sending before it reads the
- * refusal.
- */
+/** An honest client can finish sending this much before it reads the refusal. */
 const UNREAD_MAX_BYTES = 1 << 20;
 const UNREAD_MAX_MS = 1_000;
 
 /**
- * Reads and discards the rest of a body that no route reads. If the connection were closed while a
- * body still arrives, the client's next write would fail: the client could lose the response, and a
- * proxy could consider the server broken. Stops after 1 MiB or one second.
+ * If the connection were closed while a body still arrives, the client's next write would fail: it
+ * could lose the response, and a proxy could consider the server broken. Reads 1 MiB or one second.
  */
 export async function discardBody(request: Request): Promise<void> {
   if (request.bodyUsed || !request.body) return;

@@ -1,6 +1,3 @@
-/**
- * Folds case and compatibility forms. In our code, so that the result does not depend on the locale
- * of the database.
- */
+/** In our code, so that the result does not depend on the locale of the database. */
 export const fold = (text: string): string =>
   text.normalize("NFKC").toLowerCase().normalize("NFKC").replaceAll("ς", "σ");

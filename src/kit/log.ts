@@ -5,28 +5,19 @@ export type LogLevel = (typeof logLevels)[number];
 export const logFormats = ["json", "pretty"] as const;
 export type LogFormat = (typeof logFormats)[number];
 
-/**
- * A log line is a sentence and fields. Log a failure once, where it is handled, with the error in
- * the field `err`.
- */
+/** Log a failure once, where it is handled, with the error in the field `err`. */
 export type Log = Record<Exclude<LogLevel, "silent">, (fields: object, sentence: string) => void>;
 
 export interface OpenLog extends Log {
   setLevel: (level: LogLevel) => void;
-  /**
-   * Writes buffered lines, for at most half a second: a stuck reader must not block the end of the
-   * process.
-   */
+  /** Writes buffered lines, for at most half a second: a reader may be stuck. */
   close: () => Promise<void>;
 }
 
 export interface LogOptions {
   level: LogLevel;
   format: LogFormat;
-  /**
-   * True if several processes write to the same output. Then no write is longer than a pipe takes
-   * atomically (PIPE_BUF).
-   */
+  /** Whether several processes write to the same output: then each write must be atomic. */
   isShared?: boolean;
   /** True if lines of the format `pretty` have colors. */
   isColored?: boolean;
@@ -34,10 +25,7 @@ export interface LogOptions {
 
 const STANDARD_ERROR = 2;
 const CLOSE_MAX_MS = 500;
-/**
- * The buffer for a slow reader, a full disk or a pipe that nobody reads. When it is full, lines are
- * dropped.
- */
+/** For a slow reader, a full disk or an unread pipe. When it is full, lines are dropped. */
 const BUFFER_MAX_BYTES = 1 << 20;
 const FLUSH_MIN_BYTES = 8192;
 /** The longest write to a pipe that is atomic (PIPE_BUF, pipe(7)). */
@@ -46,9 +34,8 @@ const ATOMIC_MIN_BYTES = 3072;
 const FLUSH_EVERY_MS = 100;
 
 /**
- * Logs to standard error, because standard output is for the results of a command. Writing a line
- * never blocks, and a log that cannot be written stops nothing. Loads pino at the first line, so
- * that a start without log lines is faster.
+ * Logs to standard error, because standard output is for results. A line never blocks, and a log
+ * that cannot be written stops nothing. Loads pino at the first line, for a faster start.
  */
 export function openLog(given: LogOptions): OpenLog {
   let options = given;
@@ -140,10 +127,7 @@ function openPino({ level, format, isShared = false, isColored = false }: LogOpt
   };
 }
 
-/**
- * The format for terminals. Formats each line synchronously: pino-pretty's stream would buffer
- * without bound if nobody reads.
- */
+/** Formats each line synchronously: pino-pretty's stream buffers without bound if nobody reads. */
 function prettyOn(destination: DestinationStream, colorize: boolean): DestinationStream {
   const { prettyFactory }: typeof import("pino-pretty") = require("pino-pretty");
   const format = prettyFactory({
@@ -156,10 +140,7 @@ function prettyOn(destination: DestinationStream, colorize: boolean): Destinatio
 
 const FRAMES_MAX = 12;
 
-/**
- * True for errors of JavaScript and plain Errors of ours. Their messages are about code and have no
- * data of a request.
- */
+/** The messages of these errors are about code and have no data of a request. */
 const isAboutCode = (error: Error) =>
   ["Error", "TypeError", "RangeError", "ReferenceError"].includes(error.name) &&
   error.cause === undefined &&

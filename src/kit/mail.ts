@@ -23,10 +23,7 @@ export interface RenderedMail {
 
 /** A message to send. Headers are plain text: the transport encodes them (RFC 5322, RFC 2047). */
 export interface Mail extends RenderedMail {
-  /**
-   * Message-ID without angle brackets. It is the same at each retry, so that a server can recognize
-   * duplicates.
-   */
+  /** Without angle brackets. The same at each retry, so that a server can recognize duplicates. */
   messageId: string;
   from: MailAddress;
   to: string;
@@ -49,9 +46,8 @@ export interface Mailer extends MailTransport {
 }
 
 /**
- * Why a message was not sent. `rejected`: the server rejects it for good (RFC 5321, 5yz).
- * `deferred`: a retry may succeed (4yz). `unavailable`: the server cannot be used, so other
- * messages would fail as well.
+ * `rejected`: for good (RFC 5321, 5yz). `deferred`: a retry may succeed (4yz). `unavailable`: the
+ * server cannot be used, so other messages would fail as well.
  */
 export class MailFailure extends Error {
   readonly kind: "rejected" | "deferred" | "unavailable";

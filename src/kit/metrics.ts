@@ -34,10 +34,7 @@ export interface Metrics {
   /** Replaces the collectors. A counter continues from its previous value. */
   collect: (collectors: Collectors) => Promise<void>;
   snapshot: () => Promise<Snapshot>;
-  /**
-   * Aggregates the counters and histograms of snapshots, without gauges: their counts must survive
-   * the processes that counted them.
-   */
+  /** Without gauges: counts must survive the processes that counted them. */
   totalsOf: (snapshots: Snapshot[]) => Promise<Snapshot>;
   /** Prometheus' text format, version 0.0.4. Includes the snapshots of other processes. */
   text: (others?: Snapshot[]) => Promise<string>;

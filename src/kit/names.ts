@@ -64,9 +64,8 @@ function isDomain(domain: string): boolean {
 }
 
 /**
- * Reads an email (RFC 5321, with the characters of RFC 6531). Refuses display names, quotes,
- * comments and address literals. Two accepted emails share a key only if they differ in letter
- * case, so that the owner of one mailbox never becomes the user of another one.
+ * RFC 5321, with the characters of RFC 6531. Two accepted emails share a key only if they differ in
+ * letter case, so that the owner of one mailbox never becomes the user of another one.
  */
 export function readEmail(text: string): Name | FieldProblem {
   const shown = text.trim();
@@ -117,10 +116,7 @@ export const localPartOf = (email: string): string => split(email)?.local ?? "";
 
 const named = (shown: string): Name => ({ shown, key: usernameKeyOf(shown) });
 
-/**
- * Usernames for a user who chose none: the local part of the email, then up to 5 times the same
- * with a random suffix.
- */
+/** The local part of the email, then up to 5 times the same with a random suffix. */
 export function* usernamesFrom(text: string): Generator<Name, undefined> {
   const letters = text.normalize("NFKD").replace(/[^A-Za-z0-9._-]/g, "");
   const stem = letters.slice(0, STEM_MAX_LENGTH);
@@ -147,16 +143,12 @@ export const readFullName = (text: string): string | FieldProblem =>
   readLine("/full_name", text, FULL_NAME_MAX_LENGTH);
 
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
-/**
- * A visible letter, digit or symbol. Not U+2800, which is a blank, nor Hangul fillers, which are
- * ignorable.
- */
+/** Not U+2800, which is a blank, nor Hangul fillers, which are ignorable. */
 const VISIBLE = /(?![\p{Default_Ignorable_Code_Point}\u2800])[\p{L}\p{N}\p{P}\p{S}]/u;
 
 /**
- * Reads a visible name on one line, of at most `lengthMax` code points. Refuses characters that
- * reverse the text beside the name (Unicode TR36, 3.1: "\u202egnp.exe" would be shown as
- * "exe.png").
+ * Refuses characters that reverse the text beside the name (Unicode TR36, 3.1: "\u202egnp.exe"
+ * would be shown as "exe.png"). `lengthMax` is in code points.
  */
 export function readLine(pointer: string, text: string, lengthMax: number): string | FieldProblem {
   const name = text.trim();
@@ -169,10 +161,7 @@ export function readLine(pointer: string, text: string, lengthMax: number): stri
   return fieldProblem(pointer, "too_long", `may have at most ${charactersOf(lengthMax)}`);
 }
 
-/**
- * Tries names until one is free, so that a user who chose none is not refused. Throws
- * `username_taken` if all are taken.
- */
+/** For a user who chose no name. Throws `username_taken` if all are taken. */
 export async function withFreeName<T>(
   names: Iterable<Name>,
   take: (name: Name) => Promise<T>,

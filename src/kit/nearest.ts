@@ -18,10 +18,7 @@ function distance(a: string, b: string): number {
 
 const EDITS_MAX = 2;
 
-/**
- * Typos in the first character are rare. Comparing the whole environment with every setting would
- * slow down the start.
- */
+/** Typos in the first character are rare, and comparing everything would slow down the start. */
 const isWorthComparing = (name: string, candidate: string) =>
   name[0] === candidate[0] && Math.abs(candidate.length - name.length) <= EDITS_MAX;
 

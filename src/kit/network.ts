@@ -57,8 +57,8 @@ export const isLocalHost = (host: string): boolean => LOCAL_HOST.test(host);
 
 /**
  * Finds the client IP behind a chain of proxies. Reads `X-Forwarded-For` from the right, where the
- * nearest proxy appends, and stops at the first IP that is not a trusted proxy. Entries that the
- * client made up are further left. Also works for a header in which one proxy sets one IP.
+ * nearest proxy appends, up to the first IP that is not a trusted proxy: clients can make up
+ * entries further left.
  */
 export function openProxyChain(trusted: readonly string[]) {
   const list = listOf(trusted);
@@ -79,10 +79,7 @@ export function openProxyChain(trusted: readonly string[]) {
   return { clientOf, isTrusted };
 }
 
-/**
- * An IP without port, brackets and zone. An IPv4-mapped IPv6 address, in any spelling, becomes
- * IPv4.
- */
+/** An IP without port, brackets and zone. An IPv4-mapped IPv6 becomes IPv4. */
 function plain(text: string): string | undefined {
   const bare = /^\[(.+)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
   const ip = bare.replace(/%.*$/, "");
@@ -101,10 +98,7 @@ function ipv4In(groups: number[]): string | undefined {
 const GROUPS = 8;
 const NETWORK_GROUPS = 4;
 
-/**
- * The key of a client in rate limits: its IPv4, or the /64 of its IPv6, because one customer gets
- * at least a /64.
- */
+/** One customer gets at least a /64 of IPv6, so rate limits count that as one client. */
 export function clientKeyOf(ip: string): string {
   if (isIP(ip) !== 6) return ip;
   const network = groupsOf(ip).slice(0, NETWORK_GROUPS);
@@ -124,8 +118,6 @@ function groupsOf(ip: string): number[] {
   return [...left, ...zeros, ...right].map((group) => Number.parseInt(group, 16));
 }
 
-/**
- * The network within which the IP of one client often changes: the /24 of IPv4, the /64 of IPv6.
- */
+/** The network within which the IP of one client often changes: /24 of IPv4, /64 of IPv6. */
 export const networkOf = (ip: string): string =>
   isIPv4(ip) ? ip.replace(/\d+$/, "0/24") : clientKeyOf(ip);

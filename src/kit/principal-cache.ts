@@ -1,9 +1,6 @@
 import QuickLRU from "quick-lru";
 
-/**
- * The time span of which every change notification has arrived, in milliseconds of
- * `performance.now()`.
- */
+/** The time span of which every notification has arrived, in ms of `performance.now()`. */
 export interface ReceivedSpan {
   /** No notification is missing from this time on. Infinity while nothing listens. */
   since: number;

@@ -8,10 +8,7 @@ interface ProblemText {
   remedy: string;
 }
 
-/**
- * Every problem that a caller can get (RFC 9457): its status, its title, its default detail, and
- * the advice on the page `/problems/<code>`.
- */
+/** Every problem that a caller can get (RFC 9457). `/problems/<code>` shows it. */
 const bunkerProblems = {
   malformed_request: {
     status: 400,

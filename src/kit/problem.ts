@@ -5,10 +5,7 @@ import {
   problems,
 } from "./problem-codes.ts";
 
-/**
- * `pointer` is a JSON Pointer (RFC 6901) into the body (`/email`), or names a part outside it:
- * `/query/…`, `/header/…`, `/path/…`.
- */
+/** `pointer` is a JSON Pointer (RFC 6901) into the body, or `/query/…`, `/header/…`, `/path/…`. */
 export interface FieldProblem {
   pointer: string;
   code: FieldProblemCode;
@@ -33,10 +30,7 @@ export class Problem extends Error {
   }
 }
 
-/**
- * The user that a change is about no longer exists: `not_found`, or `invalid_token` if it is the
- * caller (http/problems).
- */
+/** The user of a change no longer exists. Becomes `invalid_token` if that is the caller. */
 export class UserGone extends Problem {
   readonly userId: string | undefined;
   constructor(userId: string | undefined) {
@@ -78,10 +72,7 @@ export const charactersOf = (count: number): string =>
 export const isFieldProblem = (value: unknown): value is FieldProblem =>
   typeof value === "object" && value !== null && "pointer" in value;
 
-/**
- * Takes the result of each field: a value, or what is wrong with it. Returns the values. Throws
- * `invalid_request` with all problems at once.
- */
+/** Returns the values. Throws `invalid_request` with the problems of all fields at once. */
 export function accept<T extends Record<string, unknown>>(
   fields: T,
 ): { [K in keyof T]: Exclude<T[K], FieldProblem> } {

@@ -1,7 +1,6 @@
 /**
- * A readable name of a device from its User-Agent: "Firefox on Linux". Null without a header. The
- * header is text of an attacker's choice, and the name is shown in mails and lists. So an unknown
- * program gets only its first word without dots, which cannot become a link.
+ * A readable name of a device: "Firefox on Linux". An attacker chooses the header, and mails show
+ * the name: of an unknown program, only the first word without dots, which cannot become a link.
  */
 export async function deviceOf(userAgent: string | null): Promise<string | null> {
   if (!userAgent) return null;

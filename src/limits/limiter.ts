@@ -29,15 +29,13 @@ export interface LimiterOptions {
 
 export interface Limiter {
   /**
-   * Consumes one request from each limit, and reports what remains. Throws `too_many_requests` if
-   * one has nothing remaining; then the others consume nothing. A limit that counts in batches must
-   * be the only one of a call.
+   * Consumes one request from each limit, and reports what remains. Throws `too_many_requests`, and
+   * consumes nothing, if one has nothing remaining. A limit counted in batches must be alone.
    */
   consume: (report: LimitReport | undefined, uses: LimitUse[]) => Promise<void>;
   /**
-   * Consumes as `consume` does, then does `work`. It consumes first, so that concurrent requests
-   * cannot exceed the limit. It refunds if the work failed because the service was busy, the
-   * database was unavailable, or an unexpected error occurred.
+   * Consumes, then does `work`, so that concurrent requests cannot exceed the limit. Refunds if the
+   * work failed for a reason other than a refusal.
    */
   attempt: <T>(
     report: LimitReport | undefined,

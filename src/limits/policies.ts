@@ -1,7 +1,4 @@
-/**
- * A rate limit allows `quota` requests at once. Every `periodSeconds` from the first request on,
- * `refill` of them come back.
- */
+/** Allows `quota` requests at once. Every `periodSeconds`, `refill` of them come back. */
 export interface Policy {
   quota: number;
   refill: number;
@@ -54,10 +51,7 @@ export const policies = {
   "requests-anonymous": window(1200, MINUTE),
 } as const satisfies Record<string, Policy>;
 
-/**
- * Limits that only a 429 response reports. Any other response would reveal what other clients do
- * with the same name or email.
- */
+/** Only a 429 reports them: another response would reveal what other clients do with the name. */
 export const unreportedLimits: ReadonlySet<LimitName> = new Set([
   "login-account",
   "login-streak",
@@ -108,9 +102,8 @@ export interface LimitUse {
 }
 
 /**
- * What a failed sign-in by an unknown client counts against: the name as typed, folded, never the
- * user behind it. So a name that no user has counts the same way (CWE-204), and an email does not
- * reveal its username.
+ * A failed sign-in by an unknown client counts against the name as typed, never against its user.
+ * So a name that no user has counts the same way (CWE-204).
  */
 export const failuresOf = (identifierKey: string): LimitUse[] => [
   { limit: "login-account", who: identifierKey },
@@ -118,10 +111,9 @@ export const failuresOf = (identifierKey: string): LimitUse[] => [
 ];
 
 /**
- * Limits by IP that count a known client by its user first. Many people share an IP (NAT), and one
- * of them may use up its quota. They do not count by device, because one user can have many. All
- * other limits by IP stay by IP: they limit how fast new users, or guesses at other users, come
- * from it.
+ * Limits by IP that count a known client by its user first, because many people share an IP (NAT).
+ * Not by device, because one user can have many. The others limit how fast new users, or guesses at
+ * other users, come from one IP.
  */
 export const byKnownUser: ReadonlySet<LimitName> = new Set<LimitName>([
   "mail-address",
@@ -141,19 +133,13 @@ export function usesOf(
   ];
 }
 
-/**
- * One change that a user makes to their own profile or password. The two count apart: a thief of an
- * access token must not use up the changes of the password.
- */
+/** Two counts: a thief of an access token must not use up the changes of the password. */
 export const changeOf = (userId: string, kind: "profile" | "password"): LimitUse => ({
   limit: "changes",
   who: `${kind} ${userId}`,
 });
 
-/**
- * The limit that a requested mail consumes. Each purpose counts apart, so that using up one blocks
- * no other.
- */
+/** Each purpose counts apart, so that using up one blocks no other. */
 export const mailUse = (purpose: string, who: string): LimitUse => ({
   limit: "mail-account",
   who: `${purpose} ${who}`,
@@ -215,10 +201,7 @@ export const renamedLimits: Record<string, LimitName> = {
   "requests-stranger": "requests-anonymous",
 };
 
-/**
- * Reads limits that replace the defaults: `name=quota/seconds` or `name=quota+refill/seconds`,
- * separated by commas or blanks. Throws an Error for the operator.
- */
+/** Reads `name=quota/seconds` or `name=quota+refill/seconds`, separated by commas or blanks. */
 export function readPolicies(text: string): Policies {
   const found: Policies = { ...policies };
   for (const part of text.split(/[\s,]+/).filter((one) => one !== "")) {

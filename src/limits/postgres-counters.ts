@@ -5,10 +5,9 @@ import type { Consumption, Count, Refund } from "./policies.ts";
 import { limits } from "./tables.ts";
 
 /**
- * One row for each key. `since` advances by whole periods (p), and each period brings `refill` back
- * (l). A row that starts more than a period in the future comes from a wrong clock: it starts over
- * (s). Each count is granted as far as it remains (g). Here and in `refund`, rows are locked in the
- * order of their keys, so that no two requests deadlock.
+ * `since` advances by whole periods (p), and each brings `refill` back (l). A row that starts more
+ * than a period in the future comes from a wrong clock: it starts over (s). Each count is granted
+ * as far as it remains (g). Rows are locked in the order of their keys, against deadlocks.
  */
 const CONSUME = `
   with wanted as (
@@ -72,19 +71,13 @@ interface Purger {
 export const purgeLimits = ({ db, now }: Purger): Promise<number> =>
   deleteBatch(db, limits.key, lt(limits.endsAt, now()));
 
-/**
- * About 150 MB with the indexes. Needs a bound, because clients can make up any number of names,
- * and each has a row for up to 90 days.
- */
+/** About 150 MB with the indexes. Clients can make up any number of names. */
 const ROWS_MAX = 1_000_000;
 const EVICTED_AT_ONCE = 10_000;
 /** The least size of a row. */
 const ROW_MIN_BYTES = 76;
 
-/**
- * Deletes rows beyond `rowsMax`, lowest counts first, at most 10,000 at a time. Returns how many
- * were deleted.
- */
+/** Deletes rows beyond `rowsMax`, lowest counts first, at most 10,000 at a time. */
 export async function evictLimits({ db }: Purger, rowsMax = ROWS_MAX): Promise<number> {
   // Reading the file's size costs nothing, and usually shows that the table is too small to count.
   const [full] = await db.execute(

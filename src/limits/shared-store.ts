@@ -36,9 +36,8 @@ const SLOW_COUNT_MS = 50;
 const SHARED_MAX_SECONDS = 60;
 
 /**
- * Returns a number that may be slow to count. A count that took more than 50 ms is shared with the
- * other instances for 100 times as long as it took, at most a minute. So counting takes at most a
- * hundredth of the database's time, and a number that is fast to count is exact.
+ * Counts something that may be slow. A count that took more than 50 ms is shared for 100 times as
+ * long as it took, so counting takes at most a hundredth of the database's time.
  */
 export async function countShared(
   store: SharedStore,

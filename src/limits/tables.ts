@@ -2,9 +2,8 @@ import { index, integer, pgTable } from "drizzle-orm/pg-core";
 import { at, bytes } from "../db/columns.ts";
 
 /**
- * One counter for each key of a limit (`limits/postgres-counters`). Unlogged, because it is written
- * often: after a crash of the database, all counters start at zero. Keys are fingerprints, because
- * users sometimes type a password into the wrong field.
+ * Unlogged, because it is written often: after a crash of the database, all counters start at zero.
+ * Keys are fingerprints, because users sometimes type a password into the wrong field.
  */
 export const limits = pgTable(
   "limits",

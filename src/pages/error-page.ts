@@ -10,10 +10,7 @@ import { type Texts, textsFor } from "./texts.ts";
 /** Paths for programs: they get JSON even if a browser calls them. */
 const API = /^\/(api|oauth|\.well-known)\//;
 
-/**
- * Answers browsers with a page instead of problem details. Wraps the whole app, so that it covers
- * every refusal.
- */
+/** Answers browsers with a page. Wraps the whole app, so that it covers every refusal. */
 export function withErrorPages(ctx: Ctx, next: Handler): Handler {
   const userPage = openUserPages(ctx.config);
   const productLink = openProductLink(ctx.config);

@@ -18,10 +18,7 @@ const passwordField = (
 export interface LinkForm {
   form: Purpose;
   token: string;
-  /**
-   * The email that the link was mailed to, shown in place of `{email}`. The person who opened the
-   * link knows it already.
-   */
+  /** Where the link was mailed to. The person who opened the link knows it already. */
   email: string;
 }
 

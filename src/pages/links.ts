@@ -166,9 +166,7 @@ const developerNote = (tokens: object): string => `<h2>For developers</h2>
 <p>This page exists in development only. In production, set <code>SIGN_IN_REDIRECT_URL</code> to the page of your product that sends the mailed token to <code>POST /api/v1/auth/email-code/verify</code>. The response has these tokens:</p>
 <pre>${escaped(JSON.stringify(tokens, null, 2))}</pre>`;
 
-/**
- * The page that requests a password reset, also at W3C's "A Well-Known URL for Changing Passwords".
- */
+/** Requests a password reset; also W3C's "A Well-Known URL for Changing Passwords". */
 export const forgotRoutes = (ctx: Ctx) => {
   const { answer, answerEnd } = openLinkPages(ctx);
   return new Elysia({ name: "forgot" })

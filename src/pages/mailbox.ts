@@ -8,10 +8,7 @@ import { page } from "./page.ts";
 /** Headers that proxies add to a request. */
 const FORWARDING = /^(?:forwarded|via|x-real-ip|x-forwarded-.+)$/;
 
-/**
- * True for a program on this machine that uses a host name of this machine or of PUBLIC_URL. False
- * if a proxy on this machine forwarded the request.
- */
+/** True for a program on this machine. False if a proxy on it forwarded the request. */
 export function isFromThisMachine(
   { publicUrl, clientAddressHeader }: Config,
   { headers }: Request,

@@ -10,10 +10,7 @@ import { textsFor } from "./texts.ts";
 /** How to run a command of this program. */
 export const ownCommand = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run start";
 
-/**
- * The command that creates the first superuser, or undefined if there is one or the database is
- * unavailable.
- */
+/** Undefined if there is a superuser, or the database is unavailable. */
 export async function firstSuperuserCommand(ctx: Ctx): Promise<string | undefined> {
   const isMade = await hasSuperuser(ctx).catch(() => true);
   return isMade ? undefined : `${ownCommand} users create you@example.com --superuser`;

@@ -14,10 +14,7 @@ const languages: Record<string, Texts> = {
 
 const TAGS_MAX = 20;
 
-/**
- * The texts in the language of the user, or else of the browser (Accept-Language: RFC 9110, section
- * 12.5.4).
- */
+/** In the language of the user, or of the browser (Accept-Language: RFC 9110, 12.5.4). */
 export function textsFor(locale: string | null, acceptLanguage = ""): Texts {
   const accepted = acceptLanguage
     .split(",", TAGS_MAX)
@@ -33,10 +30,7 @@ export function textsFor(locale: string | null, acceptLanguage = ""): Texts {
   return languages[known ?? "en"] ?? { ...english, lang: "en" };
 }
 
-/**
- * The text of a problem for users. Falls back to the problem's own text if no page is expected to
- * meet it.
- */
+/** The text of a problem for users, or its own text if no page is expected to meet it. */
 export function refusalIn(texts: Texts, problem: Problem, minLength: number): string {
   const known: Record<string, { text: string }> = texts.problems;
   const fields: Record<string, string> = texts.fields;

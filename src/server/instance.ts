@@ -28,10 +28,7 @@ export interface ServerInstance {
   startMetrics: () => Promise<void>;
   /** Starts no more jobs. Resolves when no job runs. */
   stopJobs: () => Promise<void>;
-  /**
-   * Waits for jobs and requests in flight, `timeoutMs` at most. Then closes everything that this
-   * instance opened.
-   */
+  /** Waits for jobs and requests in flight, `timeoutMs` at most, then closes everything. */
   close: (timeoutMs: number) => Promise<void>;
 }
 

@@ -9,21 +9,12 @@ import { authority } from "../kit/network.ts";
 import type { Role } from "./process-role.ts";
 import { DRAIN_MAX_MS, type Reloader } from "./reload.ts";
 
-/**
- * Bun itself refuses a larger body, without problem details. http/body reads 64 KiB at most, and
- * answers 413 with a problem.
- */
+/** Bun refuses a larger body without problem details. http/body refuses more than 64 KiB. */
 const REQUEST_MAX_BYTES = 1 << 30;
-/**
- * Longer than most proxies keep an idle connection. If Bunker closed it first, a request that the
- * proxy sends at that moment would be lost.
- */
+/** Longer than most proxies keep an idle connection: their next request would be lost. */
 export const IDLE_SECONDS = 100;
 
-/**
- * How long a graceful shutdown waits after the last response, for a request that is already on its
- * way.
- */
+/** How long a graceful shutdown waits for a request that is already on its way. */
 const QUIET_MS = 1_000;
 const CHECK_EVERY_MS = 50;
 
@@ -76,8 +67,7 @@ interface Listener {
   /** The prefix of its two settings, HOST and PORT. */
   prefix: "" | "METRICS_";
   /**
-   * Whether to set `reusePort`. Bun sets it by default outside development: a second server would
-   * silently take half of the requests.
+   * Bun's default outside development: a second server would silently take half of the requests.
    */
   isShared?: boolean;
 }
@@ -107,9 +97,8 @@ function listenOn(
 }
 
 /**
- * Waits for the requests in flight and accepts no new connections. Bun also waits for connections
- * on which a request head arrives slowly, or a body that no route reads. These are closed when all
- * requests have been answered, or after DRAIN_MAX_MS.
+ * Accepts no new connections. Bun also waits for connections on which a request head arrives
+ * slowly, or an unread body. These are closed after the last response, or after DRAIN_MAX_MS.
  */
 export async function drain(servers: Server<unknown>[]): Promise<void> {
   const stopAll = (isImmediate: boolean) =>

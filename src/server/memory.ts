@@ -1,7 +1,4 @@
-/**
- * Above this, a flood of requests has left enough garbage to justify a pause. An idle process uses
- * a third of it.
- */
+/** Above this, a flood has left enough garbage to justify a pause. Idle is a third of it. */
 const BYTES_MAX = 170_000_000;
 const CHECK_EVERY_MS = 500;
 const CHECK_EVERY_MAX_MS = 60_000;
@@ -9,10 +6,9 @@ const CHECK_EVERY_MAX_MS = 60_000;
 const FREED_MIN = 0.05;
 
 /**
- * Collects garbage when memory grows beyond what a small machine can spare. The engine itself waits
- * longer the more memory the machine has, and falls behind when every core is busy. If a collection
- * frees little, checks become less frequent, up to one a minute. If memory cannot be read, for
- * example without /proc or a free file descriptor, calls `onFailure` once and keeps checking.
+ * Collects garbage when memory grows beyond what a small machine can spare: the engine waits longer
+ * the more memory the machine has. If a collection frees little, checks become less frequent. If
+ * memory cannot be read, for example without /proc, calls `onFailure` once and keeps checking.
  * Returns a function that stops it.
  */
 export function watchMemory(onFailure: (error: unknown) => void): () => void {

@@ -7,10 +7,7 @@ import { openWorkers } from "./workers.ts";
 
 const STANDARD_INPUT = 0;
 
-/**
- * The primary process. It handles signals, the supervisor and the data directory, and starts the
- * worker processes, if any.
- */
+/** Handles signals, the supervisor and the data directory, and starts the worker processes. */
 export function primaryRole({ workers: count, shutdownDelaySeconds }: Config): Role {
   const supervisor = openSupervisor(process.env);
   const workers = openWorkers(count - 1);

@@ -12,10 +12,7 @@ export interface Role extends Pick<Runtime, "gather"> {
   isSeveral: boolean;
   /** Resolves when this process has to stop. The primary process has told its workers then. */
   stopped: () => Promise<void>;
-  /**
-   * Called when this process serves. Resolves when all processes serve. Throws an Exit if one
-   * cannot.
-   */
+  /** Called when this process serves. Waits for the others. Throws an Exit if one cannot. */
   begin: (handlers: Handlers) => Promise<void>;
   /** Called when this process has drained. Resolves when the others have exited. */
   end: () => Promise<void>;

@@ -9,10 +9,7 @@ export interface Reloader {
   current: () => ServerInstance;
   /** Starts the background jobs and the metrics. */
   start: () => Promise<void>;
-  /**
-   * Reads the settings again and applies them. If they are invalid, logs that and keeps the current
-   * ones.
-   */
+  /** Reads and applies the settings. If they are invalid, logs that and keeps the current ones. */
   reload: () => void;
   /** Stops the background jobs while requests still arrive. */
   stopJobs: () => Promise<void>;

@@ -17,9 +17,8 @@ import { openReloader, type Reloader } from "./reload.ts";
 import { workerRole } from "./worker-process.ts";
 
 /**
- * Serves until SIGTERM or SIGINT. Then /readyz/server reports it for SHUTDOWN_DELAY_SECONDS while
- * the server goes on serving. Then lets the requests in flight finish, and closes everything that
- * it opened. On SIGHUP reads the settings in files again and applies them.
+ * Serves until SIGTERM or SIGINT. Then goes on for SHUTDOWN_DELAY_SECONDS while /readyz/server
+ * reports it, and lets the requests in flight finish. On SIGHUP reads the settings in files again.
  */
 export async function serve(): Promise<void> {
   const settings = readSettings({ isServing: true });
@@ -69,10 +68,7 @@ async function serveAs(
   }
 }
 
-/**
- * Without these handlers, the runtime prints lines of source code into the log, and may end the
- * server.
- */
+/** Otherwise the runtime prints lines of source code into the log, and may end the server. */
 function logUnexpected({ log }: Runtime): void {
   let previous = "";
   const logOnce = (message: string) => (error: unknown) => {

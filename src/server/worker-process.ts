@@ -9,17 +9,12 @@ import {
 } from "./process-role.ts";
 import { openReplies } from "./replies.ts";
 
-/**
- * Longer than the primary process waits for the slowest worker and for itself, and shorter than a
- * request may take.
- */
+/** Longer than the primary process waits for all workers, shorter than a request may take. */
 const METRICS_MAX_MS = 4_000;
 
 const report = (message: FromWorker) => process.send?.(message);
 
-/**
- * A worker process. Takes its orders from the primary process, and ends with it, however that ends.
- */
+/** Takes its orders from the primary process, and ends with it, however that ends. */
 export function workerRole(): Role {
   const texts = openReplies<string>();
   const { promise: stopped, resolve } = Promise.withResolvers<void>();

@@ -2,26 +2,17 @@ import { existsSync, lchownSync, lstatSync, readdirSync, statSync } from "node:f
 import { dirname, join } from "node:path";
 import { Exit } from "../../kit/exit.ts";
 
-/**
- * The OS user `nonroot` of distroless images, so that a data directory can move into a container
- * and back.
- */
+/** `nonroot` of distroless images, so that a data directory can move into a container and back. */
 const NONROOT = 65532;
 
-/**
- * The OS user that runs PostgreSQL. PostgreSQL refuses to run as root: if Bunker runs as root,
- * PostgreSQL runs as `uid`, or in a user namespace.
- */
+/** PostgreSQL refuses to run as root: then it runs as `uid`, or in a user namespace. */
 export type Account = { kind: "own" } | { kind: "other"; uid: number } | { kind: "namespace" };
 
 const others = { enter: 0o001 };
 const isReachable = (path: string): boolean =>
   (statSync(path).mode & others.enter) !== 0 && (path === "/" || isReachable(dirname(path)));
 
-/**
- * Chooses when the cluster is created. After that, the owner of the cluster runs it. Throws an Exit
- * (78 or 69) if no OS user can.
- */
+/** The owner of an existing cluster runs it. Throws an Exit (78 or 69) if no OS user can. */
 export function chooseAccount(dataDir: string): Account {
   if (process.getuid?.() !== 0) return { kind: "own" };
   const cluster = join(dataDir, "cluster");
@@ -37,10 +28,7 @@ export function chooseAccount(dataDir: string): Account {
   );
 }
 
-/**
- * In a namespace, PostgreSQL would have root's rights, and load programs that files of the cluster
- * name: the owner of the cluster could become root.
- */
+/** In a namespace, PostgreSQL has root's rights: the owner of the cluster could become root. */
 const refusalOf = (cluster: string, owner: number) =>
   `DATA_DIR: ${cluster} belongs to uid ${owner}, which cannot reach it. Let other accounts enter each folder above it ` +
   `(chmod o+x), or, if you trust its contents, run: chown -R root:root ${cluster}`;

@@ -20,19 +20,13 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createZstdDecompress } from "node:zlib";
 
-/**
- * An entry of a manifest. The root directory comes first, with an empty path. Every directory comes
- * before its contents.
- */
+/** An entry of a manifest: the root (with an empty path) first, directories before contents. */
 export type Entry =
   | { path: string; mode: number; size: number; sha256: string }
   | { path: string; mode: number }
   | { path: string; link: string };
 
-/**
- * `contents` has all files in the order of the manifest, compressed with zstd. Written by
- * build/pack-postgres.ts.
- */
+/** `contents` has all files in the order of the manifest, compressed with zstd. */
 export interface Archive {
   contents: string;
   manifest: string;
@@ -43,9 +37,7 @@ export const entriesOf = ({ manifest }: Archive): Entry[] =>
 
 const CHUNK_BYTES = 1 << 16;
 
-/**
- * Unpacks into a new directory, chunk by chunk. Sets the manifest's modes, whatever the umask is.
- */
+/** Unpacks chunk by chunk. Sets the manifest's modes, whatever the umask is. */
 export async function unpack(archive: Archive, into: string): Promise<void> {
   await pipeline(
     chunksOf(archive.contents),
@@ -103,10 +95,7 @@ function copierOf(chunks: AsyncIterator<Uint8Array>) {
   };
 }
 
-/**
- * The first path below `root` that differs from the manifest: added, missing, or with another
- * owner, mode or content.
- */
+/** The first path that is added, missing, or has another owner, mode or content. */
 export function findAlteration(
   root: string,
   entries: Entry[],

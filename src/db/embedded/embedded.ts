@@ -36,9 +36,9 @@ const restartDelays = { minMs: 50, maxMs: 5_000 };
 const SOCKET_PATH_MAX_BYTES = 107;
 
 /**
- * Opens the database in `dataDir`. `serve` and `migrate` create it if there is none; any other
- * command is refused (exit code 66). A second `serve` is refused (75). Other commands use the
- * database of the running server, or start it for as long as they run.
+ * `serve` and `migrate` create the database if there is none; other commands are refused (exit code
+ * 66), as is a second `serve` (75). Other commands use the database of the running server, or start
+ * it for as long as they run.
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   refuseOtherPlatforms();
@@ -78,10 +78,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
   return { socketPath: socketOf(cluster), owner, freeBytes, isServed: false, ...supervised };
 }
 
-/**
- * The owner that the data directory must have. A command of root may use the running server of
- * another OS user, because it neither runs nor changes files of that user.
- */
+/** A command of root may use the server of another OS user: it changes no file of that user. */
 const ownerFor = ({ dataDir, holder }: EmbeddedOptions): number | undefined =>
   ownUid() === ROOT && holder.command === "command" && isHeld(dataDir)
     ? statSync(dataDir).uid

@@ -1,15 +1,10 @@
 import { readSync } from "node:fs";
 
 const STANDARD_INPUT = 0;
-/**
- * The server writes this to the child after it has verified the programs. If it closes the pipe
- * instead, the child exits.
- */
+/** Written to the child after its programs are verified. A closed pipe instead ends the child. */
 export const VERIFIED = "v";
 
-/**
- * A hidden command of the binary: the child process that prepares itself, then becomes PostgreSQL.
- */
+/** A hidden command: the child process that prepares itself, then becomes PostgreSQL. */
 export const EXEC_POSTGRES = "__postgres";
 
 export interface ExecRequest {

@@ -1,9 +1,8 @@
 import { dlopen, type Pointer, ptr, read } from "bun:ffi";
 
 /**
- * Calls of the C library that Bun does not offer. Linux with glibc only. Loaded at the first use,
- * so that a Bunker with an external database never loads it. On failure, a call returns -1 and sets
- * errno.
+ * Calls of glibc that Bun does not offer. Loaded at the first use: an external database needs none.
+ * On failure, a call returns -1 and sets errno.
  */
 const open = () =>
   dlopen("libc.so.6", {
@@ -34,10 +33,7 @@ function checked(answer: number, call: string): void {
   throw new Error(`${call} failed with errno ${at ? read.i32(at as Pointer) : "?"}`);
 }
 
-/**
- * Takes an exclusive lock, which the kernel releases when this process ends (flock(2)). Returns
- * false if another process has it.
- */
+/** Takes an exclusive lock (flock(2)), if no other process has it. The kernel releases it. */
 export function tryLock(fd: number): boolean {
   if (libc().flock(fd, LOCK_EX_NB) === 0) return true;
   const at = libc().__errno_location();
@@ -49,9 +45,7 @@ export function tryLock(fd: number): boolean {
 /** Writes all changes of the file system of `fd` to its disk (syncfs(2)). */
 export const syncFileSystem = (fd: number) => checked(libc().syncfs(fd), "syncfs");
 
-/**
- * Starts a session of its own (setsid(2)), so that Ctrl-C in the terminal reaches only the server.
- */
+/** Starts a session (setsid(2)), so that Ctrl-C in the terminal reaches only the server. */
 export const leaveTerminal = () => void libc().setsid();
 
 /** Switches this process to another OS user, without a way back. */
@@ -61,10 +55,7 @@ export function becomeUser(uid: number): void {
   checked(libc().setuid(uid), "setuid");
 }
 
-/**
- * Makes the kernel send `signal` when the parent ends for any reason (prctl(2)). Survives exec, but
- * not a change of the OS user.
- */
+/** Sends `signal` when the parent ends (prctl(2)). Lost by a change of the OS user. */
 export const dieWithParent = (signal: keyof typeof SIGNALS) =>
   checked(libc().prctl(PR_SET_PDEATHSIG, SIGNALS[signal], 0, 0, 0), "prctl");
 

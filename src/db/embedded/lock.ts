@@ -20,9 +20,8 @@ export interface DataDir {
 const lockFile = (dataDir: string) => join(dataDir, "bunker.lock");
 
 /**
- * Locks the data directory for this process. Returns false if another process has the lock. The
- * kernel releases the lock when its holder ends for any reason, so a stale lock cannot exist. The
- * file descriptor is closed on exec.
+ * Returns false if another process has the lock. The kernel releases it when its holder ends for
+ * any reason, so a stale lock cannot exist. Exec closes the file descriptor.
  */
 export function tryHold({ dataDir, owner }: DataDir, holder: Holder): boolean {
   const fd = openOwn(lockFile(dataDir), constants.O_RDWR | constants.O_CREAT, owner);
@@ -35,10 +34,7 @@ export function tryHold({ dataDir, owner }: DataDir, holder: Holder): boolean {
   return true;
 }
 
-/**
- * True if a process has the lock on the data directory. Writes nothing, because the directory may
- * belong to another OS user.
- */
+/** Writes nothing, because the directory may belong to another OS user. */
 export function isHeld(dataDir: string): boolean {
   try {
     const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;

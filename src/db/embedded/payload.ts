@@ -5,10 +5,7 @@ import postgresContents from "../../../dist/embedded/postgres.zst" with { type: 
 import version from "../../../dist/embedded/version.txt" with { type: "text" };
 import type { Archive } from "./archive.ts";
 
-/**
- * PostgreSQL and an empty cluster, packed by build/pack-postgres.ts. The paths are on disk or
- * inside the binary.
- */
+/** Packed by build/pack-postgres.ts. The paths are on disk or inside the binary. */
 export const archives: Record<"cluster" | "postgres", Archive> = {
   cluster: { contents: clusterContents, manifest: clusterManifest },
   postgres: { contents: postgresContents, manifest: postgresManifest },

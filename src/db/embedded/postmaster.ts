@@ -55,9 +55,8 @@ const settings = (installation: Installation): Record<string, string | number> =
 });
 
 /**
- * Starts PostgreSQL on its cluster and waits until it is ready. PostgreSQL ends when this process
- * ends for any reason. It does not get the terminal's Ctrl-C, so that the server can finish its
- * last requests before it stops PostgreSQL.
+ * Waits until PostgreSQL is ready. It ends when this process ends for any reason. It does not get
+ * the terminal's Ctrl-C, so that the server can finish its last requests first.
  */
 export async function startPostmaster(installation: Installation): Promise<ChildProcess> {
   await clearLeftovers(installation.cluster);
@@ -84,10 +83,7 @@ export async function startPostmaster(installation: Installation): Promise<Child
   return child;
 }
 
-/**
- * Verifies the programs while the child starts on another core. The child runs PostgreSQL only
- * after it gets VERIFIED.
- */
+/** The child starts meanwhile on another core. It runs PostgreSQL only after it gets VERIFIED. */
 async function verifyMeanwhile({ verify }: Installation, child: ChildProcess): Promise<void> {
   // If the child has ended, its exit reports the failure.
   child.stdin?.on("error", () => {});
@@ -106,10 +102,7 @@ function openLog(file: string): number {
   return fd;
 }
 
-/**
- * Fast shutdown (SIGINT): PostgreSQL rolls back open transactions and writes a checkpoint. After 20
- * s, immediate shutdown (SIGQUIT).
- */
+/** Fast shutdown (SIGINT) with a checkpoint; after 20 s, immediate shutdown (SIGQUIT). */
 export async function stopPostmaster(child: ChildProcess): Promise<void> {
   if (hasExited(child)) return;
   const exited = new Promise((resolve) => child.once("exit", resolve));
@@ -170,9 +163,8 @@ function lastLines(file: string): string {
 }
 
 /**
- * Ends processes that a killed server left running on this cluster, and removes lock files that
- * would block the start. Call it only under the lock on the data directory: then no live server
- * uses them.
+ * Ends processes that a killed server left on this cluster, and removes lock files that would block
+ * the start. Call it only under the lock on the data directory.
  */
 async function clearLeftovers(cluster: string): Promise<void> {
   for (const [signal, waitMs] of [
@@ -187,10 +179,7 @@ async function clearLeftovers(cluster: string): Promise<void> {
     rmSync(join(cluster, name), { force: true });
 }
 
-/**
- * Finds processes named postgres whose working directory is the cluster. A pid in a file is not
- * enough, because the system reuses pids.
- */
+/** By their name and working directory: the system reuses the pid that a file names. */
 function processesOn(cluster: string): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))

@@ -52,10 +52,7 @@ export async function loadPrograms(): Promise<Programs> {
   return { archives, entries, version };
 }
 
-/**
- * Installs the programs of this build, and creates a cluster if there is none. Call it only under
- * the lock on the data directory. Throws an Exit with advice.
- */
+/** Installs programs and cluster. Call it only under the lock on the data directory. */
 export async function prepare(
   dataDir: string,
   { archives, entries, version }: Programs,

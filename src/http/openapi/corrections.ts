@@ -88,10 +88,7 @@ interface Tidied {
   [CODE_POINTS]?: object;
 }
 
-/**
- * Removes from a schema what only Elysia understands: internal ids, strings that stand for
- * integers, `nullable`.
- */
+/** Removes what only Elysia understands: internal ids, `nullable`, strings for integers. */
 function tidy(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   const { $id, nullable, anyOf, [CODE_POINTS]: lengths, ...own } = value as Schema & Tidied;

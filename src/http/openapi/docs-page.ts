@@ -5,20 +5,14 @@ import { Problem } from "../../kit/problem.ts";
 import script from "./docs.browser.js" with { type: "file" };
 
 const SCRIPT_TYPE = "text/javascript; charset=utf-8";
-/**
- * Bunker itself serves the scripts and styles of the page: it works offline, and runs no code of
- * other sites.
- */
+/** Served by Bunker: the page works offline, and runs no code of other sites. */
 const assets = new Map([
   ["swagger-ui-bundle.js", { file: bundle, type: SCRIPT_TYPE }],
   ["docs.js", { file: script, type: SCRIPT_TYPE }],
   ["swagger-ui.css", { file: styles, type: "text/css; charset=utf-8" }],
 ]);
 
-/**
- * The styles hide the fields of an OAuth client, which a user does not need, and errors that are
- * shown twice.
- */
+/** The styles hide the fields of an OAuth client, and errors that are shown twice. */
 const page = `<!DOCTYPE html>
 <html lang="en">
 <head>
