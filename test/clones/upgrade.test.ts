@@ -10,7 +10,7 @@ import { type Copy, cloneOf, commit, copyOfRepository, merge, openPlace } from "
 
 setDefaultTimeout(300_000);
 
-/** A later version of Bunker: a module with a table, its migration, an event type, and docs. */
+/** A later version of Bunker: a module with a table, its migration, and its docs. */
 async function changeUpstream(upstream: Copy): Promise<void> {
   const edit = async (path: string, before: RegExp, after: string) => {
     const text = await upstream.read(path);
@@ -27,11 +27,6 @@ export const labels = pgTable("labels", { ...resourceColumns, name: text("name")
   );
   await edit("src/tables.ts", /^/, 'import { labels } from "./modules/labels/tables.ts";\n');
   await edit("src/tables.ts", /^export const tables = \[$/m, "$&\n  labels,");
-  await edit(
-    "src/modules/events/events.ts",
-    /^const bunkerEvents = \{$/m,
-    '$&\n  "label.created": typeOf<None>(),',
-  );
   await edit("test/architecture.test.ts", /^const order = \[$/m, '$&\n  "labels",');
   upstream.run("node_modules/.bin/biome", "check", "--write");
   upstream.run("bun", "run", "db:generate");
