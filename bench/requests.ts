@@ -74,22 +74,26 @@ export async function measureRequests(
   const notCached = { server: uncached, ours: me };
   const fromMemory = { ours: page, theirs: { ...page, path: "/cached-users" } };
 
-  const beside = (sides: Sides) => compareWith("published", sides);
+  const compared = (sides: Sides) => compareWith("published", sides);
   const besidePatched = (sides: Sides) => compareWith("patched", sides);
   const rows = [
-    rowOf("GET /livez: CPU, compared with the baseline", await beside({ ours: health })),
+    rowOf("GET /livez: CPU, compared with the baseline", await compared({ ours: health })),
     rowOf(
       "GET /users/me, cached: CPU, compared with the baseline",
-      await beside({ ours: me }),
+      await compared({ ours: me }),
       0.6,
     ),
     rowOf("… compared with the baseline with our patch", await besidePatched({ ours: me })),
-    rowOf("… with access log and metrics", await beside({ server: logging, ours: me }), 0.8),
-    rowOf("… with EdDSA", await beside(withEddsa), 0.6),
-    rowOf("… not cached", await beside(notCached), 1.4),
+    rowOf("… with access log and metrics", await compared({ server: logging, ours: me }), 0.8),
+    rowOf("… with EdDSA", await compared(withEddsa), 0.6),
+    rowOf("… not cached", await compared(notCached), 1.4),
     rowOf("… not cached, compared with our patch", await besidePatched(notCached)),
-    rowOf("GET /users?limit=100: CPU, compared with reading rows", await beside({ ours: page }), 2),
-    rowOf("… compared with rows in memory", await beside(fromMemory)),
+    rowOf(
+      "GET /users?limit=100: CPU, compared with reading rows",
+      await compared({ ours: page }),
+      2,
+    ),
+    rowOf("… compared with rows in memory", await compared(fromMemory)),
     ...(await measureSignIn(workspace, bunker, effort)),
   ];
   await Promise.all([bunker, uncached, logging, eddsa].map(({ program }) => stop(program)));

@@ -16,7 +16,7 @@ test("a job never runs twice at once, and is logged once while it fails", async 
   };
   const failing = async () => {
     failures += 1;
-    throw new Error("the database is away");
+    throw new Error("the database is unavailable");
   };
   const stop = startJobs(ctx, {
     slow: { everyMs: 5, isUrgent: true, run: slow },

@@ -5,7 +5,7 @@ import { createUser } from "../src/modules/users/users.ts";
 import { freshDatabase } from "./support/postgres.ts";
 import { PASSWORD, world } from "./support/world.ts";
 
-const told = (error: unknown) => JSON.stringify(describeError(error));
+const logged = (error: unknown) => JSON.stringify(describeError(error));
 
 test("a failed statement is logged by its code and place, not its contents", async () => {
   const { ctx } = await world();
@@ -20,15 +20,15 @@ test("a failed statement is logged by its code and place, not its contents", asy
     const creating = createUser({ ...ctx, db: database.db }, { kind: "operator" }, input);
     const error = await creating.catch((reason: unknown) => reason);
     expect(String(error)).toContain("sentinel");
-    expect(told(error)).toContain('"code":"42P01"');
-    expect(told(error)).not.toMatch(/sentinel|argon2|insert/i);
+    expect(logged(error)).toContain('"code":"42P01"');
+    expect(logged(error)).not.toMatch(/sentinel|argon2|insert/i);
   } finally {
     await database.close();
   }
 });
 
 test("an error of our own code is logged with its message", () => {
-  expect(told(new TypeError("x is not a function"))).toContain("x is not a function");
-  expect(told(Object.assign(new Error("secret"), { code: "E" }))).not.toContain("secret");
-  expect(told("secret")).not.toContain("secret");
+  expect(logged(new TypeError("x is not a function"))).toContain("x is not a function");
+  expect(logged(Object.assign(new Error("secret"), { code: "E" }))).not.toContain("secret");
+  expect(logged("secret")).not.toContain("secret");
 });

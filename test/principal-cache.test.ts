@@ -37,12 +37,12 @@ test("an entry from before the first heartbeat is not kept alive by later ones",
   const cache = openPrincipalCache<string>({ size: 100, received: () => received });
   await cache.find(key, async () => "before");
   received.since = performance.now();
-  await cache.find({ ...key, sessionId: "other" }, async () => "heard of");
+  await cache.find({ ...key, sessionId: "other" }, async () => "cached value");
   await Bun.sleep(850);
   received.upTo = performance.now();
   expect(await cache.find(key, async () => "after")).toBe("after");
   const other = await cache.find({ ...key, sessionId: "other" }, async () => "read again");
-  expect(other).toBe("heard of");
+  expect(other).toBe("cached value");
 });
 
 test("nobody is mistaken for another user, and absent users are not cached", async () => {
@@ -58,7 +58,7 @@ test("the cache has a maximum size", async () => {
   let reads = 0;
   const read = async () => {
     reads += 1;
-    return "somebody";
+    return "a user";
   };
   const keyOf = (n: number) => ({ userId, sessionId: String(n) });
   for (let n = 0; n < 1_000_000; n += 1) await cache.find(keyOf(n), read);

@@ -8,7 +8,7 @@ import { freshDatabase } from "./support/postgres.ts";
 const TAG = "0021_registrations";
 const HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA";
 
-test("users that nobody has verified or used become registrations with their links", async () => {
+test("unverified users without a sign-in become registrations with their links", async () => {
   const place = await freshDatabase("empty");
   const bounds = { poolSize: 2, connectTimeoutSeconds: 5, statementTimeoutSeconds: 5 };
   const { sql, close } = openDatabase({ place, ...bounds });

@@ -71,10 +71,10 @@ needs("redis-server").describe("a store that instances share", () => {
   });
 
   test("it finds a count that another instance has stored, while that is valid", async () => {
-    const [one, other, stranger] = [await open(), await open(), await open("others:")];
+    const [one, other, elsewhere] = [await open(), await open(), await open("others:")];
     expect(await other.get("a name")).toBeUndefined();
     await one.set("a name", { value: "a value", seconds: 1 });
-    expect([await other.get("a name"), await stranger.get("a name")]).toEqual([
+    expect([await other.get("a name"), await elsewhere.get("a name")]).toEqual([
       "a value",
       undefined,
     ]);

@@ -93,8 +93,10 @@ describe.if(library !== undefined)("a clock that jumps", () => {
       expect(seen.filter((status) => status >= 500)).toEqual([]);
       expect(server.said.err).not.toContain("Job failed");
       expect(server.said.err).not.toContain('"code":"internal"');
-      const figures = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
-      expect(figures).not.toMatch(/bunker_job_duration_seconds_count\{[^}]*"failure"[^}]*\} [1-9]/);
+      const metricsText = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+      expect(metricsText).not.toMatch(
+        /bunker_job_duration_seconds_count\{[^}]*"failure"[^}]*\} [1-9]/,
+      );
       expect(await server.end("SIGTERM")).toBe(0);
     });
 });

@@ -104,14 +104,15 @@ describe("no acknowledged registration is lost", () => {
     const cwd = emptyFolder();
     const METRICS_PORT = String(await freePort());
     const server = await serve({ cwd, env: { ...unlimited, METRICS_PORT } });
-    const figures = async () => (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+    const metricsText = async () =>
+      (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
     const restarts = (count: number) => `bunker_embedded_database_restarts_total ${count}\n`;
     const acknowledged: string[] = [];
     for (let round = 0; round < rounds; round += 1) {
       const registering = startRegistering(server.url, `r${round}`, { mayExit: false });
       await moment();
       killAll(postgresIn(cwd).slice(0, 1));
-      while (!(await figures()).includes(restarts(round + 1))) await sleep(20);
+      while (!(await metricsText()).includes(restarts(round + 1))) await sleep(20);
       await untilReady(server.url);
       const before = registering.soFar();
       const backBy = performance.now() + 10_000;
@@ -126,7 +127,7 @@ describe("no acknowledged registration is lost", () => {
     process.kill(server.pid, "SIGHUP");
     while (!server.said.err.includes("Settings reloaded.")) await sleep(20);
     await sleep(200);
-    expect(await figures()).toContain(restarts(rounds));
+    expect(await metricsText()).toContain(restarts(rounds));
     expect(acknowledged.filter((email) => !kept.includes(email))).toEqual([]);
     expect(await server.end("SIGTERM")).toBe(0);
     expect(postgresIn(cwd)).toEqual([]);

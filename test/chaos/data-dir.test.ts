@@ -108,8 +108,7 @@ describe("what another OS user planted", () => {
   });
 
   const changes: Record<string, (programs: string) => void> = {
-    "a library beside the others": (programs) =>
-      writeFileSync(join(programs, "lib/libc.so.6"), "x"),
+    "an additional library": (programs) => writeFileSync(join(programs, "lib/libc.so.6"), "x"),
     "a mode that lets others write": (programs) => chmodSync(join(programs, "lib"), 0o777),
     "a link in the place of a library": (programs) => {
       spawnSync("mv", [join(programs, "lib/libpq.so.5"), join(programs, "../moved")]);
@@ -137,7 +136,7 @@ describe("what another OS user planted", () => {
   });
 });
 
-describe.if(isRoot)("root beside a server of another OS user", () => {
+describe.if(isRoot)("root, while a server of another OS user runs", () => {
   test.if(canBeOther)(
     "uses its database while it runs, and runs none of its files afterward",
     async () => {

@@ -105,13 +105,13 @@ describe.if(canMount)("a full disk", () => {
       const { out } = await command(["users", "list", "--json"], { env });
       return (JSON.parse(out) as { email: string }[]).map(({ email }) => email);
     };
-    const everybody = [...kept, "ada@example.com", "late@example.com"].toSorted();
-    expect((await listed()).toSorted()).toEqual(everybody);
+    const allEmails = [...kept, "ada@example.com", "late@example.com"].toSorted();
+    expect((await listed()).toSorted()).toEqual(allEmails);
     expect(await server.end("SIGTERM")).toBe(0);
     // The data is intact: it starts again, and all users are there.
     const again = await serve({ env });
     expect(await client(again.url).logIn("late@example.com", PASSWORD)).toContain(".");
-    expect((await listed()).toSorted()).toEqual(everybody);
+    expect((await listed()).toSorted()).toEqual(allEmails);
     expect(await again.end("SIGTERM")).toBe(0);
   });
 

@@ -29,11 +29,11 @@ describe.if(home !== undefined)("on a server", () => {
       },
     });
     const failures = async () => {
-      const figures = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+      const metricsText = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
       const of = (result: string) =>
         Number(
           new RegExp(`_count\\{job_name="deliver mails",result="${result}"\\} (\\d+)`).exec(
-            figures,
+            metricsText,
           )?.[1],
         );
       return { failure: of("failure"), success: of("success") };

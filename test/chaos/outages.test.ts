@@ -49,8 +49,8 @@ async function behindProxy() {
   const api = client(server.url);
   await api.register("ada@example.com", PASSWORD);
   const token = await api.logIn("ada@example.com", PASSWORD);
-  const figures = async () => (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
-  return { faultyProxy, server, token, figures };
+  const metricsText = async () => (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+  return { faultyProxy, server, token, metricsText };
 }
 
 /**
@@ -122,12 +122,12 @@ const outages = {
     answerMaxMs: REFUSAL_MAX_MS,
     begin: (faultyProxy: FaultyProxy) => faultyProxy.refuse(),
   },
-  "sends everybody away": {
+  "closes new connections": {
     seconds: 4,
     answerMaxMs: REFUSAL_MAX_MS,
     begin: (faultyProxy: FaultyProxy) => faultyProxy.dropNew(),
   },
-  "says nothing any more": {
+  "stops responding": {
     seconds: 20,
     answerMaxMs: ANSWER_MAX_MS,
     begin: (faultyProxy: FaultyProxy) => faultyProxy.freeze(),
@@ -137,14 +137,14 @@ const outages = {
 describe.if(home !== undefined)("while the database", () => {
   for (const [what, { seconds, answerMaxMs, begin }] of Object.entries(outages))
     test(`${what}, requests get 503, and Bunker recovers with the database`, async () => {
-      const { faultyProxy, server, token, figures } = await behindProxy();
+      const { faultyProxy, server, token, metricsText } = await behindProxy();
       const load = startAsking(server, token, answerMaxMs);
       await sleep(500);
       begin(faultyProxy);
       await sleep(1_500);
       expect(await statusOf(server, "/livez")).toBe(200);
       expect(await statusOf(server, "/readyz")).toBe(503);
-      const known = await figures();
+      const known = await metricsText();
       expect(known).toContain('bunker_ready{check="database"} 0');
       expect(known).not.toMatch(/^bunker_(database_size_bytes|mails_waiting) /m);
       await sleep((seconds - 1.5) * 1000);

@@ -91,7 +91,7 @@ async function expectCut(port: number): Promise<string> {
   return cut[2]?.said ?? "";
 }
 
-const TOLD = /^HTTP\/1\.1 408 (.|\s)*"code":"request_timeout"/;
+const RESPONSE = /^HTTP\/1\.1 408 (.|\s)*"code":"request_timeout"/;
 
 test("a slow client is disconnected, also without a proxy, and does not delay the shutdown", async () => {
   const server = await serve({ cwd: emptyFolder() });
@@ -100,11 +100,11 @@ test("a slow client is disconnected, also without a proxy, and does not delay th
   const token = "POST /oauth/token HTTP/1.1\r\nHost: localhost\r\n";
   const chunked = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n{";
   const form = LONG.replace("application/json", "application/x-www-form-urlencoded");
-  const [told, ...others] = await Promise.all([
+  const [response, ...others] = await Promise.all([
     expectCut(port),
     ...[HEAD + chunked, token + form, me + LONG].map((text) => dripped(port, text)),
   ]);
-  expect(told).toMatch(TOLD);
+  expect(response).toMatch(RESPONSE);
   // A client that gets no response is disconnected as well.
   expect(others.map(({ said }) => said.slice(9, 12))).toEqual(["408", "408", "401"]);
   expect(Math.max(...others.map(({ ms }) => ms))).toBeLessThan(CUT_AFTER_MS);
@@ -148,9 +148,9 @@ for (const name of Object.keys(proxies)) {
       expect(events.body).toContain(`"${VISITOR}"`);
       expect(events.body).not.toContain("198.51.100.");
 
-      const told = await expectCut(outside);
+      const response = await expectCut(outside);
       // Caddy buffers a short body, and closes the connection without a response.
-      if (name !== "caddy") expect(told).toMatch(TOLD);
+      if (name !== "caddy") expect(response).toMatch(RESPONSE);
       expect(await server.end("SIGTERM")).toBe(0);
     });
 

@@ -83,9 +83,9 @@ for (const workers of [1, 2])
     const statuses = await ended();
     expect(Object.keys(statuses)).toEqual(["200", "201"]);
     // Each is counted once, also Ada's registration.
-    const figures = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+    const metricsText = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
     const [, counted] =
-      /_count\{[^}]*"\/api\/v1\/auth\/register"[^}]*"201"\} (\d+)/.exec(figures) ?? [];
+      /_count\{[^}]*"\/api\/v1\/auth\/register"[^}]*"201"\} (\d+)/.exec(metricsText) ?? [];
     expect(Number(counted)).toBe((statuses[201] ?? 0) + 1);
     // Without the old one, its tokens are refused, and those of the new one are valid.
     writeFileSync(secrets, newSecret());
@@ -102,28 +102,28 @@ test("the log level and the metrics token change; invalid settings change nothin
   writeFileSync(level, "error\n");
   writeFileSync(token, first);
   const server = await serve({ cwd, env: { LOG_LEVEL_FILE: level, METRICS_TOKEN_FILE: token } });
-  const figures = async (secret: string) => {
+  const metricsText = async (secret: string) => {
     const headers = { authorization: `Bearer ${secret}` };
     const answer = await fetch(`${server.url}/metrics`, { headers });
     return { status: answer.status, text: await answer.text() };
   };
   for (let round = 0; round < 3; round++) await fetch(`${server.url}/version`);
-  expect((await figures(first)).status).toBe(200);
+  expect((await metricsText(first)).status).toBe(200);
   expect(server.said.err).not.toContain("Request completed.");
 
   writeFileSync(level, "info");
   writeFileSync(token, second);
   await reload(server);
-  expect((await figures(first)).status).toBe(401);
+  expect((await metricsText(first)).status).toBe(401);
   // The earlier counts remain.
-  expect((await figures(second)).text).toMatch(/_count\{[^}]*"\/version"[^}]*\} 3\n/);
+  expect((await metricsText(second)).text).toMatch(/_count\{[^}]*"\/version"[^}]*\} 3\n/);
   while (!server.said.err.includes("Request completed.")) await sleep(10);
 
   writeFileSync(token, "change-me-change-me-change-me-change-me");
   await reload(server, "Reload failed");
   expect(server.said.err).toContain("METRICS_TOKEN is a well-known example");
   expect(server.said.err).not.toContain("change-me");
-  expect((await figures(second)).status).toBe(200);
+  expect((await metricsText(second)).status).toBe(200);
   expect(await server.end("SIGTERM")).toBe(0);
 });
 

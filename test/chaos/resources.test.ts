@@ -45,9 +45,9 @@ test.if(isBinary && Bun.which("prlimit") !== null)(
     for (const socket of sockets) socket.destroy();
     expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
     expect(await server.end("SIGTERM")).toBe(0);
-    const told = linesOf(server.said.err).map(({ msg }) => String(msg));
-    expect(told.filter((msg) => msg.includes("Memory usage"))).toHaveLength(1);
-    expect(told.filter((msg) => /Uncaught|Unhandled/.test(msg))).toEqual([]);
+    const messages = linesOf(server.said.err).map(({ msg }) => String(msg));
+    expect(messages.filter((msg) => msg.includes("Memory usage"))).toHaveLength(1);
+    expect(messages.filter((msg) => /Uncaught|Unhandled/.test(msg))).toEqual([]);
   },
 );
 

@@ -164,19 +164,22 @@ test.concurrent("spans that arrive during a slow delivery are sent as well", asy
 test.concurrent.each([
   ["refuses", 503, 0],
   ["never answers", 200, 60_000],
-])("a receiver that %s holds up no end, and hears nothing after it", async (_, status, ms) => {
-  const { traces, tracing, spans } = await watch();
-  traces.answerWith(status);
-  traces.answerAfter(ms);
-  spans(600);
-  const from = performance.now();
-  await tracing.close();
-  expect(performance.now() - from).toBeLessThan(4_000);
-  const asked = traces.texts.length;
-  spans(600);
-  await sleep(5_000);
-  expect(traces.texts.length).toBe(asked);
-});
+])(
+  "a collector that %s delays no shutdown, and receives nothing after it",
+  async (_, status, ms) => {
+    const { traces, tracing, spans } = await watch();
+    traces.answerWith(status);
+    traces.answerAfter(ms);
+    spans(600);
+    const from = performance.now();
+    await tracing.close();
+    expect(performance.now() - from).toBeLessThan(4_000);
+    const asked = traces.texts.length;
+    spans(600);
+    await sleep(5_000);
+    expect(traces.texts.length).toBe(asked);
+  },
+);
 
 test.concurrent("a batch is dropped after ten tries, and later ones arrive", async () => {
   const times: number[] = [];

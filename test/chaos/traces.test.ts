@@ -1,4 +1,4 @@
-/** The trace collector is unavailable, and comes back. */
+/** The trace collector becomes unavailable, then available again. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { collector } from "../support/collector.ts";

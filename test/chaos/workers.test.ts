@@ -76,11 +76,11 @@ test("three processes share the requests, the data and the metrics", async () =>
   expect(asked.every(({ ok }) => ok)).toBe(true);
 
   const count = async () => {
-    const figures = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
-    const [, total] = /_count\{[^}]*"\/version"[^}]*\} (\d+)/.exec(figures) ?? [];
+    const metricsText = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
+    const [, total] = /_count\{[^}]*"\/version"[^}]*\} (\d+)/.exec(metricsText) ?? [];
     return {
       total: Number(total),
-      ready: /bunker_ready\{check="database"\} (\d)/.exec(figures)?.[1],
+      ready: /bunker_ready\{check="database"\} (\d)/.exec(metricsText)?.[1],
     };
   };
   expect(await count()).toEqual({ total: 40, ready: "1" });
@@ -173,8 +173,8 @@ test("a second signal ends all processes at once", async () => {
   const ending = server.end("SIGTERM");
   await until(() => server.said.err.split("Shutting down").length === 4);
   const ended = server.said.err.matchAll(/"pid":(\d+),[^\n]*Shutting down/g);
-  const told = Array.from(ended, ([, pid]) => Number(pid));
-  expect(told.toSorted()).toEqual([server.pid, ...workers].toSorted());
+  const pids = Array.from(ended, ([, pid]) => Number(pid));
+  expect(pids.toSorted()).toEqual([server.pid, ...workers].toSorted());
   process.kill(server.pid, "SIGTERM");
   expect(await ending).toBe(null);
   await until(() => workers.filter(isAlive).length === 0, 1_000);

@@ -1,4 +1,4 @@
-/** Copies of this repository, to change them as somebody who clones it does. */
+/** Copies of this repository, to change them as in a clone. */
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";

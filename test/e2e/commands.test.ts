@@ -147,7 +147,7 @@ describe("a command", () => {
   });
 });
 
-describe("beside a running server", () => {
+describe("while a server runs", () => {
   test("a second server is refused with 75 and the process id of the first", async () => {
     const cwd = await usedFolder();
     const server = await serve({ cwd });
@@ -271,7 +271,7 @@ test("the first superuser of the settings is created once", async () => {
 test("a user who already has the email of the first superuser does not become superuser", async () => {
   const cwd = await usedFolder();
   const open = await serve({ cwd });
-  await client(open.url).register("root@example.com", "the stranger's pass phrase");
+  await client(open.url).register("root@example.com", "another pass phrase here");
   await open.end("SIGTERM");
   const env = { FIRST_SUPERUSER_EMAIL: "root@example.com", FIRST_SUPERUSER_PASSWORD: PASSWORD };
   const refused = await command(["serve"], {

@@ -13,9 +13,9 @@ needs("socat").describe("sd_notify", () => {
   test("reports that it is ready, that it runs, and that it stops", async () => {
     const socket = join(emptyFolder(), "notify");
     const listener = spawn("socat", ["-u", `UNIX-RECV:${socket},mode=777`, "STDOUT"]);
-    let heard = "";
+    let received = "";
     listener.stdout.on("data", (chunk) => {
-      heard += chunk;
+      received += chunk;
     });
     while (!existsSync(socket)) await sleep(20);
     const server = await serve({
@@ -23,9 +23,9 @@ needs("socat").describe("sd_notify", () => {
       env: { NOTIFY_SOCKET: socket, WATCHDOG_USEC: "1000000", SHUTDOWN_DELAY_SECONDS: "1" },
     });
     await sleep(1_200);
-    expect(heard).toMatch(/^READY=1(WATCHDOG=1){2,4}$/);
+    expect(received).toMatch(/^READY=1(WATCHDOG=1){2,4}$/);
     expect(await server.end("SIGTERM")).toBe(0);
-    expect(heard).toMatch(/^READY=1(WATCHDOG=1)+STOPPING=1(WATCHDOG=1)*$/);
+    expect(received).toMatch(/^READY=1(WATCHDOG=1)+STOPPING=1(WATCHDOG=1)*$/);
     listener.kill();
   });
 

@@ -145,9 +145,9 @@ test("no other content type that a browser sends without a preflight signs in", 
   const paths = ["/api/v1/auth/email-code/verify", "/api/v1/auth/refresh", ...FORM_PATHS];
   for (const path of paths)
     for (const [kind, init] of bodies) {
-      const { status, headers: told } = await send("POST", path, init);
+      const { status, headers: responseHeaders } = await send("POST", path, init);
       const answer = { path, kind, isRefused: status >= 400 && status < 500 };
-      expect({ ...answer, cookie: told.get("set-cookie") }).toEqual({
+      expect({ ...answer, cookie: responseHeaders.get("set-cookie") }).toEqual({
         path,
         kind,
         isRefused: true,

@@ -98,7 +98,7 @@ function inTheHeader(token: string, good: object): Record<string, string> {
     "of a shell": "$(id)|/bin/sh",
     "of a URL": "https://example.com/key.pem",
     "with a NUL": "\0",
-    "of nobody": secretName("another key that is long enough!"),
+    "of an unknown secret": secretName("another key that is long enough!"),
     "that is empty": "",
     "that is null": null,
     "that is a number": 7,
@@ -119,7 +119,7 @@ function inTheHeader(token: string, good: object): Record<string, string> {
     "alg none with a signature": `${encode({ ...HEADER, alg: "none" })}.${payload}.${signature}`,
     "no alg": sign({ kid: HEADER.kid, typ: HEADER.typ }, good),
     "alg null": sign({ ...HEADER, alg: null }, good),
-    "alg in small letters": sign({ ...HEADER, alg: "hs256" }, good),
+    "alg in lower case": sign({ ...HEADER, alg: "hs256" }, good),
     HS384: sign({ ...HEADER, alg: "HS384" }, good, { hash: "sha384" }),
     HS512: sign({ ...HEADER, alg: "HS512" }, good, { hash: "sha512" }),
     "HS256 that says RS256": sign({ ...HEADER, alg: "RS256" }, good),
@@ -159,7 +159,7 @@ function inTheClaims(good: Record<string, unknown>, other: typeof good): Record<
   const changes: Record<string, object> = {
     "no session": { sid: undefined },
     "a session that never was": { sid: crypto.randomUUID() },
-    "somebody else's session": { sid: other["sid"] },
+    "another user's session": { sid: other["sid"] },
     "a session that is no id": { sid: "../../1" },
     "a session that is a list": { sid: [good["sid"]] },
     "no issuer": { iss: undefined },
@@ -170,8 +170,8 @@ function inTheClaims(good: Record<string, unknown>, other: typeof good): Record<
     "a list of audiences": { aud: [good["aud"]] },
     "no subject": { sub: undefined },
     "a subject that is no id": { sub: "' or 1=1" },
-    "a subject that nobody is": { sub: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70" },
-    "somebody else as the subject": { sub: other["sub"] },
+    "an unknown subject": { sub: "019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70" },
+    "another user as the subject": { sub: other["sub"] },
     "a subject that is a number": { sub: 7 },
     "no client": { client_id: undefined },
     "no jti": { jti: undefined },
@@ -231,7 +231,7 @@ function inTheSpelling(token: string, others: string): Record<string, string> {
     "all of it in one JSON text": flattened,
     "a space behind": `${token} x`,
     huge: `${header}.${"A".repeat(5000)}.${signature}`,
-    "letters beyond ASCII": `${header}.${payload}.é`,
+    "non-ASCII letters": `${header}.${payload}.é`,
   };
 }
 

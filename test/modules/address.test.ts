@@ -18,7 +18,7 @@ async function adasWorld(settings: Parameters<typeof mailWorld>[0] = {}) {
 }
 
 describe("a change of email", () => {
-  test("takes effect when its owner opens the link and proves access; until then nothing changes", async () => {
+  test("takes effect when its owner opens the link with access to the user; until then nothing changes", async () => {
     const { ada, requestChange, mails, tokenFor, verify, logIn, anonymous } = await adasWorld();
     expect((await requestChange(NEW_ADDRESS)).status).toBe(202);
     expect((await mails())[0]).toBe(`change_email ${NEW_ADDRESS}`);
@@ -185,16 +185,16 @@ describe("the old email", () => {
   test("also undoes it after the attacker has changed the email again, but not the other way round", async () => {
     const { requestChange, useLink, tokenFor, form, sql, reset, forgot, pass } = await adasWorld();
     // More often than other kinds of links are kept, by instances whose clocks differ.
-    const stops = Array.from({ length: 6 }, (_, n) => `thief@example${n}.com`);
-    for (const email of [...stops, "thief@example.com", "thief@example.net"]) {
+    const stops = Array.from({ length: 6 }, (_, n) => `attacker@example${n}.com`);
+    for (const email of [...stops, "attacker@example.com", "attacker@example.net"]) {
       await requestChange(email);
       expect((await useLink(email)).status).toBe(204);
       pass(-5_000);
     }
-    const attackerToken = await tokenFor("thief@example.com", "email_changed");
+    const attackerToken = await tokenFor("attacker@example.com", "email_changed");
     // Whatever the attacker does with their email.
-    await forgot("thief@example.net");
-    await reset(await tokenFor("thief@example.net", "reset_password"));
+    await forgot("attacker@example.net");
+    await reset(await tokenFor("attacker@example.net", "reset_password"));
     const owners = await tokenFor(OLD_ADDRESS, "email_changed");
     expect((await form("/undo-email", { token: owners })).status).toBe(200);
     expect((await form("/undo-email", { token: attackerToken })).status).toBe(400);
@@ -235,11 +235,11 @@ describe("the old email", () => {
   test("wins against concurrent changes by the attacker", async () => {
     for (let round = 0; round < 5; round += 1) {
       const { requestChange, useLink, tokenFor, form, verify, sql } = await adasWorld();
-      await requestChange("thief@example.com");
-      await useLink("thief@example.com");
-      await requestChange("thief@example.org");
+      await requestChange("attacker@example.com");
+      await useLink("attacker@example.com");
+      await requestChange("attacker@example.org");
       const undo = await tokenFor(OLD_ADDRESS, "email_changed");
-      const next = await tokenFor("thief@example.org", "change_email");
+      const next = await tokenFor("attacker@example.org", "change_email");
       const [undone] = await Promise.all([
         form("/undo-email", { token: undo }),
         verify({ token: next, password: PASSWORD }),

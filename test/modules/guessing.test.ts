@@ -30,18 +30,18 @@ describe("password guessing", () => {
   test("does not reveal how many attempts remain for a user, which would reveal whether the user exists", async () => {
     const { post, logIn } = await proxiedWorld();
     const device = (await logIn("203.0.113.7")).headers.get("device-token") ?? "";
-    const told = async (username: string, from: string) =>
+    const answerTo = async (username: string, from: string) =>
       (await post("login", from, { username, password: wrong })).headers.get("ratelimit");
     const answersTo = async (names: string[], from: string) => {
       const answers = [];
-      for (const name of names) answers.push(await told(name, from));
+      for (const name of names) answers.push(await answerTo(name, from));
       await logIn(ipOf(1), PASSWORD, device);
-      answers.push(await told(names[0] ?? "", from));
+      answers.push(await answerTo(names[0] ?? "", from));
       return answers;
     };
     const hers = await answersTo(["ada@example.com", "ada"], "198.51.100.1");
-    const nobodys = await answersTo(["nobody@example.com", "nobody"], "198.51.100.2");
-    expect(hers).toEqual(nobodys);
+    const unknown = await answersTo(["nobody@example.com", "nobody"], "198.51.100.2");
+    expect(hers).toEqual(unknown);
   });
 
   test("at a free username only locks sign-in by that name for the user who takes it", async () => {

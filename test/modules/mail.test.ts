@@ -187,9 +187,9 @@ test("without a mail server the log says once for each kind that mails wait", as
   const { ctx, enqueue } = await smtpWorld();
   const lines: unknown[] = [];
   const log = { ...ctx.log, warn: (fields: object) => void lines.push(fields) };
-  const told = new Set<string>();
+  const reported = new Set<string>();
   const report = async () => {
-    while ((await reportWaitingMails({ ...ctx, log, mail: undefined }, told)) > 0);
+    while ((await reportWaitingMails({ ...ctx, log, mail: undefined }, reported)) > 0);
   };
   await report();
   await enqueue();

@@ -35,18 +35,18 @@ describe("a user is notified", () => {
         { "x-forwarded-for": from, "user-agent": firefox, ...more },
         { username: "ada@example.com", password },
       );
-    const told = async () =>
+    const noticeCount = async () =>
       (await listMails(here.ctx)).filter(({ kind }) => kind === "new_device").length;
     const first = await logIn("203.0.113.7");
-    expect([first.status, await told()]).toEqual([200, 1]);
+    expect([first.status, await noticeCount()]).toEqual([200, 1]);
     await logIn("203.0.113.7");
     const device = first.headers.get("device-token") ?? "";
     await logIn("203.0.113.8", { "device-token": device });
     await logIn("203.0.113.9", {}, "not the password");
-    expect(await told()).toBe(1);
+    expect(await noticeCount()).toBe(1);
     await logIn("203.0.113.9");
     await logIn("203.0.113.9", { "user-agent": "curl/8.5.0" });
-    expect(await told()).toBe(3);
+    expect(await noticeCount()).toBe(3);
     const [latest] = await listMails(here.ctx);
     const { rendered } = await readMail(here.ctx, latest?.id ?? "");
     expect(rendered.text).toMatch(/^curl · IP 203\.0\.113\.9 · \d{4}-\d\d-\d\d \d\d:\d\d UTC$/m);
@@ -93,16 +93,16 @@ describe("a user is notified", () => {
         body: JSON.stringify({ username: "ada", password }),
       });
     const device = (await logIn(PASSWORD, "")).headers.get("device-token") ?? "";
-    const told = async () =>
+    const noticeCount = async () =>
       (await here.mails()).filter((one) => one.startsWith("new_device")).length;
-    const before = await told();
+    const before = await noticeCount();
     await logIn(PASSWORD, device);
-    expect(await told()).toBe(before);
+    expect(await noticeCount()).toBe(before);
     here.pass(1_000);
     await here.forgot("ada@example.com");
     await here.reset(await here.tokenFor("ada@example.com", "reset_password"));
     const { headers } = await logIn(NEW, device);
-    expect([await told(), headers.get("device-token")]).not.toEqual([before, device]);
-    expect(await told()).toBe(before + 1);
+    expect([await noticeCount(), headers.get("device-token")]).not.toEqual([before, device]);
+    expect(await noticeCount()).toBe(before + 1);
   });
 });

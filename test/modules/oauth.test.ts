@@ -110,7 +110,7 @@ describe("an error response has the shape of RFC 6749", () => {
         "invalid_client",
       ],
       [
-        "introspection by anybody",
+        "introspection without credentials",
         await post("introspect", { token: ada.token }),
         401,
         "invalid_client",
@@ -225,8 +225,8 @@ test("two secrets are accepted during a rotation", async () => {
   await finishRotation(ctx, operator, id);
   expect([await statusOf(secret), await statusOf(young)]).toEqual([401, 200]);
   await deleteClient(ctx, operator, id);
-  const told = await sql`select type from events where subject_id = ${id} order by position`;
-  expect(told.map(({ type }) => type)).toEqual([
+  const recorded = await sql`select type from events where subject_id = ${id} order by position`;
+  expect(recorded.map(({ type }) => type)).toEqual([
     "client.created",
     "client.secret_rotated",
     "client.rotation_finished",

@@ -35,7 +35,7 @@ test("a known device can request mails when its IP has used up the limit, with i
   expect(await askForMail({ cookie })).toBe(429);
 });
 
-test("more devices of one user get no more mails; another user has a separate limit", async () => {
+test("several devices of one user share one limit; another user has a separate limit", async () => {
   const { ctx, askForMail, useUp, newUser } = await sharedIpWorld({ "mail-address": few });
   await useUp();
   const bob = await newUser("bob@example.com");

@@ -118,9 +118,9 @@ describe("all users", () => {
     const changed = await root.patch(`/users/${ada.id}`, { is_superuser: true, full_name: "Ada" });
     expect(changed.body).toMatchObject({ id: ada.id, is_superuser: true, full_name: "Ada" });
     expect((await ada.get("/users")).status).toBe(200);
-    const nobody = "/users/019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70";
-    expect(await root.get(nobody)).toMatchObject({ status: 404, body: { code: "not_found" } });
-    expect(await root.patch(nobody, { full_name: "X" })).toMatchObject({ status: 404 });
+    const unknownUser = "/users/019aac30-5c1b-7d4e-9d3f-6a2b8c4e1f70";
+    expect(await root.get(unknownUser)).toMatchObject({ status: 404, body: { code: "not_found" } });
+    expect(await root.patch(unknownUser, { full_name: "X" })).toMatchObject({ status: 404 });
     expect(await root.get("/users/7")).toMatchObject({
       status: 422,
       body: { errors: [{ pointer: "/path/id", code: "wrong_format" }] },

@@ -73,9 +73,9 @@ export async function collector(): Promise<Collector> {
     const asked = [method, new URL(url).pathname, headers.get("content-type")];
     if (asked.join(" ") !== "POST /v1/traces application/json")
       return new Response(null, { status: 404 });
-    const told: unknown = JSON.parse(body);
-    Value.Assert(delivery, told);
-    for (const { scopeSpans } of told.resourceSpans)
+    const received: unknown = JSON.parse(body);
+    Value.Assert(delivery, received);
+    for (const { scopeSpans } of received.resourceSpans)
       for (const { spans } of scopeSpans) it.spans.push(...spans);
     return Response.json({ partialSuccess: {} });
   };
