@@ -117,6 +117,17 @@ describe("a deleted user", () => {
     expect(await rowsWith(ADA)).toEqual([]);
   });
 
+  test("leaves no mail from before the email was verified", async () => {
+    const settings = { requireEmailVerification: "on", rateLimit: "off" } as const;
+    const { call, enter, rowsWith, tokenFor, verify, sql } = await proxiedMailWorld(settings);
+    await call("POST", "/auth/register", { body: { email: ADA, password: PASSWORD } });
+    await verify({ token: await tokenFor(ADA, "verify_email"), password: PASSWORD });
+    await call("DELETE", "/users/me", { token: await enter() });
+    const left = await sql`select kind from mails where recipient <> ''`;
+    expect([...left]).toEqual([{ kind: "account_deleted" }]);
+    expect(await rowsWith(ADA)).toEqual(["mails"]);
+  });
+
   test("leaves the email in the last mail only until that is sent", async () => {
     const { ctx, sql, newUser, server } = await smtpWorld();
     const ada = await newUser();
@@ -161,10 +172,11 @@ describe("a deleted user", () => {
   });
 
   test("is erased too if the email was never verified", async () => {
-    const { ctx, call, rowsWith, pass, sql } = await proxiedMailWorld({
+    const { ctx, call, rowsWith, mails, pass, sql } = await proxiedMailWorld({
       requireEmailVerification: "on",
     });
     await call("POST", "/auth/register", { body: { email: ADA, password: PASSWORD } });
+    await mails();
     pass(8 * 86_400_000);
     expect([await purgeRegistrations(ctx), await purgeMails(ctx)]).toEqual([1, 1]);
     expect(await rowsWith(ADA)).toEqual([]);

@@ -13,7 +13,7 @@ import {
   or,
   sql,
 } from "drizzle-orm";
-import type { Ctx } from "../../ctx.ts";
+import type { Ctx, User } from "../../ctx.ts";
 import { deleteBatch, isInBatch } from "../../db/batch.ts";
 import { isId } from "../../kit/id.ts";
 import {
@@ -111,13 +111,19 @@ async function isOverLimit(
 }
 
 /**
- * Erases the mails of a deleted user in the caller's transaction. Rows of sent mails stay, to count
- * mails by a keyed fingerprint.
+ * Erases the mails of a deleted user in the caller's transaction, also those to their email from
+ * before they were a user. Rows of sent mails stay, to count mails by a keyed fingerprint.
  */
-export async function eraseMails({ db }: Ctx, userId: string): Promise<void> {
-  const isTheirs = eq(mails.userId, userId);
-  await db.delete(mails).where(and(isTheirs, eq(mails.state, "waiting")));
-  await db
+export async function eraseMails(ctx: Ctx, { id, email }: User): Promise<void> {
+  const isAboutNoUser = and(
+    isNull(mails.userId),
+    inArray(mails.recipientKey, recipientKeysOf(ctx, email)),
+    // The last mail about an earlier user with this email. It is erased once it is sent.
+    ne(mails.kind, "account_deleted"),
+  );
+  const isTheirs = or(eq(mails.userId, id), isAboutNoUser);
+  await ctx.db.delete(mails).where(and(isTheirs, eq(mails.state, "waiting")));
+  await ctx.db
     .update(mails)
     .set({ recipient: "", locale: null, encrypted: null, answer: null, userId: null })
     .where(isTheirs);

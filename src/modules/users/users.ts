@@ -245,9 +245,10 @@ export async function deleteUser(ctx: Ctx, actor: Actor, { id, versions }: Targe
  * Erases what other tables hold of a deleted user, in the deleting transaction, after the user's
  * last event is recorded.
  */
-async function eraseUser(ctx: Ctx, { id, email }: User): Promise<void> {
+async function eraseUser(ctx: Ctx, user: User): Promise<void> {
+  const { id, email } = user;
   await eraseOrigins(ctx, id);
-  await eraseMails(ctx, id);
+  await eraseMails(ctx, user);
   const registered = sql`(${idempotency.outcome} -> 'value' ->> 'id')`;
   await ctx.db.delete(idempotency).where(eq(registered, id));
   await ctx.db.delete(registrations).where(eq(registrations.emailKey, identifierKeyOf(email)));
