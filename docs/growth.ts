@@ -35,8 +35,8 @@ export const growth: Record<string, Growth> = {
   },
   registrations: {
     byUser: "none",
-    byIp: `${n(day("register") + day("mail-address"))} (\`register\`, \`mail-address\`), if \`REQUIRE_EMAIL_VERIFICATION=on\`; 10 for one email`,
-    kept: "until verified, or a week",
+    byIp: `${n(day("register") + day("mail-address"))} (\`register\`, \`mail-address\`), if \`REQUIRE_EMAIL_VERIFICATION=on\`; 30 for one email`,
+    kept: "until verified, or a week; a link that was mailed last until it expires",
   },
   sessions: {
     byUser: `${n(sessions)}: ${n(signIns)} by password (\`sign-ins\`), ${MAILS_TO_ONE_EMAIL} by mail (\`mail-recipient\`); ${n(day("refresh-session"))} updates of each session (\`refresh-session\`)`,
@@ -60,7 +60,7 @@ export const growth: Record<string, Growth> = {
   },
   mail_requests: {
     byUser: `${n(emails)} (\`mail-account\`)`,
-    byIp: `${n(day("mail-address"))} (\`mail-address\`)`,
+    byIp: `${n(day("mail-address") + day("register"))} (\`mail-address\`, \`register\`)`,
     kept: "seconds",
   },
   mails: {

@@ -4,6 +4,8 @@ import { mailWorld, NEW } from "../support/mail-world.ts";
 import type { Answer } from "../support/world.ts";
 import { PASSWORD } from "../support/world.ts";
 
+const DAY_MS = 86_400_000;
+
 /** A world in which emails must be verified before the first sign-in. */
 async function verifyingWorld(settings: Parameters<typeof mailWorld>[0] = {}) {
   const here = await mailWorld({ requireEmailVerification: "on", ...settings });
@@ -187,4 +189,50 @@ test("invalid input is refused as usual", async () => {
   for (const body of [{ username: "a b" }, { password: "short" }, { is_superuser: true }])
     expect((await register("ada@example.com", body)).status).toBe(422);
   expect(await mails()).toEqual([]);
+});
+
+/** A careful world in which one password is registered with a verified email and with a new one. */
+async function bothRegistered() {
+  const here = await verifyingWorld();
+  const { register, verify, tokenFor, anonymous } = here;
+  const emails = ["ada@example.com", "new@example.com"];
+  await register("ada@example.com");
+  await verify({ token: await tokenFor("ada@example.com", "verify_email"), password: PASSWORD });
+  for (const email of emails) await register(email, { password: NEW });
+  const request = async (path: string) => {
+    for (const email of emails) await anonymous.post(path, { email });
+    await here.mails();
+  };
+  const logIns = async () => {
+    const answers = [];
+    for (const username of emails)
+      answers.push((await anonymous.post("/auth/login", { username, password: NEW })).body.code);
+    return answers;
+  };
+  return { ...here, request, logIns };
+}
+
+test("requests for reset links do not change what a sign-in reveals of an email", async () => {
+  const { request, logIns } = await bothRegistered();
+  for (let at = 0; at < 11; at += 1) await request("/auth/password/forgot");
+  expect(await logIns()).toEqual(["email_not_verified", "email_not_verified"]);
+});
+
+test("a registration is accepted for a week at a sign-in, also if its link was mailed again", async () => {
+  const { request, logIns, pass } = await bothRegistered();
+  pass(6 * DAY_MS);
+  await request("/auth/email/verify/resend");
+  expect(await logIns()).toEqual(["email_not_verified", "email_not_verified"]);
+  pass(DAY_MS + 1_000);
+  expect(await logIns()).toEqual(["invalid_credentials", "invalid_credentials"]);
+});
+
+test("registering an email waits for no lock on its user, and a job sends the mail", async () => {
+  const { register, sql, mails } = await bothRegistered();
+  const before = (await mails()).length;
+  await sql.begin(async (tx) => {
+    await tx`select 1 from users for update`;
+    expect((await register("ada@example.com")).status).toBe(202);
+  });
+  expect((await mails()).slice(0, -before)).toEqual(["registration_attempt ada@example.com"]);
 });

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { policies } from "../../src/limits/policies.ts";
 import { purgeRegistrations } from "../../src/modules/registration/registration.ts";
 import { mailWorld, NEW } from "../support/mail-world.ts";
 import { PASSWORD } from "../support/world.ts";
@@ -176,4 +177,56 @@ test("at most ten links of an email are valid", async () => {
   const { register, sql } = await verifyingWorld();
   for (let at = 0; at < 12; at += 1) await register("ada@example.com");
   expect(await sql`select 1 from registrations`).toHaveLength(10);
+});
+
+test("a link that was mailed stays valid when further mails are not sent", async () => {
+  const policy = { quota: 1_000, refill: 1_000, periodSeconds: 900 };
+  const limits = { ...policies, "mail-account": policy, "mail-address": policy };
+  const { register, anonymous, tokenFor, verify, mails } = await verifyingWorld({
+    rateLimit: "on",
+    limits,
+  });
+  await register("ada@example.com");
+  const token = await tokenFor("ada@example.com", "verify_email");
+  for (let at = 0; at < 9; at += 1)
+    await anonymous.post("/auth/email/verify/resend", { email: "ada@example.com" });
+  expect(await mails()).toHaveLength(10);
+  for (let at = 0; at < 9; at += 1) {
+    await anonymous.post("/auth/email/verify/resend", { email: "ada@example.com" });
+    await register("ada@example.com", { password: NEW });
+  }
+  expect(await mails()).toHaveLength(10);
+  expect((await verify({ token, password: PASSWORD })).status).toBe(204);
+});
+
+test("disowning a registration drops it with all its links", async () => {
+  const { register, anonymous, tokensFor, form, sql } = await verifyingWorld();
+  await register("ada@example.com", { full_name: "Call 555-0100" });
+  await register("ada@example.com", { full_name: "Ada", password: NEW });
+  await sql`update registrations set created_at = created_at - interval '1 second' where full_name = 'Ada'`;
+  await anonymous.post("/auth/email/verify/resend", { email: "ada@example.com" });
+  const tokens = await tokensFor("ada@example.com", "verify_email");
+  expect(tokens).toHaveLength(3);
+  const fields = { token: tokens.at(-1) ?? "", intent: "disown" };
+  expect((await form("/verify-email", fields)).status).toBe(200);
+  const left = await sql`select full_name from registrations where password_hash is not null`;
+  expect([...left]).toEqual([{ full_name: "Ada" }]);
+});
+
+test("a registration is not kept longer because its link is mailed again, but the link stays valid", async () => {
+  const { register, anonymous, pass, ctx, tokenFor, mails, send, sql } = await verifyingWorld();
+  await register("ada@example.com");
+  await mails();
+  pass(7 * DAY_MS - 1_000);
+  await anonymous.post("/auth/email/verify/resend", { email: "ada@example.com" });
+  const token = await tokenFor("ada@example.com", "verify_email");
+  pass(DAY_MS - 1_000);
+  expect(await purgeRegistrations(ctx)).toBe(1);
+  expect((await send("GET", `/verify-email?token=${token}`)).status).toBe(200);
+  const before = (await mails()).length;
+  await anonymous.post("/auth/email/verify/resend", { email: "ada@example.com" });
+  expect(await mails()).toHaveLength(before);
+  pass(2_000);
+  expect(await purgeRegistrations(ctx)).toBe(1);
+  expect(await sql`select 1 from registrations`).toHaveLength(0);
 });

@@ -4,12 +4,12 @@ import { tryHoldUser } from "../../db/locks.ts";
 import { transaction } from "../../db/transaction.ts";
 import { emailKeyOf } from "../../kit/names.ts";
 import { mailUse, usesOf } from "../../limits/policies.ts";
-import { sendLink } from "../links/links.ts";
+import { forgotPage, sendLink } from "../links/links.ts";
 import type { Purpose } from "../links/purposes.ts";
 import { mailRequests } from "../links/tables.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { findByEmail } from "../passwords/passwords.ts";
-import { mailLinkAgain } from "../registration/registration.ts";
+import { mailFirstLink, mailLinkAgain, REGISTRATION } from "../registration/registration.ts";
 import { knownDevice } from "../sessions/sessions.ts";
 import { findUser, identifierKeyOf } from "../users/users.ts";
 
@@ -100,14 +100,29 @@ export async function answerLinkRequests(ctx: Ctx): Promise<number> {
 /** Returns false if the request must be retried. */
 async function answer(
   ctx: Ctx,
-  { purpose, email, userId, isFromKnownDevice }: typeof mailRequests.$inferSelect,
+  { id, purpose, email, userId, isFromKnownDevice }: typeof mailRequests.$inferSelect,
 ): Promise<boolean> {
   const existing = await findByEmail(ctx, email);
+  if (purpose === REGISTRATION) return answerRegistration(ctx, { id, existing });
   if (userId !== null) return answerChange(ctx, { email, userId, existing });
   if (!existing) await mailRegistrationLink(ctx, { purpose, email });
   if (!existing?.isActive || (purpose === "verify_email" && existing.emailVerified)) return true;
   if (!(await tryHoldUser(ctx.db, existing.id))) return false;
   await sendLink(ctx, { purpose: purpose as Purpose, user: existing, isFromKnownDevice });
+  return true;
+}
+
+/** Mails the link of the registration, or notifies the user who has the email. */
+async function answerRegistration(
+  ctx: Ctx,
+  { id, existing }: { id: string; existing: User | undefined },
+): Promise<boolean> {
+  if (!existing) await mailFirstLink(ctx, id);
+  if (!existing?.isActive) return true;
+  if (!(await tryHoldUser(ctx.db, existing.id))) return false;
+  if (!existing.emailVerified) await sendLink(ctx, { purpose: "verify_email", user: existing });
+  else
+    await enqueueMail(ctx, { kind: "registration_attempt", to: existing, link: forgotPage(ctx) });
   return true;
 }
 

@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, inArray, isNotNull, lt } from "drizzle-orm";
+import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, or } from "drizzle-orm";
 import { hashPassword, NO_PASSWORD } from "../../credentials/password.ts";
 import type { Anonymous, Ctx, User } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
@@ -9,11 +9,12 @@ import { emailKeyOf, localPartOf, usernameKeyOf, usernamesFrom } from "../../kit
 import { Problem } from "../../kit/problem.ts";
 import { mailUse, usesOf } from "../../limits/policies.ts";
 import { record } from "../events/events.ts";
-import { createLink, forgotPage, sendLink } from "../links/links.ts";
+import { createLink } from "../links/links.ts";
 import { MINUTE_MS, type Purpose, WEEK_MS } from "../links/purposes.ts";
 import { keepRedemption, type RedeemedForm } from "../links/redemptions.ts";
+import { mailRequests } from "../links/tables.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { userColumns, users } from "../users/tables.ts";
+import { users } from "../users/tables.ts";
 import { createUser, insertUser, type NewUser, readNewUser } from "../users/users.ts";
 import { registrations } from "./tables.ts";
 
@@ -46,9 +47,9 @@ export async function register(
 }
 
 /**
- * Stores a registration without revealing whether a user has the email (CWE-204, CWE-208). In every
- * case the password is hashed, a row is inserted, and a mail is sent to the email. Throws
- * `invalid_request`, `too_many_requests`, `busy`.
+ * Stores a registration and a request for its mail. It reads no user: a job later finds out whether
+ * a user has the email (`answerLinkRequests`). So this does the same for every email (CWE-204,
+ * CWE-208). Throws `invalid_request`, `too_many_requests`, `busy`.
  */
 async function registerUnverified(
   ctx: Ctx,
@@ -60,6 +61,7 @@ async function registerUnverified(
   const uses = [mailUse("verify_email", email.key)];
   return ctx.limits.attempt(actor.origin, uses, async () => {
     const passwordHash = await hashPassword(ctx.hashing, input.password);
+    const createdAt = ctx.now();
     const registration = {
       purpose: "verify_email" as const,
       email: email.shown,
@@ -68,75 +70,92 @@ async function registerUnverified(
       fullName,
       locale,
       passwordHash,
+      hash: null,
+      createdAt,
+      expiresAt: createdAt,
     };
+    const traceParent = ctx.tracing.traceParent();
     await transaction(ctx, async (tx) => {
-      const isTarget = eq(users.emailKey, email.key);
-      // Lock the user: it must not be deleted before the mail about it is queued.
-      const found = tx.db.select(userColumns).from(users).where(isTarget).for("no key update");
-      const [existing] = await found;
-      if (!existing) return mailLink(tx, registration);
-      // Without a link. A sign-in with this password gets the same answer as for a new email.
-      await insert(tx, { ...registration, hash: null, expiresAt: ctx.now() });
-      await notifyExisting(tx, existing);
+      const id = await insert(tx, registration);
+      const request = { id, purpose: REGISTRATION, email: email.shown, traceParent, createdAt };
+      await tx.db.insert(mailRequests).values(request);
     });
     return undefined;
   });
 }
 
-async function notifyExisting(ctx: Ctx, user: User): Promise<void> {
-  if (!user.isActive) return;
-  if (!user.emailVerified) return sendLink(ctx, { purpose: "verify_email", user });
-  await enqueueMail(ctx, { kind: "registration_attempt", to: user, link: forgotPage(ctx) });
-}
+/** The purpose of a mail request about a registration. Both have the same id. */
+export const REGISTRATION = "registration";
 
-type NewRegistration = Omit<
-  typeof registrations.$inferInsert,
-  "id" | "position" | "createdAt" | "hash" | "expiresAt"
->;
-
-/** Stores a registration with a link of its own, and mails the link. */
-async function mailLink(ctx: Ctx, registration: NewRegistration): Promise<void> {
-  const { kind, hash, expiresAt, content } = createLink(ctx, registration.purpose);
-  const { email, locale = null } = registration;
-  await insert(ctx, { ...registration, hash, expiresAt });
-  await enqueueMail(ctx, { kind, to: { id: null, email, locale }, ...content });
-}
-
-/** The latest rows of an email that are kept. Older links become invalid. */
+/** The latest rows of an email that are kept: this many without a link, and with each purpose. */
 const KEPT_MAX = 10;
 
 async function insert(
-  { db, now }: Ctx,
-  row: Omit<typeof registrations.$inferInsert, "id" | "createdAt">,
+  ctx: Ctx,
+  row: Omit<typeof registrations.$inferInsert, "id">,
+): Promise<string> {
+  const id = Bun.randomUUIDv7("hex", ctx.now());
+  await ctx.db.insert(registrations).values({ ...row, id });
+  await deleteOldest(ctx, row);
+  return id;
+}
+
+/**
+ * Deletes the oldest rows like this one. Rows without a link count apart: a registration whose mail
+ * is not sent must not end a link that was mailed. Links of another purpose count apart as well: a
+ * sign-in must find the latest registration, however many resets were requested.
+ */
+async function deleteOldest(
+  { db }: Ctx,
+  row: Pick<typeof registrations.$inferInsert, "emailKey" | "purpose" | "hash">,
 ): Promise<void> {
-  const createdAt = now();
-  await db
-    .insert(registrations)
-    .values({ ...row, id: Bun.randomUUIDv7("hex", createdAt), createdAt });
+  const { id, emailKey, purpose, hash, position } = registrations;
+  const isAlike = row.hash ? isNotNull(hash) : isNull(hash);
   const surplus = db
-    .select({ id: registrations.id })
+    .select({ id })
     .from(registrations)
-    .where(eq(registrations.emailKey, row.emailKey))
-    .orderBy(desc(registrations.position))
+    .where(and(eq(emailKey, row.emailKey), eq(purpose, row.purpose), isAlike))
+    .orderBy(desc(position))
     .offset(KEPT_MAX);
-  await db.delete(registrations).where(inArray(registrations.id, surplus));
+  await db.delete(registrations).where(inArray(id, surplus));
+}
+
+/** Mails a link. Returns what to store of it, or undefined if the email received too many mails. */
+async function mailLink(
+  ctx: Ctx,
+  { purpose, email, locale }: Pick<Registration, "purpose" | "email" | "locale">,
+): Promise<Pick<Registration, "hash" | "expiresAt"> | undefined> {
+  const { kind, hash, expiresAt, content } = createLink(ctx, purpose);
+  const isMailed = await enqueueMail(ctx, { kind, to: { id: null, email, locale }, ...content });
+  return isMailed ? { hash, expiresAt } : undefined;
+}
+
+/** Mails the link of a registration, in the caller's transaction, unless it is gone. */
+export async function mailFirstLink(ctx: Ctx, id: string): Promise<void> {
+  const isTarget = eq(registrations.id, id);
+  const [found] = await ctx.db.select().from(registrations).where(isTarget).for("update");
+  const link = found && (await mailLink(ctx, found));
+  if (!link) return;
+  await ctx.db.update(registrations).set(link).where(isTarget);
+  await deleteOldest(ctx, { ...found, ...link });
 }
 
 /**
  * Mails another link of the latest registration of an email, in the caller's transaction. Does
- * nothing if there is none. The earlier links stay valid.
+ * nothing if there is none. The earlier links stay valid. The link has a row of its own, which
+ * keeps the time of the registration: a registration is not kept longer by requests for links.
  */
 export async function mailLinkAgain(
   ctx: Ctx,
   { email, purpose }: Pick<Registration, "email" | "purpose">,
 ): Promise<void> {
   const latest = await findRegistration(ctx, email);
-  if (!latest) return;
-  const { emailKey, locale } = latest;
+  const link = latest && (await mailLink(ctx, { ...latest, purpose }));
+  if (!link) return;
+  const { id, position, ...copied } = latest;
   const nothing = { username: null, fullName: null, passwordHash: null };
-  const { username, fullName, passwordHash } = purpose === "verify_email" ? latest : nothing;
-  const copy = { email: latest.email, emailKey, username, fullName, locale, passwordHash };
-  await mailLink(ctx, { ...copy, purpose });
+  const registered = purpose === "verify_email" ? {} : nothing;
+  await insert(ctx, { ...copied, ...registered, purpose, ...link });
 }
 
 const keptFrom = ({ now }: Ctx) => new Date(now().getTime() - WEEK_MS);
@@ -149,7 +168,8 @@ export async function findRegistration(ctx: Ctx, email: string): Promise<Registr
     .select()
     .from(registrations)
     .where(and(isOfEmail, isNotNull(passwordHash), gt(createdAt, keptFrom(ctx))))
-    .orderBy(desc(position))
+    // A concurrent request may insert another link of an earlier registration later.
+    .orderBy(desc(createdAt), desc(position))
     .limit(1);
   return latest;
 }
@@ -249,14 +269,28 @@ function insertRegistered(
  * Drops what was registered, because the recipient of the link did not register. The link stays
  * valid for a minute, so that a second click succeeds as well.
  */
-export async function disownRegistration({ db, now }: Ctx, { id }: Registration): Promise<void> {
+export async function disownRegistration(
+  { db, now }: Ctx,
+  { id, emailKey, passwordHash }: Registration,
+): Promise<void> {
   const expiresAt = new Date(now().getTime() + MINUTE_MS);
+  // The rows of its other links. The salt makes the hash unique to one registration.
+  const isCopy = and(
+    eq(registrations.emailKey, emailKey),
+    eq(registrations.passwordHash, passwordHash ?? ""),
+  );
   await db
     .update(registrations)
     .set({ username: null, fullName: null, passwordHash: null, expiresAt })
-    .where(eq(registrations.id, id));
+    .where(or(eq(registrations.id, id), isCopy));
 }
 
-/** Deletes registrations a week after they were stored, a few at a time. Returns how many. */
-export const purgeRegistrations = (ctx: Ctx): Promise<number> =>
-  deleteBatch(ctx.db, registrations.id, lt(registrations.createdAt, keptFrom(ctx)));
+/**
+ * Deletes registrations a week after they were stored, and their last links when they expire. A few
+ * at a time; returns how many.
+ */
+export const purgeRegistrations = (ctx: Ctx): Promise<number> => {
+  const { id, createdAt, expiresAt } = registrations;
+  const isOver = and(lt(createdAt, keptFrom(ctx)), lt(expiresAt, ctx.now()));
+  return deleteBatch(ctx.db, id, isOver);
+};

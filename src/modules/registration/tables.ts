@@ -4,8 +4,8 @@ import { at, bytes } from "../../db/columns.ts";
 
 /**
  * Registrations that wait for their email to be verified (`REQUIRE_EMAIL_VERIFICATION=on`). A
- * mailed link makes one of them a user. Each registration and each link has a row, also if a user
- * has the email already: then no link is mailed.
+ * mailed link makes one of them a user. Each registration has a row, also if a user has the email
+ * already: then no link is mailed. Each further link has a row of its own.
  */
 export const registrations = pgTable(
   "registrations",
@@ -25,8 +25,9 @@ export const registrations = pgTable(
     passwordHash: text("password_hash"),
     /** The hash of the link's token. Null if no link was mailed. */
     hash: bytes("hash"),
+    /** When it was registered; the same for its further links. */
     createdAt: at("created_at"),
-    /** When the link expires. The row is kept for a week. */
+    /** When the link expires. The row is kept for a week, and until then. */
     expiresAt: at("expires_at"),
   },
   (table) => [
