@@ -111,6 +111,13 @@ const mailOf = ({ config, mail }: Ctx) => {
   return `from ${mail.from.address} by ${new URL(config.mailUrl ?? "").host}`;
 };
 
+/** Without the password. The start does not wait for the connection. */
+const redisLine = ({ config: { redisUrl }, sharedStore }: Ctx): string[] => {
+  if (redisUrl === undefined) return [];
+  const state = sharedStore.state() === "ok" ? "connected" : "not connected: PostgreSQL counts";
+  return [`  Redis      ${new URL(redisUrl).host} (${state})`];
+};
+
 const metricsLine = ({ publicUrl, metricsHost, metricsPort, metricsToken }: Config): string[] => [
   ...(metricsPort ? [`  Metrics    http://${authority(metricsHost, metricsPort)}/metrics`] : []),
   ...(metricsToken
@@ -127,6 +134,7 @@ async function banner(ctx: Ctx): Promise<string> {
     `  API        ${publicUrl}  (listening on ${authority(host, port)})`,
     `  Docs       ${publicUrl}/docs`,
     `  Database   ${describePlace(ctx.config)}`,
+    ...redisLine(ctx),
     `  Mail       ${mailOf(ctx)}`,
     ...metricsLine(ctx.config),
     ...(superuser ? [`  Superuser  none yet: ${superuser}`] : []),

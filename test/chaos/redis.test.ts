@@ -140,6 +140,7 @@ describe.if(hasRedis)("a Redis that is unavailable at the start", () => {
     await redis.up();
     await until(async () => (await redisOf(server)) === "ok");
     expect(server.said.err.match(/Redis cannot be used/g)).toHaveLength(1);
+    expect(server.said.out).toContain(`Redis      ${new URL(redis.url).host} (not connected`);
     expect(await server.end("SIGTERM")).toBe(0);
     redis.kill();
   });
