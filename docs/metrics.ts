@@ -6,6 +6,7 @@ import { type Metric, metricList } from "../src/kit/metric-list.ts";
 interface Alert {
   alert: string;
   expr: string;
+  for?: string;
   labels: { severity: string };
   annotations: { summary: string; description: string };
 }
@@ -44,10 +45,10 @@ export const metricsTable = (): string[] => [
 ];
 
 export const alertsTable = (): string[] => [
-  "| alert | severity | what to do |",
-  "|---|---|---|",
+  "| alert | severity | after | what to do |",
+  "|---|---|---|---|",
   ...alerts.map(
-    ({ alert, labels, annotations }) =>
-      `| \`${alert}\` | ${labels.severity} | ${annotations.description} |`,
+    ({ alert, labels, for: delay = "at once", annotations }) =>
+      `| \`${alert}\` | ${labels.severity} | ${delay} | ${annotations.description} |`,
   ),
 ];
