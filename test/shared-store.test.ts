@@ -117,6 +117,31 @@ needs("redis-server").describe("a store that instances share", () => {
     expect(said).toEqual([away, again, away, again]);
   });
 
+  test("a client gets the quota once from each store, and again only if Redis lost its data", async () => {
+    const store = await open();
+    const counters = openCounters(database, store, () => new Date());
+    const granted = async () => {
+      const counts = await counters.consume([{ key: "cc", count: 4, ...kinds[1] }]);
+      return counts.get("cc")?.granted;
+    };
+    const isBack = () => until(() => store.state() === "ok");
+    const found = [await granted()];
+    for (const _ of [1, 2]) {
+      redis.freeze();
+      found.push(await granted());
+      redis.thaw();
+      await isBack();
+      found.push(await granted());
+    }
+    redis.kill();
+    await until(() => store.state() === "away");
+    found.push(await granted());
+    await redis.up();
+    await isBack();
+    found.push(await granted());
+    expect(found).toEqual([3, 3, 0, 0, 0, 0, 3]);
+  });
+
   test("a Redis without free memory is not used", async () => {
     await redis.ask("CONFIG", "SET", "maxmemory", "1");
     const store = openRedis(new URL(redis.url), {
