@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { Glob } from "bun";
+import texts from "../src/modules/mail/texts/en.json" with { type: "json" };
 import { blocksOf, guidePages } from "./support/guide.ts";
 
 test("each command in a guide is run by a test, or the guide says why not", () => {
@@ -30,4 +31,11 @@ test("the messages in Troubleshoot are those of the program", async () => {
   // The code of the operating system.
   const ours = messages.filter((text) => text !== "EADDRINUSE");
   expect(ours.filter((text) => !source.includes(text))).toEqual([]);
+});
+
+test("each kind of mail is in the list of mails", async () => {
+  const page = await Bun.file("docs/mails.md").text();
+  const kinds = Object.keys(texts);
+  expect(kinds.length).toBeGreaterThan(10);
+  expect(kinds.filter((kind) => !page.includes(`\`${kind}\``))).toEqual([]);
 });
