@@ -31,9 +31,7 @@ import { productRoutes } from "./product/routes.ts";
 
 /** Paths that accept OAuth forms. Login is one of them: it accepts the OAuth 2 password form. */
 const oauthPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
-/**
- * Paths that accept forms: those, and the targets of our own pages. All others accept only JSON.
- */
+/** Paths that accept forms: those, and the targets of our own pages. */
 const formPaths = [...oauthPaths, ...LINK_PATHS];
 
 /** All routes of Bunker except the OpenAPI document and its page. */
@@ -92,8 +90,5 @@ export const createApp = (ctx: Ctx) => {
   return app;
 };
 
-/**
- * The type for Eden. src/build/declarations.ts writes it to `/client/bunker.d.ts`, where clients
- * download it.
- */
+/** For Eden: src/build/declarations.ts writes it to `/client/bunker.d.ts`. */
 export type App = ReturnType<typeof createApp>;

@@ -50,10 +50,7 @@ export interface Ctx {
 /** The state of each part that serving depends on. Determined within a second. */
 export type Readiness = Record<"database" | "migrations" | "disk", "ok" | "failed">;
 
-/**
- * Who a verb acts for: an anonymous caller, a user with an access token, or the operator on the
- * command line.
- */
+/** Who a verb acts for. The operator uses the command line. */
 export type Actor = Anonymous | UserActor | { kind: "operator" };
 export interface Anonymous {
   kind: "anonymous";
@@ -74,10 +71,7 @@ export interface Principal {
 export interface Origin extends LimitReport {
   /** The client IP. */
   ip: string | null;
-  /**
-   * The key under which limits count a client: see `clientKeyOf`. Null if the request came without
-   * a socket.
-   */
+  /** How limits count a client: see `clientKeyOf`. Null for a request without a socket. */
   clientKey: string | null;
   /** The User-Agent header, cut to 512 UTF-16 units. */
   userAgent: string | null;

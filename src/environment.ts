@@ -21,10 +21,7 @@ export function readSettings(options: { isServing?: boolean } = {}): {
   return { config, warnings };
 }
 
-/**
- * Reads the configuration for a command. Warnings go to the log, because programs read standard
- * output.
- */
+/** For a command. Warnings go to the log, because programs read standard output. */
 export async function loadConfig(): Promise<Config> {
   const { config, warnings } = readSettings();
   if (warnings.length === 0) return config;

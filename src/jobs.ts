@@ -37,10 +37,9 @@ const bunkerJobs: Record<string, Job> = {
 export const jobs = joinTables(bunkerJobs, productJobs);
 
 /**
- * Runs each job at its interval, and never twice at once, however slow the database is. A failed
- * job is retried at its next interval; only the first of several failures is logged. Each part of
- * the work is small, so no other statement waits long for it. Returns a function that stops all
- * jobs and resolves when none is running.
+ * Runs each job at its interval, and never twice at once. A failed job is retried at its next
+ * interval; only the first of several failures is logged. Returns a function that stops all jobs
+ * and resolves when none is running.
  */
 export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => Promise<void> {
   const stops = Object.entries(table).map(([name, job]) => startJob(ctx, name, job));

@@ -18,9 +18,7 @@ export interface Pipeline {
   close: () => void;
 }
 
-/**
- * Every wrapper around the app, outermost first. The hooks inside the app follow in `createApp`.
- */
+/** Every wrapper around the app, outermost first. The hooks inside the app: `createApp`. */
 export function createPipeline(ctx: Ctx, app: App): Pipeline {
   const { handle, running, close } = withDeadline(ctx, app.fetch);
   const observers = [...accessLog(ctx), ...httpMetrics(ctx)];

@@ -14,10 +14,7 @@ interface Dependencies {
   embedded: Pick<Embedded, "freeBytes"> | undefined;
 }
 
-/**
- * Each check has a time limit: a database that hangs counts as failed. Logs when a part starts to
- * fail, and when it recovers.
- */
+/** A database that hangs counts as failed. Logs when a part starts to fail and recovers. */
 export function openReadiness({ database, log, embedded }: Dependencies): Ctx["readiness"] {
   const failing = new Set<string>();
   const checkPart = async (part: keyof Readiness, result: Promise<boolean>) => {

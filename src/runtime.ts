@@ -34,10 +34,7 @@ export interface Runtime {
 
 export type RuntimeOptions = Pick<Runtime, "purpose" | "gather"> & Pick<LogOptions, "isColored">;
 
-/**
- * Connections to the embedded PostgreSQL beyond the pools of the servers: for commands, and
- * PostgreSQL's own reserve.
- */
+/** Connections beyond the pools of the servers: for commands, and PostgreSQL's own reserve. */
 const SPARE_CONNECTIONS = 20;
 const KEY_MAX_MS = 2_000;
 /** During a reload, a server has two pools. */

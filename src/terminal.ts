@@ -8,10 +8,7 @@ export const STANDARD_OUTPUT = 1;
 export const STANDARD_ERROR = 2;
 const RETRY_MS = 5;
 
-/**
- * Writes the result of a command to standard output. Synchronous, so that a slow reader gets all of
- * it before the process ends.
- */
+/** Writes a result. Synchronous, so that a slow reader gets all of it before the process ends. */
 export const print = (text: string): void => write(STANDARD_OUTPUT, `${text}\n`);
 
 /** Writes a message to standard error. Synchronous, as `print` is. */
@@ -37,9 +34,8 @@ function write(fd: number, text: string): void {
 }
 
 /**
- * Writes the banner of a server without blocking: a full pipe, a closed reader or a full disk do
- * not stop the server. No thread waits for a pipe or a terminal either, because the same threads
- * hash passwords. (One may wait for a socket.)
+ * Writes the banner of a server: a full pipe, a closed reader or a full disk do not stop the
+ * server. No thread waits for a pipe or a terminal, because the same threads hash passwords.
  */
 export function announce(text: string): void {
   const copy = reopenNonBlocking(STANDARD_OUTPUT);
@@ -56,10 +52,7 @@ export function announce(text: string): void {
   }
 }
 
-/**
- * Opens a pipe or a terminal again, non-blocking, so that other writers keep their own mode. Linux
- * only.
- */
+/** A pipe or terminal, non-blocking only for us: other writers keep their mode. Linux only. */
 function reopenNonBlocking(fd: number): number | undefined {
   try {
     const target = fstatSync(fd);
@@ -71,8 +64,7 @@ function reopenNonBlocking(fd: number): number | undefined {
 }
 
 /**
- * FORCE_COLOR decides first, then NO_COLOR (no-color.org) and TERM=dumb. Otherwise terminals get
- * colors.
+ * FORCE_COLOR decides first, then NO_COLOR (no-color.org), TERM=dumb and whether it is a terminal.
  */
 export function hasColor(
   fd: number,
@@ -83,10 +75,7 @@ export function hasColor(
   return !NO_COLOR && TERM !== "dumb" && isatty(fd);
 }
 
-/**
- * Prints one JSON array, or a line for each row. Prints rows as they arrive: memory may not hold
- * all of them.
- */
+/** A JSON array, or a line for each row, as rows arrive: memory may not hold all of them. */
 export async function printList<T>(
   rows: AsyncIterable<T> | Iterable<T>,
   isJson: boolean | undefined,

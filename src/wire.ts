@@ -29,10 +29,7 @@ type Principals = PrincipalCache<Principal>;
 
 interface Schema {
   database: Database;
-  /**
-   * Checks the database and reads its migration status. Throws an Exit that says what to do if the
-   * database is unavailable or unsuitable.
-   */
+  /** Checks the database and its migrations. Throws an Exit that says what to do. */
   checkSchema: () => Promise<MigrationStatus>;
   /** Applies pending migrations and returns their names. Throws an Exit like `checkSchema`. */
   migrate: () => Promise<string[]>;
@@ -87,19 +84,13 @@ export function createCtx(
 
 /** The number of hex digits that keep the keys of installations on one Redis apart. */
 const PREFIX_LENGTH = 16;
-/**
- * Leaves one core to requests that hash nothing. The queue is as long as can be served within
- * `waitMaxMs`.
- */
+/** Leaves one core to requests that hash nothing. The queue can be served within `waitMaxMs`. */
 function hashingBounds({ workers }: Config): HashingBounds {
   const atOnce = Math.max(1, Math.floor((availableParallelism() - 1) / workers));
   return { atOnce, queueMax: 64 * atOnce, waitMaxMs: 2_000 };
 }
 
-/**
- * Opens every external part that `config` names. Throws an Exit with the reason if one is
- * unavailable.
- */
+/** Opens every external part that `config` names. Throws an Exit if one is unavailable. */
 export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
   const { log, metrics, embedded, lifecycle } = runtime;
   const isServer = runtime.purpose === "serve" || runtime.purpose === "worker";

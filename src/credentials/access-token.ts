@@ -65,8 +65,7 @@ export function accessTokens(options: TokenOptions): AccessTokens {
   const read = openReader(options);
   const readSigned = (token: string, now: Date): Claims | undefined => {
     if (token.length > TOKEN_MAX_LENGTH) return undefined;
-    // Only our own headers match, byte for byte: no other algorithm, type or key is ever considered
-    // (RFC 8725, section 3.1).
+    // Only our own headers match, byte for byte: no other algorithm or key (RFC 8725, 3.1).
     const key = keys.find(token.slice(0, token.indexOf(".")), now);
     return key && read(token, key);
   };

@@ -175,8 +175,7 @@ function targetOf(place: Place): Target {
     ...(keepAliveSeconds === undefined ? {} : { keep_alive: keepAliveSeconds }),
     session: {
       application_name: applicationName,
-      // A pooler does not support command-line options of a session. Other options are for the
-      // provider, which selects the database by them.
+      // A pooler supports no command-line options; other options select the database at a provider.
       ...(options !== undefined && (!place.isPooled || !/(^|\s)-/.test(options))
         ? { options }
         : {}),

@@ -17,8 +17,7 @@ export const sessionSettings = {
   default_transaction_isolation: "read committed",
   default_transaction_read_only: "off",
   default_transaction_deferrable: "off",
-  // A row security policy must fail the statement, not hide rows: a hidden user would seem not to
-  // exist.
+  // Fail the statement instead of hiding rows: a hidden user would seem not to exist.
   row_security: "off",
   lock_timeout: "0",
   idle_session_timeout: "0",

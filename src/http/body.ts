@@ -68,8 +68,7 @@ function formatOf(
   headers: Headers,
   { formPaths, contentType, path }: BodyType,
 ): "form" | "json" | undefined {
-  // A comma means two Content-Type lines. Bun joins them, and Elysia reads up to the first
-  // semicolon.
+  // Two Content-Type lines: Bun joins them with a comma, Elysia reads the first part.
   if (headers.get("content-type")?.includes(",")) return undefined;
   const type = contentType.trim().toLowerCase();
   if (JSON_TYPES.includes(type)) return "json";
@@ -112,8 +111,7 @@ async function withinTimeLimit<T>(reading: Promise<T>): Promise<T> {
 async function readBytes(request: Request, tooLarge: Problem): Promise<Uint8Array> {
   const announced = request.headers.get("content-length");
   if (announced === null) return readChunks(request, tooLarge);
-  // Bun accepts two equal Content-Length lines and joins them: "9, 9". A value that is not a number
-  // would bypass the limit.
+  // Bun joins two Content-Length lines: "9, 9". Such a value would bypass the limit.
   if (!/^\d+$/.test(announced)) throw new Problem("malformed_request");
   if (Number(announced) > BODY_MAX_BYTES) throw tooLarge;
   // Bun reads no more than Content-Length. Reading at once costs a third of reading in chunks.

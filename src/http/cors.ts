@@ -32,8 +32,7 @@ export function withCors(ctx: Ctx, next: Handler): Handler {
     const isPreflight =
       request.method === "OPTIONS" && request.headers.has("access-control-request-method");
     if (origin !== null && !isAllowed(origin)) warn(request, origin);
-    // In this case no response depends on the origin. The app refuses a preflight: no route has the
-    // method OPTIONS.
+    // No response depends on the origin then. The app refuses a preflight.
     if (isOff) return next(request);
     const allowed = origin !== null && isAllowed(origin) ? originHeaders(request, origin) : {};
     if (isPreflight) return preflightResponse(request, allowed);

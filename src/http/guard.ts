@@ -131,8 +131,7 @@ export const guard = (ctx: Ctx) => {
         security: takesRefreshToken ? [...security, {}] : security,
         "x-rate-limits": limits,
       },
-      // Field by field: if the whole context is passed on, Elysia prepares all of it for each
-      // request.
+      // Field by field: passed on whole, Elysia prepares all of the context for each request.
       transform: async ({ request, headers, bearer, body, set, server }: GuardedRequest) => {
         const guarded = { request, headers, bearer, body, set, server };
         const found = await authenticate(guarded, requirements);

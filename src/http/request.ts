@@ -9,8 +9,7 @@ import { contextOf } from "./request-context.ts";
 
 /** Security headers of every response. */
 export const commonHeaders = {
-  // Responses contain tokens and personal data, so no cache may store them. A response that may be
-  // cached overrides this.
+  // No cache may store tokens and personal data. A cacheable response overrides this.
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",

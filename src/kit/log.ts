@@ -69,8 +69,7 @@ export function openLog(given: LogOptions): OpenLog {
 function openPino({ level, format, isShared = false, isColored = false }: LogOptions): OpenLog {
   const { pino }: typeof import("pino") = require("pino");
   const { SonicBoom }: typeof import("sonic-boom") = require("sonic-boom");
-  // Not pino's own destination: at the end of the process, that one retries forever if it cannot
-  // write.
+  // Not pino's own destination: that one retries forever if it cannot write at the end.
   const destination = new SonicBoom({
     fd: STANDARD_ERROR,
     sync: false,

@@ -33,14 +33,12 @@ export const usernameKeyOf = (username: string): string => username.trim().toLow
 
 const LOCAL_PART =
   /^(?!\.)(?!.*\.\.)(?!.*\.$)[^\s"(),:;<>@[\\\]\p{C}\p{Default_Ignorable_Code_Point}]+$/u;
-// Characters that a URL parser drops, decodes or cuts at, such as line breaks. They would otherwise
-// pass as part of a domain.
+// A URL parser drops, decodes or cuts at these, and they would pass as part of a domain.
 const NOT_OF_DOMAIN = /[\s\p{C}%/?#\\:@]/u;
 const DOMAIN =
   /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+(xn--[a-z0-9-]{1,59}|[a-z][a-z0-9-]{0,61}[a-z0-9])$/;
 
-// Without this check, mailboxes that differ only in compatibility forms would share a key: U+212A
-// KELVIN SIGN becomes k.
+// Otherwise two mailboxes could share a key: U+212A KELVIN SIGN becomes k.
 const isNfkc = (text: string) => text === text.normalize("NFKC");
 // Some mail software decodes an encoded word (RFC 2047) and would send to the mailbox in it.
 const ENCODED_WORD = "=?";

@@ -25,8 +25,7 @@ export interface LinkForm {
 /** The form that a link opens. Only its button redeems the link: mail scanners open links, too. */
 export function linkForm(texts: Texts, { form, token, email }: LinkForm, refusal?: string): string {
   const own = texts[form];
-  // Without an action, the form is sent to its own URL, even behind a proxy that strips a path
-  // prefix.
+  // Without an action, it also works behind a proxy that strips a path prefix.
   const start = `<form method="post">${hidden("token", token)}`;
   const autocomplete = form === "reset_password" ? "new-password" : "current-password";
   const disownForm = `${start}${hidden("intent", "disown")}

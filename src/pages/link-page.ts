@@ -61,8 +61,7 @@ export function openLinkPages(ctx: Ctx) {
       return { texts: textsIn(locale), shown: { form: purpose, token, email } };
     }
     const { link, user } = opened;
-    // A new email must not reveal the user's current one: the new one may be mistyped and belong to
-    // another person.
+    // Not the current email: the new one may be mistyped and belong to another person.
     const email = (link.purpose === "change_email" ? link.givesEmail : null) ?? user.email;
     return { texts: textsIn(user.locale), shown: { form: link.purpose, token, email } };
   };

@@ -23,8 +23,7 @@ const Password = t.String({ minLength: 1, maxLength: 512 });
 const hidden = { response: t.Any(), detail: { hide: true } };
 /** For queries and forms of links: mail services add their own parameters. */
 const open = { additionalProperties: true };
-// Functions, because Elysia mutates a route's options: a shared object would keep the guard of the
-// first app.
+// Functions, because Elysia mutates a route's options, such as the guard of the first app.
 const openRoute = () => ({
   ...hidden,
   anonymous: ["requests-anonymous"] as const,

@@ -98,8 +98,7 @@ async function prepare(
   const applied = pending.length > 0 ? await migrate() : [];
   if (applied.length > 0) log.info({ applied }, "Migrations applied.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
-  // With HS256, only key pairs of an earlier algorithm may be left. The start does not wait for
-  // them.
+  // With HS256, only old key pairs may be left: the start does not wait for them.
   if (config.algorithm === "HS256")
     void prepareKeys(ctx).catch((error) => {
       if (isOpen()) log.error({ err: error }, "Key pairs cannot be read.");

@@ -30,8 +30,7 @@ const notLocal = ({ host, prefix }: Pick<Listener, "host" | "prefix">) =>
 export async function checkHosts(config: Config): Promise<void> {
   const emptyResponse = () => new Response();
   for (const one of [apiListener(config), ...metricsListeners(config)]) {
-    // Look the name up first: if it does not resolve, Bun.serve reports an unrelated, left-over
-    // errno.
+    // For a name that does not resolve, Bun.serve reports an unrelated, left-over errno.
     const [resolved] = await Promise.allSettled([lookup(one.host)]);
     if (resolved.status === "rejected") throw notLocal(one);
     await listenOn({ ...one, port: 0 }, emptyResponse).stop(true);

@@ -40,8 +40,7 @@ export async function openReloader(config: Config, runtime: Runtime): Promise<Re
     log.setLevel(settings.logLevel);
     current = next;
     next.startJobs();
-    // Read the new instance only after the old one is closed: counters continue from its last
-    // values.
+    // Only after the old one is closed: counters continue from its last values.
     const closed = before
       .close(DRAIN_MAX_MS)
       .finally(next.startMetrics)

@@ -39,8 +39,7 @@ async function serveAs(
 ): Promise<void> {
   const runtime = await openRuntime(config, { ...role, isColored: hasColor(STANDARD_ERROR) });
   logUnexpected(runtime);
-  // Use the log of the server: if nobody reads standard error, each further log would block one of
-  // the threads that hash passwords.
+  // Not to standard error: an unread pipe would block a thread that hashes passwords.
   for (const warning of warnings) runtime.log.warn({}, warning);
   let reloader: Reloader | undefined;
   try {

@@ -18,8 +18,7 @@ const report = (message: FromWorker) => process.send?.(message);
 export function workerRole(): Role {
   const texts = openReplies<string>();
   const { promise: stopped, resolve } = Promise.withResolvers<void>();
-  // The embedded database may have ended with the primary process, and a new primary process needs
-  // the port.
+  // The embedded database ends with the primary process, and a new one needs the port.
   process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
   // A signal to the whole process group is meant for the primary process, which passes it on.
   process.on("SIGHUP", () => {});

@@ -162,8 +162,7 @@ function killUnresponsive({ workers }: Pool, log: Log): void {
   let checkedAt = performance.now();
   const check = () => {
     const now = performance.now();
-    // This process or the whole machine was suspended: messages sent meanwhile have not been read
-    // yet.
+    // After this process was suspended, messages have not been read yet.
     const wasSuspended = now - checkedAt > 2 * ALIVE_EVERY_MS;
     checkedAt = now;
     for (const worker of workers) {

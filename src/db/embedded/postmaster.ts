@@ -35,8 +35,7 @@ const SHUTDOWN_MAX_MS = 20_000;
 
 const settings = (installation: Installation): Record<string, string | number> => ({
   listen_addresses: "",
-  // In the cluster, whose mode is 0700: no other OS user can reach the socket. Relative, because
-  // the path of a socket has a maximum length.
+  // In the cluster, whose mode is 0700. Relative, because a socket's path has a maximum length.
   unix_socket_directories: ".",
   unix_socket_permissions: "0700",
   max_connections: installation.maxConnections,
@@ -46,8 +45,7 @@ const settings = (installation: Installation): Record<string, string | number> =
   jit: "off",
   timezone: "UTC",
   log_timezone: "UTC",
-  // No personal data may reach a log: no statements, no parameters, no "Key (email)=(…) already
-  // exists".
+  // No personal data in a log: no statements, no "Key (email)=(…) already exists".
   log_min_messages: "log",
   log_min_error_statement: "panic",
   log_error_verbosity: "terse",
