@@ -69,7 +69,6 @@ export interface Principal {
 
 /** Where a request came from, as far as it is known. */
 export interface Origin extends LimitReport {
-  /** The client IP. */
   ip: string | null;
   /** How limits count a client: see `clientKeyOf`. Null for a request without a socket. */
   clientKey: string | null;

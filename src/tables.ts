@@ -28,5 +28,4 @@ export const tables = [
   idempotency,
 ];
 
-/** These and the tables of the product. */
 export const allTables = [...tables, ...productTables];

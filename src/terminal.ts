@@ -94,7 +94,6 @@ export async function printList<T>(
 
 export type JsonFlag = { json?: boolean };
 
-/** The result of a command, as JSON and as text. */
 export interface Answer {
   json: unknown;
   text: string;

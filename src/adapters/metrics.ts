@@ -112,7 +112,6 @@ function sum(a: MetricValue | undefined, b: MetricValue): MetricValue {
 function register(registry: Registry, name: MetricName, read: Collector): void {
   const options = optionsOf(name, registry);
   const [label = ""] = options.labelNames;
-  /** Calls `store` for each value, with its labels. */
   const readInto = async (store: (labels: Record<string, string>, value: number) => void) => {
     const late = sleep(COLLECT_MAX_MS, undefined, { ref: false });
     const reading = (async () => read())();

@@ -39,7 +39,6 @@ interface Member<T> {
 export type Shape = Text | Objects<Shape> | Arrays<Shape> | Unions<Shape>;
 export type ShapeMember = Member<Shape>;
 
-/** The outermost layer of a type. */
 type Layer = Text | Objects<Type> | Arrays<Type> | Unions<Type>;
 
 /** Reads the routes of the type `App` that `file` exports. Throws if a type is recursive. */

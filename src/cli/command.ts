@@ -74,7 +74,6 @@ export const optionalArgument = (placeholder: string, brief: string) => ({
   },
 });
 
-/** A flag without a value. */
 export const flag = (brief: string) => ({
   kind: "boolean" as const,
   brief,
@@ -82,7 +81,6 @@ export const flag = (brief: string) => ({
   withNegated: false as const,
 });
 
-/** A flag with a value. */
 export const value = (placeholder: string, brief: string) => ({
   ...text(placeholder, brief),
   kind: "parsed" as const,

@@ -211,7 +211,6 @@ export const commands = buildRouteMap<string, Parsing>({
   },
 });
 
-/** The groups that have a command of this name. */
 export const groupsOf = (name: string): string[] =>
   Object.entries(routes).flatMap(([group, route]) =>
     "getRoutingTargetForInput" in route && route.getRoutingTargetForInput(name)

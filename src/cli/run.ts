@@ -2,7 +2,6 @@ import { Exit } from "../kit/exit.ts";
 import { WORKER } from "../server/process-role.ts";
 import { takeEnvFiles } from "./env-file.ts";
 
-/** Runs a command line. Throws an Exit with code 2 if it is not a command. */
 export async function run(argv: string[]): Promise<void> {
   // Only with an IPC channel to a primary process: typed by hand, it is not a command.
   if (argv[0] === WORKER && process.send)

@@ -160,7 +160,6 @@ function faultsIn(
 
 const modeOf = (mode: number) => (mode & 0o7777).toString(8).padStart(4, "0");
 
-/** Quotes a path for a shell. */
 const quoted = (path: string) =>
   /^[\w/.@:+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 

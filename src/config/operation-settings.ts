@@ -15,7 +15,6 @@ import {
   text,
 } from "./setting.ts";
 
-/** The settings for operation and monitoring. Part of `settings`. */
 export const operationSettings = {
   eventsRetentionDays: setting({
     name: "EVENTS_RETENTION_DAYS",

@@ -38,7 +38,6 @@ export const setting = <T>(it: Setting<T>) => it;
 export const optional = <T>(it: Omit<Setting<T | undefined>, "fallback">) =>
   setting<T | undefined>({ shown: "none", ...it, fallback: () => undefined });
 
-/** A setting that is `on` or `off`. */
 export const onOff = ({ fallback, ...it }: { name: string; doc: string; fallback: "on" | "off" }) =>
   setting({ ...it, parse: oneOf(["on", "off"]), fallback: () => fallback });
 
@@ -93,7 +92,6 @@ export function webOrigins(value: string): string[] {
   return origins;
 }
 
-/** The URL of an OpenTelemetry collector. */
 export function collectorUrl(value: string): string {
   const url = URL.parse(value);
   const more = url && `${url.username}${url.password}${url.search}${url.hash}`;
@@ -104,7 +102,6 @@ export function collectorUrl(value: string): string {
   return value.replace(/[/?#]+$/, "");
 }
 
-/** A fraction from 0 to 1. */
 export function fraction(value: string): number {
   const part = Number(value);
   if (!/^[\d.]+$/.test(value) || !(part >= 0 && part <= 1))

@@ -17,7 +17,6 @@ export interface AccessClaims {
   sid: string;
 }
 
-/** The claims of a token for an OAuth client itself, without a session. */
 export type ClientClaims = Omit<AccessClaims, "auth_time" | "sid">;
 
 /** The user and session that a token is for. The user signed in at `authenticatedAt`. */

@@ -35,7 +35,6 @@ export function decrypt(
 export interface MailEncryption {
   encrypt: (name: string, value: object) => Buffer;
   decrypt: (name: string, encrypted: Buffer) => unknown;
-  /** A keyed fingerprint of a recipient. */
   fingerprint: (recipient: string) => Buffer;
 }
 

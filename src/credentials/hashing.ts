@@ -16,7 +16,6 @@ interface HashingOptions extends HashingBounds {
 
 /** The semaphore of password hashing. */
 export interface Hashing {
-  /** The cost of new hashes. */
   cost: HashCost;
   /** Runs `work` when a slot is free. Throws `busy` if the queue is full or the wait too long. */
   run: <T>(work: () => Promise<T>) => Promise<T>;

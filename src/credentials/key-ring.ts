@@ -42,7 +42,6 @@ export interface KeyUse {
 export interface KeyRing {
   algorithm: Algorithm;
   signing: () => TokenKey;
-  /** The `kid` of the key that signs, if there is one. */
   signingKid: () => string | undefined;
   /**
    * Finds the key of a token by its exact header, until the last token that the key signed has
@@ -56,7 +55,6 @@ export interface KeyRing {
   /** The public keys that are accepted, for services that verify our tokens (RFC 7517). */
   published: (now: Date) => Jwk[];
   make: (algorithm: PairAlgorithm, state: "next" | "current") => StoredKey;
-  /** True if the private key can be decrypted. */
   isOpen: (stored: StoredKey) => boolean;
   /** Encrypts a key with the current secret, if it can be decrypted and is not encrypted so yet. */
   reencrypted: (stored: StoredKey) => StoredKey | undefined;
@@ -144,7 +142,6 @@ export function openKeyRing({
 const EPOCH = new Date(0);
 const PKCS8 = { format: "der", type: "pkcs8" } as const;
 
-/** Encrypts and decrypts private keys with keys that are derived from the secrets. */
 function openEncryption(secrets: readonly [string, ...string[]]) {
   const encryptionKeys = new Map(
     secrets.map((secret) => [secretName(secret), derivedKey(secret, "signing keys")]),

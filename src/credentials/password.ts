@@ -73,7 +73,6 @@ const isCommon = (password: string) => {
   return common.has(fold(password));
 };
 
-/** The least length of a password after the user's own names are removed from it. */
 const OWN_LENGTH_MIN = 5;
 const isPersonal = (password: string, names: string[]) => {
   const words = names.flatMap((name) => [name, ...name.split(/[\s@]+/)]).map(fold);

@@ -60,7 +60,6 @@ export function writeRefreshToken(token: RefreshToken): string {
   return PREFIX + Buffer.concat([body, tagOf(token.seed, body)]).toString("base64url");
 }
 
-/** True for a text with the prefix of refresh tokens, issued by us or not. */
 export const looksLikeRefreshToken = (text: string) => text.startsWith(PREFIX);
 
 /** Accepts only a complete token in its one valid spelling, with its tag. Never throws. */

@@ -5,13 +5,11 @@ import { sha256 } from "../kit/digest.ts";
 const runScrypt = promisify<Buffer, Buffer, number, object, Buffer>(scrypt);
 const runPbkdf2 = promisify(pbkdf2);
 
-/** Compares a password, in UTF-8, with one stored hash. */
 type Check = (password: Buffer) => Promise<boolean>;
 
 /** Why a hash is refused, without its bytes. Names the parameter that exceeds its bound. */
 type Refusal = string;
 
-/** A hash format, found by the prefix of its hashes. */
 interface Format {
   prefix: RegExp;
   read: (hash: string) => Check | Refusal;
@@ -60,14 +58,12 @@ const ARGON2 =
 const isCanonical = (text: string) =>
   Buffer.from(text, "base64").toString("base64").replace(/=+$/, "") === text;
 
-/** The cost of an Argon2 hash. */
 export interface Argon2Cost {
   kibibytes: number;
   passes: number;
   lanes: number;
 }
 
-/** Names the parameter of Argon2 that exceeds its bound, if any. */
 export function argon2Excess({ kibibytes, passes, lanes }: Argon2Cost): Refusal | undefined {
   // Django's default exceeds the bound because of its eight lanes, but takes only 6 times as long
   // as ours.

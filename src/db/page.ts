@@ -10,13 +10,11 @@ export interface Cursor {
 /** Where a page begins: after `skip` rows, or after the row that a cursor names. */
 export type PageStart = { skip: number } | Cursor;
 
-/** At most `limit` rows from `start`. */
 export interface PageRange {
   start: PageStart;
   limit: number;
 }
 
-/** A list that is read page by page. */
 export interface List<Row> {
   rows: (range: PageRange) => Promise<Row[]>;
   count: () => Promise<number>;

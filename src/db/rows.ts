@@ -8,7 +8,6 @@ import { Problem, Stale } from "../kit/problem.ts";
 import type { Db } from "./db.ts";
 import { type List, selectPage } from "./page.ts";
 
-/** The table of a resource. */
 type ResourceTable = PgTable & Record<"id" | "createdAt" | "updatedAt", PgColumn>;
 type Row<T extends ResourceTable> = InferSelectModel<T>;
 /** Fields that these functions set. */

@@ -8,7 +8,6 @@ interface Statement extends Promise<unknown> {
   reject: (error: unknown) => void;
 }
 
-/** Records a span for each statement and each transaction of `sql`. */
 export function traceStatements(sql: Sql, tracing: Tracing): Sql {
   const spanned = (statement: unknown, text: string) => {
     const sent = statement as Statement;
@@ -33,15 +32,11 @@ export function traceStatements(sql: Sql, tracing: Tracing): Sql {
       const method = target[name as "begin"] as (...args: unknown[]) => Promise<unknown>;
       if (name === "unsafe" && tracing.hasSpan())
         return (text: string, ...rest: unknown[]) => spanned(method(text, ...rest), text);
-      if (name === "savepoint")
-        return (...args: unknown[]) =>
-          method(...args.map((arg) => (isWork(arg) ? traced(arg) : arg)));
-      if (name === "begin")
-        return (...args: unknown[]) =>
-          tracing.within(TRANSACTION, () =>
-            method(...args.map((arg) => (isWork(arg) ? traced(arg) : arg))),
-          );
-      return method;
+      if (name !== "begin" && name !== "savepoint") return method;
+      return (...args: unknown[]) => {
+        const run = () => method(...args.map((arg) => (isWork(arg) ? traced(arg) : arg)));
+        return name === "begin" ? tracing.within(TRANSACTION, run) : run();
+      };
     },
   });
 }

@@ -36,7 +36,6 @@ const tokenIn = ({
 };
 const USUAL_SPELLING = /^Bearer [^ \t]/;
 
-/** Throws the problem if http/body could not read the body. */
 const refuseUnreadableBody = ({ body }: { body: unknown }) => {
   if (body instanceof Problem) throw body;
 };

@@ -112,7 +112,6 @@ export const RESPONSE_HEADERS = "x-response-headers";
 /** Members of an operation that OpenAPI does not define. */
 const extension = (more: object): { hide?: boolean } => more;
 
-/** Macros by which a route declares headers that not every route has. */
 export const headerMacros = {
   /** Request headers that the route reads. All other routes refuse those of `conditions`. */
   requestHeaders: (names: readonly RequestHeader[]) => ({

@@ -30,7 +30,6 @@ const errors: Partial<Record<ProblemCode, [error: string, status: number]>> = {
   internal: ["server_error", 500],
 };
 
-/** The response to a problem at an OAuth endpoint; undefined if OAuth has no error for it. */
 export function oauthErrorOf(
   problem: Problem,
 ): { status: number; body: { error: string; error_description: string } } | undefined {

@@ -1,6 +1,5 @@
 import { contextOf, type Handler, mapResponse, type RequestContext } from "./request-context.ts";
 
-/** A request, its response and its request context. */
 export interface HandledRequest {
   method: string;
   request: Request;
@@ -14,7 +13,6 @@ export interface Observer {
   onResponse: (handled: HandledRequest) => void;
 }
 
-/** Notifies each observer of each request and response. */
 export function withObservers(next: Handler, observers: Observer[]): Handler {
   if (observers.length === 0) return next;
   const notify = (request: Request, response: Response, startedAt: number): Response => {

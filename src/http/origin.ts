@@ -69,7 +69,6 @@ export function openOrigins({ config, devices, log }: Ctx) {
   };
 }
 
-/** The result of `read` for the first token that it can read. */
 function firstOf<T>(tokens: string[], read: (token: string) => T | undefined): T | undefined {
   for (const token of tokens) {
     const found = read(token);

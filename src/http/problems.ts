@@ -136,7 +136,6 @@ export const tokenProblems = [
   ...commonProblems,
 ] as const satisfies ProblemCode[];
 
-/** The Retry-After of every 503. */
 export const RETRY_AFTER_SECONDS = 2;
 
 /** Headers that belong to a status: RFC 6750 (section 3), RFC 9110 (section 15.6.4). */
@@ -185,7 +184,6 @@ interface ProblemResponse {
   body: object;
 }
 
-/** Writes problem details (RFC 9457). */
 const problemDetails = ({ code, message, errors }: Problem, requestId: string): ProblemResponse => {
   const { status, title } = problems[code];
   const body = { type: `/problems/${code}`, title, status, detail: message, code };

@@ -22,7 +22,6 @@ export interface RequestContext {
   peer?: string;
   /** The user of its token. */
   userId?: string;
-  /** The request headers that its route declares to read. */
   requestHeaders?: readonly string[];
   /** The authenticated user, set by the route guard. */
   actor?: UserActor;

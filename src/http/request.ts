@@ -7,7 +7,6 @@ import { recordPeer } from "./origin.ts";
 import type { RequestParts } from "./request-context.ts";
 import { contextOf } from "./request-context.ts";
 
-/** Security headers of every response. */
 export const commonHeaders = {
   // No cache may store tokens and personal data. A cacheable response overrides this.
   "cache-control": "no-store",

@@ -11,7 +11,6 @@ export async function discardBody(request: Request): Promise<void> {
   await discardRest(request.body.getReader());
 }
 
-/** Discards the rest of a body that was read in part. */
 export async function discardRest(
   reader: Pick<ReadableStreamDefaultReader<Uint8Array>, "read">,
 ): Promise<void> {

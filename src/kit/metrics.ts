@@ -28,7 +28,6 @@ export type Collectors = Partial<Record<MetricName, Collector>>;
 export interface Metrics {
   startRequest: () => void;
   endRequest: (response: ResponseMetrics) => void;
-  /** Records a run of a job from `jobs.ts`. */
   recordJob: (name: string, run: { isFailed: boolean; seconds: number }) => void;
   recordMail: (outcome: MailOutcome) => void;
   /** Replaces the collectors. A counter continues from its previous value. */
@@ -43,7 +42,6 @@ export interface Metrics {
 /** All metrics of one process at one time, to send to another process. */
 export type Snapshot = object[];
 
-/** Metrics are off. */
 export const noMetrics: Metrics = {
   startRequest: () => {},
   endRequest: () => {},

@@ -136,7 +136,6 @@ export function readLocale(text: string): string | FieldProblem {
 
 const FULL_NAME_MAX_LENGTH = 200;
 
-/** Reads a full name and trims it. */
 export const readFullName = (text: string): string | FieldProblem =>
   readLine("/full_name", text, FULL_NAME_MAX_LENGTH);
 

@@ -43,7 +43,6 @@ export function isPrivate(text: string): boolean {
 export const authority = (host: string, port: number): string =>
   `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 
-/** True for a loopback IP. */
 export const isLoopback = (text: string): boolean =>
   /^127\./.test(plain(text) ?? "") || plain(text) === "::1";
 

@@ -9,7 +9,6 @@ export interface NewSpan {
 /** Named by OpenTelemetry's semantic conventions, if they have a name. Undefined is left out. */
 export type Attributes = Record<string, string | number | undefined>;
 
-/** A span that has started. */
 export interface Span {
   /** 32 hexadecimal digits. */
   traceId: string;
@@ -38,7 +37,6 @@ export interface Tracing {
   close: () => Promise<void>;
 }
 
-/** Tracing is off. */
 export const noTracing: Tracing = {
   isSampled: () => false,
   begin: (_, __, work) => work(),

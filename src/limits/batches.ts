@@ -11,7 +11,6 @@ export interface BatchOptions {
   /** Consumes up to `count` from the quota that all instances share. */
   consume: (use: BatchedUse, count: number) => Promise<Count>;
   now: () => Date;
-  /** The maximum number of batches in memory. */
   size: number;
 }
 

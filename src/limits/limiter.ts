@@ -58,7 +58,6 @@ const KEYS_MAX = 20_000;
 const REFUSED_MS = 1_000;
 const FINGERPRINT_BYTES = 16;
 
-/** A use of a limit, by the key of its counter. */
 interface KeyedUse {
   limit: LimitName;
   policy: Policy;

@@ -59,7 +59,6 @@ export const unreportedLimits: ReadonlySet<LimitName> = new Set([
   "email-code",
 ] as LimitName[]);
 
-/** What counts against each limit. */
 export const limitDescriptions: Record<LimitName, string> = {
   login:
     "Sign-in attempts with one email or username from one IP, or to one user by one known client. Attempts with `current_password` in one session, and with a password sent together with a mailed link, count here too.",

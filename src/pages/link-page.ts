@@ -12,14 +12,12 @@ import { openUserPages } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
 import { refusalIn, type Texts, textsFor } from "./texts.ts";
 
-/** A request that opens a link. */
 interface OpenedLink {
   actor: Anonymous;
   headers: RequestParts["headers"];
   token: string;
 }
 
-/** A request that sends the form of a link. */
 interface SubmittedForm extends Omit<OpenedLink, "token"> {
   form: RedeemedForm;
 }

@@ -106,7 +106,6 @@ export const emailLinkRoutes = (ctx: Ctx) => {
     );
 };
 
-/** Pages of links that reset a password or sign a user in. */
 export const entryLinkRoutes = (ctx: Ctx) => {
   const { submit, showForm } = openLinkPages(ctx);
   const { signInUrl } = ctx.config;

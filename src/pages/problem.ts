@@ -2,7 +2,6 @@ import { escaped } from "../kit/html.ts";
 import { type ProblemCode, problems } from "../kit/problem-codes.ts";
 import { page } from "./page.ts";
 
-/** The list of all problems, sorted by status. */
 export function problemIndex(): string {
   const rows = (Object.keys(problems) as ProblemCode[])
     .toSorted((a, b) => problems[a].status - problems[b].status)

@@ -7,7 +7,6 @@ import { openUserPages, page, pageHeaders } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
 import { textsFor } from "./texts.ts";
 
-/** How to run a command of this program. */
 export const ownCommand = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run start";
 
 /** Undefined if there is a superuser, or the database is unavailable. */
@@ -27,7 +26,6 @@ export function firstRequest({ publicUrl, registration }: Ctx["config"]): string
 const step = (title: string, command: string | undefined) =>
   command === undefined ? "" : `<h2>${title}</h2><pre><code>${escaped(command)}</code></pre>`;
 
-/** Links and commands that a developer needs first. */
 async function developerPage(ctx: Ctx): Promise<Response> {
   const command = await firstSuperuserCommand(ctx);
   const links = [

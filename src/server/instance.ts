@@ -22,7 +22,6 @@ export interface ServerInstance {
   ctx: Ctx;
   app: App;
   handle: Handler;
-  /** Starts the background jobs. */
   startJobs: () => void;
   /** From now on, each scrape reads this instance. Does nothing if metrics are off. */
   startMetrics: () => Promise<void>;

@@ -28,13 +28,11 @@ export interface Handlers {
 /** The hidden command that starts a worker process. */
 export const WORKER = "__worker";
 
-/** From the primary process to a worker process. */
 export type ToWorker =
   | { kind: "stop" | "reload" }
   | { kind: "snapshotRequest"; id: number }
   | { kind: "metricsResponse"; id: number; text: string };
 
-/** From a worker process to the primary process. */
 export type FromWorker =
   | { kind: "ready" | "alive" }
   | { kind: "snapshotResponse"; id: number; snapshot: Snapshot }

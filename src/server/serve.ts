@@ -81,11 +81,8 @@ function logUnexpected({ log }: Runtime): void {
 }
 
 async function announceReady(ctx: Ctx): Promise<void> {
+  const { config, log, mail } = ctx;
   announce(await banner(ctx));
-  logWarnings(ctx);
-}
-
-function logWarnings({ config, log, mail }: Ctx): void {
   if (config.rateLimit === "off")
     log.warn({}, "RATE_LIMIT=off: requests and sign-ins have no limits. Use this for tests only.");
   if (!mail)

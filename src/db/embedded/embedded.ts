@@ -18,7 +18,6 @@ import { type EmbeddedOptions, loadPrograms, prepare, START_A_SERVER } from "./p
 /** An embedded PostgreSQL of this process, or that of the server that has the data directory. */
 export interface Embedded {
   socketPath: string;
-  /** The OS user that owns the data directory. */
   owner: number | undefined;
   /** True if another process, a running server, has the data directory. */
   isServed: boolean;

@@ -64,7 +64,6 @@ export const openapiRoutes = (options: Options) => {
   });
 };
 
-/** The document of the given modules. */
 export async function describe(options: Options): Promise<object> {
   const { swagger } = await import("@elysiajs/swagger");
   const app = new Elysia({ normalize: false }).use(options.modules()).use(

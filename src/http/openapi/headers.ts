@@ -25,7 +25,6 @@ interface Operation {
   [RESPONSE_HEADERS]?: ResponseHeader[];
 }
 
-/** Each header once, for `components`. */
 export const headerComponents = () => ({
   headers: byName(responseHeaders, ({ description, schema }) => ({ description, schema })),
   parameters: byName(requestHeaders, (header) => ({ ...header, in: "header", required: false })),
