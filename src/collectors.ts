@@ -3,6 +3,7 @@ import type { Database } from "./db/db.ts";
 import type { Embedded } from "./db/embedded/embedded.ts";
 import { version } from "./kit/build.ts";
 import type { Collectors } from "./kit/metrics.ts";
+import { checkState } from "./limits/shared-store.ts";
 import { countWaitingMails } from "./modules/mail/mail.ts";
 
 interface Sources {
@@ -41,6 +42,6 @@ export const collectors = (ctx: Ctx, { database, embedded }: Sources): Collector
     bunker_data_dir_free_bytes: embedded.freeBytes,
   }),
   ...(ctx.config.redisUrl !== undefined && {
-    bunker_redis_up: () => (ctx.sharedStore.state() === "ok" ? 1 : 0),
+    bunker_redis_up: async () => ((await checkState(ctx.sharedStore)) === "ok" ? 1 : 0),
   }),
 });

@@ -6,7 +6,7 @@ import { connect } from "../src/db/db.ts";
 import type { Log } from "../src/kit/log.ts";
 import { openCounters } from "../src/limits/counters.ts";
 import { consume, refund } from "../src/limits/postgres-counters.ts";
-import { countShared, type SharedStore } from "../src/limits/shared-store.ts";
+import { checkState, countShared, type SharedStore } from "../src/limits/shared-store.ts";
 import { needs } from "./support/needs.ts";
 import { type RedisServer, redisServer } from "./support/redis.ts";
 import { database, world } from "./support/world.ts";
@@ -140,6 +140,14 @@ needs("redis-server").describe("a store that instances share", () => {
     await isBack();
     found.push(await granted());
     expect(found).toEqual([3, 3, 0, 0, 0, 0, 3]);
+  });
+
+  test("an idle instance reports a frozen Redis", async () => {
+    const store = await open();
+    expect(await checkState(store)).toBe("ok");
+    redis.freeze();
+    expect(await checkState(store)).toBe("away");
+    redis.thaw();
   });
 
   test("a Redis without free memory is not used", async () => {

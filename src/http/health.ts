@@ -1,6 +1,7 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { version } from "../kit/build.ts";
+import { checkState } from "../limits/shared-store.ts";
 import { guard } from "./guard.ts";
 import { RETRY_AFTER_SECONDS } from "./problems.ts";
 import { described, literals } from "./schemas.ts";
@@ -52,7 +53,7 @@ export const healthRoutes = (ctx: Ctx) => {
         ...found,
         server: isStopping ? "stopping" : "ok",
         mail: mailOf(ctx),
-        redis: ctx.sharedStore.state(),
+        redis: await checkState(ctx.sharedStore),
       },
     } as const;
   };

@@ -32,6 +32,12 @@ export const noSharedStore: SharedStore = {
   close: () => {},
 };
 
+/** The state after a command, because an idle instance does not notice a frozen Redis. */
+export async function checkState(store: SharedStore): Promise<ReturnType<SharedStore["state"]>> {
+  await store.get("probe");
+  return store.state();
+}
+
 const SLOW_COUNT_MS = 50;
 const SHARED_MAX_SECONDS = 60;
 
