@@ -14,6 +14,7 @@ import { CLIENT_TYPES } from "../src/http/openapi/document.ts";
 import { type Log, openLog } from "../src/kit/log.ts";
 import {
   byKnownUser,
+  isForRedis,
   type LimitName,
   limitDescriptions,
   type Policy,
@@ -90,11 +91,11 @@ const knownUserReasons: Partial<Record<LimitName, string>> = {
 };
 
 const limitsTable = () => [
-  "| name | what counts | allowed |",
-  "|---|---|---|",
+  "| name | what counts | allowed | with Redis, counted in |",
+  "|---|---|---|---|",
   ...Object.entries(policies).map(
     ([name, policy]) =>
-      `| \`${name}\` | ${limitDescriptions[name as keyof typeof policies]} | ${allowed(policy)} |`,
+      `| \`${name}\` | ${limitDescriptions[name as LimitName]} | ${allowed(policy)} | ${isForRedis(policy) ? "Redis" : "PostgreSQL"} |`,
   ),
 ];
 
