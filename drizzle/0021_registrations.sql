@@ -17,11 +17,13 @@ CREATE TABLE "registrations" (
 --> statement-breakpoint
 CREATE INDEX "registrations_email_key" ON "registrations" USING btree ("email_key","position");--> statement-breakpoint
 CREATE INDEX "registrations_created_at" ON "registrations" USING btree ("created_at");--> statement-breakpoint
--- Users whose email was never verified, and that nobody has used, become registrations with their
--- links and their waiting mails. Their ids get a last event, as at each deletion (UUIDv7).
+-- Active users whose email was never verified, and that nobody has used, become registrations with
+-- their links and their waiting mails. Their ids get a last event, as at each deletion (UUIDv7). The
+-- lock waits for an instance that is just verifying one of them: then that user stays.
 WITH pending AS (
 	SELECT * FROM "users" WHERE "wanted_username" IS NOT NULL AND NOT "email_verified" AND NOT "is_superuser"
-		AND NOT EXISTS (SELECT 1 FROM "sessions" WHERE "sessions"."user_id" = "users"."id")
+		AND "is_active" AND NOT EXISTS (SELECT 1 FROM "sessions" WHERE "sessions"."user_id" = "users"."id")
+	FOR UPDATE
 ), links AS (
 	SELECT 'verify_email' AS purpose, pending.*, NULL::bytea AS token_hash, "updated_at" AS expires FROM pending
 	UNION ALL
