@@ -92,3 +92,18 @@ test("a list is read newest first, page by page, also if rows have the same time
   expect(await list.count()).toBe(7);
   await close();
 });
+
+test("without a condition, no row is read, changed or deleted", async () => {
+  const { ctx, close } = await place();
+  const { id } = await insertRow(ctx, notes, { owner: "ada", text: "tea" });
+  const any = { id, where: undefined };
+  const refused = "without a condition";
+  await expect(getRow(ctx, notes, any)).rejects.toThrow(refused);
+  await expect(updateRow(ctx, notes, { ...any, set: { text: "" } })).rejects.toThrow(refused);
+  await expect(deleteRow(ctx, notes, any)).rejects.toThrow(refused);
+  const list = listRows(ctx, notes, undefined);
+  await expect(list.rows({ start: { skip: 0 }, limit: 9 })).rejects.toThrow(refused);
+  expect(() => list.count()).toThrow(refused);
+  expect(await getRow(ctx, notes, { id, where: isOf("ada") })).toMatchObject({ text: "tea" });
+  await close();
+});

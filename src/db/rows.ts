@@ -38,13 +38,13 @@ export const listRows = <T extends ResourceTable>(
     const rows = await db
       .select()
       .from(table as PgTable)
-      .where(and(where, page.isInPage))
+      .where(and(required(where), page.isInPage))
       .orderBy(...page.order)
       .limit(range.limit)
       .offset(page.offset);
     return rows as Row<T>[];
   },
-  count: () => db.$count(table, where),
+  count: () => db.$count(table, required(where)),
 });
 
 /** Throws `not_found`. */
@@ -56,7 +56,7 @@ export async function getRow<T extends ResourceTable>(
   const [row] = await db
     .select()
     .from(table as PgTable)
-    .where(and(eq(table.id, id), where));
+    .where(and(eq(table.id, id), required(where)));
   if (!row) throw new Problem("not_found");
   return row as Row<T>;
 }
@@ -103,10 +103,16 @@ export async function deleteRow<T extends ResourceTable>(
 }
 
 const isAtVersion = (table: ResourceTable, { id, versions, where }: One) =>
-  and(eq(table.id, id), where, versions && inArray(table.updatedAt, versions));
+  and(eq(table.id, id), required(where), versions && inArray(table.updatedAt, versions));
 
 /** Throws `not_found` if there is no such row, and `stale` if it has another version. */
 async function refuse(ctx: Context, table: ResourceTable, one: One): Promise<never> {
   const row = await getRow(ctx, table, one);
   throw new Stale(row["updatedAt"] as Date);
+}
+
+/** Drizzle ignores an undefined condition, and the rows of all users would match. */
+function required(where: SQL | undefined): SQL {
+  if (where === undefined) throw new Error("A row is selected without a condition.");
+  return where;
 }

@@ -36,7 +36,7 @@ test("a copy with the resource of the guide type-checks, lints, and does what th
   const copy = copyOfRepository();
   await applyGuide(copy, guide);
   expect(guide.commands).toEqual([
-    "bun run db:generate:product",
+    "bun run db:generate:product add_notes",
     "bun test test/product",
     "bun run check",
   ]);

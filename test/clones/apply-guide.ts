@@ -20,9 +20,13 @@ export async function readGuide(name: string): Promise<Guide> {
 }
 
 /** Does what a guide says, up to its migration. */
-export async function applyGuide(copy: Copy, { files }: Guide): Promise<void> {
+export async function applyGuide(copy: Copy, { files, commands }: Guide): Promise<void> {
   for (const [path, text] of files) await copy.write(path, text);
-  copy.run("bun", "run", "db:generate:product");
+  const isMigration = (command: string) => command.startsWith("bun run db:generate:product ");
+  for (const command of commands.filter(isMigration)) {
+    const [program = "", ...args] = command.split(" ");
+    copy.run(program, ...args);
+  }
 }
 
 /** Lines without blank ones and those that have only a comment. */

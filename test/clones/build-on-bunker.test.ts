@@ -13,7 +13,7 @@ const DAY_MS = 86_400_000;
 test("a product has a field of users, a setting, a job and a problem of its own", async () => {
   const copy = copyOfRepository();
   const guide = await readGuide("build-on-bunker.md");
-  expect(guide.commands).toEqual(["bun run db:generate:product"]);
+  expect(guide.commands).toEqual(["bun run db:generate:product add_profiles"]);
   await applyGuide(copy, guide);
   copy.run("bun", "src/build/declarations.ts");
   copy.run("bun", "run", "check:types");

@@ -29,7 +29,8 @@ export const labels = pgTable("labels", { ...resourceColumns, name: text("name")
   await edit("src/tables.ts", /^export const tables = \[$/m, "$&\n  labels,");
   await edit("test/architecture.test.ts", /^const order = \[$/m, '$&\n  "labels",');
   upstream.run("node_modules/.bin/biome", "check", "--write");
-  upstream.run("bun", "run", "db:generate");
+  upstream.run("bun", "run", "db:generate", "add_labels");
+  upstream.run("bun", "run", "docs");
   commit(upstream, "Labels");
 }
 
