@@ -13,14 +13,6 @@ const ATTEMPTS_MAX = 10;
 const DELIVERY_MAX_MS = 5_000;
 const CLOSE_MAX_MS = 2_000;
 
-/** Delivers spans in the background: at 512 spans, or every two seconds. */
-export interface Delivery {
-  /** Adds a span in the JSON of OTLP. */
-  add: (span: string) => void;
-  /** Delivers the queued spans, for at most two seconds. Ignores spans after that. */
-  close: () => Promise<void>;
-}
-
 interface Times {
   deliverEveryMs: number;
   retryMaxMs: number;
@@ -36,10 +28,10 @@ interface DeliveryOptions {
 }
 
 /**
- * Delivers by OTLP over HTTP (OpenTelemetry Protocol 1.9), with retries. Drops a batch that is
+ * Delivers by OTLP over HTTP (OpenTelemetry Protocol 1.9), in batches, with retries. Drops a batch that is
  * refused for good. Logs one line when delivery starts to fail, and one when it works again.
  */
-export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOptions): Delivery {
+export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOptions) {
   const send = openSender(receiver);
   const queue: string[] = [];
   const closed = new AbortController();
@@ -92,12 +84,14 @@ export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOption
     while (queue.length > 0 && !isUnavailable);
   };
   return {
-    add: (span) => {
+    /** Adds a span in the JSON of OTLP. */
+    add: (span: string) => {
       if (closed.signal.aborted || queue.length === QUEUE_MAX_SPANS) return;
       queue.push(span);
       if (queue.length >= BATCH_MAX_SPANS && !isUnavailable) void deliver();
       else if (!timer) deliverIn(times.deliverEveryMs);
     },
+    /** Delivers the queued spans, for at most two seconds. Ignores spans after that. */
     close: async () => {
       const timeout = sleep(CLOSE_MAX_MS, undefined, { ref: false });
       await Promise.race([drain(), timeout]);

@@ -12,13 +12,6 @@ export interface RedisConnectionOptions {
   log: Log;
 }
 
-export interface RedisConnection {
-  /** Sends a command. Undefined if Redis is unavailable or does not reply in time. */
-  send: (command: string, args: string[]) => Promise<unknown>;
-  isUp: () => boolean;
-  close: () => void;
-}
-
 const CONNECT_MAX_MS = 2_000;
 const RETRY_MS = 1_000;
 /** This file decides when to reconnect, and what fails until then. */
@@ -38,7 +31,7 @@ export function openRedisConnection({
   isOnDemand,
   prepare,
   log,
-}: RedisConnectionOptions): RedisConnection {
+}: RedisConnectionOptions) {
   let current: RedisClient | undefined;
   let isUnavailable = false;
   let isClosed = false;
@@ -74,7 +67,8 @@ export function openRedisConnection({
   let connecting = isOnDemand ? undefined : connect();
 
   return {
-    send: async (command, args) => {
+    /** Sends a command. Undefined if Redis is unavailable or does not reply in time. */
+    send: async (command: string, args: string[]): Promise<unknown> => {
       connecting ??= connect();
       if (isOnDemand) await connecting;
       const client = current;

@@ -7,6 +7,7 @@ import {
   type RouteMap,
   type TypedCommandParameters,
 } from "@stricli/core";
+import { integer as wholeNumber } from "../config/setting.ts";
 
 /** Parsing only records what to run: the parser must not handle a failure of the command. */
 export interface Parsing extends CommandContext {
@@ -87,18 +88,7 @@ export const value = (placeholder: string, brief: string) => ({
   optional: true as const,
 });
 
-/** A flag whose value is a whole number from `min` to `max`. */
 export const integer = (
   placeholder: string,
   { brief, min, max }: { brief: string; min: number; max: number },
-) => ({
-  kind: "parsed" as const,
-  placeholder,
-  brief,
-  optional: true as const,
-  parse: (text: string): number => {
-    const number = Number(text);
-    if (/^\d+$/.test(text) && number >= min && number <= max) return number;
-    throw new Error(`must be a whole number from ${min} to ${max}`);
-  },
-});
+) => ({ ...value(placeholder, brief), parse: wholeNumber(min, max) });

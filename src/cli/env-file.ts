@@ -2,15 +2,8 @@ import { readText } from "../config/text-file.ts";
 import { ENV_FILE } from "../environment.ts";
 import { Exit } from "../kit/exit.ts";
 
-export interface WithEnvFiles {
-  /** The command line without these flags. */
-  words: string[];
-  /** The variables that the files set. A later file has precedence. */
-  variables: Record<string, string>;
-}
-
 /** Takes each `--env-file FILE` before `--`, and reads it. Throws an Exit if it cannot be used. */
-export function takeEnvFiles(argv: string[]): WithEnvFiles {
+export function takeEnvFiles(argv: string[]) {
   const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
   const words: string[] = [];
   const files: string[] = [];
@@ -23,7 +16,8 @@ export function takeEnvFiles(argv: string[]): WithEnvFiles {
     else words.push(word);
   }
   if (files.includes("")) throw new Exit("usage", `${ENV_FILE} needs the path of a file.`);
-  const variables = Object.assign({}, ...files.map(read));
+  /** A later file has precedence. */
+  const variables: Record<string, string> = Object.assign({}, ...files.map(read));
   return { words: [...words, ...argv.slice(end)], variables };
 }
 

@@ -27,18 +27,8 @@ interface Facts {
   settings: Record<string, string | null>;
 }
 
-export interface Checked {
-  /** Settings that work, but may lose data. */
-  warnings: string[];
-  /** Throws an Exit if the role may not create tables. */
-  checkMigration: () => void;
-}
-
 /** Checks in one round trip what would fail later. Throws an Exit that says how to fix it. */
-export async function checkDatabase(
-  sql: Sql,
-  { isPooled }: { isPooled: boolean },
-): Promise<Checked> {
+export async function checkDatabase(sql: Sql, { isPooled }: { isPooled: boolean }) {
   const facts = await readFacts(sql);
   refuseServer(facts);
   refuseSchema(facts);
@@ -134,6 +124,7 @@ function refuseSchema({ hasSchema, canUse, role, isMigrated, tables: present }: 
     );
 }
 
+/** Throws an Exit if the role may not create tables. */
 function checkMigration({ canCreate, role }: Facts): void {
   if (!canCreate)
     throw misconfigured(
@@ -179,6 +170,7 @@ function refuseSettings({ settings, role, database }: Facts, isPooled: boolean):
   );
 }
 
+/** Settings that work, but may lose data. */
 function warningsOf({ settings }: Facts): string[] {
   const unsafe = ["synchronous_commit", "fsync", "full_page_writes"];
   return unsafe

@@ -12,11 +12,6 @@ export interface ChangeListenerOptions {
   onChange: (userId: string | undefined) => void;
 }
 
-export interface ChangeListener {
-  received: () => ReceivedSpan;
-  close: () => Promise<void>;
-}
-
 const CHANNEL = "bunker_principals";
 const ALL = "*";
 const HEARTBEAT_EVERY_MS = 200;
@@ -30,12 +25,7 @@ const CONNECT_TIMEOUT_SECONDS = 3;
  * before it has arrived. Heartbeats are sent on another connection: a pooler that drops
  * notifications drops them too. Works only while `received` is called.
  */
-export function listenForChanges({
-  place,
-  pool,
-  log,
-  onChange,
-}: ChangeListenerOptions): ChangeListener {
+export function listenForChanges({ place, pool, log, onChange }: ChangeListenerOptions) {
   const heartbeats = `bunker_beat_${Bun.randomUUIDv7("hex").replaceAll("-", "")}`;
   const received: ReceivedSpan = { since: Number.POSITIVE_INFINITY, upTo: 0 };
   let listener: Sql | undefined;
@@ -92,7 +82,7 @@ export function listenForChanges({
   };
 
   return {
-    received: () => {
+    received: (): ReceivedSpan => {
       const now = performance.now();
       if (now - heartbeatAt < HEARTBEAT_EVERY_MS || isClosed) return received;
       heartbeatAt = now;

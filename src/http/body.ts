@@ -1,6 +1,7 @@
 import { Elysia } from "elysia";
 import { Problem } from "../kit/problem.ts";
 import { isConnectionClosed } from "./closed-connection.ts";
+import { isPathIn } from "./host.ts";
 import { discardRest } from "./unread-body.ts";
 
 export const BODY_MAX_BYTES = 65_536;
@@ -55,7 +56,7 @@ async function read(
   if (format === "json") return parseJson(text);
   if (isCrossSite(headers)) throw new Problem("cross_site_request");
   const parameters = parseForm(text);
-  return isAmong(oauthPaths, path) ? withoutEmpty(parameters) : parameters;
+  return isPathIn(oauthPaths, path) ? withoutEmpty(parameters) : parameters;
 }
 
 interface BodyType {
@@ -72,11 +73,8 @@ function formatOf(
   if (headers.get("content-type")?.includes(",")) return undefined;
   const type = contentType.trim().toLowerCase();
   if (JSON_TYPES.includes(type)) return "json";
-  return type === FORM_TYPE && isAmong(formPaths, path) ? "form" : undefined;
+  return type === FORM_TYPE && isPathIn(formPaths, path) ? "form" : undefined;
 }
-
-/** A trailing slash leads to the same route. */
-const isAmong = (paths: string[], path: string) => paths.includes(path.replace(/\/$/, ""));
 
 const withoutEmpty = (parameters: Record<string, string>) =>
   Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== ""));

@@ -7,18 +7,12 @@ import { contextOf, type Handler } from "./request-context.ts";
 const RESPONSE_MAX_MS = 4_500;
 const CHECK_EVERY_MS = 250;
 
-export interface Deadline {
-  handle: Handler;
-  /** The number of requests in flight. */
-  running: () => number;
-  close: () => void;
-}
-
 /**
  * Answers 503 if a request takes too long because the database hangs, whatever becomes of the work.
  * The time to receive the body does not count: http/body limits that.
  */
-export function withDeadline({ log }: Ctx, next: Handler): Deadline {
+export function withDeadline({ log }: Ctx, next: Handler) {
+  /** The requests in flight. */
   const pending = new Map<Request, (response: Response) => void>();
   const check = () => {
     const overdueBefore = performance.now() - RESPONSE_MAX_MS;

@@ -28,3 +28,7 @@ export function hasValidHost({ headers }: Request): boolean {
 /** The path of a request. Does not use `URL`, which throws if the Host header is malformed. */
 export const pathOf = ({ url }: Request): string =>
   url.replace(/^https?:\/\/[^/]*/, "").split("?", 1)[0] ?? "";
+
+/** A trailing slash leads to the same route. */
+export const isPathIn = (paths: readonly string[], path: string): boolean =>
+  paths.includes(path.replace(/\/$/, ""));

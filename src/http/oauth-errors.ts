@@ -4,9 +4,6 @@ import type { ProblemCode } from "../kit/problem-codes.ts";
 
 export const OAUTH_PATHS = ["/oauth/token", "/oauth/revoke", "/oauth/introspect"];
 
-/** A trailing slash leads to the same route. */
-export const isOAuthPath = (path: string): boolean => OAUTH_PATHS.includes(path.replace(/\/$/, ""));
-
 /** The error and status of each problem (RFC 6749, section 5.2; RFC 7009, section 2.2.1). */
 const errors: Partial<Record<ProblemCode, [error: string, status: number]>> = {
   malformed_request: ["invalid_request", 400],

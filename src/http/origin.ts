@@ -62,19 +62,12 @@ export function openOrigins({ config, devices, log }: Ctx) {
       requestId: contextOf(request).id,
       deviceTokens,
       get deviceUserId() {
-        return firstOf(deviceTokens, devices.read)?.userId;
+        const known = deviceTokens.values().map(devices.read);
+        return known.find((device) => device !== undefined)?.userId;
       },
       ...limitReportOf({ set }, limits),
     };
   };
-}
-
-function firstOf<T>(tokens: string[], read: (token: string) => T | undefined): T | undefined {
-  for (const token of tokens) {
-    const found = read(token);
-    if (found) return found;
-  }
-  return undefined;
 }
 
 /** Most requests never read the origin, so it is determined on first access. */

@@ -10,10 +10,11 @@ import {
 } from "../kit/problem-codes.ts";
 import { tagOf } from "./etag.ts";
 import { fieldProblemsOf } from "./fields.ts";
-import { isOAuthPath, oauthErrorOf } from "./oauth-errors.ts";
+import { isPathIn } from "./host.ts";
+import { OAUTH_PATHS, oauthErrorOf } from "./oauth-errors.ts";
 import { commonHeaders } from "./request.ts";
 import { contextOf, type RequestContext } from "./request-context.ts";
-import type { RouteTable } from "./route-table.ts";
+import type { routeTable } from "./route-table.ts";
 import { literals } from "./schemas.ts";
 
 type StatusOf<C extends ProblemCode> = (typeof problems)[C]["status"];
@@ -206,7 +207,8 @@ const oauthResponse = (problem: Problem): ProblemResponse | undefined => {
 const problemResponse = (
   problem: Problem,
   { id, path }: { id: string; path: string },
-): ProblemResponse => (isOAuthPath(path) && oauthResponse(problem)) || problemDetails(problem, id);
+): ProblemResponse =>
+  (isPathIn(OAUTH_PATHS, path) && oauthResponse(problem)) || problemDetails(problem, id);
 
 /** The response to a request whose handler did not return in time, or failed outside the app. */
 export function responseTo(problem: Problem, { id, route = "" }: RequestContext): Response {
@@ -216,7 +218,7 @@ export function responseTo(problem: Problem, { id, route = "" }: RequestContext)
 }
 
 /** The one place where problems become responses (RFC 9457, or OAuth errors). */
-export const problemPlugin = (ctx: Ctx, routes: RouteTable) =>
+export const problemPlugin = (ctx: Ctx, routes: ReturnType<typeof routeTable>) =>
   new Elysia({ name: "problems" }).onError(
     { as: "global" },
     ({ error, code, set, path, route, request }) => {

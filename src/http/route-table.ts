@@ -3,20 +3,17 @@ interface Route {
   path: string;
 }
 
-/** For 405 with Allow (RFC 9110, section 15.5.6) instead of 404. */
-export interface RouteTable {
-  setRoutes: (routes: Route[]) => void;
-  methodsOf: (path: string) => string[];
-}
-
-/** Empty until the app is complete: the plugin that uses it is mounted before the routes. */
-export function routeTable(): RouteTable {
+/**
+ * The methods of each path, for 405 with Allow (RFC 9110, section 15.5.6). Empty until the app is
+ * complete: the plugin that uses it is mounted before the routes.
+ */
+export function routeTable() {
   let patterns: (Route & { pattern: RegExp })[] = [];
   return {
-    setRoutes: (routes) => {
+    setRoutes: (routes: Route[]) => {
       patterns = routes.map((route) => ({ ...route, pattern: patternOf(route.path) }));
     },
-    methodsOf: (path) => {
+    methodsOf: (path: string): string[] => {
       const methods = patterns
         .filter(({ pattern }) => pattern.test(path))
         .map(({ method }) => method);

@@ -1,5 +1,5 @@
 import type { Ctx } from "../ctx.ts";
-import { pathOf } from "../http/host.ts";
+import { isPathIn, pathOf } from "../http/host.ts";
 import { contextOf, type Handler, mapResponse } from "../http/request-context.ts";
 import { notice } from "./forms.ts";
 import { LINK_PATHS } from "./links.ts";
@@ -33,7 +33,7 @@ const isProblem = ({ status, headers }: Response): boolean =>
 
 function wantsPage(request: Request): boolean {
   const path = pathOf(request);
-  if (LINK_PATHS.includes(path.replace(/\/$/, ""))) return true;
+  if (isPathIn(LINK_PATHS, path)) return true;
   return !API.test(path) && (request.headers.get("accept") ?? "").includes("text/html");
 }
 

@@ -1,17 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Requests to another process. Each has an id and gets one reply, or none. */
-export interface Replies<T> {
-  /** Sends a request. Returns undefined if no reply arrives within `timeoutMs`. */
-  request: (send: (id: number) => void, timeoutMs: number) => Promise<T | undefined>;
-  receive: (id: number, reply: T) => void;
-}
-
-export function openReplies<T>(): Replies<T> {
+export function openReplies<T>() {
   const pending = new Map<number, (reply: T) => void>();
   let lastId = 0;
   return {
-    request: async (send, timeoutMs) => {
+    /** Sends a request. Returns undefined if no reply arrives within `timeoutMs`. */
+    request: async (send: (id: number) => void, timeoutMs: number): Promise<T | undefined> => {
       lastId += 1;
       const id = lastId;
       const replied = new Promise<T>((settle) => {
@@ -23,6 +18,6 @@ export function openReplies<T>(): Replies<T> {
       pending.delete(id);
       return reply;
     },
-    receive: (id, reply) => pending.get(id)?.(reply),
+    receive: (id: number, reply: T) => pending.get(id)?.(reply),
   };
 }

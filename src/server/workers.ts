@@ -12,7 +12,7 @@ import {
   type ToWorker,
   WORKER,
 } from "./process-role.ts";
-import { openReplies, type Replies } from "./replies.ts";
+import { openReplies } from "./replies.ts";
 
 /** The worker processes. Restarts them when they end. */
 export interface Workers {
@@ -39,7 +39,7 @@ interface Pool {
   isEnding: boolean;
   /** The totals of workers that have ended. */
   ended: Promise<Snapshot>;
-  replies: Replies<Snapshot>;
+  replies: ReturnType<typeof openReplies<Snapshot>>;
 }
 
 const restartDelays = { minMs: 50, maxMs: 5_000 };
