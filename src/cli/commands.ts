@@ -17,9 +17,10 @@ const keysFile = () => import("./keys.ts");
 const mailFile = () => import("./mail.ts");
 
 const json = flag("Print one JSON document");
-const user = argument("USER", "The email, username or id of the user");
+const user = argument("USER", "The email, username or ID of the user");
 const ofUser = { ...user, flags: { json } };
-const ASKS_FOR_PASSWORD = "Asks for the password, or reads it from a file or from standard input.";
+const ASKS_FOR_PASSWORD =
+  "Prompts for the password, or reads it from a file or from standard input.";
 const passwordFile = value("FILE", "Read the password from this file");
 
 const users = group("Create, find and change users.", {
@@ -29,10 +30,10 @@ const users = group("Create, find and change users.", {
       details: ASKS_FOR_PASSWORD,
       ...argument("EMAIL", "The email of the user"),
       flags: {
-        username: value("NAME", "The username; by default it is made from the email"),
+        username: value("NAME", "The username; the default is made from the email"),
         "full-name": value("NAME", "The full name"),
-        superuser: flag("May read and change every user"),
-        verified: flag("Take the email as verified"),
+        superuser: flag("Make the user a superuser"),
+        verified: flag("Mark the email as verified"),
         "password-file": passwordFile,
         "password-hash": flag("The password is a hash from another system"),
         json,
@@ -43,19 +44,23 @@ const users = group("Create, find and change users.", {
   list: command("List all users.", { flags: { json } }, async () => (await usersFile()).list),
   find: command(
     "Find users by a part of the email, the username or the full name.",
-    { ...argument("TEXT", "The part to look for, in any case"), flags: { json } },
+    { ...argument("TEXT", "The text to find; case is ignored"), flags: { json } },
     async () => (await usersFile()).find,
   ),
   show: command("Show a user.", ofUser, async () => (await usersFile()).show),
   promote: command("Make a user a superuser.", ofUser, async () => (await usersFile()).promote),
-  demote: command("Make a superuser a plain user.", ofUser, async () => (await usersFile()).demote),
+  demote: command(
+    "Make a superuser an ordinary user.",
+    ofUser,
+    async () => (await usersFile()).demote,
+  ),
   activate: command(
-    "Let a deactivated user sign in again.",
+    "Reactivate a deactivated user.",
     ofUser,
     async () => (await usersFile()).activate,
   ),
   deactivate: command(
-    "End the sessions of a user, and refuse new ones.",
+    "Deactivate a user: end all sessions and refuse sign-ins.",
     ofUser,
     async () => (await usersFile()).deactivate,
   ),
@@ -65,13 +70,13 @@ const users = group("Create, find and change users.", {
     async () => (await usersFile()).unlock,
   ),
   "set-password": command(
-    "Set the password of a user, and end the sessions.",
+    "Set the password of a user and end all sessions.",
     { details: ASKS_FOR_PASSWORD, ...user, flags: { "password-file": passwordFile, json } },
     async () => (await usersFile()).changePassword,
   ),
   delete: command(
-    "Delete a user with all sessions. This cannot be undone.",
-    { ...user, flags: { yes: flag("Delete; without it, only show the user"), json } },
+    "Delete a user permanently, with all sessions.",
+    { ...user, flags: { yes: flag("Confirm; without it, the user is only shown"), json } },
     async () => (await usersFile()).remove,
   ),
 });
@@ -79,7 +84,7 @@ const users = group("Create, find and change users.", {
 const clients = group("Create and change confidential OAuth clients.", {
   create: command(
     "Create an OAuth client. Its secret is shown once.",
-    { ...argument("NAME", "A name for people, to tell clients apart"), flags: { json } },
+    { ...argument("NAME", "A display name"), flags: { json } },
     async () => (await clientsFile()).create,
   ),
   list: command(
@@ -88,16 +93,16 @@ const clients = group("Create and change confidential OAuth clients.", {
     async () => (await clientsFile()).list,
   ),
   rotate: command(
-    "Give an OAuth client another secret. Both are accepted until --finish.",
+    "Create a new secret for an OAuth client. The old one works until --finish.",
     {
-      ...argument("ID", "The id of the client"),
-      flags: { finish: flag("Refuse the older secret from now on"), json },
+      ...argument("ID", "The ID of the client"),
+      flags: { finish: flag("Stop accepting the old secret"), json },
     },
     async () => (await clientsFile()).rotate,
   ),
   delete: command(
     "Delete an OAuth client and its secrets.",
-    { ...argument("ID", "The id of the client"), flags: { json } },
+    { ...argument("ID", "The ID of the client"), flags: { json } },
     async () => (await clientsFile()).remove,
   ),
 });
@@ -106,12 +111,12 @@ const keys = group("Rotate the key pairs that sign access tokens.", {
   list: command("List the key pairs.", { flags: { json } }, async () => (await keysFile()).list),
   rotate: command(
     "Sign with the next key from now on. No user is signed out.",
-    { flags: { now: flag("Do not wait until the next key was published long enough"), json } },
+    { flags: { now: flag("Rotate even if the next key was published just now"), json } },
     async () => (await keysFile()).rotate,
   ),
   retire: command(
-    "Refuse the tokens that a key has signed: an older key, or one that has leaked.",
-    { ...argument("KID", "The id of the key"), flags: { json } },
+    "Retire a key that is old or has leaked: its tokens are refused.",
+    { ...argument("KID", "The ID of the key"), flags: { json } },
     async () => (await keysFile()).retire,
   ),
 });
@@ -124,12 +129,12 @@ const mail = group("List, retry and test mails.", {
   ),
   retry: command(
     "Retry a mail that is waiting or dead; without ID, all of them.",
-    { ...optionalArgument("ID", "The id of the mail"), flags: { json } },
+    { ...optionalArgument("ID", "The ID of the mail"), flags: { json } },
     async () => (await mailFile()).retry,
   ),
   test: command(
-    "Send a mail at once, and show the answer of the mail server.",
-    { ...argument("EMAIL", "Where to send it"), flags: { json } },
+    "Send a test mail now and show the reply of the mail server.",
+    { ...argument("EMAIL", "The recipient"), flags: { json } },
     async () => (await mailFile()).test,
   ),
 });
@@ -183,7 +188,7 @@ const routes = {
     ),
   }),
   healthcheck: command(
-    "Ask the server on this machine whether it serves; exit code 0 or 1.",
+    "Check whether the server on this machine accepts requests: exit code 0 or 1.",
     { flags: { json } },
     async () => (await import("./healthcheck.ts")).healthcheck,
   ),
@@ -201,12 +206,12 @@ export const commands = buildRouteMap<string, Parsing>({
     brief: "Accounts and sign-in for your product, in one file",
     fullDescription: [
       "Accounts and sign-in for your product, in one file.",
-      "Settings are environment variables: `bunker config` shows them. --env-file FILE, before or",
-      "behind any command, adds those of a file. A command uses the database that the settings name.",
+      "Settings are environment variables; `bunker config` shows them. --env-file FILE, before or",
+      "after any command, adds the settings of a file. A command uses the database in these settings.",
       "Only serve and migrate create one.",
       "",
-      "Exit codes: 0 done; 1 failed; 2 wrong usage; 66 no data directory; 69 a dependency is not there;",
-      "75 the data directory is in use; 78 wrong configuration.",
+      "Exit codes: 0 success; 1 failure; 2 wrong usage; 66 no data directory; 69 dependency unavailable;",
+      "75 data directory in use; 78 invalid configuration.",
     ].join("\n"),
   },
 });

@@ -88,7 +88,7 @@ const applicationWith = (text: ApplicationText) =>
     },
     {
       // Only for the help: `takeEnvFiles` removes it from the command line before this parser runs.
-      "env-file": { flag: { brief: "Add the settings of a file", global: true, run: () => {} } },
+      "env-file": { flag: { brief: "Add settings from a file", global: true, run: () => {} } },
       help: help({ brief: "Show how to use a command", defaultForRouteMap: true, formatting }),
     },
   );
