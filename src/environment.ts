@@ -11,10 +11,7 @@ const isEnvFileIgnored = (): boolean =>
   isCompiled && existsSync(".env") && !process.argv.some((word) => word.startsWith(ENV_FILE));
 
 /** Reads the configuration, and returns warnings about likely mistakes in it. */
-export function readSettings(options: { isServing?: boolean } = {}): {
-  config: Config;
-  warnings: string[];
-} {
+export function readSettings(options: { isServing?: boolean } = {}) {
   const { config, warnings } = readConfig(process.env, options);
   if (isEnvFileIgnored())
     warnings.push("The file .env in this folder is not read. To use it: bunker --env-file .env …");

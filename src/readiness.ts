@@ -30,6 +30,8 @@ export function openReadiness({ database, log, embedded }: Dependencies): Ctx["r
     if (!isOk) failing.add(part);
     return isOk ? "ok" : "failed";
   };
+  const hasDiskSpace = async () =>
+    embedded === undefined || (await embedded.freeBytes()) > DISK_MIN_BYTES;
   return async () => {
     const status = migrationStatus(database.sql);
     const [connected, migrations, disk] = await Promise.all([
@@ -41,11 +43,8 @@ export function openReadiness({ database, log, embedded }: Dependencies): Ctx["r
         "migrations",
         status.then(({ pending }) => pending.length === 0),
       ),
-      checkPart("disk", hasDiskSpace(embedded)),
+      checkPart("disk", hasDiskSpace()),
     ]);
     return { database: connected, migrations, disk };
   };
 }
-
-const hasDiskSpace = async (embedded: Dependencies["embedded"]): Promise<boolean> =>
-  embedded === undefined || (await embedded.freeBytes()) > DISK_MIN_BYTES;

@@ -5,7 +5,7 @@ import { accessTokens } from "./credentials/access-token.ts";
 import { deviceTokens } from "./credentials/device-token.ts";
 import { openMailEncryption } from "./credentials/encryption.ts";
 import { type HashingBounds, openHashing } from "./credentials/hashing.ts";
-import { type KeyRing, openKeyRing } from "./credentials/key-ring.ts";
+import { openKeyRing } from "./credentials/key-ring.ts";
 import { refreshSeeds } from "./credentials/refresh-token.ts";
 import { derivedKey, derivedKeys, fingerprints } from "./credentials/secret.ts";
 import type { Ctx, Principal } from "./ctx.ts";
@@ -78,7 +78,13 @@ export function createCtx(
       now,
     }),
     refreshSeeds: refreshSeeds(derivedKeys(secrets, "refresh tokens")),
-    tokens: tokensOf(config, keyRing),
+    tokens: accessTokens({
+      keys: keyRing,
+      issuer: config.publicUrl,
+      audience: config.audience,
+      lifetimeSeconds: config.accessTokenExpireMinutes * 60,
+      remembered: config.principalCacheSize,
+    }),
   };
 }
 
@@ -273,16 +279,6 @@ function dkimOf(
 ) {
   const [, domainName = ""] = address.split("@");
   return privateKey === undefined ? undefined : { domainName, keySelector, privateKey };
-}
-
-function tokensOf(config: Config, keys: KeyRing) {
-  return accessTokens({
-    keys,
-    issuer: config.publicUrl,
-    audience: config.audience,
-    lifetimeSeconds: config.accessTokenExpireMinutes * 60,
-    remembered: config.principalCacheSize,
-  });
 }
 
 async function readStatus({ sql }: Database, config: Config, log: Log): Promise<MigrationStatus> {

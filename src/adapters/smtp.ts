@@ -9,15 +9,9 @@ const GREETING_MAX_MS = 10_000;
 const SILENCE_MAX_MS = 30_000;
 const REPLY_MAX_LENGTH = 200;
 
-/** DKIM signatures of messages (RFC 6376). The key is in PEM. */
-export interface Dkim {
-  domainName: string;
-  keySelector: string;
-  privateKey: string;
-}
-
 export interface MailOptions {
-  dkim?: Dkim | undefined;
+  /** Signs messages (RFC 6376). The key is in PEM. */
+  dkim?: Record<"domainName" | "keySelector" | "privateKey", string> | undefined;
   /** A PEM file of certificate authorities. The default is the system's. */
   caFile?: string | undefined;
   /** The host name in EHLO. */

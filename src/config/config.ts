@@ -21,11 +21,7 @@ type Environment = Record<string, string | undefined>;
 export function readConfig(
   env: Environment,
   { isServing = false } = {},
-): {
-  config: Config;
-  origins: Origins;
-  warnings: string[];
-} {
+): { config: Config; origins: Origins; warnings: string[] } {
   const values: Record<string, unknown> = {};
   const origins: Record<string, string> = {};
   const faults: string[] = [];
@@ -67,10 +63,8 @@ const unread: Base = {
   brandName: "",
 };
 
-function textOf(
-  setting: Setting<unknown>,
-  env: Environment,
-): { value: string | undefined; origin: string } {
+/** The value of a setting as text, and its origin. */
+function textOf(setting: Setting<unknown>, env: Environment) {
   const given = env[setting.name] ?? "";
   const direct = setting.mayHaveBlanks ? withoutBlanks(given) : given.trim();
   const [, variable = ""] = variablesOf(setting);

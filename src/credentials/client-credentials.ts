@@ -26,7 +26,11 @@ export function readClientCredentials(
     client_secret: secret = "",
   }: { client_id?: string | undefined; client_secret?: string | undefined },
 ): ClientCredentials | undefined {
-  if (authorization === undefined) return secret === "" ? withoutSecret(id) : named({ id, secret });
+  if (authorization === undefined) {
+    if (secret === "") return withoutSecret(id);
+    if (id === "") throw new Problem("invalid_client");
+    return { id, secret };
+  }
   const basic = credentialsOf(authorization, "basic") ?? "";
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(basic)) throw new Problem("invalid_client");
   const pair = Buffer.from(basic, "base64").toString();
@@ -38,11 +42,6 @@ export function readClientCredentials(
 }
 
 const PUBLIC_CLIENT = "bunker";
-
-function named(credentials: ClientCredentials): ClientCredentials {
-  if (credentials.id === "") throw new Problem("invalid_client");
-  return credentials;
-}
 
 function withoutSecret(id: string): undefined {
   if (id !== "" && id !== PUBLIC_CLIENT) throw new Problem("invalid_client");

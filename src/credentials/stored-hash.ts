@@ -58,13 +58,9 @@ const ARGON2 =
 const isCanonical = (text: string) =>
   Buffer.from(text, "base64").toString("base64").replace(/=+$/, "") === text;
 
-export interface Argon2Cost {
-  kibibytes: number;
-  passes: number;
-  lanes: number;
-}
-
-export function argon2Excess({ kibibytes, passes, lanes }: Argon2Cost): Refusal | undefined {
+/** Names the parameter of Argon2 that exceeds its bound, if any. */
+export function argon2Excess(cost: HashCost & { lanes: number }): Refusal | undefined {
+  const { kibibytes, passes, lanes } = cost;
   // Django's default exceeds the bound because of its eight lanes, but takes only 6 times as long
   // as ours.
   if (kibibytes === 102_400 && passes === 2 && lanes === 8) return undefined;

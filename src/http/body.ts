@@ -41,10 +41,10 @@ export const bodyReader = (rules: BodyRules) =>
 async function read(
   { formPaths, oauthPaths, isCrossSite }: BodyRules,
   request: Request,
-  { contentType, path }: Omit<BodyType, "formPaths">,
+  { contentType, path }: Record<"contentType" | "path", string>,
 ): Promise<unknown> {
   const { headers } = request;
-  const format = formatOf(headers, { formPaths, contentType, path });
+  const format = formatOf(headers, contentType, isPathIn(formPaths, path));
   const refusal = refusalOf(headers, format);
   if (refusal && headers.has("content-length")) throw refusal;
   const bytes = await withinTimeLimit(readBytes(request, refusal ?? new Problem("body_too_large")));
@@ -59,21 +59,16 @@ async function read(
   return isPathIn(oauthPaths, path) ? withoutEmpty(parameters) : parameters;
 }
 
-interface BodyType {
-  formPaths: string[];
-  contentType: string;
-  path: string;
-}
-
 function formatOf(
   headers: Headers,
-  { formPaths, contentType, path }: BodyType,
+  contentType: string,
+  acceptsForms: boolean,
 ): "form" | "json" | undefined {
   // Two Content-Type lines: Bun joins them with a comma, Elysia reads the first part.
   if (headers.get("content-type")?.includes(",")) return undefined;
   const type = contentType.trim().toLowerCase();
   if (JSON_TYPES.includes(type)) return "json";
-  return type === FORM_TYPE && isPathIn(formPaths, path) ? "form" : undefined;
+  return type === FORM_TYPE && acceptsForms ? "form" : undefined;
 }
 
 const withoutEmpty = (parameters: Record<string, string>) =>

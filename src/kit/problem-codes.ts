@@ -1,12 +1,7 @@
 import { productProblems } from "../product/problem-codes.ts";
 import { joinTables } from "./join.ts";
 
-interface ProblemText {
-  status: number;
-  title: string;
-  detail: string;
-  remedy: string;
-}
+type ProblemText = { status: number } & Record<"title" | "detail" | "remedy", string>;
 
 /** Every problem that a caller can get (RFC 9457). `/problems/<code>` shows it. */
 const bunkerProblems = {

@@ -37,10 +37,7 @@ function wantsPage(request: Request): boolean {
   return !API.test(path) && (request.headers.get("accept") ?? "").includes("text/html");
 }
 
-function problemTexts(
-  { problems }: Texts,
-  code: string | undefined,
-): { title: string; text: string } {
+function problemTexts({ problems }: Texts, code: string | undefined) {
   const known: Record<string, { title?: string; text: string }> = problems;
   return { ...problems.other, ...known[code ?? ""] };
 }

@@ -10,9 +10,6 @@ import {
 interface Reference {
   $ref: string;
 }
-interface Parameter {
-  name?: string;
-}
 interface Described {
   description?: string;
   headers?: Record<string, Reference>;
@@ -49,7 +46,7 @@ export function describeHeaders(operation: Operation): void {
       ...parameters,
       ...reads.map((name) => ({ $ref: `#/components/parameters/${requestHeaders[name].name}` })),
     ];
-  const isList = parameters.some(({ name }: Parameter) => name === "cursor");
+  const isList = parameters.some(({ name }: { name?: string }) => name === "cursor");
   const always: ResponseHeader[] = [
     "x-request-id",
     ...(operation["x-rate-limits"]?.length ? LIMITED : []),
