@@ -230,3 +230,12 @@ test("a registration is not kept longer because its link is mailed again, but th
   expect(await purgeRegistrations(ctx)).toBe(1);
   expect(await sql`select 1 from registrations`).toHaveLength(0);
 });
+
+test("concurrent sign-ins with the registered password all succeed, if emails need not be verified any more", async () => {
+  const { register, ctx, logIn, sql } = await verifyingWorld();
+  await register("ada@example.com");
+  Object.assign(ctx, { config: { ...ctx.config, requireEmailVerification: "off" } });
+  const logIns = Array.from({ length: 5 }, () => logIn(PASSWORD, "ada@example.com"));
+  expect(await Promise.all(logIns)).toEqual([200, 200, 200, 200, 200]);
+  expect(await sql`select 1 from users`).toHaveLength(1);
+});

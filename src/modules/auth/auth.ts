@@ -97,8 +97,10 @@ async function verifyPending(
   const isRight = await isPasswordOf(ctx, { userId: undefined, password, hash: passwordHash });
   if (!isRight || !registration || !passwordHash) return undefined;
   if (mustVerify(ctx)) throw new Problem("email_not_verified");
-  const user = await admitRegistration(ctx, actor, { registration, passwordHash });
-  return user && { ...user, passwordHash };
+  await admitRegistration(ctx, actor, { registration, passwordHash });
+  // Read it again: a concurrent sign-in may have admitted it.
+  const admitted = await findCredentials(ctx, username);
+  return admitted?.passwordHash === passwordHash ? admitted : undefined;
 }
 
 /**
