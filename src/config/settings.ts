@@ -184,7 +184,7 @@ const bunkerSettings = {
   }),
   registration: setting({
     name: "REGISTRATION",
-    doc: "`open`: everyone can register. `closed`: only `bunker users create` creates users.",
+    doc: "`open`: everyone can register. `closed`: only `bunker users create` creates users. Meanwhile, earlier registrations cannot be verified.",
     parse: oneOf(["open", "closed"]),
     fallback: () => "open",
   }),

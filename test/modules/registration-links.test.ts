@@ -239,3 +239,21 @@ test("concurrent sign-ins with the registered password all succeed, if emails ne
   expect(await Promise.all(logIns)).toEqual([200, 200, 200, 200, 200]);
   expect(await sql`select 1 from users`).toHaveLength(1);
 });
+
+test("while registration is closed, no waiting registration becomes a user", async () => {
+  const { register, ctx, anonymous, tokenFor, verify, logIn, mails, sql } = await verifyingWorld();
+  await register("ada@example.com");
+  const token = await tokenFor("ada@example.com", "verify_email");
+  const { config } = ctx;
+  Object.assign(ctx, { config: { ...config, registration: "closed" } });
+  expect((await verify({ token })).body.code).toBe("invalid_link");
+  await anonymous.post("/auth/email/verify/resend", { email: "ada@example.com" });
+  expect(await mails()).toHaveLength(1);
+  for (const requireEmailVerification of ["on", "off"] as const) {
+    Object.assign(ctx, { config: { ...ctx.config, requireEmailVerification } });
+    expect(await logIn(PASSWORD, "ada@example.com")).toBe(401);
+  }
+  expect(await sql`select 1 from users`).toHaveLength(0);
+  Object.assign(ctx, { config });
+  expect((await verify({ token, password: PASSWORD })).status).toBe(204);
+});

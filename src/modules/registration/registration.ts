@@ -36,7 +36,7 @@ export async function register(
   actor: Anonymous,
   input: RegistrationInput,
 ): Promise<User | undefined> {
-  if (ctx.config.registration === "closed") throw new Problem("registration_closed");
+  if (isClosed(ctx)) throw new Problem("registration_closed");
   ctx.hashing.refuseIfFull();
   const mustVerify = ctx.config.requireEmailVerification === "on";
   return ctx.limits.attempt(actor.origin, usesOf("register", actor.origin), () =>
@@ -160,8 +160,15 @@ export async function mailLinkAgain(
 
 const keptFrom = ({ now }: Ctx) => new Date(now().getTime() - WEEK_MS);
 
-/** Finds the latest registration of an email: only its password is accepted. */
+/** Nobody can list registrations, so closing registration must also end those that wait. */
+const isClosed = ({ config }: Ctx): boolean => config.registration === "closed";
+
+/**
+ * Finds the latest registration of an email: only its password is accepted. Finds none while
+ * registration is closed.
+ */
 export async function findRegistration(ctx: Ctx, email: string): Promise<Registration | undefined> {
+  if (isClosed(ctx)) return undefined;
   const { emailKey, passwordHash, createdAt, position } = registrations;
   const isOfEmail = eq(emailKey, emailKeyOf(email) ?? "");
   const [latest] = await ctx.db
@@ -174,15 +181,19 @@ export async function findRegistration(ctx: Ctx, email: string): Promise<Registr
   return latest;
 }
 
-/** Finds the registration of a valid link, without spending the link. */
+/**
+ * Finds the registration of a valid link, without spending the link. Finds none while registration
+ * is closed.
+ */
 export async function findLinkedRegistration(
-  { db, now }: Ctx,
+  ctx: Ctx,
   purposes: readonly Purpose[],
   token: string,
 ): Promise<Registration | undefined> {
+  if (isClosed(ctx)) return undefined;
   const { hash, expiresAt } = registrations;
-  const isValid = and(eq(hash, sha256(token)), gt(expiresAt, now()));
-  const [found] = await db.select().from(registrations).where(isValid);
+  const isValid = and(eq(hash, sha256(token)), gt(expiresAt, ctx.now()));
+  const [found] = await ctx.db.select().from(registrations).where(isValid);
   return found && purposes.includes(found.purpose) ? found : undefined;
 }
 
