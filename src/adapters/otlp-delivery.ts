@@ -29,7 +29,8 @@ interface DeliveryOptions {
 
 /**
  * Delivers by OTLP over HTTP (OpenTelemetry Protocol 1.9), in batches, with retries. Drops a batch
- * that is refused for good. Logs one line when delivery starts to fail, and one when it works again.
+ * that is refused for good. Logs one line when delivery starts to fail, and one when it works
+ * again.
  */
 export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOptions) {
   const send = openSender(receiver);
