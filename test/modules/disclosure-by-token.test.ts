@@ -23,7 +23,7 @@ const withoutLimits = (answer: Awaited<ReturnType<typeof visible>>) => {
 };
 
 describe("an anonymous caller with a token, an id or a path", () => {
-  test("gets the same answer to a token that is made up, of an ended session, or of a deleted user", async () => {
+  test("gets the same response to a token that is made up, of an ended session, or of a deleted user", async () => {
     const { ask, newUser, signIn, anonymous } = await frozenWorld();
     const [ada, bob] = [await newUser(), await newUser("bob@example.com")];
     const ended = await signIn(ADA);
@@ -60,7 +60,7 @@ describe("an anonymous caller with a token, an id or a path", () => {
       expect(await read(token)).toEqual(known);
   });
 
-  test("gets the same answer for every id, by every method", async () => {
+  test("gets the same response for every id, by every method", async () => {
     const { ask, newUser } = await frozenWorld();
     const ada = await newUser();
     for (const method of ["GET", "HEAD", "OPTIONS", "PATCH", "PUT", "POST", "DELETE", "TRACE"])
@@ -72,7 +72,7 @@ describe("an anonymous caller with a token, an id or a path", () => {
       }
   });
 
-  test("gets a kept answer of an Idempotency-Key only from its own client IP and with the same body", async () => {
+  test("gets a stored response of an Idempotency-Key only from its own client IP and with the same body", async () => {
     const { send } = await frozenWorld();
     const register = (from: string, email: string) =>
       send("POST", "/api/v1/auth/register", {
@@ -91,7 +91,7 @@ describe("an anonymous caller with a token, an id or a path", () => {
     expect(JSON.stringify(other.body)).not.toContain(made.body.id);
   });
 
-  test("reads nothing about users where no sign-in is needed", async () => {
+  test("reads nothing about users on routes without authentication", async () => {
     const { ask, newUser } = await frozenWorld({ environment: "production" });
     const read = async () => {
       const paths = ["/", "/livez", "/readyz", "/readyz/server", "/health", "/healthz", "/version"];
@@ -126,7 +126,7 @@ describe("an anonymous caller with a token, an id or a path", () => {
     for (const text of [id, "grace@example.com"]) expect(said.includes(text)).toBe(false);
   });
 
-  test("learns from limits by client IP only what other clients at the same client IP do", async () => {
+  test("learns from limits by client IP only what clients with the same IP do", async () => {
     const { send } = await frozenWorld();
     const left = async (from: string, email: string) =>
       (
@@ -140,7 +140,7 @@ describe("an anonymous caller with a token, an id or a path", () => {
     expect(await left("203.0.113.2", ADA)).toBe('"mail-address";r=19;t=3600');
   });
 
-  test("gets a lock lifted only where the user signs in by that name, or a password is set", async () => {
+  test("sees a lock end only if the user signs in with that name, or a password is set", async () => {
     const { post, logIn, pass } = await proxiedWorld({ "login-streak": few });
     const device = (await logIn(ipOf(0))).headers.get("device-token") ?? "";
     const guess = async (at: number, username: string) =>
@@ -173,7 +173,7 @@ describe("a signed-in user", () => {
     expect((await bob.get("/users/me")).status).toBe(200);
   });
 
-  test("learns by a new username whether a user has it", async () => {
+  test("learns whether a user has a username by changing to it", async () => {
     const { newUser } = await mailWorld();
     const ada = await newUser();
     await newUser("bob@example.com");
@@ -183,7 +183,7 @@ describe("a signed-in user", () => {
       );
   });
 
-  test("does not learn by a new email whether a user has it", async () => {
+  test("does not learn whether a user has an email by changing to it", async () => {
     const { ask, newUser, verifiedUser } = await frozenWorld();
     const ada = await newUser();
     await verifiedUser("bob@example.com");
@@ -201,7 +201,7 @@ describe("a signed-in user", () => {
     ]);
   });
 
-  test("gets 403 for every id, and a superuser what there is, without the hash", async () => {
+  test("gets 403 for every id, and a superuser gets the user without the hash", async () => {
     const { ask, newUser, superuser, sql } = await frozenWorld();
     const [ada, bob, root] = [await newUser(), await newUser("bob@example.com"), await superuser()];
     const paths = [bob.id, crypto.randomUUID(), "not-an-id"].map((id) => `/api/v1/users/${id}`);
@@ -269,7 +269,7 @@ const root = join(import.meta.dir, "../..");
 
 test("each row of the table has its test, each test its row, and each route is in a row", async () => {
   const page = await Bun.file(join(root, "SECURITY.md")).text();
-  const section = page.split("## What each endpoint can tell whom")[1]?.split("\n## ")[0] ?? "";
+  const section = page.split("## What each endpoint reveals")[1]?.split("\n## ")[0] ?? "";
   const rows = section
     .split("\n")
     .filter((line) => line.startsWith("| ") && !line.startsWith("| endpoint"));

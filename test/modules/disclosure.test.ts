@@ -62,7 +62,7 @@ describe("an anonymous caller", () => {
     expect((await enter(ADA, PASSWORD)).body).toMatchObject({ code: "email_not_verified" });
   });
 
-  test("learns by registering which names are taken, unless emails must be verified", async () => {
+  test("learns which names are taken by registering, unless emails must be verified", async () => {
     const register = (here: Awaited<ReturnType<typeof frozenWorld>>, email: string, more = {}) =>
       here.ask("POST /api/v1/auth/register", { email, password: PASSWORD, ...more });
     const open = await frozenWorld();
@@ -78,7 +78,7 @@ describe("an anonymous caller", () => {
       expect(await register(careful, ADA, more)).toEqual(await register(careful, NOBODY, more));
   });
 
-  test("gets the same answer to a request for a mail, whatever email it names", async () => {
+  test("gets the same response to a request for a mail, whatever email it names", async () => {
     const { ask, verifiedUser, superuser, newUser } = await frozenWorld();
     await verifiedUser();
     const off = await newUser("off@example.com");
@@ -100,7 +100,7 @@ describe("an anonymous caller", () => {
       expect(await page(ADA)).toEqual(await page(NOBODY));
   });
 
-  test("gets the same answer to a mailed code that is wrong, whatever email it names", async () => {
+  test("gets the same response to a mailed code that is wrong, whatever email it names", async () => {
     const { ask, verifiedUser, mails } = await frozenWorld();
     await verifiedUser();
     await ask("POST /api/v1/auth/email-code", { email: ADA });
@@ -111,7 +111,7 @@ describe("an anonymous caller", () => {
       expect(await guess(ADA)).toEqual(await guess(NOBODY));
   });
 
-  test("gets the same answer to a link that is made up, spent, expired, or of a deleted user", async () => {
+  test("gets the same response to a link that is made up, spent, expired, or of a deleted user", async () => {
     const { ask, newUser, tokenFor, forgot, pass, sql } = await frozenWorld();
     const tokens = async (email: string) => {
       await forgot(email);
