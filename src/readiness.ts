@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Ctx, Readiness } from "./ctx.ts";
 import type { Database } from "./db/db.ts";
 import type { Embedded } from "./db/embedded/embedded.ts";
 import { migrationStatus } from "./db/migrate.ts";
 import type { Log } from "./kit/log.ts";
+import { within } from "./kit/within.ts";
 
 const READINESS_MAX_MS = 1_000;
 const DISK_MIN_BYTES = 64 << 20;
@@ -18,13 +18,12 @@ interface Dependencies {
 export function openReadiness({ database, log, embedded }: Dependencies): Ctx["readiness"] {
   const failing = new Set<string>();
   const checkPart = async (part: keyof Readiness, result: Promise<boolean>) => {
-    const timeout = sleep(READINESS_MAX_MS, false, { ref: false });
     let reason: unknown;
     const recordFailure = (error: unknown) => {
       reason = error;
       return false;
     };
-    const isOk = await Promise.race([result.catch(recordFailure), timeout]);
+    const isOk = await within(READINESS_MAX_MS, result.catch(recordFailure));
     if (!isOk && !failing.has(part)) log.warn({ part, err: reason }, "Not ready.");
     if (isOk && failing.delete(part)) log.info({ part }, "Ready again.");
     if (!isOk) failing.add(part);

@@ -5,7 +5,7 @@ import type { Config } from "./config/config.ts";
 import { readOrCreateSecretKey } from "./config/secret-key-file.ts";
 import { weaknessOf } from "./credentials/secret.ts";
 import type { Embedded } from "./db/embedded/embedded.ts";
-import { Exit } from "./kit/exit.ts";
+import { Exit, misconfigured } from "./kit/exit.ts";
 import { type LogOptions, type OpenLog, openLog } from "./kit/log.ts";
 import { type Metrics, noMetrics } from "./kit/metrics.ts";
 
@@ -105,16 +105,14 @@ export async function secretIn(
     const secret = readOrCreateSecretKey(dataDir, embedded?.owner);
     const weakness = weaknessOf(secret);
     if (weakness)
-      throw new Exit(
-        "badConfiguration",
+      throw misconfigured(
         `The key in ${dataDir}/secret_key ${weakness}. Remove the file: Bunker then generates a new key.`,
       );
     return secret;
   } catch (error) {
     if (error instanceof Exit) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    throw new Exit(
-      "badConfiguration",
+    throw misconfigured(
       `DATA_DIR: cannot store a secret key in ${dataDir} (${code}). Set SECRET_KEY, or another DATA_DIR.`,
     );
   }

@@ -14,7 +14,7 @@ import { type Database, openDatabase, type Place } from "./db/db.ts";
 import { explained } from "./db/explain.ts";
 import { listenForChanges } from "./db/invalidation.ts";
 import { type MigrationStatus, migrate, migrationStatus } from "./db/migrate.ts";
-import { Exit } from "./kit/exit.ts";
+import { misconfigured } from "./kit/exit.ts";
 import type { Log } from "./kit/log.ts";
 import type { MailAddress, Mailer } from "./kit/mail.ts";
 import { openPrincipalCache, type PrincipalCache } from "./kit/principal-cache.ts";
@@ -269,8 +269,7 @@ async function mailerOf(config: Config): Promise<Mailer | undefined> {
 async function checkTemplates(folder: string): Promise<void> {
   const { faultsIn } = await import("./modules/mail/render.ts");
   const faults = faultsIn(folder);
-  if (faults.length > 0)
-    throw new Exit("badConfiguration", `MAIL_TEMPLATES: ${faults.join("; ")}.`);
+  if (faults.length > 0) throw misconfigured(`MAIL_TEMPLATES: ${faults.join("; ")}.`);
 }
 
 function dkimOf(

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   AggregatorRegistry,
   Counter,
@@ -9,6 +8,7 @@ import {
 } from "prom-client";
 import { type Metric, type MetricName, metricList } from "../kit/metric-list.ts";
 import type { Collector, Metrics, MetricValue, ResponseMetrics, Snapshot } from "../kit/metrics.ts";
+import { within } from "../kit/within.ts";
 
 /** Longer than any collector takes by its own timeout. */
 const COLLECT_MAX_MS = 1_500;
@@ -113,9 +113,8 @@ function register(registry: Registry, name: MetricName, read: Collector): void {
   const options = optionsOf(name, registry);
   const [label = ""] = options.labelNames;
   const readInto = async (store: (labels: Record<string, string>, value: number) => void) => {
-    const late = sleep(COLLECT_MAX_MS, undefined, { ref: false });
     const reading = (async () => read())();
-    const found = await Promise.race([reading, late]).catch(() => undefined);
+    const found = await within(COLLECT_MAX_MS, reading).catch(() => undefined);
     if (typeof found === "number") store({}, found);
     if (typeof found === "object")
       for (const [value, number] of Object.entries(found)) store({ [label]: value }, number);

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { openBackoff } from "../kit/backoff.ts";
 import { version } from "../kit/build.ts";
 import type { Log } from "../kit/log.ts";
+import { within } from "../kit/within.ts";
 import { errorType } from "./otlp-span.ts";
 
 const BATCH_MAX_SPANS = 512;
@@ -94,8 +94,7 @@ export function openDelivery({ times = TIMES, log, ...receiver }: DeliveryOption
     },
     /** Delivers the queued spans, for at most two seconds. Ignores spans after that. */
     close: async () => {
-      const timeout = sleep(CLOSE_MAX_MS, undefined, { ref: false });
-      await Promise.race([drain(), timeout]);
+      await within(CLOSE_MAX_MS, drain());
       closed.abort();
       stopTimer();
       queue.length = 0;

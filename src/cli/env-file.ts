@@ -1,6 +1,6 @@
 import { readText } from "../config/text-file.ts";
 import { ENV_FILE } from "../environment.ts";
-import { Exit } from "../kit/exit.ts";
+import { Exit, misconfigured } from "../kit/exit.ts";
 
 /** Takes each `--env-file FILE` before `--`, and reads it. Throws an Exit if it cannot be used. */
 export function takeEnvFiles(argv: string[]) {
@@ -25,7 +25,7 @@ function read(path: string): Record<string, string> {
   try {
     return parseEnvFile(readText(path));
   } catch (error) {
-    throw new Exit("badConfiguration", `${ENV_FILE}: ${path} ${(error as Error).message}.`);
+    throw misconfigured(`${ENV_FILE}: ${path} ${(error as Error).message}.`);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Ctx } from "../ctx.ts";
-import { Exit } from "../kit/exit.ts";
+import { Exit, misconfigured } from "../kit/exit.ts";
 import { type Mailer, MailFailure } from "../kit/mail.ts";
 import { readEmail } from "../kit/names.ts";
 import { enqueueMail, listMails, type QueuedMail, retryMails } from "../modules/mail/mail.ts";
@@ -52,7 +52,7 @@ export const test = ({ json: isJson }: JsonFlag, address: string) =>
 
 function mailerOf({ mail }: Ctx): Mailer {
   if (mail) return mail;
-  throw new Exit("badConfiguration", "MAIL_URL is not set, so mails wait. Set it and try again.");
+  throw misconfigured("MAIL_URL is not set, so mails wait. Set it and try again.");
 }
 
 async function sendTest(mailer: Mailer, to: string, link: string): Promise<string> {

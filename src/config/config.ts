@@ -1,5 +1,5 @@
 import { passwordRules, readPassword } from "../credentials/password.ts";
-import { Exit } from "../kit/exit.ts";
+import { misconfigured } from "../kit/exit.ts";
 import { nearest } from "../kit/nearest.ts";
 import { renamedLimits } from "../limits/policies.ts";
 import { readPostgresUrl, type Tls } from "./postgres-url.ts";
@@ -44,8 +44,7 @@ export function readConfig(
   faults.push(...contradictions(config, origins as Partial<Origins>));
   if (isServing) faults.push(...faultsOfServing(config, origins as Partial<Origins>));
   if (faults.length > 0)
-    throw new Exit(
-      "badConfiguration",
+    throw misconfigured(
       `The configuration is not valid:\n${[...faults, ...misspelled(env)].map((line) => `  - ${line}\n`).join("")}`,
     );
   const warnings = [

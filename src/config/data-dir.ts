@@ -16,7 +16,7 @@ import {
   statSync,
 } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { Exit } from "../kit/exit.ts";
+import { Exit, misconfigured } from "../kit/exit.ts";
 
 /** The OS user of this process. Undefined on Windows, where files have no such owners and modes. */
 export const ownUid = (): number | undefined => process.geteuid?.();
@@ -64,14 +64,13 @@ export function openDataDir(path: string, owner = ownUid()): string {
   } catch (error) {
     if (error instanceof Exit) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    throw new Exit("badConfiguration", `DATA_DIR: cannot create or write ${path} (${code}).`);
+    throw misconfigured(`DATA_DIR: cannot create or write ${path} (${code}).`);
   }
 }
 
 function refuse(faults: string[]) {
   if (faults.length === 0) return;
-  throw new Exit(
-    "badConfiguration",
+  throw misconfigured(
     `DATA_DIR is not safe: another account can change it, or could have changed its contents.\n` +
       `${[...new Set(faults)].map((fault) => `  - ${fault}\n`).join("")}` +
       `Check the contents before you use them. Delete a secret key that another account may know.`,

@@ -1,5 +1,5 @@
 import { getTableName } from "drizzle-orm";
-import { Exit } from "../kit/exit.ts";
+import { Exit, misconfigured } from "../kit/exit.ts";
 import { allTables } from "../tables.ts";
 import type { Sql } from "./db.ts";
 import { checkedBehindPoolers, sessionSettings } from "./session.ts";
@@ -88,8 +88,6 @@ async function readFacts(sql: Sql): Promise<Facts> {
     .simple();
   return row?.["facts"];
 }
-
-const misconfigured = (message: string) => new Exit("badConfiguration", message);
 
 function refuseServer({ version, versionText, encoding, database, isStandby }: Facts): void {
   if (version < SERVER_VERSION_MIN)

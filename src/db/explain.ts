@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import type { Config } from "../config/config.ts";
 import { describePostgresUrl, readPostgresUrl, shownName } from "../config/postgres-url.ts";
 import { settings } from "../config/settings.ts";
-import { Exit } from "../kit/exit.ts";
+import { Exit, misconfigured } from "../kit/exit.ts";
 import { causeOf, isOutage } from "./failures.ts";
 
 /** Describes the database of a configuration for the operator. */
@@ -42,10 +42,7 @@ function explainServer(config: Config, isDirect: boolean, error: unknown): Exit 
   const place = `the database at ${describePostgresUrl(url)}`;
   const remedy = remedyOf(code, readPostgresUrl(url));
   if (remedy)
-    return new Exit(
-      "badConfiguration",
-      `Cannot use ${place} (${code}): ${remedy} The setting is ${setting}.`,
-    );
+    return misconfigured(`Cannot use ${place} (${code}): ${remedy} The setting is ${setting}.`);
   const [known] = Object.entries(passing).filter(([prefix]) => code.startsWith(prefix));
   const hint = known?.[1] ?? (isOutage(error) ? "Is it running?" : "See the log of the server.");
   return new Exit(

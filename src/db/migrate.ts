@@ -1,4 +1,4 @@
-import { Exit } from "../kit/exit.ts";
+import { type Exit, misconfigured } from "../kit/exit.ts";
 import { migrations as productMigrations } from "../product/migrations.ts";
 import type { Sql } from "./db.ts";
 import { causeOf } from "./failures.ts";
@@ -82,13 +82,11 @@ function refusalOf(error: unknown, tag: string): Exit | undefined {
   const { code = "" } = causeOf(error);
   const head = `The migration ${tag} failed and was rolled back (${code}):`;
   if (ALREADY_EXISTS.includes(code))
-    return new Exit(
-      "badConfiguration",
+    return misconfigured(
       `${head} an object that it creates already exists in the schema "public", and Bunker did not create it. Use a separate database for Bunker in DATABASE_URL.`,
     );
   if (code === NOT_ALLOWED)
-    return new Exit(
-      "badConfiguration",
+    return misconfigured(
       `${head} the role of DATABASE_URL may not change the tables. Run it as the role that owns them.`,
     );
   return undefined;

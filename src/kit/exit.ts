@@ -17,3 +17,6 @@ export class Exit extends Error {
     this.status = exitCodes[reason];
   }
 }
+
+/** The operator has to change the configuration, or something around it. */
+export const misconfigured = (message: string): Exit => new Exit("badConfiguration", message);

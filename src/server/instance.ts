@@ -5,9 +5,10 @@ import type { Ctx } from "../ctx.ts";
 import type { MigrationStatus } from "../db/migrate.ts";
 import type { Handler } from "../http/request-context.ts";
 import { startJobs } from "../jobs.ts";
-import { Exit } from "../kit/exit.ts";
+import { misconfigured } from "../kit/exit.ts";
 import { noMetrics } from "../kit/metrics.ts";
 import { Problem, problemText } from "../kit/problem.ts";
+import { within } from "../kit/within.ts";
 import { prepareKeys } from "../modules/keys/keys.ts";
 import { createFirstSuperuser } from "../modules/users/first-superuser.ts";
 import { createPipeline } from "../pipeline.ts";
@@ -59,8 +60,7 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
       },
       close: async (timeoutMs) => {
         isOpen = false;
-        const timeout = sleep(timeoutMs, undefined, { ref: false });
-        await Promise.race([Promise.all([stopJobs(), untilIdle(pipeline.running)]), timeout]);
+        await within(timeoutMs, Promise.all([stopJobs(), untilIdle(pipeline.running)]));
         pipeline.close();
         await wired.close();
       },
@@ -112,6 +112,6 @@ async function prepare(
     if (!(error instanceof Problem)) throw error;
     const hint =
       error.code === "email_taken" ? " If this user is yours, run: bunker users promote" : "";
-    throw new Exit("badConfiguration", `FIRST_SUPERUSER_EMAIL: ${problemText(error)}${hint}`);
+    throw misconfigured(`FIRST_SUPERUSER_EMAIL: ${problemText(error)}${hint}`);
   }
 }

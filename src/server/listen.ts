@@ -4,7 +4,7 @@ import type { Server } from "bun";
 import type { Config } from "../config/config.ts";
 import { metricsHandler } from "../http/metrics.ts";
 import type { Handler } from "../http/request-context.ts";
-import { Exit } from "../kit/exit.ts";
+import { Exit, misconfigured } from "../kit/exit.ts";
 import { authority } from "../kit/network.ts";
 import type { Role } from "./process-role.ts";
 import { DRAIN_MAX_MS, type Reloader } from "./reload.ts";
@@ -21,8 +21,7 @@ const CHECK_EVERY_MS = 50;
 const NOT_LOCAL_CODES = ["EADDRNOTAVAIL", "EINVAL", "ENOTFOUND", "ERR_INVALID_ARG_TYPE"];
 
 const notLocal = ({ host, prefix }: Pick<Listener, "host" | "prefix">) =>
-  new Exit(
-    "badConfiguration",
+  misconfigured(
     `${prefix}HOST must be an IP of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them; it is ${host}.`,
   );
 

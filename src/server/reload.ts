@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Config, readConfig } from "../config/config.ts";
 import { Exit } from "../kit/exit.ts";
+import { within } from "../kit/within.ts";
 import type { Runtime } from "../runtime.ts";
 import { openInstance, type ServerInstance } from "./instance.ts";
 
@@ -26,7 +26,7 @@ const JOBS_MAX_MS = 10_000;
 export async function openReloader(config: Config, runtime: Runtime): Promise<Reloader> {
   const { log, lifecycle } = runtime;
   let current = await openInstance(config, runtime);
-  let latest: Promise<void> | undefined;
+  let latest = (async () => {})();
   const closing = new Set<Promise<void>>();
 
   const applySettings = async () => {
@@ -67,7 +67,7 @@ export async function openReloader(config: Config, runtime: Runtime): Promise<Re
       })();
     },
     stopJobs: async () => {
-      await Promise.race([latest, sleep(JOBS_MAX_MS, undefined, { ref: false })]);
+      await within(JOBS_MAX_MS, latest);
       void current.stopJobs();
     },
     close: async () => {

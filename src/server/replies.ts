@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { within } from "../kit/within.ts";
 
 /** Requests to another process. Each has an id and gets one reply, or none. */
 export function openReplies<T>() {
@@ -13,8 +13,7 @@ export function openReplies<T>() {
         pending.set(id, settle);
         send(id);
       });
-      const timeout = sleep(timeoutMs, undefined, { ref: false });
-      const reply = await Promise.race([replied, timeout]);
+      const reply = await within(timeoutMs, replied);
       pending.delete(id);
       return reply;
     },

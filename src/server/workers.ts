@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Subprocess } from "bun";
 import { openBackoff } from "../kit/backoff.ts";
 import { ownProgram } from "../kit/build.ts";
 import { Exit } from "../kit/exit.ts";
 import type { Log } from "../kit/log.ts";
 import type { Snapshot } from "../kit/metrics.ts";
+import { within } from "../kit/within.ts";
 import {
   ALIVE_EVERY_MS,
   type FromWorker,
@@ -87,9 +87,8 @@ export function openWorkers(count: number): Workers {
       return [await pool.ended, ...(await Promise.all(ready.map(snapshotOf)))];
     },
     end: async (delayMs) => {
-      const timeout = sleep(delayMs + END_MAX_MS, undefined, { ref: false });
       const exits = [...pool.workers].map(({ child }) => child.exited);
-      await Promise.race([Promise.all(exits), timeout]);
+      await within(delayMs + END_MAX_MS, Promise.all(exits));
       for (const { child } of pool.workers) child.kill("SIGKILL");
     },
   };

@@ -1,6 +1,6 @@
 import { existsSync, lchownSync, lstatSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { Exit } from "../../kit/exit.ts";
+import { Exit, misconfigured } from "../../kit/exit.ts";
 
 /** `nonroot` of distroless images, so that a data directory can move into a container and back. */
 const NONROOT = 65532;
@@ -18,8 +18,7 @@ export function chooseAccount(dataDir: string): Account {
   const cluster = join(dataDir, "cluster");
   const owner = existsSync(cluster) ? statSync(cluster).uid : undefined;
   if (owner !== 0 && isReachable(dataDir)) return { kind: "other", uid: owner ?? NONROOT };
-  if (owner !== undefined && owner !== 0)
-    throw new Exit("badConfiguration", refusalOf(cluster, owner));
+  if (owner !== undefined && owner !== 0) throw misconfigured(refusalOf(cluster, owner));
   if (Bun.which("unshare")) return { kind: "namespace" };
   throw new Exit(
     "unavailable",

@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openDataDir, ownUid } from "../../config/data-dir.ts";
 import { openBackoff } from "../../kit/backoff.ts";
-import { Exit } from "../../kit/exit.ts";
+import { Exit, misconfigured } from "../../kit/exit.ts";
 import { findHolder, type Holder, isHeld, tryHold } from "./lock.ts";
 import {
   hasExited,
@@ -100,7 +100,7 @@ const missing = (path: string, code: string | undefined) =>
 
 function refuseOtherPlatforms() {
   if (process.platform === "linux") return;
-  throw new Exit("badConfiguration", `The embedded database runs on Linux only. ${START_A_SERVER}`);
+  throw misconfigured(`The embedded database runs on Linux only. ${START_A_SERVER}`);
 }
 
 const takenBy = (holder: Holder | undefined, dataDir: string) =>

@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 import { ownUid, readOwn } from "../../config/data-dir.ts";
-import { Exit } from "../../kit/exit.ts";
+import { Exit, misconfigured } from "../../kit/exit.ts";
 import { type Account, chooseAccount, giveTo } from "./account.ts";
 import { type Archive, type Entry, entriesOf, findAlteration, unpack } from "./archive.ts";
 import { syncFileSystem } from "./libc.ts";
@@ -48,7 +48,7 @@ export async function loadPrograms(): Promise<Programs> {
   const { archives, version } = await import("./payload.ts");
   const entries = entriesOf(archives.postgres);
   if (entries.length === 0)
-    throw new Exit("badConfiguration", `This build has no embedded database. ${START_A_SERVER}`);
+    throw misconfigured(`This build has no embedded database. ${START_A_SERVER}`);
   return { archives, entries, version };
 }
 
@@ -99,8 +99,7 @@ function refuseOtherMajor(cluster: string, version: string) {
     found > ours
       ? "Use the newer Bunker that created it, or another DATA_DIR."
       : "Start the Bunker that created it, move the data to a server, and set DATABASE_URL.";
-  throw new Exit(
-    "badConfiguration",
+  throw misconfigured(
     `${cluster} was created by PostgreSQL ${found}, but this Bunker contains PostgreSQL ${ours}. Nothing was changed. ${remedy}`,
   );
 }
@@ -119,8 +118,7 @@ function refuseNoexec(dataDir: string, program: string) {
   try {
     accessSync(program, constants.X_OK);
   } catch {
-    throw new Exit(
-      "badConfiguration",
+    throw misconfigured(
       `DATA_DIR: PostgreSQL cannot run in ${dataDir}, because its file system is mounted with noexec. ` +
         `Use a DATA_DIR on another file system, or run: mount -o remount,exec "$(findmnt -no TARGET -T ${dataDir})"`,
     );
