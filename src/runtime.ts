@@ -13,11 +13,11 @@ import { type Metrics, noMetrics } from "./kit/metrics.ts";
  * A `worker` is a worker process beside the primary process, which holds the data directory
  * (WORKERS). A `command` uses an existing database and never creates one.
  */
-export type Purpose = "serve" | "worker" | "migrate" | "command";
+export type ProcessPurpose = "serve" | "worker" | "migrate" | "command";
 
 /** What a process opens once. A reload keeps it. */
 export interface Runtime {
-  purpose: Purpose;
+  purpose: ProcessPurpose;
   log: OpenLog;
   /** The embedded PostgreSQL of DATA_DIR; undefined if DATABASE_URL is set. */
   embedded: Embedded | undefined;
@@ -69,7 +69,7 @@ async function openMetrics(config: Config, gather: Runtime["gather"]): Promise<M
 }
 
 /** Imported only if needed: with DATABASE_URL, no embedded PostgreSQL is touched. */
-async function openEmbedded(config: Config, command: Purpose, log: OpenLog) {
+async function openEmbedded(config: Config, command: ProcessPurpose, log: OpenLog) {
   const { openEmbedded: open } = await import("./db/embedded/embedded.ts");
   return open({
     dataDir: config.dataDir,

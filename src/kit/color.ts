@@ -8,5 +8,5 @@ function luminance(color: string): number {
 }
 
 /** Black or white, whichever contrasts more with a color: always at least 4.5 to 1 (WCAG 2.2). */
-export const inkOn = (color: string): "#000000" | "#ffffff" =>
+export const textColorOn = (color: string): "#000000" | "#ffffff" =>
   luminance(color) > 0.179 ? "#000000" : "#ffffff";

@@ -1,5 +1,5 @@
 import type { Config } from "../config/config.ts";
-import { inkOn } from "../kit/color.ts";
+import { textColorOn } from "../kit/color.ts";
 import { sha256 } from "../kit/digest.ts";
 import { escaped } from "../kit/html.ts";
 
@@ -56,7 +56,7 @@ export const page = (title: string, body: string): string =>
 /** Returns a function that renders pages for users, with the name and color of the product. */
 export function openUserPages({ brandName, brandColor, brandLogo }: Config) {
   const branded = `${style}
-main button:not(.quiet){background:${brandColor};color:${inkOn(brandColor)};font-weight:600}`;
+main button:not(.quiet){background:${brandColor};color:${textColorOn(brandColor)};font-weight:600}`;
   const pictures = brandLogo ? `'self' ${new URL(brandLogo).origin}` : "'self'";
   const headers = headersFor({ style: branded, pictures });
   const name = escaped(brandName);

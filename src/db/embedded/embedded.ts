@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { openDataDir, ownUid } from "../../config/data-dir.ts";
 import { openBackoff } from "../../kit/backoff.ts";
 import { Exit, misconfigured } from "../../kit/exit.ts";
-import { findHolder, type Holder, isHeld, tryHold } from "./lock.ts";
+import { findLockHolder, isHeld, type LockHolder, tryLockDataDir } from "./lock.ts";
 import {
   hasExited,
   type Installation,
@@ -53,8 +53,8 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
   };
   const self = { pid: process.pid, since: new Date().toISOString(), ...options.holder };
   const giveUpAt = performance.now() + WAIT_FOR_HOLDER_MS;
-  while (!tryHold({ dataDir, owner }, self)) {
-    const holder = findHolder({ dataDir, owner });
+  while (!tryLockDataDir({ dataDir, owner }, self)) {
+    const holder = findLockHolder({ dataDir, owner });
     const isServed = holder?.command === "serve";
     if (isServed && self.command === "serve") throw new Exit("taken", takenBy(holder, dataDir));
     if (isServed && statusOf(cluster) === "ready")
@@ -103,7 +103,7 @@ function refuseOtherPlatforms() {
   throw misconfigured(`The embedded database runs on Linux only. ${START_A_SERVER}`);
 }
 
-const takenBy = (holder: Holder | undefined, dataDir: string) =>
+const takenBy = (holder: LockHolder | undefined, dataDir: string) =>
   holder
     ? `${dataDir} is in use by another Bunker ${holder.command === "serve" ? "server" : "command"} (pid ${holder.pid}, ${holder.url}, since ` +
       `${holder.since}). Stop it first, or use another DATA_DIR.`

@@ -4,7 +4,7 @@ import { openOwn, readOwn } from "../../config/data-dir.ts";
 import { tryLock } from "./libc.ts";
 
 /** The process that has the lock on a data directory. `url` is where its server listens. */
-export interface Holder {
+export interface LockHolder {
   pid: number;
   command: string;
   url: string;
@@ -23,7 +23,7 @@ const lockFile = (dataDir: string) => join(dataDir, "bunker.lock");
  * Returns false if another process has the lock. The kernel releases it when its holder ends for
  * any reason, so a stale lock cannot exist. Exec closes the file descriptor.
  */
-export function tryHold({ dataDir, owner }: DataDir, holder: Holder): boolean {
+export function tryLockDataDir({ dataDir, owner }: DataDir, holder: LockHolder): boolean {
   const fd = openOwn(lockFile(dataDir), constants.O_RDWR | constants.O_CREAT, owner);
   if (!tryLock(fd)) {
     closeSync(fd);
@@ -50,7 +50,7 @@ export function isHeld(dataDir: string): boolean {
 }
 
 /** Undefined if the holder has not written its entry yet. */
-export function findHolder({ dataDir, owner }: DataDir): Holder | undefined {
+export function findLockHolder({ dataDir, owner }: DataDir): LockHolder | undefined {
   try {
     return JSON.parse(readOwn(lockFile(dataDir), owner) ?? "");
   } catch {

@@ -16,12 +16,12 @@ import { Exit, misconfigured } from "../../kit/exit.ts";
 import { type Account, chooseAccount, giveTo } from "./account.ts";
 import { type Archive, type Entry, entriesOf, findAlteration, unpack } from "./archive.ts";
 import { syncFileSystem } from "./libc.ts";
-import type { Holder } from "./lock.ts";
+import type { LockHolder } from "./lock.ts";
 import type { Installation } from "./postmaster.ts";
 
 export interface EmbeddedOptions {
   dataDir: string;
-  holder: Pick<Holder, "url"> & { command: "serve" | "worker" | "migrate" | "command" };
+  holder: Pick<LockHolder, "url"> & { command: "serve" | "worker" | "migrate" | "command" };
   maxConnections: number;
   /** Gets warnings for the operator, one sentence each. */
   warn: (sentence: string) => void;

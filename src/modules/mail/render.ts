@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeText } from "../../config/text-file.ts";
-import { inkOn } from "../../kit/color.ts";
+import { textColorOn } from "../../kit/color.ts";
 import { escaped } from "../../kit/html.ts";
 import type { Mailer, RenderedMail } from "../../kit/mail.ts";
 import { defaultTemplate } from "./template.ts";
@@ -152,5 +152,5 @@ const headOf = ({ name, logo }: Brand) =>
     ? `<img src="${escaped(logo)}" alt="${escaped(name)}" height="36" style="border:0">`
     : escaped(name);
 const buttonOf = (link: string, label: string, color: string) =>
-  `<p style="margin:24px 0"><a href="${escaped(link)}" style="display:inline-block;padding:12px 20px;border-radius:8px;background:${color};color:${inkOn(color)};text-decoration:none;font-weight:600">${escaped(label)}</a></p>
+  `<p style="margin:24px 0"><a href="${escaped(link)}" style="display:inline-block;padding:12px 20px;border-radius:8px;background:${color};color:${textColorOn(color)};text-decoration:none;font-weight:600">${escaped(label)}</a></p>
 <p style="margin:0 0 24px;font-size:13px;opacity:.75;word-break:break-all">${escaped(link)}</p>`;

@@ -14,7 +14,7 @@ import { ALL, changeOf, type LimitReport, type LimitUse } from "../../limits/pol
 import { record } from "../events/events.ts";
 import { endAccountLinks, forgotPage } from "../links/links.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { endSessionsOf, type Which } from "../sessions/sessions.ts";
+import { endSessionsOf, type SessionSelection } from "../sessions/sessions.ts";
 import { userColumns, users } from "../users/tables.ts";
 import { clearFailures, identifierKeyOf } from "../users/users.ts";
 
@@ -159,7 +159,7 @@ async function store(
 ): Promise<void> {
   const userId = user.id;
   const isOwn = actor.kind === "user" && actor.user.id === userId;
-  const which: Which = isOwn ? { except: actor.session.id } : "all";
+  const which: SessionSelection = isOwn ? { except: actor.session.id } : "all";
   const isUnchanged = verified === undefined ? undefined : eq(users.passwordHash, verified);
   await transaction(ctx, async (tx) => {
     const isTarget = and(eq(users.id, userId), isUnchanged);
@@ -191,7 +191,11 @@ export async function notifyNewPassword(ctx: Ctx, user: User): Promise<void> {
 export async function replaceHash(
   ctx: Ctx,
   actor: Actor,
-  { userId, passwordHash, which }: { userId: string; passwordHash: string; which: Which },
+  {
+    userId,
+    passwordHash,
+    which,
+  }: { userId: string; passwordHash: string; which: SessionSelection },
 ): Promise<void> {
   const now = ctx.now();
   // First, because this may wait for rows that a job holds. So far, the job waits for no row of

@@ -191,16 +191,16 @@ export async function logOut(ctx: Ctx, actor: UserActor, scope: LogOutScope): Pr
 }
 
 /** Which sessions of a user, by their ids. */
-export type Which = "all" | { only: string } | { except: string };
+export type SessionSelection = "all" | { only: string } | { except: string };
 
 /** Ends sessions of a user in the caller's transaction. Returns how many. */
 export const endSessionsOf = (
   ctx: Ctx,
   actor: Actor,
-  { userId: owner, which }: { userId: string; which: Which },
+  { userId: owner, which }: { userId: string; which: SessionSelection },
 ): Promise<number> => end(ctx, actor, { userId: owner, where: conditionOf(which) });
 
-const conditionOf = (which: Which): SQL | undefined => {
+const conditionOf = (which: SessionSelection): SQL | undefined => {
   if (which === "all") return undefined;
   return "only" in which ? eq(id, which.only) : ne(id, which.except);
 };
