@@ -60,11 +60,7 @@ export async function openReloader(config: Config, runtime: Runtime): Promise<Re
       await current.startMetrics();
     },
     reload: () => {
-      const before = latest;
-      latest = (async () => {
-        await before;
-        await applySettings().catch(logRefusal);
-      })();
+      latest = latest.then(applySettings).catch(logRefusal);
     },
     stopJobs: async () => {
       await within(JOBS_MAX_MS, latest);
