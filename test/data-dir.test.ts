@@ -1,5 +1,5 @@
 /**
- * Which data directories are accepted, and which are refused because another account could have
+ * Which data directories are accepted, and which are refused because another OS user could have
  * changed them.
  */
 import { afterAll, describe, expect, test } from "bun:test";
@@ -144,24 +144,24 @@ describe("a data directory is refused, with the path and the remedy:", () => {
       (dataDir) => makeFolder(join(dataDir, "postgres-18"), 0o777),
       /postgres-18 has mode 0777. Run: chmod go-w \S+postgres-18$/m,
     ],
-    "one below a directory that every account may write": [
+    "one below a directory that every OS user may write": [
       (dataDir) => chmodSync(join(dataDir, ".."), 0o777),
-      /can be written by every account \(mode 0777\). Run: chmod o-w \S+$/m,
+      /can be written by every OS user \(mode 0777\). Run: chmod o-w \S+$/m,
     ],
   };
   for (const [what, [change, message]] of Object.entries(unsafe))
     test(what, () => expect(refusal(dataDirWith(change))).toMatch(message));
 
-  test("one behind a symbolic link in a directory that every account may write", () => {
+  test("one behind a symbolic link in a directory that every OS user may write", () => {
     const dataDir = dataDirWith(() => {});
     makeFolder(join(root, "open"), 0o777);
     symlinkSync(dataDir, join(root, "open/link"));
     symlinkSync(join(root, "open/link"), join(root, "second"));
-    expect(refusal(join(root, "second"))).toMatch(/open can be written by every account/);
+    expect(refusal(join(root, "second"))).toMatch(/open can be written by every OS user/);
   });
 
   test.if(isRoot)(
-    "one behind a symbolic link of another account, also in a sticky directory",
+    "one behind a symbolic link of another OS user, also in a sticky directory",
     () => {
       const dataDir = dataDirWith(() => {});
       makeFolder(join(root, "sticky"), 0o1777);
@@ -185,7 +185,7 @@ describe("a data directory is refused, with the path and the remedy:", () => {
 
 describe.if(isRoot)("a data directory is refused as root:", () => {
   for (const name of ["", "secret_key", "bunker.lock", "postgres.log", "postgres-18"])
-    test(`${name || "the directory"} of another account`, () => {
+    test(`${name || "the directory"} of another OS user`, () => {
       const dataDir = dataDirWith((made) => {
         const path = join(made, name);
         if (name.startsWith("postgres-")) makeFolder(path, 0o755);
@@ -197,7 +197,7 @@ describe.if(isRoot)("a data directory is refused as root:", () => {
       );
     });
 
-  test("one below the directory of another account", () => {
+  test("one below the directory of another OS user", () => {
     const dataDir = dataDirWith((made) => chownSync(join(made, ".."), OTHER, OTHER));
     expect(refusal(dataDir)).toContain(`belongs to uid ${OTHER}, which can replace`);
   });
@@ -230,7 +230,7 @@ describe("a file", () => {
     expect(statSync(path, { throwIfNoEntry: false })).toBeUndefined();
   });
 
-  test("that other accounts may write is not read", () => {
+  test("that other OS users may write is not read", () => {
     write(path, 0o666);
     expect(refusalOf(() => readOwn(path))).toContain("has mode 0666");
     chmodSync(path, 0o600);

@@ -71,9 +71,9 @@ export function openDataDir(path: string, owner = ownUid()): string {
 function refuse(faults: string[]) {
   if (faults.length === 0) return;
   throw misconfigured(
-    `DATA_DIR is not safe: another account can change it, or could have changed its contents.\n` +
+    `DATA_DIR is not safe: another OS user can change it, or could have changed its contents.\n` +
       `${[...new Set(faults)].map((fault) => `  - ${fault}\n`).join("")}` +
-      `Check the contents before you use them. Delete a secret key that another account may know.`,
+      `Check the contents before you use them. Delete a secret key that another OS user may know.`,
   );
 }
 
@@ -103,7 +103,7 @@ function faultsAbove(path: string, owner: number): string[] {
     if ((mode & STICKY) !== 0) return [];
     if ((mode & OTHERS_CAN_WRITE) !== 0)
       return [
-        `${above} can be written by every account (mode ${modeOf(mode)}). Run: chmod o-w ${quoted(above)}`,
+        `${above} can be written by every OS user (mode ${modeOf(mode)}). Run: chmod o-w ${quoted(above)}`,
       ];
     // On most systems, each OS user has a group of its own.
     const isOwnGroup = gid === process.getegid?.();

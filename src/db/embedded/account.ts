@@ -22,14 +22,14 @@ export function chooseAccount(dataDir: string): Account {
   if (Bun.which("unshare")) return { kind: "namespace" };
   throw new Exit(
     "unavailable",
-    `PostgreSQL does not run as root, and no other account can reach ${dataDir}. Start bunker as another user, ` +
-      `put DATA_DIR where other accounts can reach it (chmod o+x on each folder above it), or install util-linux (unshare).`,
+    `PostgreSQL does not run as root, and no other OS user can reach ${dataDir}. Start bunker as another OS user, ` +
+      `put DATA_DIR where other OS users can reach it (chmod o+x on each folder above it), or install util-linux (unshare).`,
   );
 }
 
 /** In a namespace, PostgreSQL has root's rights: the owner of the cluster could become root. */
 const refusalOf = (cluster: string, owner: number) =>
-  `DATA_DIR: ${cluster} belongs to uid ${owner}, which cannot reach it. Let other accounts enter each folder above it ` +
+  `DATA_DIR: ${cluster} belongs to uid ${owner}, which cannot reach it. Let other OS users enter each folder above it ` +
   `(chmod o+x), or, if you trust its contents, run: chown -R root:root ${cluster}`;
 
 /** The command before a program that makes it run as an ordinary user in a namespace. */

@@ -74,7 +74,7 @@ export async function prepare(
   if (account.kind === "namespace")
     options.warn(
       "Bunker runs as root: PostgreSQL runs in a user namespace, with root's rights on this machine. " +
-        "Start bunker as another user, or put DATA_DIR where other accounts can reach it.",
+        "Start bunker as another OS user, or put DATA_DIR where other OS users can reach it.",
     );
   const verify = async () => {
     const altered = findAlteration(programs, entries, ownUid());
