@@ -30,7 +30,7 @@ const events: { [T in BunkerEvent]: Meaning<T> } = {
     when: "The user, a mailed link or the operator set a new password.",
     data: {},
   },
-  "email.verified": { subject: "user", when: "The user proved to own the email.", data: {} },
+  "email.verified": { subject: "user", when: "The email was verified.", data: {} },
   "email.changed": { subject: "user", when: "The email was replaced by a verified one.", data: {} },
   "email.restored": {
     subject: "user",
