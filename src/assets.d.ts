@@ -6,10 +6,6 @@ declare module "*.manifest" {
   const path: string;
   export default path;
 }
-declare module "*.txt" {
-  const text: string;
-  export default text;
-}
 declare module "*.service" {
   const text: string;
   export default text;

@@ -48,12 +48,7 @@ function isWindows(head: Buffer) {
 const targets: Record<string, Target> = {
   "linux-arm64": { bun: "bun-linux-arm64", database: "arm64", isRight: isElf("arm64") },
   "macos-arm64": { bun: "bun-darwin-arm64", database: "none", isRight: isMachO },
-  "windows-x64": {
-    bun: "bun-windows-x64",
-    database: "none",
-    suffix: ".exe",
-    isRight: isWindows,
-  },
+  "windows-x64": { bun: "bun-windows-x64", database: "none", suffix: ".exe", isRight: isWindows },
   // Last, because `bun run start` then uses its archives.
   "linux-x64": { bun: "bun-linux-x64", database: "x64", isRight: isElf("x64") },
 };

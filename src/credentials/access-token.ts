@@ -110,9 +110,7 @@ export function accessTokens(options: TokenOptions): AccessTokens {
 /** Returns the claims of a token that we signed. Does not check its times. */
 function openReader({ issuer, audience, remembered }: TokenOptions) {
   // QuickLRU keeps up to twice its maxSize.
-  const verified = new QuickLRU<string, Claims>({
-    maxSize: Math.ceil(remembered / 2) || 1,
-  });
+  const verified = new QuickLRU<string, Claims>({ maxSize: Math.ceil(remembered / 2) || 1 });
 
   const isOurs = (claims: Partial<AccessClaims>): claims is Claims =>
     claims.iss === issuer &&

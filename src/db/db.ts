@@ -57,11 +57,7 @@ const SILENCE_MAX_MS = 1_000;
 const CHECK_EVERY_MS = 1_000;
 
 /** Soon end the transaction of an unreachable client. The default is two hours. */
-const keepalives = {
-  tcp_keepalives_idle: 10,
-  tcp_keepalives_interval: 5,
-  tcp_keepalives_count: 3,
-};
+const keepalives = { tcp_keepalives_idle: 10, tcp_keepalives_interval: 5, tcp_keepalives_count: 3 };
 
 /**
  * PgBouncer may release the server connection of a client at a "ready for query" of the previous

@@ -22,10 +22,7 @@ interface ClientFile {
   sha256: string;
 }
 
-const fileOf = (text: string): ClientFile => ({
-  text,
-  sha256: sha256(text).toString("hex"),
-});
+const fileOf = (text: string): ClientFile => ({ text, sha256: sha256(text).toString("hex") });
 
 /**
  * The types that src/build/declarations.ts wrote, or undefined. Imported as text, so that the

@@ -80,10 +80,7 @@ const problemBody = <C extends ProblemCode>(codes: C[]) =>
         }),
       ),
     },
-    {
-      description: "Problem details (RFC 9457).",
-      examples: [exampleOf("invalid_request")],
-    },
+    { description: "Problem details (RFC 9457).", examples: [exampleOf("invalid_request")] },
   );
 
 /** Any problem, whatever its code. For the OpenAPI document. */

@@ -129,11 +129,7 @@ function openPino({ level, format, isShared = false, isColored = false }: LogOpt
 /** Formats each line synchronously: pino-pretty's stream buffers without bound if nobody reads. */
 function prettyOn(destination: DestinationStream, colorize: boolean): DestinationStream {
   const { prettyFactory }: typeof import("pino-pretty") = require("pino-pretty");
-  const format = prettyFactory({
-    translateTime: "SYS:HH:MM:ss.l",
-    singleLine: true,
-    colorize,
-  });
+  const format = prettyFactory({ translateTime: "SYS:HH:MM:ss.l", singleLine: true, colorize });
   return { write: (line) => destination.write(format(line) ?? "") };
 }
 

@@ -24,8 +24,8 @@ interface SubmittedForm extends Omit<OpenedLink, "token"> {
 
 interface LinkAction {
   purposes: readonly Purpose[];
-  /** Redeems the link. May return HTML to show below the result. */
-  work: () => Promise<string | undefined>;
+  /** Redeems the link. A text is HTML to show below the result. */
+  work: () => Promise<unknown>;
   /** The result page, if it is not the usual one of the purpose. */
   done?: (texts: Texts, purpose: Purpose) => Response;
 }
@@ -96,7 +96,7 @@ export function openLinkPages(ctx: Ctx) {
     try {
       ({ texts, shown } = await findLink({ ...submitted, token: submitted.form.token }, purposes));
       const more = await work();
-      return more === undefined ? done(texts, shown.form) : showDone(texts, shown.form, more);
+      return typeof more === "string" ? showDone(texts, shown.form, more) : done(texts, shown.form);
     } catch (error) {
       const isSpent = error instanceof Problem && error.code === "invalid_link";
       const result = isSpent ? await repeatedResult(submitted, action) : undefined;

@@ -23,7 +23,7 @@ const Password = t.String({ minLength: 1, maxLength: 512 });
 const hidden = { response: t.Any(), detail: { hide: true } };
 /** For queries and forms of links: mail services add their own parameters. */
 const open = { additionalProperties: true };
-// Functions, because Elysia mutates a route's options, such as the guard of the first app.
+// Functions: Elysia mutates a route's options, and they would keep the guard of the first app.
 const openRoute = () => ({
   ...hidden,
   anonymous: ["requests-anonymous"] as const,
@@ -58,11 +58,7 @@ export const emailLinkRoutes = (ctx: Ctx) => {
         intent === DISOWN
           ? submit(
               { actor, headers, form: { token, intent } },
-              {
-                purposes: verifications,
-                done: disowned,
-                work: async () => void (await disown(ctx, actor, token)),
-              },
+              { purposes: verifications, done: disowned, work: () => disown(ctx, actor, token) },
             )
           : submit(
               { actor, headers, form: { token, password } },
@@ -78,11 +74,7 @@ export const emailLinkRoutes = (ctx: Ctx) => {
         ...hidden,
         anonymous: ["login", "login-account", "login-streak", "requests-anonymous"],
         body: t.Object(
-          {
-            token: Token,
-            password: t.Optional(Password),
-            intent: t.Optional(t.Literal(DISOWN)),
-          },
+          { token: Token, password: t.Optional(Password), intent: t.Optional(t.Literal(DISOWN)) },
           open,
         ),
       },
@@ -97,10 +89,7 @@ export const emailLinkRoutes = (ctx: Ctx) => {
       ({ actor, headers, body: { token } }) =>
         submit(
           { actor, headers, form: { token } },
-          {
-            purposes: ["undo_email"],
-            work: async () => void (await restoreEmail(ctx, actor, token)),
-          },
+          { purposes: ["undo_email"], work: () => restoreEmail(ctx, actor, token) },
         ),
       submitRoute(),
     );
@@ -124,7 +113,7 @@ export const entryLinkRoutes = (ctx: Ctx) => {
           { actor, headers, form: { token, password } },
           {
             purposes: ["reset_password"],
-            work: async () => void (await resetPassword(ctx, actor, { token, password })),
+            work: () => resetPassword(ctx, actor, { token, password }),
           },
         ),
       { ...submitRoute(), body: t.Object({ token: Token, password: Password }, open) },

@@ -11,7 +11,7 @@ import { DRAIN_MAX_MS, type Reloader } from "./reload.ts";
 
 /** Bun refuses a larger body without problem details. http/body refuses more than 64 KiB. */
 const REQUEST_MAX_BYTES = 1 << 30;
-/** Longer than most proxies keep an idle connection: their next request would be lost. */
+/** If Bunker closed an idle connection before the proxy does, a request could be lost. */
 export const IDLE_SECONDS = 100;
 
 /** How long a graceful shutdown waits for a request that is already on its way. */

@@ -27,11 +27,7 @@ export function workerRole(): Role {
     if (message.kind === "reload") reload();
     if (message.kind === "metricsResponse") texts.receive(message.id, message.text);
     if (message.kind === "snapshotRequest")
-      report({
-        kind: "snapshotResponse",
-        id: message.id,
-        snapshot: await metrics.snapshot(),
-      });
+      report({ kind: "snapshotResponse", id: message.id, snapshot: await metrics.snapshot() });
   };
   return {
     purpose: "worker",

@@ -43,10 +43,7 @@ export const docsPage = new Elysia({ name: "docs-page" })
     "/docs",
     () =>
       new Response(page, {
-        headers: {
-          "content-type": "text/html; charset=utf-8",
-          "content-security-policy": policy,
-        },
+        headers: { "content-type": "text/html; charset=utf-8", "content-security-policy": policy },
       }),
     { detail: { hide: true } },
   )
