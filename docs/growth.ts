@@ -36,7 +36,7 @@ export const growth: Record<string, Growth> = {
   registrations: {
     byUser: "none",
     byIp: `${n(day("register") + day("mail-address"))} (\`register\`, \`mail-address\`), if \`REQUIRE_EMAIL_VERIFICATION=on\`; 30 for one email`,
-    kept: "until verified, or a week; a link that was mailed last until it expires",
+    kept: "until verified, or a week; the link that was mailed last is kept until it expires",
   },
   sessions: {
     byUser: `${n(sessions)}: ${n(signIns)} by password (\`sign-ins\`), ${MAILS_TO_ONE_EMAIL} by mail (\`mail-recipient\`); ${n(day("refresh-session"))} updates of each session (\`refresh-session\`)`,
@@ -51,12 +51,12 @@ export const growth: Record<string, Growth> = {
   limits: {
     byUser: `${n(OWN_LIMITS + LIMITS_OF_A_SESSION * sessions + 2 * emails)}: ${OWN_LIMITS} of the user, ${LIMITS_OF_A_SESSION} for each session or device, 2 for each email change`,
     byIp: `${n(ROWS_OF_A_NAME * day("login-address"))} for made-up names (\`login-address\`), one for made-up refresh tokens (\`refresh-address\`), ${n(2 * day("mail-address"))} for links`,
-    kept: "until the count is zero again, and ten minutes: a minute for made-up refresh tokens, 90 days for failed sign-ins, also by made-up names; at most 1,000,000 rows",
+    kept: "until ten minutes after the count is back at zero, which takes a minute for made-up refresh tokens and 90 days for failed sign-ins, also with made-up names; at most 1,000,000 rows",
   },
   one_time_secrets: {
     byUser: `${n(2 * emails)} for email changes and for undoing them (\`mail-account\`)`,
     byIp: `${n(day("mail-address") + day("register"))} (\`mail-address\`, \`register\`); ${MAILS_TO_ONE_EMAIL} for one email (\`mail-recipient\`)`,
-    kept: "until used, and a minute more, or expired: a week at most",
+    kept: "until a minute after use, or until expired: a week at most",
   },
   mail_requests: {
     byUser: `${n(emails)} (\`mail-account\`)`,
@@ -66,11 +66,11 @@ export const growth: Record<string, Growth> = {
   mails: {
     byUser: `${n(2 * emails + changes + sessions + MAILS_TO_ONE_EMAIL)}: one for each link, new password and sign-in from a new device; ${MAILS_TO_ONE_EMAIL} to one email (\`mail-recipient\`)`,
     byIp: `${n(day("mail-address") + day("register"))} (\`mail-address\`, \`register\`)`,
-    kept: "30 days after they were sent or given up, or became due without a mail server; about no user: a week",
+    kept: "30 days after they were sent or dead, or became due without a mail server; a week if they are about no user",
   },
   idempotency: {
     byUser: `${n(emails)} for email changes (\`mail-account\`)`,
-    byIp: `${n(day("register") + day("mail-address"))} (\`register\`, \`mail-address\`), and 1 for each mailed link: a refusal that costs nothing of a limit leaves no row`,
+    byIp: `${n(day("register") + day("mail-address"))} (\`register\`, \`mail-address\`), and 1 for each mailed link: a refused request that consumes no limit leaves no row`,
     kept: "a day",
   },
   erasures: {

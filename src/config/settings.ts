@@ -159,7 +159,7 @@ const bunkerSettings = {
   }),
   sessionMaxDays: setting({
     name: "SESSION_MAX_DAYS",
-    doc: "A session ends after this many days in any case.",
+    doc: "A session ends this many days after the sign-in, even if it is in use.",
     parse: integer(1, 3650),
     fallback: () => 90,
   }),
@@ -184,7 +184,7 @@ const bunkerSettings = {
   }),
   registration: setting({
     name: "REGISTRATION",
-    doc: "`open`: everyone can register. `closed`: only `bunker users create` creates users. Meanwhile, earlier registrations cannot be verified.",
+    doc: "`open`: everyone can register. `closed`: only `bunker users create` creates users, and earlier registrations cannot be verified.",
     parse: oneOf(["open", "closed"]),
     fallback: () => "open",
   }),

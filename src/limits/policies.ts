@@ -65,12 +65,12 @@ export const limitDescriptions: Record<LimitName, string> = {
   "login-account":
     "Failed sign-ins with one email or username, as typed, by unknown clients, from all IPs. Names that no user has count the same way.",
   "login-streak":
-    "Failed sign-ins as in `login-account`, without a success in between. When the limit is reached, only known clients can sign in with that name. It ends when one of them signs in, the user sets a new password, or a superuser or the operator unlocks the user (NIST SP 800-63B). A wrong `current_password` counts by session: when the limit is reached, sign in again.",
+    "Failed sign-ins as in `login-account`, without a success in between. When the limit is reached, only known clients can sign in with that name, until one of them signs in, the user sets a new password, or a superuser or the operator unlocks the user (NIST SP 800-63B). A wrong `current_password` counts by session. When that limit is reached, sign in again.",
   "login-address":
     "Sign-in attempts by unknown clients from one IP, with passwords or codes, for any user.",
   register: "Registrations from one IP.",
   "refresh-session":
-    "Refreshes of one session with tokens that this service issued, also retries and refused ones, here and at `/oauth/token`.",
+    "Refreshes of one session with tokens that this service issued, including retries and refused ones, also at `/oauth/token`.",
   "refresh-address":
     "Refreshes with other tokens from one IP: made-up ones, and those of a `SECRET_KEY` that was removed.",
   "mail-account":
@@ -84,7 +84,7 @@ export const limitDescriptions: Record<LimitName, string> = {
   changes:
     "Changes that users make to their own profile or password. The two count separately. A request that changes nothing does not count.",
   requests:
-    "All requests of one signed-in user, also those that have a limit of their own. Counted by session instead: requests to routes that require a token with an expired, revoked or spent one that this service issued, and revocations of the session's tokens.",
+    "All requests of one signed-in user, including those that another limit also counts. Some requests count by session instead: those with an expired, revoked or spent token that this service issued, on routes that require a token, and revocations of the session's tokens.",
   "requests-anonymous":
     "Requests that need an access token but have none or a made-up one, from one IP or from the known devices of one user. Opening a mailed link counts here too.",
 };
