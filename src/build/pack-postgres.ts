@@ -98,7 +98,6 @@ function initialize(cluster: string, programs: string) {
   run([join(bin, "postgres"), "--single", "-D", cluster, "template1"], rename);
 }
 
-/** True for a file that only initdb needs. */
 const isForInitdb = (path: string) =>
   /bin\/initdb$|postgres\.bki$|\.sample$|(system_\w+|information_schema|snowball_create)\.sql$/.test(
     path,

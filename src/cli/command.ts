@@ -14,7 +14,6 @@ export interface Parsing extends CommandContext {
   work?: () => Promise<void>;
 }
 
-/** The function of a command. It gets the flags, then the arguments. */
 type Run<F extends BaseFlags, A extends readonly (string | undefined)[]> = (
   flags: F,
   ...args: A

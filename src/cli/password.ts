@@ -40,7 +40,6 @@ export async function calibrate({
   );
 }
 
-/** The median, in milliseconds. */
 async function measure({ kibibytes: memoryCost, passes: timeCost }: HashCost): Promise<number> {
   const times: number[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {

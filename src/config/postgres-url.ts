@@ -5,7 +5,6 @@ import { authority } from "../kit/network.ts";
 
 /** A PostgreSQL server, read from a URL as libpq does (PostgreSQL's documentation, 34.1.1.2). */
 export interface PostgresServer {
-  /** A TCP port, or the path of a socket. */
   endpoint: { host: string; port: number } | { socketPath: string };
   user: string;
   password: string;
@@ -41,7 +40,6 @@ const CONNECT_TIMEOUT_MAX_SECONDS = 60;
 
 const listOf = (names: string) => names.trim().split(/\s+/);
 
-/** Parameters that Bunker applies. */
 const applied = listOf(`
   application_name connect_timeout dbname fallback_application_name host hostaddr keepalives
   keepalives_idle options password pgbouncer port ssl sslcert sslkey sslmode sslnegotiation

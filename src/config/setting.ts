@@ -34,7 +34,6 @@ export interface Setting<T> {
 }
 export const setting = <T>(it: Setting<T>) => it;
 
-/** A setting without a default value. */
 export const optional = <T>(it: Omit<Setting<T | undefined>, "fallback">) =>
   setting<T | undefined>({ shown: "none", ...it, fallback: () => undefined });
 

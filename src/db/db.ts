@@ -1,13 +1,9 @@
-import { is } from "drizzle-orm";
-import { type PgDatabase, PgTransaction } from "drizzle-orm/pg-core";
+import type { PgDatabase } from "drizzle-orm/pg-core";
 import { drizzle, type PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import { readPostgresUrl, type Tls } from "../config/postgres-url.ts";
 import { readText } from "../config/text-file.ts";
-import { Problem, UserGone } from "../kit/problem.ts";
-import type { ProblemCode } from "../kit/problem-codes.ts";
 import { noTracing, type Tracing } from "../kit/tracing.ts";
-import { causeOf } from "./failures.ts";
 import { pooledSettings, sessionSettings } from "./session.ts";
 import { traceStatements } from "./statement-spans.ts";
 
@@ -209,41 +205,4 @@ export function prepared<Statement>(build: (db: Db) => Statement): (db: Db) => S
     built.set(db, statement);
     return statement;
   };
-}
-
-/** The refusal for a violation of each unique constraint. */
-const duplicates: Record<string, ProblemCode> = {
-  users_email_key: "email_taken",
-  users_username_key: "username_taken",
-};
-
-/** Foreign keys to users, violated if another transaction deletes the user at the same time. */
-export const USER_REFERENCE = /_users_id_fk$/;
-
-const DEADLOCK_RETRIES = 2;
-
-/**
- * All transactions go through here. The database decides races: a constraint violation becomes its
- * refusal. PostgreSQL resolves a deadlock by aborting one transaction, which is retried from the
- * start: `change` must not have effects outside the database.
- */
-export async function transact<T>(db: Db, change: (tx: Db) => Promise<T>): Promise<T> {
-  // A nested transaction cannot retry: the outer one still holds the locks of the deadlock.
-  const retries = is(db, PgTransaction) ? 0 : DEADLOCK_RETRIES;
-  for (let attempt = 0; ; attempt += 1)
-    try {
-      return await db.transaction(change);
-    } catch (error) {
-      const isDeadlock = /^(40P01|40001)$/.test(causeOf(error).code ?? "");
-      if (!isDeadlock || attempt >= retries) throw refusalOf(error) ?? error;
-    }
-}
-
-function refusalOf(error: unknown): Problem | undefined {
-  const { code, constraint_name: constraint = "", detail } = causeOf(error);
-  const duplicate = code === "23505" ? duplicates[constraint] : undefined;
-  if (duplicate) return new Problem(duplicate);
-  if (code !== "23503" || !USER_REFERENCE.test(constraint)) return undefined;
-  // The text of the detail is in the server's language, but the key in it is not.
-  return new UserGone(/=\(([0-9a-f-]{36})\)/.exec(detail ?? "")?.[1]);
 }

@@ -47,6 +47,5 @@ export const forgotForm = ({ forgot }: Texts, refusal?: string): string =>
 <p><label>${escaped(forgot.email)}<br><input type="email" name="email" required autofocus maxlength="320" autocomplete="email"></label></p>
 <p><button>${escaped(forgot.button)}</button></p></form>`;
 
-/** The result of an action. */
 export const notice = (title: string, text: string): string =>
   `<h1>${escaped(title)}</h1>${paragraph(text)}`;

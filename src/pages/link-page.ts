@@ -119,7 +119,6 @@ function openAnswers(config: Config) {
 }
 
 interface Page {
-  /** HTML. */
   body: string;
   status?: number;
 }

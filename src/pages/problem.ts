@@ -24,5 +24,4 @@ export const problemPage = (code: ProblemCode): string => {
   );
 };
 
-/** Field and header names are in backticks. */
 const formatted = (text: string): string => escaped(text).replace(/`([^`]+)`/g, "<code>$1</code>");

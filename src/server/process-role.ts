@@ -8,7 +8,6 @@ import type { Runtime } from "../runtime.ts";
  */
 export interface Role extends Pick<Runtime, "gather"> {
   purpose: "serve" | "worker";
-  /** Whether several processes listen on one port. */
   isSeveral: boolean;
   /** Resolves when this process has to stop. The primary process has told its workers then. */
   stopped: () => Promise<void>;
@@ -25,7 +24,6 @@ export interface Handlers {
   metrics: Metrics;
 }
 
-/** The hidden command that starts a worker process. */
 export const WORKER = "__worker";
 
 export type ToWorker =

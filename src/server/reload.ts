@@ -7,7 +7,6 @@ import { openInstance, type ServerInstance } from "./instance.ts";
 /** The server with its latest settings. */
 export interface Reloader {
   current: () => ServerInstance;
-  /** Starts the background jobs and the metrics. */
   start: () => Promise<void>;
   /** Reads and applies the settings. If they are invalid, logs that and keeps the current ones. */
   reload: () => void;

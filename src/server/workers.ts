@@ -37,7 +37,6 @@ interface Worker {
 interface Pool {
   workers: Set<Worker>;
   isEnding: boolean;
-  /** The totals of workers that have ended. */
   ended: Promise<Snapshot>;
   replies: ReturnType<typeof openReplies<Snapshot>>;
 }
@@ -156,7 +155,6 @@ function send(worker: Worker, message: ToWorker): void {
     }
 }
 
-/** Checks periodically until the process ends. */
 function killUnresponsive({ workers }: Pool, log: Log): void {
   let checkedAt = performance.now();
   const check = () => {

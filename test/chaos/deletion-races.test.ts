@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { User } from "../../src/ctx.ts";
-import { USER_REFERENCE } from "../../src/db/db.ts";
+import { USER_REFERENCE } from "../../src/db/transaction.ts";
 import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
 import { purgeLinks } from "../../src/modules/links/links.ts";
 import { deliverMails, purgeMails } from "../../src/modules/mail/mail.ts";
