@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { sql as query } from "drizzle-orm";
-import { transact } from "../../src/db/db.ts";
+import { transaction } from "../../src/db/transaction.ts";
 import { perDay, policies } from "../../src/limits/policies.ts";
 import { purgeEvents, record } from "../../src/modules/events/events.ts";
 import { listMails } from "../../src/modules/mail/mail.ts";
@@ -141,11 +141,11 @@ describe("events are kept for EVENTS_RETENTION_DAYS", () => {
     const event = { type: "user.created", subjectId, data: {} } as const;
     await record(ctx, operator, Array(700).fill(event));
     pass(2 * DAY);
-    await transact(ctx.db, async (tx) => {
+    await transaction(ctx, async (tx) => {
       // Only nested loops, which run a subquery of IN once for each row.
       for (const method of ["hashjoin", "mergejoin", "material", "memoize", "hashagg", "sort"])
-        await tx.execute(query.raw(`set local enable_${method} = off`));
-      expect(await purgeEvents({ ...ctx, db: tx })).toBe(500);
+        await tx.db.execute(query.raw(`set local enable_${method} = off`));
+      expect(await purgeEvents(tx)).toBe(500);
     });
   });
 
