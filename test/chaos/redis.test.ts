@@ -46,10 +46,11 @@ describe.if(home !== undefined && hasRedis)("with Redis", () => {
         "content-type": "application/json",
         "x-forwarded-for": from,
       },
-      body: JSON.stringify({ password: PASSWORD, ...body }),
+      body: JSON.stringify(body),
     });
-  const register = (n: number, from: string) =>
-    post(n, "register", { from, email: `p${n}-${from}@example.com` });
+  /** Needs no password hash, for which a busy machine may have no time. */
+  const requestLink = (n: number, from: string) =>
+    post(n, "password/forgot", { from, email: `p${n}-${from}@example.com` });
 
   beforeAll(async () => {
     await admin?.unsafe(`create database ${name}`);
@@ -74,9 +75,9 @@ describe.if(home !== undefined && hasRedis)("with Redis", () => {
     await startBoth();
     const sql = database();
     const answers = await Promise.all(
-      Array.from({ length: 60 }, (_, n) => register(n, "198.51.100.1")),
+      Array.from({ length: 60 }, (_, n) => requestLink(n, "198.51.100.1")),
     );
-    expect([countOf(answers, 201), countOf(answers, 429)]).toEqual([20, 40]);
+    expect([countOf(answers, 202), countOf(answers, 429)]).toEqual([20, 40]);
     expect((await sql`select 1 from limits`).length).toBe(0);
     await post(0, "login", {
       from: "198.51.100.1",
@@ -95,14 +96,14 @@ describe.if(home !== undefined && hasRedis)("with Redis", () => {
     ] as const) {
       const answers: Promise<Response>[] = [];
       for (let n = 0; n < 120; n += 1) {
-        answers.push(register(n, from));
+        answers.push(requestLink(n, from));
         if (n === 25) strike();
         await sleep(10);
       }
       const came = await Promise.all(answers);
-      expect(countOf(came, 201) + countOf(came, 429)).toBe(came.length);
-      expect(countOf(came, 201)).toBeGreaterThanOrEqual(20);
-      expect(countOf(came, 201)).toBeLessThanOrEqual(40);
+      expect(countOf(came, 202) + countOf(came, 429)).toBe(came.length);
+      expect(countOf(came, 202)).toBeGreaterThanOrEqual(20);
+      expect(countOf(came, 202)).toBeLessThanOrEqual(40);
       await heal();
       for (const server of servers) await until(async () => (await redisOf(server)) === "ok");
     }
@@ -111,7 +112,7 @@ describe.if(home !== undefined && hasRedis)("with Redis", () => {
   test("a deactivated user is refused by the other instance within a second, also while it is frozen", async () => {
     await startBoth();
     const email = "ada@example.com";
-    await post(0, "register", { from: "198.51.100.4", email });
+    await client(servers[0].url).register(email, PASSWORD);
     const token = await client(servers[0].url).logIn(email, PASSWORD);
     const look = () => client(servers[1].url).get("/users/me", token);
     const sql = database();
