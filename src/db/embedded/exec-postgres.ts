@@ -20,7 +20,7 @@ export async function execPostgres(text: string): Promise<never> {
   leaveTerminal();
   const isVerified = readSync(STANDARD_INPUT, Buffer.alloc(1)) > 0;
   if (uid !== undefined) becomeUser(uid);
-  dieWithParent("SIGINT");
+  dieWithParent();
   if (!isVerified || process.ppid !== parent)
     throw new Error("the server that started this process has exited");
   return replaceProcess(command, { LANG: "C", TZ: "UTC" });

@@ -1,4 +1,5 @@
 import { dlopen, type Pointer, ptr, read } from "bun:ffi";
+import { constants } from "node:os";
 
 /**
  * Calls of glibc that Bun does not offer. Loaded at the first use: an external database needs none.
@@ -25,20 +26,18 @@ const libc = () => {
 const LOCK_EX_NB = 2 | 4;
 const PR_SET_PDEATHSIG = 1;
 const EWOULDBLOCK = 11;
-const SIGNALS = { SIGINT: 2 } as const;
+
+const errno = () => read.i32(libc().__errno_location() as Pointer);
 
 function checked(answer: number, call: string): void {
-  if (answer >= 0) return;
-  const at = libc().__errno_location();
-  throw new Error(`${call} failed with errno ${at ? read.i32(at as Pointer) : "?"}`);
+  if (answer < 0) throw new Error(`${call} failed with errno ${errno()}`);
 }
 
 /** Takes an exclusive lock (flock(2)), if no other process has it. The kernel releases it. */
 export function tryLock(fd: number): boolean {
   if (libc().flock(fd, LOCK_EX_NB) === 0) return true;
-  const at = libc().__errno_location();
-  const errno = at ? read.i32(at as Pointer) : 0;
-  if (errno !== EWOULDBLOCK) throw new Error(`flock failed with errno ${errno}`);
+  const code = errno();
+  if (code !== EWOULDBLOCK) throw new Error(`flock failed with errno ${code}`);
   return false;
 }
 
@@ -55,9 +54,9 @@ export function becomeUser(uid: number): void {
   checked(libc().setuid(uid), "setuid");
 }
 
-/** Sends `signal` when the parent ends (prctl(2)). Lost by a change of the OS user. */
-export const dieWithParent = (signal: keyof typeof SIGNALS) =>
-  checked(libc().prctl(PR_SET_PDEATHSIG, SIGNALS[signal], 0, 0, 0), "prctl");
+/** Sends SIGINT when the parent ends (prctl(2)). Lost by a change of the OS user. */
+export const dieWithParent = () =>
+  checked(libc().prctl(PR_SET_PDEATHSIG, constants.signals.SIGINT, 0, 0, 0), "prctl");
 
 /** Replaces the program of this process (execve(2)). Returns only by throwing. */
 export function replaceProcess(command: string[], env: Record<string, string>): never {
