@@ -6,9 +6,10 @@ import { contextOf, type Handler, mapResponse } from "./request-context.ts";
 
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const REQUEST_HEADERS = `${Object.keys(requestHeaders).join(", ")}, authorization, content-type, traceparent, tracestate, x-request-id`;
-/** Set-Cookie is among them, but browsers never show it to a page. */
+/** Browsers never show Set-Cookie to a page. */
 const RESPONSE_HEADERS = Object.values(responseHeaders)
   .map(({ name }) => name)
+  .filter((name) => name !== "Set-Cookie")
   .join(", ");
 /** Two hours: Chromium caches a preflight response no longer. */
 const PREFLIGHT_SECONDS = 7_200;

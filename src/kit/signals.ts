@@ -6,7 +6,7 @@ const FIRST_PROCESS = 1;
 
 /**
  * Ends process 1 on a stop signal: the kernel drops a signal for which process 1 has no handler,
- * and the program of a container is process 1. It ends any other process itself.
+ * and the program of a container is process 1. The kernel ends any other process itself.
  */
 export function endOnStopSignals(): void {
   if (process.pid !== FIRST_PROCESS) return;
