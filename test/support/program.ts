@@ -185,12 +185,13 @@ const isReady = (url: string) =>
 afterEach(() => {
   for (const child of running) child.kill("SIGKILL");
 });
+// On a busy disk, each of the many folders takes two seconds.
 afterAll(async () => {
   for (const folder of folders) {
     while (postgresIn(folder).length > 0) await sleep(20);
     rmSync(folder, { recursive: true, force: true });
   }
-});
+}, 300_000);
 
 /** The processes of PostgreSQL with a data directory below `folder`, the postmaster first. */
 export function postgresIn(folder: string): number[] {
