@@ -90,9 +90,8 @@ async function verifyPending(
   actor: Anonymous,
   { username, password, found }: { username: string; password: string; found: User | undefined },
 ): Promise<Verified | undefined> {
-  if (found && !mustVerify(ctx)) return undefined;
   const registration = await findRegistration(ctx, username);
-  if (!registration && !mustVerify(ctx)) return undefined;
+  if (!mustVerify(ctx) && (found || !registration)) return undefined;
   const passwordHash = registration?.passwordHash ?? undefined;
   const isRight = await isPasswordOf(ctx, { userId: undefined, password, hash: passwordHash });
   if (!isRight || !registration || !passwordHash) return undefined;
