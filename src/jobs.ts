@@ -54,14 +54,14 @@ function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
   let isStopped = false;
   let isFailing = false;
   let running: Promise<void> | undefined;
-  const part = () => {
+  const runPart = () => {
     const work = () => job.run(ctx, logged);
     return ctx.tracing.isSampled(null) ? ctx.tracing.begin(span, null, work) : work();
   };
-  const once = async () => {
+  const runUntilDone = async () => {
     const startedAt = performance.now();
     try {
-      while (!isStopped && (await part()) > 0);
+      while (!isStopped && (await runPart()) > 0);
       isFailing = false;
     } catch (error) {
       if (!isFailing && !isStopped)
@@ -72,7 +72,7 @@ function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
     ctx.metrics.recordJob(name, { isFailed: isFailing, seconds });
   };
   const start = () => {
-    running ??= once().finally(() => {
+    running ??= runUntilDone().finally(() => {
       running = undefined;
     });
   };

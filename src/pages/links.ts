@@ -9,7 +9,12 @@ import { restoreEmail } from "../modules/emails/change.ts";
 import { resetPassword } from "../modules/emails/recovery.ts";
 import { requestLink } from "../modules/emails/requests.ts";
 import { signInByMail } from "../modules/emails/sign-in.ts";
-import { DISOWN, disown, verifications, verifyEmail } from "../modules/emails/verification.ts";
+import {
+  DISOWN,
+  disown,
+  verificationPurposes,
+  verifyEmail,
+} from "../modules/emails/verification.ts";
 import { linkPages, type Purpose } from "../modules/links/purposes.ts";
 import { forgotForm, notice } from "./forms.ts";
 import { openLinkPages } from "./link-page.ts";
@@ -49,7 +54,7 @@ export const emailLinkRoutes = (ctx: Ctx) => {
     .get(
       "/verify-email",
       ({ actor, headers, query: { token } }) =>
-        showForm({ actor, headers, token }, ...verifications),
+        showForm({ actor, headers, token }, ...verificationPurposes),
       openRoute(),
     )
     .post(
@@ -58,12 +63,16 @@ export const emailLinkRoutes = (ctx: Ctx) => {
         intent === DISOWN
           ? submit(
               { actor, headers, form: { token, intent } },
-              { purposes: verifications, done: disowned, work: () => disown(ctx, actor, token) },
+              {
+                purposes: verificationPurposes,
+                done: disowned,
+                work: () => disown(ctx, actor, token),
+              },
             )
           : submit(
               { actor, headers, form: { token, password } },
               {
-                purposes: verifications,
+                purposes: verificationPurposes,
                 work: async () => {
                   if (password === undefined) throw new Problem("invalid_credentials");
                   await verifyEmail(ctx, actor, { token, password });

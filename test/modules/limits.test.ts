@@ -8,7 +8,7 @@ import { Problem } from "../../src/kit/problem.ts";
 import type { LimitName } from "../../src/limits/policies.ts";
 import { evictLimits, purgeLimits } from "../../src/limits/postgres-counters.ts";
 import { logIn } from "../../src/modules/auth/auth.ts";
-import { confirm } from "../../src/modules/passwords/passwords.ts";
+import { reauthenticate } from "../../src/modules/passwords/passwords.ts";
 import { register } from "../../src/modules/registration/registration.ts";
 import { getUser } from "../../src/modules/users/users.ts";
 import { countOf, few, ipOf, proxiedWorld, wrong } from "../support/proxied-world.ts";
@@ -117,7 +117,7 @@ test("an attempt that could not be judged is not counted", async () => {
         { username: "ada", password: PASSWORD },
       ),
     confirmation: () =>
-      confirm(
+      reauthenticate(
         busyCtx,
         {
           kind: "user",

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { logIn } from "../../src/modules/auth/auth.ts";
-import { confirm, setPassword } from "../../src/modules/passwords/passwords.ts";
+import { reauthenticate, setPassword } from "../../src/modules/passwords/passwords.ts";
 import { findUser, getUser, updateUser } from "../../src/modules/users/users.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
@@ -90,8 +90,10 @@ test("the password is verified for the user's id: another user may have taken th
     user: stale,
     session: { id: crypto.randomUUID(), createdAt: new Date(0) },
   };
-  await expect(confirm(ctx, actor, NEW)).rejects.toMatchObject({ code: "invalid_credentials" });
-  await confirm(ctx, actor, PASSWORD);
+  await expect(reauthenticate(ctx, actor, NEW)).rejects.toMatchObject({
+    code: "invalid_credentials",
+  });
+  await reauthenticate(ctx, actor, PASSWORD);
 });
 
 describe("a user is deleted", () => {

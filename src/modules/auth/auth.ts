@@ -46,12 +46,12 @@ export async function logIn(
   const started = await ctx.limits.attempt(actor.origin, attempt.uses, async () => {
     const user =
       (await verifyCredentials(ctx, input.password, found)) ??
-      (await verifyPending(ctx, actor, { ...input, found }));
+      (await verifyRegistration(ctx, actor, { ...input, found }));
     if (!user) throw new Problem("invalid_credentials");
     if (!user.isActive) throw new Problem("account_inactive");
     if (!user.emailVerified && mustVerify(ctx)) throw new Problem("email_not_verified");
     await countSignIn(ctx, actor, { userId: user.id, attempt });
-    return start(ctx, actor, { user, attempt });
+    return startIfUnchanged(ctx, actor, { user, attempt });
   });
   return {
     token: await tokenFor(ctx, started),
@@ -85,7 +85,7 @@ async function verifyCredentials(
  * email: registering and signing in must not reveal who has a user (CWE-204, CWE-208). Otherwise,
  * the registration becomes a user. Throws `email_not_verified`.
  */
-async function verifyPending(
+async function verifyRegistration(
   ctx: Ctx,
   actor: Anonymous,
   { username, password, found }: { username: string; password: string; found: User | undefined },
@@ -106,7 +106,7 @@ async function verifyPending(
  * Throws `invalid_credentials` if the password changed since it was verified, or the user is no
  * longer active.
  */
-function start(
+function startIfUnchanged(
   ctx: Ctx,
   actor: Anonymous,
   { user, attempt }: { user: Verified; attempt: Attempt },

@@ -6,7 +6,7 @@ import { logOutScopes } from "../sessions/sessions.ts";
 
 const password = t.String({ minLength: 1, maxLength: 512 });
 
-export const Login = t.Object(
+export const LoginBody = t.Object(
   {
     username: t.Optional(
       t.String({ minLength: 1, maxLength: 320, description: "Email or username." }),
@@ -57,12 +57,12 @@ export function nameIn(names: Names): string {
   return names.username ?? names.email ?? "";
 }
 
-export const Refresh = t.Object(
+export const RefreshBody = t.Object(
   { refresh_token: t.String({ minLength: 1, maxLength: 512 }) },
   { additionalProperties: false, examples: [{ refresh_token: "rt_AZqsMFwbfU6dP2orjE4fcA…" }] },
 );
 
-export const LogOut = t.Optional(
+export const LogOutBody = t.Optional(
   t.Object(
     {
       scope: t.Optional(literals(logOutScopes)),

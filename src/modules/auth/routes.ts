@@ -7,7 +7,7 @@ import { TokenView } from "../sessions/model.ts";
 import { refresh } from "../sessions/refresh.ts";
 import { logOut } from "../sessions/sessions.ts";
 import { logIn } from "./auth.ts";
-import { Login, LogOut, nameIn, Refresh } from "./model.ts";
+import { LoginBody, LogOutBody, nameIn, RefreshBody } from "./model.ts";
 
 export const authRoutes = (ctx: Ctx) =>
   new Elysia({ name: "auth", prefix: "/auth", tags: ["auth"] }).use(guard(ctx)).post(
@@ -27,7 +27,7 @@ export const authRoutes = (ctx: Ctx) =>
         description:
           "With email or username, and password. Accepts JSON or the form of the OAuth 2.0 password grant. An unknown name and a wrong password get the same response after the same time.",
       },
-      body: Login,
+      body: LoginBody,
       response: {
         200: TokenView,
         ...fails(
@@ -57,7 +57,7 @@ export const continuationRoutes = (ctx: Ctx) =>
         description:
           "Spends the refresh token, and returns the next one with a new access token. A retry within `REFRESH_GRACE_SECONDS` (10) from the same client gets the same refresh token again. The client is the same if it sends the same `Device-Token` (browsers send the cookie). If neither request has one, its network and user agent must be the same. Otherwise, a spent token ends the session, because two parties may have it.",
       },
-      body: Refresh,
+      body: RefreshBody,
       response: {
         200: TokenView,
         ...fails(...bodyProblems, ...commonProblems, "invalid_refresh_token", "too_many_requests"),
@@ -77,7 +77,7 @@ export const continuationRoutes = (ctx: Ctx) =>
           description:
             "Ends this session, your other sessions, or all of them, with their access tokens. The refresh token can replace the access token: in the header, or as `refresh_token` in the body of a request without `Authorization`. A spent refresh token gets 401, and its session ends.",
         },
-        body: LogOut,
+        body: LogOutBody,
         response: {
           204: t.Void(),
           ...fails(...tokenProblems, ...bodyProblems, "invalid_refresh_token"),

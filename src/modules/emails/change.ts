@@ -5,7 +5,7 @@ import { readNewEmail } from "../../kit/names.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
 import { endLaterLinks, type Link, redeemLink, sendLink } from "../links/links.ts";
 import { enqueueMail } from "../mail/mail.ts";
-import { confirm, replaceHash } from "../passwords/passwords.ts";
+import { reauthenticate, replaceHash } from "../passwords/passwords.ts";
 import { identifierKeyOf } from "../users/users.ts";
 import { acceptEmail, changeEmail, markVerified } from "./emails.ts";
 import { openUserLink } from "./open-link.ts";
@@ -24,7 +24,7 @@ export async function requestEmailChange(
 ): Promise<void> {
   const { shown, key } = accept({ email: readNewEmail(input.email, ctx.config) }).email;
   if (key === identifierKeyOf(actor.user.email)) throw unchangedEmail();
-  await confirm(ctx, actor, input.currentPassword);
+  await reauthenticate(ctx, actor, input.currentPassword);
   await requestLink(ctx, actor, { purpose: "change_email", email: shown, userId: actor.user.id });
 }
 

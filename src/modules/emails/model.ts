@@ -10,12 +10,12 @@ const linkToken = t.String({
 });
 const password = t.String({ minLength: 1, maxLength: 512 });
 
-export const LinkRequest = t.Object(
+export const LinkRequestBody = t.Object(
   { email },
   { additionalProperties: false, examples: [{ email: "ada@example.com" }] },
 );
 
-export const Verification = t.Object(
+export const VerificationBody = t.Object(
   { token: linkToken, password: t.Optional(password) },
   {
     additionalProperties: false,
@@ -25,7 +25,7 @@ export const Verification = t.Object(
   },
 );
 
-export const Reset = t.Object(
+export const ResetBody = t.Object(
   { token: linkToken, password: newPassword("/password") },
   {
     additionalProperties: false,
@@ -33,7 +33,7 @@ export const Reset = t.Object(
   },
 );
 
-export const MailedCredential = t.Object(
+export const MailedCredentialBody = t.Object(
   {
     token: t.Optional(linkToken),
     email: t.Optional(email),
@@ -51,7 +51,7 @@ export const MailedCredential = t.Object(
   },
 );
 
-export const EmailChange = t.Object(
+export const EmailChangeBody = t.Object(
   { email, current_password: t.Optional(password) },
   {
     additionalProperties: false,

@@ -1,7 +1,7 @@
 import type { Anonymous, Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { redeemLink } from "../links/links.ts";
-import { newHash, notifyNewPassword, replaceHash } from "../passwords/passwords.ts";
+import { hashNewPassword, notifyNewPassword, replaceHash } from "../passwords/passwords.ts";
 import { redeemRegistration } from "../registration/registration.ts";
 import { openLink } from "./open-link.ts";
 import { completeVerification } from "./verification.ts";
@@ -22,13 +22,13 @@ export async function resetPassword(
   if (registration) {
     const { email } = registration;
     const user = { email, username: "", fullName: null };
-    const passwordHash = await newHash(ctx, "/password", { user, password });
+    const passwordHash = await hashNewPassword(ctx, "/password", { user, password });
     const redeemed = { registration, form, isOwn: false, passwordHash };
     return transaction(ctx, (tx) => redeemRegistration(tx, actor, redeemed));
   }
   const { link, user } = opened;
   // The old password is accepted: a refusal would tell the reader of the link what it is.
-  const passwordHash = await newHash(ctx, "/password", { user, password });
+  const passwordHash = await hashNewPassword(ctx, "/password", { user, password });
   await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, form);
     await replaceHash(tx, actor, { userId: user.id, passwordHash, which: "all" });

@@ -7,10 +7,10 @@ import { bodyProblems, commonProblems, fails, retryProblems } from "../../http/p
 import { Accepted } from "../../http/schemas.ts";
 import { fieldProblem, Problem } from "../../kit/problem.ts";
 import { TokenView } from "../sessions/model.ts";
-import { LinkRequest, MailedCredential, Reset, Verification } from "./model.ts";
+import { LinkRequestBody, MailedCredentialBody, ResetBody, VerificationBody } from "./model.ts";
 import { resetPassword } from "./recovery.ts";
 import { requestLink } from "./requests.ts";
-import { type MailedCredential as Proof, requestSignIn, signInByMail } from "./sign-in.ts";
+import { type MailedCredential, requestSignIn, signInByMail } from "./sign-in.ts";
 import { verifyEmail } from "./verification.ts";
 
 const codeProblems = [...bodyProblems, ...commonProblems, "too_many_requests"] as const;
@@ -41,7 +41,7 @@ export const verificationRoutes = (ctx: Ctx) =>
           description:
             "Takes the token of the link that was mailed at registration, or to the new email for a change of email. **Also send the user's password or an access token of the user.** The link alone verifies the email, but drops the password and ends every session, because another person may have registered the email. The link alone cannot change an email.",
         },
-        body: Verification,
+        body: VerificationBody,
         response: {
           204: t.Void(),
           ...fails(
@@ -71,7 +71,7 @@ export const verificationRoutes = (ctx: Ctx) =>
           summary: "Mail the verification link again",
           description: "Always returns 202, whether or not a user has the email.",
         },
-        body: LinkRequest,
+        body: LinkRequestBody,
         response: { 202: Accepted, ...fails(...linkProblems) },
       },
     );
@@ -96,7 +96,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
           summary: "Mail a password reset link",
           description: "Always returns 202, whether or not a user has the email.",
         },
-        body: LinkRequest,
+        body: LinkRequestBody,
         response: { 202: Accepted, ...fails(...linkProblems) },
       },
     )
@@ -117,7 +117,7 @@ export const recoveryRoutes = (ctx: Ctx) =>
           description:
             "Takes the token of the mailed link. The link is valid once. Ends every session.",
         },
-        body: Reset,
+        body: ResetBody,
         response: { 204: t.Void(), ...fails(...linkProblems, "invalid_link", "busy") },
       },
     );
@@ -143,14 +143,14 @@ export const emailSignInRoutes = (ctx: Ctx) =>
           description:
             "Always returns 202, whether or not a user has the email. Disabled unless `EMAIL_SIGN_IN=on`.",
         },
-        body: LinkRequest,
+        body: LinkRequestBody,
         response: { 202: Accepted, ...fails(...linkProblems, "email_sign_in_off") },
       },
     )
     .post(
       "/email-code/verify",
       async ({ actor, body, headers, set }) => {
-        const { token, deviceToken } = await signInByMail(ctx, actor, proofOf(body));
+        const { token, deviceToken } = await signInByMail(ctx, actor, mailedCredentialIn(body));
         rememberDevice(ctx, { headers, set }, deviceToken);
         return token;
       },
@@ -164,7 +164,7 @@ export const emailSignInRoutes = (ctx: Ctx) =>
           description:
             "The link and the code are valid once, for ten minutes. A code allows five attempts. After that, the link in the same mail still works.",
         },
-        body: MailedCredential,
+        body: MailedCredentialBody,
         response: {
           200: TokenView,
           ...fails(
@@ -179,7 +179,11 @@ export const emailSignInRoutes = (ctx: Ctx) =>
     );
 
 /** Either a token, or an email and a code. */
-function proofOf({ token, email, code }: typeof MailedCredential.static): Proof {
+function mailedCredentialIn({
+  token,
+  email,
+  code,
+}: typeof MailedCredentialBody.static): MailedCredential {
   if (token !== undefined && email === undefined && code === undefined) return { token };
   if (token === undefined && email !== undefined && code !== undefined) return { email, code };
   const detail = "needs either token, or email and code";

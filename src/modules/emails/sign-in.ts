@@ -34,14 +34,14 @@ export type MailedCredential = { token: string } | { email: string; code: string
 export async function signInByMail(
   ctx: Ctx,
   actor: Anonymous,
-  proof: MailedCredential,
+  credential: MailedCredential,
 ): Promise<SignIn> {
   requireEnabled(ctx);
-  const { link, user } = await ("token" in proof
-    ? openUserLink(ctx, actor, { purposes: ["sign_in"], token: proof.token })
-    : matchCode(ctx, actor, proof));
+  const { link, user } = await ("token" in credential
+    ? openUserLink(ctx, actor, { purposes: ["sign_in"], token: credential.token })
+    : matchCode(ctx, actor, credential));
   const started = await transaction(ctx, async (tx) => {
-    await redeemLink(tx, link, "token" in proof ? proof : undefined);
+    await redeemLink(tx, link, "token" in credential ? credential : undefined);
     // Lock the user: a concurrent deactivation waits, and then ends this session too.
     const isTarget = and(eq(users.id, user.id), users.isActive);
     const [current] = await tx.db

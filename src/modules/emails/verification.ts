@@ -6,7 +6,12 @@ import { failuresOf, type LimitUse } from "../../limits/policies.ts";
 import { refundFailure } from "../auth/auth.ts";
 import { endLinks, type Link, redeemLink } from "../links/links.ts";
 import type { RedeemedForm } from "../links/redemptions.ts";
-import { isPasswordOf, lockIfUnchanged, replaceHash, verifyOwn } from "../passwords/passwords.ts";
+import {
+  isPasswordOf,
+  lockIfUnchanged,
+  replaceHash,
+  verifyPasswordOf,
+} from "../passwords/passwords.ts";
 import {
   disownRegistration,
   type Registration,
@@ -17,7 +22,7 @@ import { applyEmailChange } from "./change.ts";
 import { markVerified } from "./emails.ts";
 import { openLink } from "./open-link.ts";
 
-export interface Verification {
+interface VerificationInput {
   token: string;
   password?: string | undefined;
   /** The user who is signed in where the link was opened. */
@@ -25,7 +30,7 @@ export interface Verification {
 }
 
 /** The purposes that verify an email: of a new user, or the next email of a user. */
-export const verifications = ["verify_email", "change_email"] as const;
+export const verificationPurposes = ["verify_email", "change_email"] as const;
 
 /**
  * Verifies an email. The person who registered it may be an attacker who knows the password
@@ -37,15 +42,17 @@ export const verifications = ["verify_email", "change_email"] as const;
 export async function verifyEmail(
   ctx: Ctx,
   actor: Anonymous,
-  { token, password, caller }: Verification,
+  { token, password, caller }: VerificationInput,
 ): Promise<void> {
-  const opened = await openLink(ctx, actor, { purposes: verifications, token });
+  const opened = await openLink(ctx, actor, { purposes: verificationPurposes, token });
   const { registration } = opened;
   if (registration)
     return verifyRegistration(ctx, actor, { registration, form: { token, password } });
   const { link, user } = opened;
   const verified =
-    password === undefined ? undefined : await verifyByLink(ctx, actor, { link, user, password });
+    password === undefined
+      ? undefined
+      : await verifyLinkPassword(ctx, actor, { link, user, password });
   const hasAccess = password !== undefined || caller?.user.id === user.id;
   const isChange = link.purpose === "change_email";
   if (isChange && !hasAccess) throw new Problem("invalid_credentials");
@@ -68,14 +75,14 @@ async function verifyRegistration(
 ): Promise<void> {
   const { password } = form;
   const isOwn = password !== undefined;
-  if (isOwn) await verifyRegistered(ctx, actor, { registration, password });
+  if (isOwn) await verifyRegisteredPassword(ctx, actor, { registration, password });
   const passwordHash = (isOwn && registration.passwordHash) || undefined;
   const redeemed = { registration, form, isOwn, passwordHash };
   await transaction(ctx, (tx) => redeemRegistration(tx, actor, redeemed));
 }
 
 /** Throws `invalid_credentials` if the password is not the registered one. */
-function verifyRegistered(
+function verifyRegisteredPassword(
   ctx: Ctx,
   { origin }: Anonymous,
   { registration, password }: { registration: Registration; password: string },
@@ -101,7 +108,7 @@ interface LinkPassword {
  * counts by itself. Its reader can reset the password anyway, and guesses from before the
  * registration must not lock them out.
  */
-async function verifyByLink(
+async function verifyLinkPassword(
   ctx: Ctx,
   { origin }: Anonymous,
   { link, user, password }: LinkPassword,
@@ -110,7 +117,7 @@ async function verifyByLink(
   const isChange = link.purpose === "change_email";
   const identifierKey = identifierKeyOf(user.email);
   const uses = isChange ? [byLink, ...failuresOf(identifierKey)] : [byLink];
-  const verified = await verifyOwn(ctx, origin, { userId: user.id, password, uses });
+  const verified = await verifyPasswordOf(ctx, origin, { userId: user.id, password, uses });
   if (isChange) await refundFailure(ctx, { identifierKey, device: undefined });
   return verified;
 }
@@ -124,7 +131,7 @@ export const DISOWN = "disown";
  * `invalid_link`, `too_many_requests`.
  */
 export async function disown(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
-  const opened = await openLink(ctx, actor, { purposes: verifications, token });
+  const opened = await openLink(ctx, actor, { purposes: verificationPurposes, token });
   if (opened.registration) return disownRegistration(ctx, opened.registration);
   const { link, user } = opened;
   await transaction(ctx, async (tx) => {

@@ -133,7 +133,7 @@ const COMPARED_MAX = 200;
 
 /**
  * Compares a new event with the user's latest 200 events of the same type. `isFirst`: there are
- * none. `isFromThere`: one of them, no older than `since`, has the same IP and user agent.
+ * none. `isKnownOrigin`: one of them, no older than `since`, has the same IP and user agent.
  */
 export async function compareWithEarlier(
   { db }: { db: Db },
@@ -143,7 +143,7 @@ export async function compareWithEarlier(
     subjectId: about,
     since,
   }: { type: EventType; subjectId: string; since: Date | null },
-): Promise<{ isFirst: boolean; isFromThere: boolean }> {
+): Promise<{ isFirst: boolean; isKnownOrigin: boolean }> {
   const earlier = db
     .select({ ip, userAgent, occurredAt })
     .from(events)
@@ -157,10 +157,10 @@ export async function compareWithEarlier(
   const [found] = await db
     .select({
       isFirst: sql<boolean>`count(*) = 0`,
-      isFromThere: sql<boolean>`coalesce(bool_or(${isSame}), false)`,
+      isKnownOrigin: sql<boolean>`coalesce(bool_or(${isSame}), false)`,
     })
     .from(earlier);
-  return found ?? { isFirst: true, isFromThere: false };
+  return found ?? { isFirst: true, isKnownOrigin: false };
 }
 
 const { id, type, occurredAt, actorKind, actorId, subjectId, ip, userAgent, requestId, data } =

@@ -9,11 +9,11 @@ import { bodyProblems, fails, retryProblems, tokenProblems } from "../../http/pr
 import type { RequestParts } from "../../http/request-context.ts";
 import { Accepted, ById } from "../../http/schemas.ts";
 import { requestEmailChange } from "../emails/change.ts";
-import { EmailChange } from "../emails/model.ts";
+import { EmailChangeBody } from "../emails/model.ts";
 import { countOwnEvents, listOwnEvents } from "../events/events.ts";
 import { EventView, eventView } from "../events/model.ts";
-import { Confirmation, PasswordChange } from "../passwords/model.ts";
-import { changePassword, confirm } from "../passwords/passwords.ts";
+import { PasswordChangeBody, ReauthenticationBody } from "../passwords/model.ts";
+import { changePassword, reauthenticate } from "../passwords/passwords.ts";
 import { SessionView, sessionView } from "../sessions/model.ts";
 import { endSession, listSessions, logOut } from "../sessions/sessions.ts";
 import { changesOf, ProfileChangesBody, UserView, userView } from "../users/model.ts";
@@ -98,7 +98,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
           description:
             "Ends your other sessions, with their access tokens. Other devices are no longer known devices. This one gets a new `Device-Token`.",
         },
-        body: PasswordChange,
+        body: PasswordChangeBody,
         response: {
           204: t.Void(),
           ...fails(...tokenProblems, ...bodyProblems, "invalid_credentials", "busy"),
@@ -108,7 +108,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
     .delete(
       "",
       async ({ actor, body, headers, status }) => {
-        await confirm(ctx, actor, body?.current_password);
+        await reauthenticate(ctx, actor, body?.current_password);
         await deleteUser(ctx, actor, { id: actor.user.id, versions: versionsOf({ headers }) });
         return status(204, undefined);
       },
@@ -121,7 +121,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
           description:
             "Deletes your user permanently, with all of its sessions. Requires your password, or a sign-in that is less than ten minutes old.",
         },
-        body: Confirmation,
+        body: ReauthenticationBody,
         response: {
           204: t.Void(),
           ...fails(
@@ -157,7 +157,7 @@ export const ownEmailRoutes = (ctx: Ctx) =>
         description:
           "Mails a link to the new email. When the link is used, the new email replaces the old one. The old email, if it was verified, gets a notice with a link that undoes the change for a week. Requires your password, or a sign-in that is less than ten minutes old.",
       },
-      body: EmailChange,
+      body: EmailChangeBody,
       response: {
         202: Accepted,
         ...fails(

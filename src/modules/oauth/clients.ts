@@ -79,7 +79,7 @@ export async function listClients({ db }: Ctx): Promise<Client[]> {
  */
 export async function rotateSecret(ctx: Ctx, actor: Actor, id: string): Promise<string> {
   const secret = newClientSecret();
-  await change(ctx, actor, {
+  await changeClient(ctx, actor, {
     id,
     type: "client.secret_rotated",
     set: {
@@ -97,7 +97,7 @@ export async function finishRotation(ctx: Ctx, actor: Actor, id: string): Promis
   const client = isId(id) ? await findClient(ctx, id) : undefined;
   if (client && !client.isRotating) return;
   const set = { previousSecretHash: null };
-  await change(ctx, actor, { id, type: "client.rotation_finished", set });
+  await changeClient(ctx, actor, { id, type: "client.rotation_finished", set });
 }
 
 /**
@@ -105,16 +105,20 @@ export async function finishRotation(ctx: Ctx, actor: Actor, id: string): Promis
  * `forbidden`, `not_found`.
  */
 export const deleteClient = (ctx: Ctx, actor: Actor, id: string): Promise<void> =>
-  change(ctx, actor, { id, type: "client.deleted", set: undefined });
+  changeClient(ctx, actor, { id, type: "client.deleted", set: undefined });
 
-interface Change {
+interface ClientChange {
   id: string;
   type: "client.secret_rotated" | "client.rotation_finished" | "client.deleted";
   /** Undefined deletes the client. */
   set: PgUpdateSetSource<typeof clients> | undefined;
 }
 
-async function change(ctx: Ctx, actor: Actor, { id, type, set }: Change): Promise<void> {
+async function changeClient(
+  ctx: Ctx,
+  actor: Actor,
+  { id, type, set }: ClientChange,
+): Promise<void> {
   requireOperator(actor);
   if (!isId(id)) throw new Problem("not_found", { detail: UNKNOWN });
   await transaction(ctx, async (tx) => {

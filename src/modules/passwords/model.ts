@@ -3,7 +3,7 @@ import { newPassword } from "../../http/schemas.ts";
 
 const currentPassword = t.String({ minLength: 1, maxLength: 512 });
 
-export const PasswordChange = t.Object(
+export const PasswordChangeBody = t.Object(
   {
     current_password: currentPassword,
     new_password: newPassword("/new_password"),
@@ -19,7 +19,7 @@ export const PasswordChange = t.Object(
   },
 );
 
-export const Confirmation = t.Optional(
+export const ReauthenticationBody = t.Optional(
   t.Object(
     { current_password: t.Optional(currentPassword) },
     {

@@ -28,8 +28,8 @@ export async function setPassword(
   input: { user: User; password: string },
 ): Promise<void> {
   requireAdministrator(actor);
-  const passwordHash = await newHash(ctx, "/password", input);
-  await store(ctx, actor, { user: input.user, passwordHash });
+  const passwordHash = await hashNewPassword(ctx, "/password", input);
+  await storeHash(ctx, actor, { user: input.user, passwordHash });
 }
 
 /**
@@ -43,15 +43,15 @@ export async function changePassword(
   actor: UserActor,
   input: { currentPassword: string; newPassword: string },
 ): Promise<string> {
-  const verified = await verify(ctx, actor, input.currentPassword);
+  const verified = await verifyCurrentPassword(ctx, actor, input.currentPassword);
   const { currentPassword, newPassword } = input;
   if (newPassword.normalize("NFC") === currentPassword.normalize("NFC")) throw unchangedPassword();
   await ctx.limits.consume(actor.origin, [changeOf(actor.user.id, "password")]);
-  const passwordHash = await newHash(ctx, "/new_password", {
+  const passwordHash = await hashNewPassword(ctx, "/new_password", {
     user: actor.user,
     password: newPassword,
   });
-  await store(ctx, actor, { user: actor.user, passwordHash, verified });
+  await storeHash(ctx, actor, { user: actor.user, passwordHash, verified });
   return ctx.devices.sign(actor.user.id, ctx.now());
 }
 
@@ -61,25 +61,26 @@ const unchangedPassword = () =>
   });
 
 /** The maximum age of a sign-in that replaces the password. */
-const FRESH_MS = 10 * 60_000;
+const RECENT_SIGN_IN_MS = 10 * 60_000;
 
 /**
  * Requires recent authentication: the password, or a sign-in of the last ten minutes. A refresh
  * does not count as a sign-in. Throws `reauthentication_required`, `invalid_credentials`,
  * `too_many_requests`, `busy`.
  */
-export async function confirm(
+export async function reauthenticate(
   ctx: Ctx,
   actor: UserActor,
   currentPassword: string | undefined,
 ): Promise<void> {
-  if (currentPassword !== undefined) return void (await verify(ctx, actor, currentPassword));
+  if (currentPassword !== undefined)
+    return void (await verifyCurrentPassword(ctx, actor, currentPassword));
   const age = ctx.now().getTime() - actor.session.createdAt.getTime();
-  if (age > FRESH_MS) throw new Problem("reauthentication_required");
+  if (age > RECENT_SIGN_IN_MS) throw new Problem("reauthentication_required");
 }
 
 /** Returns the hash that the password was verified against. */
-async function verify(
+async function verifyCurrentPassword(
   ctx: Ctx,
   { user, session, origin }: UserActor,
   password: string,
@@ -87,7 +88,7 @@ async function verify(
   // A stolen access token must not allow faster guessing than the sign-in does.
   const streak: LimitUse = { limit: "login-streak", who: `session ${session.id}` };
   const uses: LimitUse[] = [{ limit: "login", who: `${user.id} ${session.id}` }, streak];
-  const hash = await verifyOwn(ctx, origin, { userId: user.id, password, uses });
+  const hash = await verifyPasswordOf(ctx, origin, { userId: user.id, password, uses });
   await ctx.limits.refund(ctx.db, [{ ...streak, count: ALL }]);
   return hash;
 }
@@ -96,7 +97,7 @@ async function verify(
  * Verifies a known user's password. Returns the hash that it was verified against. Throws
  * `invalid_credentials`, `too_many_requests`, `busy`.
  */
-export function verifyOwn(
+export function verifyPasswordOf(
   ctx: Ctx,
   report: LimitReport | undefined,
   { userId, password, uses }: { userId: string; password: string; uses: LimitUse[] },
@@ -128,7 +129,7 @@ export const isPasswordOf = (
 type NamedUser = Pick<User, "email" | "username" | "fullName">;
 
 /** Hashes a new password of a user. Throws `invalid_request` at `pointer`, and `busy`. */
-export function newHash(
+export function hashNewPassword(
   { config, hashing }: Ctx,
   pointer: string,
   { user, password }: { user: NamedUser; password: string },
@@ -138,7 +139,7 @@ export function newHash(
   return hashPassword(hashing, accept({ password: read }).password);
 }
 
-interface Change {
+interface HashChange {
   user: User;
   passwordHash: string;
   /**
@@ -152,10 +153,10 @@ interface Change {
  * Stores a new hash. A user who changes their own password keeps the current session; all other
  * sessions end. The user is notified by mail.
  */
-async function store(
+async function storeHash(
   ctx: Ctx,
   actor: Actor,
-  { user, passwordHash, verified }: Change,
+  { user, passwordHash, verified }: HashChange,
 ): Promise<void> {
   const userId = user.id;
   const isOwn = actor.kind === "user" && actor.user.id === userId;

@@ -5,7 +5,7 @@ import { emailField, profile, usernameField } from "../users/model.ts";
 const MADE_USERNAME =
   " If it is left out, it is made from the part of the email before the @, without the characters that a username cannot have. A suffix is added if the result is shorter than 3 characters, reserved (`root`, `admin`) or taken: `root-3b6288`. The response has the username.";
 
-export const Registration = t.Object(
+export const RegistrationBody = t.Object(
   {
     email: emailField,
     password: newPassword("/password"),

@@ -5,7 +5,7 @@ import { once } from "../../http/idempotency.ts";
 import { bodyProblems, commonProblems, fails, retryProblems } from "../../http/problems.ts";
 import { Accepted } from "../../http/schemas.ts";
 import { UserView, userView } from "../users/model.ts";
-import { Registration } from "./model.ts";
+import { RegistrationBody } from "./model.ts";
 import { register } from "./registration.ts";
 
 const REGISTERED = {
@@ -38,7 +38,7 @@ export const registrationRoutes = (ctx: Ctx) =>
         description:
           "Creates a user, unless registration is closed. If emails must be verified first (`REQUIRE_EMAIL_VERIFICATION`), it always returns 202, whether or not the email is taken. A mail tells which. With an `Idempotency-Key`, a retry within a day gets the first response.",
       },
-      body: Registration,
+      body: RegistrationBody,
       response: {
         201: UserView,
         202: Accepted,

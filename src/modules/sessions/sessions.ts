@@ -80,10 +80,10 @@ export async function beginSession(
 async function notifyOfNewDevice(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
   const { id: subjectId, devicesKnownSince: since } = user;
   const event = { type: "session.started", subjectId, since } as const;
-  const { isFirst, isFromThere } = await compareWithEarlier(ctx, actor, event);
+  const { isFirst, isKnownOrigin } = await compareWithEarlier(ctx, actor, event);
   // The events of an old user may have been purged: then this may not be the first sign-in.
   const isNew = user.createdAt > eventsKeptFrom(ctx);
-  if ((isFirst && isNew) || isFromThere) return;
+  if ((isFirst && isNew) || isKnownOrigin) return;
   const details = {
     device: (await deviceOf(actor.origin?.userAgent ?? null)) ?? UNKNOWN,
     address: actor.origin?.ip ?? UNKNOWN,

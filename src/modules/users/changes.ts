@@ -1,18 +1,10 @@
 import type { User } from "../../ctx.ts";
+import type { Target } from "../../db/rows.ts";
 import { readFullName, readLocale, readUsername } from "../../kit/names.ts";
 import { accept, Stale, UserGone } from "../../kit/problem.ts";
 
-/**
- * The user to change. If `versions` is set, the user must still have one of these `updated_at`
- * times.
- */
-export interface Target {
-  id: string;
-  versions?: Date[] | undefined;
-}
-
 /** Reads a value if there is one. Undefined leaves a field as it is; null clears it. */
-export const optional = <T>(text: string | null | undefined, read: (text: string) => T) =>
+export const readIfGiven = <T>(text: string | null | undefined, read: (text: string) => T) =>
   typeof text === "string" ? read(text) : text;
 
 /** The fields of a user that can be changed. Undefined leaves a field as it is. */
@@ -37,8 +29,8 @@ const changeable = Object.keys(wireNames) as (keyof typeof wireNames)[];
 export function readChanges({ isActive, isSuperuser, ...changes }: UserChanges) {
   const { username, fullName, locale } = accept({
     username: changes.username === undefined ? undefined : readUsername(changes.username),
-    fullName: optional(changes.fullName, readFullName),
-    locale: optional(changes.locale, readLocale),
+    fullName: readIfGiven(changes.fullName, readFullName),
+    locale: readIfGiven(changes.locale, readLocale),
   });
   const name = username && { username: username.shown, usernameKey: username.key };
   const rest = { fullName, locale, isActive, isSuperuser };

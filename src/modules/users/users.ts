@@ -9,6 +9,7 @@ import {
 import { readStoredHash } from "../../credentials/stored-hash.ts";
 import type { Actor, Ctx, User } from "../../ctx.ts";
 import { prepared } from "../../db/db.ts";
+import type { Target } from "../../db/rows.ts";
 import { transaction } from "../../db/transaction.ts";
 import {
   emailKeyOf,
@@ -37,8 +38,8 @@ import { endAccountLinks, endRequests, sendLink } from "../links/links.ts";
 import { enqueueMail, eraseMails } from "../mail/mail.ts";
 import { registrations } from "../registration/tables.ts";
 import { endSessionsOf } from "../sessions/sessions.ts";
-import { changedFields, optional, readChanges, type Target, type UserChanges } from "./changes.ts";
-import { refuseLastSuperuser } from "./locks.ts";
+import { changedFields, readChanges, readIfGiven, type UserChanges } from "./changes.ts";
+import { refuseLastSuperuser } from "./last-superuser.ts";
 import { userColumns, users } from "./tables.ts";
 
 export interface NewUser {
@@ -87,8 +88,8 @@ export function readNewUser({ config }: Ctx, input: NewUser) {
   return accept({
     email: readNewEmail(input.email, config),
     username: input.username === undefined ? undefined : readUsername(input.username),
-    fullName: optional(input.fullName, readFullName) ?? null,
-    locale: optional(input.locale, readLocale) ?? null,
+    fullName: readIfGiven(input.fullName, readFullName) ?? null,
+    locale: readIfGiven(input.locale, readLocale) ?? null,
     password: readSecret(input.password, passwordRules(config, names)),
   });
 }
