@@ -21,17 +21,13 @@ export const PUBLISHED_SECONDS = 300;
 /** Longer than any access token may be valid. */
 const RETIRED_MS = 25 * 3_600_000;
 
-/** All key pairs, oldest first. */
 export const listKeys = ({ db }: Ctx): Promise<SigningKey[]> =>
   db
     .select()
     .from(signingKeys)
     .orderBy(asc(signingKeys.createdAt), asc(signingKeys.kid)) as Promise<SigningKey[]>;
 
-/**
- * Loads the keys, with the changes of other instances and commands. Returns until when each is
- * accepted.
- */
+/** Loads the keys and the changes of other instances. Returns until when each key is accepted. */
 async function readKeys(ctx: Ctx): Promise<KeyUse[]> {
   const uses = await listUses(ctx);
   if (!ctx.keyRing.learn(await listKeys(ctx), uses)) ctx.log.error({}, FOREIGN);
@@ -49,15 +45,14 @@ const listUses = ({ db, now }: Ctx): Promise<KeyUse[]> =>
 const latestUse = (now: Date) => new Date(now.getTime() + RETIRED_MS);
 
 /**
- * How long a key is accepted after its last token expires: at most, and at least while an instance
- * signs with it.
+ * How long a key is accepted after its last token expires. The use is recorded anew below `min`.
  */
 const USE_SPARE_MS = { max: 120_000, min: 60_000 };
 
 /**
- * Records until when all instances must accept this instance's signing key. They reject a key once
- * its last token has expired, whatever times a token claims. Otherwise an attacker with an old
- * SECRET_KEY could sign valid tokens forever.
+ * Records until when all instances accept this instance's signing key. After that they reject it,
+ * whatever times a token claims: otherwise an attacker with an old SECRET_KEY could sign valid
+ * tokens forever.
  */
 async function recordUse(ctx: Ctx, uses: KeyUse[]): Promise<void> {
   const kid = ctx.keyRing.signingKid();
@@ -75,7 +70,7 @@ async function recordUse(ctx: Ctx, uses: KeyUse[]): Promise<void> {
       .values({ kid, acceptedUntil })
       .onConflictDoUpdate({ target: keyUses.kid, set: { acceptedUntil: later } });
   } catch (error) {
-    // The database is read-only, so no session starts or continues. A later read records the use.
+    // Read-only database: no session starts or continues. A later read records the use.
     if (!isUnwritable(error)) throw error;
   }
 }
@@ -85,8 +80,8 @@ const FOREIGN =
 
 /**
  * Ensures that there is a current and a next key, and encrypts all keys under the current secret.
- * The previous secret may then be removed. A current key that cannot be decrypted is retired, and
- * so are keys of another algorithm. Retired keys verify until their last tokens expire.
+ * The previous secret may then be removed. Retires a current key that cannot be decrypted, and keys
+ * of another algorithm. Retired keys verify until their last tokens expire.
  */
 export async function prepareKeys(ctx: Ctx): Promise<void> {
   await withLock(ctx, async (tx) => {
@@ -100,14 +95,13 @@ export async function prepareKeys(ctx: Ctx): Promise<void> {
   await recordUse(ctx, await readKeys(ctx));
 }
 
-/** How long a key is published before it signs: twice as long as verifiers may cache the keys. */
+/** A key is published for this long before it signs: twice as long as verifiers cache the keys. */
 const PUBLISHED_MS = 2 * PUBLISHED_SECONDS * 1000;
 
 /**
- * Makes the next key the current one, and creates another next key. Verifiers have known the new
- * signing key for long enough, so no user is signed out. Throws `next_key_too_new` if they have
- * not, unless `isUrgent` (a key has leaked). Throws `not_found` under HS256, where SECRET_KEY
- * signs, `other_secret_key`, and `forbidden` unless the actor is the operator.
+ * Makes the next key the current one, and creates another next key. No user is signed out. Throws
+ * `next_key_too_new` if verifiers may not know the next key yet, unless `isUrgent` (a key has
+ * leaked). Throws `not_found` under HS256, `other_secret_key`, and `forbidden`.
  */
 export async function rotateKeys(ctx: Ctx, actor: Actor, { isUrgent = false } = {}): Promise<void> {
   requireOperator(actor);
@@ -133,8 +127,8 @@ const HS256 =
   "ALGORITHM=HS256 uses no key pairs: SECRET_KEY signs access tokens. To change it, see docs/guides/keys.md";
 
 /**
- * Deletes a key: tokens that it signed are rejected from now on. Throws `forbidden`,
- * `not_found`, `other_secret_key`, and `key_in_use` for the current key.
+ * Deletes a key, so that tokens that it signed are rejected. Throws `forbidden`, `not_found`,
+ * `other_secret_key`, and `key_in_use` for the current key.
  */
 export async function retireKey(ctx: Ctx, actor: Actor, kid: string): Promise<void> {
   requireOperator(actor);
@@ -143,7 +137,7 @@ export async function retireKey(ctx: Ctx, actor: Actor, kid: string): Promise<vo
     refuseForeign(tx, keys);
     const key = keys.find((one) => one.kid === kid);
     if (!key) throw new Problem("not_found", { detail: "No key has this ID" });
-    // Check this for every algorithm: the servers may have another `ALGORITHM` than this command.
+    // For every algorithm: the servers may have another `ALGORITHM` than this command.
     if (key.state === "current") throw new Problem("key_in_use");
     await tx.db.delete(signingKeys).where(eq(signingKeys.kid, kid));
     await ensureKeys(tx, await listKeys(tx));
@@ -153,7 +147,7 @@ export async function retireKey(ctx: Ctx, actor: Actor, kid: string): Promise<vo
 }
 
 /**
- * Throws `other_secret_key` if an active key cannot be decrypted here. Then the servers use another
+ * Throws `other_secret_key` if an active key cannot be decrypted here: the servers use another
  * SECRET_KEY, and none of them could sign with a key that is created here.
  */
 function refuseForeign({ keyRing }: Ctx, keys: SigningKey[]): void {
@@ -165,12 +159,12 @@ function refuseForeign({ keyRing }: Ctx, keys: SigningKey[]): void {
 const RETIRED_ELSEWHERE_MS = 12 * 3_600_000;
 
 /**
- * Deletes keys whose last token has expired, loads changes, and repairs what an instance with other
- * settings broke, so that there is always a signing key. Returns 0: there is no more work.
+ * Deletes keys whose last token has expired, loads changes, and creates keys if an instance with
+ * other settings retired the current one. Returns 0: there is no more work.
  */
 export async function maintainKeys(ctx: Ctx): Promise<number> {
   const now = ctx.now().getTime();
-  // Read first: this also works while the database is read-only.
+  // First, because it also works while the database is read-only.
   await recordUse(ctx, await readKeys(ctx));
   await purgeKeys(ctx, new Date(now - RETIRED_MS));
   if (ctx.keyRing.algorithm === "HS256") return 0;
@@ -186,8 +180,7 @@ export async function maintainKeys(ctx: Ctx): Promise<number> {
 }
 
 /**
- * Keeps a retired key while `key_uses` lists it: an instance that missed the change may have signed
- * with it long after it was retired.
+ * Keeps a key in `key_uses`: an instance that missed the change may have signed with it for long.
  */
 async function purgeKeys({ db }: Ctx, before: Date): Promise<void> {
   const isUsed = sql`exists (select 1 from ${keyUses} where ${keyUses.kid} = ${signingKeys.kid})`;
@@ -202,9 +195,8 @@ const pendingReads = new WeakMap<KeyRing, Promise<void>>();
 const READ_EVERY_MS = 200;
 
 /**
- * If a token's key is unknown or not accepted here, another instance may have just started to sign
- * with it. Loads the keys again, at most five times a second. Returns whether the key is now
- * accepted.
+ * Another instance may have just started to sign with a key that is unknown here. Loads the keys
+ * again, at most five times a second. Returns whether the token's key is now accepted.
  */
 export async function reloadKeys(ctx: Ctx, token: string): Promise<boolean> {
   if (!ctx.keyRing.isExpected(token, ctx.now())) return false;
@@ -219,7 +211,7 @@ export async function reloadKeys(ctx: Ctx, token: string): Promise<boolean> {
   return !ctx.keyRing.isExpected(token, ctx.now());
 }
 
-/** Runs `work` in a transaction with a lock: one instance or command at a time. */
+/** One instance or command at a time. */
 const withLock = (ctx: Ctx, work: (tx: Ctx) => Promise<void>): Promise<void> =>
   transaction(ctx, async (tx) => {
     await tx.db.execute(sql`select pg_advisory_xact_lock(${advisoryLocks.signingKeys})`);

@@ -38,16 +38,15 @@ export interface NewMail extends MailContent {
   /** `id` is the user's. Null if the mail is about no user, or about one that is being deleted. */
   to: { id: string | null; email: string; locale: string | null };
   /**
-   * Whether a known device of the user requested it. Such mails count apart, so other clients
-   * cannot use up the user's quota.
+   * A known device of the user requested it. Other clients cannot use up the quota of such mails.
    */
   isFromKnownDevice?: boolean;
 }
 
 /**
- * Queues a mail that is sent after the caller's transaction commits: `ctx.db` must be that
- * transaction. Returns undefined and queues nothing if the email has received too many mails of
- * this kind (`mail-recipient`). The client is not told (CWE-204).
+ * Queues a mail in the caller's transaction: it is sent after the commit. Returns undefined if the
+ * email has received too many mails of this kind (`mail-recipient`). The client is not told
+ * (CWE-204).
  */
 export async function enqueueMail(
   ctx: Ctx,
@@ -73,19 +72,15 @@ export async function enqueueMail(
   return id;
 }
 
-/**
- * The keys that count mails to an email: first for all other clients, then for known devices of its
- * user.
- */
+/** The keys that count mails to an email: for all other clients, and for known devices. */
 function recipientKeysOf({ mailEncryption }: Ctx, email: string): [Buffer, Buffer] {
   const key = emailKeyOf(email) ?? email;
   return [mailEncryption.fingerprint(key), mailEncryption.fingerprint(`known device ${key}`)];
 }
 
 /**
- * Whether the limit for mails of this kind to an email is reached. Counts rows of the queue without
- * a lock, so concurrent requests may slightly exceed it. Each kind counts apart, so that a flood of
- * one kind hides no other.
+ * Takes no lock, so concurrent requests may slightly exceed the limit. Each kind counts apart, so
+ * that a flood of one kind hides no other.
  */
 async function isOverLimit(
   { config, db, now }: Ctx,
@@ -112,13 +107,13 @@ async function isOverLimit(
 
 /**
  * Erases the mails of a deleted user in the caller's transaction, also those to their email from
- * before they were a user. Rows of sent mails stay, to count mails by a keyed fingerprint.
+ * before they were a user. Rows of sent mails stay without content: they count.
  */
 export async function eraseMails(ctx: Ctx, { id, email }: User): Promise<void> {
   const isAboutNoUser = and(
     isNull(mails.userId),
     inArray(mails.recipientKey, recipientKeysOf(ctx, email)),
-    // The last mail about an earlier user with this email. It is erased once it is sent.
+    // The last notice to an earlier user with this email is erased once it is sent.
     ne(mails.kind, "account_deleted"),
   );
   const isTheirs = or(eq(mails.userId, id), isAboutNoUser);
@@ -132,10 +127,7 @@ export async function eraseMails(ctx: Ctx, { id, email }: User): Promise<void> {
 const TAKEN_AT_ONCE = 20;
 const DELIVERY = { name: "deliver mail", kind: "client" } as const;
 
-/**
- * Tries to send due mails, a few at a time. Returns how many; 0 if none is due, or there is no mail
- * server.
- */
+/** Tries to send a few due mails. Returns how many; 0 if there is no mail server. */
 export async function deliverMails(ctx: Ctx): Promise<number> {
   if (!ctx.mail || !(await isAnyDue(ctx))) return 0;
   const claimed = await claimDue(ctx);
@@ -147,10 +139,7 @@ export async function deliverMails(ctx: Ctx): Promise<number> {
   return outcomes.includes("unavailable") ? 0 : claimed.length;
 }
 
-/**
- * Logs once when the mail server becomes unavailable, and once when it is back. `bunker mail list`
- * shows the server's reply for each mail.
- */
+/** Logs once when the mail server becomes unavailable, and once when it is back. */
 function logAvailability({ log }: Ctx, mailer: Mailer, outcomes: MailOutcome[]): void {
   const isUnavailable = outcomes.includes("unavailable");
   if (isUnavailable && !mailer.isUnavailable)
@@ -164,10 +153,7 @@ function logAvailability({ log }: Ctx, mailer: Mailer, outcomes: MailOutcome[]):
 
 const SECOND_MS = 1_000;
 const DAY_MS = 86_400 * SECOND_MS;
-/**
- * Longer than the longest try. After this time the process that took the mail has died, and the
- * mail is tried again.
- */
+/** Longer than the longest try: the process that claimed the mail has died. */
 const LEASE_MS = 120 * SECOND_MS;
 
 /** Raw SQL, because this query runs every second while there is nothing to do. */
@@ -178,7 +164,6 @@ async function isAnyDue({ db, now }: Ctx): Promise<boolean> {
   return due.length > 0;
 }
 
-/** Claims due mails: each is claimed by one instance only. */
 async function claimDue({ db, now }: Ctx): Promise<Row[]> {
   const time = now();
   const due = db
@@ -195,13 +180,10 @@ async function claimDue({ db, now }: Ctx): Promise<Row[]> {
     .returning();
 }
 
-/** After three days a mail is dead. It is kept, and an operator can retry it. */
+/** Then a mail is dead. It is kept, and an operator can retry it. */
 const TRIED_FOR_MS = 3 * DAY_MS;
 const WAIT_MIN_MS = 2 * SECOND_MS;
-/**
- * If the server was unavailable, mails are retried within a minute of its return. If the server
- * deferred a mail, the backoff grows to an hour.
- */
+/** Mails go out within a minute of the server's return. A deferred mail backs off to an hour. */
 const WAIT_MAX_MS = { unavailable: 60 * SECOND_MS, deferred: 3_600 * SECOND_MS };
 
 async function deliver(ctx: Ctx, row: Row): Promise<MailOutcome> {
@@ -214,7 +196,7 @@ async function deliver(ctx: Ctx, row: Row): Promise<MailOutcome> {
   const ended = { state: isDead ? "dead" : "sent", endedAt: now };
   const waitMaxMs = WAIT_MAX_MS[outcome === "unavailable" ? "unavailable" : "deferred"];
   const waitMs = Math.min(WAIT_MIN_MS * 2 ** (row.tries - 1), waitMaxMs);
-  // The user is deleted, and this row is the last one with their email: erase it.
+  // The user is deleted: erase the last row with their email.
   const isLast =
     (isSent || isDead) && row.kind === "account_deleted" && !(isSent && ctx.mail?.isMailbox);
   await ctx.db
@@ -258,7 +240,6 @@ const contentOf = (
 const EXPIRED = "Not sent, because its link had expired";
 const UNREADABLE = "It was encrypted with another SECRET_KEY, which SECRET_KEYS does not list";
 
-/** How many mails wait to be sent, from all instances on this database. */
 export const countWaitingMails = ({ db }: Ctx): Promise<number> =>
   db.$count(mails, eq(mails.state, "waiting"));
 
@@ -269,10 +250,7 @@ const { encrypted, ...columns } = getTableColumns(mails);
 export const listMails = ({ db }: Ctx): Promise<QueuedMail[]> =>
   db.select(columns).from(mails).orderBy(desc(mails.createdAt), desc(mails.id)).limit(LISTED_MAX);
 
-/**
- * A mail with its content, for the mailbox. Throws `not_found`, also if the content is no longer
- * stored.
- */
+/** A mail with its content. Throws `not_found`, also if the content is no longer stored. */
 export async function readMail(
   ctx: Ctx,
   id: string,
@@ -305,7 +283,7 @@ export async function readMails(
 }
 
 /**
- * Retries a mail now that is dead or waiting; without an id, all of them. Returns how many. Throws
+ * Retries a dead or waiting mail now; without an id, all of them. Returns how many. Throws
  * `not_found` if the mail was sent or does not exist.
  */
 export async function retryMails({ db, now }: Ctx, id: string | undefined): Promise<number> {
@@ -320,13 +298,10 @@ export async function retryMails({ db, now }: Ctx, id: string | undefined): Prom
 }
 
 const KEPT_DAYS = 30;
-/** Mails about no user, such as those of a registration that is not verified. */
+/** Mails about no user, such as those of unverified registrations. */
 const KEPT_DAYS_WITHOUT_USER = 7;
 
-/**
- * Deletes mails some days after they were sent or given up, or became due without a mail server.
- * Deletes a few at a time, and returns how many.
- */
+/** Deletes a few old mails: sent, dead, or due for long without a mail server. */
 export function purgeMails({ db, now }: Ctx): Promise<number> {
   const isOlderThan = (days: number) => {
     const before = new Date(now().getTime() - days * DAY_MS);

@@ -19,8 +19,8 @@ import { userColumns, users } from "../users/tables.ts";
 import { clearFailures, identifierKeyOf } from "../users/users.ts";
 
 /**
- * Sets a new password and ends every session. For administrators. Throws `forbidden`, `not_found`,
- * `invalid_request`, `busy`.
+ * Sets a new password and ends every session. Throws `forbidden`, `not_found`, `invalid_request`,
+ * `busy`.
  */
 export async function setPassword(
   ctx: Ctx,
@@ -35,8 +35,7 @@ export async function setPassword(
 /**
  * Changes the caller's password and ends their other sessions (OWASP ASVS 5.0, 6.2.3 and 7.4.3).
  * Returns a new device token, because earlier ones are no longer known. Throws
- * `invalid_credentials` if the current password is wrong, `invalid_request`, `too_many_requests`,
- * and `busy`.
+ * `invalid_credentials`, `invalid_request`, `too_many_requests`, `busy`.
  */
 export async function changePassword(
   ctx: Ctx,
@@ -60,13 +59,11 @@ const unchangedPassword = () =>
     errors: [fieldProblem("/new_password", "not_allowed", "must differ from the current password")],
   });
 
-/** The maximum age of a sign-in that replaces the password. */
 const RECENT_SIGN_IN_MS = 10 * 60_000;
 
 /**
- * Requires recent authentication: the password, or a sign-in of the last ten minutes. A refresh
- * does not count as a sign-in. Throws `reauthentication_required`, `invalid_credentials`,
- * `too_many_requests`, `busy`.
+ * Requires the password, or a sign-in of the last ten minutes; a refresh is none. Throws
+ * `reauthentication_required`, `invalid_credentials`, `too_many_requests`, `busy`.
  */
 export async function reauthenticate(
   ctx: Ctx,
@@ -79,7 +76,6 @@ export async function reauthenticate(
   if (age > RECENT_SIGN_IN_MS) throw new Problem("reauthentication_required");
 }
 
-/** Returns the hash that the password was verified against. */
 async function verifyCurrentPassword(
   ctx: Ctx,
   { user, session, origin }: UserActor,
@@ -94,8 +90,8 @@ async function verifyCurrentPassword(
 }
 
 /**
- * Verifies a known user's password. Returns the hash that it was verified against. Throws
- * `invalid_credentials`, `too_many_requests`, `busy`.
+ * Verifies a user's password, and returns its hash. Throws `invalid_credentials`,
+ * `too_many_requests`, `busy`.
  */
 export function verifyPasswordOf(
   ctx: Ctx,
@@ -104,7 +100,7 @@ export function verifyPasswordOf(
 ): Promise<string> {
   ctx.hashing.refuseIfFull();
   return ctx.limits.attempt(report, uses, async () => {
-    // Look up by id: since the user was read, another user may have taken their name.
+    // By id: since the user was read, another user may have taken their name.
     const hash = await findPasswordHash(ctx, userId);
     if (!(await isPasswordOf(ctx, { userId, password, hash })) || !hash)
       throw new Problem("invalid_credentials");
@@ -113,8 +109,8 @@ export function verifyPasswordOf(
 }
 
 /**
- * Whether a password is the user's. Takes the same time if there is no user (CWE-208). A hash that
- * cannot be verified counts as a wrong password, and is logged as an error. Throws `busy`.
+ * Takes the same time without a user (CWE-208). A hash that cannot be verified counts as a wrong
+ * password. Throws `busy`.
  */
 export const isPasswordOf = (
   { hashing, log }: Ctx,
@@ -128,7 +124,7 @@ export const isPasswordOf = (
 
 type NamedUser = Pick<User, "email" | "username" | "fullName">;
 
-/** Hashes a new password of a user. Throws `invalid_request` at `pointer`, and `busy`. */
+/** Throws `invalid_request` at `pointer`, and `busy`. */
 export function hashNewPassword(
   { config, hashing }: Ctx,
   pointer: string,
@@ -142,17 +138,11 @@ export function hashNewPassword(
 interface HashChange {
   user: User;
   passwordHash: string;
-  /**
-   * The hash that must still be stored. If a concurrent change replaced it, this change is
-   * rejected.
-   */
+  /** The hash that must still be stored: a concurrent change wins. */
   verified?: string;
 }
 
-/**
- * Stores a new hash. A user who changes their own password keeps the current session; all other
- * sessions end. The user is notified by mail.
- */
+/** A user who changes their own password keeps the current session; all other sessions end. */
 async function storeHash(
   ctx: Ctx,
   actor: Actor,
@@ -176,10 +166,7 @@ async function storeHash(
   });
 }
 
-/**
- * Notifies the user by mail. An unverified email gets no mail, because it may belong to another
- * person.
- */
+/** An unverified email gets no mail, because it may belong to another person. */
 export async function notifyNewPassword(ctx: Ctx, user: User): Promise<void> {
   if (!user.emailVerified) return;
   await enqueueMail(ctx, { kind: "password_changed", to: user, link: forgotPage(ctx) });
@@ -199,12 +186,11 @@ export async function replaceHash(
   }: { userId: string; passwordHash: string; which: SessionSelection },
 ): Promise<void> {
   const now = ctx.now();
-  // First, because this may wait for rows that a job holds. So far, the job waits for no row of
-  // this user.
+  // First, because this may wait for a job, which so far waits for no row of this user.
   await endAccountLinks(ctx, userId);
   const [user] = await ctx.db
     .update(users)
-    // Another person may have known the old password: their devices must no longer be known.
+    // Devices of another person who knew the old password must no longer be known.
     .set({ passwordHash, updatedAt: now, devicesKnownSince: now })
     .where(eq(users.id, userId))
     .returning({ email: users.email, username: users.username });
@@ -242,11 +228,10 @@ async function findPasswordHash({ db }: Ctx, id: string): Promise<string | undef
 export type Credentials = User & { passwordHash: string };
 
 /**
- * Locks a user in the caller's transaction, if the password hash is still the verified one and the
- * user is active. Stores the `upgraded` hash if there is one.
- * Verifying a password takes a while. Meanwhile the password may be changed or the user
- * deactivated, which ends all sessions: this sign-in must not start another. With the lock, such a
- * change waits, and ends this session too. Throws `invalid_credentials`.
+ * Locks a user in the caller's transaction, and stores the `upgraded` hash if there is one. Throws
+ * `invalid_credentials` if the user was deactivated or the password changed while it was verified:
+ * that ended all sessions, and this sign-in must not start another. A later change waits for the
+ * lock, and ends this session too.
  */
 export async function lockIfUnchanged(
   tx: Db,
@@ -262,11 +247,11 @@ export async function lockIfUnchanged(
   if (upgraded) await tx.update(users).set({ passwordHash: upgraded }).where(eq(users.id, id));
 }
 
-/** Finds a user by email. A text without `@` finds none. */
+/** A text without `@` finds no user. */
 export const findByEmail = async (ctx: Ctx, email: string): Promise<Credentials | undefined> =>
   email.includes("@") ? findCredentials(ctx, email) : undefined;
 
-/** Finds a user by email or username. A username has no `@`, so a name is never both. */
+/** A username has no `@`, so a name is never both. */
 export async function findCredentials(ctx: Ctx, name: string): Promise<Credentials | undefined> {
   const [found] = name.includes("@")
     ? await byEmail(ctx.db).execute({ key: identifierKeyOf(name) })

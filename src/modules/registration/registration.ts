@@ -21,15 +21,14 @@ import { registrations } from "./tables.ts";
 /** A registration whose email is not verified yet. */
 export type Registration = typeof registrations.$inferSelect;
 
-/** The fields of a registration. */
 export type RegistrationInput = Omit<NewUser, "isSuperuser" | "password" | "verification"> & {
   password: string;
 };
 
 /**
- * Registers a user. If emails must be verified first (`REQUIRE_EMAIL_VERIFICATION`), the
- * registration waits, and this returns undefined. Throws `registration_closed`,
- * `too_many_requests`, and what `createUser` throws.
+ * Registers a user. Returns undefined if the registration waits for its email to be verified
+ * (`REQUIRE_EMAIL_VERIFICATION`). Throws `registration_closed`, `too_many_requests`, and what
+ * `createUser` throws.
  */
 export async function register(
   ctx: Ctx,
@@ -47,9 +46,8 @@ export async function register(
 }
 
 /**
- * Stores a registration and a request for its mail. It reads no user: a job later finds out whether
- * a user has the email (`answerLinkRequests`). So this does the same for every email (CWE-204,
- * CWE-208). Throws `invalid_request`, `too_many_requests`, `busy`.
+ * Reads no user, so it does the same for every email (CWE-204, CWE-208): a job finds out whether a
+ * user has it (`answerLinkRequests`). Throws `invalid_request`, `too_many_requests`, `busy`.
  */
 async function registerUnverified(
   ctx: Ctx,
@@ -57,7 +55,7 @@ async function registerUnverified(
   input: RegistrationInput,
 ): Promise<undefined> {
   const { email, username, fullName, locale } = readNewUser(ctx, input);
-  // Each registration sends a mail, so it counts as one. It is refunded if the server is busy.
+  // Refunded if the server is busy.
   const uses = [mailUse("verify_email", email.key)];
   return ctx.limits.attempt(actor.origin, uses, async () => {
     const passwordHash = await hashPassword(ctx.hashing, input.password);
@@ -101,9 +99,8 @@ async function insert(
 }
 
 /**
- * Deletes the oldest rows like this one. Rows without a link count apart: a registration whose mail
- * is not sent must not end a link that was mailed. Links of another purpose count apart as well: a
- * sign-in must find the latest registration, however many resets were requested.
+ * Rows without a link count apart: a registration whose mail is not sent must not end a mailed
+ * link. So do purposes: resets must not delete the registration that a sign-in needs.
  */
 async function deleteOldest(
   { db }: Ctx,
@@ -141,9 +138,8 @@ export async function mailFirstLink(ctx: Ctx, id: string): Promise<void> {
 }
 
 /**
- * Mails another link of the latest registration of an email, in the caller's transaction. Does
- * nothing if there is none. The earlier links stay valid. The link has a row of its own, which
- * keeps the time of the registration: a registration is not kept longer by requests for links.
+ * Mails another link of the latest registration of an email, if there is one. Its row keeps the
+ * time of the registration, so requests for links do not keep a registration longer.
  */
 export async function mailLinkAgain(
   ctx: Ctx,
@@ -163,10 +159,7 @@ const keptFrom = ({ now }: Ctx) => new Date(now().getTime() - WEEK_MS);
 /** Nobody can list registrations, so closing registration must also end those that wait. */
 const isClosed = ({ config }: Ctx): boolean => config.registration === "closed";
 
-/**
- * Finds the latest registration of an email: only its password is accepted. Finds none while
- * registration is closed.
- */
+/** The latest registration of an email: only its password is accepted. */
 export async function findRegistration(ctx: Ctx, email: string): Promise<Registration | undefined> {
   if (isClosed(ctx)) return undefined;
   const { emailKey, passwordHash, createdAt, position } = registrations;
@@ -181,10 +174,7 @@ export async function findRegistration(ctx: Ctx, email: string): Promise<Registr
   return latest;
 }
 
-/**
- * Finds the registration of a valid link, without spending the link. Finds none while registration
- * is closed.
- */
+/** The registration of a valid link. Does not spend the link. */
 export async function findLinkedRegistration(
   ctx: Ctx,
   purposes: readonly Purpose[],
@@ -198,13 +188,11 @@ export async function findLinkedRegistration(
 }
 
 /**
- * Makes a registration a user with a verified email, in the transaction that spends the link. Of
- * several links of an email, the first one that is used counts. If the wanted username is taken by
- * now, the user gets a similar one.
- *
- * The person who registered may be an attacker who knows the password (account pre-hijacking;
- * Sudhodanan and Paverd, 2022). `isOwn`: the reader of the mail sent that password, too. Otherwise
- * the user gets nothing of what was registered. Throws `invalid_link`.
+ * Makes a registration a user with a verified email, in the transaction that spends the link. If
+ * the wanted username is taken, the user gets a similar one. `isOwn`: the reader of the mail sent
+ * the registered password. Otherwise an attacker may have registered (account pre-hijacking;
+ * Sudhodanan and Paverd, 2022), and the user gets nothing of what was registered. Throws
+ * `invalid_link`.
  */
 export async function redeemRegistration(
   ctx: Ctx,
@@ -231,9 +219,9 @@ interface Redeemed {
 }
 
 /**
- * Makes a registration a user with an unverified email, and mails a link that verifies it. For a
- * sign-in with the password of a registration, if emails need not be verified any more. Returns
- * undefined if the registration is spent, or another user has the email.
+ * Makes a registration a user with an unverified email, and mails a verification link: for a
+ * sign-in after `REQUIRE_EMAIL_VERIFICATION` was turned off. Returns undefined if the registration
+ * is spent, or another user has the email.
  */
 export const admitRegistration = (
   ctx: Ctx,
@@ -276,10 +264,7 @@ function insertRegistered(
   return insertUser(ctx, actor, { row, names, isMailed: !emailVerified });
 }
 
-/**
- * Drops what was registered, because the recipient of the link did not register. The link stays
- * valid for a minute, so that a second click succeeds as well.
- */
+/** Drops what was registered. The link stays valid for a minute: a second click succeeds too. */
 export async function disownRegistration(
   { db, now }: Ctx,
   { id, emailKey, passwordHash }: Registration,
@@ -296,10 +281,7 @@ export async function disownRegistration(
     .where(or(eq(registrations.id, id), isCopy));
 }
 
-/**
- * Deletes registrations a week after they were stored, and their last links when they expire. A few
- * at a time; returns how many.
- */
+/** Deletes a few registrations after a week, and their last links when these expire. */
 export const purgeRegistrations = (ctx: Ctx): Promise<number> => {
   const { id, createdAt, expiresAt } = registrations;
   const isOver = and(lt(createdAt, keptFrom(ctx)), lt(expiresAt, ctx.now()));

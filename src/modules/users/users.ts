@@ -44,23 +44,23 @@ import { userColumns, users } from "./tables.ts";
 
 export interface NewUser {
   email: string;
-  /** Or a hash from another system, in a format that `credentials/stored-hash` knows. */
+  /** Or a hash from another system (`credentials/stored-hash`). */
   password: string | { hash: string };
   username?: string | undefined;
   fullName?: string | null | undefined;
   locale?: string | null | undefined;
   isSuperuser?: boolean;
   /**
-   * `known`: the actor vouches for the email, and it counts as verified. `asked`: a verification
-   * link is mailed. Undefined: the email is unverified, and no mail is sent.
+   * `known`: it counts as verified, because the actor vouches for it. `asked`: a verification link
+   * is mailed. Undefined: it is unverified, and no mail is sent.
    */
   verification?: "known" | "asked" | undefined;
 }
 
 /**
- * Creates a user. Without a username, one is derived from the email. Throws `invalid_request` with
- * all invalid fields, `email_taken`, `username_taken`, `busy`, and `forbidden` for what only an
- * administrator may set: a superuser, a verified email, a hash.
+ * Creates a user. Without a username, one is made from the email. Throws `invalid_request`,
+ * `email_taken`, `username_taken`, `busy`, and `forbidden` for what only an administrator may set:
+ * a superuser, a verified email, a hash.
  */
 export async function createUser(ctx: Ctx, actor: Actor, input: NewUser): Promise<User> {
   const isPlain = typeof input.password === "string" && input.verification !== "known";
@@ -82,7 +82,7 @@ export async function createUser(ctx: Ctx, actor: Actor, input: NewUser): Promis
   return user;
 }
 
-/** Reads the fields of a new user. Throws `invalid_request` with all invalid fields. */
+/** Throws `invalid_request` with all invalid fields. */
 export function readNewUser({ config }: Ctx, input: NewUser) {
   const names = [input.email, input.username ?? "", input.fullName ?? ""];
   return accept({
@@ -96,7 +96,6 @@ export function readNewUser({ config }: Ctx, input: NewUser) {
 
 type Secret = { clear: string; hash?: never } | { hash: string };
 
-/** Reads a password, or accepts a hash as it is if its format is known. */
 function readSecret(password: NewUser["password"], rules: PasswordRules): Secret | FieldProblem {
   if (typeof password !== "string") {
     const check = readStoredHash(password.hash);
@@ -113,13 +112,12 @@ interface NewRow {
   >;
   /** Usernames in the order of preference. */
   names: Iterable<Name>;
-  /** Whether a verification link is mailed. */
   isMailed: boolean;
 }
 
 /**
- * Inserts a user with the first of the names that is free. Returns undefined if another user has
- * the email. Throws `username_taken`.
+ * Inserts a user with the first free name. Returns undefined if another user has the email. Throws
+ * `username_taken`.
  */
 export const insertUser = (
   ctx: Ctx,
@@ -158,11 +156,10 @@ const isEmailTaken = async ({ db }: Ctx, emailKey: string): Promise<boolean> =>
   (await db.select({ id: users.id }).from(users).where(eq(users.emailKey, emailKey))).length > 0;
 
 /**
- * Changes the given fields. Deactivating a user ends all of their sessions. If no value differs,
- * nothing is written. Throws `not_found`, `invalid_request`, `username_taken`, `last_superuser` if
- * no active superuser would remain, `stale` if the user is at none of `versions`, and
- * `too_many_requests` for the caller's own user. Throws `forbidden` for another user, and for
- * `isActive` and `isSuperuser`, unless the actor is an administrator.
+ * Changes the given fields. Deactivating a user ends all of their sessions. Throws `not_found`,
+ * `invalid_request`, `username_taken`, `last_superuser`, `stale`, and `too_many_requests` for the
+ * caller's own user. Throws `forbidden` for another user, and for `isActive` and `isSuperuser`,
+ * unless the actor is an administrator.
  */
 export async function updateUser(
   ctx: Ctx,
@@ -174,7 +171,7 @@ export async function updateUser(
     requireAdministrator(actor);
   const set = readChanges(changes);
   const current = await findUser(ctx, id);
-  // Read before locking: a request that changes nothing takes no lock and consumes no limit.
+  // A request that changes nothing takes no lock and consumes no limit.
   if (changedFields(current, { id, versions }, set).length === 0 && current) return current;
   if (actor.kind === "user" && actor.user.id === id)
     await ctx.limits.consume(actor.origin, [changeOf(id, "profile")]);
@@ -197,10 +194,7 @@ export async function updateUser(
   });
 }
 
-/**
- * Ends the sessions and links of a user who was just deactivated, and notifies them by mail. Runs
- * in the caller's transaction.
- */
+/** Ends what a user who was just deactivated has, in the caller's transaction. */
 async function endAccess(ctx: Ctx, actor: Actor, user: User): Promise<void> {
   await endSessionsOf(ctx, actor, { userId: user.id, which: "all" });
   await endAccountLinks(ctx, user.id);
@@ -210,23 +204,21 @@ async function endAccess(ctx: Ctx, actor: Actor, user: User): Promise<void> {
 const isAtVersion = (id: string, versions: Date[] | undefined) =>
   and(eq(users.id, id), versions && inArray(users.updatedAt, versions));
 
-/** The problem to throw if no row matched: `stale` or `not_found`. */
 async function notFoundOrStale(ctx: Ctx, id: string): Promise<Problem> {
   const user = await findUser(ctx, id);
   return user ? new Stale(user.updatedAt) : new UserGone(id);
 }
 
 /**
- * Deletes a user and their sessions, and erases what other tables hold of them. Sends a notice if
- * the email was verified. Their events are kept. Throws `not_found`, `stale`, `last_superuser`,
- * and `forbidden` for another user, unless the actor is an administrator.
+ * Deletes a user and their sessions, and erases what other tables hold of them, except events. A
+ * verified email gets a notice. Throws `not_found`, `stale`, `last_superuser`, and `forbidden` for
+ * another user, unless the actor is an administrator.
  */
 export async function deleteUser(ctx: Ctx, actor: Actor, { id, versions }: Target): Promise<void> {
   requireOwnerOf(id, actor);
   await transaction(ctx, async (tx) => {
     await refuseLastSuperuser(tx.db, id);
-    // The lock also blocks inserts that refer to the user: such a row must not appear after these
-    // deletes.
+    // Blocks inserts that refer to the user: such a row must not appear after these deletes.
     const isTarget = isAtVersion(id, versions);
     const [user] = await tx.db.select(userColumns).from(users).where(isTarget).for("update");
     if (!user) throw await notFoundOrStale(tx, id);
@@ -242,10 +234,7 @@ export async function deleteUser(ctx: Ctx, actor: Actor, { id, versions }: Targe
   });
 }
 
-/**
- * Erases what other tables hold of a deleted user, in the deleting transaction, after the user's
- * last event is recorded.
- */
+/** In the deleting transaction, after the user's last event is recorded. */
 async function eraseUser(ctx: Ctx, user: User): Promise<void> {
   const { id, email } = user;
   await eraseOrigins(ctx, id);
@@ -276,10 +265,7 @@ export async function getUser(ctx: Ctx, actor: Actor, id: string): Promise<User>
   return user;
 }
 
-/**
- * Clears a user's failed sign-ins, so that unknown clients can sign in again. Throws `forbidden`,
- * `not_found`.
- */
+/** Lets unknown clients sign in again. Throws `forbidden`, `not_found`. */
 export async function unlockUser(ctx: Ctx, actor: Actor, id: string): Promise<User> {
   requireAdministrator(actor);
   return transaction(ctx, async (tx) => {
@@ -292,9 +278,7 @@ export async function unlockUser(ctx: Ctx, actor: Actor, id: string): Promise<Us
   });
 }
 
-/**
- * Clears the failed sign-ins by the email and the username of a user, in the caller's transaction.
- */
+/** Clears the failed sign-ins by email and by username, in the caller's transaction. */
 export const clearFailures = (
   { db, limits }: Ctx,
   { email, username }: Pick<User, "email" | "username">,
