@@ -20,17 +20,15 @@ import {
 } from "../sessions/sessions.ts";
 import { identifierKeyOf } from "../users/users.ts";
 
-/** The token response, and the device token that identifies the client from now on. */
 export interface SignIn {
   token: Token;
   deviceToken: string;
 }
 
 /**
- * Signs a user in by email or username. An unknown name and a wrong password both throw
- * `invalid_credentials`, after the same time (CWE-208). Only a caller who knows the password gets
- * `account_inactive` or `email_not_verified`. Throws `too_many_requests` for the limits of
- * `attemptOf`, and `busy`.
+ * Signs a user in. An unknown name and a wrong password both throw `invalid_credentials`, after the
+ * same time (CWE-208). Only a caller who knows the password gets `account_inactive` or
+ * `email_not_verified`. Throws `too_many_requests`, `busy`.
  */
 export async function logIn(
   ctx: Ctx,
@@ -38,8 +36,7 @@ export async function logIn(
   input: { username: string; password: string },
 ): Promise<SignIn> {
   ctx.hashing.refuseIfFull();
-  // Read the time before the password hash: if the password changes meanwhile, this device stays
-  // unknown.
+  // Before verifying: if the password changes meanwhile, this device stays unknown.
   const knownSince = ctx.now();
   const found = await findCredentials(ctx, input.username);
   const attempt = attemptOf(ctx, actor, { name: input.username, found });
@@ -61,10 +58,10 @@ export async function logIn(
 
 const mustVerify = ({ config }: Ctx): boolean => config.requireEmailVerification === "on";
 
-/** A user whose password was verified, and a new hash if the stored one is outdated. */
+/** `upgraded` is a new hash, if the stored one is outdated. */
 type Verified = Credentials & { upgraded?: string | undefined };
 
-/** Returns undefined if the password is wrong. Takes the same time if there is no user. */
+/** Takes the same time if there is no user. */
 async function verifyCredentials(
   ctx: Ctx,
   password: string,
@@ -80,10 +77,9 @@ async function verifyCredentials(
 }
 
 /**
- * Verifies the password of a registration that waits for its email to be verified. If emails must
- * be verified, another password is verified if there is no registration, and also if a user has the
- * email: registering and signing in must not reveal who has a user (CWE-204, CWE-208). Otherwise,
- * the registration becomes a user. Throws `email_not_verified`.
+ * Verifies the password of a registration that waits. If emails must be verified, hashes once even
+ * without a registration or beside a user: the time must not reveal who has a user (CWE-204,
+ * CWE-208). If they need not be, the registration becomes a user. Throws `email_not_verified`.
  */
 async function verifyRegistration(
   ctx: Ctx,
@@ -97,15 +93,12 @@ async function verifyRegistration(
   if (!isRight || !registration || !passwordHash) return undefined;
   if (mustVerify(ctx)) throw new Problem("email_not_verified");
   await admitRegistration(ctx, actor, { registration, passwordHash });
-  // Read it again: a concurrent sign-in may have admitted it.
+  // A concurrent sign-in may have admitted it.
   const admitted = await findCredentials(ctx, username);
   return admitted?.passwordHash === passwordHash ? admitted : undefined;
 }
 
-/**
- * Throws `invalid_credentials` if the password changed since it was verified, or the user is no
- * longer active.
- */
+/** Throws `invalid_credentials` if the password changed meanwhile, or the user was deactivated. */
 function startIfUnchanged(
   ctx: Ctx,
   actor: Anonymous,
@@ -118,7 +111,6 @@ function startIfUnchanged(
   });
 }
 
-/** One sign-in attempt: its identifier, the known device, and the limits that it consumes. */
 interface Attempt {
   /** The email or username as typed, case-folded. */
   identifierKey: string;
@@ -127,9 +119,8 @@ interface Attempt {
 }
 
 /**
- * The limits of a sign-in attempt. A known device counts by itself, so other clients' guesses
- * cannot lock it out. An unknown client counts by name and client IP, by name alone, and by client
- * IP alone. This is the same whether or not a user has the name.
+ * A known device counts by itself, so other clients' guesses cannot lock it out. An unknown client
+ * counts by name and client IP, by name, and by client IP, whether or not a user has the name.
  */
 function attemptOf(
   ctx: Ctx,
@@ -149,10 +140,7 @@ function attemptOf(
   return { identifierKey, device, uses: [...byClientIp, ...failuresOf(identifierKey)] };
 }
 
-/**
- * Counts a sign-in with the correct password. If there are too many (`sign-ins`), the attempt still
- * does not count as a failure.
- */
+/** Too many correct sign-ins (`sign-ins`) do not count as failures. */
 async function countSignIn(
   ctx: Ctx,
   { origin }: Anonymous,
@@ -167,9 +155,9 @@ async function countSignIn(
 }
 
 /**
- * Refunds the failure that `attemptOf` consumed, and resets the streak of failures. A known device
- * resets all failures. Only the name that was typed is refunded: two locks that end together would
- * reveal that an email and a username belong to one user (CWE-204).
+ * Refunds the failure that `attemptOf` consumed, and resets the streak. A known device resets all
+ * failures. Only the name that was typed is refunded: two locks that end together would reveal that
+ * an email and a username belong to one user (CWE-204).
  */
 export const refundFailure = (
   { db, limits }: Ctx,

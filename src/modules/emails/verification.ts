@@ -29,15 +29,14 @@ interface VerificationInput {
   caller?: UserActor | undefined;
 }
 
-/** The purposes that verify an email: of a new user, or the next email of a user. */
 export const verificationPurposes = ["verify_email", "change_email"] as const;
 
 /**
- * Verifies an email. The person who registered it may be an attacker who knows the password
- * (account pre-hijacking; Sudhodanan and Paverd, 2022). So the link alone drops that password and
- * ends every session, and the owner sets another password by a reset. A caller who sends the
- * password, or is signed in as the user, keeps both. Only such a caller can change the email of a
- * user. Throws `invalid_link`, `invalid_credentials`, `email_taken`, `too_many_requests`, `busy`.
+ * Verifies an email. An attacker may have registered it and know the password (account
+ * pre-hijacking; Sudhodanan and Paverd, 2022). So the link alone drops that password and ends every
+ * session. A caller who sends the password, or is signed in as the user, keeps both. Only such a
+ * caller can change the email of a user. Throws `invalid_link`, `invalid_credentials`,
+ * `email_taken`, `too_many_requests`, `busy`.
  */
 export async function verifyEmail(
   ctx: Ctx,
@@ -67,7 +66,6 @@ export async function verifyEmail(
   });
 }
 
-/** Makes a registration a user, also without the password (`redeemRegistration`). */
 async function verifyRegistration(
   ctx: Ctx,
   actor: Anonymous,
@@ -81,7 +79,6 @@ async function verifyRegistration(
   await transaction(ctx, (tx) => redeemRegistration(tx, actor, redeemed));
 }
 
-/** Throws `invalid_credentials` if the password is not the registered one. */
 function verifyRegisteredPassword(
   ctx: Ctx,
   { origin }: Anonymous,
@@ -103,10 +100,9 @@ interface LinkPassword {
 }
 
 /**
- * Returns the hash that was verified. A link to a new email may have reached another person, who
- * must not guess the password: each try counts as a sign-in attempt. A link to the current email
- * counts by itself. Its reader can reset the password anyway, and guesses from before the
- * registration must not lock them out.
+ * Returns the verified hash. A link to a new email may have reached another person, who must not
+ * guess the password: each try counts as a sign-in. A link to the current email counts by itself:
+ * its reader can reset the password anyway, and earlier guesses must not lock them out.
  */
 async function verifyLinkPassword(
   ctx: Ctx,
@@ -126,8 +122,8 @@ async function verifyLinkPassword(
 export const DISOWN = "disown";
 
 /**
- * The recipient did not request this link. After a registration, this drops the password and ends
- * every session, and the email stays unverified. A change of email does not happen. Throws
+ * For a recipient who did not request the link. After a registration, drops the password and ends
+ * every session; the email stays unverified. A change of email does not happen. Throws
  * `invalid_link`, `too_many_requests`.
  */
 export async function disown(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
@@ -140,9 +136,7 @@ export async function disown(ctx: Ctx, actor: Anonymous, token: string): Promise
   });
 }
 
-/**
- * Marks the email as verified by a caller who has access to the user, in the caller's transaction.
- */
+/** For a caller who has access to the user. */
 export async function completeVerification(
   ctx: Ctx,
   actor: Anonymous,
@@ -153,9 +147,8 @@ export async function completeVerification(
 }
 
 /**
- * Marks the email as verified by a caller who only reads its mail, in the caller's transaction.
- * Another person may have registered it: if the email was unverified, the password and sessions of
- * that person are dropped.
+ * For a caller who only reads the mail. Another person may have registered an unverified email:
+ * drops their password and sessions.
  */
 export async function verifyWithoutPassword(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
   if (!user.emailVerified) await dropPassword(ctx, actor, user);

@@ -28,11 +28,10 @@ const bunkerEvents = {
   "session.started": typeOf<{ session_id: string }>(),
   "session.ended": typeOf<{ session_id: string }>(),
   /**
-   * A spent refresh token was used after the grace period or by another client, so two parties have
-   * it. The session was ended.
+   * A spent refresh token was used after the grace period or by another client. The session ended.
    */
   "session.reuse_detected": typeOf<{ session_id: string }>(),
-  /** The client sent a refresh token again that it had just spent, and got the same successor. */
+  /** The client sent a token again that it had just spent, and got the same successor. */
   "session.refresh_retried": typeOf<{ session_id: string }>(),
   "client.created": typeOf<None>(),
   "client.secret_rotated": typeOf<None>(),
@@ -48,9 +47,7 @@ type EventData = typeof allEvents;
 export type EventType = keyof EventData;
 export const eventTypes = Object.keys(allEvents) as EventType[];
 
-/**
- * Who caused an event, as its subject sees it. `superuser`: another user who acted on the subject.
- */
+/** `superuser`: another user, who acted on the subject. */
 export const actorKinds = ["anonymous", "user", "superuser", "operator"] as const;
 
 export type Event = Omit<
@@ -69,8 +66,8 @@ export interface NewEvent<T extends EventType> {
 }
 
 /**
- * Records events in the transaction that causes them: `ctx` must be of that transaction. Removes
- * their subjects from the principal cache when it commits.
+ * Records events in the transaction that causes them: `ctx` must be of that transaction. On commit,
+ * their subjects leave the principal cache.
  */
 export async function record<T extends EventType>(
   ctx: Ctx,
@@ -105,11 +102,10 @@ export const countSince = (
   db.$count(events, and(eq(subjectId, about), eq(type, kind), gt(occurredAt, since)));
 
 /**
- * Erases the IP and user agent of a deleted user from events, in the transaction that deletes the
- * user. This covers events that the user caused, and anonymous events about the user, such as
- * sign-ins. For a user with many events, some thousands are erased now and a job does the rest.
- * The ids are kept: without the user they are pseudonyms. The origin of a superuser who changed the
- * user is also kept, because it is the superuser's.
+ * Erases the IP and user agent of a deleted user from events, in the deleting transaction. This
+ * covers events that the user caused, and anonymous events about the user, such as sign-ins. Some
+ * thousands are erased now; a job does the rest. Without the user, the ids that are kept are
+ * pseudonyms. The origin of a superuser who changed the user is kept: it is not the user's.
  */
 export async function eraseOrigins({ db, now }: Ctx, userId: string): Promise<void> {
   await eraseSome(db, userId);
@@ -123,8 +119,8 @@ export const eventsKeptFrom = ({ config, now }: Ctx): Date =>
   new Date(now().getTime() - config.eventsRetentionDays * DAY_MS);
 
 /**
- * Deletes events older than EVENTS_RETENTION_DAYS, a few at a time. Returns how many. Ids are
- * UUIDv7, so the primary key finds them without another index.
+ * Deletes a few events older than EVENTS_RETENTION_DAYS. Ids are UUIDv7, so the primary key finds
+ * them.
  */
 export const purgeEvents = (ctx: Ctx): Promise<number> =>
   deleteBatch(ctx.db, events.id, lt(events.id, leastIdOf(eventsKeptFrom(ctx))));
@@ -132,8 +128,8 @@ export const purgeEvents = (ctx: Ctx): Promise<number> =>
 const COMPARED_MAX = 200;
 
 /**
- * Compares a new event with the user's latest 200 events of the same type. `isFirst`: there are
- * none. `isKnownOrigin`: one of them, no older than `since`, has the same IP and user agent.
+ * Compares with the subject's latest 200 events of a type. `isFirst`: there are none.
+ * `isKnownOrigin`: one of them, no older than `since`, has the same IP and user agent.
  */
 export async function compareWithEarlier(
   { db }: { db: Db },
@@ -178,7 +174,6 @@ const columns = {
   data,
 };
 
-/** Events about the caller, newest first, as `asSubjectSees` shows them. */
 export async function listOwnEvents(
   ctx: Ctx,
   actor: UserActor,
@@ -207,8 +202,8 @@ const actorKindOf = (stored: string) =>
   (stored === "stranger" ? "anonymous" : stored) as Event["actorKind"];
 
 /**
- * Hides who acted if it was another user: users must not read the ids and IPs of administrators. An
- * anonymous actor keeps the origin, which shows the subject an attack.
+ * Users must not read the ids and IPs of administrators. An anonymous actor keeps the origin, which
+ * shows the subject an attack.
  */
 function asSubjectSees(event: Event): Event {
   if (event.actorKind !== "user" || event.actorId === event.subjectId) return event;

@@ -25,8 +25,8 @@ export interface NewLink {
 }
 
 /**
- * Mails a link that works once, in the caller's transaction. The link becomes invalid when the
- * user's email changes, except for the link that undoes such a change.
+ * Mails a link that works once, in the caller's transaction. Unless it undoes a change of the
+ * user's email, such a change makes it invalid.
  */
 export async function sendLink(
   ctx: Ctx,
@@ -58,8 +58,8 @@ export async function sendLink(
 }
 
 /**
- * A new link: the kind and content of its mail, and what to store of it. Only the hash of its token
- * is stored (ASVS 5.0, 6.6.2 and 11.4.1).
+ * A new link: its mail, and what to store. Only the hash of its token is stored (ASVS 5.0, 6.6.2
+ * and 11.4.1).
  */
 export function createLink({ config, now }: Ctx, purpose: Purpose) {
   const { lifetimeMs, mail: kind, page, redirect } = kindOf(purpose);
@@ -88,21 +88,18 @@ async function endOldest({ db }: Ctx, purpose: Purpose, userId: string): Promise
 const isOf = (userId: string, ...purposes: Purpose[]) =>
   and(eq(mailedLinks.userId, userId), inArray(mailedLinks.purpose, purposes));
 
-/** The page that requests a new password. Security notices link to it. */
+/** The page that requests a new password, for security notices. */
 export const forgotPage = ({ config }: Ctx): string => `${config.publicUrl}/forgot-password`;
 
 const CODE_DIGITS = 6;
 const CODE_TRIES_MAX = 5;
-/** Other clients can use up five tries of a code. A known device then still has five more. */
+/** Other clients can use up five tries. A known device then still has five more. */
 const KNOWN_DEVICE_CODE_TRIES_MAX = 10;
 const newCode = () => String(randomInt(10 ** CODE_DIGITS)).padStart(CODE_DIGITS, "0");
 const macOf = ({ fingerprint }: Ctx, id: string, code: string): Buffer =>
   fingerprint(JSON.stringify(["one-time code", id, code]));
 
-/**
- * A valid link: not spent, not expired, for one of the purposes, and not invalidated by a change of
- * the user's email.
- */
+/** A link that is not spent, not expired, and not invalidated by a change of the user's email. */
 export interface Link {
   id: string;
   purpose: Purpose;
@@ -121,10 +118,7 @@ const isValid = ({ now }: Ctx, which: SQL) =>
     or(isNull(mailedLinks.addressKey), eq(users.emailKey, mailedLinks.addressKey)),
   );
 
-/**
- * Finds a link without spending it, because mail scanners open links too. Throws the same
- * `invalid_link` for every reason.
- */
+/** Finds a link without spending it, because mail scanners open links. Throws `invalid_link`. */
 export async function getLink(
   ctx: Ctx,
   purposes: readonly Purpose[],
@@ -149,10 +143,9 @@ export interface CodeTry {
 
 /**
  * Tries a code. Returns the link that was mailed with it, or undefined if the code is wrong or was
- * tried too often; the link stays valid. Each try is counted before the code is compared, so
- * concurrent tries cannot exceed the maximum of five, or ten for a known device.
- * The transaction does not wait for the disk: that wait would reveal whether there is a code to try
- * (CWE-208).
+ * tried too often; the link stays valid. Counts each try before comparing, so concurrent tries
+ * cannot exceed the maximum. The transaction does not wait for the disk: that wait would reveal
+ * whether there is a code (CWE-208).
  */
 export async function tryCode(
   ctx: Ctx,
@@ -176,8 +169,8 @@ const NO_USER_ID = "00000000-0000-0000-0000-000000000000";
 
 /**
  * Spends a link, in the transaction that does what the link is for. Of two concurrent calls, one
- * succeeds. Locks the user first, together with another user who has the email that the link sets.
- * Throws `invalid_link`.
+ * succeeds. Locks the user first, and another user who has the email that the link sets. Throws
+ * `invalid_link`.
  */
 export async function redeemLink(
   ctx: Ctx,
@@ -201,14 +194,13 @@ export async function redeemLink(
     await keepRedemption(ctx, { userId: link.userId, purpose: link.purpose }, form);
 }
 
-/** Ends all links of a user for these purposes, in the caller's transaction. */
 export async function endLinks({ db }: Ctx, userId: string, ...purposes: Purpose[]): Promise<void> {
   await db.delete(mailedLinks).where(isOf(userId, ...purposes));
 }
 
 /**
- * Ends the mailed links that could change the user or sign in, in the caller's transaction. Also
- * drops mail requests that no job has answered yet.
+ * Ends the links and mail requests that could change the user or sign in, in the caller's
+ * transaction.
  */
 export async function endAccountLinks(ctx: Ctx, userId: string): Promise<void> {
   await endRequests(ctx, userId);
@@ -220,15 +212,11 @@ export async function endRequests({ db }: Ctx, userId: string): Promise<void> {
   await db.delete(mailRequests).where(eq(mailRequests.userId, userId));
 }
 
-/**
- * Ends the user's links of the same purpose that were sent after this one, in the caller's
- * transaction.
- */
+/** Ends the user's links of the same purpose that were sent after this one. */
 export async function endLaterLinks({ db }: Ctx, link: Link): Promise<void> {
   const isLater = gt(mailedLinks.position, link.position);
   await db.delete(mailedLinks).where(and(isOf(link.userId, link.purpose), isLater));
 }
 
-/** Deletes expired links, a few at a time. Returns how many. */
 export const purgeLinks = ({ db, now }: Ctx): Promise<number> =>
   deleteBatch(db, mailedLinks.id, lt(mailedLinks.expiresAt, now()));

@@ -21,23 +21,20 @@ import { users } from "../users/tables.ts";
 import { boundsOf, isAlive, type SessionGrant, type Token, tokenFor } from "./sessions.ts";
 import { sessions } from "./tables.ts";
 
-/** Continues a session (`rotateSession`). Throws `too_many_requests`, `invalid_refresh_token`. */
+/** Continues a session. Throws `too_many_requests`, `invalid_refresh_token`. */
 export async function refresh(ctx: Ctx, actor: Anonymous, refreshToken: string): Promise<Token> {
   await ctx.limits.consume(actor.origin, refreshUses(ctx, actor, refreshToken));
   return tokenFor(ctx, await rotateSession(ctx, actor, refreshToken));
 }
 
-/**
- * A refresh token that this server issued counts by session, any other token by client IP. So
- * made-up tokens do not block clients that share their IP.
- */
+/** Made-up tokens count by client IP, so they do not block sessions of clients that share it. */
 function refreshUses(ctx: Ctx, { origin }: Anonymous, refreshToken: string): LimitUse[] {
   const sessionId = sessionOfRefreshToken(ctx, refreshToken);
   if (!sessionId) return usesOf("refresh-address", origin);
   return [{ limit: "refresh-session", who: sessionId }];
 }
 
-/** The session of a refresh token that this server issued, whatever became of the token. */
+/** The session of a token that this server issued, whether or not the token is still valid. */
 export const sessionOfRefreshToken = (
   { refreshSeeds }: Ctx,
   refreshToken: string,
@@ -48,8 +45,7 @@ export const sessionOfRefreshToken = (
 
 /**
  * Spends a refresh token and returns its successor (RFC 9700, section 4.14.2). Throws
- * `invalid_refresh_token` for every token that is not accepted. A reused one ends its session
- * (`endIfReused`).
+ * `invalid_refresh_token`.
  */
 async function rotateSession(
   ctx: Ctx,
@@ -105,15 +101,14 @@ export function tokenClientOf({ devices }: Ctx, { origin }: Anonymous): TokenCli
   };
 }
 
-/** The client's device of the user of the session. */
 const deviceIn = (devices: unknown): SQL =>
   sql`(${devices}::jsonb ->> ${sessions.userId}::text)::uuid`;
 
 /**
  * Whether this client rotated the session last. If either request has a device token of the user,
  * only the device tokens are compared: the client may change its network, and an attacker on the
- * same network is another client. Always true for an undefined client, and for a row that an
- * earlier version of Bunker rotated.
+ * same network is another client. True for an undefined client, and for rows of versions that
+ * stored no client.
  */
 const isSameClient = (client: Record<keyof TokenClient, unknown> | undefined) =>
   client
@@ -123,14 +118,10 @@ const isSameClient = (client: Record<keyof TokenClient, unknown> | undefined) =>
     : sql<boolean>`true`;
 
 const slot = (name: string) => sql.placeholder(name);
-/** Matches the tokens of the session, also spent ones, by the hash of their seed. */
+/** Matches all tokens of the session, also spent ones. */
 export const isSeed = (hash: unknown): SQL => sql`${sessions.seedHash} = ${hash}::bytea`;
-/** Matches the current token by its hash. */
 export const isCurrentToken = (hash: unknown): SQL => sql`${sessions.currentHash} = ${hash}::bytea`;
-/**
- * Matches the token that was spent last, if it was spent within the grace period and the same
- * client sends it again.
- */
+/** Matches the token that the same client spent last, within the grace period. */
 export const isRetriedToken = (
   hash: unknown,
   { graceFrom, client }: { graceFrom: unknown; client: Parameters<typeof isSameClient>[0] },
@@ -148,10 +139,9 @@ const ifCurrent = (value: SQL, kept: SQL) =>
   sql`case when ${isCurrent} then ${value} else ${kept} end`;
 
 /**
- * One statement decides. It spends the current token and stores its successor. The token that was
- * just spent gets the same successor again if the client that rotated it sends it. Of two
- * concurrent requests, the second waits for the row, and then PostgreSQL evaluates the conditions
- * again (READ COMMITTED).
+ * Spends the current token and stores its successor. The client that spent the last token gets the
+ * same successor again if it retries. One statement decides: of two concurrent requests, the second
+ * waits for the row, and PostgreSQL evaluates the conditions again (READ COMMITTED).
  */
 export const rotation = prepared((db) =>
   db
@@ -193,10 +183,7 @@ export const rotation = prepared((db) =>
     .prepare("rotate_session"),
 );
 
-/**
- * A refresh token as one client sends it. `client` is undefined if another party asks about the
- * token.
- */
+/** `client` is undefined if another party asks about the token. */
 interface PresentedToken {
   token: RefreshToken;
   client: TokenClient | undefined;
@@ -204,8 +191,8 @@ interface PresentedToken {
 
 /**
  * Ends the session of a rejected refresh token if the token is spent: two parties may have it. Ends
- * nothing if the token was spent within the grace period and the client that rotated last sends it,
- * a late duplicate of an earlier request. A token that this server did not issue ends nothing.
+ * nothing for a late duplicate: spent within the grace period, and sent by the client that rotated
+ * last.
  */
 export async function endIfReused(
   ctx: Ctx,
@@ -229,8 +216,7 @@ async function endReused(
   const { id, userId, generation, rotations } = session;
   const age = generation - token.generation;
   if (age < 1) return;
-  // The times of the latest rotations, newest first. An older token was spent no later than the
-  // oldest of them.
+  // An older token was spent no later than the oldest time that is kept.
   const spentAt = rotations[age - 1] ?? rotations.at(-1);
   const isInGrace = spentAt !== undefined && spentAt > new Date(boundsOf(ctx).graceFrom);
   if (isInGrace && session.isSameClient) return;
@@ -250,10 +236,7 @@ async function endReused(
 const RECORDED_MAX = 20;
 const HOUR_MS = 3_600_000;
 
-/**
- * Records that a client got the same successor again. At most 20 an hour for each user, so that
- * retries cannot fill the events table.
- */
+/** At most 20 an hour for each user, so that retries cannot fill the events table. */
 async function recordRetry(
   ctx: Ctx,
   actor: Anonymous,

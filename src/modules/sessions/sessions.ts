@@ -22,7 +22,6 @@ export interface Session {
   lastUsedAt: Date;
 }
 
-/** A started or rotated session: its user, when it started, and its current refresh token. */
 export interface SessionGrant {
   userId: string;
   session: { id: string; createdAt: Date };
@@ -44,8 +43,8 @@ export interface KnownDevice {
 }
 
 /**
- * The first device token that makes the client a known device of the user. A device token from
- * before `devicesKnownSince` does not count: before then, another person may have had the password.
+ * The first device token that makes the client a known device of the user. One from before
+ * `devicesKnownSince` does not count: another person may have had the password then.
  */
 export function knownDevice(
   { devices }: Ctx,
@@ -64,9 +63,8 @@ export function knownDevice(
 
 /**
  * Starts a session for a user who has just authenticated, in the caller's transaction. Notifies the
- * user by mail if the client is not a known device and nobody signed in from the same IP and user
- * agent before. The first sign-in of a new user sends no mail. An unverified email gets none
- * either, because it may belong to another person.
+ * user by mail if neither the device nor its IP and user agent are known. The first sign-in of a
+ * new user sends no mail. Nor does an unverified email, which may belong to another person.
  */
 export async function beginSession(
   ctx: Ctx,
@@ -81,7 +79,7 @@ async function notifyOfNewDevice(ctx: Ctx, actor: Anonymous, user: User): Promis
   const { id: subjectId, devicesKnownSince: since } = user;
   const event = { type: "session.started", subjectId, since } as const;
   const { isFirst, isKnownOrigin } = await compareWithEarlier(ctx, actor, event);
-  // The events of an old user may have been purged: then this may not be the first sign-in.
+  // Events of older users may have been purged.
   const isNew = user.createdAt > eventsKeptFrom(ctx);
   if ((isFirst && isNew) || isKnownOrigin) return;
   const details = {
@@ -94,9 +92,8 @@ async function notifyOfNewDevice(ctx: Ctx, actor: Anonymous, user: User): Promis
 const UNKNOWN = "?";
 
 /**
- * Starts a session in the caller's transaction. Ends the
- * least recently used sessions beyond `sessionsPerAccount`. Concurrent sign-ins may briefly exceed
- * that limit; the next sign-in trims it.
+ * Ends the least recently used sessions beyond `sessionsPerAccount`. Concurrent sign-ins may
+ * briefly exceed that limit; the next sign-in trims it.
  */
 async function startSession(ctx: Ctx, actor: Anonymous, userId: string): Promise<SessionGrant> {
   const now = ctx.now();
@@ -127,8 +124,7 @@ async function startSession(ctx: Ctx, actor: Anonymous, userId: string): Promise
 }
 
 /**
- * Skips rows that another transaction is deleting, so that concurrent sign-ins do not wait for each
- * other.
+ * Skips rows that another transaction is deleting: concurrent sign-ins do not wait for each other.
  */
 function leastRecentlyUsed({ db }: Ctx, owner: string, kept: number) {
   const leastUsed = db
@@ -151,7 +147,7 @@ export const sessionColumns = { id, userId, ip, userAgent, createdAt, lastUsedAt
 export const secondsLeftOf = ({ config, now }: Ctx, { createdAt }: { createdAt: Date }): number =>
   Math.floor((createdAt.getTime() - now().getTime()) / 1000) + config.sessionMaxDays * DAY;
 
-/** The caller's own sessions, the most recently used first; at most `LISTED_MAX`. */
+/** The most recently used first. */
 export function listSessions(ctx: Ctx, actor: UserActor): Promise<Session[]> {
   const bounds = boundsOf(ctx);
   return ctx.db
@@ -163,9 +159,7 @@ export function listSessions(ctx: Ctx, actor: UserActor): Promise<Session[]> {
 }
 const LISTED_MAX = 1_000;
 
-/**
- * Ends one of the caller's own sessions. Throws `not_found`, also for a session of another user.
- */
+/** Throws `not_found`, also for a session of another user. */
 export async function endSession(ctx: Ctx, actor: UserActor, sessionId: string): Promise<void> {
   const ended = await transaction(ctx, (tx) =>
     endSessionsOf(tx, actor, {
@@ -179,7 +173,6 @@ export async function endSession(ctx: Ctx, actor: UserActor, sessionId: string):
 export const logOutScopes = ["current", "others", "all"] as const;
 export type LogOutScope = (typeof logOutScopes)[number];
 
-/** Ends the current session, all others, or all. */
 export async function logOut(ctx: Ctx, actor: UserActor, scope: LogOutScope): Promise<void> {
   const currentId = actor.session.id;
   const which = {
@@ -190,7 +183,6 @@ export async function logOut(ctx: Ctx, actor: UserActor, scope: LogOutScope): Pr
   await transaction(ctx, (tx) => endSessionsOf(tx, actor, { userId: actor.user.id, which }));
 }
 
-/** Which sessions of a user, by their ids. */
 export type SessionSelection = "all" | { only: string } | { except: string };
 
 /** Ends sessions of a user in the caller's transaction. Returns how many. */
@@ -223,14 +215,12 @@ async function end(
   return ended.length;
 }
 
-/** Deletes expired sessions, a few at a time. Returns how many. */
 export function purgeSessions(ctx: Ctx): Promise<number> {
   const bounds = boundsOf(ctx);
   const isUnused = lt(lastUsedAt, new Date(bounds.usedFrom));
   return deleteBatch(ctx.db, id, or(isUnused, lt(createdAt, new Date(bounds.bornFrom))));
 }
 
-/** The token response for a session that was started or continued. */
 export async function tokenFor(
   ctx: Ctx,
   { userId, session, refreshToken }: SessionGrant,
@@ -251,8 +241,8 @@ const SECOND_MS = 1000;
 const DAY_MS = 86_400 * SECOND_MS;
 
 /**
- * The time bounds as ISO strings: when a session must have been used and created to be alive, and
- * when a token must have been spent to be in the grace period.
+ * ISO strings: when a session must have been used and created to be alive, and when a token must
+ * have been spent to be in the grace period.
  */
 export function boundsOf({ config, now }: Ctx) {
   const time = now().getTime();
@@ -265,9 +255,6 @@ export function boundsOf({ config, now }: Ctx) {
   };
 }
 
-/**
- * The session is neither idle for too long nor too old. The bounds are times, or placeholders of a
- * prepared statement.
- */
+/** The bounds are times, or placeholders of a prepared statement. */
 export const isAlive = ({ usedFrom, bornFrom }: Record<"usedFrom" | "bornFrom", unknown>): SQL =>
   sql`(${sessions.lastUsedAt} > ${usedFrom}::timestamptz and ${sessions.createdAt} > ${bornFrom}::timestamptz)`;

@@ -194,7 +194,7 @@ export async function updateUser(
   });
 }
 
-/** Ends what a user who was just deactivated has, in the caller's transaction. */
+/** Ends the sessions and links of a deactivated user, in the caller's transaction. */
 async function endAccess(ctx: Ctx, actor: Actor, user: User): Promise<void> {
   await endSessionsOf(ctx, actor, { userId: user.id, which: "all" });
   await endAccountLinks(ctx, user.id);
