@@ -13,9 +13,9 @@ import { requestLink } from "./requests.ts";
 
 /**
  * Requests a change of the caller's email. A link that is mailed to the new email makes the change.
- * If another user has that email, they are notified by mail and the caller is not told (CWE-204).
- * Throws `reauthentication_required`, `invalid_credentials`, `invalid_request`,
- * `too_many_requests`, `busy`.
+ * If another user has that email, only they are notified (CWE-204). Throws
+ * `reauthentication_required`, `invalid_credentials`, `invalid_request`, `too_many_requests`,
+ * `busy`.
  */
 export async function requestEmailChange(
   ctx: Ctx,
@@ -35,8 +35,8 @@ const unchangedEmail = () =>
 
 /**
  * Gives the user the email that the link was mailed to, in the transaction that spends the link. If
- * the previous email was verified, its reader can undo this for a week. An unverified one may
- * belong to another person, by a typing error. Throws `email_taken`.
+ * the previous email was verified, its reader can undo this for a week. An unverified one may be
+ * mistyped and belong to another person. Throws `email_taken`.
  */
 export async function applyEmailChange(
   ctx: Ctx,
@@ -52,9 +52,8 @@ export async function applyEmailChange(
 
 /**
  * Restores the email that a user had before a change. Drops the password, ends every session, and
- * mails a reset link to the restored email. Links that undo later changes become invalid. The email
- * that is replaced gets a notice if it was verified. Throws `invalid_link`, `email_taken`,
- * `too_many_requests`.
+ * mails a reset link to the restored email. Links that undo later changes become invalid. Throws
+ * `invalid_link`, `email_taken`, `too_many_requests`.
  */
 export async function restoreEmail(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
   const { link, user } = await openUserLink(ctx, actor, { purposes: ["undo_email"], token });
@@ -64,13 +63,12 @@ export async function restoreEmail(ctx: Ctx, actor: Anonymous, token: string): P
     const passwordHash = NO_PASSWORD;
     await replaceHash(tx, actor, { userId: user.id, passwordHash, which: "all" });
     await endLaterLinks(tx, link);
-    // Do not validate it again: the user had this email before, perhaps under the rules of an older
-    // version.
+    // Not validated again: an older version may have accepted it by other rules.
     const previous = { shown: email, key: identifierKeyOf(email) };
     await changeEmail(tx, actor, { id: user.id, email: previous, type: "email.restored" });
     await markVerified(tx, actor, user.id);
     await sendLink(tx, { purpose: "reset_password", user: { ...user, email } });
-    // The reader of the replaced email may be the owner, and may no longer read the old mailbox.
+    // The reader of the replaced email may be the owner, without access to the old mailbox.
     if (user.emailVerified) await enqueueMail(tx, { kind: "email_restored", to: user });
   });
 }

@@ -7,7 +7,7 @@ import { record } from "../events/events.ts";
 import { users } from "../users/tables.ts";
 import { clearFailures } from "../users/users.ts";
 
-/** Marks a user's email as verified, in the caller's transaction. */
+/** In the caller's transaction. */
 export async function markVerified(ctx: Ctx, actor: Actor, id: string): Promise<void> {
   const [changed] = await ctx.db
     .update(users)
@@ -20,13 +20,13 @@ export async function markVerified(ctx: Ctx, actor: Actor, id: string): Promise<
   await clearFailures(ctx, changed);
 }
 
-/** Reads an email that a link was mailed to. Throws `invalid_request`. */
+/** Throws `invalid_request`. */
 export const acceptEmail = (email: string) => accept({ email: readEmail(email) }).email;
 
 /**
- * Gives a user another email, still unverified, in the caller's transaction. A user who has that
- * email but never verified it loses it: otherwise registering an email would block its owner.
- * Throws `email_taken`.
+ * Gives a user another email, still unverified, in the caller's transaction. A user who never
+ * verified that email loses it: registering an email must not block its owner. Throws
+ * `email_taken`.
  */
 export async function changeEmail(
   ctx: Ctx,
@@ -39,15 +39,14 @@ export async function changeEmail(
     not(users.emailVerified),
     ne(users.id, id),
   );
-  // No user can have registered this email: it cannot be guessed, and `.invalid` is rejected (RFC
-  // 2606).
+  // Cannot be registered: it is random, and `.invalid` is refused (RFC 2606).
   const placeholder = `user-${crypto.randomUUID()}@displaced.invalid`;
   const displaced = await ctx.db
     .update(users)
     .set({ email: placeholder, emailKey: placeholder, updatedAt: ctx.now() })
     .where(isUnverifiedDuplicate)
     .returning({ id: users.id });
-  // Record it without an origin: the displaced user must not learn who verified the email.
+  // Without an origin: the displaced user must not learn who verified the email.
   for (const { id: subjectId } of displaced)
     await record(ctx, { kind: "anonymous" }, { type: "email.changed", subjectId, data: {} });
   const set = { email: shown, emailKey: key, emailVerified: false, updatedAt: ctx.now() };

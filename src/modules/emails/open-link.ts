@@ -18,8 +18,8 @@ interface Opened {
 }
 
 /**
- * Finds a link, and its user or its registration, without spending the link. Each call consumes a
- * limit, because tokens can be made up. Throws `invalid_link`, `too_many_requests`.
+ * Finds a link, and its user or registration, without spending it. Consumes a limit, because tokens
+ * can be made up. Throws `invalid_link`, `too_many_requests`.
  */
 export async function openLink(
   ctx: Ctx,

@@ -7,9 +7,8 @@ import { openLink } from "./open-link.ts";
 import { completeVerification } from "./verification.ts";
 
 /**
- * Sets a new password by a mailed link, verifies the email, and ends every session: the user
- * belongs to the reader of its mail. Throws `invalid_link`, `invalid_request`, `too_many_requests`,
- * `busy`.
+ * Sets a new password by a mailed link, verifies the email, and ends every session. Throws
+ * `invalid_link`, `invalid_request`, `too_many_requests`, `busy`.
  */
 export async function resetPassword(
   ctx: Ctx,
@@ -27,7 +26,7 @@ export async function resetPassword(
     return transaction(ctx, (tx) => redeemRegistration(tx, actor, redeemed));
   }
   const { link, user } = opened;
-  // The old password is accepted: a refusal would tell the reader of the link what it is.
+  // Not compared with the old password: a refusal would tell the link's reader what it is.
   const passwordHash = await hashNewPassword(ctx, "/password", { user, password });
   await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, form);

@@ -13,7 +13,7 @@ import { mailFirstLink, mailLinkAgain, REGISTRATION } from "../registration/regi
 import { knownDevice } from "../sessions/sessions.ts";
 import { findUser, identifierKeyOf } from "../users/users.ts";
 
-/** The number of users whose device tokens one browser keeps (http/device). */
+/** As many users as one browser keeps device tokens of (`http/device`). */
 const DEVICE_USERS_MAX = 8;
 
 export type MailRequest =
@@ -22,9 +22,8 @@ export type MailRequest =
   | { purpose: "change_email"; email: string; userId: string };
 
 /**
- * Requests a mailed link. A job later finds out whether a user has the email. So this does the same
- * for every email, and its time reveals nothing (CWE-208). Throws `too_many_requests`, the same for
- * every email.
+ * Requests a mailed link. A job later finds out whether a user has the email, so this takes the
+ * same time for every email (CWE-208). Throws `too_many_requests`.
  */
 export async function requestLink(
   ctx: Ctx,
@@ -49,9 +48,8 @@ export async function requestLink(
 }
 
 /**
- * Returns the id of the user with this email if the client is a known device of that user. Reads
- * only the users of its device tokens, so that the time does not reveal whether another user has
- * the email (CWE-208).
+ * The id of the user with this email, if the client is a known device of that user. Reads only the
+ * users of its device tokens: the time must not reveal another user (CWE-208).
  */
 async function findKnownUserId(
   ctx: Ctx,

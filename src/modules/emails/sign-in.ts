@@ -15,8 +15,8 @@ import { requestLink } from "./requests.ts";
 import { verifyWithoutPassword } from "./verification.ts";
 
 /**
- * Requests a mail with a sign-in link and code. The response is the same for every email (CWE-204).
- * Throws `email_sign_in_off`, `too_many_requests`.
+ * The response is the same for every email (CWE-204). Throws `email_sign_in_off`,
+ * `too_many_requests`.
  */
 export async function requestSignIn(ctx: Ctx, actor: Anonymous, email: string): Promise<void> {
   requireEnabled(ctx);
@@ -26,10 +26,9 @@ export async function requestSignIn(ctx: Ctx, actor: Anonymous, email: string): 
 export type MailedCredential = { token: string } | { email: string; code: string };
 
 /**
- * Signs a user in by a mailed link, or by the code in the same mail. This also verifies the email.
- * If it was unverified, the password and the sessions of the person who registered it are dropped.
- * Throws `email_sign_in_off`, `invalid_link`, `invalid_code`, `account_inactive`,
- * `too_many_requests`.
+ * Signs a user in by a mailed link or code. This also verifies the email. If it was unverified, the
+ * password and the sessions of the person who registered it are dropped. Throws
+ * `email_sign_in_off`, `invalid_link`, `invalid_code`, `account_inactive`, `too_many_requests`.
  */
 export async function signInByMail(
   ctx: Ctx,
@@ -42,7 +41,7 @@ export async function signInByMail(
     : matchCode(ctx, actor, credential));
   const started = await transaction(ctx, async (tx) => {
     await redeemLink(tx, link, "token" in credential ? credential : undefined);
-    // Lock the user: a concurrent deactivation waits, and then ends this session too.
+    // A concurrent deactivation waits for the lock, and then ends this session too.
     const isTarget = and(eq(users.id, user.id), users.isActive);
     const [current] = await tx.db
       .select(userColumns)
@@ -65,8 +64,8 @@ function requireEnabled({ config }: Ctx): void {
 const TRY_MIN_MS = 10;
 
 /**
- * A code has only a million values. So tries are limited for each email, whether or not a user has
- * it, and for each code.
+ * A code has only a million values: tries are limited for each code, and for each email, whether or
+ * not a user has it.
  */
 async function matchCode(
   ctx: Ctx,

@@ -11,8 +11,7 @@ const ERASED_AT_ONCE = 5_000;
 const AGAIN_AFTER_MS = 60_000;
 
 /**
- * Erases the origins that are left of one user who was deleted over a minute ago, up to 10,000
- * events a call. Returns 0 when nothing is due.
+ * Erases what is left of one user who was deleted over a minute ago: up to 10,000 events a call.
  */
 export function eraseLeftOrigins(ctx: Ctx): Promise<number> {
   return transaction(ctx, async ({ db, now }) => {
@@ -36,8 +35,7 @@ export function eraseLeftOrigins(ctx: Ctx): Promise<number> {
  */
 export async function eraseSome(db: Db, userId: string): Promise<number> {
   const { actorId, actorKind, id, occurredAt, subjectId } = events;
-  // Order by an index: for a user with millions of events, the planner would otherwise read the
-  // whole table.
+  // By an index: the planner would otherwise read the whole table for a user with many events.
   const done = await erase(db, eq(actorId, userId), [id]);
   const isAnonymous = and(eq(subjectId, userId), inArray(actorKind, ["anonymous", "stranger"]));
   return done + (await erase(db, isAnonymous, [occurredAt, id]));

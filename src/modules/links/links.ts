@@ -25,8 +25,8 @@ export interface NewLink {
 }
 
 /**
- * Mails a link that works once, in the caller's transaction. Unless it undoes a change of the
- * user's email, such a change makes it invalid.
+ * Mails a link that works once, in the caller's transaction. A later change of the user's email
+ * makes it invalid, except the link that undoes that change.
  */
 export async function sendLink(
   ctx: Ctx,

@@ -8,15 +8,12 @@ export const WEEK_MS = 7 * DAY_MS;
 interface Kind {
   lifetimeMs: number;
   mail: NewMail["kind"];
-  /** Our page that the link opens. `redirect` is the setting that names another page instead. */
+  /** Our page that the link opens, unless the setting `redirect` names another. */
   page: string;
   redirect?: "verifyEmailUrl" | "resetPasswordUrl" | "signInUrl";
-  /**
-   * How many valid links a user may have: another one ends the oldest. Undefined: only rate limits
-   * apply.
-   */
+  /** Another link ends the oldest one. Undefined: only rate limits apply. */
   aliveMax?: number;
-  /** The mail also has a code of six digits that does the same. */
+  /** The mail also has a six-digit code. */
   hasCode?: true;
   /** Stays valid when the email of the user changes. */
   isUnbound?: true;
@@ -47,8 +44,7 @@ const kinds = {
     redirect: "verifyEmailUrl",
   },
   /**
-   * Sent to the old email. There is no `aliveMax`: an attacker who changes the email again must not
-   * end the first link.
+   * Sent to the old email. An attacker who changes the email again must not end it: no `aliveMax`.
    */
   undo_email: {
     lifetimeMs: WEEK_MS,
@@ -56,9 +52,7 @@ const kinds = {
     page: "/undo-email",
     isUnbound: true,
   },
-  /**
-   * Only one is valid at a time: each valid code is another chance for an attacker to guess one.
-   */
+  /** One at a time: each valid code is another chance to guess one. */
   sign_in: {
     lifetimeMs: 10 * MINUTE_MS,
     mail: "sign_in",
@@ -71,5 +65,4 @@ const kinds = {
 export type Purpose = keyof typeof kinds;
 export const kindOf = (purpose: Purpose): Kind => kinds[purpose];
 
-/** Our pages that mailed links lead to. */
 export const linkPages: string[] = [...new Set(Object.values(kinds).map(({ page }) => page))];

@@ -16,7 +16,7 @@ interface Redemption {
 }
 /** Long enough for a second click, and for a request that a proxy or browser repeats. */
 const REDEMPTION_MS = MINUTE_MS;
-/** The prefix of the purpose of a redemption row. No lookup of links matches it. */
+/** The prefix of the purpose of these rows. No lookup of links matches it. */
 const REDEEMED = "redeemed ";
 
 function macsOf({ fingerprint }: Ctx, form: RedeemedForm) {
@@ -28,7 +28,7 @@ function macsOf({ fingerprint }: Ctx, form: RedeemedForm) {
   };
 }
 
-/** Records the form for a minute. Call it in the transaction that spends the link. */
+/** For a minute, in the transaction that spends the link. */
 export async function keepRedemption(
   ctx: Ctx,
   { userId, purpose }: Redemption,
@@ -48,8 +48,8 @@ export async function keepRedemption(
 }
 
 /**
- * Finds what the same form did in the last minute, so that its second copy does not get
- * `invalid_link`. Another form of the same link ends this, because its password may be a guess.
+ * Finds what the same form did in the last minute, for its second copy. Another form of the same
+ * link ends this, because its password may be a guess.
  */
 export async function findRedemption(
   ctx: Ctx,
@@ -67,7 +67,7 @@ export async function findRedemption(
       .select({ id, codeMac, purpose, userId })
       .from(mailedLinks)
       .where(and(eq(hash, tokenMac), isOfPage, gt(expiresAt, ctx.now())))
-      // Lock the row, so that of many concurrent guesses only the first one is compared.
+      // Of many concurrent guesses, only the first one is compared.
       .for("update");
     if (!found) return undefined;
     if (!found.codeMac?.equals(formMac)) {

@@ -11,10 +11,7 @@ import english from "./texts/en.json" with { type: "json" };
 export type MailKind = keyof typeof english;
 export const mailKinds = Object.keys(english) as MailKind[];
 
-/**
- * The texts of one kind of mail. `{brand}` is the name of the service. Some kinds have more
- * placeholders, such as `{device}`.
- */
+/** `{brand}` is the name of the service. Some kinds have more placeholders, such as `{device}`. */
 interface Texts {
   subject: string;
   lines: string[];
@@ -33,8 +30,8 @@ export interface Brand {
 }
 
 /**
- * Renders mails in the recipient's language, or in English. A folder may override some or all texts
- * (`en.json`, `de.json`, or another language) and `frame.html`. See docs/guides/brand.md.
+ * Renders mails in the recipient's language, or in English. `folder` may override texts (`de.json`)
+ * and `frame.html` (docs/guides/brand.md).
  */
 export function openRenderer(brand: Brand, folder: string | undefined): Renderer {
   const languages = new Map<string, Language>();
@@ -75,10 +72,7 @@ export function openRenderer(brand: Brand, folder: string | undefined): Renderer
   };
 }
 
-/**
- * The faults in a folder of custom texts, as sentences that name the file. Checked at startup,
- * before a mail is to be sent.
- */
+/** The faults in a folder of custom texts, as sentences that name the file. Checked at startup. */
 export function faultsIn(folder: string): string[] {
   const names = readdirSync(folder);
   const faults = names
@@ -119,10 +113,7 @@ const isPart = (part: string, value: unknown): boolean =>
 
 const builtIn: Record<string, Language> = { en: english, de: german };
 
-/**
- * The built-in texts, overridden by those of the folder. Texts that another language leaves out are
- * in English.
- */
+/** Texts that another language leaves out are in English. */
 function readLanguage(name: string, folder: string | undefined): Language | undefined {
   const text = fileIn(folder, `${name}.json`);
   if (text === undefined) return builtIn[name];

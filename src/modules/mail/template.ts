@@ -1,7 +1,4 @@
-/**
- * The HTML around each mail. Tables and inline styles, because mail clients support little else
- * (docs/guides/brand.md).
- */
+/** Tables and inline styles, because mail clients support little else (docs/guides/brand.md). */
 export const defaultTemplate = `<!doctype html>
 <html lang="{lang}">
 <head>

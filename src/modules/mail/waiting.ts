@@ -2,10 +2,7 @@ import { and, eq, notInArray } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { mails } from "./tables.ts";
 
-/**
- * Without MAIL_URL, logs each kind of waiting mail once. `loggedKinds` has the kinds that were
- * logged.
- */
+/** Without MAIL_URL, logs each kind of waiting mail once. */
 export async function reportWaitingMails(
   { db, log, mail }: Ctx,
   loggedKinds: Set<string>,

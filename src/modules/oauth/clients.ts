@@ -34,10 +34,7 @@ const clientOf = ({ id, name, createdAt, rotatedAt, previousSecretHash }: Row): 
   isRotating: previousSecretHash !== null,
 });
 
-/**
- * Creates an OAuth client and returns its secret, which is not shown again. Throws
- * `forbidden`, `invalid_request`.
- */
+/** Returns the secret, which is not shown again. Throws `forbidden`, `invalid_request`. */
 export async function createClient(
   ctx: Ctx,
   actor: Actor,
@@ -63,7 +60,7 @@ export async function createClient(
   return { client: clientOf(row), secret };
 }
 
-/** All OAuth clients, oldest first; at most `LISTED_MAX`. */
+/** Oldest first. */
 export async function listClients({ db }: Ctx): Promise<Client[]> {
   const rows = await db
     .select()
@@ -74,8 +71,8 @@ export async function listClients({ db }: Ctx): Promise<Client[]> {
 }
 
 /**
- * Gives an OAuth client a new secret. The current one stays accepted until `finishRotation`; one
- * from before that is revoked. Throws `forbidden`, `not_found`.
+ * Gives an OAuth client a new secret. The current one stays accepted until `finishRotation`, an
+ * earlier one does not. Throws `forbidden`, `not_found`.
  */
 export async function rotateSecret(ctx: Ctx, actor: Actor, id: string): Promise<string> {
   const secret = newClientSecret();
@@ -100,10 +97,7 @@ export async function finishRotation(ctx: Ctx, actor: Actor, id: string): Promis
   await changeClient(ctx, actor, { id, type: "client.rotation_finished", set });
 }
 
-/**
- * Deletes an OAuth client and its secrets; introspection reports its tokens as inactive. Throws
- * `forbidden`, `not_found`.
- */
+/** Introspection then reports its tokens as inactive. Throws `forbidden`, `not_found`. */
 export const deleteClient = (ctx: Ctx, actor: Actor, id: string): Promise<void> =>
   changeClient(ctx, actor, { id, type: "client.deleted", set: undefined });
 
@@ -137,10 +131,7 @@ export async function findClient({ db }: Ctx, id: string): Promise<Client | unde
   return row && clientOf(row);
 }
 
-/**
- * Returns the OAuth client if its credentials are correct. During a rotation, two secrets are
- * accepted.
- */
+/** The OAuth client, if the secret is right. During a rotation, two are. */
 export async function findAuthenticated(
   { db }: Ctx,
   { id, secret }: ClientCredentials,

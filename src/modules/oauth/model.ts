@@ -8,10 +8,7 @@ const client = {
     t.String({ maxLength: 200, description: "HTTP Basic is the alternative." }),
   ),
 };
-/**
- * The limit of a request body: a token that is too long for ours is an unknown token, not an
- * invalid form.
- */
+/** As long as a body may be: a token that is too long for ours is unknown, not invalid. */
 const token = t.String({ minLength: 1, maxLength: 65_536 });
 const hint = t.Optional(
   t.String({ maxLength: 100, description: "Ignored: a token shows its own type." }),

@@ -18,10 +18,7 @@ import { endSessionsOf, type Token } from "../sessions/sessions.ts";
 import { type Client, findAuthenticated, findClient } from "./clients.ts";
 import { isRevoked, revokeClientToken } from "./revoked-tokens.ts";
 
-/**
- * All grants. `password` only works with `OAUTH_PASSWORD_GRANT=on`, because RFC 9700, section 2.4,
- * forbids it.
- */
+/** RFC 9700, section 2.4, forbids `password`: it requires `OAUTH_PASSWORD_GRANT=on`. */
 export const grantTypes = ["refresh_token", "client_credentials", "password"] as const;
 export const grantsOn = ({ config }: Ctx): string[] =>
   grantTypes.filter((grant) => grant !== "password" || config.oauthPasswordGrant === "on");
@@ -83,9 +80,8 @@ async function tokenOfClient({ tokens, now }: Ctx, clientId: string): Promise<Gr
 }
 
 /**
- * Returns undefined without credentials: that is the public client. A client with correct
- * credentials has no rate limit. A request with wrong ones counts as anonymous. Throws
- * `invalid_client`, `too_many_requests`.
+ * Returns undefined without credentials: the public client. Correct credentials have no rate limit,
+ * wrong ones count as anonymous. Throws `invalid_client`, `too_many_requests`.
  */
 async function authenticateClient(
   ctx: Ctx,
@@ -99,8 +95,8 @@ async function authenticateClient(
 }
 
 /**
- * Ends the session of a token, and with it all tokens of that session (RFC 7009). An unknown,
- * expired or revoked token is not an error. A spent refresh token ends its session as reuse. Throws
+ * Ends the session of a token, and with it all of its tokens (RFC 7009). An unknown, expired or
+ * revoked token is not an error. A spent refresh token ends its session as reuse. Throws
  * `invalid_client`, `too_many_requests`, and `unauthorized_client` for a token of another client.
  */
 export async function revokeToken(
@@ -117,7 +113,7 @@ export async function revokeToken(
     ? await (client ? inspectRefreshToken : acceptRefreshToken)(ctx, actor, token)
     : await sessionOf(ctx, token);
   if (!session) return;
-  // Sessions belong to the public client: another client gets an error, because nothing was ended.
+  // Sessions belong to the public client. Another client gets an error, because nothing was ended.
   if (client) throw new Problem("unauthorized_client");
   await transaction(ctx, (tx) =>
     endSessionsOf(tx, actor, {
@@ -150,8 +146,8 @@ export interface Introspection extends Partial<AccessClaims> {
 const inactive: Introspection = { active: false };
 
 /**
- * Describes any token to a confidential client. For an invalid token, the response is only `active:
- * false`. Throws `invalid_client`, `too_many_requests`.
+ * Describes any token to a confidential client; an invalid one only as `active: false`. Throws
+ * `invalid_client`, `too_many_requests`.
  */
 export async function introspectToken(
   ctx: Ctx,

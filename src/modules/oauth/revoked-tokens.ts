@@ -5,8 +5,8 @@ import { deleteBatch } from "../../db/batch.ts";
 import { revokedTokens } from "./tables.ts";
 
 /**
- * Revokes an OAuth client's own access token: introspection then returns `active: false`. Other
- * tokens of the client stay valid, because clients revoke when one of several processes stops.
+ * Revokes an OAuth client's own access token, and no other: a client revokes one when one of
+ * several processes stops.
  */
 export async function revokeClientToken(
   { db }: Ctx,
@@ -22,6 +22,5 @@ export async function isRevoked({ db }: Ctx, { jti }: Pick<ClientClaims, "jti">)
   return (await db.$count(revokedTokens, eq(revokedTokens.id, jti))) > 0;
 }
 
-/** Deletes rows of expired tokens, a few at a time. Returns how many. */
 export const purgeRevokedTokens = ({ db, now }: Ctx): Promise<number> =>
   deleteBatch(db, revokedTokens.id, lt(revokedTokens.expiresAt, now()));

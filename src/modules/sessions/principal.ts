@@ -34,10 +34,7 @@ const principalBySession = prepared((db) =>
     .prepare("user_by_session"),
 );
 
-/**
- * The user and session of an access token. Both were active less than a second ago (the principal
- * cache). Returns undefined otherwise.
- */
+/** The user and session of an access token, if both were active less than a second ago. */
 export async function findActor(ctx: Ctx, token: string): Promise<UserActor | undefined> {
   const claims = ctx.tokens.verify(token, ctx.now());
   if (!claims) return (await reloadKeys(ctx, token)) ? findActor(ctx, token) : undefined;
@@ -54,7 +51,7 @@ async function readPrincipal(
   return found;
 }
 
-/** The user and session of a refresh token, which is not spent. See `acceptRefreshToken`. */
+/** The user and session of a refresh token, which is not spent. */
 export async function findByRefreshToken(
   ctx: Ctx,
   actor: Anonymous,
@@ -68,7 +65,6 @@ export async function findByRefreshToken(
   return principal && { kind: "user", ...principal };
 }
 
-/** Accepts an access token or a refresh token. */
 export const findByEitherToken = (
   ctx: Ctx,
   actor: Anonymous,
@@ -77,9 +73,8 @@ export const findByEitherToken = (
   looksLikeRefreshToken(token) ? findByRefreshToken(ctx, actor, token) : findActor(ctx, token);
 
 /**
- * Finds the session of a refresh token without spending the token. Returns undefined unless the
- * token is current, or the same client spent it within the grace period. A reused token ends its
- * session, as in `rotateSession`.
+ * Finds the session of a refresh token without spending it. Accepts the current token, and within
+ * the grace period the one that the same client spent. Reuse ends the session.
  */
 export const acceptRefreshToken = (
   ctx: Ctx,
@@ -88,10 +83,7 @@ export const acceptRefreshToken = (
 ): Promise<Session | undefined> =>
   findByToken(ctx, actor, { refreshToken, client: tokenClientOf(ctx, actor) });
 
-/**
- * Like `acceptRefreshToken`, for another party that asks about the token. That party is not the
- * client that rotated it, so only the grace period counts.
- */
+/** For another party that asks about the token: only the grace period counts, not the client. */
 export const inspectRefreshToken = (
   ctx: Ctx,
   actor: Anonymous,
@@ -125,9 +117,8 @@ async function findByToken(
 }
 
 /**
- * The limits of a request whose token may be invalid. A token that this server issued counts by its
- * session; any other token counts as an anonymous request. It never counts by the token's user: an
- * attacker with an old token could use up that user's limit.
+ * A token that this server issued counts by its session, any other as an anonymous request. Not by
+ * the token's user: an attacker with an old token could use up that user's limit.
  */
 export function usesOfToken(ctx: Ctx, { origin }: Anonymous, token: string): LimitUse[] {
   const session = looksLikeRefreshToken(token)

@@ -63,8 +63,8 @@ export function knownDevice(
 
 /**
  * Starts a session for a user who has just authenticated, in the caller's transaction. Notifies the
- * user by mail if neither the device nor its IP and user agent are known. The first sign-in of a
- * new user sends no mail. Nor does an unverified email, which may belong to another person.
+ * user by mail if neither the device nor its IP and user agent are known, except at the first
+ * sign-in of a new user. An unverified email gets no mail, because it may belong to another person.
  */
 export async function beginSession(
   ctx: Ctx,

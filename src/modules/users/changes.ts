@@ -3,11 +3,10 @@ import type { Target } from "../../db/rows.ts";
 import { readFullName, readLocale, readUsername } from "../../kit/names.ts";
 import { accept, Stale, UserGone } from "../../kit/problem.ts";
 
-/** Reads a value if there is one. Undefined leaves a field as it is; null clears it. */
 export const readIfGiven = <T>(text: string | null | undefined, read: (text: string) => T) =>
   typeof text === "string" ? read(text) : text;
 
-/** The fields of a user that can be changed. Undefined leaves a field as it is. */
+/** Undefined leaves a field as it is; null clears it. */
 export interface UserChanges {
   username?: string | undefined;
   fullName?: string | null | undefined;
@@ -25,7 +24,7 @@ const wireNames = {
 } as const satisfies Record<keyof UserChanges, string>;
 const changeable = Object.keys(wireNames) as (keyof typeof wireNames)[];
 
-/** Reads the values of the fields that are given. Throws `invalid_request`. */
+/** Throws `invalid_request`. */
 export function readChanges({ isActive, isSuperuser, ...changes }: UserChanges) {
   const { username, fullName, locale } = accept({
     username: changes.username === undefined ? undefined : readUsername(changes.username),

@@ -32,7 +32,7 @@ const pageAfter = prepared((db) =>
     .prepare("users_behind"),
 );
 
-/** Users in the order of registration, at most `limit`. Throws `forbidden`. */
+/** In the order of registration. Throws `forbidden`. */
 export async function listUsers(
   ctx: Ctx,
   actor: Actor,
@@ -45,8 +45,8 @@ export async function listUsers(
 }
 
 /**
- * Users with `text` in the email, the username or the full name, in any case. For the operator
- * only: it reads the whole table. Throws `forbidden`.
+ * Users with `text` in the email, username or full name, in any case. Reads the whole table, so
+ * only for the operator. Throws `forbidden`.
  */
 export async function findUsers(
   { db }: Ctx,
@@ -68,10 +68,7 @@ export async function findUsers(
     .offset(page.offset);
 }
 
-/**
- * The number of users. If counting takes long and the instances share Redis, it is at most a minute
- * old. Throws `forbidden`.
- */
+/** If counting takes long and instances share Redis, up to a minute old. Throws `forbidden`. */
 export async function countUsers({ db, sharedStore }: Ctx, actor: Actor): Promise<number> {
   requireAdministrator(actor);
   return countShared(sharedStore, "users", () => db.$count(users));

@@ -6,9 +6,9 @@ import { users } from "./tables.ts";
 import { createUser } from "./users.ts";
 
 /**
- * Creates the superuser that the configuration names, if there is no superuser. If several
- * instances start at once, only one creates it. Throws `email_taken` if a user has that email: an
- * anonymous caller could have registered it, and must not become superuser.
+ * Creates the superuser that the configuration names, if there is none. Of several instances, one
+ * creates it. Throws `email_taken`: an anonymous caller could have registered the email, and must
+ * not become superuser.
  */
 export async function createFirstSuperuser(
   ctx: Ctx,
@@ -27,8 +27,7 @@ export async function createFirstSuperuser(
 }
 
 export async function hasSuperuser(ctx: Ctx): Promise<boolean> {
-  // Raw SQL, because every start waits for this query: Drizzle's first statement takes a tenth of
-  // the start time.
+  // Raw SQL: every start waits for this query, and Drizzle's first takes a tenth of that time.
   const found = await ctx.db.execute(
     sql`select 1 from ${users} where ${users.isSuperuser} limit 1`,
   );

@@ -7,8 +7,8 @@ import { users } from "./tables.ts";
 const isActiveSuperuser = and(users.isSuperuser, users.isActive);
 
 /**
- * Locks a user and all active superusers, so that two superusers cannot demote each other at once.
- * Throws `last_superuser`.
+ * Locks all active superusers, so that two cannot demote each other at once. Throws
+ * `last_superuser`.
  */
 export async function refuseLastSuperuser(tx: Db, id: string): Promise<void> {
   await lockUsers(tx, or(isActiveSuperuser, eq(users.id, id)));
