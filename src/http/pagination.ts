@@ -2,6 +2,7 @@ import { t } from "elysia";
 import type { Cursor, List, PageRange } from "../db/page.ts";
 import { isId } from "../kit/id.ts";
 import { accept, type FieldProblem, fieldProblem } from "../kit/problem.ts";
+import { pathOf } from "./host.ts";
 import { repeatedIn } from "./query.ts";
 import { readBy } from "./readers.ts";
 import type { RequestParts } from "./request-context.ts";
@@ -85,7 +86,7 @@ export async function readPage<Row extends Cursor>(
 function nextLink({ request }: Exchange, last: Cursor, { limit, total }: Page): string {
   const query = { limit, ...(total ? { total } : {}), cursor: cursorOf(last) };
   const pairs = Object.entries(query).map(([name, value]) => `${name}=${value}`);
-  return `<${new URL(request.url).pathname}?${pairs.join("&")}>; rel="next"`;
+  return `<${pathOf(request)}?${pairs.join("&")}>; rel="next"`;
 }
 
 /** Opaque on the wire: clients pass on what they received. */

@@ -2,6 +2,7 @@ import type { TObject, TSchema } from "@sinclair/typebox";
 import { status, t } from "elysia";
 import type { ProblemCode } from "../kit/problem-codes.ts";
 import { tagged } from "./etag.ts";
+import { pathOf } from "./host.ts";
 import { PageQuery } from "./pagination.ts";
 import { bodyProblems, fails, tokenProblems } from "./problems.ts";
 import type { RequestParts } from "./request-context.ts";
@@ -96,7 +97,7 @@ export function created<R extends { id: string; updatedAt: Date }, View>(
   resource: R,
   view: (resource: R) => View,
 ) {
-  const path = new URL(request.url).pathname.replace(/\/$/, "");
+  const path = pathOf(request).replace(/\/$/, "");
   set.headers["location"] = `${path}/${resource.id}`;
   return status(201, view(tagged(set, resource)));
 }

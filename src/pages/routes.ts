@@ -53,7 +53,8 @@ const ById = t.Object({ id: t.String({ maxLength: 64 }) });
 
 /** Refuses unknown parameters: a misspelled one would return the mails of all users. */
 function recipientIn({ url }: Request): string | undefined {
-  const { searchParams } = new URL(url);
+  const [, query = ""] = url.split("?", 2);
+  const searchParams = new URLSearchParams(query);
   const names = [...searchParams.keys()];
   if (names.length === 0 || (names.length === 1 && names[0] === "to"))
     return searchParams.get("to") ?? undefined;

@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import type { Server } from "bun";
 import { withHost } from "../../src/http/host.ts";
 import { metricsHandler } from "../../src/http/metrics.ts";
+import { created } from "../../src/http/resource.ts";
 import { world } from "../support/world.ts";
 
 const ANSWER_MAX_MS = 5_000;
@@ -102,6 +103,22 @@ test("a Host is a name or an IP, either with or without a port", async () => {
     expect(
       await raw(`GET /livez HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`),
     ).toContain("200 OK");
+});
+
+test("a Host that only `URL` refuses fails no request", async () => {
+  const { token, id } = await here.superuser();
+  await here.newUser();
+  for (const host of ["localhost:99999", "1.2.3.4.5", "[::::]", "a%2fb"]) {
+    const head = `HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${token}\r\nConnection: close\r\n\r\n`;
+    const said = await raw(`GET /api/v1/users?limit=1 ${head}`);
+    expect(said).toContain("200 OK");
+    expect(said).toMatch(/^link: <\/api\/v1\/users\?limit=1&cursor=[\w-]+>; rel="next"\r$/im);
+    expect(await raw(`GET /dev/mailbox.json?to=a ${head}`)).not.toContain("Internal Server Error");
+    const set: Parameters<typeof created>[0]["set"] = { headers: {} };
+    const request = { url: `http://${host}/api/v1/notes/?a=b` } as Request;
+    created({ request, set }, { id, updatedAt: new Date() }, () => ({}));
+    expect(set.headers["location"]).toBe(`/api/v1/notes/${id}`);
+  }
 });
 
 test("the listener of METRICS_PORT refuses an invalid Host as well", async () => {
