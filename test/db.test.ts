@@ -4,6 +4,7 @@ import { connect, type Database, openDatabase, type Place } from "../src/db/db.t
 import { isOutage } from "../src/db/failures.ts";
 import { advisoryLocks } from "../src/db/locks.ts";
 import { migrate, migrationStatus, migrations } from "../src/db/migrate.ts";
+import { exitCodes } from "../src/kit/exit.ts";
 import { freshDatabase } from "./support/postgres.ts";
 
 const tags = migrations.map(({ tag }) => tag);
@@ -66,6 +67,22 @@ describe("migrations", () => {
       expect((await migrationStatus(sql)).applied).toEqual(tags.slice(0, 1));
       await sql`drop function touch_updated_at`;
       expect(await migrate(sql)).toEqual(tags.slice(1));
+    });
+  });
+
+  test("whose SQL the database refuses are named, and end the start", async () => {
+    await withDatabase(await freshDatabase(), async ({ sql }) => {
+      const refused = {
+        tag: "product/0000_refused",
+        sql: "alter table users add column a nothing",
+      };
+      const all = migrations as { tag: string; sql: string }[];
+      all.push(refused);
+      const failure = await migrate(sql).catch((error: unknown) => error);
+      all.pop();
+      expect(failure).toMatchObject({ status: exitCodes.badConfiguration });
+      expect(String(failure)).toContain(`${refused.tag} failed and was rolled back (42704)`);
+      expect(await migrationStatus(sql)).toEqual({ applied: tags, pending: [], unknown: [] });
     });
   });
 });

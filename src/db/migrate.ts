@@ -1,7 +1,7 @@
 import { type Exit, misconfigured } from "../kit/exit.ts";
 import { migrations as productMigrations } from "../product/migrations.ts";
 import type { Sql } from "./db.ts";
-import { causeOf } from "./failures.ts";
+import { causeOf, isOutage } from "./failures.ts";
 import { advisoryLocks } from "./locks.ts";
 import { migrations as bunkerMigrations } from "./migrations.ts";
 
@@ -89,12 +89,18 @@ function refusalOf(error: unknown, tag: string): Exit | undefined {
     return misconfigured(
       `${head} the role of DATABASE_URL may not change the tables. Run it as the role that owns them.`,
     );
+  if (REFUSED.test(code) && !isOutage(error))
+    return misconfigured(
+      `${head} the database refuses its SQL, or existing rows do not fit it. See the log of the database.`,
+    );
   return undefined;
 }
 
 /** A table, a function, or another object. */
 const ALREADY_EXISTS = ["42P07", "42723", "42710"];
 const NOT_ALLOWED = "42501";
+/** Classes of SQLSTATE: unsupported features, data and constraints, syntax and names, PL/pgSQL. */
+const REFUSED = /^(0A|2|42|P0)/;
 
 /** Ignores errors: a lost connection needs no cleanup, and the first error is the one to report. */
 const cleanUp = (work: Promise<unknown>): Promise<unknown> => work.catch(() => undefined);
