@@ -15,10 +15,7 @@ export const events = pgTable(
     transactionId: transactionId("transaction_id").notNull().default(sql`pg_current_xact_id()`),
     type: text("type").notNull(),
     occurredAt: at("occurred_at"),
-    /**
-     * Who caused it: `anonymous` (`stranger` in old rows), `user` (then `actor_id` is set) or
-     * `operator`.
-     */
+    /** `anonymous` (`stranger` in old rows), `user` (then `actor_id` is set) or `operator`. */
     actorKind: text("actor_kind").notNull(),
     actorId: uuid("actor_id"),
     /** The user or OAuth client that the event is about; null if it is about all of them. */

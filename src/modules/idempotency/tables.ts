@@ -7,8 +7,7 @@ export const idempotency = pgTable(
   "idempotency",
   {
     /**
-     * Keyed fingerprints: `key` of the actor, the route and the Idempotency-Key; `body` of the
-     * request body.
+     * `key`: keyed fingerprint of actor, route and Idempotency-Key. `body`: of the request body.
      */
     key: bytes("key").primaryKey(),
     body: bytes("body").notNull(),

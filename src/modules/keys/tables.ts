@@ -15,7 +15,6 @@ export const signingKeys = pgTable(
     encryptedKey: bytes("wrapped").notNull(),
     encryptedWith: text("wrapped_by").notNull(),
     createdAt: at("created_at"),
-    /** When the key entered its current state. */
     changedAt: at("changed_at"),
   },
   (table) => [
@@ -27,10 +26,7 @@ export const signingKeys = pgTable(
   ],
 );
 
-/**
- * Every key that has signed access tokens, including secrets (HS256), and until when such a token
- * may be valid.
- */
+/** Until when a token of each key may be valid, also of secrets (HS256). */
 export const keyUses = pgTable("key_uses", {
   kid: text("kid").primaryKey(),
   acceptedUntil: at("accepted_until"),

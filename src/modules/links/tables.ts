@@ -14,14 +14,14 @@ export const mailedLinks = pgTable(
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
     /**
-     * The user's email key when the link was sent. If the email changes, the link becomes invalid.
+     * The user's email key when the link was sent: a change of the email makes the link invalid.
      * Null: valid for any email.
      */
     addressKey: text("address_key"),
     /** The email that the link sets. */
     newEmail: text("new_email"),
     hash: bytes("hash").notNull(),
-    /** A keyed hash (MAC) of the six-digit code: a plain hash is reversed by a million guesses. */
+    /** A MAC of the six-digit code: a plain hash is reversed by a million guesses. */
     codeMac: bytes("code_mac"),
     codeTries: integer("code_tries").notNull().default(0),
     createdAt: at("created_at"),
@@ -34,24 +34,18 @@ export const mailedLinks = pgTable(
   ],
 );
 
-/**
- * Requested links, whether or not a user has the email. A job answers each request and deletes its
- * row.
- */
+/** Requested links, whether or not a user has the email. A job answers and deletes them. */
 export const mailRequests = pgTable(
   "mail_requests",
   {
     id: uuid("id").primaryKey(),
     purpose: text("purpose").notNull(),
     email: text("email").notNull(),
-    /** The user whose email is to change, if the request is for that. */
+    /** The user whose email is to change. */
     userId: uuid("user_id").references(() => users.id, { onDelete: "cascade" }),
-    /**
-     * The client is a known device of the user of this email: its mails count apart from those of
-     * other clients.
-     */
+    /** The client is a known device of the user of this email: its mails count apart. */
     isFromKnownDevice: boolean("is_from_known_device").notNull().default(false),
-    /** The trace of the request (W3C Trace Context), if it was traced. */
+    /** The trace of the request (W3C Trace Context). */
     traceParent: text("trace_parent"),
     createdAt: at("created_at"),
   },

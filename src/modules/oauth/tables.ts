@@ -18,10 +18,7 @@ export const clients = pgTable(
   (table) => [check("clients_name_length", sql`length(${table.name}) between 1 and 100`)],
 );
 
-/**
- * OAuth clients' own access tokens that were revoked before they expired
- * (`modules/oauth/revoked-tokens`).
- */
+/** OAuth clients' own access tokens that were revoked before they expired. */
 export const revokedTokens = pgTable(
   "revoked_tokens",
   {

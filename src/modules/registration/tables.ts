@@ -3,9 +3,8 @@ import { bigint, check, index, pgTable, text, unique, uuid } from "drizzle-orm/p
 import { at, bytes } from "../../db/columns.ts";
 
 /**
- * Registrations that wait for their email to be verified (`REQUIRE_EMAIL_VERIFICATION=on`). A
- * mailed link makes one of them a user. Each registration has a row, also if a user has the email
- * already: then no link is mailed. Each further link has a row of its own.
+ * Registrations that wait for their email to be verified (`REQUIRE_EMAIL_VERIFICATION=on`). Each
+ * has a row, also if a user has the email: then no link is mailed. Each further link has a row too.
  */
 export const registrations = pgTable(
   "registrations",
@@ -13,7 +12,6 @@ export const registrations = pgTable(
     id: uuid("id").primaryKey(),
     /** The order of insertion, independent of the clocks of the instances. */
     position: bigint("position", { mode: "bigint" }).generatedAlwaysAsIdentity(),
-    /** What the link does. */
     purpose: text("purpose").$type<"verify_email" | "reset_password">().notNull(),
     email: text("email").notNull(),
     emailKey: text("email_key").notNull(),
@@ -25,7 +23,7 @@ export const registrations = pgTable(
     passwordHash: text("password_hash"),
     /** The hash of the link's token. Null if no link was mailed. */
     hash: bytes("hash"),
-    /** When it was registered; the same for its further links. */
+    /** The same for further links. */
     createdAt: at("created_at"),
     /** When the link expires. The row is kept for a week, and until then. */
     expiresAt: at("expires_at"),

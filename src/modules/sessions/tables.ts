@@ -3,7 +3,7 @@ import { check, index, integer, pgTable, text, timestamp, uuid } from "drizzle-o
 import { at, bytes } from "../../db/columns.ts";
 import { users } from "../users/tables.ts";
 
-/** One row for each session, deleted when it ends: so no query can forget that it has ended. */
+/** A session that ends is deleted: no query can forget that it has ended. */
 export const sessions = pgTable(
   "sessions",
   {
@@ -11,41 +11,32 @@ export const sessions = pgTable(
     userId: uuid("user_id")
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
-    /** The client IP and the user agent of the sign-in. */
+    /** Of the sign-in. */
     ip: text("address"),
     userAgent: text("user_agent"),
     /** When the user authenticated (`auth_time`). A refresh does not change it. */
     createdAt: at("created_at"),
     lastUsedAt: at("last_used_at"),
-    /**
-     * The hash of the current refresh token, and of the token that was spent for it
-     * (`credentials/refresh-token`).
-     */
+    /** Hashes of the current refresh token, and of the one that was spent for it. */
     currentHash: bytes("current_hash").notNull(),
     previousHash: bytes("previous_hash"),
     /**
-     * The current token is derived from the previous token and this nonce, and from neither alone.
+     * The current token is derived from the previous one and this nonce, and from neither alone.
      */
     nonce: bytes("nonce"),
-    /** The hash of the seed that marks each token of this session as issued by this server. */
+    /** The seed marks each token of this session as issued by this server. */
     seedHash: bytes("seed_hash").notNull(),
-    /** How often the token was rotated, and the times of the latest rotations, newest first. */
+    /** How often the token was rotated, and the latest times, newest first. */
     generation: integer("generation").notNull().default(0),
     rotations: timestamp("rotations", { withTimezone: true, precision: 3 })
       .array()
       .notNull()
       .default(sql`'{}'`),
-    /**
-     * The device that rotated last, if it sent a device token of the user
-     * (`modules/sessions/refresh`).
-     */
+    /** The device that rotated last, if it sent a device token of the user. */
     rotatedByDevice: uuid("rotated_by_device"),
-    /** SHA-256 of the network and user agent of the client that rotated last. */
+    /** SHA-256 of the network and user agent that rotated last. */
     rotatedByFingerprint: bytes("rotated_by"),
-    /**
-     * How often a spent refresh token was sent again within the grace period, and got the same
-     * successor.
-     */
+    /** How often the same client sent a spent token again, and got the same successor. */
     retries: integer("retries").notNull().default(0),
   },
   (table) => [

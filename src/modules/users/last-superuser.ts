@@ -7,7 +7,7 @@ import { users } from "./tables.ts";
 const isActiveSuperuser = and(users.isSuperuser, users.isActive);
 
 /**
- * Locks all active superusers, so that two cannot demote each other at once. Throws
+ * Locks the user and all active superusers: two superusers cannot demote each other at once. Throws
  * `last_superuser`.
  */
 export async function refuseLastSuperuser(tx: Db, id: string): Promise<void> {

@@ -7,8 +7,8 @@ export const users = pgTable(
   {
     id: uuid("id").primaryKey(),
     /**
-     * As the user typed it. Compared by `email_key`, which our code case-folds: `lower()` depends
-     * on the database locale.
+     * As the user typed it. Our code case-folds `email_key`: `lower()` depends on the database
+     * locale.
      */
     email: text("email").notNull(),
     emailKey: text("email_key").notNull(),
@@ -21,13 +21,10 @@ export const users = pgTable(
     isActive: boolean("is_active").notNull().default(true),
     isSuperuser: boolean("is_superuser").notNull().default(false),
     emailVerified: boolean("email_verified").notNull().default(false),
-    /**
-     * Device tokens from before this time are not known: another person may have had the password
-     * then.
-     */
+    /** Older device tokens are not known: another person may have had the password then. */
     devicesKnownSince: timestamp("devices_known_since", { withTimezone: true, precision: 3 }),
     createdAt: at("created_at"),
-    /** Set by our code. A trigger sets it if a statement does not. */
+    /** A trigger sets it if a statement does not. */
     updatedAt: at("updated_at"),
   },
   (table) => [
