@@ -29,10 +29,34 @@ import { emailLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./pa
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 import { productRoutes } from "./product/routes.ts";
 
+/** The whole server as one Elysia app. Does no I/O. */
+export const createApp = (ctx: Ctx) => {
+  const routes = routeTable();
+  // `standardHostname: false`: otherwise Elysia looks for the path at the wrong place of the URL if
+  // the Host header is short. `normalize: false`: otherwise it silently drops unknown fields, which
+  // Bunker refuses.
+  const app = new Elysia({ handler: { standardHostname: false }, normalize: false })
+    .use(requestPlugin(ctx))
+    .use(problemPlugin(ctx, routes))
+    .use(bodyReader({ formPaths, oauthPaths, isCrossSite: openCrossSiteCheck(ctx.config) }))
+    .use(bearer())
+    .use(openapiRoutes({ formPaths, modules: () => modules(ctx) }))
+    .use(docsPage)
+    .use(modules(ctx));
+  routes.setRoutes(app.routes);
+  return app;
+};
+
+/** For Eden: src/build/declarations.ts writes it to `/client/bunker.d.ts`. */
+export type App = ReturnType<typeof createApp>;
+
 /** Paths that accept OAuth forms. Login is one of them: it accepts the OAuth 2 password form. */
 const oauthPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
+
 /** Paths that accept forms: those, and the targets of our own pages. */
 const formPaths = [...oauthPaths, ...LINK_PATHS];
+
+const modules = (ctx: Ctx) => bunkerRoutes(ctx).use(productRoutes(ctx));
 
 /** All routes of Bunker except the OpenAPI document and its page. */
 const bunkerRoutes = (ctx: Ctx) =>
@@ -66,29 +90,6 @@ const bunkerRoutes = (ctx: Ctx) =>
         .use(userSupportRoutes(ctx)),
     );
 
-const modules = (ctx: Ctx) => bunkerRoutes(ctx).use(productRoutes(ctx));
-
 /** The OpenAPI document of Bunker without the routes of the product, for docs/openapi.json. */
 export const describeBunker = (ctx: Ctx) =>
   describe({ formPaths, modules: () => bunkerRoutes(ctx) });
-
-/** The whole server as one Elysia app. Does no I/O. */
-export const createApp = (ctx: Ctx) => {
-  const routes = routeTable();
-  // `standardHostname: false`: otherwise Elysia looks for the path at the wrong place of the URL if
-  // the Host header is short. `normalize: false`: otherwise it silently drops unknown fields, which
-  // Bunker refuses.
-  const app = new Elysia({ handler: { standardHostname: false }, normalize: false })
-    .use(requestPlugin(ctx))
-    .use(problemPlugin(ctx, routes))
-    .use(bodyReader({ formPaths, oauthPaths, isCrossSite: openCrossSiteCheck(ctx.config) }))
-    .use(bearer())
-    .use(openapiRoutes({ formPaths, modules: () => modules(ctx) }))
-    .use(docsPage)
-    .use(modules(ctx));
-  routes.setRoutes(app.routes);
-  return app;
-};
-
-/** For Eden: src/build/declarations.ts writes it to `/client/bunker.d.ts`. */
-export type App = ReturnType<typeof createApp>;

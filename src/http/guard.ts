@@ -14,98 +14,7 @@ import { headerMacros, refuseUnsupported } from "./headers.ts";
 import { actorsFrom, limitReportOf, openOrigins } from "./origin.ts";
 import { contextOf, type RequestParts } from "./request-context.ts";
 
-/** The Authorize button of /docs gets a token by signing in, or takes an existing one. */
-const security: Record<string, string[]>[] = [{ signIn: [] }, { bearer: [] }];
-
-/** A request with its body, and the token that @elysiajs/bearer found. */
-interface GuardedRequest extends RequestParts {
-  body: unknown;
-  bearer?: string | undefined;
-}
-
-/**
- * Ignores a token that @elysiajs/bearer read from the URL: logs and browser histories keep URLs.
- * The plugin accepts only `Bearer` and one space; `credentialsOf` reads other spellings.
- */
-const tokenIn = ({
-  headers,
-  bearer,
-}: Pick<GuardedRequest, "headers" | "bearer">): string | undefined => {
-  const { authorization = "" } = headers;
-  return USUAL_SPELLING.test(authorization) ? bearer : credentialsOf(authorization, "bearer");
-};
-const USUAL_SPELLING = /^Bearer [^ \t]/;
-
-const refuseUnreadableBody = ({ body }: { body: unknown }) => {
-  if (body instanceof Problem) throw body;
-};
-
-const anonymous: Anonymous = { kind: "anonymous" };
-
-interface Requirements {
-  /** Also accepts a refresh token, in the header or as `refresh_token` in the body. */
-  takesRefreshToken?: boolean;
-  limits?: readonly LimitName[];
-}
-
-/**
- * `requests` counts by user, or by session for an expired, revoked or spent token that Bunker
- * issued. Any other request consumes `requests-anonymous`.
- */
-const generalLimits: readonly LimitName[] = ["requests", "requests-anonymous"];
-
-/** Reads the token before validation: an anonymous caller gets 401, never 422. */
-const refreshTokenIn = (body: unknown): string | undefined => {
-  const { refresh_token: token } = (body ?? {}) as { refresh_token?: unknown };
-  return typeof token === "string" ? token : undefined;
-};
-
-const refuseTwoTokens = (guarded: GuardedRequest): void => {
-  if (!tokenIn(guarded) || refreshTokenIn(guarded.body) === undefined) return;
-  const detail = "cannot be sent together with a token in the header";
-  throw new Problem("invalid_request", {
-    errors: [fieldProblem("/refresh_token", "not_allowed", detail)],
-  });
-};
-
-/** Without a valid token, counts the request and throws. */
-function openAuthentication(ctx: Ctx, withOrigin: ReturnType<typeof actorsFrom>) {
-  const refuse = async (actor: Anonymous, code: ProblemCode, token?: string): Promise<never> => {
-    const uses =
-      token === undefined
-        ? usesOf("requests-anonymous", actor.origin)
-        : usesOfToken(ctx, actor, token);
-    await ctx.limits.consume(actor.origin, uses);
-    throw new Problem(code);
-  };
-  /** Creates the anonymous actor only for a refusal: most requests have a valid token. */
-  const byAccessToken = async (actor: () => Anonymous, token: string): Promise<UserActor> =>
-    (await findActor(ctx, token)) ?? refuse(actor(), "invalid_token", token);
-  const byEitherToken = async (actor: Anonymous, guarded: GuardedRequest): Promise<UserActor> => {
-    const token = tokenIn(guarded);
-    if (token)
-      return (await findByEitherToken(ctx, actor, token)) ?? refuse(actor, "invalid_token", token);
-    const inBody = refreshTokenIn(guarded.body);
-    if (inBody === undefined) return refuse(actor, "not_signed_in");
-    const found = await findByRefreshToken(ctx, actor, inBody);
-    return found ?? refuse(actor, "invalid_refresh_token", inBody);
-  };
-  const authenticate = (
-    guarded: GuardedRequest,
-    { takesRefreshToken = false, limits = generalLimits }: Requirements,
-  ): Promise<UserActor> => {
-    const actor = () => withOrigin(guarded, anonymous, limits);
-    if (takesRefreshToken) return byEitherToken(actor(), guarded);
-    const token = tokenIn(guarded);
-    return token ? byAccessToken(actor, token) : refuse(actor(), "not_signed_in");
-  };
-  return { authenticate, byAccessToken };
-}
-
 type MoreLimits = true | readonly LimitName[];
-const withGeneralLimits = (limits: MoreLimits) =>
-  limits === true ? generalLimits : [...generalLimits, ...limits];
-
 /**
  * The route guard. Each route declares who may call it:
  * - `public: true`: everyone. The handler gets no actor.
@@ -189,4 +98,95 @@ export const guard = (ctx: Ctx) => {
     superuser: (limits: MoreLimits) =>
       requireUser((user) => user.isSuperuser, { limits: withGeneralLimits(limits) }),
   });
+};
+
+interface Requirements {
+  /** Also accepts a refresh token, in the header or as `refresh_token` in the body. */
+  takesRefreshToken?: boolean;
+  limits?: readonly LimitName[];
+}
+
+/**
+ * `requests` counts by user, or by session for an expired, revoked or spent token that Bunker
+ * issued. Any other request consumes `requests-anonymous`.
+ */
+const generalLimits: readonly LimitName[] = ["requests", "requests-anonymous"];
+
+const withGeneralLimits = (limits: MoreLimits) =>
+  limits === true ? generalLimits : [...generalLimits, ...limits];
+
+/** The Authorize button of /docs gets a token by signing in, or takes an existing one. */
+const security: Record<string, string[]>[] = [{ signIn: [] }, { bearer: [] }];
+
+const anonymous: Anonymous = { kind: "anonymous" };
+
+/** A request with its body, and the token that @elysiajs/bearer found. */
+interface GuardedRequest extends RequestParts {
+  body: unknown;
+  bearer?: string | undefined;
+}
+
+/** Without a valid token, counts the request and throws. */
+function openAuthentication(ctx: Ctx, withOrigin: ReturnType<typeof actorsFrom>) {
+  const refuse = async (actor: Anonymous, code: ProblemCode, token?: string): Promise<never> => {
+    const uses =
+      token === undefined
+        ? usesOf("requests-anonymous", actor.origin)
+        : usesOfToken(ctx, actor, token);
+    await ctx.limits.consume(actor.origin, uses);
+    throw new Problem(code);
+  };
+  /** Creates the anonymous actor only for a refusal: most requests have a valid token. */
+  const byAccessToken = async (actor: () => Anonymous, token: string): Promise<UserActor> =>
+    (await findActor(ctx, token)) ?? refuse(actor(), "invalid_token", token);
+  const byEitherToken = async (actor: Anonymous, guarded: GuardedRequest): Promise<UserActor> => {
+    const token = tokenIn(guarded);
+    if (token)
+      return (await findByEitherToken(ctx, actor, token)) ?? refuse(actor, "invalid_token", token);
+    const inBody = refreshTokenIn(guarded.body);
+    if (inBody === undefined) return refuse(actor, "not_signed_in");
+    const found = await findByRefreshToken(ctx, actor, inBody);
+    return found ?? refuse(actor, "invalid_refresh_token", inBody);
+  };
+  const authenticate = (
+    guarded: GuardedRequest,
+    { takesRefreshToken = false, limits = generalLimits }: Requirements,
+  ): Promise<UserActor> => {
+    const actor = () => withOrigin(guarded, anonymous, limits);
+    if (takesRefreshToken) return byEitherToken(actor(), guarded);
+    const token = tokenIn(guarded);
+    return token ? byAccessToken(actor, token) : refuse(actor(), "not_signed_in");
+  };
+  return { authenticate, byAccessToken };
+}
+
+/**
+ * Ignores a token that @elysiajs/bearer read from the URL: logs and browser histories keep URLs.
+ * The plugin accepts only `Bearer` and one space; `credentialsOf` reads other spellings.
+ */
+const tokenIn = ({
+  headers,
+  bearer,
+}: Pick<GuardedRequest, "headers" | "bearer">): string | undefined => {
+  const { authorization = "" } = headers;
+  return USUAL_SPELLING.test(authorization) ? bearer : credentialsOf(authorization, "bearer");
+};
+const USUAL_SPELLING = /^Bearer [^ \t]/;
+
+/** Reads the token before validation: an anonymous caller gets 401, never 422. */
+const refreshTokenIn = (body: unknown): string | undefined => {
+  const { refresh_token: token } = (body ?? {}) as { refresh_token?: unknown };
+  return typeof token === "string" ? token : undefined;
+};
+
+const refuseTwoTokens = (guarded: GuardedRequest): void => {
+  if (!tokenIn(guarded) || refreshTokenIn(guarded.body) === undefined) return;
+  const detail = "cannot be sent together with a token in the header";
+  throw new Problem("invalid_request", {
+    errors: [fieldProblem("/refresh_token", "not_allowed", detail)],
+  });
+};
+
+const refuseUnreadableBody = ({ body }: { body: unknown }) => {
+  if (body instanceof Problem) throw body;
 };

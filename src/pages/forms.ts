@@ -3,18 +3,6 @@ import { escaped } from "../kit/html.ts";
 import type { Purpose } from "../modules/links/purposes.ts";
 import type { Texts } from "./texts.ts";
 
-const hidden = (name: string, value: string) =>
-  `<input type="hidden" name="${name}" value="${escaped(value)}">`;
-const paragraph = (text: string) => (text === "" ? "" : `<p>${escaped(text)}</p>`);
-const alert = (text: string | undefined) =>
-  text === undefined ? "" : `<p role="alert"><strong>${escaped(text)}</strong></p>`;
-
-const passwordField = (
-  label: string,
-  { autocomplete, email }: Record<"autocomplete" | "email", string>,
-) =>
-  `<input type="text" hidden readonly autocomplete="username" value="${escaped(email)}"><p><label>${escaped(label)}<br><input type="password" name="password" required autofocus maxlength="${2 * PASSWORD_MAX_LENGTH}" autocomplete="${autocomplete}"></label></p>`;
-
 export interface LinkForm {
   form: Purpose;
   token: string;
@@ -49,3 +37,14 @@ export const forgotForm = ({ forgot }: Texts, refusal?: string): string =>
 
 export const notice = (title: string, text: string): string =>
   `<h1>${escaped(title)}</h1>${paragraph(text)}`;
+const passwordField = (
+  label: string,
+  { autocomplete, email }: Record<"autocomplete" | "email", string>,
+) =>
+  `<input type="text" hidden readonly autocomplete="username" value="${escaped(email)}"><p><label>${escaped(label)}<br><input type="password" name="password" required autofocus maxlength="${2 * PASSWORD_MAX_LENGTH}" autocomplete="${autocomplete}"></label></p>`;
+
+const hidden = (name: string, value: string) =>
+  `<input type="hidden" name="${name}" value="${escaped(value)}">`;
+const paragraph = (text: string) => (text === "" ? "" : `<p>${escaped(text)}</p>`);
+const alert = (text: string | undefined) =>
+  text === undefined ? "" : `<p role="alert"><strong>${escaped(text)}</strong></p>`;

@@ -7,24 +7,19 @@ import { openUserPages, page, pageHeaders } from "./page.ts";
 import { openProductLink } from "./product-link.ts";
 import { textsFor } from "./texts.ts";
 
-export const ownCommand = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run start";
-
-/** Undefined if there is a superuser, or the database is unavailable. */
-export async function firstSuperuserCommand(ctx: Ctx): Promise<string | undefined> {
-  const isMade = await hasSuperuser(ctx).catch(() => true);
-  return isMade ? undefined : `${ownCommand} users create you@example.com --superuser`;
+/** The page at `/`: in development for developers, in production for users of the product. */
+export function openStartPage(ctx: Ctx): (acceptLanguage?: string) => Promise<Response> | Response {
+  const userPage = openUserPages(ctx.config);
+  const productLink = openProductLink(ctx.config);
+  if (ctx.config.environment === "development") return () => developerPage(ctx);
+  return (acceptLanguage) => {
+    const texts = textsFor(null, acceptLanguage);
+    const { brandName } = ctx.config;
+    const text = texts.home.text.replace("{brand}", () => brandName);
+    const body = notice(brandName, text) + productLink(texts);
+    return userPage({ lang: texts.lang, title: texts.home.title, body });
+  };
 }
-
-/** A first request to try, or undefined if registration is closed. */
-export function firstRequest({ publicUrl, registration }: Ctx["config"]): string | undefined {
-  const example = JSON.stringify({ email: "you@example.com", password: "a long pass phrase" });
-  return registration === "open"
-    ? `curl ${publicUrl}/api/v1/auth/register -H 'content-type: application/json' -d '${example}'`
-    : undefined;
-}
-
-const step = (title: string, command: string | undefined) =>
-  command === undefined ? "" : `<h2>${title}</h2><pre><code>${escaped(command)}</code></pre>`;
 
 async function developerPage(ctx: Ctx): Promise<Response> {
   const command = await firstSuperuserCommand(ctx);
@@ -44,16 +39,21 @@ ${step("Create the first superuser", command)}${superuser}${step("Register a use
   return new Response(page("Bunker", body), { headers: pageHeaders });
 }
 
-/** The page at `/`: in development for developers, in production for users of the product. */
-export function openStartPage(ctx: Ctx): (acceptLanguage?: string) => Promise<Response> | Response {
-  const userPage = openUserPages(ctx.config);
-  const productLink = openProductLink(ctx.config);
-  if (ctx.config.environment === "development") return () => developerPage(ctx);
-  return (acceptLanguage) => {
-    const texts = textsFor(null, acceptLanguage);
-    const { brandName } = ctx.config;
-    const text = texts.home.text.replace("{brand}", () => brandName);
-    const body = notice(brandName, text) + productLink(texts);
-    return userPage({ lang: texts.lang, title: texts.home.title, body });
-  };
+const step = (title: string, command: string | undefined) =>
+  command === undefined ? "" : `<h2>${title}</h2><pre><code>${escaped(command)}</code></pre>`;
+
+export const ownCommand = isCompiled ? process.argv0 : "npx -y bun@1.4.5 run start";
+
+/** Undefined if there is a superuser, or the database is unavailable. */
+export async function firstSuperuserCommand(ctx: Ctx): Promise<string | undefined> {
+  const isMade = await hasSuperuser(ctx).catch(() => true);
+  return isMade ? undefined : `${ownCommand} users create you@example.com --superuser`;
+}
+
+/** A first request to try, or undefined if registration is closed. */
+export function firstRequest({ publicUrl, registration }: Ctx["config"]): string | undefined {
+  const example = JSON.stringify({ email: "you@example.com", password: "a long pass phrase" });
+  return registration === "open"
+    ? `curl ${publicUrl}/api/v1/auth/register -H 'content-type: application/json' -d '${example}'`
+    : undefined;
 }

@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, lt, sql } from "drizzle-orm";
+import { and, desc, eq, getTableColumns, gt, lt, sql } from "drizzle-orm";
 import type { Actor, Anonymous, Ctx, UserActor } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
 import type { Db } from "../../db/db.ts";
@@ -72,9 +72,9 @@ export interface NewEvent<T extends EventType> {
 export async function record<T extends EventType>(
   ctx: Ctx,
   actor: Actor,
-  happening: NewEvent<T> | NewEvent<T>[],
+  recorded: NewEvent<T> | NewEvent<T>[],
 ): Promise<void> {
-  const list = [happening].flat();
+  const list = [recorded].flat();
   const now = ctx.now();
   const origin = actor.kind === "operator" ? undefined : actor.origin;
   const rows = list.map((one) => ({
@@ -97,9 +97,12 @@ const WRITTEN_AT_ONCE = 1_000;
 /** How many events of one type a user has had since a time. */
 export const countSince = (
   { db }: { db: Db },
-  { type: kind, subjectId: about, since }: { type: EventType; subjectId: string; since: Date },
+  { type, subjectId, since }: { type: EventType; subjectId: string; since: Date },
 ): Promise<number> =>
-  db.$count(events, and(eq(subjectId, about), eq(type, kind), gt(occurredAt, since)));
+  db.$count(
+    events,
+    and(eq(events.subjectId, subjectId), eq(events.type, type), gt(events.occurredAt, since)),
+  );
 
 /**
  * Erases the IP and user agent of a deleted user from events, in the deleting transaction. This
@@ -134,17 +137,13 @@ const COMPARED_MAX = 200;
 export async function compareWithEarlier(
   { db }: { db: Db },
   { origin }: Anonymous,
-  {
-    type: kind,
-    subjectId: about,
-    since,
-  }: { type: EventType; subjectId: string; since: Date | null },
+  { type, subjectId, since }: { type: EventType; subjectId: string; since: Date | null },
 ): Promise<{ isFirst: boolean; isKnownOrigin: boolean }> {
   const earlier = db
-    .select({ ip, userAgent, occurredAt })
+    .select({ ip: events.ip, userAgent: events.userAgent, occurredAt: events.occurredAt })
     .from(events)
-    .where(and(eq(subjectId, about), eq(type, kind)))
-    .orderBy(desc(occurredAt), desc(id))
+    .where(and(eq(events.subjectId, subjectId), eq(events.type, type)))
+    .orderBy(desc(events.occurredAt), desc(events.id))
     .limit(COMPARED_MAX)
     .as("earlier");
   const isSame = sql`${earlier.ip} is not distinct from ${origin?.ip ?? null}::text
@@ -159,31 +158,18 @@ export async function compareWithEarlier(
   return found ?? { isFirst: true, isKnownOrigin: false };
 }
 
-const { id, type, occurredAt, actorKind, actorId, subjectId, ip, userAgent, requestId, data } =
-  events;
-const columns = {
-  id,
-  type,
-  occurredAt,
-  actorKind,
-  actorId,
-  subjectId,
-  ip,
-  userAgent,
-  requestId,
-  data,
-};
+const { position, transactionId, ...columns } = getTableColumns(events);
 
 export async function listOwnEvents(
   ctx: Ctx,
   actor: UserActor,
   range: PageRange,
 ): Promise<(Event & { createdAt: Date })[]> {
-  const page = selectPage({ time: occurredAt, id }, "newest first", range);
+  const page = selectPage({ time: events.occurredAt, id: events.id }, "newest first", range);
   const rows = await ctx.db
     .select(columns)
     .from(events)
-    .where(and(eq(subjectId, actor.user.id), page.isInPage))
+    .where(and(eq(events.subjectId, actor.user.id), page.isInPage))
     .orderBy(...page.order)
     .limit(range.limit)
     .offset(page.offset);
@@ -212,4 +198,4 @@ function asSubjectSees(event: Event): Event {
 }
 
 export const countOwnEvents = (ctx: Ctx, actor: UserActor): Promise<number> =>
-  ctx.db.$count(events, eq(subjectId, actor.user.id));
+  ctx.db.$count(events, eq(events.subjectId, actor.user.id));

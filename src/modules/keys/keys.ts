@@ -18,8 +18,6 @@ export interface SigningKey extends StoredKey {
 
 /** How long services that verify our tokens may cache the public keys. */
 export const PUBLISHED_SECONDS = 300;
-/** Longer than any access token may be valid. */
-const RETIRED_MS = 25 * 3_600_000;
 
 export const listKeys = ({ db }: Ctx): Promise<SigningKey[]> =>
   db
@@ -27,12 +25,152 @@ export const listKeys = ({ db }: Ctx): Promise<SigningKey[]> =>
     .from(signingKeys)
     .orderBy(asc(signingKeys.createdAt), asc(signingKeys.kid)) as Promise<SigningKey[]>;
 
+/** A key is published for this long before it signs: twice as long as verifiers cache the keys. */
+const PUBLISHED_MS = 2 * PUBLISHED_SECONDS * 1000;
+
+/**
+ * Makes the next key the current one, and creates another next key. No user is signed out. Throws
+ * `next_key_too_new` if verifiers may not know the next key yet, unless `isUrgent` (a key has
+ * leaked). Throws `not_found` under HS256, `other_secret_key`, and `forbidden`.
+ */
+export async function rotateKeys(ctx: Ctx, actor: Actor, { isUrgent = false } = {}): Promise<void> {
+  requireOperator(actor);
+  const { algorithm } = ctx.keyRing;
+  if (algorithm === "HS256") throw new Problem("not_found", { detail: HS256 });
+  await withLock(ctx, async (tx) => {
+    refuseForeign(tx, await listKeys(tx));
+    await ensureKeys(tx, await listKeys(tx));
+    const keys = (await listKeys(tx)).filter((key) => key.algorithm === algorithm);
+    const current = keys.find(({ state }) => state === "current");
+    const next = keys.find(({ state }) => state === "next");
+    const age = ctx.now().getTime() - (next?.changedAt.getTime() ?? 0);
+    if (!isUrgent && age < PUBLISHED_MS) throw new Problem("next_key_too_new");
+    if (current) await updateKey(tx, { ...current, state: "retired" });
+    if (next) await updateKey(tx, { ...next, state: "current" });
+    await createKey(tx, "next");
+    const data = { kid: next?.kid ?? "" };
+    await record(tx, actor, { type: "key.rotated", subjectId: null, data });
+  });
+  await loadKeys(ctx);
+}
+const HS256 =
+  "ALGORITHM=HS256 uses no key pairs: SECRET_KEY signs access tokens. To change it, see docs/guides/keys.md";
+
+/**
+ * Deletes a key, so that tokens that it signed are rejected. Throws `forbidden`, `not_found`,
+ * `other_secret_key`, and `key_in_use` for the current key.
+ */
+export async function retireKey(ctx: Ctx, actor: Actor, kid: string): Promise<void> {
+  requireOperator(actor);
+  await withLock(ctx, async (tx) => {
+    const keys = await listKeys(tx);
+    refuseForeign(tx, keys);
+    const key = keys.find((one) => one.kid === kid);
+    if (!key) throw new Problem("not_found", { detail: "No key has this ID" });
+    // For every algorithm: the servers may have another `ALGORITHM` than this command.
+    if (key.state === "current") throw new Problem("key_in_use");
+    await tx.db.delete(signingKeys).where(eq(signingKeys.kid, kid));
+    await ensureKeys(tx, await listKeys(tx));
+    await record(tx, actor, { type: "key.retired", subjectId: null, data: { kid } });
+  });
+  await loadKeys(ctx);
+}
+
+/**
+ * Throws `other_secret_key` if an active key cannot be decrypted here: the servers use another
+ * SECRET_KEY, and none of them could sign with a key that is created here.
+ */
+function refuseForeign({ keyRing }: Ctx, keys: SigningKey[]): void {
+  const isForeign = (key: SigningKey) => key.state !== "retired" && !keyRing.isOpen(key);
+  if (keys.some(isForeign)) throw new Problem("other_secret_key");
+}
+
+/**
+ * Ensures that there is a current and a next key, and encrypts all keys under the current secret.
+ * The previous secret may then be removed. Retires a current key that cannot be decrypted, and keys
+ * of another algorithm. Retired keys verify until their last tokens expire.
+ */
+export async function prepareKeys(ctx: Ctx): Promise<void> {
+  await withLock(ctx, async (tx) => {
+    for (const key of await listKeys(tx)) {
+      const reencrypted = ctx.keyRing.reencrypted(key) ?? key;
+      const state = key.algorithm === ctx.keyRing.algorithm ? key.state : "retired";
+      if (reencrypted !== key || state !== key.state)
+        await updateKey(tx, { ...reencrypted, state });
+    }
+    await ensureKeys(tx, await listKeys(tx));
+  });
+  await recordUse(ctx, await loadKeys(ctx));
+}
+
+/** How long an instance signs with a key that was retired elsewhere, before it creates another. */
+const RETIRED_ELSEWHERE_MS = 12 * 3_600_000;
+
+/**
+ * Deletes keys whose last token has expired, loads changes, and creates keys if an instance with
+ * other settings retired the current one. Returns 0: there is no more work.
+ */
+export async function maintainKeys(ctx: Ctx): Promise<number> {
+  const now = ctx.now().getTime();
+  // First, because it also works while the database is read-only.
+  await recordUse(ctx, await loadKeys(ctx));
+  await purgeKeys(ctx, new Date(now - RETIRED_MS));
+  if (ctx.keyRing.algorithm === "HS256") return 0;
+  const keys = (await listKeys(ctx)).filter((key) => key.algorithm === ctx.keyRing.algorithm);
+  const signing = keys.find(({ kid }) => kid === ctx.keyRing.signingKid());
+  const hasNext = keys.some(({ state }) => state === "next");
+  const isHealthy =
+    signing?.state === "retired"
+      ? now - signing.changedAt.getTime() < RETIRED_ELSEWHERE_MS
+      : hasNext;
+  if (!signing || !isHealthy) await prepareKeys(ctx);
+  return 0;
+}
+
+/**
+ * Keeps a key in `key_uses`: an instance that missed the change may have signed with it for long.
+ */
+async function purgeKeys({ db }: Ctx, before: Date): Promise<void> {
+  const isUsed = sql`exists (select 1 from ${keyUses} where ${keyUses.kid} = ${signingKeys.kid})`;
+  await db.delete(keyUses).where(lt(keyUses.acceptedUntil, before));
+  await db
+    .delete(signingKeys)
+    .where(and(eq(signingKeys.state, "retired"), lt(signingKeys.changedAt, before), not(isUsed)));
+}
+
+/** Reads that have not started yet, so that concurrent callers share one. */
+const pendingReads = new WeakMap<KeyRing, Promise<void>>();
+const READ_EVERY_MS = 200;
+
+/**
+ * Another instance may have just started to sign with a key that is unknown here. Loads the keys
+ * again, at most five times a second. Returns whether the token's key is now accepted.
+ */
+export async function reloadKeys(ctx: Ctx, token: string): Promise<boolean> {
+  if (!ctx.keyRing.isExpected(token, ctx.now())) return false;
+  const pendingRead =
+    pendingReads.get(ctx.keyRing) ??
+    sleep(READ_EVERY_MS).then(async () => {
+      pendingReads.delete(ctx.keyRing);
+      await recordUse(ctx, await loadKeys(ctx));
+    });
+  pendingReads.set(ctx.keyRing, pendingRead);
+  await pendingRead;
+  return !ctx.keyRing.isExpected(token, ctx.now());
+}
+
 /** Loads the keys and the changes of other instances. Returns until when each key is accepted. */
-async function readKeys(ctx: Ctx): Promise<KeyUse[]> {
+async function loadKeys(ctx: Ctx): Promise<KeyUse[]> {
   const uses = await listUses(ctx);
   if (!ctx.keyRing.learn(await listKeys(ctx), uses)) ctx.log.error({}, FOREIGN);
   return uses;
 }
+
+const FOREIGN =
+  "The current signing key cannot be used: it was created with another SECRET_KEY or ALGORITHM. An older key signs for some hours, then a new key is created. Give all instances the same settings, and add the other secret key to SECRET_KEYS.";
+
+/** Longer than any access token may be valid. */
+const RETIRED_MS = 25 * 3_600_000;
 
 /**
  * A time later than any token can expire was written by an instance with a wrong clock: ignore it.
@@ -75,142 +213,6 @@ async function recordUse(ctx: Ctx, uses: KeyUse[]): Promise<void> {
   }
 }
 
-const FOREIGN =
-  "The current signing key cannot be used: it was created with another SECRET_KEY or ALGORITHM. An older key signs for some hours, then a new key is created. Give all instances the same settings, and add the other secret key to SECRET_KEYS.";
-
-/**
- * Ensures that there is a current and a next key, and encrypts all keys under the current secret.
- * The previous secret may then be removed. Retires a current key that cannot be decrypted, and keys
- * of another algorithm. Retired keys verify until their last tokens expire.
- */
-export async function prepareKeys(ctx: Ctx): Promise<void> {
-  await withLock(ctx, async (tx) => {
-    for (const key of await listKeys(tx)) {
-      const reencrypted = ctx.keyRing.reencrypted(key) ?? key;
-      const state = key.algorithm === ctx.keyRing.algorithm ? key.state : "retired";
-      if (reencrypted !== key || state !== key.state) await change(tx, { ...reencrypted, state });
-    }
-    await ensureKeys(tx, await listKeys(tx));
-  });
-  await recordUse(ctx, await readKeys(ctx));
-}
-
-/** A key is published for this long before it signs: twice as long as verifiers cache the keys. */
-const PUBLISHED_MS = 2 * PUBLISHED_SECONDS * 1000;
-
-/**
- * Makes the next key the current one, and creates another next key. No user is signed out. Throws
- * `next_key_too_new` if verifiers may not know the next key yet, unless `isUrgent` (a key has
- * leaked). Throws `not_found` under HS256, `other_secret_key`, and `forbidden`.
- */
-export async function rotateKeys(ctx: Ctx, actor: Actor, { isUrgent = false } = {}): Promise<void> {
-  requireOperator(actor);
-  const { algorithm } = ctx.keyRing;
-  if (algorithm === "HS256") throw new Problem("not_found", { detail: HS256 });
-  await withLock(ctx, async (tx) => {
-    refuseForeign(tx, await listKeys(tx));
-    await ensureKeys(tx, await listKeys(tx));
-    const keys = (await listKeys(tx)).filter((key) => key.algorithm === algorithm);
-    const current = keys.find(({ state }) => state === "current");
-    const next = keys.find(({ state }) => state === "next");
-    const age = ctx.now().getTime() - (next?.changedAt.getTime() ?? 0);
-    if (!isUrgent && age < PUBLISHED_MS) throw new Problem("next_key_too_new");
-    if (current) await change(tx, { ...current, state: "retired" });
-    if (next) await change(tx, { ...next, state: "current" });
-    await add(tx, "next");
-    const data = { kid: next?.kid ?? "" };
-    await record(tx, actor, { type: "key.rotated", subjectId: null, data });
-  });
-  await readKeys(ctx);
-}
-const HS256 =
-  "ALGORITHM=HS256 uses no key pairs: SECRET_KEY signs access tokens. To change it, see docs/guides/keys.md";
-
-/**
- * Deletes a key, so that tokens that it signed are rejected. Throws `forbidden`, `not_found`,
- * `other_secret_key`, and `key_in_use` for the current key.
- */
-export async function retireKey(ctx: Ctx, actor: Actor, kid: string): Promise<void> {
-  requireOperator(actor);
-  await withLock(ctx, async (tx) => {
-    const keys = await listKeys(tx);
-    refuseForeign(tx, keys);
-    const key = keys.find((one) => one.kid === kid);
-    if (!key) throw new Problem("not_found", { detail: "No key has this ID" });
-    // For every algorithm: the servers may have another `ALGORITHM` than this command.
-    if (key.state === "current") throw new Problem("key_in_use");
-    await tx.db.delete(signingKeys).where(eq(signingKeys.kid, kid));
-    await ensureKeys(tx, await listKeys(tx));
-    await record(tx, actor, { type: "key.retired", subjectId: null, data: { kid } });
-  });
-  await readKeys(ctx);
-}
-
-/**
- * Throws `other_secret_key` if an active key cannot be decrypted here: the servers use another
- * SECRET_KEY, and none of them could sign with a key that is created here.
- */
-function refuseForeign({ keyRing }: Ctx, keys: SigningKey[]): void {
-  const isForeign = (key: SigningKey) => key.state !== "retired" && !keyRing.isOpen(key);
-  if (keys.some(isForeign)) throw new Problem("other_secret_key");
-}
-
-/** How long an instance signs with a key that was retired elsewhere, before it creates another. */
-const RETIRED_ELSEWHERE_MS = 12 * 3_600_000;
-
-/**
- * Deletes keys whose last token has expired, loads changes, and creates keys if an instance with
- * other settings retired the current one. Returns 0: there is no more work.
- */
-export async function maintainKeys(ctx: Ctx): Promise<number> {
-  const now = ctx.now().getTime();
-  // First, because it also works while the database is read-only.
-  await recordUse(ctx, await readKeys(ctx));
-  await purgeKeys(ctx, new Date(now - RETIRED_MS));
-  if (ctx.keyRing.algorithm === "HS256") return 0;
-  const keys = (await listKeys(ctx)).filter((key) => key.algorithm === ctx.keyRing.algorithm);
-  const signing = keys.find(({ kid }) => kid === ctx.keyRing.signingKid());
-  const hasNext = keys.some(({ state }) => state === "next");
-  const isHealthy =
-    signing?.state === "retired"
-      ? now - signing.changedAt.getTime() < RETIRED_ELSEWHERE_MS
-      : hasNext;
-  if (!signing || !isHealthy) await prepareKeys(ctx);
-  return 0;
-}
-
-/**
- * Keeps a key in `key_uses`: an instance that missed the change may have signed with it for long.
- */
-async function purgeKeys({ db }: Ctx, before: Date): Promise<void> {
-  const isUsed = sql`exists (select 1 from ${keyUses} where ${keyUses.kid} = ${signingKeys.kid})`;
-  await db.delete(keyUses).where(lt(keyUses.acceptedUntil, before));
-  await db
-    .delete(signingKeys)
-    .where(and(eq(signingKeys.state, "retired"), lt(signingKeys.changedAt, before), not(isUsed)));
-}
-
-/** Reads that have not started yet, so that concurrent callers share one. */
-const pendingReads = new WeakMap<KeyRing, Promise<void>>();
-const READ_EVERY_MS = 200;
-
-/**
- * Another instance may have just started to sign with a key that is unknown here. Loads the keys
- * again, at most five times a second. Returns whether the token's key is now accepted.
- */
-export async function reloadKeys(ctx: Ctx, token: string): Promise<boolean> {
-  if (!ctx.keyRing.isExpected(token, ctx.now())) return false;
-  const pendingRead =
-    pendingReads.get(ctx.keyRing) ??
-    sleep(READ_EVERY_MS).then(async () => {
-      pendingReads.delete(ctx.keyRing);
-      await recordUse(ctx, await readKeys(ctx));
-    });
-  pendingReads.set(ctx.keyRing, pendingRead);
-  await pendingRead;
-  return !ctx.keyRing.isExpected(token, ctx.now());
-}
-
 /** One instance or command at a time. */
 const withLock = (ctx: Ctx, work: (tx: Ctx) => Promise<void>): Promise<void> =>
   transaction(ctx, async (tx) => {
@@ -222,16 +224,16 @@ async function ensureKeys(ctx: Ctx, keys: SigningKey[]): Promise<void> {
   const { algorithm, isOpen } = ctx.keyRing;
   if (algorithm === "HS256") return;
   const active = keys.filter((key) => key.algorithm === algorithm && key.state !== "retired");
-  for (const key of active) if (!isOpen(key)) await change(ctx, { ...key, state: "retired" });
+  for (const key of active) if (!isOpen(key)) await updateKey(ctx, { ...key, state: "retired" });
   const [current, next] = (["current", "next"] as const).map((state) =>
     active.find((key) => key.state === state && isOpen(key)),
   );
-  if (!current && next) await change(ctx, { ...next, state: "current" });
-  if (!current && !next) await add(ctx, "current");
-  if (!current || !next) await add(ctx, "next");
+  if (!current && next) await updateKey(ctx, { ...next, state: "current" });
+  if (!current && !next) await createKey(ctx, "current");
+  if (!current || !next) await createKey(ctx, "next");
 }
 
-async function add(ctx: Ctx, state: "current" | "next"): Promise<void> {
+async function createKey(ctx: Ctx, state: "current" | "next"): Promise<void> {
   const { algorithm, make } = ctx.keyRing;
   if (algorithm === "HS256") return;
   const now = ctx.now();
@@ -240,7 +242,7 @@ async function add(ctx: Ctx, state: "current" | "next"): Promise<void> {
     .values({ ...make(algorithm, state), createdAt: now, changedAt: now });
 }
 
-async function change(
+async function updateKey(
   ctx: Ctx,
   { kid, state, encryptedKey, encryptedWith }: StoredKey,
 ): Promise<void> {

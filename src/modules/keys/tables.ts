@@ -26,7 +26,7 @@ export const signingKeys = pgTable(
   ],
 );
 
-/** Until when a token of each key may be valid, also of secrets (HS256). */
+/** Until when tokens of each key may be valid. An HS256 secret has a row, too. */
 export const keyUses = pgTable("key_uses", {
   kid: text("kid").primaryKey(),
   acceptedUntil: at("accepted_until"),

@@ -10,22 +10,10 @@ export interface RedeemedForm {
   password?: string | undefined;
   intent?: string | undefined;
 }
+
 interface Redemption {
   purpose: Purpose;
   userId: string;
-}
-/** Long enough for a second click, and for a request that a proxy or browser repeats. */
-const REDEMPTION_MS = MINUTE_MS;
-/** The prefix of the purpose of these rows. No lookup of links matches it. */
-const REDEEMED = "redeemed ";
-
-function macsOf({ fingerprint }: Ctx, form: RedeemedForm) {
-  const { token, password = null, intent = null } = form;
-  const mac = (...fields: (string | null)[]) => fingerprint(JSON.stringify(fields));
-  return {
-    tokenMac: mac("redeemed link", token),
-    formMac: mac("redeemed form", token, password, intent),
-  };
 }
 
 /** For a minute, in the transaction that spends the link. */
@@ -46,6 +34,9 @@ export async function keepRedemption(
     expiresAt: new Date(now.getTime() + REDEMPTION_MS),
   });
 }
+
+/** Long enough for a second click, and for a request that a proxy or browser repeats. */
+const REDEMPTION_MS = MINUTE_MS;
 
 /**
  * Finds what the same form did in the last minute, for its second copy. Another form of the same
@@ -76,4 +67,16 @@ export async function findRedemption(
     }
     return { userId: found.userId, purpose: found.purpose.slice(REDEEMED.length) as Purpose };
   });
+}
+
+/** The prefix of the purpose of these rows. No lookup of links matches it. */
+const REDEEMED = "redeemed ";
+
+function macsOf({ fingerprint }: Ctx, form: RedeemedForm) {
+  const { token, password = null, intent = null } = form;
+  const mac = (...fields: (string | null)[]) => fingerprint(JSON.stringify(fields));
+  return {
+    tokenMac: mac("redeemed link", token),
+    formMac: mac("redeemed form", token, password, intent),
+  };
 }

@@ -23,16 +23,6 @@ export interface Client {
 }
 
 type Row = typeof clients.$inferSelect;
-const NAME_MAX = 100;
-const LISTED_MAX = 1000;
-
-const clientOf = ({ id, name, createdAt, rotatedAt, previousSecretHash }: Row): Client => ({
-  id,
-  name,
-  createdAt,
-  rotatedAt,
-  isRotating: previousSecretHash !== null,
-});
 
 /** Returns the secret, which is not shown again. Throws `forbidden`, `invalid_request`. */
 export async function createClient(
@@ -45,13 +35,13 @@ export async function createClient(
   const secret = newClientSecret();
   const time = ctx.now();
   const id = Bun.randomUUIDv7("hex", time);
-  const times = { createdAt: time, rotatedAt: time };
   const row: Row = {
     id,
     name: shown,
     secretHash: sha256(secret),
     previousSecretHash: null,
-    ...times,
+    createdAt: time,
+    rotatedAt: time,
   };
   await transaction(ctx, async (tx) => {
     await tx.db.insert(clients).values(row);
@@ -60,6 +50,7 @@ export async function createClient(
   return { client: clientOf(row), secret };
 }
 
+const NAME_MAX = 100;
 /** Oldest first. */
 export async function listClients({ db }: Ctx): Promise<Client[]> {
   const rows = await db
@@ -69,6 +60,8 @@ export async function listClients({ db }: Ctx): Promise<Client[]> {
     .limit(LISTED_MAX);
   return rows.map(clientOf);
 }
+
+const LISTED_MAX = 1000;
 
 /**
  * Gives an OAuth client a new secret. The current one stays accepted until `finishRotation`, an
@@ -116,7 +109,8 @@ async function changeClient(
   requireOperator(actor);
   if (!isId(id)) throw new Problem("not_found", { detail: UNKNOWN });
   await transaction(ctx, async (tx) => {
-    const [isTarget, returned] = [eq(clients.id, id), { id: clients.id }];
+    const isTarget = eq(clients.id, id);
+    const returned = { id: clients.id };
     const found = set
       ? await tx.db.update(clients).set(set).where(isTarget).returning(returned)
       : await tx.db.delete(clients).where(isTarget).returning(returned);
@@ -143,3 +137,10 @@ export async function findAuthenticated(
   );
   return row && isCorrect ? clientOf(row) : undefined;
 }
+const clientOf = ({ id, name, createdAt, rotatedAt, previousSecretHash }: Row): Client => ({
+  id,
+  name,
+  createdAt,
+  rotatedAt,
+  isRotating: previousSecretHash !== null,
+});

@@ -70,8 +70,10 @@ export async function reauthenticate(
   actor: UserActor,
   currentPassword: string | undefined,
 ): Promise<void> {
-  if (currentPassword !== undefined)
-    return void (await verifyCurrentPassword(ctx, actor, currentPassword));
+  if (currentPassword !== undefined) {
+    await verifyCurrentPassword(ctx, actor, currentPassword);
+    return;
+  }
   const age = ctx.now().getTime() - actor.session.createdAt.getTime();
   if (age > RECENT_SIGN_IN_MS) throw new Problem("reauthentication_required");
 }

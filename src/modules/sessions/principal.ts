@@ -19,21 +19,6 @@ import {
 import { boundsOf, isAlive, type Session, sessionColumns } from "./sessions.ts";
 import { sessions } from "./tables.ts";
 
-const principalBySession = prepared((db) =>
-  db
-    .select({ user: userColumns, session: { id: sessions.id, createdAt: sessions.createdAt } })
-    .from(sessions)
-    .innerJoin(users, eq(users.id, sessions.userId))
-    .where(
-      and(
-        eq(sessions.id, sql.placeholder("sid")),
-        eq(users.id, sql.placeholder("sub")),
-        users.isActive,
-      ),
-    )
-    .prepare("user_by_session"),
-);
-
 /** The user and session of an access token, if both were active less than a second ago. */
 export async function findActor(ctx: Ctx, token: string): Promise<UserActor | undefined> {
   const claims = ctx.tokens.verify(token, ctx.now());
@@ -50,6 +35,21 @@ async function readPrincipal(
   const [found] = await principalBySession(db).execute({ sid: sessionId, sub: userId });
   return found;
 }
+
+const principalBySession = prepared((db) =>
+  db
+    .select({ user: userColumns, session: { id: sessions.id, createdAt: sessions.createdAt } })
+    .from(sessions)
+    .innerJoin(users, eq(users.id, sessions.userId))
+    .where(
+      and(
+        eq(sessions.id, sql.placeholder("sid")),
+        eq(users.id, sql.placeholder("sub")),
+        users.isActive,
+      ),
+    )
+    .prepare("user_by_session"),
+);
 
 /** The user and session of a refresh token, which is not spent. */
 export async function findByRefreshToken(

@@ -103,7 +103,7 @@ async function startSession(ctx: Ctx, actor: Anonymous, userId: string): Promise
     sessions.id,
     leastRecentlyUsed(ctx, userId, ctx.config.sessionsPerAccount - 1),
   );
-  await end(ctx, actor, { userId, where: surplus });
+  await endWhere(ctx, actor, { userId, where: surplus });
   await ctx.db.insert(sessions).values({
     id,
     userId,
@@ -126,11 +126,11 @@ async function startSession(ctx: Ctx, actor: Anonymous, userId: string): Promise
 /**
  * Skips rows that another transaction is deleting: concurrent sign-ins do not wait for each other.
  */
-function leastRecentlyUsed({ db }: Ctx, owner: string, kept: number) {
+function leastRecentlyUsed({ db }: Ctx, userId: string, kept: number) {
   const leastUsed = db
     .select({ id: sessions.id })
     .from(sessions)
-    .where(eq(sessions.userId, owner))
+    .where(eq(sessions.userId, userId))
     .orderBy(desc(sessions.lastUsedAt))
     .offset(kept);
   return db
@@ -140,8 +140,14 @@ function leastRecentlyUsed({ db }: Ctx, owner: string, kept: number) {
     .for("update", { skipLocked: true });
 }
 
-const { id, userId, ip, userAgent, createdAt, lastUsedAt } = sessions;
-export const sessionColumns = { id, userId, ip, userAgent, createdAt, lastUsedAt };
+export const sessionColumns = {
+  id: sessions.id,
+  userId: sessions.userId,
+  ip: sessions.ip,
+  userAgent: sessions.userAgent,
+  createdAt: sessions.createdAt,
+  lastUsedAt: sessions.lastUsedAt,
+};
 
 /** Whole seconds until a session ends, however often it is used. */
 export const secondsLeftOf = ({ config, now }: Ctx, { createdAt }: { createdAt: Date }): number =>
@@ -153,8 +159,8 @@ export function listSessions(ctx: Ctx, actor: UserActor): Promise<Session[]> {
   return ctx.db
     .select(sessionColumns)
     .from(sessions)
-    .where(and(eq(userId, actor.user.id), isAlive(bounds)))
-    .orderBy(desc(lastUsedAt), desc(id))
+    .where(and(eq(sessions.userId, actor.user.id), isAlive(bounds)))
+    .orderBy(desc(sessions.lastUsedAt), desc(sessions.id))
     .limit(LISTED_MAX);
 }
 const LISTED_MAX = 1_000;
@@ -189,26 +195,26 @@ export type SessionSelection = "all" | { only: string } | { except: string };
 export const endSessionsOf = (
   ctx: Ctx,
   actor: Actor,
-  { userId: owner, which }: { userId: string; which: SessionSelection },
-): Promise<number> => end(ctx, actor, { userId: owner, where: conditionOf(which) });
+  { userId, which }: { userId: string; which: SessionSelection },
+): Promise<number> => endWhere(ctx, actor, { userId, where: conditionOf(which) });
 
 const conditionOf = (which: SessionSelection): SQL | undefined => {
   if (which === "all") return undefined;
-  return "only" in which ? eq(id, which.only) : ne(id, which.except);
+  return "only" in which ? eq(sessions.id, which.only) : ne(sessions.id, which.except);
 };
 
-async function end(
+async function endWhere(
   ctx: Ctx,
   actor: Actor,
-  { userId: owner, where }: { userId: string; where: SQL | undefined },
+  { userId, where }: { userId: string; where: SQL | undefined },
 ): Promise<number> {
   const ended = await ctx.db
     .delete(sessions)
-    .where(and(eq(userId, owner), where))
-    .returning({ session_id: id });
+    .where(and(eq(sessions.userId, userId), where))
+    .returning({ session_id: sessions.id });
   const endedEvents = ended.map((data) => ({
     type: "session.ended" as const,
-    subjectId: owner,
+    subjectId: userId,
     data,
   }));
   await record(ctx, actor, endedEvents);
@@ -217,8 +223,9 @@ async function end(
 
 export function purgeSessions(ctx: Ctx): Promise<number> {
   const bounds = boundsOf(ctx);
-  const isUnused = lt(lastUsedAt, new Date(bounds.usedFrom));
-  return deleteBatch(ctx.db, id, or(isUnused, lt(createdAt, new Date(bounds.bornFrom))));
+  const isUnused = lt(sessions.lastUsedAt, new Date(bounds.usedFrom));
+  const isTooOld = lt(sessions.createdAt, new Date(bounds.bornFrom));
+  return deleteBatch(ctx.db, sessions.id, or(isUnused, isTooOld));
 }
 
 export async function tokenFor(

@@ -3,9 +3,6 @@ import type { Target } from "../../db/rows.ts";
 import { readFullName, readLocale, readUsername } from "../../kit/names.ts";
 import { accept, Stale, UserGone } from "../../kit/problem.ts";
 
-export const readIfGiven = <T>(text: string | null | undefined, read: (text: string) => T) =>
-  typeof text === "string" ? read(text) : text;
-
 /** Undefined leaves a field as it is; null clears it. */
 export interface UserChanges {
   username?: string | undefined;
@@ -14,15 +11,6 @@ export interface UserChanges {
   isActive?: boolean | undefined;
   isSuperuser?: boolean | undefined;
 }
-
-const wireNames = {
-  username: "username",
-  fullName: "full_name",
-  locale: "locale",
-  isActive: "is_active",
-  isSuperuser: "is_superuser",
-} as const satisfies Record<keyof UserChanges, string>;
-const changeable = Object.keys(wireNames) as (keyof typeof wireNames)[];
 
 /** Throws `invalid_request`. */
 export function readChanges({ isActive, isSuperuser, ...changes }: UserChanges) {
@@ -35,6 +23,9 @@ export function readChanges({ isActive, isSuperuser, ...changes }: UserChanges) 
   const rest = { fullName, locale, isActive, isSuperuser };
   return { ...name, ...(rest satisfies Record<Exclude<keyof UserChanges, "username">, unknown>) };
 }
+
+export const readIfGiven = <T>(text: string | null | undefined, read: (text: string) => T) =>
+  typeof text === "string" ? read(text) : text;
 
 /** The wire names of the fields whose values would change. Throws `not_found`, `stale`. */
 export function changedFields(
@@ -49,3 +40,11 @@ export function changedFields(
     .filter((field) => set[field] !== undefined && set[field] !== user[field])
     .map((field) => wireNames[field]);
 }
+const wireNames = {
+  username: "username",
+  fullName: "full_name",
+  locale: "locale",
+  isActive: "is_active",
+  isSuperuser: "is_superuser",
+} as const satisfies Record<keyof UserChanges, string>;
+const changeable = Object.keys(wireNames) as (keyof typeof wireNames)[];

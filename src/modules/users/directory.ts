@@ -6,6 +6,18 @@ import { type PageRange, selectPage } from "../../db/page.ts";
 import { countShared } from "../../limits/shared-store.ts";
 import { userColumns, users } from "./tables.ts";
 
+/** In the order of registration. Throws `forbidden`. */
+export async function listUsers(
+  ctx: Ctx,
+  actor: Actor,
+  { start, limit: pageSize }: PageRange,
+): Promise<User[]> {
+  requireAdministrator(actor);
+  if ("skip" in start) return pageFrom(ctx.db).execute({ limit: pageSize, skip: start.skip });
+  const { createdAt, id } = start;
+  return pageAfter(ctx.db).execute({ limit: pageSize, createdAt: createdAt.toISOString(), id });
+}
+
 const order = [asc(users.createdAt), asc(users.id)];
 const limit = sql.placeholder("limit");
 const pageFrom = prepared((db) =>
@@ -31,18 +43,6 @@ const pageAfter = prepared((db) =>
     .limit(limit)
     .prepare("users_behind"),
 );
-
-/** In the order of registration. Throws `forbidden`. */
-export async function listUsers(
-  ctx: Ctx,
-  actor: Actor,
-  { start, limit: pageSize }: PageRange,
-): Promise<User[]> {
-  requireAdministrator(actor);
-  if ("skip" in start) return pageFrom(ctx.db).execute({ limit: pageSize, skip: start.skip });
-  const { createdAt, id } = start;
-  return pageAfter(ctx.db).execute({ limit: pageSize, createdAt: createdAt.toISOString(), id });
-}
 
 /**
  * Users with `text` in the email, username or full name, in any case. Reads the whole table, so
