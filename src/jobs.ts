@@ -3,7 +3,7 @@ import { purgeIdempotency } from "./http/idempotency.ts";
 import { joinTables } from "./kit/join.ts";
 import { evictLimits, purgeLimits } from "./limits/postgres-counters.ts";
 import { answerLinkRequests } from "./modules/emails/requests.ts";
-import { eraseLeftOrigins } from "./modules/events/erasure.ts";
+import { eraseRemainingOrigins } from "./modules/events/erasure.ts";
 import { purgeEvents } from "./modules/events/events.ts";
 import { maintainKeys } from "./modules/keys/keys.ts";
 import { purgeLinks } from "./modules/links/links.ts";
@@ -25,7 +25,7 @@ const bunkerJobs: Record<string, Job> = {
   "purge events": { everyMs: 10 * MINUTE_MS, run: purgeEvents },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
   "purge registrations": { everyMs: 10 * MINUTE_MS, run: purgeRegistrations },
-  "erase deleted users": { everyMs: MINUTE_MS, run: eraseLeftOrigins },
+  "erase deleted users": { everyMs: MINUTE_MS, run: eraseRemainingOrigins },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },
   "purge revoked tokens": { everyMs: 10 * MINUTE_MS, run: purgeRevokedTokens },

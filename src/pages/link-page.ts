@@ -60,7 +60,7 @@ export function openLinkPages(ctx: Ctx) {
     }
     const { link, user } = opened;
     // Not the current email: the new one may be mistyped and belong to another person.
-    const email = (link.purpose === "change_email" ? link.givesEmail : null) ?? user.email;
+    const email = (link.purpose === "change_email" ? link.newEmail : null) ?? user.email;
     return { texts: textsIn(user.locale), shown: { form: link.purpose, token, email } };
   };
 

@@ -27,17 +27,17 @@ const Token = t.String({ minLength: 1, maxLength: 200 });
 const Password = t.String({ minLength: 1, maxLength: 512 });
 const hidden = { response: t.Any(), detail: { hide: true } };
 /** For queries and forms of links: mail services add their own parameters. */
-const open = { additionalProperties: true };
+const withOtherFields = { additionalProperties: true };
 // Functions: Elysia mutates a route's options, and they would keep the guard of the first app.
 const openRoute = () => ({
   ...hidden,
   anonymous: ["requests-anonymous"] as const,
-  query: t.Object({ token: t.String({ default: "" }) }, open),
+  query: t.Object({ token: t.String({ default: "" }) }, withOtherFields),
 });
 const submitRoute = () => ({
   ...hidden,
   anonymous: ["requests-anonymous"] as const,
-  body: t.Object({ token: Token }, open),
+  body: t.Object({ token: Token }, withOtherFields),
 });
 
 /** Pages of links about an email. Opening one redeems nothing: mail scanners open links, too. */
@@ -49,7 +49,7 @@ export const emailLinkRoutes = (ctx: Ctx) => {
       body: notice(title, purpose === "change_email" ? change : account),
     });
   };
-  return new Elysia({ name: "address-links" })
+  return new Elysia({ name: "email-links" })
     .use(guard(ctx))
     .get(
       "/verify-email",
@@ -84,7 +84,7 @@ export const emailLinkRoutes = (ctx: Ctx) => {
         anonymous: ["login", "login-account", "login-streak", "requests-anonymous"],
         body: t.Object(
           { token: Token, password: t.Optional(Password), intent: t.Optional(t.Literal(DISOWN)) },
-          open,
+          withOtherFields,
         ),
       },
     )
@@ -104,6 +104,7 @@ export const emailLinkRoutes = (ctx: Ctx) => {
     );
 };
 
+/** Pages of links that reset a password or sign in. */
 export const entryLinkRoutes = (ctx: Ctx) => {
   const { submit, showForm } = openLinkPages(ctx);
   const { signInUrl } = ctx.config;
@@ -125,7 +126,7 @@ export const entryLinkRoutes = (ctx: Ctx) => {
             work: () => resetPassword(ctx, actor, { token, password }),
           },
         ),
-      { ...submitRoute(), body: t.Object({ token: Token, password: Password }, open) },
+      { ...submitRoute(), body: t.Object({ token: Token, password: Password }, withOtherFields) },
     )
     .get(
       "/sign-in",
@@ -197,7 +198,7 @@ export const forgotRoutes = (ctx: Ctx) => {
       {
         ...hidden,
         anonymous: ["mail-account", "mail-address"],
-        body: t.Object({ email: t.String({ minLength: 3, maxLength: 320 }) }, open),
+        body: t.Object({ email: t.String({ minLength: 3, maxLength: 320 }) }, withOtherFields),
       },
     );
 };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { eraseLeftOrigins } from "../../src/modules/events/erasure.ts";
+import { eraseRemainingOrigins } from "../../src/modules/events/erasure.ts";
 import { record } from "../../src/modules/events/events.ts";
 import { deliverMails, listMails, purgeMails, readMail } from "../../src/modules/mail/mail.ts";
 import { purgeRegistrations } from "../../src/modules/registration/registration.ts";
@@ -162,11 +162,11 @@ describe("a deleted user", () => {
     );
     await deleteUser(ctx, operator, { id: root.id });
     expect((await originsOf(root.id)).length).toBeGreaterThan(6_999);
-    expect(await eraseLeftOrigins(ctx)).toBe(0);
+    expect(await eraseRemainingOrigins(ctx)).toBe(0);
     await record(ctx, actor, change);
     pass(61_000);
     let rounds = 0;
-    while ((await eraseLeftOrigins(ctx)) > 0) rounds += 1;
+    while ((await eraseRemainingOrigins(ctx)) > 0) rounds += 1;
     expect([rounds, await originsOf(root.id)]).toEqual([2, []]);
     expect(await sql`select 1 from erasures`).toHaveLength(0);
   });

@@ -12,11 +12,11 @@ import {
 import { admitRegistration, findRegistration } from "../registration/registration.ts";
 import {
   beginSession,
+  findKnownDevice,
+  issueToken,
   type KnownDevice,
-  knownDevice,
   type SessionGrant,
   type Token,
-  tokenFor,
 } from "../sessions/sessions.ts";
 import { identifierKeyOf } from "../users/users.ts";
 
@@ -51,7 +51,7 @@ export async function logIn(
     return startIfUnchanged(ctx, actor, { user, attempt });
   });
   return {
-    token: await tokenFor(ctx, started),
+    token: await issueToken(ctx, started),
     deviceToken: attempt.device?.token ?? ctx.devices.sign(started.userId, knownSince),
   };
 }
@@ -127,7 +127,7 @@ function attemptOf(
   actor: Anonymous,
   { name, found }: { name: string; found: User | undefined },
 ): Attempt {
-  const device = knownDevice(ctx, actor, found);
+  const device = findKnownDevice(ctx, actor, found);
   const identifierKey = identifierKeyOf(name);
   if (device && found) {
     const own: LimitUse = { limit: "login", who: `${found.id} ${device.id}` };

@@ -1,13 +1,13 @@
 import { NO_PASSWORD } from "../../credentials/password.ts";
 import type { Anonymous, Ctx, User, UserActor } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
-import { readNewEmail } from "../../kit/names.ts";
+import { readEmail, readNewEmail } from "../../kit/names.ts";
 import { accept, fieldProblem, Problem } from "../../kit/problem.ts";
 import { endLaterLinks, type Link, redeemLink, sendLink } from "../links/links.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { reauthenticate, replaceHash } from "../passwords/passwords.ts";
 import { identifierKeyOf } from "../users/users.ts";
-import { acceptEmail, changeEmail, markVerified } from "./emails.ts";
+import { changeEmail, markVerified } from "./emails.ts";
 import { openUserLink } from "./open-link.ts";
 import { requestLink } from "./requests.ts";
 
@@ -44,8 +44,8 @@ export async function applyEmailChange(
   { link, user }: { link: Link; user: User },
 ): Promise<void> {
   if (user.emailVerified)
-    await sendLink(ctx, { purpose: "undo_email", user, givesEmail: user.email });
-  const email = acceptEmail(emailOf(link));
+    await sendLink(ctx, { purpose: "undo_email", user, newEmail: user.email });
+  const { email } = accept({ email: readEmail(emailOf(link)) });
   await changeEmail(ctx, actor, { id: user.id, email, type: "email.changed" });
   await markVerified(ctx, actor, user.id);
 }
@@ -73,7 +73,7 @@ export async function restoreEmail(ctx: Ctx, actor: Anonymous, token: string): P
   });
 }
 
-function emailOf({ givesEmail, purpose }: Link): string {
-  if (givesEmail === null) throw new Error(`a link of the kind ${purpose} has no email`);
-  return givesEmail;
+function emailOf({ newEmail, purpose }: Link): string {
+  if (newEmail === null) throw new Error(`a link of the kind ${purpose} has no email`);
+  return newEmail;
 }

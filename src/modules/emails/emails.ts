@@ -1,8 +1,7 @@
 import { and, eq, ne, not } from "drizzle-orm";
 import type { Actor, Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
-import { type Name, readEmail } from "../../kit/names.ts";
-import { accept } from "../../kit/problem.ts";
+import type { Name } from "../../kit/names.ts";
 import { record } from "../events/events.ts";
 import { users } from "../users/tables.ts";
 import { clearFailures } from "../users/users.ts";
@@ -19,9 +18,6 @@ export async function markVerified(ctx: Ctx, actor: Actor, id: string): Promise<
   // Earlier guesses at these names must not lock the user out.
   await clearFailures(ctx, changed);
 }
-
-/** Throws `invalid_request`. */
-export const acceptEmail = (email: string) => accept({ email: readEmail(email) }).email;
 
 /**
  * Gives a user another email, still unverified, in the caller's transaction. A user who never

@@ -12,7 +12,7 @@ interface UserLink {
   registration?: undefined;
 }
 
-interface Opened {
+interface PresentedLink {
   purposes: readonly Purpose[];
   token: string;
 }
@@ -24,7 +24,7 @@ interface Opened {
 export async function openLink(
   ctx: Ctx,
   { origin }: Anonymous,
-  { purposes, token }: Opened,
+  { purposes, token }: PresentedLink,
 ): Promise<UserLink | { registration: Registration }> {
   await ctx.limits.consume(origin, usesOf("requests-anonymous", origin));
   const registration = await findLinkedRegistration(ctx, purposes, token);
@@ -36,8 +36,12 @@ export async function openLink(
 }
 
 /** Like `openLink`, for links that only users get. */
-export async function openUserLink(ctx: Ctx, actor: Anonymous, opened: Opened): Promise<UserLink> {
-  const found = await openLink(ctx, actor, opened);
+export async function openUserLink(
+  ctx: Ctx,
+  actor: Anonymous,
+  presented: PresentedLink,
+): Promise<UserLink> {
+  const found = await openLink(ctx, actor, presented);
   if (found.registration) throw new Problem("invalid_link");
   return found;
 }

@@ -10,7 +10,7 @@ import { mailRequests } from "../links/tables.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { findByEmail } from "../passwords/passwords.ts";
 import { mailFirstLink, mailLinkAgain, REGISTRATION } from "../registration/registration.ts";
-import { knownDevice } from "../sessions/sessions.ts";
+import { findKnownDevice } from "../sessions/sessions.ts";
 import { findUser, identifierKeyOf } from "../users/users.ts";
 
 /** As many users as one browser keeps device tokens of (`http/device`). */
@@ -61,7 +61,7 @@ async function findKnownUserId(
   for (const id of [...ids].slice(0, DEVICE_USERS_MAX)) {
     const user = await findUser(ctx, id);
     if (!user || emailKeyOf(user.email) !== emailKeyOf(email)) continue;
-    if (knownDevice(ctx, actor, user)) return id;
+    if (findKnownDevice(ctx, actor, user)) return id;
   }
   return undefined;
 }
@@ -147,7 +147,7 @@ async function answerChange(ctx: Ctx, { email, userId, existing }: Change): Prom
   if (!(await tryHoldUser(ctx.db, userId))) return false;
   // A user who never verified this email loses it to a user who does.
   if (!existing?.emailVerified || existing.id === userId)
-    await sendLink(ctx, { purpose: "change_email", user, to: email, givesEmail: email });
+    await sendLink(ctx, { purpose: "change_email", user, to: email, newEmail: email });
   else if (existing.isActive) await enqueueMail(ctx, { kind: "address_taken", to: existing });
   return true;
 }

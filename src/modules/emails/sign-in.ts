@@ -7,7 +7,12 @@ import { type LimitUse, usesOf } from "../../limits/policies.ts";
 import type { SignIn } from "../auth/auth.ts";
 import { type Link, redeemLink, tryCode } from "../links/links.ts";
 import { findByEmail } from "../passwords/passwords.ts";
-import { beginSession, type KnownDevice, knownDevice, tokenFor } from "../sessions/sessions.ts";
+import {
+  beginSession,
+  findKnownDevice,
+  issueToken,
+  type KnownDevice,
+} from "../sessions/sessions.ts";
 import { userColumns, users } from "../users/tables.ts";
 import { identifierKeyOf } from "../users/users.ts";
 import { openUserLink } from "./open-link.ts";
@@ -50,11 +55,11 @@ export async function signInByMail(
       .for("no key update");
     if (!current) throw new Problem("account_inactive");
     await verifyWithoutPassword(tx, actor, current);
-    const device = current.emailVerified ? knownDevice(ctx, actor, current) : undefined;
+    const device = current.emailVerified ? findKnownDevice(ctx, actor, current) : undefined;
     return { ...(await beginSession(tx, actor, { user: current, device })), device };
   });
   const deviceToken = started.device?.token ?? ctx.devices.sign(user.id, ctx.now());
-  return { token: await tokenFor(ctx, started), deviceToken };
+  return { token: await issueToken(ctx, started), deviceToken };
 }
 
 function requireEnabled({ config }: Ctx): void {
@@ -73,7 +78,7 @@ async function matchCode(
   { email, code }: { email: string; code: string },
 ): Promise<{ link: Pick<Link, "id" | "userId">; user: User }> {
   const user = await findByEmail(ctx, email);
-  const device = knownDevice(ctx, actor, user);
+  const device = findKnownDevice(ctx, actor, user);
   const uses = codeUses(actor, { email, device });
   await ctx.limits.consume(actor.origin, uses);
   const trying = tryCode(ctx, {

@@ -13,7 +13,7 @@ const AGAIN_AFTER_MS = 60_000;
 /**
  * Erases what is left of one user who was deleted over a minute ago: up to 10,000 events a call.
  */
-export function eraseLeftOrigins(ctx: Ctx): Promise<number> {
+export function eraseRemainingOrigins(ctx: Ctx): Promise<number> {
   return transaction(ctx, async ({ db, now }) => {
     const [due] = await db
       .select()
@@ -23,7 +23,7 @@ export function eraseLeftOrigins(ctx: Ctx): Promise<number> {
       .limit(1)
       .for("update", { skipLocked: true });
     if (!due) return 0;
-    const erased = await eraseSome(db, due.userId);
+    const erased = await eraseOriginsBatch(db, due.userId);
     if (erased < ERASED_AT_ONCE) await db.delete(erasures).where(eq(erasures.userId, due.userId));
     return erased + 1;
   });
@@ -33,7 +33,7 @@ export function eraseLeftOrigins(ctx: Ctx): Promise<number> {
  * Erases the origins of at most 5,000 events that the user caused, and of at most 5,000 that
  * anonymous requests caused about the user. Returns how many.
  */
-export async function eraseSome(db: Db, userId: string): Promise<number> {
+export async function eraseOriginsBatch(db: Db, userId: string): Promise<number> {
   const { actorId, actorKind, id, occurredAt, subjectId } = events;
   // By an index: the planner would otherwise read the whole table for a user with many events.
   const done = await erase(db, eq(actorId, userId), [id]);

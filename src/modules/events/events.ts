@@ -7,7 +7,7 @@ import { leastIdOf } from "../../kit/id.ts";
 import { joinTables } from "../../kit/join.ts";
 import { typeOf } from "../../kit/type-of.ts";
 import { productEvents } from "../../product/event-types.ts";
-import { eraseSome } from "./erasure.ts";
+import { eraseOriginsBatch } from "./erasure.ts";
 import { erasures, events } from "./tables.ts";
 
 type None = Record<string, never>;
@@ -111,7 +111,7 @@ export const countSince = (
  * pseudonyms. The origin of a superuser who changed the user is kept: it is not the user's.
  */
 export async function eraseOrigins({ db, now }: Ctx, userId: string): Promise<void> {
-  await eraseSome(db, userId);
+  await eraseOriginsBatch(db, userId);
   await db.insert(erasures).values({ userId, createdAt: now() }).onConflictDoNothing();
 }
 

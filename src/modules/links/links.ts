@@ -20,7 +20,7 @@ export interface NewLink {
   /** The recipient; by default, the email of the user. */
   to?: string;
   /** The email that the link sets: the new one, or the previous one. */
-  givesEmail?: string;
+  newEmail?: string;
   isFromKnownDevice?: boolean;
 }
 
@@ -30,7 +30,7 @@ export interface NewLink {
  */
 export async function sendLink(
   ctx: Ctx,
-  { purpose, user, to = user.email, givesEmail, isFromKnownDevice = false }: NewLink,
+  { purpose, user, to = user.email, newEmail, isFromKnownDevice = false }: NewLink,
 ): Promise<void> {
   const { isUnbound, hasCode } = kindOf(purpose);
   const { kind, hash, expiresAt, content } = createLink(ctx, purpose);
@@ -48,7 +48,7 @@ export async function sendLink(
     id,
     purpose,
     expiresAt,
-    newEmail: givesEmail,
+    newEmail,
     createdAt,
     userId: user.id,
     addressKey: isUnbound ? null : bound,
@@ -104,7 +104,7 @@ export interface Link {
   id: string;
   purpose: Purpose;
   userId: string;
-  givesEmail: string | null;
+  newEmail: string | null;
   position: bigint;
 }
 
@@ -124,10 +124,10 @@ export async function getLink(
   purposes: readonly Purpose[],
   token: string,
 ): Promise<Link> {
-  const { id, purpose, userId, newEmail: givesEmail, position } = mailedLinks;
+  const { id, purpose, userId, newEmail, position } = mailedLinks;
   const which = and(eq(mailedLinks.hash, sha256(token)), inArray(purpose, purposes)) as SQL;
   const [found] = await ctx.db
-    .select({ id, purpose, userId, givesEmail, position })
+    .select({ id, purpose, userId, newEmail, position })
     .from(mailedLinks)
     .innerJoin(users, eq(users.id, userId))
     .where(isValid(ctx, which));
@@ -178,8 +178,8 @@ export async function redeemLink(
   form?: RedeemedForm,
 ): Promise<void> {
   const { id, userId } = mailedLinks;
-  const givenKey = emailKeyOf(link.givesEmail ?? "") ?? "";
-  await lockUsers(ctx.db, or(eq(users.id, link.userId), eq(users.emailKey, givenKey)));
+  const newEmailKey = emailKeyOf(link.newEmail ?? "") ?? "";
+  await lockUsers(ctx.db, or(eq(users.id, link.userId), eq(users.emailKey, newEmailKey)));
   const valid = ctx.db
     .select({ id })
     .from(mailedLinks)

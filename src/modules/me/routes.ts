@@ -139,7 +139,7 @@ export const ownAccountRoutes = (ctx: Ctx) =>
 
 /** Change of the caller's email. */
 export const ownEmailRoutes = (ctx: Ctx) =>
-  new Elysia({ name: "own-address", prefix: "/users/me", tags: ["users"] }).use(guard(ctx)).post(
+  new Elysia({ name: "own-email", prefix: "/users/me", tags: ["users"] }).use(guard(ctx)).post(
     "/email",
     async ({ actor, body, headers, set, status }) => {
       const { email, current_password: currentPassword } = body;

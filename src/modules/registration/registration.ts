@@ -74,7 +74,7 @@ async function registerUnverified(
     };
     const traceParent = ctx.tracing.traceParent();
     await transaction(ctx, async (tx) => {
-      const id = await insert(tx, registration);
+      const id = await insertRegistration(tx, registration);
       const request = { id, purpose: REGISTRATION, email: email.shown, traceParent, createdAt };
       await tx.db.insert(mailRequests).values(request);
     });
@@ -88,7 +88,7 @@ export const REGISTRATION = "registration";
 /** The latest rows of an email that are kept: this many without a link, and with each purpose. */
 const KEPT_MAX = 10;
 
-async function insert(
+async function insertRegistration(
   ctx: Ctx,
   row: Omit<typeof registrations.$inferInsert, "id">,
 ): Promise<string> {
@@ -151,7 +151,7 @@ export async function mailLinkAgain(
   const { id, position, ...copied } = latest;
   const nothing = { username: null, fullName: null, passwordHash: null };
   const registered = purpose === "verify_email" ? {} : nothing;
-  await insert(ctx, { ...copied, ...registered, purpose, ...link });
+  await insertRegistration(ctx, { ...copied, ...registered, purpose, ...link });
 }
 
 const keptFrom = ({ now }: Ctx) => new Date(now().getTime() - WEEK_MS);
@@ -201,7 +201,8 @@ export async function redeemRegistration(
 ): Promise<void> {
   const { email, emailKey, purpose } = registration;
   const taken = await lockUsers(ctx.db, eq(users.emailKey, emailKey));
-  if (taken.length > 0 || !(await spend(ctx, registration))) throw new Problem("invalid_link");
+  if (taken.length > 0 || !(await spendRegistration(ctx, registration)))
+    throw new Problem("invalid_link");
   const nothing = { email, emailKey, username: null, fullName: null, locale: null };
   const details = { ...(isOwn ? registration : nothing), passwordHash };
   const user = await insertRegistered(ctx, actor, { details, emailVerified: true });
@@ -229,13 +230,13 @@ export const admitRegistration = (
   { registration, passwordHash }: { registration: Registration; passwordHash: string },
 ): Promise<User | undefined> =>
   transaction(ctx, async (tx) => {
-    if (!(await spend(tx, registration))) return undefined;
+    if (!(await spendRegistration(tx, registration))) return undefined;
     const details = { ...registration, passwordHash };
     return insertRegistered(tx, actor, { details, emailVerified: false });
   });
 
 /** Deletes all registrations of an email. Returns whether this one was still there. */
-async function spend({ db }: Ctx, { id, emailKey }: Registration): Promise<boolean> {
+async function spendRegistration({ db }: Ctx, { id, emailKey }: Registration): Promise<boolean> {
   const deleted = await db
     .delete(registrations)
     .where(eq(registrations.emailKey, emailKey))

@@ -18,13 +18,13 @@ import { countSince, record } from "../events/events.ts";
 import { forgotPage } from "../links/links.ts";
 import { enqueueMail } from "../mail/mail.ts";
 import { users } from "../users/tables.ts";
-import { boundsOf, isAlive, type SessionGrant, type Token, tokenFor } from "./sessions.ts";
+import { boundsOf, isAlive, issueToken, type SessionGrant, type Token } from "./sessions.ts";
 import { sessions } from "./tables.ts";
 
 /** Continues a session. Throws `too_many_requests`, `invalid_refresh_token`. */
 export async function refresh(ctx: Ctx, actor: Anonymous, refreshToken: string): Promise<Token> {
   await ctx.limits.consume(actor.origin, refreshUses(ctx, actor, refreshToken));
-  return tokenFor(ctx, await rotateSession(ctx, actor, refreshToken));
+  return issueToken(ctx, await rotateSession(ctx, actor, refreshToken));
 }
 
 /** Made-up tokens count by client IP, so they do not block sessions of clients that share it. */

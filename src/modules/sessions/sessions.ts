@@ -46,7 +46,7 @@ export interface KnownDevice {
  * The first device token that makes the client a known device of the user. One from before
  * `devicesKnownSince` does not count: another person may have had the password then.
  */
-export function knownDevice(
+export function findKnownDevice(
   { devices }: Ctx,
   { origin }: Pick<Anonymous, "origin">,
   user: User | undefined,
@@ -228,7 +228,7 @@ export function purgeSessions(ctx: Ctx): Promise<number> {
   return deleteBatch(ctx.db, sessions.id, or(isUnused, isTooOld));
 }
 
-export async function tokenFor(
+export async function issueToken(
   ctx: Ctx,
   { userId, session, refreshToken }: SessionGrant,
 ): Promise<Token> {
