@@ -60,10 +60,12 @@ async function transact<T>(db: Db, change: (tx: Db) => Promise<T>): Promise<T> {
 }
 
 function refusalOf(error: unknown): Problem | undefined {
-  const { code, constraint_name: constraint = "", detail } = causeOf(error);
+  const { code, constraint_name: constraint = "", detail = "" } = causeOf(error);
   const duplicate = code === "23505" ? duplicates[constraint] : undefined;
   if (duplicate) return new Problem(duplicate);
   if (code !== "23503" || !USER_REFERENCE.test(constraint)) return undefined;
-  // The text of the detail is in the server's language, but the key in it is not.
-  return new UserGone(/=\(([0-9a-f-]{36})\)/.exec(detail ?? "")?.[1]);
+  // The text of the detail is in the server's language, but its table and key are not. The table is
+  // the one without the key, or the one that still refers to it: then the user exists.
+  if (!/\busers\b/.test(detail)) return undefined;
+  return new UserGone(/=\(([0-9a-f-]{36})\)/.exec(detail)?.[1]);
 }

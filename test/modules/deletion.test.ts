@@ -7,7 +7,7 @@ import { deleteUser } from "../../src/modules/users/users.ts";
 import { mailWorld } from "../support/mail-world.ts";
 import { ipOf } from "../support/proxied-world.ts";
 import { smtpWorld } from "../support/smtp-world.ts";
-import { PASSWORD } from "../support/world.ts";
+import { PASSWORD, world } from "../support/world.ts";
 
 const operator = { kind: "operator" } as const;
 const ADA = "ada@example.com";
@@ -100,6 +100,22 @@ describe("a deleted user", () => {
     const [kept] = await sql`select count(*)::int as number from events where subject_id = ${id}`;
     expect(kept).toEqual({ number: 6 });
     for (const text of [ADA, "Ada King"]) expect([text, await rowsWith(text)]).toEqual([text, []]);
+  });
+
+  test("stays, and the failure is logged, if a table of the product still refers to them", async () => {
+    const { sql, newUser, superuser, logged } = await world();
+    await sql`create table product_orders (id uuid, buyer_id uuid
+      constraint product_orders_buyer_id_users_id_fk references users (id))`;
+    const [ada, root] = [await newUser(), await superuser()];
+    await sql`insert into product_orders values (${root.id}, ${ada.id})`;
+    const answers = [
+      await ada.delete("/users/me", { current_password: PASSWORD }),
+      await root.delete(`/users/${ada.id}`),
+    ];
+    await sql`drop table product_orders`;
+    expect(answers.map(({ body }) => body.code)).toEqual(["internal", "internal"]);
+    expect(JSON.stringify(logged)).toContain("product_orders_buyer_id_users_id_fk");
+    expect((await ada.get("/users/me")).status).toBe(200);
   });
 
   test("leaves no response of an Idempotency-Key and no waiting mail", async () => {
