@@ -77,9 +77,9 @@ async function verifyCredentials(
 }
 
 /**
- * Verifies the password of a registration that waits. If emails must be verified, hashes once even
- * without a registration or beside a user: the time must not reveal who has a user (CWE-204,
- * CWE-208). If they need not be, the registration becomes a user. Throws `email_not_verified`.
+ * Verifies the password of a waiting registration. If emails must be verified, hashes once even
+ * without one: the time must not reveal who has a user (CWE-204, CWE-208). Otherwise the
+ * registration becomes a user. Throws `email_not_verified`.
  */
 async function verifyRegistration(
   ctx: Ctx,
@@ -119,8 +119,7 @@ interface Attempt {
 }
 
 /**
- * A known device counts by itself, so other clients' guesses cannot lock it out. An unknown client
- * counts by name and client IP, by name, and by client IP, whether or not a user has the name.
+ * A known device counts by itself: others' guesses cannot lock it out. Others count by name and IP.
  */
 function attemptOf(
   ctx: Ctx,
@@ -155,9 +154,8 @@ async function countSignIn(
 }
 
 /**
- * Refunds the failure that `attemptOf` consumed, and resets the streak. A known device resets all
- * failures. Only the name that was typed is refunded: two locks that end together would reveal that
- * an email and a username belong to one user (CWE-204).
+ * Resets the streak, and refunds one failure, or all for a known device. Only for the typed name:
+ * two locks that end together would reveal that both names belong to one user (CWE-204).
  */
 export const refundFailure = (
   { db, limits }: Ctx,

@@ -44,7 +44,6 @@ export const authRoutes = (ctx: Ctx) =>
     },
   );
 
-/** Continues and ends sessions. */
 export const continuationRoutes = (ctx: Ctx) =>
   new Elysia({ name: "continuation", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))

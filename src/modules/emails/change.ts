@@ -12,10 +12,9 @@ import { openUserLink } from "./open-link.ts";
 import { requestLink } from "./requests.ts";
 
 /**
- * Requests a change of the caller's email. A link that is mailed to the new email makes the change.
- * If another user has that email, only they are notified (CWE-204). Throws
- * `reauthentication_required`, `invalid_credentials`, `invalid_request`, `too_many_requests`,
- * `busy`.
+ * Mails a link that makes the change to the new email. If another user has that email, only they
+ * are notified (CWE-204). Throws `reauthentication_required`, `invalid_credentials`,
+ * `invalid_request`, `too_many_requests`, `busy`.
  */
 export async function requestEmailChange(
   ctx: Ctx,
@@ -34,9 +33,8 @@ const unchangedEmail = () =>
   });
 
 /**
- * Gives the user the email that the link was mailed to, in the transaction that spends the link. If
- * the previous email was verified, its reader can undo this for a week. An unverified one may be
- * mistyped and belong to another person. Throws `email_taken`.
+ * In the transaction that spends the link. A verified previous email gets a link that undoes this
+ * for a week; an unverified one may belong to another person. Throws `email_taken`.
  */
 export async function applyEmailChange(
   ctx: Ctx,

@@ -20,9 +20,8 @@ export async function markVerified(ctx: Ctx, actor: Actor, id: string): Promise<
 }
 
 /**
- * Gives a user another email, still unverified, in the caller's transaction. A user who never
- * verified that email loses it: registering an email must not block its owner. Throws
- * `email_taken`.
+ * In the caller's transaction. A user who has the email but never verified it loses it: registering
+ * must not block the owner of an email. Throws `email_taken`.
  */
 export async function changeEmail(
   ctx: Ctx,

@@ -22,8 +22,7 @@ export type MailRequest =
   | { purpose: "change_email"; email: string; userId: string };
 
 /**
- * Requests a mailed link. A job later finds out whether a user has the email, so this takes the
- * same time for every email (CWE-208). Throws `too_many_requests`.
+ * A job later looks up the email: the time reveals nothing (CWE-208). Throws `too_many_requests`.
  */
 export async function requestLink(
   ctx: Ctx,
@@ -48,8 +47,8 @@ export async function requestLink(
 }
 
 /**
- * The id of the user with this email, if the client is a known device of that user. Reads only the
- * users of its device tokens: the time must not reveal another user (CWE-208).
+ * The user with this email, if the client is their known device. Reads only the users of its device
+ * tokens: the time must not reveal another user (CWE-208).
  */
 async function findKnownUserId(
   ctx: Ctx,
@@ -70,9 +69,8 @@ const ANSWERED_AT_ONCE = 20;
 const ANSWER = { name: "answer link request" };
 
 /**
- * Mails the requested links, if an active user has the email. Returns how many requests it handled.
- * A request for a user who is being deleted stays for the next run: the deletion may wait for the
- * request's row, so this job must not wait for the deletion (deadlock).
+ * Returns how many requests it handled. One for a user who is being deleted waits for the next run:
+ * the deletion may wait for the request's row, so waiting for the deletion would be a deadlock.
  */
 export async function answerLinkRequests(ctx: Ctx): Promise<number> {
   // Raw SQL, because this query runs every second while there is nothing to do.

@@ -20,7 +20,6 @@ const requestAccepted = {
 };
 const mailLimits = ["mail-account", "mail-address"] as const;
 
-/** Verification of an email. */
 export const verificationRoutes = (ctx: Ctx) =>
   new Elysia({ name: "verification", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
@@ -76,7 +75,6 @@ export const verificationRoutes = (ctx: Ctx) =>
       },
     );
 
-/** Password reset. */
 export const recoveryRoutes = (ctx: Ctx) =>
   new Elysia({ name: "recovery", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
@@ -122,7 +120,6 @@ export const recoveryRoutes = (ctx: Ctx) =>
       },
     );
 
-/** Email sign-in, if it is enabled. */
 export const emailSignInRoutes = (ctx: Ctx) =>
   new Elysia({ name: "email-sign-in", prefix: "/auth", tags: ["auth"] })
     .use(guard(ctx))
@@ -178,7 +175,6 @@ export const emailSignInRoutes = (ctx: Ctx) =>
       },
     );
 
-/** Either a token, or an email and a code. */
 function mailedCredentialIn({
   token,
   email,

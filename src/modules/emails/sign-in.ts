@@ -19,10 +19,7 @@ import { openUserLink } from "./open-link.ts";
 import { requestLink } from "./requests.ts";
 import { verifyWithoutPassword } from "./verification.ts";
 
-/**
- * The response is the same for every email (CWE-204). Throws `email_sign_in_off`,
- * `too_many_requests`.
- */
+/** Same for every email (CWE-204). Throws `email_sign_in_off`, `too_many_requests`. */
 export async function requestSignIn(ctx: Ctx, actor: Anonymous, email: string): Promise<void> {
   requireEnabled(ctx);
   await requestLink(ctx, actor, { purpose: "sign_in", email });
@@ -69,8 +66,7 @@ function requireEnabled({ config }: Ctx): void {
 const TRY_MIN_MS = 10;
 
 /**
- * A code has only a million values: tries are limited for each code, and for each email, whether or
- * not a user has it.
+ * A code has a million values: tries are limited for each code, and for each email, used or not.
  */
 async function matchCode(
   ctx: Ctx,

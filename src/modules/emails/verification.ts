@@ -122,9 +122,8 @@ async function verifyLinkPassword(
 export const DISOWN = "disown";
 
 /**
- * For a recipient who did not request the link. After a registration, drops the password and ends
- * every session; the email stays unverified. A change of email does not happen. Throws
- * `invalid_link`, `too_many_requests`.
+ * For a recipient who did not request the link. A registered user loses password and sessions, a
+ * change of email does not happen. Throws `invalid_link`, `too_many_requests`.
  */
 export async function disown(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
   const opened = await openLink(ctx, actor, { purposes: verificationPurposes, token });
@@ -146,10 +145,7 @@ export async function completeVerification(
   await endLinks(ctx, id, "verify_email");
 }
 
-/**
- * For a caller who only reads the mail. Another person may have registered an unverified email:
- * drops their password and sessions.
- */
+/** For a caller who only reads the mail: another person may have registered an unverified email. */
 export async function verifyWithoutPassword(ctx: Ctx, actor: Anonymous, user: User): Promise<void> {
   if (!user.emailVerified) await dropPassword(ctx, actor, user);
   await completeVerification(ctx, actor, user);

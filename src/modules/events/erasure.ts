@@ -10,9 +10,7 @@ const ERASED_AT_ONCE = 5_000;
 /** Longer than any request that began before the user was deleted. */
 const AGAIN_AFTER_MS = 60_000;
 
-/**
- * Erases what is left of one user who was deleted over a minute ago: up to 10,000 events a call.
- */
+/** Erases up to 10,000 events of one user who was deleted over a minute ago. */
 export function eraseRemainingOrigins(ctx: Ctx): Promise<number> {
   return transaction(ctx, async ({ db, now }) => {
     const [due] = await db
@@ -29,10 +27,7 @@ export function eraseRemainingOrigins(ctx: Ctx): Promise<number> {
   });
 }
 
-/**
- * Erases the origins of at most 5,000 events that the user caused, and of at most 5,000 that
- * anonymous requests caused about the user. Returns how many.
- */
+/** At most 5,000 events by the user, and 5,000 anonymous ones about the user. Returns how many. */
 export async function eraseOriginsBatch(db: Db, userId: string): Promise<number> {
   const { actorId, actorKind, id, occurredAt, subjectId } = events;
   // By an index: the planner would otherwise read the whole table for a user with many events.

@@ -27,9 +27,7 @@ const bunkerEvents = {
   "email.restored": typeOf<None>(),
   "session.started": typeOf<{ session_id: string }>(),
   "session.ended": typeOf<{ session_id: string }>(),
-  /**
-   * A spent refresh token was used after the grace period or by another client. The session ended.
-   */
+  /** A spent token was used after the grace period or by another client. The session ended. */
   "session.reuse_detected": typeOf<{ session_id: string }>(),
   /** The client sent a token again that it had just spent, and got the same successor. */
   "session.refresh_retried": typeOf<{ session_id: string }>(),
@@ -66,8 +64,7 @@ export interface NewEvent<T extends EventType> {
 }
 
 /**
- * Records events in the transaction that causes them: `ctx` must be of that transaction. On commit,
- * their subjects leave the principal cache.
+ * Records events in the caller's transaction. On commit, their subjects leave the principal cache.
  */
 export async function record<T extends EventType>(
   ctx: Ctx,
@@ -94,7 +91,6 @@ export async function record<T extends EventType>(
 /** A statement takes 65,535 parameters at most. */
 const WRITTEN_AT_ONCE = 1_000;
 
-/** How many events of one type a user has had since a time. */
 export const countSince = (
   { db }: { db: Db },
   { type, subjectId, since }: { type: EventType; subjectId: string; since: Date },
@@ -105,10 +101,10 @@ export const countSince = (
   );
 
 /**
- * Erases the IP and user agent of a deleted user from events, in the deleting transaction. This
- * covers events that the user caused, and anonymous events about the user, such as sign-ins. Some
- * thousands are erased now; a job does the rest. Without the user, the ids that are kept are
- * pseudonyms. The origin of a superuser who changed the user is kept: it is not the user's.
+ * Erases the IP and user agent of a deleted user, in the deleting transaction: from events by the
+ * user, and from anonymous events about the user, such as sign-ins. Some thousands are erased now;
+ * a job does the rest. Kept are ids, which are pseudonyms without the user, and the origin of a
+ * superuser who changed the user.
  */
 export async function eraseOrigins({ db, now }: Ctx, userId: string): Promise<void> {
   await eraseOriginsBatch(db, userId);
@@ -121,19 +117,13 @@ const DAY_MS = 86_400_000;
 export const eventsKeptFrom = ({ config, now }: Ctx): Date =>
   new Date(now().getTime() - config.eventsRetentionDays * DAY_MS);
 
-/**
- * Deletes a few events older than EVENTS_RETENTION_DAYS. Ids are UUIDv7, so the primary key finds
- * them.
- */
+/** Ids are UUIDv7, so the primary key finds old events. */
 export const purgeEvents = (ctx: Ctx): Promise<number> =>
   deleteBatch(ctx.db, events.id, lt(events.id, leastIdOf(eventsKeptFrom(ctx))));
 
 const COMPARED_MAX = 200;
 
-/**
- * Compares with the subject's latest 200 events of a type. `isFirst`: there are none.
- * `isKnownOrigin`: one of them, no older than `since`, has the same IP and user agent.
- */
+/** Compares with the latest 200 events. `isKnownOrigin`: one since `since` has the same origin. */
 export async function compareWithEarlier(
   { db }: { db: Db },
   { origin }: Anonymous,
@@ -187,10 +177,7 @@ export async function listOwnEvents(
 const actorKindOf = (stored: string) =>
   (stored === "stranger" ? "anonymous" : stored) as Event["actorKind"];
 
-/**
- * Users must not read the ids and IPs of administrators. An anonymous actor keeps the origin, which
- * shows the subject an attack.
- */
+/** Hides administrators. Anonymous actors keep the origin, which shows the subject an attack. */
 function asSubjectSees(event: Event): Event {
   if (event.actorKind !== "user" || event.actorId === event.subjectId) return event;
   const hidden = { actorId: null, ip: null, userAgent: null, requestId: null };

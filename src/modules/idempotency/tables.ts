@@ -6,9 +6,7 @@ import { at, bytes } from "../../db/columns.ts";
 export const idempotency = pgTable(
   "idempotency",
   {
-    /**
-     * `key`: keyed fingerprint of actor, route and Idempotency-Key. `body`: of the request body.
-     */
+    /** Keyed fingerprints: `key` of actor, route and Idempotency-Key, `body` of the body. */
     key: bytes("key").primaryKey(),
     body: bytes("body").notNull(),
     /** Null while the request is in progress. */

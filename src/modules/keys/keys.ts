@@ -29,9 +29,9 @@ export const listKeys = ({ db }: Ctx): Promise<SigningKey[]> =>
 const PUBLISHED_MS = 2 * PUBLISHED_SECONDS * 1000;
 
 /**
- * Makes the next key the current one, and creates another next key. No user is signed out. Throws
- * `next_key_too_new` if verifiers may not know the next key yet, unless `isUrgent` (a key has
- * leaked). Throws `not_found` under HS256, `other_secret_key`, and `forbidden`.
+ * Makes the next key the current one, and creates another next key. Throws `forbidden`,
+ * `other_secret_key`, `not_found` under HS256, and unless `isUrgent` (a key has leaked)
+ * `next_key_too_new` if verifiers may not know the next key yet.
  */
 export async function rotateKeys(ctx: Ctx, actor: Actor, { isUrgent = false } = {}): Promise<void> {
   requireOperator(actor);
@@ -56,10 +56,7 @@ export async function rotateKeys(ctx: Ctx, actor: Actor, { isUrgent = false } = 
 const HS256 =
   "ALGORITHM=HS256 uses no key pairs: SECRET_KEY signs access tokens. To change it, see docs/guides/keys.md";
 
-/**
- * Deletes a key, so that tokens that it signed are rejected. Throws `forbidden`, `not_found`,
- * `other_secret_key`, and `key_in_use` for the current key.
- */
+/** Its tokens are rejected. Throws `forbidden`, `not_found`, `other_secret_key`, `key_in_use`. */
 export async function retireKey(ctx: Ctx, actor: Actor, kid: string): Promise<void> {
   requireOperator(actor);
   await withLock(ctx, async (tx) => {
@@ -76,10 +73,7 @@ export async function retireKey(ctx: Ctx, actor: Actor, kid: string): Promise<vo
   await loadKeys(ctx);
 }
 
-/**
- * Throws `other_secret_key` if an active key cannot be decrypted here: the servers use another
- * SECRET_KEY, and none of them could sign with a key that is created here.
- */
+/** Throws `other_secret_key`: the servers could not sign with a key that is created here. */
 function refuseForeign({ keyRing }: Ctx, keys: SigningKey[]): void {
   const isForeign = (key: SigningKey) => key.state !== "retired" && !keyRing.isOpen(key);
   if (keys.some(isForeign)) throw new Problem("other_secret_key");
@@ -107,8 +101,8 @@ export async function prepareKeys(ctx: Ctx): Promise<void> {
 const RETIRED_ELSEWHERE_MS = 12 * 3_600_000;
 
 /**
- * Deletes keys whose last token has expired, loads changes, and creates keys if an instance with
- * other settings retired the current one. Returns 0: there is no more work.
+ * Deletes expired keys, loads changes, and repairs what an instance with other settings retired.
+ * Returns 0: there is no more work.
  */
 export async function maintainKeys(ctx: Ctx): Promise<number> {
   const now = ctx.now().getTime();
@@ -127,9 +121,7 @@ export async function maintainKeys(ctx: Ctx): Promise<number> {
   return 0;
 }
 
-/**
- * Keeps a key in `key_uses`: an instance that missed the change may have signed with it for long.
- */
+/** An instance that missed the change may have signed for long with a key in `key_uses`. */
 async function purgeKeys({ db }: Ctx, before: Date): Promise<void> {
   const isUsed = sql`exists (select 1 from ${keyUses} where ${keyUses.kid} = ${signingKeys.kid})`;
   await db.delete(keyUses).where(lt(keyUses.acceptedUntil, before));
@@ -143,8 +135,8 @@ const pendingReads = new WeakMap<KeyRing, Promise<void>>();
 const READ_EVERY_MS = 200;
 
 /**
- * Another instance may have just started to sign with a key that is unknown here. Loads the keys
- * again, at most five times a second. Returns whether the token's key is now accepted.
+ * Another instance may have just started to sign with an unknown key. Loads the keys, at most five
+ * times a second. Returns whether the token's key is now accepted.
  */
 export async function reloadKeys(ctx: Ctx, token: string): Promise<boolean> {
   if (!ctx.keyRing.isExpected(token, ctx.now())) return false;
@@ -172,9 +164,7 @@ const FOREIGN =
 /** Longer than any access token may be valid. */
 const RETIRED_MS = 25 * 3_600_000;
 
-/**
- * A time later than any token can expire was written by an instance with a wrong clock: ignore it.
- */
+/** A later time than any token can have was written by an instance with a wrong clock. */
 const listUses = ({ db, now }: Ctx): Promise<KeyUse[]> =>
   db
     .select()
@@ -182,9 +172,7 @@ const listUses = ({ db, now }: Ctx): Promise<KeyUse[]> =>
     .where(lte(keyUses.acceptedUntil, latestUse(now())));
 const latestUse = (now: Date) => new Date(now.getTime() + RETIRED_MS);
 
-/**
- * How long a key is accepted after its last token expires. The use is recorded anew below `min`.
- */
+/** How long a key is accepted after its last token expires. Recorded again when less than `min`. */
 const USE_SPARE_MS = { max: 120_000, min: 60_000 };
 
 /**

@@ -3,7 +3,6 @@ import type { Ctx } from "../../ctx.ts";
 import { guard } from "../../http/guard.ts";
 import { PUBLISHED_SECONDS } from "./keys.ts";
 
-/** The public keys that verify access tokens. */
 export const keyRoutes = (ctx: Ctx) =>
   new Elysia({ name: "keys", tags: ["oauth"] }).use(guard(ctx)).get(
     "/.well-known/jwks.json",

@@ -57,10 +57,7 @@ export async function sendLink(
   });
 }
 
-/**
- * A new link: its mail, and what to store. Only the hash of its token is stored (ASVS 5.0, 6.6.2
- * and 11.4.1).
- */
+/** Only the hash of the token is stored (ASVS 5.0, 6.6.2 and 11.4.1). */
 export function createLink({ config, now }: Ctx, purpose: Purpose) {
   const { lifetimeMs, mail: kind, page, redirect } = kindOf(purpose);
   const token = PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
@@ -142,10 +139,9 @@ export interface CodeTry {
 }
 
 /**
- * Tries a code. Returns the link that was mailed with it, or undefined if the code is wrong or was
- * tried too often; the link stays valid. Counts each try before comparing, so concurrent tries
- * cannot exceed the maximum. The transaction does not wait for the disk: that wait would reveal
- * whether there is a code (CWE-208).
+ * Returns undefined if the code is wrong or was tried too often; the link stays valid. Counts each
+ * try before comparing, so concurrent tries cannot exceed the maximum. The transaction does not
+ * wait for the disk: that wait would reveal whether there is a code (CWE-208).
  */
 export async function tryCode(
   ctx: Ctx,
@@ -169,7 +165,7 @@ const NO_USER_ID = "00000000-0000-0000-0000-000000000000";
 
 /**
  * Spends a link, in the transaction that does what the link is for. Of two concurrent calls, one
- * succeeds. Locks the user first, and another user who has the email that the link sets. Throws
+ * succeeds. Locks the user, and another user who has the email that the link sets. Throws
  * `invalid_link`.
  */
 export async function redeemLink(
@@ -198,10 +194,7 @@ export async function endLinks({ db }: Ctx, userId: string, ...purposes: Purpose
   await db.delete(mailedLinks).where(isOf(userId, ...purposes));
 }
 
-/**
- * Ends the links and mail requests that could change the user or sign in, in the caller's
- * transaction.
- */
+/** Ends what could change the user or sign in, in the caller's transaction. */
 export async function endAccountLinks(ctx: Ctx, userId: string): Promise<void> {
   await endRequests(ctx, userId);
   await endLinks(ctx, userId, "reset_password", "change_email", "sign_in");

@@ -43,9 +43,7 @@ const kinds = {
     page: "/verify-email",
     redirect: "verifyEmailUrl",
   },
-  /**
-   * Sent to the old email. An attacker who changes the email again must not end it: no `aliveMax`.
-   */
+  /** Sent to the old email. An attacker who changes the email again must not end it. */
   undo_email: {
     lifetimeMs: WEEK_MS,
     mail: "email_changed",

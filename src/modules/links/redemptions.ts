@@ -39,8 +39,7 @@ export async function keepRedemption(
 const REDEMPTION_MS = MINUTE_MS;
 
 /**
- * Finds what the same form did in the last minute, for its second copy. Another form of the same
- * link ends this, because its password may be a guess.
+ * Finds what a form did when it is sent twice. Another form ends this: it may guess the password.
  */
 export async function findRedemption(
   ctx: Ctx,

@@ -14,8 +14,7 @@ export const mailedLinks = pgTable(
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
     /**
-     * The user's email key when the link was sent: a change of the email makes the link invalid.
-     * Null: valid for any email.
+     * The user's email key when the link was sent: another email ends the link. Null: any email.
      */
     addressKey: text("address_key"),
     /** The email that the link sets. */

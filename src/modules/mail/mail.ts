@@ -37,9 +37,7 @@ export interface NewMail extends MailContent {
   kind: MailKind;
   /** `id` is the user's. Null if the mail is about no user, or about one that is being deleted. */
   to: { id: string | null; email: string; locale: string | null };
-  /**
-   * A known device of the user requested it. Other clients cannot use up the quota of such mails.
-   */
+  /** A known device of the user requested it: other clients cannot use up this quota. */
   isFromKnownDevice?: boolean;
 }
 
@@ -78,10 +76,7 @@ function recipientKeysOf({ mailEncryption }: Ctx, email: string): [Buffer, Buffe
   return [mailEncryption.fingerprint(key), mailEncryption.fingerprint(`known device ${key}`)];
 }
 
-/**
- * Takes no lock, so concurrent requests may slightly exceed the limit. Each kind counts apart, so
- * that a flood of one kind hides no other.
- */
+/** Counts without a lock, and by kind: a flood of one kind hides no other. */
 async function isOverLimit(
   { config, db, now }: Ctx,
   { kind, recipientKey }: { kind: MailKind; recipientKey: Buffer },
@@ -106,8 +101,8 @@ async function isOverLimit(
 }
 
 /**
- * Erases the mails of a deleted user in the caller's transaction, also those to their email from
- * before they were a user. Rows of sent mails stay without content: they count.
+ * In the caller's transaction. Also mails from before the user existed. Sent mails stay, empty:
+ * they count.
  */
 export async function eraseMails(ctx: Ctx, { id, email }: User): Promise<void> {
   const isAboutNoUser = and(
@@ -282,10 +277,7 @@ export async function readMails(
   return (await Promise.all(read)).flat();
 }
 
-/**
- * Retries a dead or waiting mail now; without an id, all of them. Returns how many. Throws
- * `not_found` if the mail was sent or does not exist.
- */
+/** Retries a mail that was not sent; without an id, all. Throws `not_found`. */
 export async function retryMails({ db, now }: Ctx, id: string | undefined): Promise<number> {
   if (id !== undefined && !isId(id)) throw new Problem("not_found");
   const retried = await db

@@ -29,10 +29,7 @@ export interface Brand {
   logo: string | undefined;
 }
 
-/**
- * Renders mails in the recipient's language, or in English. `folder` may override texts (`de.json`)
- * and `frame.html` (docs/guides/brand.md).
- */
+/** In the recipient's language or English. `folder` overrides texts (docs/guides/brand.md). */
 export function openRenderer(brand: Brand, folder: string | undefined): Renderer {
   const languages = new Map<string, Language>();
   const languageOf = (locale: string | null): [string, Language] => {

@@ -19,10 +19,7 @@ export const mails = pgTable(
     locale: text("locale"),
     /** The trace of the request (W3C Trace Context). */
     traceParent: text("trace_parent"),
-    /**
-     * Links and codes, which a copy of the database must not reveal. Null once the mail is sent,
-     * except in the mailbox of a developer.
-     */
+    /** Has links and codes. Null once the mail is sent, except in the mailbox of a developer. */
     encrypted: bytes("sealed"),
     state: text("state").notNull().default("waiting"),
     tries: integer("tries").notNull().default(0),

@@ -64,8 +64,8 @@ export async function listClients({ db }: Ctx): Promise<Client[]> {
 const LISTED_MAX = 1000;
 
 /**
- * Gives an OAuth client a new secret. The current one stays accepted until `finishRotation`, an
- * earlier one does not. Throws `forbidden`, `not_found`.
+ * Keeps the current secret until `finishRotation`, but no earlier one. Throws `forbidden`,
+ * `not_found`.
  */
 export async function rotateSecret(ctx: Ctx, actor: Actor, id: string): Promise<string> {
   const secret = newClientSecret();

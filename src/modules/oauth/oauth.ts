@@ -79,10 +79,7 @@ async function tokenOfClient({ tokens, now }: Ctx, clientId: string): Promise<Gr
   };
 }
 
-/**
- * Returns undefined without credentials: the public client. Correct credentials have no rate limit,
- * wrong ones count as anonymous. Throws `invalid_client`, `too_many_requests`.
- */
+/** Undefined: the public client. Throws `invalid_client`, `too_many_requests`. */
 async function authenticateClient(
   ctx: Ctx,
   actor: Anonymous,
@@ -145,10 +142,7 @@ export interface Introspection extends Partial<AccessClaims> {
 }
 const inactive: Introspection = { active: false };
 
-/**
- * Describes any token to a confidential client; an invalid one only as `active: false`. Throws
- * `invalid_client`, `too_many_requests`.
- */
+/** For confidential clients (RFC 7662). Throws `invalid_client`, `too_many_requests`. */
 export async function introspectToken(
   ctx: Ctx,
   actor: Anonymous,

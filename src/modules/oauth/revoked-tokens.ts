@@ -4,10 +4,7 @@ import type { Ctx } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
 import { revokedTokens } from "./tables.ts";
 
-/**
- * Revokes an OAuth client's own access token, and no other: a client revokes one when one of
- * several processes stops.
- */
+/** Only this token: a client revokes one when one of several processes stops. */
 export async function revokeClientToken(
   { db }: Ctx,
   { jti, exp }: Pick<ClientClaims, "jti" | "exp">,

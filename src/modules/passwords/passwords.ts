@@ -18,10 +18,7 @@ import { endSessionsOf, type SessionSelection } from "../sessions/sessions.ts";
 import { userColumns, users } from "../users/tables.ts";
 import { clearFailures, identifierKeyOf } from "../users/users.ts";
 
-/**
- * Sets a new password and ends every session. Throws `forbidden`, `not_found`, `invalid_request`,
- * `busy`.
- */
+/** Ends every session. Throws `forbidden`, `not_found`, `invalid_request`, `busy`. */
 export async function setPassword(
   ctx: Ctx,
   actor: Actor,
@@ -91,10 +88,7 @@ async function verifyCurrentPassword(
   return hash;
 }
 
-/**
- * Verifies a user's password, and returns its hash. Throws `invalid_credentials`,
- * `too_many_requests`, `busy`.
- */
+/** Returns the verified hash. Throws `invalid_credentials`, `too_many_requests`, `busy`. */
 export function verifyPasswordOf(
   ctx: Ctx,
   report: LimitReport | undefined,
@@ -111,8 +105,8 @@ export function verifyPasswordOf(
 }
 
 /**
- * Takes the same time without a user (CWE-208). A hash that cannot be verified counts as a wrong
- * password. Throws `busy`.
+ * Takes the same time without a user (CWE-208). An unusable hash is a wrong password. Throws
+ * `busy`.
  */
 export const isPasswordOf = (
   { hashing, log }: Ctx,
@@ -174,10 +168,7 @@ export async function notifyNewPassword(ctx: Ctx, user: User): Promise<void> {
   await enqueueMail(ctx, { kind: "password_changed", to: user, link: forgotPage(ctx) });
 }
 
-/**
- * Replaces the password hash in the caller's transaction. Ends the sessions that `which` selects,
- * and the mailed links of the user.
- */
+/** In the caller's transaction. Also ends mailed links, and the sessions that `which` selects. */
 export async function replaceHash(
   ctx: Ctx,
   actor: Actor,

@@ -137,10 +137,7 @@ export async function mailFirstLink(ctx: Ctx, id: string): Promise<void> {
   await deleteOldest(ctx, { ...found, ...link });
 }
 
-/**
- * Mails another link of the latest registration of an email, if there is one. Its row keeps the
- * time of the registration, so requests for links do not keep a registration longer.
- */
+/** The new row keeps the time of the registration: requests for links do not prolong it. */
 export async function mailLinkAgain(
   ctx: Ctx,
   { email, purpose }: Pick<Registration, "email" | "purpose">,

@@ -73,8 +73,8 @@ export const findByEitherToken = (
   looksLikeRefreshToken(token) ? findByRefreshToken(ctx, actor, token) : findActor(ctx, token);
 
 /**
- * Finds the session of a refresh token without spending it. Accepts the current token, and within
- * the grace period the one that the same client spent. Reuse ends the session.
+ * Accepts the current token, and within the grace period the one that the same client spent. Does
+ * not spend it. Reuse ends the session.
  */
 export const acceptRefreshToken = (
   ctx: Ctx,

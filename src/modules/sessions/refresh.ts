@@ -43,10 +43,7 @@ export const sessionOfRefreshToken = (
   return token && refreshSeeds.isOurs(token) ? token.sessionId : undefined;
 };
 
-/**
- * Spends a refresh token and returns its successor (RFC 9700, section 4.14.2). Throws
- * `invalid_refresh_token`.
- */
+/** Spends a refresh token (RFC 9700, section 4.14.2). Throws `invalid_refresh_token`. */
 async function rotateSession(
   ctx: Ctx,
   actor: Anonymous,
@@ -190,9 +187,8 @@ interface PresentedToken {
 }
 
 /**
- * Ends the session of a rejected refresh token if the token is spent: two parties may have it. Ends
- * nothing for a late duplicate: spent within the grace period, and sent by the client that rotated
- * last.
+ * Ends the session of a spent token: two parties may have it. Ends nothing for a late duplicate,
+ * which the client that rotated last sends within the grace period.
  */
 export async function endIfReused(
   ctx: Ctx,

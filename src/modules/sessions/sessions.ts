@@ -36,15 +36,14 @@ export interface Token {
   refresh_token: string;
 }
 
-/** A client that has signed in as a user before, and the device token that shows it. */
 export interface KnownDevice {
   id: string;
   token: string;
 }
 
 /**
- * The first device token that makes the client a known device of the user. One from before
- * `devicesKnownSince` does not count: another person may have had the password then.
+ * A device token from before `devicesKnownSince` does not count: another person may have had the
+ * password then.
  */
 export function findKnownDevice(
   { devices }: Ctx,
@@ -123,9 +122,7 @@ async function startSession(ctx: Ctx, actor: Anonymous, userId: string): Promise
   return { userId, session: { id, createdAt: now }, refreshToken };
 }
 
-/**
- * Skips rows that another transaction is deleting: concurrent sign-ins do not wait for each other.
- */
+/** Skips rows that another sign-in is deleting, so that neither waits for the other. */
 function leastRecentlyUsed({ db }: Ctx, userId: string, kept: number) {
   const leastUsed = db
     .select({ id: sessions.id })

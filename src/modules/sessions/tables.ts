@@ -20,9 +20,7 @@ export const sessions = pgTable(
     /** Hashes of the current refresh token, and of the one that was spent for it. */
     currentHash: bytes("current_hash").notNull(),
     previousHash: bytes("previous_hash"),
-    /**
-     * The current token is derived from the previous one and this nonce, and from neither alone.
-     */
+    /** The current token is derived from the previous one and this, and from neither alone. */
     nonce: bytes("nonce"),
     /** The seed marks each token of this session as issued by this server. */
     seedHash: bytes("seed_hash").notNull(),

@@ -44,10 +44,7 @@ const pageAfter = prepared((db) =>
     .prepare("users_behind"),
 );
 
-/**
- * Users with `text` in the email, username or full name, in any case. Reads the whole table, so
- * only for the operator. Throws `forbidden`.
- */
+/** Searches email, username and full name. Reads the whole table. Throws `forbidden`. */
 export async function findUsers(
   { db }: Ctx,
   actor: Actor,

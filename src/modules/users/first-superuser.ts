@@ -6,9 +6,8 @@ import { users } from "./tables.ts";
 import { createUser } from "./users.ts";
 
 /**
- * Creates the superuser that the configuration names, if there is none. Of several instances, one
- * creates it. Throws `email_taken`: an anonymous caller could have registered the email, and must
- * not become superuser.
+ * Creates the configured superuser, on one of several instances, if there is none. Throws
+ * `email_taken`: an anonymous caller who registered the email must not become superuser.
  */
 export async function createFirstSuperuser(
   ctx: Ctx,

@@ -6,10 +6,7 @@ import { users } from "./tables.ts";
 
 const isActiveSuperuser = and(users.isSuperuser, users.isActive);
 
-/**
- * Locks the user and all active superusers: two superusers cannot demote each other at once. Throws
- * `last_superuser`.
- */
+/** Locks superusers, so that two cannot demote each other at once. Throws `last_superuser`. */
 export async function refuseLastSuperuser(tx: Db, id: string): Promise<void> {
   await lockUsers(tx, or(isActiveSuperuser, eq(users.id, id)));
   const active = await tx.select({ id: users.id }).from(users).where(isActiveSuperuser).limit(2);

@@ -12,7 +12,6 @@ import { deleteUser, getUser, unlockUser, updateUser } from "./users.ts";
 
 const superuserProblems = [...tokenProblems, "forbidden"] as const;
 
-/** All users, for superusers. */
 export const userRoutes = (ctx: Ctx) =>
   new Elysia({ name: "users", prefix: "/users", tags: ["users"] }).use(guard(ctx)).get(
     "",
@@ -39,7 +38,6 @@ export const userRoutes = (ctx: Ctx) =>
     },
   );
 
-/** One user by id, for superusers. */
 export const userByIdRoutes = (ctx: Ctx) =>
   new Elysia({ name: "user-by-id", prefix: "/users", tags: ["users"] })
     .use(guard(ctx))
@@ -117,7 +115,6 @@ export const userByIdRoutes = (ctx: Ctx) =>
       },
     );
 
-/** Support actions of superusers. */
 export const userSupportRoutes = (ctx: Ctx) =>
   new Elysia({ name: "user-support", prefix: "/users", tags: ["users"] }).use(guard(ctx)).post(
     "/:id/unlock",

@@ -6,10 +6,7 @@ export const users = pgTable(
   "users",
   {
     id: uuid("id").primaryKey(),
-    /**
-     * As the user typed it. Our code case-folds `email_key`: `lower()` depends on the database
-     * locale.
-     */
+    /** As typed. Our code case-folds `email_key`: `lower()` depends on the database locale. */
     email: text("email").notNull(),
     emailKey: text("email_key").notNull(),
     username: text("username").notNull(),

@@ -50,10 +50,7 @@ export interface NewUser {
   fullName?: string | null | undefined;
   locale?: string | null | undefined;
   isSuperuser?: boolean;
-  /**
-   * `known`: it counts as verified, because the actor vouches for it. `asked`: a verification link
-   * is mailed. Undefined: it is unverified, and no mail is sent.
-   */
+  /** `known`: counts as verified. `asked`: a link is mailed. Undefined: unverified, and no mail. */
   verification?: "known" | "asked" | undefined;
 }
 
@@ -115,10 +112,7 @@ interface NewRow {
   isMailed: boolean;
 }
 
-/**
- * Inserts a user with the first free name. Returns undefined if another user has the email. Throws
- * `username_taken`.
- */
+/** Takes the first free name. Returns undefined if the email is taken. Throws `username_taken`. */
 export const insertUser = (
   ctx: Ctx,
   actor: Actor,
