@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readOrCreateSecretKey } from "../src/config/secret-key-file.ts";
+import { joinSettings } from "../src/config/setting.ts";
 import { openHashing } from "../src/credentials/hashing.ts";
 import {
   hashPassword,
@@ -118,4 +119,12 @@ test("a misspelled name finds the intended one, and no other", () => {
 test("a product cannot have a setting, job, problem or event type with a name of Bunker", () => {
   expect(joinTables({ a: 1 }, { b: 2 })).toEqual({ a: 1, b: 2 });
   expect(() => joinTables({ a: 1 }, { a: 2, b: 2 })).toThrow("a name that Bunker uses: a");
+});
+
+test("a setting of the product may not have a variable of Bunker, whatever its key", () => {
+  const own = { secretKey: { name: "SECRET_KEY", isSecret: true } as const };
+  expect(joinSettings(own, { mine: { name: "MINE" } })).toHaveProperty("mine");
+  for (const name of ["SECRET_KEY", "SECRET_KEY_FILE"])
+    expect(() => joinSettings(own, { mine: { name } })).toThrow(`Bunker uses: ${name}.`);
+  expect(() => joinSettings(own, { secretKey: { name: "MINE" } })).toThrow("uses: secretKey.");
 });

@@ -4,6 +4,7 @@ import { isIPv4, isIPv6 } from "node:net";
 import { domainToASCII } from "node:url";
 import { weaknessOf } from "../credentials/secret.ts";
 import { argon2Excess, type HashCost } from "../credentials/stored-hash.ts";
+import { joinTables } from "../kit/join.ts";
 import type { MailAddress } from "../kit/mail.ts";
 import { canDecode } from "./service-urls.ts";
 import { isUnexpanded, whyUnreadable } from "./text-file.ts";
@@ -41,8 +42,24 @@ export const onOff = ({ fallback, ...it }: { name: string; doc: string; fallback
   setting({ ...it, parse: oneOf(["on", "off"]), fallback: () => fallback });
 
 /** The variable of a setting, and `<NAME>_FILE` if its value may be in a file. */
-export const variablesOf = ({ name, isSecret, mayBeInFile }: Setting<unknown>): string[] =>
+export const variablesOf = ({ name, isSecret, mayBeInFile }: Named): string[] =>
   isSecret || mayBeInFile ? [name, `${name}_FILE`] : [name];
+type Named = Pick<Setting<unknown>, "name" | "isSecret" | "mayBeInFile">;
+
+/** Like `joinTables`. Also throws if two settings have the same variable. */
+export function joinSettings<
+  Own extends Record<string, Named>,
+  Product extends Record<string, Named>,
+>(own: Own, product: Product): Own & Product {
+  joinTables(byVariable(own), byVariable(product));
+  return joinTables(own, product);
+}
+const byVariable = (table: Record<string, Named>) =>
+  Object.fromEntries(
+    Object.values(table)
+      .flatMap(variablesOf)
+      .map((name) => [name, name]),
+  );
 
 export function text(value: string): string {
   return value;

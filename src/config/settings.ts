@@ -3,7 +3,6 @@ import { SECRET_MIN_BYTES } from "../credentials/secret.ts";
 import type { HashCost } from "../credentials/stored-hash.ts";
 import { type Algorithm, algorithms } from "../credentials/token-key.ts";
 import { isCompiled } from "../kit/build.ts";
-import { joinTables } from "../kit/join.ts";
 import { networks } from "../kit/network.ts";
 import { formatPolicies, type Policies, policies, readPolicies } from "../limits/policies.ts";
 import { productSettings } from "../product/settings.ts";
@@ -15,6 +14,7 @@ import {
   hashCost,
   headerName,
   integer,
+  joinSettings,
   oneOf,
   onOff,
   optional,
@@ -250,4 +250,4 @@ const bunkerSettings = {
   ...operationSettings,
 };
 
-export const settings = joinTables(bunkerSettings, productSettings);
+export const settings = joinSettings(bunkerSettings, productSettings);
