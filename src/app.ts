@@ -32,17 +32,16 @@ import { productRoutes } from "./product/routes.ts";
 /** The whole server as one Elysia app. Does no I/O. */
 export const createApp = (ctx: Ctx) => {
   const routes = routeTable();
-  // `standardHostname: false`: otherwise Elysia looks for the path at the wrong place of the URL if
-  // the Host header is short. `normalize: false`: otherwise it silently drops unknown fields, which
-  // Bunker refuses.
+  // Without `standardHostname: false`, Elysia finds a wrong path if the Host header is short.
+  // Without `normalize: false`, it silently drops unknown fields, which Bunker refuses.
   const app = new Elysia({ handler: { standardHostname: false }, normalize: false })
     .use(requestPlugin(ctx))
     .use(problemPlugin(ctx, routes))
     .use(bodyReader({ formPaths, oauthPaths, isCrossSite: openCrossSiteCheck(ctx.config) }))
     .use(bearer())
-    .use(openapiRoutes({ formPaths, modules: () => modules(ctx) }))
+    .use(openapiRoutes({ formPaths, modules: () => allRoutes(ctx) }))
     .use(docsPage)
-    .use(modules(ctx));
+    .use(allRoutes(ctx));
   routes.setRoutes(app.routes);
   return app;
 };
@@ -50,13 +49,13 @@ export const createApp = (ctx: Ctx) => {
 /** For Eden: src/build/declarations.ts writes it to `/client/bunker.d.ts`. */
 export type App = ReturnType<typeof createApp>;
 
-/** Paths that accept OAuth forms. Login is one of them: it accepts the OAuth 2 password form. */
+/** Paths that accept OAuth forms. Login accepts the form of the password grant. */
 const oauthPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
 
-/** Paths that accept forms: those, and the targets of our own pages. */
+/** Paths that accept forms: those of OAuth, and our own pages. */
 const formPaths = [...oauthPaths, ...LINK_PATHS];
 
-const modules = (ctx: Ctx) => bunkerRoutes(ctx).use(productRoutes(ctx));
+const allRoutes = (ctx: Ctx) => bunkerRoutes(ctx).use(productRoutes(ctx));
 
 /** All routes of Bunker except the OpenAPI document and its page. */
 const bunkerRoutes = (ctx: Ctx) =>

@@ -41,9 +41,7 @@ export interface Ctx {
   tokens: AccessTokens;
   tracing: Tracing;
   readiness: () => Promise<Readiness>;
-  /**
-   * `isStopping`: a graceful shutdown has begun. The process still serves, and /readyz reports it.
-   */
+  /** `isStopping`: a graceful shutdown has begun. The process still serves. */
   lifecycle: { isStopping: boolean };
 }
 
@@ -77,9 +75,7 @@ export interface Origin extends LimitReport {
   requestId: string | null;
   /** Every device token of the request, from the header and cookies. Not verified yet. */
   deviceTokens: readonly string[];
-  /**
-   * The user of the first token that Bunker issued: this client has signed in as that user before.
-   */
+  /** The user of the first device token that is valid: this client has signed in as that user. */
   readonly deviceUserId?: string | undefined;
 }
 
@@ -89,8 +85,8 @@ export interface Job {
   /** Also runs at the start. The start does not wait for it. */
   isUrgent?: true;
   /**
-   * Does a part of the work, and returns how much: 0 when nothing is left. `logged` is a set that
-   * belongs to the job while the server runs. The job remembers there what it logs only once.
+   * Does a part of the work, and returns how much: 0 when nothing is left. In `logged`, the job
+   * remembers what it logs only once while the server runs.
    */
   run: (ctx: Ctx, logged: Set<string>) => Promise<number>;
 }

@@ -17,11 +17,11 @@ import { contextOf, type RequestParts } from "./request-context.ts";
 type MoreLimits = true | readonly LimitName[];
 /**
  * The route guard. Each route declares who may call it:
- * - `public: true`: everyone. The handler gets no actor.
+ * - `public: true`: every caller. The handler gets no actor, and consumes no limit.
  * - `anonymous: [limits]`: every caller. `actor` is anonymous.
- * - `optional: [limits]`: as `anonymous`. A valid access token also sets `caller`.
+ * - `optional: [limits]`: as `anonymous`. With a valid access token, `caller` is its user.
  * - `user: true` or more limits: users with an access token.
- * - `eitherToken: true`: users with an access token or a refresh token.
+ * - `eitherToken: true`: users with an access token, or a refresh token in header or body.
  * - `superuser: true` or more limits: superusers with an access token.
  *
  * All but `public` pass `actor` to the handler and declare the limits of the route. A token is
@@ -64,7 +64,6 @@ export const guard = (ctx: Ctx) => {
   return new Elysia({ name: "guard" }).macro({
     ...headerMacros,
     public: { detail: { security: [] }, transform: refuseUnreadableBody },
-    /** Like `public`, for a route that does work: consumes these limits. */
     anonymous: (limits: readonly LimitName[]) => ({
       detail: { security: [], "x-rate-limits": limits },
       transform: refuseUnreadableBody,
@@ -73,7 +72,6 @@ export const guard = (ctx: Ctx) => {
         return { actor: withOrigin({ request, headers, set, server }, anonymous, limits) };
       },
     }),
-    /** Like `anonymous`. With an access token, `caller` is its user. */
     optional: (limits: readonly LimitName[]) => ({
       detail: { security: [{}, ...security], "x-rate-limits": limits },
       transform: async ({ request, headers, bearer, body, set, server }: GuardedRequest) => {
@@ -93,7 +91,6 @@ export const guard = (ctx: Ctx) => {
       },
     }),
     user: (limits: MoreLimits) => requireUser(() => true, { limits: withGeneralLimits(limits) }),
-    /** Also accepts the refresh token of a session, in the header or in the body. */
     eitherToken: requireUser(() => true, { takesRefreshToken: true }),
     superuser: (limits: MoreLimits) =>
       requireUser((user) => user.isSuperuser, { limits: withGeneralLimits(limits) }),
@@ -126,7 +123,7 @@ interface GuardedRequest extends RequestParts {
   bearer?: string | undefined;
 }
 
-/** Without a valid token, counts the request and throws. */
+/** Finds the user of a token. Without a valid one, counts the request and throws. */
 function openAuthentication(ctx: Ctx, withOrigin: ReturnType<typeof actorsFrom>) {
   const refuse = async (actor: Anonymous, code: ProblemCode, token?: string): Promise<never> => {
     const uses =
@@ -173,7 +170,7 @@ const tokenIn = ({
 };
 const USUAL_SPELLING = /^Bearer [^ \t]/;
 
-/** Reads the token before validation: an anonymous caller gets 401, never 422. */
+/** Read before validation: an anonymous caller gets 401, never 422. */
 const refreshTokenIn = (body: unknown): string | undefined => {
   const { refresh_token: token } = (body ?? {}) as { refresh_token?: unknown };
   return typeof token === "string" ? token : undefined;

@@ -17,7 +17,7 @@ import { icon, pageHeaders } from "./page.ts";
 import { problemIndex, problemPage } from "./problem.ts";
 import { openStartPage } from "./start-page.ts";
 
-const isCode = (text: string): text is ProblemCode => Object.hasOwn(problems, text);
+const isProblemCode = (text: string): text is ProblemCode => Object.hasOwn(problems, text);
 
 /** A function, because Elysia mutates the options of a route. */
 const hidden = () => ({ public: true as const, response: t.Any(), detail: { hide: true } });
@@ -39,7 +39,7 @@ export const pageRoutes = (ctx: Ctx) => {
     .get(
       "/problems/:code",
       ({ params }) => {
-        if (!isCode(params.code)) throw new Problem("not_found");
+        if (!isProblemCode(params.code)) throw new Problem("not_found");
         return new Response(problemPage(params.code), { headers: pageHeaders });
       },
       {
