@@ -19,7 +19,7 @@ type MoreLimits = true | readonly LimitName[];
  * The route guard. Each route declares who may call it:
  * - `public: true`: every caller. The handler gets no actor, and consumes no limit.
  * - `anonymous: [limits]`: every caller. `actor` is anonymous.
- * - `optional: [limits]`: as `anonymous`. With a valid access token, `caller` is its user.
+ * - `optional: [more limits]`: as `anonymous`. With a valid access token, `caller` is its user.
  * - `user: true` or more limits: users with an access token.
  * - `eitherToken: true`: users with an access token, or a refresh token in header or body.
  * - `superuser: true` or more limits: superusers with an access token.
@@ -72,24 +72,27 @@ export const guard = (ctx: Ctx) => {
         return { actor: withOrigin({ request, headers, set, server }, anonymous, limits) };
       },
     }),
-    optional: (limits: readonly LimitName[]) => ({
-      detail: { security: [{}, ...security], "x-rate-limits": limits },
-      transform: async ({ request, headers, bearer, body, set, server }: GuardedRequest) => {
-        const token = tokenIn({ headers, bearer });
-        if (token) {
-          const actor = () => withOrigin({ request, headers, set, server }, anonymous, limits);
-          const context = contextOf(request);
-          context.actor = await byAccessToken(actor, token);
-          context.userId = context.actor.user.id;
-        }
-        refuseUnreadableBody({ body });
-      },
-      resolve: ({ request, headers, set, server }: RequestParts) => {
-        refuseUnsupported({ request, headers });
-        const actor = withOrigin({ request, headers, set, server }, anonymous, limits);
-        return { actor, caller: contextOf(request).actor };
-      },
-    }),
+    optional: (more: readonly LimitName[]) => {
+      const limits = [...more, ...generalLimits];
+      return {
+        detail: { security: [{}, ...security], "x-rate-limits": limits },
+        transform: async ({ request, headers, bearer, body, set, server }: GuardedRequest) => {
+          const token = tokenIn({ headers, bearer });
+          if (token) {
+            const actor = () => withOrigin({ request, headers, set, server }, anonymous, limits);
+            const context = contextOf(request);
+            context.actor = await byAccessToken(actor, token);
+            context.userId = context.actor.user.id;
+          }
+          refuseUnreadableBody({ body });
+        },
+        resolve: ({ request, headers, set, server }: RequestParts) => {
+          refuseUnsupported({ request, headers });
+          const actor = withOrigin({ request, headers, set, server }, anonymous, limits);
+          return { actor, caller: contextOf(request).actor };
+        },
+      };
+    },
     user: (limits: MoreLimits) => requireUser(() => true, { limits: withGeneralLimits(limits) }),
     eitherToken: requireUser(() => true, { takesRefreshToken: true }),
     superuser: (limits: MoreLimits) =>

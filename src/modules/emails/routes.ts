@@ -33,7 +33,7 @@ export const verificationRoutes = (ctx: Ctx) =>
       },
       {
         requestHeaders: ["idempotency-key"],
-        optional: ["login", "login-account", "login-streak", "requests", "requests-anonymous"],
+        optional: ["login", "login-account", "login-streak"],
         detail: {
           operationId: "verifyEmail",
           summary: "Verify an email",
