@@ -78,8 +78,8 @@ async function verifyCredentials(
 
 /**
  * Verifies the password of a waiting registration. If emails must be verified, hashes once even
- * without one: the time must not reveal who has a user (CWE-204, CWE-208). Otherwise the
- * registration becomes a user. Throws `email_not_verified`.
+ * without one: the time must not reveal who has a user (CWE-204, CWE-208). If not, the registration
+ * becomes a user. Throws `email_not_verified`.
  */
 async function verifyRegistration(
   ctx: Ctx,
@@ -119,7 +119,8 @@ interface Attempt {
 }
 
 /**
- * A known device counts by itself: others' guesses cannot lock it out. Others count by name and IP.
+ * A known device counts by itself: others' guesses cannot lock it out. Other clients count by name
+ * and by IP, whether or not a user has the name (CWE-204).
  */
 function attemptOf(
   ctx: Ctx,

@@ -122,8 +122,8 @@ async function verifyLinkPassword(
 export const DISOWN = "disown";
 
 /**
- * For a recipient who did not request the link. A registered user loses password and sessions, a
- * change of email does not happen. Throws `invalid_link`, `too_many_requests`.
+ * For a recipient who did not request the link. Someone else's registration loses its password and
+ * sessions, and a change of email does not happen. Throws `invalid_link`, `too_many_requests`.
  */
 export async function disown(ctx: Ctx, actor: Anonymous, token: string): Promise<void> {
   const opened = await openLink(ctx, actor, { purposes: verificationPurposes, token });

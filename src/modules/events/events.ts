@@ -103,8 +103,8 @@ export const countSince = (
 /**
  * Erases the IP and user agent of a deleted user, in the deleting transaction: from events by the
  * user, and from anonymous events about the user, such as sign-ins. Some thousands are erased now;
- * a job does the rest. Kept are ids, which are pseudonyms without the user, and the origin of a
- * superuser who changed the user.
+ * a job does the rest. The ids are kept: without the user they are pseudonyms. The origin of a
+ * superuser who changed the user is kept too.
  */
 export async function eraseOrigins({ db, now }: Ctx, userId: string): Promise<void> {
   await eraseOriginsBatch(db, userId);

@@ -29,9 +29,9 @@ export const listKeys = ({ db }: Ctx): Promise<SigningKey[]> =>
 const PUBLISHED_MS = 2 * PUBLISHED_SECONDS * 1000;
 
 /**
- * Makes the next key the current one, and creates another next key. Throws `forbidden`,
- * `other_secret_key`, `not_found` under HS256, and unless `isUrgent` (a key has leaked)
- * `next_key_too_new` if verifiers may not know the next key yet.
+ * Makes the next key the current one, and creates another next key. Throws `next_key_too_new` if
+ * verifiers may not know the next key yet, unless `isUrgent` (a key has leaked). Throws
+ * `forbidden`, `other_secret_key`, and `not_found` under HS256.
  */
 export async function rotateKeys(ctx: Ctx, actor: Actor, { isUrgent = false } = {}): Promise<void> {
   requireOperator(actor);

@@ -101,8 +101,8 @@ async function isOverLimit(
 }
 
 /**
- * In the caller's transaction. Also mails from before the user existed. Sent mails stay, empty:
- * they count.
+ * Erases a deleted user's mails, also those from before the user existed, in the caller's
+ * transaction. Rows of sent mails stay without content, because they count.
  */
 export async function eraseMails(ctx: Ctx, { id, email }: User): Promise<void> {
   const isAboutNoUser = and(

@@ -187,8 +187,8 @@ interface PresentedToken {
 }
 
 /**
- * Ends the session of a spent token: two parties may have it. Ends nothing for a late duplicate,
- * which the client that rotated last sends within the grace period.
+ * Ends the session of a spent token: two parties may have it. Ends nothing for a late duplicate:
+ * spent within the grace period, and sent by the client that rotated last.
  */
 export async function endIfReused(
   ctx: Ctx,

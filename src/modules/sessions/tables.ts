@@ -11,7 +11,7 @@ export const sessions = pgTable(
     userId: uuid("user_id")
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
-    /** Of the sign-in. */
+    /** The client IP and the user agent of the sign-in. */
     ip: text("address"),
     userAgent: text("user_agent"),
     /** When the user authenticated (`auth_time`). A refresh does not change it. */

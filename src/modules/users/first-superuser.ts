@@ -6,7 +6,7 @@ import { users } from "./tables.ts";
 import { createUser } from "./users.ts";
 
 /**
- * Creates the configured superuser, on one of several instances, if there is none. Throws
+ * Creates the configured superuser if there is none. Of several instances, only one does. Throws
  * `email_taken`: an anonymous caller who registered the email must not become superuser.
  */
 export async function createFirstSuperuser(
