@@ -94,8 +94,8 @@ needs("chromium", browserPath !== undefined).describe("the file for single-page 
       await tabs[1].evaluate(() => auth.signOut());
       const isSignedOut = (at: string) =>
         auth.fetchAsUser(at).catch((error) => error instanceof auth.SignedOut);
-      // A tab sees what another one stored after some milliseconds, and Bunker serves an access token
-      // for up to a second after the sign-out.
+      // A tab sees what another one stored after some milliseconds, and Bunker serves an access
+      // token for up to a second after the sign-out.
       const giveUpAt = performance.now() + 5_000;
       let signedOut: unknown;
       while (signedOut !== true && performance.now() < giveUpAt)
