@@ -4,7 +4,7 @@ import type { Embedded } from "./db/embedded/embedded.ts";
 import { version } from "./kit/build.ts";
 import type { Collectors } from "./kit/metrics.ts";
 import { checkState } from "./limits/shared-store.ts";
-import { countWaitingMails } from "./modules/mail/mail.ts";
+import { countWaitingMails } from "./modules/mail/waiting.ts";
 
 interface Sources {
   database: Database;

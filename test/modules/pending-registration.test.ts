@@ -1,18 +1,10 @@
 import { expect, test } from "bun:test";
 import { Problem } from "../../src/kit/problem.ts";
-import { mailWorld, NEW } from "../support/mail-world.ts";
+import { NEW, verifyingWorld } from "../support/mail-world.ts";
 import type { Answer } from "../support/world.ts";
 import { PASSWORD } from "../support/world.ts";
 
 const DAY_MS = 86_400_000;
-
-/** A world in which emails must be verified before the first sign-in. */
-async function verifyingWorld(settings: Parameters<typeof mailWorld>[0] = {}) {
-  const here = await mailWorld({ requireEmailVerification: "on", ...settings });
-  const register = (email: string, more: object = {}) =>
-    here.anonymous.post("/auth/register", { email, password: PASSWORD, ...more });
-  return { ...here, register };
-}
 
 const shown = ({ status, body, headers }: Answer) => [
   status,

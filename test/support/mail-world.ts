@@ -68,3 +68,11 @@ export async function mailWorld(settings: Parameters<typeof world>[0] = {}) {
     verifiedUser,
   };
 }
+
+/** A world in which emails must be verified before the first sign-in. */
+export async function verifyingWorld(settings: Parameters<typeof mailWorld>[0] = {}) {
+  const here = await mailWorld({ requireEmailVerification: "on", ...settings });
+  const register = (email: string, more: object = {}) =>
+    here.anonymous.post("/auth/register", { email, password: PASSWORD, ...more });
+  return { ...here, register };
+}

@@ -235,9 +235,6 @@ const contentOf = (
 const EXPIRED = "Not sent, because its link had expired";
 const UNREADABLE = "It was encrypted with another SECRET_KEY, which SECRET_KEYS does not list";
 
-export const countWaitingMails = ({ db }: Ctx): Promise<number> =>
-  db.$count(mails, eq(mails.state, "waiting"));
-
 const LISTED_MAX = 200;
 const { encrypted, ...columns } = getTableColumns(mails);
 

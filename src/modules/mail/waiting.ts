@@ -16,3 +16,6 @@ export async function reportWaitingMails(
   log.warn({ kind: found.kind }, "MAIL_URL is not set: mails of this kind wait.");
   return 1;
 }
+
+export const countWaitingMails = ({ db }: Ctx): Promise<number> =>
+  db.$count(mails, eq(mails.state, "waiting"));
