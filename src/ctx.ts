@@ -9,6 +9,7 @@ import type { Db } from "./db/db.ts";
 import type { Log } from "./kit/log.ts";
 import type { Mailer } from "./kit/mail.ts";
 import type { Metrics } from "./kit/metrics.ts";
+import type { Outgoing } from "./kit/outgoing.ts";
 import type { PrincipalCache } from "./kit/principal-cache.ts";
 import type { Tracing } from "./kit/tracing.ts";
 import type { Limiter } from "./limits/limiter.ts";
@@ -35,6 +36,7 @@ export interface Ctx {
   hashing: Hashing;
   metrics: Metrics;
   now: () => Date;
+  outgoing: Outgoing;
   principals: PrincipalCache<Principal>;
   refreshSeeds: RefreshSeeds;
   sharedStore: SharedStore;

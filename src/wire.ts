@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { openOutgoing } from "./adapters/outgoing.ts";
 import type { Config } from "./config/config.ts";
 import { readPostgresUrl } from "./config/postgres-url.ts";
 import { accessTokens } from "./credentials/access-token.ts";
@@ -77,6 +78,7 @@ export function createCtx(
       key: derivedKey(secrets[0], "limits"),
       now,
     }),
+    outgoing: openOutgoing(config, { now }),
     refreshSeeds: refreshSeeds(derivedKeys(secrets, "refresh tokens")),
     tokens: accessTokens({
       keys: keyRing,

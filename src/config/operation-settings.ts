@@ -1,6 +1,7 @@
 import { isatty } from "node:tty";
 import { SECRET_MIN_BYTES } from "../credentials/secret.ts";
 import { type LogFormat, type LogLevel, logFormats, logLevels } from "../kit/log.ts";
+import { receivers } from "../kit/webhook-url.ts";
 import { redisUrl } from "./service-urls.ts";
 import {
   bearerToken,
@@ -21,6 +22,19 @@ export const operationSettings = {
     doc: "How many days events about users, OAuth clients and keys are kept. Older events are deleted. A sign-in is compared with the kept events to notify a user of a new device.",
     parse: integer(1, 36_500),
     fallback: () => 400,
+  }),
+  webhooksAllow: setting<string[]>({
+    name: "WEBHOOKS_ALLOW",
+    doc: "Receivers of webhooks on this machine or in a private network, such as `product.internal:8080, [fd00::7]:443`. Webhooks may go to exactly these hosts and ports, by `http` or `https`. Any other receiver must have `https` and a public IP.",
+    shown: "none",
+    parse: receivers,
+    fallback: () => [],
+  }),
+  webhooksAllowPrivate: setting({
+    name: "WEBHOOKS_ALLOW_PRIVATE",
+    doc: "`true`: webhooks may go to every host by `http`, also to private IPs. A user who may create webhooks can then send requests into your network. For development and tests only.",
+    parse: (value) => oneOf(["true", "false"])(value) === "true",
+    fallback: () => false,
   }),
   workers: setting({
     name: "WORKERS",

@@ -84,14 +84,17 @@ function plain(text: string): string | undefined {
   const ip = bare.replace(/%.*$/, "");
   const version = isIP(ip);
   if (version !== 6) return version === 4 ? ip : undefined;
-  return ipv4In(groupsOf(ip)) ?? ip;
+  return ipv4After(MAPPED, groupsOf(ip)) ?? ip;
 }
 
-/** The IPv4 of an IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2). */
-function ipv4In(groups: number[]): string | undefined {
+/** The first groups of an IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2). */
+export const MAPPED = [0, 0, 0, 0, 0, 0xffff];
+
+/** The IPv4 at the end of an IPv6 that begins with these six groups. */
+export function ipv4After(prefix: number[], groups: number[]): string | undefined {
   const [high = 0, low = 0] = groups.slice(6);
-  const isMapped = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff;
-  return isMapped ? [high >> 8, high & 255, low >> 8, low & 255].join(".") : undefined;
+  const hasPrefix = prefix.every((group, at) => group === groups[at]);
+  return hasPrefix ? [high >> 8, high & 255, low >> 8, low & 255].join(".") : undefined;
 }
 
 const GROUPS = 8;
@@ -105,7 +108,7 @@ export function clientKeyOf(ip: string): string {
 }
 
 /** The eight groups of an IPv6. The last two may be written as IPv4. */
-function groupsOf(ip: string): number[] {
+export function groupsOf(ip: string): number[] {
   const hexadecimal = ip.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...bytes) => {
     const [a = 0, b = 0, c = 0, d = 0] = bytes.slice(0, 4).map(Number);
     return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;

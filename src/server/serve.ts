@@ -85,6 +85,11 @@ async function announceReady(ctx: Ctx): Promise<void> {
   announce(await banner(ctx));
   if (config.rateLimit === "off")
     log.warn({}, "RATE_LIMIT=off: requests and sign-ins have no limits. Use this for tests only.");
+  if (config.webhooksAllowPrivate)
+    log.warn(
+      {},
+      "WEBHOOKS_ALLOW_PRIVATE=true: webhooks can reach every host of your network. Use this for development and tests only.",
+    );
   if (!mail)
     log.warn(
       {},
@@ -121,6 +126,9 @@ const metricsLine = ({ publicUrl, metricsHost, metricsPort, metricsToken }: Conf
     : []),
 ];
 
+const webhooksLine = ({ webhooksAllow }: Config): string[] =>
+  webhooksAllow.length > 0 ? [`  Webhooks   also to ${webhooksAllow.join(", ")}`] : [];
+
 async function banner(ctx: Ctx): Promise<string> {
   const { publicUrl, host, port } = ctx.config;
   const superuser = await firstSuperuserCommand(ctx);
@@ -133,6 +141,7 @@ async function banner(ctx: Ctx): Promise<string> {
     ...redisLine(ctx),
     `  Mail       ${mailOf(ctx)}`,
     ...metricsLine(ctx.config),
+    ...webhooksLine(ctx.config),
     ...(superuser ? [`  Superuser  none yet: ${superuser}`] : []),
     ...(request ? [`  Try        ${request}`] : []),
   ];
