@@ -73,6 +73,7 @@ export const growth: Record<string, Growth> = {
     byIp: `${n(day("register") + day("mail-address"))} (\`register\`, \`mail-address\`), and 1 for each mailed link: a refused request that consumes no limit leaves no row`,
     kept: "a day",
   },
+  event_cursors: { byUser: "none", byIp: "none", kept: "one for each reader of all events" },
   erasures: {
     byUser: "one, when the user is deleted",
     byIp: "none",

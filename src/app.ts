@@ -14,6 +14,7 @@ import { requestPlugin } from "./http/request.ts";
 import { routeTable } from "./http/route-table.ts";
 import { authRoutes, continuationRoutes } from "./modules/auth/routes.ts";
 import { emailSignInRoutes, recoveryRoutes, verificationRoutes } from "./modules/emails/routes.ts";
+import { eventRoutes } from "./modules/events/routes.ts";
 import { keyRoutes } from "./modules/keys/routes.ts";
 import {
   meRoutes,
@@ -84,6 +85,7 @@ const bunkerRoutes = (ctx: Ctx) =>
         .use(ownEmailRoutes(ctx))
         .use(sessionRoutes(ctx))
         .use(myEventRoutes(ctx))
+        .use(eventRoutes(ctx))
         .use(userRoutes(ctx))
         .use(userByIdRoutes(ctx))
         .use(userSupportRoutes(ctx)),

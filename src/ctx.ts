@@ -6,6 +6,7 @@ import type { Hashing } from "./credentials/hashing.ts";
 import type { KeyRing } from "./credentials/key-ring.ts";
 import type { RefreshSeeds } from "./credentials/refresh-token.ts";
 import type { Db } from "./db/db.ts";
+import type { EventSignal } from "./kit/event-signal.ts";
 import type { Log } from "./kit/log.ts";
 import type { Mailer } from "./kit/mail.ts";
 import type { Metrics } from "./kit/metrics.ts";
@@ -25,6 +26,7 @@ export interface Ctx {
   config: Config;
   db: Db;
   devices: DeviceTokens;
+  eventSignal: EventSignal;
   /** A keyed hash, for values that must be recognized but not guessed. */
   fingerprint: (text: string) => Buffer;
   keyRing: KeyRing;
@@ -86,6 +88,8 @@ export interface Job {
   everyMs: number;
   /** Also runs at the start. The start does not wait for it. */
   isUrgent?: true;
+  /** Also runs when events were recorded, while `ctx.eventSignal` is wanted. */
+  isWokenByEvents?: true;
   /**
    * Does a part of the work, and returns how much: 0 when nothing is left. In `logged`, the job
    * remembers what it logs only once while the server runs.

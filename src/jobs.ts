@@ -53,6 +53,7 @@ function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
   const logged = new Set<string>();
   let isStopped = false;
   let isFailing = false;
+  let isWoken = false;
   let running: Promise<void> | undefined;
   const runPart = () => {
     const work = () => job.run(ctx, logged);
@@ -61,7 +62,10 @@ function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
   const runUntilDone = async () => {
     const startedAt = performance.now();
     try {
-      while (!isStopped && (await runPart()) > 0);
+      do {
+        isWoken = false;
+        while (!isStopped && (await runPart()) > 0);
+      } while (!isStopped && isWoken);
       isFailing = false;
     } catch (error) {
       if (!isFailing && !isStopped)
@@ -78,8 +82,14 @@ function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
   };
   if (job.isUrgent) start();
   const timer = setInterval(start, job.everyMs);
+  const wake = () => {
+    isWoken = true;
+    start();
+  };
+  const unsubscribe = job.isWokenByEvents ? ctx.eventSignal.subscribe(wake) : () => {};
   return async () => {
     isStopped = true;
+    unsubscribe();
     clearInterval(timer);
     await running;
   };

@@ -1,5 +1,5 @@
 import { limits } from "./limits/tables.ts";
-import { erasures, events } from "./modules/events/tables.ts";
+import { erasures, eventCursors, events } from "./modules/events/tables.ts";
 import { idempotency } from "./modules/idempotency/tables.ts";
 import { keyUses, signingKeys } from "./modules/keys/tables.ts";
 import { mailedLinks, mailRequests } from "./modules/links/tables.ts";
@@ -16,6 +16,7 @@ export const tables = [
   registrations,
   sessions,
   events,
+  eventCursors,
   erasures,
   limits,
   signingKeys,

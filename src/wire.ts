@@ -10,23 +10,20 @@ import { openKeyRing } from "./credentials/key-ring.ts";
 import { refreshSeeds } from "./credentials/refresh-token.ts";
 import { derivedKey, derivedKeys, fingerprints } from "./credentials/secret.ts";
 import type { Ctx, Principal } from "./ctx.ts";
+import { openChanges } from "./db/changes.ts";
 import { checkDatabase } from "./db/checks.ts";
 import { type Database, openDatabase, type Place } from "./db/db.ts";
 import { explained } from "./db/explain.ts";
-import { listenForChanges } from "./db/invalidation.ts";
 import { type MigrationStatus, migrate, migrationStatus } from "./db/migrate.ts";
 import { misconfigured } from "./kit/exit.ts";
 import type { Log } from "./kit/log.ts";
 import type { MailAddress, Mailer } from "./kit/mail.ts";
-import { openPrincipalCache, type PrincipalCache } from "./kit/principal-cache.ts";
 import { noTracing, type Tracing } from "./kit/tracing.ts";
 import { openLimiter } from "./limits/limiter.ts";
 import { noSharedStore, type SharedStore } from "./limits/shared-store.ts";
 import type { openRenderer } from "./modules/mail/render.ts";
 import { openReadiness } from "./readiness.ts";
 import { openRuntime, type Runtime, type RuntimeOptions, secretIn } from "./runtime.ts";
-
-type Principals = PrincipalCache<Principal>;
 
 interface Schema {
   database: Database;
@@ -44,7 +41,15 @@ interface WiredOnce extends Wired {
   isBesideServer: boolean;
 }
 
-type Opened = "lifecycle" | "log" | "mail" | "metrics" | "now" | "principals" | "readiness";
+type Opened =
+  | "eventSignal"
+  | "lifecycle"
+  | "log"
+  | "mail"
+  | "metrics"
+  | "now"
+  | "principals"
+  | "readiness";
 
 /** What a Ctx needs besides the settings. `wire` opens these for a server; tests pass their own. */
 export interface Parts extends Pick<Ctx, Opened | "sharedStore" | "tracing"> {
@@ -107,12 +112,17 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
   const tracing = await tracingOf(config, log);
   const { database, direct } = databaseOf(config, runtime, tracing);
   const schema = schemaOf(config, runtime, database);
-  const { principals, changes } = openPrincipals(config, { direct, database, log });
+  const { principals, eventSignal, closeChanges } = openChanges<Principal>({
+    place: direct,
+    pool: database.sql,
+    log,
+    cacheSize: config.principalCacheSize,
+  });
   let sharedStore = noSharedStore;
   const close = async () => {
     mail?.close();
     sharedStore.close();
-    await changes.close();
+    await closeChanges();
     await database.close();
     await tracing.close();
   };
@@ -121,6 +131,7 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
     sharedStore = await sharedStoreOf(config, { secret, log, isOnDemand: !isServer });
     const ctx = createCtx(config, {
       database,
+      eventSignal,
       lifecycle,
       log,
       mail,
@@ -204,21 +215,6 @@ const placeOf = ({ databaseUrl: url = "", databaseCaFile: caFile, databasePrepar
 
 const directOf = ({ databaseDirectUrl: url, databaseCaFile: caFile }: Config): Place | undefined =>
   url === undefined ? undefined : { url, caFile };
-
-/** Opens the principal cache and the change notifications that invalidate it. */
-function openPrincipals(
-  { principalCacheSize: size }: Config,
-  { direct: place, database, log }: { direct: Place; database: Database; log: Log },
-) {
-  const principals: Principals = openPrincipalCache({ size, received: () => changes.received() });
-  const changes = listenForChanges({
-    place,
-    pool: database.sql,
-    log,
-    onChange: (userId) => (userId ? principals.forget(userId) : principals.forgetAll()),
-  });
-  return { principals, changes };
-}
 
 /**
  * A server does not wait for the connection: until Redis is available, the database does its work.

@@ -48,11 +48,12 @@ const layers: Record<string, Layer> = {
     holds: "the types of what a verb gets, and the rules of who may do what",
   },
   verbs: {
-    files: /^(modules|product)\/[^/]+\/(?!([a-z-]+-)?routes\.ts|model\.ts)/,
+    files: /^(modules|product)\/[^/]+\/(?!([a-z-]+-)?routes\.ts|(model|query)\.ts)/,
     holds: "verbs, in modules/<noun>/<noun>.ts: they know neither HTTP nor the environment",
   },
   http: {
-    files: /^(http\/|product\/routes\.ts|(modules|product)\/[^/]+\/(([a-z-]+-)?routes|model)\.ts)/,
+    files:
+      /^(http\/|product\/routes\.ts|(modules|product)\/[^/]+\/(([a-z-]+-)?routes|model|query)\.ts)/,
     holds: "what all routes share (http/), and the routes.ts and model.ts of each module",
   },
   app: {

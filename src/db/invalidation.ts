@@ -10,9 +10,12 @@ export interface ChangeListenerOptions {
   log: Log;
   /** Called when a user changed. Undefined: any user may have changed. */
   onChange: (userId: string | undefined) => void;
+  /** Called when events were committed. */
+  onEvents: () => void;
 }
 
 const CHANNEL = "bunker_principals";
+const EVENTS = "bunker_events";
 const ALL = "*";
 const HEARTBEAT_EVERY_MS = 200;
 /** If a heartbeat does not arrive within this time, the connection is replaced. */
@@ -20,12 +23,13 @@ const HEARTBEAT_TIMEOUT_MS = 2_000;
 const CONNECT_TIMEOUT_SECONDS = 3;
 
 /**
- * Listens for change notifications about users and sessions (migration 0003). PostgreSQL delivers
- * them in the order of commits: when a heartbeat arrives, every notification that was committed
- * before it has arrived. Heartbeats are sent on another connection: a pooler that drops
+ * Listens for change notifications about users and sessions (migration 0003) and about events
+ * (0022). PostgreSQL delivers them in the order of commits: when a heartbeat arrives, every
+ * notification that was committed before it has arrived. Heartbeats are sent on another connection: a pooler that drops
  * notifications drops them too. Works only while `received` is called.
  */
-export function listenForChanges({ place, pool, log, onChange }: ChangeListenerOptions) {
+export function listenForChanges(options: ChangeListenerOptions) {
+  const { place, pool, log, onChange, onEvents } = options;
   const heartbeats = `bunker_beat_${Bun.randomUUIDv7("hex").replaceAll("-", "")}`;
   const received: ReceivedSpan = { since: Number.POSITIVE_INFINITY, upTo: 0 };
   let listener: Sql | undefined;
@@ -44,6 +48,7 @@ export function listenForChanges({ place, pool, log, onChange }: ChangeListenerO
   };
 
   const receive = (channel: string, payload: string) => {
+    if (channel === EVENTS) return onEvents();
     if (channel !== heartbeats) return onChange(payload === ALL ? undefined : payload);
     if (received.since === Number.POSITIVE_INFINITY) received.since = performance.now();
     received.upTo = Number(payload);
@@ -62,7 +67,7 @@ export function listenForChanges({ place, pool, log, onChange }: ChangeListenerO
     listener = opened;
     awaitedSince = now;
     try {
-      await opened.unsafe(`listen ${CHANNEL}; listen ${heartbeats}`);
+      await opened.unsafe(`listen ${CHANNEL}; listen ${EVENTS}; listen ${heartbeats}`);
       if (listener === opened) awaitedSince = undefined;
     } catch {
       lose(opened);

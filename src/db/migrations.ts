@@ -21,6 +21,7 @@ import sql0018 from "../../drizzle/0018_known_device_mail.sql" with { type: "tex
 import sql0019 from "../../drizzle/0019_revoked_tokens.sql" with { type: "text" };
 import sql0020 from "../../drizzle/0020_anonymous_actors.sql" with { type: "text" };
 import sql0021 from "../../drizzle/0021_registrations.sql" with { type: "text" };
+import sql0022 from "../../drizzle/0022_publish_events.sql" with { type: "text" };
 
 export const migrations: { tag: string; sql: string }[] = [
   { tag: "0000_users", sql: sql0000 },
@@ -45,4 +46,5 @@ export const migrations: { tag: string; sql: string }[] = [
   { tag: "0019_revoked_tokens", sql: sql0019 },
   { tag: "0020_anonymous_actors", sql: sql0020 },
   { tag: "0021_registrations", sql: sql0021 },
+  { tag: "0022_publish_events", sql: sql0022 },
 ];

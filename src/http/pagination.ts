@@ -22,6 +22,10 @@ const bounds = {
   limit: { minimum: 1, maximum: 200, default: 100 },
 };
 
+/** For lists that are not paged by `readPage`. */
+export const readLimit = (value: unknown): number | FieldProblem =>
+  readInteger("/query/limit", value, bounds.limit);
+
 // If Elysia parsed numbers in a query, an error would not name the parameter. So the schema only
 // describes them, and `readQuery` parses them.
 const optional = <T>(schema: Record<string, unknown>) => t.Optional(described<T>(schema));
@@ -38,7 +42,7 @@ export const PageQuery = t.Object(
     limit: optional<number>({
       type: "integer",
       ...bounds.limit,
-      ...readBy<unknown>((value) => readInteger("/query/limit", value, bounds.limit)),
+      ...readBy<unknown>(readLimit),
       description: "The maximum number of items to return.",
     }),
     cursor: t.Optional(
@@ -97,7 +101,7 @@ const cursorOf = ({ createdAt, id }: Cursor): string =>
 function readQuery({ query, request: { url } }: Exchange): Page {
   const { skip, limit, cursor, total } = accept({
     skip: readInteger("/query/skip", query.skip, bounds.skip),
-    limit: readInteger("/query/limit", query.limit, bounds.limit),
+    limit: readLimit(query.limit),
     cursor: query.cursor === undefined ? undefined : readCursor(query.cursor),
     total: readBoolean("/query/total", query.total),
     ...repeatedIn(url),

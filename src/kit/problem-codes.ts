@@ -165,6 +165,13 @@ const bunkerProblems = {
     remedy:
       "Retry after a moment with the same key. You then get the response to the first request.",
   },
+  cursor_expired: {
+    status: 410,
+    title: "The cursor is older than the stored events",
+    detail: "Events after this cursor have been deleted",
+    remedy:
+      "Events are deleted after EVENTS_RETENTION_DAYS. Read again without `after`, which begins with the oldest event, and compare your data with GET /api/v1/users.",
+  },
   unsupported_media_type: {
     status: 415,
     title: "Unsupported content type",

@@ -1,2 +1,2 @@
-/** Every event type of the product, and its data. */
+/** Every event type of the product, in the form of `bunkerEvents` in kit/event-types.ts. */
 export const productEvents = {};

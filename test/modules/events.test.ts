@@ -26,19 +26,26 @@ test("each event of a user records the actor and the origin", async () => {
     "user.created",
   ]);
   expect(body[0]).toEqual({
+    specversion: "1.0",
     id: expect.any(String),
+    source: "http://localhost:3000",
     type: "session.started",
-    occurred_at: expect.any(String),
-    actor: { kind: "anonymous", id: null },
-    subject_id: ada.id,
-    ip: null,
-    user_agent: "curl/8.5.0",
-    request_id: expect.any(String),
-    data: { session_id: expect.any(String) },
+    time: expect.any(String),
+    subject: ada.id,
+    datacontenttype: "application/json",
+    dataversion: 1,
+    sequence: expect.stringMatching(/^[\da-f]{32}$/),
+    data: {
+      actor: { kind: "anonymous", id: null },
+      ip: null,
+      user_agent: "curl/8.5.0",
+      request_id: expect.any(String),
+      session_id: expect.any(String),
+    },
   });
-  expect(body[1].actor).toEqual({ kind: "superuser", id: null });
-  expect(body[4].actor).toEqual({ kind: "user", id: ada.id });
-  expect(body[4].data).toEqual({ fields: ["full_name"] });
+  expect(body[1].data.actor).toEqual({ kind: "superuser", id: null });
+  expect(body[4].data.actor).toEqual({ kind: "user", id: ada.id });
+  expect(body[4].data.fields).toEqual(["full_name"]);
   expect(typesOf((await root.get("/users/me/events")).body)).not.toContain("user.deleted");
 });
 
@@ -69,10 +76,13 @@ test("a user does not learn which administrator acted, nor from where", async ()
   const { body } = await as(token).get("/users/me/events");
   const hidden = { ip: null, user_agent: null, request_id: null };
   expect(body.slice(0, 4)).toMatchObject([
-    { type: "session.started", actor: { kind: "anonymous", id: null }, ip: "198.51.100.9" },
-    { type: "user.updated", actor: { kind: "operator", id: null }, ...hidden },
-    { type: "user.updated", actor: { kind: "superuser", id: null }, ...hidden },
-    { type: "session.ended", actor: { kind: "superuser", id: null }, ...hidden },
+    {
+      type: "session.started",
+      data: { actor: { kind: "anonymous", id: null }, ip: "198.51.100.9" },
+    },
+    { type: "user.updated", data: { actor: { kind: "operator", id: null }, ...hidden } },
+    { type: "user.updated", data: { actor: { kind: "superuser", id: null }, ...hidden } },
+    { type: "session.ended", data: { actor: { kind: "superuser", id: null }, ...hidden } },
   ]);
   const mails = (await listMails(ctx)).filter(({ recipient }) => recipient === "ada@example.com");
   const texts = await Promise.all(mails.map(async ({ id }) => (await readMail(ctx, id)).rendered));
@@ -143,6 +153,6 @@ test("an event of an earlier version shows its anonymous actor as events do now"
   const ada = await newUser();
   await sql`update events set actor_kind = 'stranger' where actor_kind = 'anonymous'`;
   const { status, body } = await ada.get("/users/me/events");
-  const kinds = body.map(({ actor }: { actor: { kind: string } }) => actor.kind);
+  const kinds = body.map(({ data }: { data: { actor: { kind: string } } }) => data.actor.kind);
   expect([status, new Set(kinds)]).toEqual([200, new Set(["anonymous"])]);
 });

@@ -3,10 +3,9 @@ import { getTableName } from "drizzle-orm";
 import { createApp } from "../../src/app.ts";
 import { type Config, readConfig } from "../../src/config/config.ts";
 import type { Principal } from "../../src/ctx.ts";
+import { openChanges } from "../../src/db/changes.ts";
 import { openDatabase } from "../../src/db/db.ts";
-import { listenForChanges } from "../../src/db/invalidation.ts";
 import { noMetrics } from "../../src/kit/metrics.ts";
-import { openPrincipalCache } from "../../src/kit/principal-cache.ts";
 import { noTracing } from "../../src/kit/tracing.ts";
 import { noSharedStore } from "../../src/limits/shared-store.ts";
 import { prepareKeys } from "../../src/modules/keys/keys.ts";
@@ -26,18 +25,14 @@ export const database = openDatabase({
   connectTimeoutSeconds: 5,
   statementTimeoutSeconds: 5,
 });
-const principals = openPrincipalCache<Principal>({
-  size: 1000,
-  received: () => listener.received(),
-});
 const silence = () => {};
-const listener = listenForChanges({
+const { principals, eventSignal, closeChanges } = openChanges<Principal>({
   place,
   pool: database.sql,
   log: { debug: silence, info: silence, warn: silence, error: silence },
-  onChange: (userId) => (userId ? principals.forget(userId) : principals.forgetAll()),
+  cacheSize: 1000,
 });
-atTheEnd(listener.close);
+atTheEnd(closeChanges);
 atTheEnd(database.close);
 
 export const PASSWORD = "correct horse battery staple";
@@ -52,7 +47,7 @@ export interface Answer {
 }
 
 const tables =
-  "events erasures limits mails mail_requests one_time_secrets registrations signing_keys key_uses clients revoked_tokens idempotency users";
+  "events event_cursors erasures limits mails mail_requests one_time_secrets registrations signing_keys key_uses clients revoked_tokens idempotency users";
 // TRUNCATE creates new files for each table and index, which takes 50 ms.
 const emptying = [...productTables.map(getTableName), ...tables.split(" ")]
   .map((table) => `delete from ${table}`)
@@ -75,6 +70,7 @@ export async function world(settings: Partial<Config> = {}) {
   const render = openRenderer(brand, undefined);
   const ctx = createCtx(config, {
     database,
+    eventSignal,
     principals,
     hashingBounds: { atOnce: 2, queueMax: 200, waitMaxMs: 30_000 },
     lifecycle: { isStopping: false },

@@ -1,66 +1,29 @@
-import { and, desc, eq, getTableColumns, gt, lt, sql } from "drizzle-orm";
+import { and, desc, eq, gt, lt, sql } from "drizzle-orm";
 import type { Actor, Anonymous, Ctx, UserActor } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
 import type { Db } from "../../db/db.ts";
 import { type PageRange, selectPage } from "../../db/page.ts";
+import type { EventData, EventType } from "../../kit/event-types.ts";
 import { leastIdOf } from "../../kit/id.ts";
-import { joinTables } from "../../kit/join.ts";
-import { typeOf } from "../../kit/type-of.ts";
-import { productEvents } from "../../product/event-types.ts";
+import type { EventCursor } from "./cursor.ts";
 import { eraseOriginsBatch } from "./erasure.ts";
 import { erasures, events } from "./tables.ts";
-
-type None = Record<string, never>;
-
-/** Every event type, and its data. */
-const bunkerEvents = {
-  "user.created": typeOf<None>(),
-  /** The wire names of the fields whose values changed. */
-  "user.updated": typeOf<{ fields: string[] }>(),
-  "user.deleted": typeOf<None>(),
-  /** The failed sign-ins of the user were cleared. */
-  "user.unlocked": typeOf<None>(),
-  "password.changed": typeOf<None>(),
-  "email.verified": typeOf<None>(),
-  "email.changed": typeOf<None>(),
-  /** The previous email was restored by the link that was mailed to it. */
-  "email.restored": typeOf<None>(),
-  "session.started": typeOf<{ session_id: string }>(),
-  "session.ended": typeOf<{ session_id: string }>(),
-  /** A spent token was used after the grace period or by another client. The session ended. */
-  "session.reuse_detected": typeOf<{ session_id: string }>(),
-  /** The client sent a token again that it had just spent, and got the same successor. */
-  "session.refresh_retried": typeOf<{ session_id: string }>(),
-  "client.created": typeOf<None>(),
-  "client.secret_rotated": typeOf<None>(),
-  /** The previous secret was revoked. */
-  "client.rotation_finished": typeOf<None>(),
-  "client.deleted": typeOf<None>(),
-  /** The new signing key. */
-  "key.rotated": typeOf<{ kid: string }>(),
-  "key.retired": typeOf<{ kid: string }>(),
-};
-const allEvents = joinTables(bunkerEvents, productEvents);
-type EventData = typeof allEvents;
-export type EventType = keyof EventData;
-export const eventTypes = Object.keys(allEvents) as EventType[];
 
 /** `superuser`: another user, who acted on the subject. */
 export const actorKinds = ["anonymous", "user", "superuser", "operator"] as const;
 
-export type Event = Omit<
-  typeof events.$inferSelect,
-  "position" | "transactionId" | "type" | "actorKind"
-> & {
+type Row = typeof events.$inferSelect;
+export type Event = Omit<Row, "position" | "transactionId" | "type" | "actorKind"> & {
   type: EventType;
   actorKind: (typeof actorKinds)[number];
+  cursor: EventCursor;
 };
 
 export interface NewEvent<T extends EventType> {
   type: T;
   /** The user or OAuth client that the event is about; null if it is about all of them. */
   subjectId: string | null;
-  data: EventData[T];
+  data: EventData<T>;
 }
 
 /**
@@ -148,8 +111,6 @@ export async function compareWithEarlier(
   return found ?? { isFirst: true, isKnownOrigin: false };
 }
 
-const { position, transactionId, ...columns } = getTableColumns(events);
-
 export async function listOwnEvents(
   ctx: Ctx,
   actor: UserActor,
@@ -157,28 +118,28 @@ export async function listOwnEvents(
 ): Promise<(Event & { createdAt: Date })[]> {
   const page = selectPage({ time: events.occurredAt, id: events.id }, "newest first", range);
   const rows = await ctx.db
-    .select(columns)
+    .select()
     .from(events)
     .where(and(eq(events.subjectId, actor.user.id), page.isInPage))
     .orderBy(...page.order)
     .limit(range.limit)
     .offset(page.offset);
-  return rows.map((row) => ({
-    ...asSubjectSees({
-      ...row,
-      type: row.type as EventType,
-      actorKind: actorKindOf(row.actorKind),
-    }),
-    createdAt: row.occurredAt,
-  }));
+  return rows.map((row) => ({ ...asSubjectSees(eventOf(row)), createdAt: row.occurredAt }));
 }
+
+export const eventOf = ({ transactionId, position, type, actorKind, ...row }: Row): Event => ({
+  ...row,
+  type: type as EventType,
+  actorKind: actorKindOf(actorKind),
+  cursor: { transactionId, position },
+});
 
 /** Rows of earlier versions have `stranger` for an anonymous actor. */
 const actorKindOf = (stored: string) =>
   (stored === "stranger" ? "anonymous" : stored) as Event["actorKind"];
 
 /** Hides administrators. Anonymous actors keep the origin, which shows the subject an attack. */
-function asSubjectSees(event: Event): Event {
+export function asSubjectSees(event: Event): Event {
   if (event.actorKind !== "user" || event.actorId === event.subjectId) return event;
   const hidden = { actorId: null, ip: null, userAgent: null, requestId: null };
   return { ...event, ...hidden, actorKind: "superuser" };

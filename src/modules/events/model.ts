@@ -1,46 +1,51 @@
 import { t } from "elysia";
 import { literals } from "../../http/schemas.ts";
-import { actorKinds, type Event, eventTypes } from "./events.ts";
+import { eventTypes } from "../../kit/event-types.ts";
+import { actorKinds } from "./events.ts";
 
 const Id = t.String({ format: "uuid" });
 
-export const EventView = t.Object(
+export const EnvelopeView = t.Object(
   {
-    id: Id,
+    specversion: t.Literal("1.0"),
+    id: t.String({
+      format: "uuid",
+      description: "The same wherever the event is read, and each time it is delivered.",
+    }),
+    source: t.String({ format: "uri", description: "The URL of this service." }),
     type: literals(eventTypes),
-    occurred_at: t.String({ format: "date-time" }),
-    actor: t.Object(
-      {
-        kind: literals(actorKinds),
-        id: t.Nullable(Id),
-      },
-      {
-        description:
-          "`user`: you. `superuser`: a superuser, whose identity and origin are hidden: `id`, `ip`, `user_agent` and `request_id` are null. `operator`: a command on the server itself. `anonymous`: a request without an access token, such as a sign-in or a mailed link. `ip` and `user_agent` are those of that request.",
-      },
-    ),
-    subject_id: t.Nullable(
+    time: t.String({ format: "date-time" }),
+    subject: t.Optional(
       t.String({
         format: "uuid",
-        description: "The user or OAuth client that the event is about.",
+        description: "What the event is about, such as a user. Absent if it is about nothing.",
       }),
     ),
-    ip: t.Nullable(t.String()),
-    user_agent: t.Nullable(t.String()),
-    request_id: t.Nullable(t.String({ description: "The X-Request-Id of the response." })),
-    data: t.Record(t.String(), t.Unknown()),
+    datacontenttype: t.Literal("application/json"),
+    dataversion: t.Integer({ description: "The version of the schema of `data`." }),
+    sequence: t.String({
+      description:
+        "The cursor of the event. Pass it as `after` to read the events after it. Later cursors are greater as text.",
+    }),
+    data: t.Object(
+      {
+        actor: t.Object(
+          { kind: literals(actorKinds), id: t.Nullable(Id) },
+          {
+            description:
+              "`user`: a user with an access token. `operator`: a command on the server itself. `anonymous`: a request without an access token, such as a sign-in or a mailed link. `superuser`: in a user's own events, a superuser, whose identity and origin are hidden: `id`, `ip`, `user_agent` and `request_id` are null.",
+          },
+        ),
+        ip: t.Nullable(t.String({ description: "The client IP of the request." })),
+        user_agent: t.Nullable(t.String()),
+        request_id: t.Nullable(t.String({ description: "The X-Request-Id of the response." })),
+      },
+      {
+        additionalProperties: true,
+        description:
+          "Who caused the event and from where, and what belongs to the type of the event.",
+      },
+    ),
   },
-  { title: "Event", description: "Something that happened to a user or an OAuth client." },
+  { title: "Event", description: "Something that happened: a CloudEvents 1.0 event." },
 );
-
-export const eventView = (event: Event) => ({
-  id: event.id,
-  type: event.type,
-  occurred_at: event.occurredAt.toISOString(),
-  actor: { kind: event.actorKind, id: event.actorId },
-  subject_id: event.subjectId,
-  ip: event.ip,
-  user_agent: event.userAgent,
-  request_id: event.requestId,
-  data: event.data as Record<string, unknown>,
-});

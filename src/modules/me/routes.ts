@@ -4,14 +4,17 @@ import { rememberDevice } from "../../http/device.ts";
 import { tagged, unlessKnown, versionsOf } from "../../http/etag.ts";
 import { guard } from "../../http/guard.ts";
 import { once } from "../../http/idempotency.ts";
-import { PageQuery, readPage } from "../../http/pagination.ts";
+import { readPage } from "../../http/pagination.ts";
 import { bodyProblems, fails, retryProblems, tokenProblems } from "../../http/problems.ts";
 import type { RequestParts } from "../../http/request-context.ts";
 import { Accepted, ById } from "../../http/schemas.ts";
 import { requestEmailChange } from "../emails/change.ts";
 import { EmailChangeBody } from "../emails/model.ts";
+import { envelopeOf } from "../events/envelope.ts";
 import { countOwnEvents, listOwnEvents } from "../events/events.ts";
-import { EventView, eventView } from "../events/model.ts";
+import { listOwnEventsAfter } from "../events/feed.ts";
+import { EnvelopeView } from "../events/model.ts";
+import { OwnEventQuery, readOwnEventPage } from "../events/query.ts";
 import { PasswordChangeBody, ReauthenticationBody } from "../passwords/model.ts";
 import { changePassword, reauthenticate } from "../passwords/passwords.ts";
 import { SessionView, sessionView } from "../sessions/model.ts";
@@ -236,14 +239,16 @@ export const myEventRoutes = (ctx: Ctx) =>
     .get(
       "",
       async ({ actor, query, request, set }) => {
-        const rows = await readPage(
-          { query, request, set },
-          {
-            rows: (range) => listOwnEvents(ctx, actor, range),
-            count: () => countOwnEvents(ctx, actor),
-          },
-        );
-        return rows.map(eventView);
+        const exchange = { query, request, set };
+        const events = query.after
+          ? await readOwnEventPage(exchange, query.after, (range) =>
+              listOwnEventsAfter(ctx, actor, range),
+            )
+          : await readPage(exchange, {
+              rows: (range) => listOwnEvents(ctx, actor, range),
+              count: () => countOwnEvents(ctx, actor),
+            });
+        return events.map((event) => envelopeOf(ctx.config, event));
       },
       {
         user: true,
@@ -251,9 +256,12 @@ export const myEventRoutes = (ctx: Ctx) =>
           operationId: "listMyEvents",
           summary: "List your events",
           description:
-            'Sign-ins and changes, newest first. Those that you or an anonymous request caused include their origin. If there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288).',
+            'Sign-ins and changes, newest first. Those that you or an anonymous request caused include their origin. If there are more, the `Link` header has the URL of the next page (`rel="next"`, RFC 8288). With `after`, the events after that cursor, oldest first.',
         },
-        query: PageQuery,
-        response: { 200: t.Array(EventView), ...fails(...tokenProblems, "invalid_request") },
+        query: OwnEventQuery,
+        response: {
+          200: t.Array(EnvelopeView),
+          ...fails(...tokenProblems, "invalid_request", "cursor_expired"),
+        },
       },
     );

@@ -1,0 +1,63 @@
+/** Tells readers of events when to read again. A wake-up has no content: the table is the truth. */
+export interface EventSignal {
+  /** Works while any name wants it. Otherwise nothing is opened for it, and no timer runs. */
+  want: (name: string, isWanted: boolean) => void;
+  /**
+   * Calls `onWake` soon after events were committed, and at least once a second, while any name
+   * wants it. While notifications do not arrive, calls it ten times a second. Returns a function
+   * that ends this.
+   */
+  subscribe: (onWake: () => void) => () => void;
+  /** Wakes all subscribers again soon, for events that were committed but cannot be read yet. */
+  wakeSoon: () => void;
+}
+
+const TICK_MS = 100;
+const CURRENT_TICKS = 10;
+const SOON_MS = 25;
+
+/** `areCurrent` opens the channel of the notifications, and tells whether they arrive. */
+export function openEventSignal(areCurrent: () => boolean) {
+  const wanted = new Set<string>();
+  const subscribers = new Set<() => void>();
+  let timer: ReturnType<typeof setInterval> | undefined;
+  let soon: ReturnType<typeof setTimeout> | undefined;
+  let ticks = 0;
+
+  const wake = () => {
+    if (wanted.size > 0) for (const onWake of subscribers) onWake();
+  };
+  const tick = () => {
+    ticks += 1;
+    if (!areCurrent() || ticks % CURRENT_TICKS === 0) wake();
+  };
+  const stop = () => {
+    clearInterval(timer);
+    clearTimeout(soon);
+    timer = undefined;
+    soon = undefined;
+  };
+  const signal: EventSignal = {
+    want: (name, isWanted) => {
+      const before = wanted.size > 0;
+      if (isWanted) wanted.add(name);
+      else wanted.delete(name);
+      const isNeeded = wanted.size > 0;
+      if (isNeeded === before) return;
+      if (isNeeded) timer = setInterval(tick, TICK_MS).unref();
+      else stop();
+    },
+    subscribe: (onWake) => {
+      subscribers.add(onWake);
+      return () => void subscribers.delete(onWake);
+    },
+    wakeSoon: () => {
+      if (wanted.size === 0) return;
+      soon ??= setTimeout(() => {
+        soon = undefined;
+        wake();
+      }, SOON_MS).unref();
+    },
+  };
+  return { ...signal, wake, stop };
+}
