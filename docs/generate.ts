@@ -173,7 +173,7 @@ async function openapi(): Promise<string> {
   const document = await describeBunker({ config: readConfig({}).config, log } as Ctx);
   const added = { ...productEvents, ...productProblems };
   const ours = (key: string, value: unknown) => {
-    if (key === CLIENT_TYPES) return undefined;
+    if (key === CLIENT_TYPES || key in productEvents) return undefined;
     return key === "enum" && Array.isArray(value) ? value.filter((it) => !(it in added)) : value;
   };
   return `${JSON.stringify(document, ours, 2)}\n`;

@@ -4,6 +4,7 @@ import type { Embedded } from "./db/embedded/embedded.ts";
 import { version } from "./kit/build.ts";
 import type { Collectors } from "./kit/metrics.ts";
 import { checkState } from "./limits/shared-store.ts";
+import { unsettledSeconds } from "./modules/events/unsettled.ts";
 import { countWaitingMails } from "./modules/mail/waiting.ts";
 
 interface Sources {
@@ -35,6 +36,7 @@ export const collectors = (ctx: Ctx, { database, embedded }: Sources): Collector
     const checks = Object.entries(await ctx.readiness());
     return Object.fromEntries(checks.map(([check, state]) => [check, state === "ok" ? 1 : 0]));
   },
+  bunker_events_unsettled_seconds: () => unsettledSeconds(ctx),
   bunker_mails_queued: () => countWaitingMails(ctx),
   bunker_build_info: () => ({ [version]: 1 }),
   ...(embedded && {

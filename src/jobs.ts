@@ -4,7 +4,8 @@ import { joinTables } from "./kit/join.ts";
 import { evictLimits, purgeLimits } from "./limits/postgres-counters.ts";
 import { answerLinkRequests } from "./modules/emails/requests.ts";
 import { eraseRemainingOrigins } from "./modules/events/erasure.ts";
-import { purgeEvents } from "./modules/events/events.ts";
+import { purgeEvents } from "./modules/events/retention.ts";
+import { reportUnsettledEvents } from "./modules/events/unsettled.ts";
 import { maintainKeys } from "./modules/keys/keys.ts";
 import { purgeLinks } from "./modules/links/links.ts";
 import { deliverMails, purgeMails } from "./modules/mail/mail.ts";
@@ -23,6 +24,7 @@ const bunkerJobs: Record<string, Job> = {
   "report waiting mails": { everyMs: MINUTE_MS, run: reportWaitingMails },
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
   "purge events": { everyMs: 10 * MINUTE_MS, run: purgeEvents },
+  "report unsettled events": { everyMs: 10_000, run: reportUnsettledEvents },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
   "purge registrations": { everyMs: 10 * MINUTE_MS, run: purgeRegistrations },
   "erase deleted users": { everyMs: MINUTE_MS, run: eraseRemainingOrigins },

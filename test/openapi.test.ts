@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { Validator } from "@seriousme/openapi-schema-validator";
+import { Value } from "@sinclair/typebox/value";
+import { type EventType, eventDefinitions, eventTypes } from "../src/kit/event-types.ts";
 import { type Answer, world } from "./support/world.ts";
 
 const document = async (): Promise<Answer["body"]> => {
@@ -85,4 +87,17 @@ test("responses are not cached, except those that never change", async () => {
   expect(await kept("/docs/assets/swagger-ui.css")).toBe("public, max-age=3600");
   for (const path of ["/api/v1/users/me", "/nothing", "/livez", "/docs", "/problems/internal"])
     expect([path, await kept(path)]).toEqual([path, "no-store"]);
+});
+
+test("the document describes the webhook of each event type, with an example that matches", async () => {
+  const { webhooks, components } = await document();
+  expect(Object.keys(webhooks)).toEqual(eventTypes);
+  for (const [type, { post }] of Object.entries<Answer["body"]>(webhooks)) {
+    const { example } = post.requestBody.content["application/json"];
+    expect([type, Value.Check(eventDefinitions[type as EventType].data, example.data)]).toEqual([
+      type,
+      true,
+    ]);
+    for (const name of components.schemas.Event.required) expect(example).toHaveProperty(name);
+  }
 });

@@ -25,8 +25,8 @@ const CONNECT_TIMEOUT_SECONDS = 3;
 /**
  * Listens for change notifications about users and sessions (migration 0003) and about events
  * (0022). PostgreSQL delivers them in the order of commits: when a heartbeat arrives, every
- * notification that was committed before it has arrived. Heartbeats are sent on another connection: a pooler that drops
- * notifications drops them too. Works only while `received` is called.
+ * notification that was committed before it has arrived. Heartbeats are sent on another connection:
+ * a pooler that drops notifications drops them too. Works only while `received` is called.
  */
 export function listenForChanges(options: ChangeListenerOptions) {
   const { place, pool, log, onChange, onEvents } = options;

@@ -101,6 +101,11 @@ export const metricList = {
     help: "Whether Redis is available, if `REDIS_URL` is set: 1 yes, 0 no.",
     aggregator: "min",
   },
+  bunker_events_unsettled_seconds: {
+    type: "gauge",
+    help: "How long the oldest committed event has waited to be published, because an older transaction is open on the database server.",
+    aggregator: "max",
+  },
   bunker_mails_queued: {
     type: "gauge",
     help: "Mails in the outbox that wait to be sent.",

@@ -9,6 +9,7 @@ import { misconfigured } from "../kit/exit.ts";
 import { noMetrics } from "../kit/metrics.ts";
 import { Problem, problemText } from "../kit/problem.ts";
 import { within } from "../kit/within.ts";
+import { keepEventOrder } from "../modules/events/order.ts";
 import { prepareKeys } from "../modules/keys/keys.ts";
 import { createFirstSuperuser } from "../modules/users/first-superuser.ts";
 import { createPipeline } from "../pipeline.ts";
@@ -103,6 +104,7 @@ async function prepare(
       if (isOpen()) log.error({ err: error }, "Key pairs cannot be read.");
     });
   else await prepareKeys(ctx);
+  await keepEventOrder(ctx);
   const { firstSuperuserEmail: email, firstSuperuserPassword: password } = config;
   if (!email || !password) return;
   try {

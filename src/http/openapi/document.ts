@@ -5,6 +5,7 @@ import { problemView } from "../problems.ts";
 import { corrected, type Document } from "./corrections.ts";
 import { headerComponents } from "./headers.ts";
 import { namedByTitle } from "./names.ts";
+import { webhookOperations } from "./webhooks.ts";
 
 /** The member of the document that names the hash of `/client/bunker.d.ts`. */
 export const CLIENT_TYPES = "x-client-types-sha256";
@@ -21,7 +22,8 @@ const documentation = () => ({
     { name: "auth", description: "Register and sign in." },
     { name: "oauth", description: "Standard endpoints for OAuth 2.0 clients." },
     { name: "sessions", description: "Your sessions." },
-    { name: "events", description: "Events about your user." },
+    { name: "events", description: "What happened: to your user, and to all for superusers." },
+    { name: "webhooks", description: "Events that are sent to your own servers." },
     { name: "users", description: "Your user, and all users for superusers." },
     { name: "operation", description: "Health and version, for the operator." },
   ],
@@ -75,7 +77,8 @@ export async function describe(options: Options): Promise<object> {
     }),
   );
   const raw = await app.handle(new Request("http://localhost/openapi.json"));
-  const document = namedByTitle(corrected((await raw.json()) as Document, options));
+  const written = namedByTitle(corrected((await raw.json()) as Document, options));
+  const document = { ...written, webhooks: webhookOperations() };
   const types = await findDeclarations();
   // Shows clients that keep a copy of the types whether it is current.
   return types ? { ...document, [CLIENT_TYPES]: types.sha256 } : document;

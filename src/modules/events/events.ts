@@ -1,10 +1,8 @@
-import { and, desc, eq, gt, lt, sql } from "drizzle-orm";
+import { and, desc, eq, gt, sql } from "drizzle-orm";
 import type { Actor, Anonymous, Ctx, UserActor } from "../../ctx.ts";
-import { deleteBatch } from "../../db/batch.ts";
 import type { Db } from "../../db/db.ts";
 import { type PageRange, selectPage } from "../../db/page.ts";
 import type { EventData, EventType } from "../../kit/event-types.ts";
-import { leastIdOf } from "../../kit/id.ts";
 import type { EventCursor } from "./cursor.ts";
 import { eraseOriginsBatch } from "./erasure.ts";
 import { erasures, events } from "./tables.ts";
@@ -73,16 +71,6 @@ export async function eraseOrigins({ db, now }: Ctx, userId: string): Promise<vo
   await eraseOriginsBatch(db, userId);
   await db.insert(erasures).values({ userId, createdAt: now() }).onConflictDoNothing();
 }
-
-const DAY_MS = 86_400_000;
-
-/** Events older than this are deleted. */
-export const eventsKeptFrom = ({ config, now }: Ctx): Date =>
-  new Date(now().getTime() - config.eventsRetentionDays * DAY_MS);
-
-/** Ids are UUIDv7, so the primary key finds old events. */
-export const purgeEvents = (ctx: Ctx): Promise<number> =>
-  deleteBatch(ctx.db, events.id, lt(events.id, leastIdOf(eventsKeptFrom(ctx))));
 
 const COMPARED_MAX = 200;
 

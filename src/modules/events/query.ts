@@ -34,8 +34,8 @@ export const EventQuery = t.Object(
         minLength: 1,
         maxLength: TYPES_MAX_LENGTH,
         ...readBy(readTypes),
-        description: "Only events of these types, separated by commas.",
-        examples: ["user.created,user.deleted"],
+        description:
+          "Only events of these types, separated by commas: `user.created,user.deleted`.",
       }),
     ),
     subject: t.Optional(
@@ -47,8 +47,7 @@ export const EventQuery = t.Object(
     since: t.Optional(
       t.String({
         ...readBy(readSince),
-        description: "Only events of this time (RFC 3339) or later.",
-        examples: ["2026-01-31T00:00:00Z"],
+        description: "Only events of this time (RFC 3339) or later: `2026-01-31T00:00:00Z`.",
       }),
     ),
   },
