@@ -4,6 +4,7 @@ import type { Embedded } from "./db/embedded/embedded.ts";
 import { version } from "./kit/build.ts";
 import type { Collectors } from "./kit/metrics.ts";
 import { checkState } from "./limits/shared-store.ts";
+import { readLags } from "./modules/events/sinks.ts";
 import { unsettledSeconds } from "./modules/events/unsettled.ts";
 import { countWaitingMails } from "./modules/mail/waiting.ts";
 
@@ -43,6 +44,7 @@ export const collectors = (ctx: Ctx, { database, embedded }: Sources): Collector
     bunker_embedded_database_restarts_total: embedded.restarts,
     bunker_data_dir_free_bytes: embedded.freeBytes,
   }),
+  ...(ctx.broker && { bunker_event_sink_lag_seconds: () => readLags(ctx) }),
   ...(ctx.config.redisUrl !== undefined && {
     bunker_redis_up: async () => ((await checkState(ctx.sharedStore)) === "ok" ? 1 : 0),
   }),

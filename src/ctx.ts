@@ -6,6 +6,7 @@ import type { Hashing } from "./credentials/hashing.ts";
 import type { KeyRing } from "./credentials/key-ring.ts";
 import type { RefreshSeeds } from "./credentials/refresh-token.ts";
 import type { Db } from "./db/db.ts";
+import type { Broker } from "./kit/broker.ts";
 import type { EventSignal } from "./kit/event-signal.ts";
 import type { Log } from "./kit/log.ts";
 import type { Mailer } from "./kit/mail.ts";
@@ -23,6 +24,8 @@ export type User = Omit<typeof users.$inferSelect, "passwordHash" | "emailKey" |
 
 /** What a verb may use. It is passed whole. */
 export interface Ctx {
+  /** Undefined if BROKER_URL is not set. */
+  broker: Broker | undefined;
   config: Config;
   db: Db;
   devices: DeviceTokens;
@@ -95,4 +98,6 @@ export interface Job {
    * remembers what it logs only once while the server runs.
    */
   run: (ctx: Ctx, logged: Set<string>) => Promise<number>;
+  /** Called when the job has stopped. */
+  stop?: (ctx: Ctx) => Promise<void>;
 }

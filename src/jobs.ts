@@ -4,6 +4,7 @@ import { joinTables } from "./kit/join.ts";
 import { evictLimits, purgeLimits } from "./limits/postgres-counters.ts";
 import { answerLinkRequests } from "./modules/emails/requests.ts";
 import { eraseRemainingOrigins } from "./modules/events/erasure.ts";
+import { publishEvents, releaseLease } from "./modules/events/relay.ts";
 import { purgeEvents } from "./modules/events/retention.ts";
 import { reportUnsettledEvents } from "./modules/events/unsettled.ts";
 import { maintainKeys } from "./modules/keys/keys.ts";
@@ -23,6 +24,13 @@ const bunkerJobs: Record<string, Job> = {
   "deliver mails": { everyMs: 1_000, run: deliverMails },
   "report waiting mails": { everyMs: MINUTE_MS, run: reportWaitingMails },
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
+  "publish events": {
+    everyMs: 500,
+    isUrgent: true,
+    isWokenByEvents: true,
+    run: publishEvents,
+    stop: releaseLease,
+  },
   "purge events": { everyMs: 10 * MINUTE_MS, run: purgeEvents },
   "report unsettled events": { everyMs: 10_000, run: reportUnsettledEvents },
   "purge links": { everyMs: 10 * MINUTE_MS, run: purgeLinks },
@@ -94,5 +102,6 @@ function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
     unsubscribe();
     clearInterval(timer);
     await running;
+    await job.stop?.(ctx);
   };
 }

@@ -1,4 +1,4 @@
-import { availableParallelism } from "node:os";
+import { availableParallelism, hostname } from "node:os";
 import { openOutgoing } from "./adapters/outgoing.ts";
 import type { Config } from "./config/config.ts";
 import { readPostgresUrl } from "./config/postgres-url.ts";
@@ -15,6 +15,7 @@ import { checkDatabase } from "./db/checks.ts";
 import { type Database, openDatabase, type Place } from "./db/db.ts";
 import { explained } from "./db/explain.ts";
 import { type MigrationStatus, migrate, migrationStatus } from "./db/migrate.ts";
+import { type Broker, brokerOf } from "./kit/broker.ts";
 import { misconfigured } from "./kit/exit.ts";
 import type { Log } from "./kit/log.ts";
 import type { MailAddress, Mailer } from "./kit/mail.ts";
@@ -42,6 +43,7 @@ interface WiredOnce extends Wired {
 }
 
 type Opened =
+  | "broker"
   | "eventSignal"
   | "lifecycle"
   | "log"
@@ -118,9 +120,11 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
     log,
     cacheSize: config.principalCacheSize,
   });
+  const broker = await openedBroker(config);
   let sharedStore = noSharedStore;
   const close = async () => {
     mail?.close();
+    await broker?.close();
     sharedStore.close();
     await closeChanges();
     await database.close();
@@ -130,6 +134,7 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
     const secret = config.secretKey ?? (await secretIn(config, runtime, schema.checkSchema));
     sharedStore = await sharedStoreOf(config, { secret, log, isOnDemand: !isServer });
     const ctx = createCtx(config, {
+      broker,
       database,
       eventSignal,
       lifecycle,
@@ -228,6 +233,13 @@ async function sharedStoreOf(
   const { openRedis } = await import("./adapters/redis.ts");
   const installation = derivedKey(secret, "shared memory").toString("hex").slice(0, PREFIX_LENGTH);
   return openRedis(new URL(redisUrl), { prefix: `bunker:${installation}:`, log, isOnDemand });
+}
+
+/** Connects with the first event. */
+async function openedBroker({ brokerUrl }: Config): Promise<Broker | undefined> {
+  if (brokerUrl === undefined) return undefined;
+  const { openBroker } = await import("./adapters/broker.ts");
+  return brokerOf(openBroker(brokerUrl), `${hostname()}/${process.pid}`);
 }
 
 /** Loads the exporter only if OTLP_URL is set. */

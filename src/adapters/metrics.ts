@@ -65,9 +65,12 @@ function openRequestMetrics(registry: Registry): Pick<Metrics, "startRequest" | 
   };
 }
 
-function openWorkMetrics(registry: Registry): Pick<Metrics, "recordJob" | "recordMail"> {
+function openWorkMetrics(
+  registry: Registry,
+): Pick<Metrics, "recordJob" | "recordMail" | "recordPublished"> {
   const jobs = new Histogram(optionsOf("bunker_job_duration_seconds", registry));
   const mails = new Counter(optionsOf("bunker_mail_deliveries_total", registry));
+  const published = new Counter(optionsOf("bunker_broker_messages_total", registry));
   const known = new Set<string>();
   /** Starts both series at zero, so that Prometheus sees the first failure as an increase. */
   const initialize = (job_name: string) => {
@@ -81,6 +84,7 @@ function openWorkMetrics(registry: Registry): Pick<Metrics, "recordJob" | "recor
       jobs.observe({ job_name, result: isFailed ? "failure" : "success" }, seconds);
     },
     recordMail: (result) => mails.inc({ result }),
+    recordPublished: (result, count) => published.inc({ result }, count),
   };
 }
 

@@ -15,6 +15,7 @@ const usersFile = () => import("./users.ts");
 const clientsFile = () => import("./clients.ts");
 const keysFile = () => import("./keys.ts");
 const mailFile = () => import("./mail.ts");
+const eventsFile = () => import("./events.ts");
 
 const json = flag("Print one JSON document");
 const user = argument("USER", "The email, username or ID of the user");
@@ -139,6 +140,48 @@ const mail = group("List, retry and test mails.", {
   ),
 });
 
+const after = value("CURSOR", "Only events after this one: its `sequence`");
+const since = value("TIME", "Only events of this time or later, such as 2026-01-31T00:00:00Z");
+const types = value("TYPES", "Only events of these types, separated by commas");
+
+const events = group("Read events, and see which sinks have them.", {
+  list: command(
+    "List events, oldest first.",
+    {
+      flags: {
+        after,
+        since,
+        type: types,
+        limit: integer("N", { min: 1, max: 1_000_000, brief: "At most this many events" }),
+        json,
+      },
+    },
+    async () => (await eventsFile()).list,
+  ),
+  tail: command(
+    "Print events as they are recorded, until Ctrl-C.",
+    { flags: { after, type: types, json: flag("Print one JSON document for each event") } },
+    async () => (await eventsFile()).tail,
+  ),
+  lag: command(
+    "Show for each sink how many events it does not have yet.",
+    { flags: { json } },
+    async () => (await eventsFile()).lag,
+  ),
+  replay: command(
+    "Publish events to a sink again: all after a cursor, or since a time.",
+    {
+      flags: {
+        sink: value("SINK", "The sink; the default is broker, the message queue"),
+        after,
+        since,
+        json,
+      },
+    },
+    async () => (await eventsFile()).replay,
+  ),
+});
+
 const routes = {
   serve: command(
     "Serve the API. This is what bunker does without a command.",
@@ -154,6 +197,7 @@ const routes = {
   clients,
   keys,
   mail,
+  events,
   password: group("Choose the cost of password hashes.", {
     calibrate: command(
       "Measure this machine and propose PASSWORD_HASH.",

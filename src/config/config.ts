@@ -252,4 +252,4 @@ function misspelled(env: Environment): string[] {
 }
 
 /** Settings of parts that do not exist yet. Without a warning, operators would rely on them. */
-const planned = ["BROKER_URL", "SECURITY_CONTACT"];
+const planned = ["SECURITY_CONTACT"];

@@ -2,7 +2,7 @@ import { isatty } from "node:tty";
 import { SECRET_MIN_BYTES } from "../credentials/secret.ts";
 import { type LogFormat, type LogLevel, logFormats, logLevels } from "../kit/log.ts";
 import { receivers } from "../kit/webhook-url.ts";
-import { redisUrl } from "./service-urls.ts";
+import { brokerUrl, redisUrl } from "./service-urls.ts";
 import {
   bearerToken,
   collectorUrl,
@@ -53,6 +53,12 @@ export const operationSettings = {
     doc: "A Redis or Valkey server that several instances share, for rate limits and slow counts: `redis://:password@host:6379/0` or `rediss://…`. Without it, and while it is unavailable, the database does this.",
     isSecret: true,
     parse: redisUrl,
+  }),
+  brokerUrl: optional({
+    name: "BROKER_URL",
+    doc: "A message queue that gets every event: RabbitMQ by `amqp://user:password@host:5672/vhost` (`amqps://…` for TLS), or NATS with JetStream by `nats://user:password@host:4222` (`tls://…`). While it is unavailable, events wait in the database. See docs/guides/rabbitmq.md and docs/guides/nats.md.",
+    isSecret: true,
+    parse: brokerUrl,
   }),
   metricsHost: setting({
     name: "METRICS_HOST",

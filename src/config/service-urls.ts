@@ -40,6 +40,24 @@ export function redisUrl(value: string): string {
   return value;
 }
 
+/** `amqp`, `amqps`: RabbitMQ, with a virtual host as path. `nats`, `tls`: NATS, without a path. */
+export function brokerUrl(value: string): string {
+  const url = URL.parse(value);
+  // URL checks the host of a scheme that it knows only.
+  const isPlace = url && /^([\w.-]+|\[.+\])$/.test(url.hostname) && url.port !== "0";
+  if (!isPlace || !/^(amqps?|nats|tls):$/.test(url.protocol))
+    throw new Error(
+      "must be a URL such as amqp://user:password@host:5672/vhost or nats://user:password@host:4222; amqps:// and tls:// encrypt",
+    );
+  const path = /^amqps?:$/.test(url.protocol) ? /^(\/[^/]*)?$/ : /^\/?$/;
+  const isWhole = path.test(url.pathname) && url.search + url.hash === "";
+  if (!isWhole || !isEncoded(url) || !canDecode(url.pathname))
+    throw new Error(
+      "has a part that Bunker does not read, or a password whose special characters are not percent-encoded (@ is %40, / is %2F)",
+    );
+  return value;
+}
+
 /** Refuses a URL that was encoded as a whole: messages would show its password as the host. */
 const isEncoded = ({ hostname, username, password }: URL): boolean =>
   !hostname.includes("%") && [username, password].every(canDecode);

@@ -119,6 +119,20 @@ export const metricList = {
         "`sent`; `deferred`: the mail server asks for a retry (4xx); `rejected`: for good (5xx); `unavailable`: the mail server cannot be used; `dropped`: not tried, because the link expired or the key is gone",
     },
   },
+  bunker_event_sink_lag_seconds: {
+    type: "gauge",
+    help: "How long the next event has waited for a sink; 0 if the sink has all.",
+    labels: { sink: "`broker`: the message queue of `BROKER_URL`" },
+    aggregator: "max",
+  },
+  bunker_broker_messages_total: {
+    type: "counter",
+    help: "Events sent to the message queue, by result.",
+    labels: {
+      result:
+        "`published`; `unroutable`: RabbitMQ dropped it, because no queue is bound for its type; `failed`: not confirmed, so it is sent again",
+    },
+  },
   bunker_job_duration_seconds: {
     type: "histogram",
     help: "Duration of the runs of background jobs.",

@@ -1,3 +1,4 @@
+import type { BrokerOutcome } from "./broker.ts";
 import type { MailOutcome } from "./mail.ts";
 import type { MetricName } from "./metric-list.ts";
 import type { ProblemCode } from "./problem-codes.ts";
@@ -30,6 +31,7 @@ export interface Metrics {
   endRequest: (response: ResponseMetrics) => void;
   recordJob: (name: string, run: { isFailed: boolean; seconds: number }) => void;
   recordMail: (outcome: MailOutcome) => void;
+  recordPublished: (outcome: BrokerOutcome, count: number) => void;
   /** Replaces the collectors. A counter continues from its previous value. */
   collect: (collectors: Collectors) => Promise<void>;
   snapshot: () => Promise<Snapshot>;
@@ -47,6 +49,7 @@ export const noMetrics: Metrics = {
   endRequest: () => {},
   recordJob: () => {},
   recordMail: () => {},
+  recordPublished: () => {},
   collect: async () => {},
   snapshot: async () => [],
   totalsOf: async () => [],

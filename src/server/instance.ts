@@ -10,6 +10,7 @@ import { noMetrics } from "../kit/metrics.ts";
 import { Problem, problemText } from "../kit/problem.ts";
 import { within } from "../kit/within.ts";
 import { keepEventOrder } from "../modules/events/order.ts";
+import { prepareRelay } from "../modules/events/relay.ts";
 import { prepareKeys } from "../modules/keys/keys.ts";
 import { createFirstSuperuser } from "../modules/users/first-superuser.ts";
 import { createPipeline } from "../pipeline.ts";
@@ -105,6 +106,7 @@ async function prepare(
     });
   else await prepareKeys(ctx);
   await keepEventOrder(ctx);
+  await prepareRelay(ctx);
   const { firstSuperuserEmail: email, firstSuperuserPassword: password } = config;
   if (!email || !password) return;
   try {

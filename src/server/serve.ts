@@ -119,6 +119,14 @@ const redisLine = ({ config: { redisUrl }, sharedStore }: Ctx): string[] => {
   return [`  Redis      ${new URL(redisUrl).host} (${state})`];
 };
 
+/** Without user and password. It connects with the first event. */
+const brokerLine = ({ brokerUrl }: Config): string[] => {
+  if (brokerUrl === undefined) return [];
+  const { protocol, host } = new URL(brokerUrl);
+  const name = protocol.startsWith("amqp") ? "RabbitMQ" : "NATS";
+  return [`  Events     to ${name} at ${host}`];
+};
+
 const metricsLine = ({ publicUrl, metricsHost, metricsPort, metricsToken }: Config): string[] => [
   ...(metricsPort ? [`  Metrics    http://${authority(metricsHost, metricsPort)}/metrics`] : []),
   ...(metricsToken
@@ -139,6 +147,7 @@ async function banner(ctx: Ctx): Promise<string> {
     `  Docs       ${publicUrl}/docs`,
     `  Database   ${describePlace(ctx.config)}`,
     ...redisLine(ctx),
+    ...brokerLine(ctx.config),
     `  Mail       ${mailOf(ctx)}`,
     ...metricsLine(ctx.config),
     ...webhooksLine(ctx.config),

@@ -78,8 +78,11 @@ test("responses, sign-ins, rate limits, hashes and the principal cache are count
 });
 
 test("a scrape has the metrics of the list, with their types, help and labels, and no others", async () => {
-  // There is no Redis, but its metric is served.
-  const { api, series, text } = await scraped({ REDIS_URL: "redis://127.0.0.1:1" });
+  // There is no Redis and no message queue, but their metrics are served.
+  const { api, series, text } = await scraped({
+    REDIS_URL: "redis://127.0.0.1:1",
+    BROKER_URL: "nats://127.0.0.1:1",
+  });
   await api.register("ada@example.com", PASSWORD);
   await api.logIn("ada@example.com", "wrong");
   const lines = (await text()).split("\n");

@@ -69,6 +69,7 @@ export async function world(settings: Partial<Config> = {}) {
   const brand = { name: "Bunker", color: "#1b1f24", logo: undefined };
   const render = openRenderer(brand, undefined);
   const ctx = createCtx(config, {
+    broker: undefined,
     database,
     eventSignal,
     principals,

@@ -177,7 +177,7 @@ export async function requireReadable({ db }: Ctx, after: EventCursor): Promise<
  */
 const COMPARED = 1_000;
 
-async function startOfTime({ db }: Ctx, since: Date): Promise<EventCursor> {
+export async function startOfTime({ db }: Ctx, since: Date): Promise<EventCursor> {
   const first = db
     .select({ transactionId, position })
     .from(events)

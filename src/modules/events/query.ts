@@ -7,6 +7,7 @@ import type { RequestParts } from "../../http/request-context.ts";
 import { type EventType, isEventType } from "../../kit/event-types.ts";
 import { isId } from "../../kit/id.ts";
 import { accept, type FieldProblem, fieldProblem } from "../../kit/problem.ts";
+import { parseTime } from "../../kit/time.ts";
 import { type EventCursor, formatCursor, parseCursor } from "./cursor.ts";
 import type { Event } from "./events.ts";
 import type { EventPage, EventRange } from "./feed.ts";
@@ -132,10 +133,6 @@ function readSubject(value: string): string | FieldProblem {
   return isId(value) ? value : fieldProblem("/query/subject", "wrong_format");
 }
 
-/** RFC 3339, section 5.6. `Date` also reads many other forms. */
-const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/i;
-
 function readSince(value: string): Date | FieldProblem {
-  const time = new Date(TIME.test(value) ? value : Number.NaN);
-  return Number.isNaN(time.getTime()) ? fieldProblem("/query/since", "wrong_format") : time;
+  return parseTime(value) ?? fieldProblem("/query/since", "wrong_format");
 }

@@ -1,0 +1,80 @@
+import { and, asc, eq, ne, sql } from "drizzle-orm";
+import type { Ctx } from "../../ctx.ts";
+import { type EventCursor, isAfter } from "./cursor.ts";
+import { requireReadable } from "./feed.ts";
+import { eventCursors, events } from "./tables.ts";
+
+/** A reader of events whose cursor is stored, such as the message queue. */
+export interface Sink {
+  name: string;
+  /** Up to here, it has all events. */
+  cursor: EventCursor;
+  /** The instance that works for it now. */
+  holder: string | null;
+  /** How long its next event has waited; 0 if it has all. */
+  waitedSeconds: number;
+}
+
+/** The row that says which events were deleted is no sink. */
+const isSink = ne(eventCursors.name, "purged");
+const { name, transactionId, position, holder, leasedUntil } = eventCursors;
+
+export async function listSinks(ctx: Ctx): Promise<Sink[]> {
+  const current = sql<
+    string | null
+  >`case when ${leasedUntil} > clock_timestamp() then ${holder} end`;
+  const rows = await ctx.db
+    .select({ name, cursor: { transactionId, position }, holder: current })
+    .from(eventCursors)
+    .where(isSink)
+    .orderBy(name);
+  return Promise.all(
+    rows.map(async (row) => ({ ...row, waitedSeconds: await waitedSeconds(ctx, row.cursor) })),
+  );
+}
+
+async function waitedSeconds({ db, now }: Ctx, cursor: EventCursor): Promise<number> {
+  const [next] = await db
+    .select({ at: events.occurredAt })
+    .from(events)
+    .where(isAfter(cursor))
+    .orderBy(asc(events.transactionId), asc(events.position))
+    .limit(1);
+  return next ? Math.max(0, (now().getTime() - next.at.getTime()) / 1000) : 0;
+}
+
+export async function readLags(ctx: Ctx): Promise<Record<string, number>> {
+  const sinks = await listSinks(ctx);
+  return Object.fromEntries(sinks.map((sink) => [sink.name, sink.waitedSeconds]));
+}
+
+/** Bounds the work of one statement. */
+export const COUNTED_MAX = 100_000;
+
+/** How many events a sink does not have yet, at most `COUNTED_MAX`. */
+export async function countBehind({ db }: Ctx, { cursor }: Pick<Sink, "cursor">): Promise<number> {
+  const behind = db
+    .select({ id: events.id })
+    .from(events)
+    .where(isAfter(cursor))
+    .limit(COUNTED_MAX);
+  return db.$count(behind.as("behind"));
+}
+
+/**
+ * Sets the cursor of a sink back: it gets the later events again. Returns false if its cursor is
+ * not after this one. Throws `cursor_expired` if some of the events may have been deleted.
+ */
+export async function replayEvents(
+  ctx: Ctx,
+  { sink, after }: { sink: string; after: EventCursor },
+): Promise<boolean> {
+  await requireReadable(ctx, after);
+  const isAhead = sql`(${transactionId}, ${position}) > (${after.transactionId}::xid8, ${after.position.toString()}::bigint)`;
+  const moved = await ctx.db
+    .update(eventCursors)
+    .set({ transactionId: after.transactionId, position: after.position })
+    .where(and(isSink, eq(name, sink), isAhead))
+    .returning({ name });
+  return moved.length > 0;
+}

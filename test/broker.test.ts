@@ -1,0 +1,297 @@
+/** The relay to a message queue, with real servers. */
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect as connectNats } from "@nats-io/transport-node";
+import { openBroker } from "../src/adapters/broker.ts";
+import { readConfig } from "../src/config/config.ts";
+import type { Ctx } from "../src/ctx.ts";
+import { type Broker, brokerOf } from "../src/kit/broker.ts";
+import { noMetrics } from "../src/kit/metrics.ts";
+import { START } from "../src/modules/events/cursor.ts";
+import { latestCursor } from "../src/modules/events/feed.ts";
+import { prepareRelay, publishEvents, releaseLease } from "../src/modules/events/relay.ts";
+import { countBehind, listSinks, replayEvents } from "../src/modules/events/sinks.ts";
+import { type BrokerServer, brokers } from "./support/brokers.ts";
+import { type FaultyProxy, openFaultyProxy } from "./support/faulty-proxy.ts";
+import { world } from "./support/world.ts";
+
+setDefaultTimeout(120_000);
+
+/** Runs the job as an instance does: until there is nothing to do. */
+async function relay(ctx: Ctx, logged = new Set<string>()): Promise<number> {
+  let count = 0;
+  for (;;) {
+    const published = await publishEvents(ctx, logged);
+    if (published === 0) return count;
+    count += published;
+  }
+}
+
+for (const { name, needs, open } of brokers)
+  needs.describe(`with ${name}`, () => {
+    let server: BrokerServer;
+    let proxy: FaultyProxy;
+    const opened: Broker[] = [];
+    beforeAll(async () => {
+      server = await open();
+      await server.subscribe();
+      proxy = await openFaultyProxy({ host: "127.0.0.1", port: server.port });
+    });
+    afterAll(async () => {
+      await Promise.all(opened.map((broker) => broker.close()));
+      proxy.close();
+      await server.kill();
+    });
+
+    /** Another instance on the same database. */
+    const instanceOf = (ctx: Ctx, port = server.port): Ctx & { broker: Broker } => {
+      const broker = brokerOf(openBroker(server.urlOf(port)), "test");
+      opened.push(broker);
+      return { ...ctx, broker };
+    };
+    const start = async (port?: number) => {
+      const it = await world();
+      const ctx = instanceOf(it.ctx, port);
+      await prepareRelay(ctx);
+      const before = (await server.received()).length;
+      const received = async () => (await server.received()).slice(before);
+      const recorded = async () =>
+        (await it.sql`select id from events order by transaction_id, position`).map(({ id }) => id);
+      return { ...it, ctx, received, recorded };
+    };
+
+    test("each event arrives once and in order, as the envelope of the API, and the cursor follows", async () => {
+      const { ctx, received, recorded, newUser, superuser } = await start();
+      for (let n = 0; n < 3; n += 1) await newUser(`user${n}@example.com`);
+      const { get } = await superuser();
+      expect(await relay(ctx)).toBe((await recorded()).length);
+      const messages = await received();
+      expect(messages.map(({ id }) => id)).toEqual(await recorded());
+      const { body: envelopes } = await get("/events?limit=100");
+      expect(messages.map(({ body }) => body)).toEqual(envelopes);
+      for (const { id, key, contentType, body } of messages)
+        expect([id, key, contentType]).toEqual([
+          body.id,
+          body.type,
+          "application/cloudevents+json",
+        ]);
+      expect(await relay(ctx)).toBe(0);
+      const [sink] = await listSinks(ctx);
+      expect(sink).toMatchObject({ name: "broker", holder: ctx.broker.holder, waitedSeconds: 0 });
+    });
+
+    test("earlier events are published by a replay only, and again with the same ids", async () => {
+      const it = await world();
+      await it.newUser();
+      const ctx = instanceOf(it.ctx);
+      await prepareRelay(ctx);
+      expect(await relay(ctx)).toBe(0);
+      const end = await latestCursor(ctx);
+      expect(await replayEvents(ctx, { sink: "broker", after: end })).toBe(false);
+      expect(await replayEvents(ctx, { sink: "purged", after: START })).toBe(false);
+      expect(await replayEvents(ctx, { sink: "broker", after: START })).toBe(true);
+      const [sink] = await listSinks(ctx);
+      const { length } = await it.sql`select from events`;
+      expect(await countBehind(ctx, sink ?? { cursor: end })).toBe(length);
+      // The instance has the lease, and reads the cursor again within a second.
+      ctx.broker.held = undefined;
+      expect(await relay(ctx)).toBe(length);
+      const ids = (await server.received()).slice(-length).map(({ id }) => id);
+      expect(ids).toEqual(
+        (await it.sql`select id from events order by transaction_id, position`).map(({ id }) => id),
+      );
+    });
+
+    test("one instance publishes, the next one goes on at once after a graceful shutdown", async () => {
+      const { ctx, received, recorded, newUser } = await start();
+      const other = instanceOf(ctx);
+      await newUser("a@example.com");
+      expect(await relay(ctx)).toBeGreaterThan(0);
+      await newUser("b@example.com");
+      expect(await relay(other)).toBe(0);
+      await releaseLease(ctx);
+      other.broker.pausedUntil = 0;
+      expect(await relay(other)).toBeGreaterThan(0);
+      expect((await received()).map(({ id }) => id)).toEqual(await recorded());
+    });
+
+    test("an instance that lost the lease while it published changes no cursor", async () => {
+      const { ctx, recorded, received, sql, newUser } = await start();
+      const other = instanceOf(ctx);
+      await newUser();
+      const { publish } = ctx.broker;
+      ctx.broker.publish = async (messages) => {
+        const result = await publish(messages);
+        // As if this process had been suspended for long.
+        await sql`update event_cursors set leased_until = now() - interval '1 s'`;
+        await relay(other);
+        await replayEvents(other, { sink: "broker", after: START });
+        return result;
+      };
+      await publishEvents(ctx, new Set());
+      const [sink] = await listSinks(ctx);
+      expect([sink?.holder, sink?.cursor]).toEqual([other.broker.holder, START]);
+      const ids = new Set((await received()).map(({ id }) => id));
+      expect([...ids]).toEqual(await recorded());
+    });
+
+    test("a replay while the instance publishes is not overwritten", async () => {
+      const { ctx, sql, newUser } = await start();
+      await newUser();
+      const { publish } = ctx.broker;
+      ctx.broker.publish = async (messages) => {
+        const result = await publish(messages);
+        await sql`update event_cursors set position = position - 1`;
+        return result;
+      };
+      await publishEvents(ctx, new Set());
+      ctx.broker.publish = publish;
+      expect(await relay(ctx)).toBeGreaterThan(0);
+    });
+
+    test("during an outage events wait; it is logged once, and they are published in order afterwards", async () => {
+      const { ctx, received, recorded, newUser, logged } = await start(proxy.port);
+      await newUser("a@example.com");
+      await relay(ctx);
+      proxy.refuse();
+      for (let n = 0; n < 3; n += 1) {
+        await newUser(`user${n}@example.com`);
+        ctx.broker.pausedUntil = 0;
+        expect(await relay(ctx)).toBe(0);
+      }
+      // Another instance may try.
+      expect((await listSinks(ctx))[0]?.holder).toBeNull();
+      await proxy.open();
+      ctx.broker.pausedUntil = 0;
+      expect(await relay(ctx)).toBeGreaterThan(0);
+      const seen = [...new Set((await received()).map(({ id }) => id))];
+      expect(seen).toEqual(await recorded());
+      expect(logged.map(({ sentence }) => sentence)).toEqual([
+        expect.stringContaining("The message queue cannot be used"),
+        "The message queue is available again.",
+      ]);
+    });
+
+    test("the outcome of each event is counted", async () => {
+      const { ctx, newUser } = await start(proxy.port);
+      const counted: Record<string, number> = {};
+      ctx.metrics = {
+        ...noMetrics,
+        recordPublished: (outcome, count) => {
+          counted[outcome] = (counted[outcome] ?? 0) + count;
+        },
+      };
+      await newUser();
+      const length = await relay(ctx);
+      proxy.refuse();
+      await newUser("b@example.com");
+      await relay(ctx);
+      await proxy.open();
+      expect(counted["published"]).toBe(length);
+      expect(counted["failed"]).toBeGreaterThan(0);
+    });
+  });
+
+const [rabbitMq, nats] = brokers;
+
+rabbitMq?.needs.test(
+  "an event that no RabbitMQ queue is bound for is accepted, counted, and logged once",
+  async () => {
+    const server = await rabbitMq.open();
+    const { ctx: base, newUser, logged } = await world();
+    const counted: Record<string, number> = {};
+    const ctx = {
+      ...base,
+      broker: brokerOf(openBroker(server.urlOf(server.port)), "test"),
+      metrics: {
+        ...noMetrics,
+        recordPublished: (outcome: string, count: number) => {
+          counted[outcome] = (counted[outcome] ?? 0) + count;
+        },
+      },
+    };
+    await prepareRelay(ctx);
+    const once = new Set<string>();
+    await newUser();
+    const first = await relay(ctx, once);
+    await newUser("b@example.com");
+    expect(counted).toEqual({ published: 0, unroutable: first });
+    expect(first).toBeGreaterThan(0);
+    expect(await relay(ctx, once)).toBeGreaterThan(0);
+    expect(logged).toEqual([
+      {
+        fields: { event_type: "user.created" },
+        sentence: expect.stringContaining("no queue is bound"),
+      },
+    ]);
+    await ctx.broker.close();
+    await server.kill();
+  },
+);
+
+nats?.needs.test(
+  "a NATS stream of the operator is used as it is, and stores an event once",
+  async () => {
+    const server = await nats.open();
+    const connection = await connectNats({ servers: `127.0.0.1:${server.port}` });
+    const { streams } = await jetstreamManager(connection);
+    const subjects = ["bunker.events.user.>", "bunker.events.session.>"];
+    await streams.add({ name: "OWN", subjects, max_msgs: 1_000 });
+    const { ctx: base, newUser } = await world();
+    const ctx = { ...base, broker: brokerOf(openBroker(server.urlOf(server.port)), "test") };
+    await prepareRelay(ctx);
+    await newUser();
+    const length = await relay(ctx);
+    await replayEvents(ctx, { sink: "broker", after: START });
+    ctx.broker.held = undefined;
+    expect(await relay(ctx)).toBe(length);
+    const { config, state } = await streams.info("OWN");
+    expect([config.subjects, config.max_msgs, state.messages]).toEqual([subjects, 1_000, length]);
+    expect(await streams.names().next()).toEqual(["OWN"]);
+    await ctx.broker.close();
+    await connection.close();
+    await server.kill();
+  },
+);
+
+test("a failure is described without the URL", async () => {
+  const broker = openBroker("amqp://sentinel:sentinel@127.0.0.1:1/sentinel");
+  const message = { id: "1", type: "user.created", time: new Date(0), body: "{}" };
+  const failure = await broker.publish([message]).catch((error: Error) => error);
+  expect(String(failure)).toBe("BrokerFailure: The message queue cannot be used (ECONNREFUSED).");
+});
+
+test("BROKER_URL names RabbitMQ or NATS, and an error does not repeat it", () => {
+  const faultOf = (BROKER_URL: string) => {
+    try {
+      return readConfig({ BROKER_URL }).config.brokerUrl;
+    } catch (error) {
+      return (error as Error).message.split("\n")[1];
+    }
+  };
+  for (const url of [
+    "amqp://localhost",
+    "amqp://bunker:p%40ss@mq.example.com:5672/%2Fproduction",
+    "amqps://bunker:pass@mq.example.com/production",
+    "nats://127.0.0.1:4222",
+    "nats://token@nats.example.com",
+    "tls://bunker:pass@nats.example.com:4222/",
+  ])
+    expect(faultOf(url)).toBe(url);
+  for (const url of [
+    "sentinel",
+    "redis://sentinel:6379",
+    "amqp://",
+    "amqp://sentinel:0",
+    "amqp://u:sent/inel@host",
+    "amqp://u:p@host/sentinel/b",
+    "amqp://u:p@host/a?sentinel=1",
+    "amqp://u:p#sentinel@host",
+    "nats://host/sentinel",
+    "nats://sentinel,other",
+  ])
+    expect([url, faultOf(url)]).toEqual([
+      url,
+      expect.stringMatching(/^ {2}- BROKER_URL (must|has)(?!.*sentinel)/),
+    ]);
+});

@@ -1,0 +1,174 @@
+/** Real message queues, each a process of its own with its own data. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, writeFileSync } from "node:fs";
+import { connect as dial } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { jetstream } from "@nats-io/jetstream";
+import { connect as connectNats, type NatsConnection } from "@nats-io/transport-node";
+import { connect as connectAmqp } from "amqplib";
+import { needs } from "./needs.ts";
+import { emptyFolder, freePort } from "./program.ts";
+
+/** Debian's `rabbitmq-server` in PATH changes the user, and drops the environment. */
+const RABBITMQ = ["/usr/lib/rabbitmq/bin/rabbitmq-server", Bun.which("rabbitmq-server") ?? ""].find(
+  existsSync,
+);
+
+/** A message as a consumer gets it. */
+export interface Received {
+  id: string;
+  key: string;
+  contentType: string;
+  body: { id: string; type: string; sequence: string; subject?: string; data: object };
+}
+
+export interface BrokerServer {
+  port: number;
+  urlOf: (port: number) => string;
+  /** Keeps its data. */
+  kill: () => Promise<void>;
+  up: () => Promise<void>;
+  /** From now on, messages are kept for `received`. */
+  subscribe: () => Promise<void>;
+  /** Every message so far, in its order. */
+  received: () => Promise<Received[]>;
+}
+
+export const brokers = [
+  {
+    name: "RabbitMQ",
+    needs: needs("rabbitmq-server", RABBITMQ !== undefined),
+    open: rabbitMq,
+  },
+  { name: "NATS", needs: needs("nats-server"), open: nats },
+];
+
+async function isListening(port: number): Promise<boolean> {
+  const socket = dial(port, "127.0.0.1");
+  const answer = new Promise<boolean>((done) => {
+    socket.once("connect", () => done(true));
+    socket.once("error", () => done(false));
+  });
+  const isUp = await answer;
+  socket.destroy();
+  return isUp;
+}
+
+function program(port: number, [name = "", ...args]: string[], env: Record<string, string>) {
+  let child: ChildProcess | undefined;
+  const up = async () => {
+    // A group of its own: the script of RabbitMQ starts other processes.
+    child = spawn(name, args, {
+      stdio: "ignore",
+      detached: true,
+      env: { PATH: process.env["PATH"] ?? "", ...env },
+    });
+    while (!(await isListening(port))) {
+      if (child.exitCode !== null) throw new Error(`${name} exited with ${child.exitCode}`);
+      await sleep(50);
+    }
+  };
+  const kill = async () => {
+    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise((done) => child?.once("exit", done));
+    process.kill(-child.pid, "SIGKILL");
+    await exited;
+    while (await isListening(port)) await sleep(20);
+  };
+  return { port, up, kill };
+}
+
+const QUEUE = "all-events";
+
+async function rabbitMq(): Promise<BrokerServer> {
+  const [port, folder] = [await freePort(), emptyFolder()];
+  const urlOf = (at: number) => `amqp://guest:guest@127.0.0.1:${at}`;
+  const files = { config: join(folder, "rabbitmq.conf"), plugins: join(folder, "plugins") };
+  writeFileSync(files.config, `listeners.tcp.default = 127.0.0.1:${port}\n`);
+  writeFileSync(files.plugins, "[].\n");
+  const server = program(port, [RABBITMQ ?? ""], {
+    HOME: folder,
+    RABBITMQ_NODENAME: `bunker-${port}@localhost`,
+    RABBITMQ_DIST_PORT: String(await freePort()),
+    RABBITMQ_CONFIG_FILE: files.config,
+    RABBITMQ_ENABLED_PLUGINS_FILE: files.plugins,
+    RABBITMQ_CONF_ENV_FILE: "/dev/null",
+    RABBITMQ_MNESIA_BASE: join(folder, "data"),
+    RABBITMQ_LOG_BASE: join(folder, "log"),
+  });
+  await server.up();
+  const work = async <T>(run: (channel: Channel) => Promise<T>): Promise<T> => {
+    const connection = await connectAmqp(urlOf(port));
+    const result = await run(await connection.createChannel());
+    await connection.close();
+    return result;
+  };
+  const taken: Received[] = [];
+  return {
+    ...server,
+    urlOf,
+    subscribe: () =>
+      work(async (channel) => {
+        await channel.assertExchange("bunker.events", "topic", { durable: true });
+        await channel.assertQueue(QUEUE, { durable: true });
+        await channel.bindQueue(QUEUE, "bunker.events", "#");
+      }),
+    received: () =>
+      work(async (channel) => {
+        for (;;) {
+          const message = await channel.get(QUEUE, { noAck: true });
+          if (!message) return taken;
+          const { messageId, contentType } = message.properties;
+          taken.push({
+            id: messageId,
+            key: message.fields.routingKey,
+            contentType,
+            body: JSON.parse(message.content.toString()),
+          });
+        }
+      }),
+  };
+}
+type Channel = Awaited<ReturnType<Awaited<ReturnType<typeof connectAmqp>>["createChannel"]>>;
+
+async function nats(): Promise<BrokerServer> {
+  const [port, folder] = [await freePort(), emptyFolder()];
+  const address = ["-a", "127.0.0.1", "-p", String(port)];
+  const server = program(port, ["nats-server", ...address, "-js", "-sd", folder], {});
+  await server.up();
+  return {
+    ...server,
+    urlOf: (at) => `nats://127.0.0.1:${at}`,
+    // The stream keeps everything from its first message on.
+    subscribe: async () => {},
+    received: async () => {
+      const connection = await connectNats({ servers: `127.0.0.1:${port}` });
+      try {
+        return await readStream(connection);
+      } catch (error) {
+        if ((error as Error).name === "StreamNotFoundError") return [];
+        throw error;
+      } finally {
+        await connection.close();
+      }
+    },
+  };
+}
+
+async function readStream(connection: NatsConnection): Promise<Received[]> {
+  const consumer = await jetstream(connection).consumers.get("BUNKER_EVENTS");
+  const { num_pending: count } = await consumer.info();
+  const found: Received[] = [];
+  if (count === 0) return found;
+  for await (const message of await consumer.consume()) {
+    found.push({
+      id: message.headers?.get("Nats-Msg-Id") ?? "",
+      key: message.subject.replace("bunker.events.", ""),
+      contentType: message.headers?.get("Content-Type") ?? "",
+      body: message.json(),
+    });
+    if (message.info.pending === 0) break;
+  }
+  return found;
+}
