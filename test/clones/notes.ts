@@ -34,7 +34,7 @@ export async function driveNotes(client: Client): Promise<{ adaId: string; eveId
     "note.created",
     "note.created",
   ]);
-  expect(types[0]?.data).toEqual({ note_id: made[2]?.body.id });
+  expect(types[0]?.data).toMatchObject({ note_id: made[2]?.body.id });
   await expectDescribed(client);
   expect((await eve.send(`POST ${notes}`, { text: "of Eve" })).status).toBe(201);
   return { adaId: ada.id, eveId: eve.id };

@@ -96,7 +96,10 @@ describe("a change of email", () => {
     });
     expect(verifiedUser.status).toBe(204);
     const events = (await unverified.get("/users/me/events")).body;
-    expect(events[0]).toMatchObject({ type: "email.changed", ip: null, user_agent: null });
+    expect(events[0]).toMatchObject({
+      type: "email.changed",
+      data: { ip: null, user_agent: null },
+    });
     const taken = (await unverified.get("/users/me")).body.email;
     expect(
       (await anonymous.post("/auth/register", { email: taken, password: PASSWORD })).status,

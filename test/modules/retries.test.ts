@@ -140,7 +140,7 @@ describe("a retry of the token just spent", () => {
     expect(await recorded()).toBe(20);
     const { body: events } = await here.as(access).get("/users/me/events");
     const retried = events.find(({ type }: { type: string }) => type === "session.refresh_retried");
-    expect(retried.data).toEqual({ session_id: expect.any(String) });
+    expect(retried.data.session_id).toEqual(expect.any(String));
     here.pass(3_601 * SECOND);
     const { refresh: third } = await here.signIn();
     await here.next(third, owner);

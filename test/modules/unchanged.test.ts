@@ -51,9 +51,9 @@ test("an event names only the fields that changed", async () => {
   await ada.patch("/users/me", { full_name: "Ada King", username: "ada" });
   await root.patch(`/users/${ada.id}`, { full_name: "Ada King", is_superuser: true, locale: null });
   const { body } = await ada.get("/users/me/events?limit=2");
-  expect(body.map(({ data }: { data: object }) => data)).toEqual([
-    { fields: ["is_superuser"] },
-    { fields: ["full_name"] },
+  expect(body.map(({ data }: { data: { fields: string[] } }) => data.fields)).toEqual([
+    ["is_superuser"],
+    ["full_name"],
   ]);
 });
 

@@ -1,13 +1,16 @@
 import { setSystemTime } from "bun:test";
+import { Value } from "@sinclair/typebox/value";
 import { getTableName } from "drizzle-orm";
 import { createApp } from "../../src/app.ts";
 import { type Config, readConfig } from "../../src/config/config.ts";
 import type { Principal } from "../../src/ctx.ts";
 import { openChanges } from "../../src/db/changes.ts";
 import { openDatabase } from "../../src/db/db.ts";
+import { type EventType, eventDefinitions } from "../../src/kit/event-types.ts";
 import { noMetrics } from "../../src/kit/metrics.ts";
 import { noTracing } from "../../src/kit/tracing.ts";
 import { noSharedStore } from "../../src/limits/shared-store.ts";
+import { events } from "../../src/modules/events/tables.ts";
 import { prepareKeys } from "../../src/modules/keys/keys.ts";
 import { openRenderer } from "../../src/modules/mail/render.ts";
 import { updateUser } from "../../src/modules/users/users.ts";
@@ -58,8 +61,22 @@ const passwordHash = { kibibytes: 8, passes: 1 };
 
 let pipeline: Pipeline | undefined;
 
+/** Throws if the previous world recorded an event whose data does not match its type. */
+async function checkEvents(): Promise<void> {
+  const recorded = await database.db
+    .selectDistinct({ type: events.type, data: events.data })
+    .from(events)
+    .limit(1_000);
+  for (const { type, data } of recorded) {
+    const definition = eventDefinitions[type as EventType];
+    if (definition && !Value.Check(definition.data, data))
+      throw new Error(`The data of ${type} does not match its schema: ${JSON.stringify(data)}`);
+  }
+}
+
 /** A new world: no rows, a clock that the test sets, and users that register through the API. */
 export async function world(settings: Partial<Config> = {}) {
+  await checkEvents();
   await database.sql.unsafe(emptying);
   const { config: usual } = readConfig({ SECRET_KEY: SECRET });
   const audience = settings.publicUrl ?? usual.audience;
