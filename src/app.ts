@@ -25,6 +25,7 @@ import {
 } from "./modules/me/routes.ts";
 import { metadataRoutes, oauthRoutes } from "./modules/oauth/routes.ts";
 import { registrationRoutes } from "./modules/registration/routes.ts";
+import { ownStreamRoutes, streamRoutes } from "./modules/streams/routes.ts";
 import { userByIdRoutes, userRoutes, userSupportRoutes } from "./modules/users/routes.ts";
 import { emailLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./pages/links.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
@@ -85,6 +86,8 @@ const bunkerRoutes = (ctx: Ctx) =>
         .use(ownEmailRoutes(ctx))
         .use(sessionRoutes(ctx))
         .use(myEventRoutes(ctx))
+        .use(ownStreamRoutes(ctx))
+        .use(streamRoutes(ctx))
         .use(eventRoutes(ctx))
         .use(userRoutes(ctx))
         .use(userByIdRoutes(ctx))

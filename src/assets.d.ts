@@ -22,3 +22,7 @@ declare module "*.browser.js" {
   const path: string;
   export default path;
 }
+declare module "*.client.js" {
+  const text: string;
+  export default text;
+}

@@ -38,6 +38,8 @@ export const collectors = (ctx: Ctx, { database, embedded }: Sources): Collector
     return Object.fromEntries(checks.map(([check, state]) => [check, state === "ok" ? 1 : 0]));
   },
   bunker_events_unsettled_seconds: () => unsettledSeconds(ctx),
+  bunker_streams_open: () => ctx.streams.counts().open,
+  bunker_streams_ended_total: () => ctx.streams.counts().ended,
   bunker_mails_queued: () => countWaitingMails(ctx),
   bunker_build_info: () => ({ [version]: 1 }),
   ...(embedded && {

@@ -8,6 +8,7 @@ import type { RefreshSeeds } from "./credentials/refresh-token.ts";
 import type { Db } from "./db/db.ts";
 import type { Broker } from "./kit/broker.ts";
 import type { EventSignal } from "./kit/event-signal.ts";
+import type { EventStreams } from "./kit/event-streams.ts";
 import type { Log } from "./kit/log.ts";
 import type { Mailer } from "./kit/mail.ts";
 import type { Metrics } from "./kit/metrics.ts";
@@ -45,6 +46,7 @@ export interface Ctx {
   principals: PrincipalCache<Principal>;
   refreshSeeds: RefreshSeeds;
   sharedStore: SharedStore;
+  streams: EventStreams;
   tokens: AccessTokens;
   tracing: Tracing;
   readiness: () => Promise<Readiness>;
@@ -63,6 +65,8 @@ export interface Anonymous {
 }
 export interface UserActor extends Principal {
   kind: "user";
+  /** When the access token of the request expires. */
+  expiresAt?: Date;
   origin?: Origin;
 }
 

@@ -23,6 +23,7 @@ import { noTracing, type Tracing } from "./kit/tracing.ts";
 import { openLimiter } from "./limits/limiter.ts";
 import { noSharedStore, type SharedStore } from "./limits/shared-store.ts";
 import type { openRenderer } from "./modules/mail/render.ts";
+import { openEventStreams } from "./modules/streams/streams.ts";
 import { openReadiness } from "./readiness.ts";
 import { openRuntime, type Runtime, type RuntimeOptions, secretIn } from "./runtime.ts";
 
@@ -68,7 +69,7 @@ export function createCtx(
 ): Ctx {
   const { now, sharedStore, tracing } = parts;
   const keyRing = openKeyRing({ algorithm: config.algorithm, secrets });
-  return {
+  const ctx: Ctx = {
     ...parts,
     config,
     db: database.db,
@@ -94,7 +95,9 @@ export function createCtx(
       lifetimeSeconds: config.accessTokenExpireMinutes * 60,
       remembered: config.principalCacheSize,
     }),
+    streams: openEventStreams(() => ctx),
   };
+  return ctx;
 }
 
 /** The number of hex digits that keep the keys of installations on one Redis apart. */

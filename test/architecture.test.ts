@@ -155,6 +155,7 @@ const order = [
   "mail",
   "links",
   "sessions",
+  "streams",
   "users",
   "passwords",
   "registration",

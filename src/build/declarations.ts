@@ -1,11 +1,12 @@
 /**
  * Build step: writes the client for Eden to `dist/client/`. `bunker.d.ts` has the types of all
- * documented routes, `bunker.js` exports `createClient`. They import nothing of our source.
+ * documented routes, `bunker.js` exports `createClient` and `eventsOf`. They import nothing of our
+ * source.
  */
 import { join } from "node:path";
 import { openapiText } from "../cli/openapi.ts";
 import { readConfig } from "../config/config.ts";
-import { CLIENT_MODULE } from "../http/client-files.ts";
+import clientModule from "../http/bunker.client.js" with { type: "text" };
 import { version } from "../kit/build.ts";
 import { type Names, openPrinter } from "./print-shapes.ts";
 import { type Paths, publishedRoutes } from "./published-routes.ts";
@@ -30,7 +31,7 @@ async function build(): Promise<void> {
     file: join(root, "src/app.ts"),
   });
   const text = declarationsOf(publishedRoutes(routes, document.paths), namesIn(document));
-  await write("bunker.js", CLIENT_MODULE);
+  await write("bunker.js", clientModule);
   await write("bunker.d.ts", text);
   // For the server, because TypeScript does not allow importing a declaration file as text.
   await write("bunker.d.ts.txt", text);
@@ -66,6 +67,27 @@ export declare const createClient: (
   url: string,
   options?: Omit<Treaty.Config, "parseDate">,
 ) => Client;
+
+export interface EventsOptions {
+  /** The \`sequence\` of the last event that you have. Without it, events from now on. */
+  after?: string;
+  /** Only events of these types. */
+  types?: Event["type"][];
+  /** True: events about your own user. Otherwise all events, for superusers. */
+  own?: boolean;
+  /** Ends the iteration. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Yields each event once and in order, and connects again after every failure: it asks the
+ * \`headers\` of the client for a token each time. Throws Eden's error if the token is refused
+ * (401, 403), or events after the cursor were deleted (410 \`cursor_expired\`).
+ */
+export declare function eventsOf(
+  client: Client,
+  options?: EventsOptions,
+): AsyncGenerator<Event, void, undefined>;
 `;
 }
 

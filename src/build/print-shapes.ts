@@ -19,6 +19,8 @@ export function openPrinter(names: Names) {
   const print = (shape: Shape, depth = 0): string => {
     if (shape.kind === "text") return shape.text;
     if (shape.kind === "array") return arrayOf(print(shape.of, depth));
+    if (shape.kind === "generator")
+      return `AsyncGenerator<${print(shape.of, depth)}, void, unknown>`;
     if (shape.kind === "union") {
       const parts = unionOf(shape.of.map((one) => print(one, depth)));
       const line = parts.join(" | ");

@@ -24,6 +24,10 @@ interface Arrays<T> {
   kind: "array";
   of: T;
 }
+interface Generators<T> {
+  kind: "generator";
+  of: T;
+}
 interface Unions<T> {
   kind: "union";
   of: T[];
@@ -36,10 +40,10 @@ interface Member<T> {
 }
 
 /** A type, expanded down to its leaves. */
-export type Shape = Text | Objects<Shape> | Arrays<Shape> | Unions<Shape>;
+export type Shape = Text | Objects<Shape> | Arrays<Shape> | Generators<Shape> | Unions<Shape>;
 export type ShapeMember = Member<Shape>;
 
-type Layer = Text | Objects<Type> | Arrays<Type> | Unions<Type>;
+type Layer = Text | Objects<Type> | Arrays<Type> | Generators<Type> | Unions<Type>;
 
 /** Reads the routes of the type `App` that `file` exports. Throws if a type is recursive. */
 export async function readRoutes(place: { config: string; file: string }): Promise<Shape> {
@@ -78,6 +82,7 @@ async function shapeOf(type: Type, read: Reader, within: readonly Type[] = []): 
   const layer = await read(type);
   if (layer.kind === "text") return layer;
   if (layer.kind === "array") return { ...layer, of: await inner(layer.of) };
+  if (layer.kind === "generator") return { ...layer, of: await inner(layer.of) };
   if (layer.kind === "union") return { ...layer, of: await Promise.all(layer.of.map(inner)) };
   const members = layer.members.map(async (one) => ({ ...one, shape: await inner(one.shape) }));
   return { ...layer, members: await Promise.all(members) };
@@ -103,6 +108,10 @@ async function layerOf(checker: Checker, type: Type): Promise<Layer> {
   if (!(type.flags & (TypeFlags.Object | TypeFlags.Intersection)))
     return { kind: "text", text: await checker.typeToString(type) };
   const name = (await type.getSymbol())?.name ?? "";
+  if (name === "AsyncGenerator" && type.isTypeReference()) {
+    const [of] = await checker.getTypeArguments(type);
+    if (of) return { kind: "generator", of };
+  }
   if (PLATFORM.has(name)) return { kind: "text", text: name };
   return { kind: "object", members: await membersOf(checker, type) };
 }

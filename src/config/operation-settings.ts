@@ -36,6 +36,12 @@ export const operationSettings = {
     parse: (value) => oneOf(["true", "false"])(value) === "true",
     fallback: () => false,
   }),
+  streamsPerUser: setting({
+    name: "STREAMS_PER_USER",
+    doc: "How many streams of events (SSE and WebSocket) one user may have open at a time on one process.",
+    parse: integer(1, 20_000),
+    fallback: () => 20,
+  }),
   workers: setting({
     name: "WORKERS",
     doc: "How many worker processes share PORT, each as one instance. Use one for each core that password hashing and the database do not need. The workers share their metrics and the embedded database. Linux only.",

@@ -1,21 +1,13 @@
-/** Serves the client for Eden: the types of this version, and `createClient`. */
+/** Serves the client for Eden: the types of this version, `createClient` and `eventsOf`. */
 
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../ctx.ts";
 import { sha256 } from "../kit/digest.ts";
 import { Problem } from "../kit/problem.ts";
+import clientModule from "./bunker.client.js" with { type: "text" };
 import { isTagIn } from "./etag.ts";
 import { guard } from "./guard.ts";
 import type { RequestParts } from "./request-context.ts";
-
-export const CLIENT_MODULE = `import { treaty } from "@elysiajs/eden";
-
-/**
- * A client of the Bunker at \`url\`. By default, Eden turns each string that looks like a date
- * into a Date, also a user's name. Here strings stay strings, as the types say.
- */
-export const createClient = (url, options) => treaty(url, { ...options, parseDate: false });
-`;
 
 interface ClientFile {
   text: string;
@@ -64,7 +56,7 @@ function respond(
 }
 
 export const clientRoutes = (ctx: Ctx) => {
-  const clientModule = fileOf(CLIENT_MODULE);
+  const javaScript = fileOf(clientModule);
   const open = { public: true as const, response: t.Any(), detail: { hide: true } };
   return new Elysia({ name: "client", prefix: "/client" })
     .use(guard(ctx))
@@ -77,7 +69,7 @@ export const clientRoutes = (ctx: Ctx) => {
     )
     .get(
       "/bunker.js",
-      ({ headers }) => respond({ headers }, clientModule, "text/javascript; charset=utf-8"),
+      ({ headers }) => respond({ headers }, javaScript, "text/javascript; charset=utf-8"),
       open,
     );
 };

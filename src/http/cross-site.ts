@@ -13,6 +13,16 @@ export function openAllowedOrigins({ corsOrigins, environment }: OriginSettings)
 }
 
 /**
+ * Returns a function that checks whether pages of an origin may open a WebSocket: CORS does not
+ * apply to them. Programs other than browsers send no origin.
+ */
+export function openWebSocketOriginCheck(settings: OriginSettings) {
+  const own = new URL(settings.publicUrl).origin;
+  const isAllowed = openAllowedOrigins(settings);
+  return (origin: string | null): boolean => origin === null || origin === own || isAllowed(origin);
+}
+
+/**
  * Whether the form of a request came from another site, as the browser reports it. It could sign a
  * victim in to the attacker's account (login CSRF). Other programs send neither header.
  */

@@ -13,6 +13,7 @@ import {
 import { headerMacros, refuseUnsupported } from "./headers.ts";
 import { actorsFrom, limitReportOf, openOrigins } from "./origin.ts";
 import { contextOf, type RequestParts } from "./request-context.ts";
+import { protocolsIn, TOKEN_PREFIX } from "./sockets.ts";
 
 type MoreLimits = true | readonly LimitName[];
 /**
@@ -23,6 +24,8 @@ type MoreLimits = true | readonly LimitName[];
  * - `user: true` or more limits: users with an access token.
  * - `eitherToken: true`: users with an access token, or a refresh token in header or body.
  * - `superuser: true` or more limits: superusers with an access token.
+ * - `webSocket: true`: as `user`, by header or subprotocol. Without a token, `caller` is undefined:
+ *   the client has to authenticate by a message.
  *
  * All but `public` pass `actor` to the handler and declare the limits of the route. A token is
  * checked before validation: without a valid one, a client gets 401 and learns nothing about the
@@ -97,8 +100,35 @@ export const guard = (ctx: Ctx) => {
     eitherToken: requireUser(() => true, { takesRefreshToken: true }),
     superuser: (limits: MoreLimits) =>
       requireUser((user) => user.isSuperuser, { limits: withGeneralLimits(limits) }),
+    webSocket: openSocketGuard(ctx, withOrigin),
   });
 };
+
+function openSocketGuard(ctx: Ctx, withOrigin: ReturnType<typeof actorsFrom>) {
+  const { byAccessToken } = openAuthentication(ctx, withOrigin);
+  return {
+    detail: { security: [...security, {}], "x-rate-limits": generalLimits },
+    transform: async ({ request, headers, bearer, set, server }: GuardedRequest) => {
+      const parts = { request, headers, set, server };
+      const actor = () => withOrigin(parts, anonymous, generalLimits);
+      const token = tokenIn({ headers, bearer }) ?? tokenInProtocols(headers);
+      if (token === undefined) {
+        const { origin } = actor();
+        return ctx.limits.consume(origin, usesOf("requests-anonymous", origin));
+      }
+      const found = await byAccessToken(actor, token);
+      const { id } = found.user;
+      contextOf(request).userId = id;
+      contextOf(request).actor = found;
+      const report = limitReportOf({ set }, generalLimits);
+      return ctx.limits.consume(report, [{ limit: "requests", who: id }]);
+    },
+    resolve: ({ request, headers }: Pick<RequestParts, "request" | "headers">) => {
+      refuseUnsupported({ request, headers });
+      return { caller: contextOf(request).actor };
+    },
+  };
+}
 
 interface Requirements {
   /** Also accepts a refresh token, in the header or as `refresh_token` in the body. */
@@ -172,6 +202,12 @@ const tokenIn = ({
   return USUAL_SPELLING.test(authorization) ? bearer : credentialsOf(authorization, "bearer");
 };
 const USUAL_SPELLING = /^Bearer [^ \t]/;
+
+/** Browsers cannot set headers of a WebSocket. Tokens have only characters of a subprotocol. */
+const tokenInProtocols = (headers: RequestParts["headers"]): string | undefined =>
+  protocolsIn(headers)
+    .find((protocol) => protocol.startsWith(TOKEN_PREFIX))
+    ?.slice(TOKEN_PREFIX.length);
 
 /** Read before validation: an anonymous caller gets 401, never 422. */
 const refreshTokenIn = (body: unknown): string | undefined => {

@@ -34,6 +34,12 @@ export const requestHeaders = {
       "The device token of an earlier sign-in, for clients without cookies. Failed sign-ins of other clients do not lock out a known device, and a refresh can be retried from another network.",
     schema: text,
   },
+  "last-event-id": {
+    name: "Last-Event-ID",
+    description:
+      "The `id` of the last event that the client received. The stream resumes after it. Replaces `after`.",
+    schema: { ...text, pattern: "^[0-9a-f]{32}$" },
+  },
 } satisfies Record<string, Header>;
 export type RequestHeader = keyof typeof requestHeaders;
 

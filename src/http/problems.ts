@@ -148,6 +148,8 @@ const headersOf = (code: ProblemCode): Record<string, string> => {
   if (code === "invalid_client") return { "www-authenticate": 'Basic realm="bunker"' };
   // RFC 9110, section 15.5.16.
   if (code === "unsupported_media_type") return { "accept-encoding": "identity" };
+  // RFC 9110, section 15.5.22.
+  if (code === "upgrade_required") return { upgrade: "websocket" };
   if (problems[code].status === 401) return { "www-authenticate": 'Bearer realm="bunker"' };
   if (problems[code].status === 503) return { "retry-after": String(RETRY_AFTER_SECONDS) };
   return {};

@@ -11,6 +11,9 @@ export const literals = <C extends string>(words: readonly C[]) =>
 export const described = <T>(schema: Record<string, unknown>) =>
   t.Any(schema) as unknown as TUnsafe<T>;
 
+/** The key under which the schema of a response holds its content type, if it is not JSON. */
+export const MEDIA_TYPE = "x-media-type";
+
 /**
  * A string with lengths in code points, as JSON Schema counts them; TypeBox counts UTF-16 units.
  * Use it with `readBy`: only the reader checks them exactly.

@@ -106,6 +106,19 @@ export const metricList = {
     help: "How long the oldest committed event has waited to be published, because an older transaction is open on the database server.",
     aggregator: "max",
   },
+  bunker_streams_open: {
+    type: "gauge",
+    help: "Open streams of events of this process.",
+    labels: { kind: "`sse`, `websocket`" },
+  },
+  bunker_streams_ended_total: {
+    type: "counter",
+    help: "Streams of events that ended, by reason.",
+    labels: {
+      reason:
+        "`canceled` by the client; `refused`: invalid messages; `token_expired`; `session_ended`; `forbidden`; `cursor_expired`; `slow_reader`; `restarting`; `failed`: the database could not be read",
+    },
+  },
   bunker_mails_queued: {
     type: "gauge",
     help: "Mails in the outbox that wait to be sent.",

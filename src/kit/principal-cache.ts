@@ -20,6 +20,10 @@ export interface PrincipalCache<P> {
   /** Invalidates all entries of a user that changed, and the reads in progress. */
   forget: (userId: string) => void;
   forgetAll: () => void;
+  /** Calls `onChange` when a user changed. Undefined: any user may have. Returns how to stop it. */
+  subscribe: (onChange: (userId: string | undefined) => void) => () => void;
+  /** How far change notifications are known. They arrive while this or `find` is called often. */
+  received: () => ReceivedSpan;
   /** `kept` is the number of entries. `hits` and `misses` count since the start. */
   counts: () => Record<"kept" | "hits" | "misses", number>;
 }
@@ -30,8 +34,8 @@ export interface PrincipalCacheOptions {
   received: () => ReceivedSpan;
 }
 
-/** How long the cache may serve an entry that was read before a change. */
-const STALE_MAX_MS = 800;
+/** How long a principal may be used that was read before a change. */
+export const STALE_MAX_MS = 800;
 const BUCKETS = 1 << 16;
 
 interface Entry<P> {
@@ -54,6 +58,7 @@ export function openPrincipalCache<P>({
   received,
 }: PrincipalCacheOptions): PrincipalCache<P> {
   const generations = new Uint32Array(BUCKETS);
+  const subscribers = new Set<(userId: string | undefined) => void>();
   // QuickLRU keeps up to twice its maxSize.
   const entries = new QuickLRU<string, Entry<P>>({ maxSize: Math.max(1, Math.floor(size / 2)) });
 
@@ -92,11 +97,20 @@ export function openPrincipalCache<P>({
   return {
     counts: () => ({ kept: entries.size, hits, misses }),
     find: size === 0 ? (_, read) => read() : find,
-    forget: (userId) => invalidate(bucketOf(userId)),
+    forget: (userId) => {
+      invalidate(bucketOf(userId));
+      for (const notify of subscribers) notify(userId);
+    },
     forgetAll: () => {
       entries.clear();
       for (let bucket = 0; bucket < BUCKETS; bucket += 1) invalidate(bucket);
+      for (const notify of subscribers) notify(undefined);
     },
+    subscribe: (onChange) => {
+      subscribers.add(onChange);
+      return () => void subscribers.delete(onChange);
+    },
+    received,
   };
 }
 

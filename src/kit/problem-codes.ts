@@ -79,7 +79,7 @@ const bunkerProblems = {
     title: "Cross-site request refused",
     detail: "Forms from this origin are not allowed",
     remedy:
-      "The browser reports that a page of another site sent this form. Send it from a page of this service, or add the origin of that page to CORS_ORIGINS.",
+      "The browser reports that a page of another site sent this form or opened this WebSocket. Use a page of this service, or add the origin of that page to CORS_ORIGINS.",
   },
   forbidden: {
     status: 403,
@@ -251,6 +251,27 @@ const bunkerProblems = {
     detail: "Too many requests",
     remedy:
       "A rate limit was reached: the RateLimit header names it. The request was not processed. Retry after the number of seconds in Retry-After. If sign-ins are limited because of failed attempts by others, a client that has signed in to this user before can still sign in: it sends the device token that it got then.",
+  },
+  too_many_streams: {
+    status: 429,
+    title: "Too many open streams",
+    detail: "This user has too many open streams of events",
+    remedy:
+      "Close a stream that you no longer read, or share one stream in your program. The operator sets the limit: STREAMS_PER_USER.",
+  },
+  streams_unavailable: {
+    status: 503,
+    title: "No more streams can be opened",
+    detail: "This server can open no more streams of events",
+    remedy:
+      "The server is restarting, or has as many streams as it can hold. Retry after the number of seconds in Retry-After.",
+  },
+  upgrade_required: {
+    status: 426,
+    title: "A WebSocket is required",
+    detail: "This URL accepts only WebSocket connections",
+    remedy:
+      "Open it with a WebSocket client. If you did, a proxy in between drops the Upgrade header: see the files in deploy/. Without WebSockets, use the stream of server-sent events.",
   },
   busy: {
     status: 503,

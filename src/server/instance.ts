@@ -30,7 +30,10 @@ export interface ServerInstance {
   startMetrics: () => Promise<void>;
   /** Starts no more jobs. Resolves when no job runs. */
   stopJobs: () => Promise<void>;
-  /** Waits for jobs and requests in flight, `timeoutMs` at most, then closes everything. */
+  /**
+   * Ends streams, and waits for jobs and requests in flight, `timeoutMs` at most. Then closes
+   * everything.
+   */
   close: (timeoutMs: number) => Promise<void>;
 }
 
@@ -62,6 +65,7 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
       },
       close: async (timeoutMs) => {
         isOpen = false;
+        ctx.streams.close();
         await within(timeoutMs, Promise.all([stopJobs(), untilIdle(pipeline.running)]));
         pipeline.close();
         await wired.close();

@@ -4,6 +4,7 @@ import type { Server } from "bun";
 import type { Config } from "../config/config.ts";
 import { metricsHandler } from "../http/metrics.ts";
 import type { Handler } from "../http/request-context.ts";
+import { webSocketHandler } from "../http/sockets.ts";
 import { Exit, misconfigured } from "../kit/exit.ts";
 import { authority } from "../kit/network.ts";
 import type { Role } from "./process-role.ts";
@@ -79,6 +80,7 @@ function listenOn(
       hostname: host,
       port,
       fetch,
+      websocket: webSocketHandler,
       maxRequestBodySize: REQUEST_MAX_BYTES,
       idleTimeout: IDLE_SECONDS,
       development: false,

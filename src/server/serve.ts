@@ -59,6 +59,7 @@ async function serveAs(
     await beginShutdown(runtime, config);
     stopWatching();
     await reloader.stopJobs();
+    reloader.current().ctx.streams.close();
     await drain(servers);
     await role.end();
   } finally {

@@ -276,6 +276,7 @@ test("the OpenAPI document lists the headers of each operation", async () => {
     "If-Match",
     "If-None-Match",
     "Device-Token",
+    "Last-Event-ID",
   ]);
   for (const operations of Object.values<Answer["body"]>(paths))
     for (const { responses } of Object.values<Answer["body"]>(operations))

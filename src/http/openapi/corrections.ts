@@ -1,6 +1,6 @@
 import { type ProblemCode, problems } from "../../kit/problem-codes.ts";
 import { PROBLEM_CODES, problemExamples } from "../problems.ts";
-import { CODE_POINTS } from "../schemas.ts";
+import { CODE_POINTS, MEDIA_TYPE } from "../schemas.ts";
 import { describeHeaders } from "./headers.ts";
 
 interface Schema {
@@ -13,6 +13,7 @@ interface Schema {
 }
 interface Body {
   description?: string;
+  [MEDIA_TYPE]?: string;
   content?: Record<string, { schema: Schema; examples?: object }>;
 }
 interface Operation {
@@ -26,6 +27,7 @@ export interface Document {
 }
 
 const JSON_TYPE = "application/json";
+const BODILESS = [101, 204];
 const FORM_TYPE = "application/x-www-form-urlencoded";
 
 /**
@@ -64,14 +66,16 @@ function correct(operation: Operation, types: string[]): void {
 function responseOf(status: number, response: Body): Body {
   const schema = schemaOf(response);
   const codes = schema[PROBLEM_CODES];
-  if (!codes)
+  if (!codes) {
+    const { [MEDIA_TYPE]: type = JSON_TYPE, ...rest } = response;
     return {
       // @elysiajs/swagger writes the other members of a titled schema beside the content.
       // http/openapi/names merges them.
-      ...("title" in response ? response : {}),
+      ...("title" in response ? rest : {}),
       description: response.description ?? "Success.",
-      ...(status === 204 ? {} : { content: contentOf(schema, [JSON_TYPE]) }),
+      ...(BODILESS.includes(status) ? {} : { content: contentOf(schema, [type]) }),
     };
+  }
   const own = { properties: { status: { const: status }, code: { enum: codes } } };
   const problem = { allOf: [{ $ref: "#/components/schemas/Problem" }, own] };
   const description = codes.map((code) => `\`${code}\`: ${problems[code].title}.`).join(" ");

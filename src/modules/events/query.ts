@@ -120,11 +120,11 @@ async function linkedPage(
   return events;
 }
 
-function readAfter(value: string): EventCursor | FieldProblem {
+export function readAfter(value: string): EventCursor | FieldProblem {
   return parseCursor(value) ?? fieldProblem("/query/after", "wrong_format");
 }
 
-function readTypes(value: string): EventType[] | FieldProblem {
+export function readTypes(value: string): EventType[] | FieldProblem {
   const types = value.split(",");
   return types.every(isEventType) ? types : fieldProblem("/query/type", "not_allowed");
 }

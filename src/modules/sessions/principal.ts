@@ -25,7 +25,8 @@ export async function findActor(ctx: Ctx, token: string): Promise<UserActor | un
   if (!claims) return (await reloadKeys(ctx, token)) ? findActor(ctx, token) : undefined;
   const key = { userId: claims.sub, sessionId: claims.sid };
   const found = await ctx.principals.find(key, () => readPrincipal(ctx, key));
-  return found && { kind: "user", user: found.user, session: found.session };
+  const expiresAt = new Date(claims.exp * 1000);
+  return found && { kind: "user", user: found.user, session: found.session, expiresAt };
 }
 
 async function readPrincipal(

@@ -1,0 +1,110 @@
+import { treaty } from "@elysiajs/eden";
+
+/**
+ * A client of the Bunker at `url`. By default, Eden turns each string that looks like a date
+ * into a Date, also a user's name. Here strings stay strings, as the types say.
+ */
+export const createClient = (url, options) => treaty(url, { ...options, parseDate: false });
+
+const DELAY_MIN_MS = 500;
+const DELAY_MAX_MS = 30_000;
+/** The server sends a comment every 15 seconds. */
+const SILENCE_MAX_MS = 45_000;
+
+/**
+ * Yields each event once and in order: those after the cursor `after`, or from now on. Connects
+ * again after every failure, and asks the `headers` of the client for a token each time. Ends when
+ * `signal` is aborted. Throws Eden's error when retrying cannot help: the token is refused (401,
+ * 403), events after the cursor were deleted (410), or the request is not valid.
+ */
+export async function* eventsOf(client, { after, types, own = false, signal } = {}) {
+  const { stream } = own ? client.api.v1.users.me.events : client.api.v1.events;
+  let cursor = after;
+  let delayMs = DELAY_MIN_MS;
+  while (!signal?.aborted) {
+    const connection = openConnection(signal);
+    try {
+      const response = await request(stream, { cursor, types, signal: connection.signal });
+      for await (const { id, data } of messagesOf(response, connection)) {
+        cursor = id ?? cursor;
+        delayMs = DELAY_MIN_MS;
+        if (data) yield JSON.parse(data);
+      }
+    } finally {
+      connection.close();
+    }
+    await pause(delayMs * (0.5 + Math.random() / 2), signal);
+    delayMs = Math.min(2 * delayMs, DELAY_MAX_MS);
+  }
+}
+
+/** Returns undefined if it should be tried again. */
+async function request(stream, { cursor, types, signal }) {
+  const query = { ...(cursor && { after: cursor }), ...(types && { type: types.join() }) };
+  const { error, response } = await stream.get({ query, fetch: { signal } });
+  if (error && isFinal(error.status)) throw error;
+  return error ? undefined : response;
+}
+
+/** Eden reports a failed connection as 503. */
+const isFinal = (status) => status < 500 && status !== 408 && status !== 429;
+
+/** Aborts a request when `signal` is aborted, and when nothing has arrived for too long. */
+function openConnection(signal) {
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  let timer;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(abort, SILENCE_MAX_MS);
+  };
+  signal?.addEventListener("abort", abort);
+  heard();
+  return {
+    signal: controller.signal,
+    heard,
+    close: () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      abort();
+    },
+  };
+}
+
+/** The messages of a response until it ends or breaks (HTML standard, section 9.2). */
+async function* messagesOf(response, { heard }) {
+  const reader = response?.body?.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  while (reader) {
+    const { value, done } = await reader.read().catch(() => ({ done: true }));
+    if (done) return;
+    heard();
+    text += decoder.decode(value, { stream: true });
+    const blocks = text.split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) yield messageOf(block);
+  }
+}
+
+const messageOf = (block) =>
+  Object.fromEntries(
+    block.split("\n").map((line) => {
+      const at = line.indexOf(":");
+      return [line.slice(0, at), line.slice(at + 1).trimStart()];
+    }),
+  );
+
+const pause = (ms, signal) =>
+  new Promise((resolve) => {
+    if (signal?.aborted) resolve();
+    const timer = setTimeout(resolve, ms);
+    signal?.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
+  });
