@@ -251,6 +251,12 @@ const restrictions: Restriction[] = [
     remedy: "Elysia hooks are in http/, so that their order can be seen in app.ts.",
   },
   {
+    code: /node:dns/,
+    allowedIn: /^server\/listen\.ts/,
+    remedy:
+      "node:dns waits in the threads that also hash passwords: two names whose server does not answer stop all sign-ins for 10 seconds. Use `Bun.dns.lookup`.",
+  },
+  {
     code: /new Date\(\)|Date\.now\(\)|Math\.random\(/,
     allowedIn: /^(wire\.ts|db\/embedded\/)/,
     remedy: "Take the time from `ctx.now()`, which tests control, and randomness from node:crypto.",

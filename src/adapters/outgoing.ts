@@ -1,4 +1,3 @@
-import { lookup } from "node:dns/promises";
 import { version } from "../kit/build.ts";
 import { authority } from "../kit/network.ts";
 import type { Outgoing, OutgoingFailure, OutgoingRequest } from "../kit/outgoing.ts";
@@ -61,13 +60,12 @@ export function openOutgoing(
     return response;
   };
 
-  const send = async (text: string, init: BunFetchRequestInit) => {
+  const send = async (text: string, init: BunFetchRequestInit & { headers: Headers }) => {
     const href = readWebhookUrl(text, rules);
     if (isFieldProblem(href)) throw new Failed("refused address", `The URL ${href.detail}.`);
     const url = new URL(href);
-    const headers = new Headers(init.headers);
-    headers.set("host", url.host);
-    const response = await within(HEAD_MAX_MS, respond(url, { ...init, headers }));
+    init.headers.set("host", url.host);
+    const response = await within(HEAD_MAX_MS, respond(url, init));
     if (!response)
       throw new Failed("timed out", `No response within ${HEAD_MAX_MS / 1000} seconds.`);
     return {
@@ -77,12 +75,13 @@ export function openOutgoing(
     };
   };
 
-  const post = async (url: string, { headers, body, signal }: OutgoingRequest) => {
+  const post = async (url: string, { headers: given, body, signal }: OutgoingRequest) => {
     const startedAt = performance.now();
+    const headers = new Headers({ ...DEFAULT_HEADERS, ...given });
     const ended = new AbortController();
     const outcome = await send(url, {
       method: "POST",
-      headers: { ...DEFAULT_HEADERS, ...headers },
+      headers,
       body,
       redirect: "manual",
       decompress: false,
@@ -109,8 +108,12 @@ class Failed extends Error {
   }
 }
 
+/**
+ * Not by Node's module, which waits in the threads that also hash passwords: two names whose server
+ * does not answer would stop all sign-ins for 10 seconds. On Linux, this one uses no thread.
+ */
 const resolveName = async (hostname: string): Promise<string[]> =>
-  (await lookup(hostname, { all: true, verbatim: true })).map(({ address }) => address);
+  (await Bun.dns.lookup(hostname)).map(({ address }) => address);
 
 function notResolved(error?: unknown): never {
   throw new Failed("cannot resolve", `The host name has no IP (${codeOf(error) ?? "ENODATA"}).`);

@@ -23,10 +23,8 @@ export function readWebhookUrl(text: string, rules: ReceiverRules): string | Fie
   const given = text.trim();
   const tooLong = `may have at most ${charactersOf(URL_MAX_LENGTH)}`;
   if (given.length > URL_MAX_LENGTH) return fieldProblem("/url", "too_long", tooLong);
-  const url = URL_SHAPE.test(given) ? URL.parse(given) : null;
+  const url = URL_SHAPE.test(given) ? parse(given) : null;
   if (!url) return refuse("is not a URL such as https://example.com/webhooks");
-  // The root dot changes nothing for DNS, but certificates have names without it.
-  url.hostname = url.hostname.replace(/\.$/, "");
   if (url.href.length > URL_MAX_LENGTH) return fieldProblem("/url", "too_long", tooLong);
   const problem = problemOf(url, given) ?? (isAllowed(url, rules) ? undefined : riskOf(url));
   return problem === undefined ? url.href : refuse(problem);
@@ -36,14 +34,14 @@ export function readWebhookUrl(text: string, rules: ReceiverRules): string | Fie
 export function receivers(text: string): string[] {
   const read = text.split(/[\s,]+/).filter((one) => one !== "");
   return read.map((one) => {
-    const url = /^[^/?#@\\\p{C}]+:\d{1,5}$/u.test(one) ? URL.parse(`http://${one}`) : null;
+    const url = /^[^/?#@\\\p{C}]+:\d{1,5}$/u.test(one) ? parse(`http://${one}`) : null;
     if (!url || problemOf(url, "") !== undefined)
       throw new Error("must be hosts with a port, such as product.internal:8080, [fd00::7]:443");
     return hostPortOf(url);
   });
 }
 
-const hostPortOf = (url: URL): string => `${url.hostname.replace(/\.$/, "")}:${portOf(url)}`;
+const hostPortOf = (url: URL): string => `${url.hostname}:${portOf(url)}`;
 
 export const portOf = ({ port, protocol }: URL): number =>
   Number(port || (protocol === "https:" ? 443 : 80));
@@ -56,6 +54,13 @@ export const isAllowed = (url: URL, { webhooksAllow, webhooksAllowPrivate }: Rec
 export function ipOf({ hostname }: URL): string | undefined {
   const ip = hostname.replace(/^\[(.+)\]$/, "$1");
   return isIP(ip) > 0 ? ip : undefined;
+}
+
+/** Without a dot at the end of the host: DNS reads the same name, but certificates have no dot. */
+function parse(text: string): URL | null {
+  const url = URL.parse(text);
+  if (url) url.hostname = url.hostname.replace(/\.$/, "");
+  return url;
 }
 
 function problemOf(url: URL, given: string): string | undefined {
