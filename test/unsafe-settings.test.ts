@@ -99,6 +99,19 @@ test("refuses an example password for the first superuser, and one that contains
     );
 });
 
+test("refuses receivers of webhooks that are not exact, and any word but true and false", () => {
+  expect(
+    read({ PUBLIC_URL, WEBHOOKS_ALLOW: "a:80", WEBHOOKS_ALLOW_PRIVATE: "true" }).config,
+  ).toMatchObject({ webhooksAllow: ["a:80"], webhooksAllowPrivate: true });
+  expect(read({ PUBLIC_URL }).config).toMatchObject({
+    webhooksAllow: [],
+    webhooksAllowPrivate: false,
+  });
+  expect(refusal({ WEBHOOKS_ALLOW: "10.0.0.0/8" })).toContain("WEBHOOKS_ALLOW must be hosts");
+  for (const word of ["on", "1", "TRUE"])
+    expect(refusal({ WEBHOOKS_ALLOW_PRIVATE: word })).toContain("must be true or false");
+});
+
 test("warns about a setting of a later version", () => {
   for (const name of ["SECURITY_CONTACT"])
     expect(read({ PUBLIC_URL, [name]: "x" }).warnings).toEqual([

@@ -68,6 +68,16 @@ test("LOG_ACCESS=off writes none of these lines, LOG_FORMAT=pretty writes readab
   expect(server.said.err).not.toContain("Request completed");
 });
 
+test("the start says which private receivers webhooks may reach", async () => {
+  const env = { WEBHOOKS_ALLOW: "Product.internal.:8080,[fd00:0::7]:443", LOG_FORMAT: "pretty" };
+  const cwd = await usedFolder();
+  const server = await serve({ cwd, env: { ...env, WEBHOOKS_ALLOW_PRIVATE: "true" } });
+  await server.end("SIGTERM");
+  const { out, err } = server.said;
+  expect(out + err).toContain("Webhooks   also to product.internal:8080, [fd00::7]:443\n");
+  expect(err).toMatch(/WARN.*WEBHOOKS_ALLOW_PRIVATE=true/);
+});
+
 const JSON_TYPE = { "content-type": "application/json" };
 const headersWith = (word: string) => ({
   authorization: `Bearer ${word}`,
