@@ -4,6 +4,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { brokers, hasRabbitMq } from "../support/brokers.ts";
 import { type Block, blocksOf, guidePages, isAsShown, stepsOf } from "../support/guide.ts";
 import { type GuideShell, openGuideShell } from "../support/guide-shell.ts";
 import { needs } from "../support/needs.ts";
@@ -19,6 +20,7 @@ const isInstalled: Record<string, () => boolean> = {
     existsSync("/usr/bin/python3") &&
     Bun.spawnSync(["/usr/bin/python3", "-c", "import jwt, cryptography, fastapi, uvicorn"])
       .exitCode === 0,
+  "rabbitmq-server": () => hasRabbitMq,
   golang: () =>
     Bun.which("go") !== null && existsSync(`${DEBIAN_GO}/src/github.com/golang-jwt/jwt`),
 };
@@ -78,7 +80,12 @@ for (const path of guides) {
     (program) => !(isInstalled[program]?.() ?? Bun.which(program) !== null),
   );
   needs(missing ?? "", missing === undefined).test(`${path} is as it says`, async () => {
-    const shell = await openGuideShell();
+    const queue = brokers.find(({ program }) => wanted.includes(program));
+    const server = await queue?.open();
+    const replaced = server
+      ? { [`127.0.0.1:${queue?.usualPort}`]: `127.0.0.1:${server.port}` }
+      : undefined;
+    const shell = await openGuideShell(replaced);
     try {
       if (readFileSync(join(root, path), "utf8").includes("<!-- after: sign-in -->"))
         await signIn(shell);
@@ -88,6 +95,7 @@ for (const path of guides) {
         });
     } finally {
       await shell.close();
+      await server?.kill();
     }
   });
 }

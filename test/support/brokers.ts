@@ -35,13 +35,23 @@ export interface BrokerServer {
   received: () => Promise<Received[]>;
 }
 
+export const hasRabbitMq = RABBITMQ !== undefined;
+
 export const brokers = [
   {
     name: "RabbitMQ",
-    needs: needs("rabbitmq-server", RABBITMQ !== undefined),
+    program: "rabbitmq-server",
+    usualPort: 5672,
+    needs: needs("rabbitmq-server", hasRabbitMq),
     open: rabbitMq,
   },
-  { name: "NATS", needs: needs("nats-server"), open: nats },
+  {
+    name: "NATS",
+    program: "nats-server",
+    usualPort: 4222,
+    needs: needs("nats-server"),
+    open: nats,
+  },
 ];
 
 async function isListening(port: number): Promise<boolean> {

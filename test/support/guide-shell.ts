@@ -36,7 +36,8 @@ export interface GuideShell {
   close: () => Promise<void>;
 }
 
-export async function openGuideShell(): Promise<GuideShell> {
+/** `replaced`: what a guide names, and what this machine has instead. */
+export async function openGuideShell(replaced: Record<string, string> = {}): Promise<GuideShell> {
   const cwd = emptyFolder();
   const [port, apiPort] = [String(await freePort()), String(await freePort())];
   const database = `${DATABASE}_${randomBytes(4).toString("hex")}`;
@@ -72,7 +73,8 @@ export async function openGuideShell(): Promise<GuideShell> {
   shell.stderr.on("data", add);
   const server = process.env["E2E_DATABASE_URL"] ?? SUPERUSER_URL;
   const localized = (text: string) =>
-    text
+    Object.entries(replaced)
+      .reduce((all, [named, own]) => all.replaceAll(named, own), text)
       .replaceAll(FOLDER, cwd)
       .replaceAll(SUPERUSER_URL, server)
       .replaceAll(DATABASE_HOST, new URL(server).host)
