@@ -89,6 +89,8 @@ test("Compose: optional services are profiles, ports are published on loopback, 
     api: undefined,
     postgres: undefined,
     redis: "redis",
+    rabbitmq: "rabbitmq",
+    nats: "nats",
     prometheus: "monitoring",
     grafana: "monitoring",
   });
