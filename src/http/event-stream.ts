@@ -29,6 +29,8 @@ export function eventStreamResponse(
   { request, server }: Pick<RequestParts, "request" | "server">,
   { open, follow, release }: Follow,
 ): Response {
+  // Nobody would read the stream.
+  if (request.method === "HEAD") return new Response(null, { headers });
   const openedAt = performance.now();
   let isFollowing = false;
   let controller: ReadableStreamDefaultController<Uint8Array> | undefined;

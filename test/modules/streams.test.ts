@@ -1,7 +1,10 @@
 /** Streams of events: what is sent, to whom, and when a stream ends. */
-import { expect, test } from "bun:test";
+import { expect, setSystemTime, test } from "bun:test";
+import { transaction } from "../../src/db/transaction.ts";
+import { record } from "../../src/modules/events/events.ts";
+import { events } from "../../src/modules/events/tables.ts";
 import { streamWorld } from "../support/stream-world.ts";
-import { until } from "../support/streams.ts";
+import { type Socket, type Sse, until } from "../support/streams.ts";
 
 const typesOf = ({ events }: { events: { type: string }[] }) => events.map(({ type }) => type);
 
@@ -42,4 +45,235 @@ test("superusers follow all events by WebSocket, after they subscribed", async (
   await until(() => one.events.length === 1);
   const listed = await root.get(`/events?subject=${ada.id}&type=user.created`);
   expect(one.events).toEqual(listed.body);
+});
+
+test("users follow their own events, which hide superusers, and no events of others", async () => {
+  const { superuser, newUser, sse, socket } = await streamWorld();
+  const root = await superuser();
+  const ada = await newUser();
+  const [stream, one] = await Promise.all([
+    sse("/users/me/events/stream", ada.token),
+    socket("/users/me/events/ws", ada.token),
+  ]);
+  one.send({ type: "subscribe", events: "*" });
+  await until(() => stream.blocks.length > 0 && one.messages.length > 0);
+  await newUser("eve@example.com");
+  await root.patch(`/users/${ada.id}`, { full_name: "Ada" });
+  await ada.patch("/users/me", { full_name: "Ada L." });
+  await until(() => stream.events.length >= 2 && one.events.length >= 2);
+  await Bun.sleep(100);
+  expect(stream.events).toEqual(one.events);
+  expect(typesOf(stream)).toEqual(["user.updated", "user.updated"]);
+  expect(stream.events.map(({ subject }) => subject)).toEqual([ada.id, ada.id]);
+  const [byRoot, byAda] = stream.events.map(({ data }) => data);
+  expect(byRoot).toMatchObject({ actor: { kind: "superuser", id: null }, request_id: null });
+  expect(byAda).toMatchObject({ actor: { kind: "user", id: ada.id } });
+});
+
+test("a stream sends only the types that its client asked for", async () => {
+  const { superuser, newUser, sse, socket } = await streamWorld();
+  const root = await superuser();
+  const stream = await sse("/events/stream?type=session.started,user.updated", root.token);
+  const one = await socket("/events/ws", root.token);
+  one.send({ type: "subscribe", events: ["session.started", "user.updated"] });
+  await until(() => stream.blocks.length > 0 && one.messages.length > 0);
+  const ada = await newUser();
+  await ada.patch("/users/me", { full_name: "Ada" });
+  await until(() => stream.events.length >= 2 && one.events.length >= 2);
+  expect(typesOf(stream)).toEqual(["session.started", "user.updated"]);
+  expect(typesOf(one)).toEqual(typesOf(stream));
+});
+
+test("a stream that resumes while events are recorded misses none and repeats none", async () => {
+  const { ctx, superuser, sse, socket } = await streamWorld();
+  const root = await superuser();
+  const { body } = await root.get("/events?limit=1");
+  const after = body[0].sequence;
+  let isOver = false;
+  const subjectId = root.id;
+  const recording = Array.from({ length: 8 }, async () => {
+    while (!isOver) {
+      const data = { fields: ["full_name"] };
+      await transaction(ctx, (tx) =>
+        record(tx, { kind: "operator" }, { type: "user.updated", subjectId, data }),
+      );
+    }
+  });
+  const streams: (Sse | Socket)[] = [];
+  for (let round = 0; round < 5; round += 1) {
+    await Bun.sleep(60);
+    streams.push(await sse(`/events/stream?after=${after}`, root.token));
+    streams.push(
+      await sse("/users/me/events/stream", root.token, { "last-event-id": after }),
+      await sse("/events/stream?type=user.updated", root.token, { "last-event-id": after }),
+    );
+    const one = await socket("/events/ws", root.token);
+    one.send({ type: "subscribe", events: "*", after });
+    streams.push(one);
+  }
+  await Bun.sleep(100);
+  isOver = true;
+  await Promise.all(recording);
+  const expected = await ctx.db.$count(events);
+  const [first, ...others] = streams;
+  await until(() => (first?.events.length ?? 0) >= expected - 1);
+  await Bun.sleep(200);
+  expect(first?.events.length).toBe(expected - 1);
+  const sequences = first?.events.map(({ sequence }) => sequence) ?? [];
+  expect(sequences).toEqual([...new Set(sequences)].toSorted());
+  const updates = first?.events.filter(({ type }) => type === "user.updated") ?? [];
+  for (const other of others) {
+    const isFull = other.events.length === first?.events.length;
+    expect(other.events).toEqual(isFull ? (first?.events ?? []) : updates);
+  }
+}, 30_000);
+
+test("the header Last-Event-ID replaces the cursor of the URL, which a browser keeps", async () => {
+  const { superuser, newUser, sse } = await streamWorld();
+  const root = await superuser();
+  await newUser();
+  const { body } = await root.get("/events");
+  const [oldest, , , fourth] = body as { sequence: string }[];
+  const stream = await sse(`/events/stream?after=${oldest?.sequence}`, root.token, {
+    "last-event-id": fourth?.sequence ?? "",
+  });
+  await until(() => stream.events.length > 0);
+  expect(stream.events).toEqual(body.slice(4));
+});
+
+test("a bad cursor or type gets 422, and a cursor beyond retention 410 before the stream begins", async () => {
+  const { superuser, sse, sql } = await streamWorld();
+  const root = await superuser();
+  const refused = async (path: string, id?: string) => {
+    const { status, problem } = await sse(path, root.token, id ? { "last-event-id": id } : {});
+    const { code, errors = [{}] } = problem;
+    return [status, code, errors[0].pointer];
+  };
+  for (const id of ["1", "x".repeat(32), "0".repeat(33), `${"0".repeat(31)}G`])
+    expect(await refused("/events/stream", id)).toEqual([
+      422,
+      "invalid_request",
+      "/header/Last-Event-ID",
+    ]);
+  expect(await refused("/events/stream?after=7")).toEqual([422, "invalid_request", "/query/after"]);
+  expect(await refused("/events/stream?type=a")).toEqual([422, "invalid_request", "/query/type"]);
+  const { body } = await root.get("/events");
+  await sql`insert into event_cursors (name, transaction_id, position)
+    select 'purged', transaction_id, position from events order by transaction_id desc, position desc limit 1`;
+  const old = body[0].sequence;
+  expect(await refused("/events/stream", old)).toEqual([410, "cursor_expired", undefined]);
+  expect(await refused(`/users/me/events/stream?after=${old}`)).toEqual([
+    410,
+    "cursor_expired",
+    undefined,
+  ]);
+  await sql`delete from event_cursors`;
+});
+
+test("streams of all events are for superusers, and no stream is anonymous", async () => {
+  const { newUser, sse, socket, url } = await streamWorld();
+  const ada = await newUser();
+  expect((await sse("/events/stream", ada.token)).problem.code).toBe("forbidden");
+  expect((await sse("/events/stream", "x")).problem.code).toBe("invalid_token");
+  expect((await fetch(`${url}/users/me/events/stream`)).status).toBe(401);
+  // A token in a URL is never read.
+  const inUrl = await fetch(`${url}/users/me/events/stream?access_token=${ada.token}`);
+  expect(inUrl.status).toBe(401);
+  for (const token of [ada.token, "x"])
+    expect((await socket("/events/ws", token)).isOpen).toBe(false);
+});
+
+const endings: Record<string, (world: Ending) => Promise<unknown>> = {
+  "its session ends": ({ ada }) => ada.post("/auth/logout"),
+  "its user is deactivated": ({ root, ada }) =>
+    root.patch(`/users/${ada.id}`, { is_active: false }),
+  "its user is deleted": ({ root, ada }) => root.delete(`/users/${ada.id}`),
+  "its access token expires": async ({ pass }) => pass(3_600_000),
+  "its user is no longer a superuser": ({ root, ada }) =>
+    root.patch(`/users/${ada.id}`, { is_superuser: false }),
+};
+type Person = Awaited<ReturnType<Awaited<ReturnType<typeof streamWorld>>["superuser"]>>;
+interface Ending {
+  root: Person;
+  ada: Person;
+  pass: (ms: number) => void;
+}
+
+for (const [cause, happen] of Object.entries(endings))
+  test(`a stream ends within a second after ${cause}`, async () => {
+    const { superuser, sse, socket, pass, ctx } = await streamWorld();
+    const root = await superuser();
+    const ada = await superuser("ada@example.com");
+    const isExpiry = cause.includes("expires");
+    const others = isExpiry ? [] : [await sse("/users/me/events/stream", root.token)];
+    const [stream, one, silent] = await Promise.all([
+      sse("/events/stream", ada.token),
+      socket("/events/ws", ada.token),
+      socket("/events/ws", ada.token),
+    ]);
+    one.send({ type: "subscribe", events: "*" });
+    await until(() => stream.blocks.length > 0 && one.messages.length > 0);
+    await Bun.sleep(500);
+    const at = performance.now();
+    await happen({ root, ada, pass });
+    await until(() => stream.isOver && one.closed !== undefined && silent.closed !== undefined);
+    expect(performance.now() - at).toBeLessThan(1_000);
+    const code = cause.includes("superuser") ? 4403 : 4401;
+    expect([one.closed?.code, silent.closed?.code]).toEqual([code, code]);
+    if (!isExpiry) expect(one.closed?.reason).toMatch(/resume after [0-9a-f]{32}$/);
+    for (const other of others) expect(other.isOver).toBe(false);
+    expect(ctx.streams.counts().open).toEqual({ sse: others.length, websocket: 0 });
+    setSystemTime();
+  }, 15_000);
+
+test("a user may have 20 streams, of both kinds", async () => {
+  const { newUser, sse, socket, ctx } = await streamWorld();
+  const ada = await newUser();
+  const own = [];
+  for (let at = 0; at < 10; at += 1) {
+    own.push(await sse("/users/me/events/stream", ada.token));
+    await socket("/users/me/events/ws", ada.token);
+  }
+  const refused = await sse("/users/me/events/stream", ada.token);
+  expect([refused.status, refused.problem.code]).toEqual([429, "too_many_streams"]);
+  expect((await socket("/users/me/events/ws", ada.token)).isOpen).toBe(false);
+  const late = await socket("/users/me/events/ws", undefined);
+  late.send({ type: "authenticate", token: ada.token });
+  await until(() => late.closed !== undefined);
+  expect(late.closed?.code).toBe(4429);
+  own[0]?.close();
+  await until(() => ctx.streams.counts().open.sse === 9);
+  expect((await sse("/users/me/events/stream", ada.token)).status).toBe(200);
+});
+
+test("streams end when the server stops, and no new ones are opened", async () => {
+  const { newUser, sse, socket, ctx } = await streamWorld();
+  const ada = await newUser();
+  const stream = await sse("/users/me/events/stream", ada.token);
+  const one = await socket("/users/me/events/ws", ada.token);
+  one.send({ type: "subscribe", events: "*" });
+  await until(() => stream.blocks.length > 0 && one.messages.length > 0);
+  ctx.streams.close();
+  await until(() => stream.isOver && one.closed !== undefined);
+  expect(one.closed?.code).toBe(1012);
+  expect(one.closed?.reason).toEndWith(`resume after ${one.messages[0].after}`);
+  const refused = await sse("/users/me/events/stream", ada.token);
+  expect([refused.status, refused.problem.code]).toEqual([503, "streams_unavailable"]);
+});
+
+test("a stream that its client left, or that nobody reads, is forgotten", async () => {
+  const { newUser, sse, socket, ctx, url } = await streamWorld();
+  const ada = await newUser();
+  const stream = await sse("/users/me/events/stream", ada.token);
+  const one = await socket("/users/me/events/ws", ada.token);
+  expect(ctx.streams.counts().open).toEqual({ sse: 1, websocket: 1 });
+  stream.close();
+  one.close();
+  const headers = { authorization: `Bearer ${ada.token}` };
+  const head = await fetch(`${url}/users/me/events/stream`, { method: "HEAD", headers });
+  expect([head.status, head.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
+  await until(() => {
+    const { open } = ctx.streams.counts();
+    return open.sse === 0 && open.websocket === 0;
+  });
 });
