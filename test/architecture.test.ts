@@ -251,7 +251,7 @@ const restrictions: Restriction[] = [
     remedy: "Elysia hooks are in http/, so that their order can be seen in app.ts.",
   },
   {
-    code: /node:dns/,
+    code: /\blookup\b.*"node:dns/,
     allowedIn: /^server\/listen\.ts/,
     remedy:
       "node:dns waits in the threads that also hash passwords: two names whose server does not answer stop all sign-ins for 10 seconds. Use `Bun.dns.lookup`.",

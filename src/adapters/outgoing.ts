@@ -1,3 +1,4 @@
+import { Resolver, setServers } from "node:dns";
 import { version } from "../kit/build.ts";
 import { authority } from "../kit/network.ts";
 import type { Outgoing, OutgoingFailure, OutgoingRequest } from "../kit/outgoing.ts";
@@ -112,8 +113,15 @@ class Failed extends Error {
  * Not by Node's module, which waits in the threads that also hash passwords: two names whose server
  * does not answer would stop all sign-ins for 10 seconds. On Linux, this one uses no thread.
  */
-const resolveName = async (hostname: string): Promise<string[]> =>
-  (await Bun.dns.lookup(hostname)).map(({ address }) => address);
+async function resolveName(hostname: string): Promise<string[]> {
+  try {
+    return (await Bun.dns.lookup(hostname)).map(({ address }) => address);
+  } catch (error) {
+    // Bun reads resolv.conf once, which the network may write after the start, or change.
+    if (/ECONNREFUSED|ETIMEOUT/.test(codeOf(error) ?? "")) setServers(new Resolver().getServers());
+    throw error;
+  }
+}
 
 function notResolved(error?: unknown): never {
   throw new Failed("cannot resolve", `The host name has no IP (${codeOf(error) ?? "ENODATA"}).`);
