@@ -74,6 +74,16 @@ export const growth: Record<string, Growth> = {
     kept: "a day",
   },
   event_cursors: { byUser: "none", byIp: "none", kept: "one for each reader of all events" },
+  webhooks: {
+    byUser: "none; a superuser adds up to 100 in all",
+    byIp: "none",
+    kept: "until deleted",
+  },
+  webhook_deliveries: {
+    byUser: "one for each event and webhook that wants it",
+    byIp: "one for each event and webhook that wants it",
+    kept: "a month; at most some 10,000 of a webhook wait, further events wait in `events`",
+  },
   erasures: {
     byUser: "one, when the user is deleted",
     byIp: "none",

@@ -27,6 +27,7 @@ import { metadataRoutes, oauthRoutes } from "./modules/oauth/routes.ts";
 import { registrationRoutes } from "./modules/registration/routes.ts";
 import { ownStreamRoutes, streamRoutes } from "./modules/streams/routes.ts";
 import { userByIdRoutes, userRoutes, userSupportRoutes } from "./modules/users/routes.ts";
+import { webhookActionRoutes, webhookRoutes } from "./modules/webhooks/routes.ts";
 import { emailLinkRoutes, entryLinkRoutes, forgotRoutes, LINK_PATHS } from "./pages/links.ts";
 import { mailboxRoutes, pageRoutes } from "./pages/routes.ts";
 import { productRoutes } from "./product/routes.ts";
@@ -91,7 +92,9 @@ const bunkerRoutes = (ctx: Ctx) =>
         .use(eventRoutes(ctx))
         .use(userRoutes(ctx))
         .use(userByIdRoutes(ctx))
-        .use(userSupportRoutes(ctx)),
+        .use(userSupportRoutes(ctx))
+        .use(webhookRoutes(ctx))
+        .use(webhookActionRoutes(ctx)),
     );
 
 /** The OpenAPI document of Bunker without the routes of the product, for docs/openapi.json. */

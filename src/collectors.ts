@@ -7,6 +7,7 @@ import { checkState } from "./limits/shared-store.ts";
 import { readLags } from "./modules/events/sinks.ts";
 import { unsettledSeconds } from "./modules/events/unsettled.ts";
 import { countWaitingMails } from "./modules/mail/waiting.ts";
+import { countWaiting, countWebhooks } from "./modules/webhooks/deliveries.ts";
 
 interface Sources {
   database: Database;
@@ -41,6 +42,8 @@ export const collectors = (ctx: Ctx, { database, embedded }: Sources): Collector
   bunker_streams_open: () => ctx.streams.counts().open,
   bunker_streams_ended_total: () => ctx.streams.counts().ended,
   bunker_mails_queued: () => countWaitingMails(ctx),
+  bunker_webhooks: () => countWebhooks(ctx),
+  bunker_webhook_deliveries_waiting: () => countWaiting(ctx),
   bunker_build_info: () => ({ [version]: 1 }),
   ...(embedded && {
     bunker_embedded_database_restarts_total: embedded.restarts,

@@ -1,7 +1,7 @@
 import type { Config } from "./config/config.ts";
 import type { AccessTokens } from "./credentials/access-token.ts";
 import type { DeviceTokens } from "./credentials/device-token.ts";
-import type { MailEncryption } from "./credentials/encryption.ts";
+import type { Encryption, MailEncryption } from "./credentials/encryption.ts";
 import type { Hashing } from "./credentials/hashing.ts";
 import type { KeyRing } from "./credentials/key-ring.ts";
 import type { RefreshSeeds } from "./credentials/refresh-token.ts";
@@ -49,6 +49,7 @@ export interface Ctx {
   streams: EventStreams;
   tokens: AccessTokens;
   tracing: Tracing;
+  webhookEncryption: Encryption;
   readiness: () => Promise<Readiness>;
   /** `isStopping`: a graceful shutdown has begun. The process still serves. */
   lifecycle: { isStopping: boolean };
@@ -104,4 +105,9 @@ export interface Job {
   run: (ctx: Ctx, logged: Set<string>) => Promise<number>;
   /** Called when the job has stopped. */
   stop?: (ctx: Ctx) => Promise<void>;
+}
+
+/** A job with state, or with work that `run` starts and does not wait for. `close` waits for it. */
+export interface OpenJob extends Omit<Job, "run" | "stop"> {
+  open: (ctx: Ctx) => { run: () => Promise<number>; close: () => Promise<void> };
 }

@@ -1,4 +1,4 @@
-import type { Ctx, Job } from "./ctx.ts";
+import type { Ctx, Job, OpenJob } from "./ctx.ts";
 import { purgeIdempotency } from "./http/idempotency.ts";
 import { joinTables } from "./kit/join.ts";
 import { evictLimits, purgeLimits } from "./limits/postgres-counters.ts";
@@ -14,11 +14,15 @@ import { reportWaitingMails } from "./modules/mail/waiting.ts";
 import { purgeRevokedTokens } from "./modules/oauth/revoked-tokens.ts";
 import { purgeRegistrations } from "./modules/registration/registration.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
+import { purgeDeliveries } from "./modules/webhooks/deliveries.ts";
+import { openDelivery } from "./modules/webhooks/delivery.ts";
 import { productJobs } from "./product/jobs.ts";
 
 const MINUTE_MS = 60_000;
 
-const bunkerJobs: Record<string, Job> = {
+type AnyJob = Job | OpenJob;
+
+const bunkerJobs: Record<string, AnyJob> = {
   "purge sessions": { everyMs: 10 * MINUTE_MS, run: purgeSessions },
   "maintain keys": { everyMs: 5_000, isUrgent: true, run: maintainKeys },
   "deliver mails": { everyMs: 1_000, run: deliverMails },
@@ -37,6 +41,8 @@ const bunkerJobs: Record<string, Job> = {
   "purge registrations": { everyMs: 10 * MINUTE_MS, run: purgeRegistrations },
   "erase deleted users": { everyMs: MINUTE_MS, run: eraseRemainingOrigins },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
+  "deliver webhooks": { everyMs: 1_000, isWokenByEvents: true, open: openDelivery },
+  "purge webhook deliveries": { everyMs: 10 * MINUTE_MS, run: purgeDeliveries },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },
   "purge revoked tokens": { everyMs: 10 * MINUTE_MS, run: purgeRevokedTokens },
   "purge limits": { everyMs: 10 * MINUTE_MS, run: purgeLimits },
@@ -51,22 +57,24 @@ export const jobs = joinTables(bunkerJobs, productJobs);
  * interval; only the first of several failures is logged. Returns a function that stops all jobs
  * and resolves when none is running.
  */
-export function startJobs(ctx: Ctx, table: Record<string, Job> = jobs): () => Promise<void> {
+export function startJobs(ctx: Ctx, table: Record<string, AnyJob> = jobs): () => Promise<void> {
   const stops = Object.entries(table).map(([name, job]) => startJob(ctx, name, job));
   return async () => {
     await Promise.all(stops.map((stop) => stop()));
   };
 }
 
-function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
+function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
   const span = { name: `job ${name}` };
   const logged = new Set<string>();
   let isStopped = false;
   let isFailing = false;
   let isWoken = false;
   let running: Promise<void> | undefined;
+  const opened =
+    "open" in job ? job.open(ctx) : { run: job.run, close: async () => job.stop?.(ctx) };
   const runPart = () => {
-    const work = () => job.run(ctx, logged);
+    const work = () => opened.run(ctx, logged);
     return ctx.tracing.isSampled(null) ? ctx.tracing.begin(span, null, work) : work();
   };
   const runUntilDone = async () => {
@@ -102,6 +110,6 @@ function startJob(ctx: Ctx, name: string, job: Job): () => Promise<void> {
     unsubscribe();
     clearInterval(timer);
     await running;
-    await job.stop?.(ctx);
+    await opened.close();
   };
 }

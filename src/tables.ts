@@ -8,6 +8,7 @@ import { clients, revokedTokens } from "./modules/oauth/tables.ts";
 import { registrations } from "./modules/registration/tables.ts";
 import { sessions } from "./modules/sessions/tables.ts";
 import { users } from "./modules/users/tables.ts";
+import { webhookDeliveries, webhooks } from "./modules/webhooks/tables.ts";
 import { productTables } from "./product/tables.ts";
 
 /** Every table of Bunker, in the order of docs/database.md. */
@@ -27,6 +28,8 @@ export const tables = [
   mailRequests,
   mails,
   idempotency,
+  webhooks,
+  webhookDeliveries,
 ];
 
 export const allTables = [...tables, ...productTables];

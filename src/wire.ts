@@ -4,7 +4,7 @@ import type { Config } from "./config/config.ts";
 import { readPostgresUrl } from "./config/postgres-url.ts";
 import { accessTokens } from "./credentials/access-token.ts";
 import { deviceTokens } from "./credentials/device-token.ts";
-import { openMailEncryption } from "./credentials/encryption.ts";
+import { openEncryption, openMailEncryption } from "./credentials/encryption.ts";
 import { type HashingBounds, openHashing } from "./credentials/hashing.ts";
 import { openKeyRing } from "./credentials/key-ring.ts";
 import { refreshSeeds } from "./credentials/refresh-token.ts";
@@ -75,6 +75,7 @@ export function createCtx(
     db: database.db,
     devices: deviceTokens(derivedKeys(secrets, "device tokens")),
     mailEncryption: openMailEncryption(derivedKeys(secrets, "mails")),
+    webhookEncryption: openEncryption(derivedKeys(secrets, "webhooks")),
     fingerprint: fingerprints(secrets[0]),
     hashing: openHashing({ ...bounds, cost: config.passwordHash, tracing }),
     keyRing,

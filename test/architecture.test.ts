@@ -157,6 +157,7 @@ const order = [
   "sessions",
   "streams",
   "users",
+  "webhooks",
   "passwords",
   "registration",
   "auth",

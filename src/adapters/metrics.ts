@@ -65,12 +65,13 @@ function openRequestMetrics(registry: Registry): Pick<Metrics, "startRequest" | 
   };
 }
 
-function openWorkMetrics(
-  registry: Registry,
-): Pick<Metrics, "recordJob" | "recordMail" | "recordPublished"> {
+type WorkMetrics = Pick<Metrics, "recordJob" | "recordMail" | "recordPublished" | "recordWebhook">;
+
+function openWorkMetrics(registry: Registry): WorkMetrics {
   const jobs = new Histogram(optionsOf("bunker_job_duration_seconds", registry));
   const mails = new Counter(optionsOf("bunker_mail_deliveries_total", registry));
   const published = new Counter(optionsOf("bunker_broker_messages_total", registry));
+  const webhooks = new Counter(optionsOf("bunker_webhook_deliveries_total", registry));
   const known = new Set<string>();
   /** Starts both series at zero, so that Prometheus sees the first failure as an increase. */
   const initialize = (job_name: string) => {
@@ -85,6 +86,7 @@ function openWorkMetrics(
     },
     recordMail: (result) => mails.inc({ result }),
     recordPublished: (result, count) => published.inc({ result }, count),
+    recordWebhook: (result) => webhooks.inc({ result }),
   };
 }
 

@@ -32,15 +32,13 @@ export function decrypt(
 }
 
 /** Encrypts what only this installation may read. The first key encrypts, all keys decrypt. */
-export interface MailEncryption {
+export interface Encryption {
   encrypt: (name: string, value: object) => Buffer;
+  /** Undefined if no key fits, or the bytes were changed. */
   decrypt: (name: string, encrypted: Buffer) => unknown;
-  fingerprint: (recipient: string) => Buffer;
 }
 
-export const openMailEncryption = (keys: readonly [Buffer, ...Buffer[]]): MailEncryption => ({
-  fingerprint: (recipient) =>
-    createHmac("sha256", keys[0]).update(`recipient ${recipient}`).digest(),
+export const openEncryption = (keys: readonly [Buffer, ...Buffer[]]): Encryption => ({
   encrypt: (name, value) => encrypt(Buffer.from(JSON.stringify(value)), { key: keys[0], name }),
   decrypt: (name, encrypted) => {
     for (const key of keys) {
@@ -49,4 +47,15 @@ export const openMailEncryption = (keys: readonly [Buffer, ...Buffer[]]): MailEn
     }
     return undefined;
   },
+});
+
+/** Encrypts mails, and recognizes their recipients without storing them. */
+export interface MailEncryption extends Encryption {
+  fingerprint: (recipient: string) => Buffer;
+}
+
+export const openMailEncryption = (keys: readonly [Buffer, ...Buffer[]]): MailEncryption => ({
+  ...openEncryption(keys),
+  fingerprint: (recipient) =>
+    createHmac("sha256", keys[0]).update(`recipient ${recipient}`).digest(),
 });

@@ -32,7 +32,8 @@ export const derivedKey = (
     | "refresh tokens"
     // Of the names in Redis. Other words here would start all counters again.
     | "shared memory"
-    | "signing keys",
+    | "signing keys"
+    | "webhooks",
 ): Buffer => Buffer.from(hkdfSync("sha256", secret, "", `bunker ${purpose}`, 32));
 
 /** `derivedKey` of several secrets, the current one first. */

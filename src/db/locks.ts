@@ -10,6 +10,7 @@ export const advisoryLocks = {
   migrations: 0x62756e6b6572,
   firstSuperuser: 0x62756e6b6573,
   signingKeys: 0x62756e6b6574,
+  webhooks: 0x62756e6b6575,
 } as const;
 
 /**

@@ -22,6 +22,7 @@ import sql0019 from "../../drizzle/0019_revoked_tokens.sql" with { type: "text" 
 import sql0020 from "../../drizzle/0020_anonymous_actors.sql" with { type: "text" };
 import sql0021 from "../../drizzle/0021_registrations.sql" with { type: "text" };
 import sql0022 from "../../drizzle/0022_publish_events.sql" with { type: "text" };
+import sql0023 from "../../drizzle/0023_webhooks.sql" with { type: "text" };
 
 export const migrations: { tag: string; sql: string }[] = [
   { tag: "0000_users", sql: sql0000 },
@@ -47,4 +48,5 @@ export const migrations: { tag: string; sql: string }[] = [
   { tag: "0020_anonymous_actors", sql: sql0020 },
   { tag: "0021_registrations", sql: sql0021 },
   { tag: "0022_publish_events", sql: sql0022 },
+  { tag: "0023_webhooks", sql: sql0023 },
 ];

@@ -82,15 +82,17 @@ export async function updateRow<T extends ResourceTable>(
   table: T,
   { set, ...one }: One & { set: Omit<PgUpdateSetSource<T>, Given> },
 ): Promise<Row<T>> {
-  // Two changes in the same millisecond must not have the same version.
-  const updatedAt = sql`greatest(${ctx.now().toISOString()}::timestamptz, ${table.updatedAt} + interval '1 millisecond')`;
   const [row] = await ctx.db
     .update(table)
-    .set({ ...set, updatedAt } as PgUpdateSetSource<T>)
+    .set({ ...set, updatedAt: nextVersion(ctx, table) } as PgUpdateSetSource<T>)
     .where(isAtVersion(table, one))
     .returning();
   return (row as Row<T> | undefined) ?? refuse(ctx, table, one);
 }
+
+/** The new `updatedAt`. Two changes in the same millisecond must not have the same version. */
+export const nextVersion = ({ now }: Pick<Context, "now">, table: ResourceTable): SQL =>
+  sql`greatest(${now().toISOString()}::timestamptz, ${table.updatedAt} + interval '1 millisecond')`;
 
 /** Returns the deleted row. Throws `not_found`, and `stale` if the row is at none of `versions`. */
 export async function deleteRow<T extends ResourceTable>(

@@ -21,6 +21,8 @@ const codes: Partial<Record<ValueErrorType, FieldProblemCode>> = {
   [ValueErrorType.ObjectAdditionalProperties]: "unknown_field",
   [ValueErrorType.StringMinLength]: "too_short",
   [ValueErrorType.StringMaxLength]: "too_long",
+  [ValueErrorType.ArrayMinItems]: "too_short",
+  [ValueErrorType.ArrayMaxItems]: "too_long",
   [ValueErrorType.StringFormat]: "wrong_format",
   [ValueErrorType.StringPattern]: "wrong_format",
   [ValueErrorType.Literal]: "not_allowed",

@@ -87,9 +87,12 @@ export async function readPage<Row extends Cursor>(
   return shown;
 }
 
-function nextLink({ request }: Exchange, last: Cursor, { limit, total }: Page): string {
-  const query = { limit, ...(total ? { total } : {}), cursor: cursorOf(last) };
-  const pairs = Object.entries(query).map(([name, value]) => `${name}=${value}`);
+function nextLink({ request, query }: Exchange, last: Cursor, { limit, total }: Page): string {
+  const filters = Object.entries(query).filter(([name]) => !(name in PageQuery.properties));
+  const page = { limit, ...(total ? { total } : {}), cursor: cursorOf(last) };
+  const pairs = [...filters, ...Object.entries(page)].map(
+    ([name, value]) => `${name}=${encodeURIComponent(String(value))}`,
+  );
   return `<${pathOf(request)}?${pairs.join("&")}>; rel="next"`;
 }
 

@@ -1,7 +1,17 @@
 import { type FieldProblem, fieldProblem } from "../kit/problem.ts";
 
 /** The parameters of lists. A response repeats no other name. */
-const names = ["skip", "limit", "cursor", "total", "after", "since", "type", "subject"] as const;
+const names = [
+  "skip",
+  "limit",
+  "cursor",
+  "total",
+  "after",
+  "since",
+  "type",
+  "subject",
+  "state",
+] as const;
 type Name = (typeof names)[number];
 
 /** A problem for each repeated parameter: using one value would ignore the others. */

@@ -65,6 +65,30 @@ const bunkerEvents = {
     when: "The previous secret was revoked.",
   }),
   "client.deleted": defineEvent({ about: "OAuth client", when: "The OAuth client was deleted." }),
+  "webhook.created": defineEvent({ about: "webhook", when: "A webhook was created." }),
+  "webhook.updated": defineEvent({
+    about: "webhook",
+    when: "A field of the webhook was changed.",
+    data: { fields: names("The names of the fields whose values changed.") },
+    example: { fields: ["enabled"] },
+  }),
+  "webhook.secret_rotated": defineEvent({
+    about: "webhook",
+    when: "The webhook got another secret. The previous one signs too for 24 hours.",
+  }),
+  "webhook.replayed": defineEvent({
+    about: "webhook",
+    when: "Events after an earlier one are sent to the webhook again.",
+    data: { after: text("The cursor after which they begin.") },
+    example: { after: "00000000000003e9000000000000002a" },
+  }),
+  "webhook.disabled": defineEvent({
+    about: "webhook",
+    when: "Bunker disabled the webhook, because its endpoint failed for 3 days or is gone (410).",
+    data: { reason: text("The reason, as a sentence.") },
+    example: { reason: "No event could be delivered for 3 days." },
+  }),
+  "webhook.deleted": defineEvent({ about: "webhook", when: "The webhook was deleted." }),
   "key.rotated": defineEvent({
     about: "none",
     when: "Another key signs access tokens from now on.",

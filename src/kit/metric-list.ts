@@ -146,6 +146,28 @@ export const metricList = {
         "`published`; `unroutable`: RabbitMQ dropped it, because no queue is bound for its type; `failed`: not confirmed, so it is sent again",
     },
   },
+  bunker_webhooks: {
+    type: "gauge",
+    help: "Webhooks, by state.",
+    labels: {
+      state:
+        "`working`; `failing`: an event failed five times, with no success since; `disabled` by Bunker, because it failed for 3 days or is gone; `off`: disabled by a superuser",
+    },
+    aggregator: "max",
+  },
+  bunker_webhook_deliveries_waiting: {
+    type: "gauge",
+    help: "Events that wait to be sent to webhooks, counted for each webhook.",
+    aggregator: "max",
+  },
+  bunker_webhook_deliveries_total: {
+    type: "counter",
+    help: "Attempts to deliver an event to a webhook, by result.",
+    labels: {
+      result:
+        "`delivered`; `deferred`: it failed and is retried; `failed`: for 3 days, so it is given up; `dropped`: not tried, because the event is no longer stored",
+    },
+  },
   bunker_job_duration_seconds: {
     type: "histogram",
     help: "Duration of the runs of background jobs.",

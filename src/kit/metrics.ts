@@ -25,6 +25,9 @@ export type MetricValue = number | Record<string, number>;
 /** The metrics that are read at each scrape. */
 export type Collectors = Partial<Record<MetricName, Collector>>;
 
+/** The result of an attempt to deliver an event to a webhook. */
+export type WebhookResult = "delivered" | "deferred" | "failed" | "dropped";
+
 /** The metrics of this process, for Prometheus. */
 export interface Metrics {
   startRequest: () => void;
@@ -32,6 +35,7 @@ export interface Metrics {
   recordJob: (name: string, run: { isFailed: boolean; seconds: number }) => void;
   recordMail: (outcome: MailOutcome) => void;
   recordPublished: (outcome: BrokerOutcome, count: number) => void;
+  recordWebhook: (result: WebhookResult) => void;
   /** Replaces the collectors. A counter continues from its previous value. */
   collect: (collectors: Collectors) => Promise<void>;
   snapshot: () => Promise<Snapshot>;
@@ -50,6 +54,7 @@ export const noMetrics: Metrics = {
   recordJob: () => {},
   recordMail: () => {},
   recordPublished: () => {},
+  recordWebhook: () => {},
   collect: async () => {},
   snapshot: async () => [],
   totalsOf: async () => [],

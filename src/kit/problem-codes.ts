@@ -172,6 +172,12 @@ const bunkerProblems = {
     remedy:
       "Events are deleted after EVENTS_RETENTION_DAYS. Read again without `after`, which begins with the oldest event, and compare your data with GET /api/v1/users.",
   },
+  too_many_webhooks: {
+    status: 409,
+    title: "There are too many webhooks",
+    detail: "There are 100 webhooks, which is the maximum",
+    remedy: "Delete a webhook, or let one receiver pass events on to others.",
+  },
   unsupported_media_type: {
     status: 415,
     title: "Unsupported content type",

@@ -62,8 +62,8 @@ export async function freshDatabase(from: "migrated" | "empty" = "migrated"): Pr
 }
 
 const closing: (() => Promise<void>)[] = [];
-/** For resources that are opened once for the whole run. */
-export const atTheEnd = (close: () => Promise<void>) => void closing.push(close);
+/** For resources that are opened once for the whole run. The latest one is closed first. */
+export const atTheEnd = (close: () => Promise<void>) => void closing.unshift(close);
 
 afterAll(async () => {
   for (const close of closing) await close();

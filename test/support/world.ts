@@ -35,8 +35,8 @@ const { principals, eventSignal, closeChanges } = openChanges<Principal>({
   log: { debug: silence, info: silence, warn: silence, error: silence },
   cacheSize: 1000,
 });
-atTheEnd(closeChanges);
 atTheEnd(database.close);
+atTheEnd(closeChanges);
 
 export const PASSWORD = "correct horse battery staple";
 export const SECRET = "k3Jd0sLq8vXz2mNb7TyUw5RfGh1PcAe9";
@@ -50,7 +50,7 @@ export interface Answer {
 }
 
 const tables =
-  "events event_cursors erasures limits mails mail_requests one_time_secrets registrations signing_keys key_uses clients revoked_tokens idempotency users";
+  "webhooks events event_cursors erasures limits mails mail_requests one_time_secrets registrations signing_keys key_uses clients revoked_tokens idempotency users";
 // TRUNCATE creates new files for each table and index, which takes 50 ms.
 const emptying = [...productTables.map(getTableName), ...tables.split(" ")]
   .map((table) => `delete from ${table}`)

@@ -47,7 +47,7 @@ export const EventQuery = t.Object(
     ),
     since: t.Optional(
       t.String({
-        ...readBy(readSince),
+        ...readBy((value) => readTime("/query/since", value)),
         description: "Only events of this time (RFC 3339) or later: `2026-01-31T00:00:00Z`.",
       }),
     ),
@@ -79,7 +79,7 @@ export function readEventPage(
     limit: readLimit(query.limit),
     types: query.type === undefined ? undefined : readTypes(query.type),
     subjectId: query.subject === undefined ? undefined : readSubject(query.subject),
-    since: query.since === undefined ? undefined : readSince(query.since),
+    since: query.since === undefined ? undefined : readTime("/query/since", query.since),
     ...repeatedIn(request.url),
   });
   return linkedPage(exchange, range, read);
@@ -133,6 +133,5 @@ function readSubject(value: string): string | FieldProblem {
   return isId(value) ? value : fieldProblem("/query/subject", "wrong_format");
 }
 
-function readSince(value: string): Date | FieldProblem {
-  return parseTime(value) ?? fieldProblem("/query/since", "wrong_format");
-}
+export const readTime = (pointer: string, value: string): Date | FieldProblem =>
+  parseTime(value) ?? fieldProblem(pointer, "wrong_format");

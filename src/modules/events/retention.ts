@@ -3,6 +3,7 @@ import type { Ctx } from "../../ctx.ts";
 import { isInBatch } from "../../db/batch.ts";
 import { transaction } from "../../db/transaction.ts";
 import { leastIdOf } from "../../kit/id.ts";
+import { webhookDeliveries, webhooks } from "../webhooks/tables.ts";
 import { eventCursors, events } from "./tables.ts";
 
 const DAY_MS = 86_400_000;
@@ -60,7 +61,16 @@ export const purgeEvents = (ctx: Ctx): Promise<number> =>
     return count;
   });
 
-/** True for an event that no consumer is still to get. */
+/**
+ * True for an event that no consumer is still to get. A webhook that Bunker disabled gets its events
+ * when it is enabled again.
+ */
 const isConsumed = (): SQL => sql`not exists (
   select 1 from ${eventCursors} where ${ne(eventCursors.name, "purged")}
-    and (${eventCursors.transactionId}, ${eventCursors.position}) < (${events.transactionId}, ${events.position}))`;
+    and (${eventCursors.transactionId}, ${eventCursors.position}) < (${events.transactionId}, ${events.position}))
+  and not exists (
+    select 1 from ${webhooks} where (${webhooks.isEnabled} or ${webhooks.disabledReason} is not null)
+      and ((${webhooks.transactionId}, ${webhooks.position}) < (${events.transactionId}, ${events.position})
+        or exists (
+          select 1 from ${webhookDeliveries} where ${webhookDeliveries.webhookId} = ${webhooks.id}
+            and ${webhookDeliveries.eventId} = ${events.id} and ${webhookDeliveries.state} = 'waiting')))`;

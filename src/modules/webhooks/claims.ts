@@ -1,0 +1,132 @@
+import { and, asc, eq, inArray, lte, sql } from "drizzle-orm";
+import type { Ctx } from "../../ctx.ts";
+import { isInBatch } from "../../db/batch.ts";
+import { transaction } from "../../db/transaction.ts";
+import { type Event, eventOf } from "../events/events.ts";
+import { events } from "../events/tables.ts";
+import { webhookDeliveries as deliveries, webhooks } from "./tables.ts";
+import type { Webhook } from "./webhooks.ts";
+
+export type Delivery = typeof deliveries.$inferSelect;
+
+/** A delivery that this process may attempt until its lease ends. */
+export interface Claimed {
+  delivery: Delivery;
+  leasedUntil: Date;
+  webhook: Webhook;
+  /** Undefined if it is no longer stored. */
+  event: Event | undefined;
+}
+
+/** Longer than two attempts, one after the other. If the process dies, another one goes on then. */
+const LEASE_MS = 30_000;
+const PARALLEL = 16;
+/** Twice as many as are in flight, so that a claim is rarely awaited. */
+const CLAIMED_AT_ONCE = 2 * PARALLEL;
+const CLAIMED_OF_FAILING = 2;
+
+/** How many requests to an endpoint one process has in flight. A failing one is only probed. */
+export const parallelOf = ({ isOrdered, failingSince }: Webhook): number =>
+  isOrdered || failingSince !== null ? 1 : PARALLEL;
+
+/** Claims due deliveries of one webhook: none if it is disabled. */
+export async function claimDue(
+  ctx: Ctx,
+  webhookId: string,
+): Promise<{ webhook: Webhook | undefined; claimed: Claimed[]; isAll: boolean }> {
+  const [webhook] = await ctx.db.select().from(webhooks).where(eq(webhooks.id, webhookId));
+  if (!webhook?.isEnabled) return { webhook: undefined, claimed: [], isAll: true };
+  const leasedUntil = new Date(ctx.now().getTime() + LEASE_MS);
+  const limit = webhook.failingSince === null ? CLAIMED_AT_ONCE : CLAIMED_OF_FAILING;
+  const range = { leasedUntil, limit };
+  const rows = webhook.isOrdered
+    ? await transaction(ctx, (tx) => claimNext(tx, webhookId, range))
+    : await claimAny(ctx, webhookId, range);
+  const stored = await findEvents(ctx, rows);
+  const claimed = rows.map((delivery) => {
+    const event = stored.get(delivery.eventId);
+    return { delivery, leasedUntil, webhook, event };
+  });
+  return { webhook, claimed, isAll: rows.length < limit };
+}
+
+async function findEvents({ db }: Ctx, rows: Delivery[]): Promise<Map<string, Event>> {
+  const ids = rows.map(({ eventId }) => eventId);
+  if (ids.length === 0) return new Map();
+  const found = await db.select().from(events).where(inArray(events.id, ids));
+  return new Map(found.map((row) => [row.id, eventOf(row)]));
+}
+
+const isWaitingFor = (webhookId: string) =>
+  and(eq(deliveries.webhookId, webhookId), sql`${deliveries.state} = 'waiting'`);
+
+interface ClaimRange {
+  leasedUntil: Date;
+  limit: number;
+}
+
+/** In any order. Skips what another process has. */
+function claimAny(
+  { db, now }: Ctx,
+  webhookId: string,
+  { leasedUntil, limit }: ClaimRange,
+): Promise<Delivery[]> {
+  const due = db
+    .select({ id: deliveries.id })
+    .from(deliveries)
+    .where(and(isWaitingFor(webhookId), lte(deliveries.dueAt, now())))
+    .orderBy(asc(deliveries.dueAt))
+    .limit(limit)
+    .for("update", { skipLocked: true });
+  return db
+    .update(deliveries)
+    .set({ leasedUntil, dueAt: leasedUntil })
+    .where(isInBatch(deliveries.id, due))
+    .returning();
+}
+
+/**
+ * The first ones in the order of events. None if the very first is not due, because it failed or
+ * another process has it. The lock on the webhook makes processes take turns.
+ */
+async function claimNext(
+  { db, now }: Ctx,
+  webhookId: string,
+  { leasedUntil, limit }: ClaimRange,
+): Promise<Delivery[]> {
+  await db
+    .select({ id: webhooks.id })
+    .from(webhooks)
+    .where(eq(webhooks.id, webhookId))
+    .for("no key update");
+  const waiting = await db
+    .select()
+    .from(deliveries)
+    .where(isWaitingFor(webhookId))
+    .orderBy(asc(deliveries.transactionId), asc(deliveries.position))
+    .limit(limit)
+    .for("update");
+  const time = now();
+  const isFree = ({ leasedUntil: until }: Delivery) => until === null || until <= time;
+  const [first] = waiting;
+  if (!first || first.dueAt > time) return [];
+  const end = waiting.findIndex((delivery) => !isFree(delivery));
+  const next = end < 0 ? waiting : waiting.slice(0, end);
+  const ids = next.map(({ id }) => id);
+  if (ids.length > 0)
+    await db
+      .update(deliveries)
+      .set({ leasedUntil, dueAt: leasedUntil })
+      .where(inArray(deliveries.id, ids));
+  return next;
+}
+
+/** Gives up the lease of deliveries that were not attempted. */
+export async function release({ db, now }: Ctx, unused: Claimed[]): Promise<void> {
+  const ids = unused.map(({ delivery }) => delivery.id);
+  if (ids.length === 0) return;
+  await db
+    .update(deliveries)
+    .set({ leasedUntil: null, dueAt: now() })
+    .where(and(inArray(deliveries.id, ids), eq(deliveries.state, "waiting")));
+}

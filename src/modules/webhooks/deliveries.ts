@@ -1,0 +1,102 @@
+import { and, eq, lt, type SQL, sql } from "drizzle-orm";
+import { requireAdministrator } from "../../access.ts";
+import type { Actor, Ctx } from "../../ctx.ts";
+import { deleteBatch } from "../../db/batch.ts";
+import { type List, type PageRange, selectPage } from "../../db/page.ts";
+import { isId, leastIdOf } from "../../kit/id.ts";
+import { Problem } from "../../kit/problem.ts";
+import { DAY_MS } from "./attempt.ts";
+import type { Delivery } from "./claims.ts";
+import { redelivery } from "./dispatch.ts";
+import { webhookDeliveries as deliveries, webhooks } from "./tables.ts";
+import { dueOnceFree, getWebhook } from "./webhooks.ts";
+
+export const deliveryStates = ["waiting", "delivered", "failed", "dropped"] as const;
+export type DeliveryState = (typeof deliveryStates)[number];
+
+interface Which {
+  webhookId: string;
+  state?: DeliveryState | undefined;
+}
+
+/** Newest first. Throws `forbidden`, `not_found`. */
+export async function listDeliveries(
+  ctx: Ctx,
+  actor: Actor,
+  { webhookId, state }: Which,
+): Promise<List<Delivery>> {
+  await getWebhook(ctx, actor, webhookId);
+  const where = and(eq(deliveries.webhookId, webhookId), state && isInState(state));
+  return {
+    rows: (range) => selectDeliveries(ctx, where, range),
+    count: () => ctx.db.$count(deliveries, where),
+  };
+}
+
+/** A literal, so that PostgreSQL can use the partial indexes. */
+const isInState = (state: DeliveryState): SQL =>
+  sql`${deliveries.state} = ${sql.raw(`'${state}'`)}`;
+
+function selectDeliveries({ db }: Ctx, where: SQL | undefined, range: PageRange) {
+  const { createdAt: time, id } = deliveries;
+  const page = selectPage({ time, id }, "newest first", range);
+  return db
+    .select()
+    .from(deliveries)
+    .where(and(where, page.isInPage))
+    .orderBy(...page.order)
+    .limit(range.limit)
+    .offset(page.offset);
+}
+
+/**
+ * Makes a delivery wait again, whatever its state: it is due at once, with the same event id. It is
+ * sent once its webhook is enabled. Throws `forbidden`, `not_found`.
+ */
+export async function redeliver(
+  ctx: Ctx,
+  actor: Actor,
+  { id, webhookId }: { id: string; webhookId?: string },
+): Promise<Delivery> {
+  requireAdministrator(actor);
+  const isTarget = and(
+    eq(deliveries.id, id),
+    webhookId === undefined ? undefined : eq(deliveries.webhookId, webhookId),
+  );
+  // A lease stays: otherwise another process could send it at the same time.
+  const { leasedUntil, ...again } = redelivery(ctx.now());
+  const [delivery] = isId(id)
+    ? await ctx.db
+        .update(deliveries)
+        .set({ ...again, dueAt: dueOnceFree(again.dueAt) })
+        .where(isTarget)
+        .returning()
+    : [];
+  if (!delivery) throw new Problem("not_found");
+  return delivery;
+}
+
+const KEPT_DAYS = 30;
+
+/** Deletes a few deliveries that ended and were created a month ago. */
+export function purgeDeliveries({ db, now }: Ctx): Promise<number> {
+  const oldest = leastIdOf(new Date(now().getTime() - KEPT_DAYS * DAY_MS));
+  const isOld = and(lt(deliveries.id, oldest), sql`${deliveries.state} <> 'waiting'`);
+  return deleteBatch(db, deliveries.id, isOld);
+}
+
+export const countWaiting = ({ db }: Ctx): Promise<number> =>
+  db.$count(deliveries, isInState("waiting"));
+
+/** How many webhooks are in each state. */
+export async function countWebhooks({ db }: Ctx): Promise<Record<string, number>> {
+  const { isEnabled, disabledReason, failingSince } = webhooks;
+  const state = sql<string>`case when ${isEnabled} and ${failingSince} is null then 'working'
+    when ${isEnabled} then 'failing' when ${disabledReason} is null then 'off' else 'disabled' end`;
+  const rows = await db
+    .select({ state: state.as("state"), count: sql<number>`count(*)::int` })
+    .from(webhooks)
+    .groupBy(sql`1`);
+  const none = { working: 0, failing: 0, disabled: 0, off: 0 };
+  return { ...none, ...Object.fromEntries(rows.map(({ state: name, count }) => [name, count])) };
+}

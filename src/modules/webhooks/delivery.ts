@@ -1,0 +1,40 @@
+import { sql } from "drizzle-orm";
+import type { Ctx } from "../../ctx.ts";
+import { queueDeliveries } from "./dispatch.ts";
+import { type Endpoint, openEndpoint } from "./endpoint.ts";
+
+/**
+ * Queues and sends deliveries. Each endpoint has its own workers, so a slow or dead one delays no
+ * other. `run` starts workers and does not wait for them; `close` does.
+ */
+export function openDelivery(ctx: Ctx) {
+  const endpoints = new Map<string, Endpoint>();
+  return {
+    run: async (): Promise<number> => {
+      const left = await queueDeliveries(ctx);
+      for (const id of await findDue(ctx)) {
+        const endpoint = endpoints.get(id) ?? openEndpoint(ctx, id);
+        endpoints.set(id, endpoint);
+        endpoint.start();
+      }
+      const failures = [...endpoints.values()].flatMap((endpoint) => endpoint.takeFailures());
+      for (const [id, endpoint] of endpoints) if (endpoint.isIdle()) endpoints.delete(id);
+      if (failures.length > 0) throw failures[0];
+      return left;
+    },
+    close: async (): Promise<void> => {
+      await Promise.all([...endpoints.values()].map((endpoint) => endpoint.close()));
+    },
+  };
+}
+
+/** The enabled webhooks with a due delivery. Raw SQL, because this query runs every second. */
+async function findDue({ db, now }: Ctx): Promise<string[]> {
+  const rows = await db.execute(sql`
+    select id from webhooks where is_enabled and exists (
+      select 1 from webhook_deliveries
+      where webhook_id = webhooks.id and state = 'waiting'
+        and due_at <= ${now().toISOString()}::timestamptz
+    )`);
+  return rows.map(({ id }) => String(id));
+}

@@ -1,0 +1,121 @@
+import { and, eq, inArray, ne, sql } from "drizzle-orm";
+import type { Ctx } from "../../ctx.ts";
+import { transaction } from "../../db/transaction.ts";
+import { type EventCursor, formatCursor } from "../events/cursor.ts";
+import { type EventPage, readNextEvents } from "../events/feed.ts";
+import { webhookDeliveries, webhooks } from "./tables.ts";
+import { ALL_EVENTS } from "./webhooks.ts";
+
+/** Webhooks that have considered the same events. */
+interface Group {
+  cursor: EventCursor;
+  ids: string[];
+}
+
+const QUEUED_AT_ONCE = 500;
+/** Beyond this, the next events of a webhook wait in the events table. */
+const WAITING_MAX = 10_000;
+
+/**
+ * Queues a delivery of each new event for each webhook that wants it. Any number of processes may
+ * do this at once. Returns how much may be left.
+ */
+export async function queueDeliveries(ctx: Ctx): Promise<number> {
+  const enabled = await findEnabled(ctx);
+  ctx.eventSignal.want("webhooks", enabled.length > 0);
+  let left = 0;
+  for (const group of groupsOf(enabled)) left += await queueForGroup(ctx, group);
+  return left;
+}
+
+interface Enabled {
+  id: string;
+  transaction_id: string;
+  position: string;
+  is_full: boolean;
+}
+
+/** Raw SQL, because this query runs every second, also if there is no webhook. */
+async function findEnabled({ db }: Ctx): Promise<Enabled[]> {
+  const rows = await db.execute(sql`
+    select id, transaction_id::text, position::text, exists (
+      select 1 from webhook_deliveries where webhook_id = webhooks.id and state = 'waiting'
+      offset ${WAITING_MAX} - 1
+    ) as is_full
+    from webhooks where is_enabled`);
+  return rows as unknown as Enabled[];
+}
+
+/** Each group is read on its own, so that one far behind delays no other. */
+function groupsOf(enabled: Enabled[]): Group[] {
+  const groups = new Map<string, Group>();
+  for (const { id, transaction_id: transactionId, position, is_full: isFull } of enabled) {
+    if (isFull) continue;
+    const cursor = { transactionId, position: BigInt(position) };
+    const key = formatCursor(cursor);
+    const group = groups.get(key) ?? { cursor, ids: [] };
+    group.ids.push(id);
+    groups.set(key, group);
+  }
+  return [...groups.values()];
+}
+
+async function queueForGroup(ctx: Ctx, { cursor, ids }: Group): Promise<number> {
+  const page = await readNextEvents(ctx, cursor, QUEUED_AT_ONCE);
+  if (page.events.length === 0) return 0;
+  const isMoved = await transaction(ctx, (tx) => queuePage(tx, { cursor, ids, page }));
+  // Otherwise another process has read on from the same cursor, but maybe not as far.
+  return page.hasMore || !isMoved ? 1 : 0;
+}
+
+/** Moves the cursors and inserts the deliveries. False if another process was first. */
+async function queuePage(
+  { db, now }: Ctx,
+  { cursor, ids, page }: Group & { page: EventPage },
+): Promise<boolean> {
+  const { id, events, transactionId, position } = webhooks;
+  const isUnmoved = and(
+    inArray(id, ids),
+    eq(transactionId, cursor.transactionId),
+    eq(position, cursor.position),
+  );
+  const moved = await db.update(webhooks).set(page.end).where(isUnmoved).returning({ id, events });
+  const time = now();
+  const rows = moved.flatMap((webhook) =>
+    page.events
+      .filter(({ type }) => [type, ALL_EVENTS].some((name) => webhook.events.includes(name)))
+      .map((event) => ({
+        id: Bun.randomUUIDv7("hex", time),
+        webhookId: webhook.id,
+        eventId: event.id,
+        eventType: event.type,
+        ...event.cursor,
+        queuedAt: time,
+        dueAt: time,
+        createdAt: time,
+      })),
+  );
+  for (let from = 0; from < rows.length; from += INSERTED_AT_ONCE)
+    await db
+      .insert(webhookDeliveries)
+      .values(rows.slice(from, from + INSERTED_AT_ONCE))
+      // After a replay, the event may have been delivered before.
+      .onConflictDoUpdate({
+        target: [webhookDeliveries.webhookId, webhookDeliveries.eventId],
+        set: redelivery(time),
+        setWhere: ne(webhookDeliveries.state, "waiting"),
+      });
+  return moved.length > 0;
+}
+/** A statement takes 65,535 parameters at most. */
+const INSERTED_AT_ONCE = 2_000;
+
+/** What makes an ended delivery wait again. */
+export const redelivery = (time: Date) => ({
+  state: "waiting",
+  attempts: 0,
+  queuedAt: time,
+  dueAt: time,
+  leasedUntil: null,
+  endedAt: null,
+});

@@ -1,0 +1,166 @@
+import type { Ctx } from "../../ctx.ts";
+import { envelopeOf } from "../events/envelope.ts";
+import { attempt } from "./attempt.ts";
+import { type Claimed, claimDue, parallelOf, release } from "./claims.ts";
+import { type Result, writeResults } from "./results.ts";
+
+/** Sends the due deliveries of one webhook, in this process. */
+export interface Endpoint {
+  /** Starts as many workers as the webhook may have. They end when nothing is due. */
+  start: () => void;
+  isIdle: () => boolean;
+  /** The failures of workers since the last call, such as an outage of the database. */
+  takeFailures: () => unknown[];
+  /** Starts no other attempt. Resolves when the ones in flight have ended. */
+  close: () => Promise<void>;
+}
+
+export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
+  const write = openResultWriter((results) => writeResults(ctx, webhookId, results));
+  const queue = openQueue(ctx, webhookId);
+  const workers = new Set<Promise<void>>();
+  let failures: unknown[] = [];
+  let active = 0;
+  let isClosed = false;
+
+  const next = async (): Promise<Claimed | undefined> => {
+    if (queue.mayFill()) await queue.fill();
+    startWorkers();
+    return isClosed ? undefined : queue.take();
+  };
+  const work = async () => {
+    try {
+      for (let claimed = await next(); claimed; claimed = await next()) {
+        const result = await deliver(ctx, claimed);
+        const isDisabled = await write(result);
+        const isBlocked = claimed.webhook.isOrdered && result.attempt?.isSuccess === false;
+        if (isDisabled || isBlocked) await queue.release();
+        if (active > queue.workers()) return;
+      }
+    } catch (error) {
+      failures.push(error);
+    } finally {
+      active -= 1;
+    }
+  };
+  const startWorkers = () => {
+    const needed = Math.min(queue.workers(), active + queue.length());
+    while (active < needed && !isClosed) {
+      active += 1;
+      const worker = work().finally(() => workers.delete(worker));
+      workers.add(worker);
+    }
+  };
+  const start = async () => {
+    queue.noteNew();
+    startWorkers();
+    const isBusy = active > 0 && active >= queue.workers();
+    if (!isBusy && queue.mayFill()) await queue.fill();
+    startWorkers();
+  };
+
+  return {
+    start: () => void start().catch((error) => failures.push(error)),
+    isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,
+    takeFailures: () => {
+      const taken = failures;
+      failures = [];
+      return taken;
+    },
+    close: async () => {
+      isClosed = true;
+      await Promise.all(workers);
+      await queue.release();
+    },
+  };
+}
+
+/** An attempt takes ten seconds, and writing its result a few. */
+const ATTEMPT_MAX_MS = 14_000;
+
+/** What this process has claimed of one webhook, and not sent yet. */
+function openQueue(ctx: Ctx, webhookId: string) {
+  let claimed: Claimed[] = [];
+  let claiming: Promise<void> | undefined;
+  let workers = 0;
+  /** Whether the latest claim got all that was due. */
+  let isDrained = false;
+  /** Whether there may be more since the latest claim began. */
+  let isStale = false;
+
+  const claim = async () => {
+    do {
+      isStale = false;
+      const found = await claimDue(ctx, webhookId);
+      workers = found.webhook ? parallelOf(found.webhook) : 0;
+      isDrained = found.isAll;
+      claimed.push(...found.claimed);
+    } while (isStale && claimed.length === 0);
+    if (isStale) isDrained = false;
+  };
+  return {
+    /** How many workers the webhook may have, as of the latest claim. */
+    workers: () => workers,
+    length: () => claimed.length,
+    isIdle: () => claimed.length === 0 && !claiming,
+    noteNew: () => {
+      isStale = true;
+      isDrained = false;
+    },
+    mayFill: () => claimed.length === 0 && !isDrained,
+    fill: (): Promise<void> => {
+      claiming ??= claim().finally(() => {
+        claiming = undefined;
+      });
+      return claiming;
+    },
+    take: (): Claimed | undefined => {
+      const now = ctx.now().getTime();
+      // What waited here for too long is claimed again, by any process.
+      claimed = claimed.filter(({ leasedUntil }) => leasedUntil.getTime() - now > ATTEMPT_MAX_MS);
+      return claimed.shift();
+    },
+    release: async (): Promise<void> => {
+      await claiming?.catch(() => {});
+      const unused = claimed;
+      claimed = [];
+      isDrained = true;
+      await release(ctx, unused);
+    },
+  };
+}
+
+const DELIVERY = { name: "deliver webhook", kind: "client" } as const;
+
+/** Attempts a delivery once. */
+async function deliver(ctx: Ctx, claimed: Claimed): Promise<Result> {
+  const { event, webhook } = claimed;
+  if (!event) return { claimed, attempt: undefined };
+  const message = { id: event.id, envelope: envelopeOf(ctx.config, event) };
+  const send = () => attempt(ctx, webhook, message);
+  const { tracing } = ctx;
+  const sent = tracing.isSampled(null) ? tracing.begin(DELIVERY, null, send) : send();
+  return { claimed, attempt: await sent };
+}
+
+/** Writes the results that come while earlier ones are written as one batch. */
+function openResultWriter(writeBatch: (results: Result[]) => Promise<boolean>) {
+  let waiting: Result[] = [];
+  let writing: Promise<boolean> | undefined;
+  const writeAll = async () => {
+    let isDisabled = false;
+    while (waiting.length > 0) {
+      const batch = waiting;
+      waiting = [];
+      isDisabled = await writeBatch(batch);
+    }
+    return isDisabled;
+  };
+  return (result: Result): Promise<boolean> => {
+    waiting.push(result);
+    writing ??= writeAll().finally(() => {
+      writing = undefined;
+    });
+    return writing;
+  };
+}

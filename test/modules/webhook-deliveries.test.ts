@@ -1,0 +1,228 @@
+import { describe, expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Webhook } from "standardwebhooks";
+import { openDelivery } from "../../src/modules/webhooks/delivery.ts";
+import { createCtx } from "../../src/wire.ts";
+import { until } from "../support/webhook-receiver.ts";
+import {
+  ok,
+  onlyDeleted,
+  signatureOf,
+  subjectsOf,
+  webhookWorld,
+} from "../support/webhook-world.ts";
+import { database } from "../support/world.ts";
+
+const SECOND = 1_000;
+const HOUR = 3_600 * SECOND;
+const DAY = 24 * HOUR;
+
+test("an event is sent once, signed, and both standardwebhooks and Python verify it", async () => {
+  const here = await webhookWorld({ publicUrl: "https://accounts.example.com" });
+  const there = here.receiver();
+  const { secret, path } = await here.webhookTo(there, { events: ["user.created"] });
+  here.start();
+  const ada = await here.newUser();
+  await until("it arrives", () => there.received.length > 0);
+  await sleep(100);
+  const [received, ...more] = there.received;
+  if (!received || more.length > 0) throw new Error(`received ${there.types()}`);
+  const { body, headers, text } = received;
+  expect(body).toMatchObject({
+    specversion: "1.0",
+    id: headers["webhook-id"],
+    source: "https://accounts.example.com",
+    type: "user.created",
+    subject: ada.id,
+    data: { actor: { kind: "anonymous", id: null } },
+  });
+  expect([headers["content-type"], headers["user-agent"]]).toEqual([
+    "application/json",
+    expect.stringMatching(/^Bunker\//),
+  ]);
+  expect(new Webhook(secret).verify(text, signatureOf(received))).toEqual(body);
+  const other = `whsec_${Buffer.alloc(32).toString("base64")}`;
+  expect(() => new Webhook(other).verify(text, signatureOf(received))).toThrow();
+  const python = `
+import base64, hashlib, hmac, json, sys
+given = json.load(sys.stdin)
+signed = f"{given['id']}.{given['timestamp']}.{given['body']}".encode()
+key = base64.b64decode(given["secret"].removeprefix("whsec_"))
+expected = "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+print(any(hmac.compare_digest(expected, one) for one in given["signature"].split(" ")))`;
+  const input = JSON.stringify({
+    secret,
+    body: text,
+    id: headers["webhook-id"],
+    timestamp: headers["webhook-timestamp"],
+    signature: headers["webhook-signature"],
+  });
+  expect(execFileSync("python3", ["-c", python], { input }).toString().trim()).toBe("True");
+  const [delivery] = await here.deliveriesOf(path);
+  expect(delivery).toMatchObject({
+    event_id: headers["webhook-id"],
+    event_type: "user.created",
+    state: "delivered",
+    attempts: 1,
+    next_attempt_at: null,
+    response_status: 200,
+    response_body: "ok",
+    error: null,
+  });
+});
+
+test("a webhook gets the types that it names, and with * all of them, from its creation on", async () => {
+  const here = await webhookWorld();
+  const [some, all] = [here.receiver(), here.receiver()];
+  await here.newUser("before@example.com");
+  await here.webhookTo(some, { events: ["user.created", "session.started"] });
+  await here.webhookTo(all);
+  const { id } = await here.newUser();
+  await here.root.delete(`/users/${id}`);
+  here.start();
+  await until("all arrive", () => all.received.length === 5 && some.received.length === 2);
+  expect(some.types().toSorted()).toEqual(["session.started", "user.created"]);
+  expect(all.types().toSorted()).toEqual([
+    "session.ended",
+    "session.started",
+    "user.created",
+    "user.deleted",
+    "webhook.created",
+  ]);
+});
+
+test("an event is not sent before its transaction has ended, and not if that fails", async () => {
+  const here = await webhookWorld();
+  const there = here.receiver();
+  await here.webhookTo(there, onlyDeleted);
+  here.start();
+  const late = crypto.randomUUID();
+  const open = here.sql.begin(async (sql) => {
+    await sql`insert into events (id, type, occurred_at, actor_kind, subject_id, data)
+      values (${Bun.randomUUIDv7()}, 'user.deleted', now(), 'operator', ${late}, '{}')`;
+    await sleep(300);
+    expect(there.received).toEqual([]);
+  });
+  const failed = here.sql.begin(async (sql) => {
+    await sql`insert into events (id, type, occurred_at, actor_kind, subject_id, data)
+      values (${Bun.randomUUIDv7()}, 'user.deleted', now(), 'operator', ${crypto.randomUUID()}, '{}')`;
+    throw new Error("rolled back");
+  });
+  await expect(failed).rejects.toThrow("rolled back");
+  const [early] = await here.recordEvents(1);
+  await open;
+  await until("both arrive", () => there.received.length >= 2);
+  await sleep(100);
+  expect(subjectsOf(there.received).toSorted()).toEqual([late, early ?? ""].toSorted());
+});
+
+describe("an ordered webhook", () => {
+  test("gets events one at a time in their order, and a failing one holds back only it", async () => {
+    const here = await webhookWorld();
+    const [ordered, free] = [here.receiver(), here.receiver()];
+    let fails = 3;
+    let isBusy = false;
+    let overlaps = 0;
+    ordered.answer = async () => {
+      overlaps += Number(isBusy);
+      isBusy = true;
+      await sleep(2);
+      isBusy = false;
+      if (ordered.received.length !== 11 && fails < 3) fails += 1;
+      else if (ordered.received.length !== 11) return ok();
+      else fails = 1;
+      return new Response("no", { status: 500 });
+    };
+    await here.webhookTo(ordered, { ...onlyDeleted, ordered: true });
+    await here.webhookTo(free, onlyDeleted);
+    here.start();
+    const subjects = await here.recordEvents(100);
+    await until("the other one has all", () => free.received.length === 100);
+    await until("it is held back", () => ordered.received.length >= 11);
+    for (let turn = 0; turn < 4; turn += 1) {
+      await sleep(200);
+      here.pass(5 * SECOND);
+    }
+    await until("the rest arrives", () => ordered.received.length === 103);
+    const [held] = ordered.ids().slice(10, 11);
+    expect(ordered.ids().filter((id) => id === held)).toHaveLength(4);
+    const inOrder = subjectsOf(ordered.received).filter((id, at, all) => id !== all[at - 1]);
+    expect(inOrder).toEqual(subjects);
+    expect(overlaps).toBe(0);
+  });
+
+  test("keeps the order also if several processes deliver", async () => {
+    const here = await webhookWorld();
+    const there = here.receiver(async () => {
+      await sleep(1);
+      return ok();
+    });
+    await here.webhookTo(there, { ...onlyDeleted, ordered: true });
+    for (let count = 0; count < 4; count += 1) here.start();
+    const subjects = await here.recordEvents(200);
+    await until("all arrive", () => there.received.length >= 200);
+    expect(subjectsOf(there.received)).toEqual(subjects);
+  });
+});
+
+test("several processes send each event once", async () => {
+  const here = await webhookWorld();
+  const receivers = [here.receiver(), here.receiver(), here.receiver()];
+  for (const there of receivers) await here.webhookTo(there, onlyDeleted);
+  for (let count = 0; count < 4; count += 1) here.start();
+  const subjects = await here.recordEvents(300);
+  await until("all arrive", () => receivers.every(({ received }) => received.length >= 300));
+  await sleep(200);
+  for (const { received } of receivers)
+    expect(subjectsOf(received).toSorted()).toEqual(subjects.toSorted());
+});
+
+test("after a rotation both secrets verify for 24 hours, then only the new one", async () => {
+  const here = await webhookWorld();
+  const there = here.receiver();
+  const { secret: first, path } = await here.webhookTo(there, onlyDeleted);
+  here.start();
+  const { body } = await here.root.post(`${path}/rotate-secret`);
+  expect([body.secret === first, body.previous_secret_until]).toEqual([false, expect.any(String)]);
+  const next = async () => {
+    const count = there.received.length;
+    await here.recordEvents(1);
+    await until("it arrives", () => there.received.length > count);
+    const received = there.received.at(-1);
+    if (!received) throw new Error("nothing received");
+    const verify = (secret: string) =>
+      new Webhook(secret).verify(received.text, signatureOf(received));
+    return { verify, count: received.headers["webhook-signature"]?.split(" ").length };
+  };
+  const during = await next();
+  expect(during.count).toBe(2);
+  during.verify(first);
+  during.verify(body.secret);
+  here.pass(DAY + SECOND);
+  const afterwards = await next();
+  expect(afterwards.count).toBe(1);
+  afterwards.verify(body.secret);
+  expect(() => afterwards.verify(first)).toThrow();
+});
+
+test("with a lost SECRET_KEY nothing is sent, and the log of deliveries says what to do", async () => {
+  const here = await webhookWorld();
+  const there = here.receiver();
+  const { path } = await here.webhookTo(there, onlyDeleted);
+  const { config, ...parts } = here.ctx;
+  const bounds = { atOnce: 1, queueMax: 1, waitMaxMs: 1 };
+  const other = createCtx(config, {
+    ...parts,
+    database,
+    hashingBounds: bounds,
+    secrets: ["another-k3Jd0sLq8vXz2mNb7TyUw5RfGh1PcAe9"],
+  });
+  const delivery = openDelivery(other);
+  await here.recordEvents(1);
+  await delivery.run();
+  await until("an attempt", async () => (await here.deliveriesOf(path))[0]?.attempts === 1);
+  await delivery.close();
+  expect((await here.deliveriesOf(path))[0]?.error).toContain("SECRET_KEY");
+  expect(there.received).toEqual([]);
+});
