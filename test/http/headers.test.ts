@@ -69,6 +69,8 @@ const kept = [
   "PATCH /api/v1/users/{id} If-Match",
   "DELETE /api/v1/users/{id} If-Match",
   "POST /api/v1/users/{id}/unlock Idempotency-Key",
+  "PATCH /api/v1/webhooks/{id} If-Match",
+  "DELETE /api/v1/webhooks/{id} If-Match",
 ];
 
 describe("a header that makes a promise is honored or refused on every route", () => {
@@ -85,7 +87,11 @@ describe("a header that makes a promise is honored or refused on every route", (
     const tokenFor = (path: string) => (path.includes("/me") ? ada : root).token;
     for (const { method, path, name } of cases.filter((one) => !isRead(one))) {
       const given = givenTo(path, tokenFor(path));
-      const answer = await ask(`${method} ${path.replace("{id}", UUID)}`, { [name]: '"x"' }, given);
+      const answer = await ask(
+        `${method} ${path.replaceAll(/\{\w+\}/g, UUID)}`,
+        { [name]: '"x"' },
+        given,
+      );
       expect([method, path, answer.status, saidIn(answer)]).toEqual([
         method,
         path,
@@ -135,6 +141,9 @@ const bodies: Record<string, object> = {
   "/users/me/password": { current_password: PASSWORD, new_password: "another stable of horses" },
   "/users/me/email": { email: "eve@example.com" },
   "/users/{id}": {},
+  "/webhooks": { url: "https://example.com/", events: ["*"] },
+  "/webhooks/{id}": {},
+  "/webhooks/{id}/replay": { since: "2026-01-01T00:00:00Z" },
   "/oauth/token": { grant_type: "refresh_token", refresh_token: "x" },
   "/oauth/revoke": { token: "x" },
   "/oauth/introspect": { token: "x" },

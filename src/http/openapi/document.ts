@@ -25,7 +25,6 @@ const documentation = () => ({
     { name: "events", description: "What happened: to your user, and to all for superusers." },
     { name: "webhooks", description: "Events that are sent to your own servers." },
     { name: "users", description: "Your user, and all users for superusers." },
-    { name: "webhooks", description: "URLs to which events are sent, for superusers." },
     { name: "operation", description: "Health and version, for the operator." },
   ],
   components: {

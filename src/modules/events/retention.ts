@@ -62,8 +62,8 @@ export const purgeEvents = (ctx: Ctx): Promise<number> =>
   });
 
 /**
- * True for an event that no consumer is still to get. A webhook that Bunker disabled gets its events
- * when it is enabled again.
+ * True for an event that no consumer is still to get. A webhook that Bunker disabled gets its
+ * events when it is enabled again.
  */
 const isConsumed = (): SQL => sql`not exists (
   select 1 from ${eventCursors} where ${ne(eventCursors.name, "purged")}
