@@ -1,11 +1,11 @@
-import { availableParallelism, hostname } from "node:os";
+import { hostname } from "node:os";
 import { openOutgoing } from "./adapters/outgoing.ts";
 import type { Config } from "./config/config.ts";
 import { readPostgresUrl } from "./config/postgres-url.ts";
 import { accessTokens } from "./credentials/access-token.ts";
 import { deviceTokens } from "./credentials/device-token.ts";
 import { openEncryption, openMailEncryption } from "./credentials/encryption.ts";
-import { type HashingBounds, openHashing } from "./credentials/hashing.ts";
+import { boundsFor, type HashingBounds, openHashing } from "./credentials/hashing.ts";
 import { openKeyRing } from "./credentials/key-ring.ts";
 import { refreshSeeds } from "./credentials/refresh-token.ts";
 import { derivedKey, derivedKeys, fingerprints } from "./credentials/secret.ts";
@@ -103,11 +103,6 @@ export function createCtx(
 
 /** The number of hex digits that keep the keys of installations on one Redis apart. */
 const PREFIX_LENGTH = 16;
-/** Leaves one core to requests that hash nothing. The queue can be served within `waitMaxMs`. */
-function hashingBounds({ workers }: Config): HashingBounds {
-  const atOnce = Math.max(1, Math.floor((availableParallelism() - 1) / workers));
-  return { atOnce, queueMax: 64 * atOnce, waitMaxMs: 2_000 };
-}
 
 /** Opens every external part that `config` names. Throws an Exit if one is unavailable. */
 export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
@@ -151,7 +146,7 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
       principals,
       readiness: openReadiness({ database, log, embedded }),
       secrets: [secret, ...config.secretKeys],
-      hashingBounds: hashingBounds(config),
+      hashingBounds: boundsFor(config),
     });
     return { ctx, database, ...schema, close };
   } catch (error) {

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { Problem } from "../kit/problem.ts";
 import { noTracing, type Tracing } from "../kit/tracing.ts";
 import type { HashCost } from "./stored-hash.ts";
@@ -7,6 +8,12 @@ export interface HashingBounds {
   atOnce: number;
   queueMax: number;
   waitMaxMs: number;
+}
+
+/** Leaves one core to requests that hash nothing. The queue can be served within `waitMaxMs`. */
+export function boundsFor({ workers }: { workers: number }): HashingBounds {
+  const atOnce = Math.max(1, Math.floor((availableParallelism() - 1) / workers));
+  return { atOnce, queueMax: 64 * atOnce, waitMaxMs: 2_000 };
 }
 
 interface HashingOptions extends HashingBounds {
