@@ -6,6 +6,7 @@ import { connect as dial } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, openDatabase } from "../../src/db/db.ts";
+import { brokers } from "../support/brokers.ts";
 import { client, emptyFolder, freePort, serve } from "../support/program.ts";
 
 setDefaultTimeout(60_000);
@@ -16,6 +17,7 @@ const pgbouncer = ["/usr/sbin/pgbouncer", Bun.which("pgbouncer") ?? ""].find((pa
 );
 const name = `bunker_e2e_pooler_${process.pid}`;
 const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
+const nats = brokers.find((broker) => broker.name === "NATS");
 let pooler: ChildProcess | undefined;
 
 afterAll(async () => {
@@ -85,18 +87,17 @@ describe.if(home !== undefined && pgbouncer !== undefined)("through PgBouncer", 
     await database.close();
   });
 
+  const settings = () => ({
+    DATABASE_URL: pooled.href,
+    DATABASE_DIRECT_URL: direct.href,
+    DATABASE_PREPARE: "off",
+    SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    PUBLIC_URL: "https://accounts.example.com",
+    LOG_ACCESS: "off",
+  });
+
   test("many users sign in and read at once, and changes of a user take effect within a second", async () => {
-    const server = await serve({
-      cwd: emptyFolder(),
-      env: {
-        DATABASE_URL: pooled.href,
-        DATABASE_DIRECT_URL: direct.href,
-        DATABASE_PREPARE: "off",
-        SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        PUBLIC_URL: "https://accounts.example.com",
-        LOG_ACCESS: "off",
-      },
-    });
+    const server = await serve({ cwd: emptyFolder(), env: settings() });
     const api = client(server.url);
     const emails = Array.from({ length: 15 }, (_, at) => `person${at}@example.com`);
     const registered = await Promise.all(emails.map((email) => api.register(email, PASSWORD)));
@@ -120,4 +121,30 @@ describe.if(home !== undefined && pgbouncer !== undefined)("through PgBouncer", 
     expect(server.said.err).not.toContain("do not arrive");
     expect(await server.end("SIGTERM")).toBe(0);
   });
+
+  nats?.needs.test(
+    "another instance publishes to the message queue when the first one is killed",
+    async () => {
+      const queue = await nats.open();
+      const here = connect({ url: direct.href, caFile: undefined }, { max: 1 });
+      const env = { ...settings(), BROKER_URL: queue.urlOf(queue.port) };
+      const first = await serve({ cwd: emptyFolder(), env });
+      const second = await serve({ cwd: emptyFolder(), env });
+      const publishes = async (email: string) => {
+        await client(second.url).register(email, PASSWORD);
+        const [event] = await here`select id from events order by position desc limit 1`;
+        const giveUpAt = performance.now() + 20_000;
+        while (!(await queue.received()).some(({ id }) => id === event?.["id"])) {
+          if (performance.now() > giveUpAt) throw new Error(`no event about ${email}`);
+          await sleep(50);
+        }
+      };
+      await publishes("first@example.com");
+      await first.end("SIGKILL");
+      await publishes("second@example.com");
+      await here.end();
+      expect(await second.end("SIGTERM")).toBe(0);
+      await queue.kill();
+    },
+  );
 });

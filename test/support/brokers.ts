@@ -65,13 +65,22 @@ async function isListening(port: number): Promise<boolean> {
   return isUp;
 }
 
-function program(port: number, [name = "", ...args]: string[], env: Record<string, string>) {
+interface Program {
+  port: number;
+  words: string[];
+  /** RabbitMQ writes a dump into its working directory when it is killed. */
+  cwd: string;
+  env?: Record<string, string>;
+}
+
+function program({ port, words: [name = "", ...args], cwd, env = {} }: Program) {
   let child: ChildProcess | undefined;
   const up = async () => {
     // A group of its own: the script of RabbitMQ starts other processes.
     child = spawn(name, args, {
       stdio: "ignore",
       detached: true,
+      cwd,
       env: { PATH: process.env["PATH"] ?? "", ...env },
     });
     while (!(await isListening(port))) {
@@ -97,7 +106,7 @@ async function rabbitMq(): Promise<BrokerServer> {
   const files = { config: join(folder, "rabbitmq.conf"), plugins: join(folder, "plugins") };
   writeFileSync(files.config, `listeners.tcp.default = 127.0.0.1:${port}\n`);
   writeFileSync(files.plugins, "[].\n");
-  const server = program(port, [RABBITMQ ?? ""], {
+  const env = {
     HOME: folder,
     RABBITMQ_NODENAME: `bunker-${port}@localhost`,
     RABBITMQ_DIST_PORT: String(await freePort()),
@@ -106,7 +115,8 @@ async function rabbitMq(): Promise<BrokerServer> {
     RABBITMQ_CONF_ENV_FILE: "/dev/null",
     RABBITMQ_MNESIA_BASE: join(folder, "data"),
     RABBITMQ_LOG_BASE: join(folder, "log"),
-  });
+  };
+  const server = program({ port, words: [RABBITMQ ?? ""], cwd: folder, env });
   await server.up();
   const work = async <T>(run: (channel: Channel) => Promise<T>): Promise<T> => {
     const connection = await connectAmqp(urlOf(port));
@@ -145,7 +155,8 @@ type Channel = Awaited<ReturnType<Awaited<ReturnType<typeof connectAmqp>>["creat
 async function nats(): Promise<BrokerServer> {
   const [port, folder] = [await freePort(), emptyFolder()];
   const address = ["-a", "127.0.0.1", "-p", String(port)];
-  const server = program(port, ["nats-server", ...address, "-js", "-sd", folder], {});
+  const words = ["nats-server", ...address, "-js", "-sd", folder];
+  const server = program({ port, words, cwd: folder });
   await server.up();
   return {
     ...server,
