@@ -178,6 +178,35 @@ test("several processes send each event once", async () => {
     expect(subjectsOf(received).toSorted()).toEqual(subjects.toSorted());
 });
 
+test("an attempt that takes long stays with its process, and one of a dead process is taken over", async () => {
+  const here = await webhookWorld();
+  const waiting: (() => void)[] = [];
+  const there = here.receiver(
+    () => new Promise((answer) => waiting.push(() => answer(new Response("ok")))),
+  );
+  const { path } = await here.webhookTo(there, onlyDeleted);
+  const first = openDelivery(here.ctx);
+  await here.recordEvents(1);
+  await first.run();
+  await until("it hangs", () => there.received.length === 1);
+  const second = openDelivery(here.ctx);
+  for (let turn = 0; turn < 6; turn += 1) {
+    here.pass(2 * SECOND);
+    await first.run();
+    await second.run();
+  }
+  await sleep(50);
+  expect(there.received.length).toBe(1);
+  // The first process is dead: it renews no lease.
+  here.pass(5 * SECOND);
+  await second.run();
+  await until("it is taken over", () => there.received.length === 2);
+  for (const answer of waiting) answer();
+  await Promise.all([first.close(), second.close()]);
+  const [delivery] = await here.deliveriesOf(path);
+  expect([delivery?.state, delivery?.attempts]).toEqual(["delivered", 1]);
+});
+
 test("after a rotation both secrets verify for 24 hours, then only the new one", async () => {
   const here = await webhookWorld();
   const there = here.receiver();

@@ -12,14 +12,16 @@ export type Delivery = typeof deliveries.$inferSelect;
 /** A delivery that this process may attempt until its lease ends. */
 export interface Claimed {
   delivery: Delivery;
+  /** `renewLeases` moves it. */
   leasedUntil: Date;
   webhook: Webhook;
   /** Undefined if it is no longer stored. */
   event: Event | undefined;
 }
 
-/** Longer than two attempts, one after the other. If the process dies, another one goes on then. */
-const LEASE_MS = 30_000;
+/** If a process dies, another one goes on after this. */
+const LEASE_MS = 5_000;
+const RENEWED_BEFORE_MS = 3_500;
 const PARALLEL = 16;
 /** Twice as many as are in flight, so that a claim is rarely awaited. */
 const CLAIMED_AT_ONCE = 2 * PARALLEL;
@@ -119,6 +121,25 @@ async function claimNext(
       .set({ leasedUntil, dueAt: leasedUntil })
       .where(inArray(deliveries.id, ids));
   return next;
+}
+
+/** Renews leases that end soon, for attempts that take longer. A lost lease stays lost. */
+export async function renewLeases({ db, now }: Ctx, held: Claimed[]): Promise<void> {
+  const time = now().getTime();
+  const ending = held.filter(({ leasedUntil }) => leasedUntil.getTime() - time < RENEWED_BEFORE_MS);
+  if (ending.length === 0) return;
+  const leases = ending.map(({ delivery: { id }, leasedUntil }) => ({ id, until: leasedUntil }));
+  const leasedUntil = new Date(time + LEASE_MS);
+  const renewed = await db.execute(sql`
+    update webhook_deliveries set
+      leased_until = ${leasedUntil.toISOString()}::timestamptz,
+      due_at = ${leasedUntil.toISOString()}::timestamptz
+    from jsonb_to_recordset(${JSON.stringify(leases)}::text::jsonb) as lease(id uuid, until timestamptz)
+    where webhook_deliveries.id = lease.id and webhook_deliveries.leased_until = lease.until
+      and webhook_deliveries.state = 'waiting'
+    returning webhook_deliveries.id`);
+  const ids = new Set(renewed.map(({ id }) => id));
+  for (const claimed of ending) if (ids.has(claimed.delivery.id)) claimed.leasedUntil = leasedUntil;
 }
 
 /** Gives up the lease of deliveries that were not attempted. */

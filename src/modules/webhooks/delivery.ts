@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
+import { renewLeases } from "./claims.ts";
 import { queueDeliveries } from "./dispatch.ts";
 import { type Endpoint, openEndpoint } from "./endpoint.ts";
 
@@ -9,8 +10,14 @@ import { type Endpoint, openEndpoint } from "./endpoint.ts";
  */
 export function openDelivery(ctx: Ctx) {
   const endpoints = new Map<string, Endpoint>();
+  const renew = () =>
+    renewLeases(
+      ctx,
+      [...endpoints.values()].flatMap((endpoint) => endpoint.held()),
+    );
   return {
     run: async (): Promise<number> => {
+      await renew();
       const left = await queueDeliveries(ctx);
       for (const id of await findDue(ctx)) {
         const endpoint = endpoints.get(id) ?? openEndpoint(ctx, id);
@@ -23,10 +30,15 @@ export function openDelivery(ctx: Ctx) {
       return left;
     },
     close: async (): Promise<void> => {
-      await Promise.all([...endpoints.values()].map((endpoint) => endpoint.close()));
+      const renewing = setInterval(() => void renew().catch(() => {}), RENEW_EVERY_MS);
+      await Promise.all([...endpoints.values()].map((endpoint) => endpoint.close())).finally(() =>
+        clearInterval(renewing),
+      );
     },
   };
 }
+
+const RENEW_EVERY_MS = 1_000;
 
 /** The enabled webhooks with a due delivery. Raw SQL, because this query runs every second. */
 async function findDue({ db, now }: Ctx): Promise<string[]> {

@@ -9,6 +9,8 @@ export interface Endpoint {
   /** Starts as many workers as the webhook may have. They end when nothing is due. */
   start: () => void;
   isIdle: () => boolean;
+  /** What this process has claimed, and not ended. */
+  held: () => Claimed[];
   /** The failures of workers since the last call, such as an outage of the database. */
   takeFailures: () => unknown[];
   /** Starts no other attempt. Resolves when the ones in flight have ended. */
@@ -19,6 +21,7 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
   const write = openResultWriter((results) => writeResults(ctx, webhookId, results));
   const queue = openQueue(ctx, webhookId);
   const workers = new Set<Promise<void>>();
+  const inFlight = new Set<Claimed>();
   let failures: unknown[] = [];
   let active = 0;
   let isClosed = false;
@@ -28,13 +31,21 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
     startWorkers();
     return isClosed ? undefined : queue.take();
   };
+  const handle = async (claimed: Claimed) => {
+    inFlight.add(claimed);
+    try {
+      const result = await deliver(ctx, claimed);
+      const isDisabled = await write(result);
+      const isBlocked = claimed.webhook.isOrdered && result.attempt?.isSuccess === false;
+      if (isDisabled || isBlocked) await queue.release();
+    } finally {
+      inFlight.delete(claimed);
+    }
+  };
   const work = async () => {
     try {
       for (let claimed = await next(); claimed; claimed = await next()) {
-        const result = await deliver(ctx, claimed);
-        const isDisabled = await write(result);
-        const isBlocked = claimed.webhook.isOrdered && result.attempt?.isSuccess === false;
-        if (isDisabled || isBlocked) await queue.release();
+        await handle(claimed);
         if (active > queue.workers()) return;
       }
     } catch (error) {
@@ -44,7 +55,7 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
     }
   };
   const startWorkers = () => {
-    const needed = Math.min(queue.workers(), active + queue.length());
+    const needed = Math.min(queue.workers(), active + queue.claimed().length);
     while (active < needed && !isClosed) {
       active += 1;
       const worker = work().finally(() => workers.delete(worker));
@@ -61,6 +72,7 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
 
   return {
     start: () => void start().catch((error) => failures.push(error)),
+    held: () => [...inFlight, ...queue.claimed()],
     isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,
     takeFailures: () => {
       const taken = failures;
@@ -75,8 +87,8 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
   };
 }
 
-/** An attempt takes ten seconds, and writing its result a few. */
-const ATTEMPT_MAX_MS = 14_000;
+/** What a lease must have left to begin an attempt. Meanwhile it is renewed. */
+const LEASE_MIN_MS = 1_000;
 
 /** What this process has claimed of one webhook, and not sent yet. */
 function openQueue(ctx: Ctx, webhookId: string) {
@@ -101,7 +113,7 @@ function openQueue(ctx: Ctx, webhookId: string) {
   return {
     /** How many workers the webhook may have, as of the latest claim. */
     workers: () => workers,
-    length: () => claimed.length,
+    claimed: () => claimed,
     isIdle: () => claimed.length === 0 && !claiming,
     noteNew: () => {
       isStale = true;
@@ -116,8 +128,8 @@ function openQueue(ctx: Ctx, webhookId: string) {
     },
     take: (): Claimed | undefined => {
       const now = ctx.now().getTime();
-      // What waited here for too long is claimed again, by any process.
-      claimed = claimed.filter(({ leasedUntil }) => leasedUntil.getTime() - now > ATTEMPT_MAX_MS);
+      // What is no longer leased is claimed again, by any process.
+      claimed = claimed.filter(({ leasedUntil }) => leasedUntil.getTime() - now > LEASE_MIN_MS);
       return claimed.shift();
     },
     release: async (): Promise<void> => {
