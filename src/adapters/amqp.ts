@@ -11,8 +11,10 @@ import {
 const HEARTBEAT_SECONDS = 10;
 
 /** RabbitMQ, or another server of AMQP 0-9-1: publishes to a durable topic exchange. */
-export async function connectAmqp(url: URL): Promise<BrokerConnection> {
-  const connection = await connect(placeOf(url), {
+export async function connectAmqp(url: URL, ip: string): Promise<BrokerConnection> {
+  const connection = await connect(placeOf(url, ip), {
+    // The certificate is checked against the name.
+    ...(url.hostname !== ip ? { servername: url.hostname } : {}),
     timeout: BROKER_CONNECT_MAX_MS,
     noDelay: true,
     clientProperties: { connection_name: "bunker" },
@@ -25,9 +27,9 @@ export async function connectAmqp(url: URL): Promise<BrokerConnection> {
   }
 }
 
-const placeOf = (url: URL) => ({
+const placeOf = (url: URL, hostname: string) => ({
   protocol: url.protocol.slice(0, -1),
-  hostname: url.hostname.replaceAll(/[[\]]/g, ""),
+  hostname,
   ...(url.port === "" ? {} : { port: Number(url.port) }),
   ...(url.username === "" && url.password === ""
     ? {}

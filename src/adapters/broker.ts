@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import {
   BROKER_CONNECT_MAX_MS,
   BROKER_PUBLISH_MAX_MS,
@@ -6,13 +7,33 @@ import {
   type BrokerMessage,
   type BrokerTransport,
 } from "../kit/broker.ts";
+import { resolveName } from "./resolve-name.ts";
 
 /** Loads the client of BROKER_URL with the first event. */
 export function openBroker(text: string): BrokerTransport {
   const url = new URL(text);
   return url.protocol.startsWith("amqp")
-    ? openTransport(async () => (await import("./amqp.ts")).connectAmqp(url))
-    : openTransport(async () => (await import("./nats.ts")).connectNats(url));
+    ? openTransport(async () => connectTo(url, (await import("./amqp.ts")).connectAmqp))
+    : openTransport(async () => connectTo(url, (await import("./nats.ts")).connectNats));
+}
+
+type Connect = (url: URL, ip: string) => Promise<BrokerConnection>;
+
+/**
+ * Tries the IPs of the host in turn. The client libraries would resolve its name in the threads
+ * that also hash passwords.
+ */
+async function connectTo(url: URL, connect: Connect): Promise<BrokerConnection> {
+  const host = url.hostname.replaceAll(/[[\]]/g, "");
+  const ips = isIP(host) === 0 ? await resolveName(host) : [host];
+  let failure: unknown;
+  for (const ip of ips.toSorted((a, b) => isIP(a) - isIP(b)))
+    try {
+      return await connect(url, ip);
+    } catch (error) {
+      failure = error;
+    }
+  throw failure ?? Object.assign(new Error(), { code: "ENODATA" });
 }
 
 /**
@@ -74,5 +95,5 @@ interface Failure extends Error {
 /** The code of the socket or of AMQP, such as ACCESS_REFUSED, or the name of an error of NATS. */
 function reasonOf({ code, cause, name, message }: Failure): string {
   const [amqp] = /\b[A-Z]{2,}[_-][A-Z_]+\b/.exec(message) ?? [];
-  return String(cause?.code ?? amqp ?? code ?? name);
+  return String(cause?.code ?? amqp ?? code ?? name).replace(/^DNS_/, "");
 }

@@ -14,6 +14,7 @@ import {
   type BrokerMessage,
   EVENT_CONTENT_TYPE,
 } from "../kit/broker.ts";
+import { authority } from "../kit/network.ts";
 
 const PING_EVERY_MS = 10_000;
 const NANOSECONDS = 1_000_000;
@@ -27,8 +28,8 @@ const stream = {
 };
 
 /** NATS with JetStream. The subject of an event is `bunker.events.<type>`. */
-export async function connectNats(url: URL): Promise<BrokerConnection> {
-  const connection = await connect(optionsOf(url));
+export async function connectNats(url: URL, ip: string): Promise<BrokerConnection> {
+  const connection = await connect(optionsOf(url, ip));
   const client = jetstream(connection, { timeout: BROKER_PUBLISH_MAX_MS });
   const publishOne = ({ id, type, body }: BrokerMessage) => {
     const meta = headers();
@@ -63,16 +64,19 @@ async function createStream(connection: NatsConnection): Promise<void> {
 }
 
 /** A user name without a password is a token. */
-function optionsOf(url: URL): ConnectionOptions {
+function optionsOf(url: URL, ip: string): ConnectionOptions {
+  // The client passes it on to node:tls, which checks the certificate against the name.
+  const tls = { handshakeFirst: false, servername: url.hostname === ip ? "" : url.hostname };
   const [user, pass] = [url.username, url.password].map(decodeURIComponent);
   return {
-    servers: `${url.hostname}:${url.port || 4222}`,
+    servers: authority(ip, Number(url.port || 4222)),
     name: "bunker",
     reconnect: false,
     timeout: BROKER_CONNECT_MAX_MS,
     pingInterval: PING_EVERY_MS,
     maxPingOut: 2,
-    ...(url.protocol === "tls:" ? { tls: {} } : {}),
+    // Null: no TLS, also if the server offers it.
+    tls: url.protocol === "tls:" ? tls : null,
     ...(user && pass ? { user, pass } : {}),
     ...(user && !pass ? { token: user } : {}),
   };

@@ -1,4 +1,3 @@
-import { Resolver, setServers } from "node:dns";
 import { version } from "../kit/build.ts";
 import { authority } from "../kit/network.ts";
 import type { Outgoing, OutgoingFailure, OutgoingRequest } from "../kit/outgoing.ts";
@@ -6,6 +5,7 @@ import { isFieldProblem } from "../kit/problem.ts";
 import { isPublicAddress } from "../kit/public-address.ts";
 import { ipOf, isAllowed, portOf, type ReceiverRules, readWebhookUrl } from "../kit/webhook-url.ts";
 import { within } from "../kit/within.ts";
+import { resolveName } from "./resolve-name.ts";
 
 /** Until the head of the response, with the lookup and the connection. */
 const HEAD_MAX_MS = 5_000;
@@ -106,20 +106,6 @@ class Failed extends Error {
   constructor(failure: OutgoingFailure["failure"], detail: string) {
     super(detail);
     this.failure = failure;
-  }
-}
-
-/**
- * Not by Node's module, which waits in the threads that also hash passwords: two names whose server
- * does not answer would stop all sign-ins for 10 seconds. On Linux, this one uses no thread.
- */
-async function resolveName(hostname: string): Promise<string[]> {
-  try {
-    return (await Bun.dns.lookup(hostname)).map(({ address }) => address);
-  } catch (error) {
-    // Bun reads resolv.conf once, which the network may write after the start, or change.
-    if (/ECONNREFUSED|ETIMEOUT/.test(codeOf(error) ?? "")) setServers(new Resolver().getServers());
-    throw error;
   }
 }
 

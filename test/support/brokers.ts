@@ -50,7 +50,7 @@ export const brokers = [
     program: "nats-server",
     usualPort: 4222,
     needs: needs("nats-server"),
-    open: nats,
+    open: () => nats(),
   },
 ];
 
@@ -152,10 +152,10 @@ async function rabbitMq(): Promise<BrokerServer> {
 }
 type Channel = Awaited<ReturnType<Awaited<ReturnType<typeof connectAmqp>>["createChannel"]>>;
 
-async function nats(): Promise<BrokerServer> {
+export async function nats(more: string[] = []): Promise<BrokerServer> {
   const [port, folder] = [await freePort(), emptyFolder()];
   const address = ["-a", "127.0.0.1", "-p", String(port)];
-  const words = ["nats-server", ...address, "-js", "-sd", folder];
+  const words = ["nats-server", ...address, "-js", "-sd", folder, ...more];
   const server = program({ port, words, cwd: folder });
   await server.up();
   return {
