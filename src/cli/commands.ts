@@ -16,6 +16,7 @@ const clientsFile = () => import("./clients.ts");
 const keysFile = () => import("./keys.ts");
 const mailFile = () => import("./mail.ts");
 const eventsFile = () => import("./events.ts");
+const webhooksFile = () => import("./webhooks.ts");
 
 const json = flag("Print one JSON document");
 const user = argument("USER", "The email, username or ID of the user");
@@ -182,6 +183,42 @@ const events = group("Read events, and see which sinks have them.", {
   ),
 });
 
+const ofWebhook = argument("ID", "The ID of the webhook");
+const webhooks = group("Create and test webhooks, and see what they got.", {
+  list: command("List the webhooks.", { flags: { json } }, async () => (await webhooksFile()).list),
+  create: command(
+    "Create a webhook. Its secret is shown once.",
+    {
+      ...argument("URL", "Where events are sent"),
+      flags: {
+        events: value("TYPES", "Event types, separated by commas (default = all)"),
+        description: value("TEXT", "What it is for"),
+        ordered: flag("Send one event at a time, in their order"),
+        json,
+      },
+    },
+    async () => (await webhooksFile()).create,
+  ),
+  test: command(
+    "Send a test message now, and show the answer: exit code 0 or 1.",
+    { ...ofWebhook, flags: { json } },
+    async () => (await webhooksFile()).test,
+  ),
+  deliveries: command(
+    "List the latest deliveries of a webhook, newest first.",
+    {
+      ...ofWebhook,
+      flags: { state: value("STATE", "Only: waiting, delivered, failed or dropped"), json },
+    },
+    async () => (await webhooksFile()).deliveries,
+  ),
+  redeliver: command(
+    "Send an event again, whatever the state of its delivery.",
+    { ...argument("ID", "The ID of the delivery"), flags: { json } },
+    async () => (await webhooksFile()).redeliver,
+  ),
+});
+
 const routes = {
   serve: command(
     "Serve the API. This is what bunker does without a command.",
@@ -197,6 +234,7 @@ const routes = {
   clients,
   keys,
   mail,
+  webhooks,
   events,
   password: group("Choose the cost of password hashes.", {
     calibrate: command(
