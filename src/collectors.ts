@@ -49,7 +49,7 @@ export const collectors = (ctx: Ctx, { database, embedded }: Sources): Collector
     bunker_embedded_database_restarts_total: embedded.restarts,
     bunker_data_dir_free_bytes: embedded.freeBytes,
   }),
-  ...(ctx.broker && { bunker_event_sink_lag_seconds: () => readLags(ctx) }),
+  bunker_event_sink_lag_seconds: () => readLags(ctx),
   ...(ctx.config.redisUrl !== undefined && {
     bunker_redis_up: async () => ((await checkState(ctx.sharedStore)) === "ok" ? 1 : 0),
   }),

@@ -7,7 +7,14 @@ import {
   Registry,
 } from "prom-client";
 import { type Metric, type MetricName, metricList } from "../kit/metric-list.ts";
-import type { Collector, Metrics, MetricValue, ResponseMetrics, Snapshot } from "../kit/metrics.ts";
+import {
+  type Collector,
+  type Metrics,
+  type MetricValue,
+  type ResponseMetrics,
+  type Snapshot,
+  webhookResults,
+} from "../kit/metrics.ts";
 import { within } from "../kit/within.ts";
 
 /** Longer than any collector takes by its own timeout. */
@@ -72,6 +79,7 @@ function openWorkMetrics(registry: Registry): WorkMetrics {
   const mails = new Counter(optionsOf("bunker_mail_deliveries_total", registry));
   const published = new Counter(optionsOf("bunker_broker_messages_total", registry));
   const webhooks = new Counter(optionsOf("bunker_webhook_deliveries_total", registry));
+  for (const result of webhookResults) webhooks.inc({ result }, 0);
   const known = new Set<string>();
   /** Starts both series at zero, so that Prometheus sees the first failure as an increase. */
   const initialize = (job_name: string) => {

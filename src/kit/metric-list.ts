@@ -135,7 +135,9 @@ export const metricList = {
   bunker_event_sink_lag_seconds: {
     type: "gauge",
     help: "How long the next event has waited for a sink; 0 if the sink has all.",
-    labels: { sink: "`broker`: the message queue of `BROKER_URL`" },
+    labels: {
+      sink: "`broker`: the message queue of `BROKER_URL`; `webhooks`: the slowest webhook",
+    },
     aggregator: "max",
   },
   bunker_broker_messages_total: {

@@ -26,7 +26,8 @@ export type MetricValue = number | Record<string, number>;
 export type Collectors = Partial<Record<MetricName, Collector>>;
 
 /** The result of an attempt to deliver an event to a webhook. */
-export type WebhookResult = "delivered" | "deferred" | "failed" | "dropped";
+export type WebhookResult = (typeof webhookResults)[number];
+export const webhookResults = ["delivered", "deferred", "failed", "dropped"] as const;
 
 /** The metrics of this process, for Prometheus. */
 export interface Metrics {

@@ -1,5 +1,6 @@
 import { and, asc, eq, ne, sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
+import { webhooks } from "../webhooks/tables.ts";
 import { type EventCursor, isAfter } from "./cursor.ts";
 import { requireReadable } from "./feed.ts";
 import { eventCursors, events } from "./tables.ts";
@@ -44,8 +45,16 @@ async function waitedSeconds({ db, now }: Ctx, cursor: EventCursor): Promise<num
 }
 
 export async function readLags(ctx: Ctx): Promise<Record<string, number>> {
-  const sinks = await listSinks(ctx);
-  return Object.fromEntries(sinks.map((sink) => [sink.name, sink.waitedSeconds]));
+  // Without BROKER_URL, the cursor of an earlier message queue stays where it is.
+  const sinks = ctx.broker ? await listSinks(ctx) : [];
+  const lags = Object.fromEntries(sinks.map((sink) => [sink.name, sink.waitedSeconds]));
+  const [slowest] = await ctx.db
+    .select({ transactionId: webhooks.transactionId, position: webhooks.position })
+    .from(webhooks)
+    .where(eq(webhooks.isEnabled, true))
+    .orderBy(webhooks.transactionId, webhooks.position)
+    .limit(1);
+  return slowest ? { ...lags, webhooks: await waitedSeconds(ctx, slowest) } : lags;
 }
 
 /** Bounds the work of one statement. */
