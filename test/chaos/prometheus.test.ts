@@ -59,12 +59,13 @@ describe.if(prometheus !== null)("in Debian's prometheus", () => {
     const METRICS_PORT = String(await freePort());
     const server = await serve({
       cwd: await usedFolder(),
-      // No Redis is there: queries about it return data all the same.
+      // No Redis and no message queue is there: queries about them return data all the same.
       env: {
         METRICS_PORT,
         LOG_ACCESS: "off",
         BUNKER_ENV: "development",
         REDIS_URL: "redis://127.0.0.1:1",
+        BROKER_URL: "nats://127.0.0.1:1",
       },
     });
     const folder = configure(`127.0.0.1:${METRICS_PORT}`);
