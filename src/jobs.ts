@@ -16,6 +16,7 @@ import { purgeRegistrations } from "./modules/registration/registration.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
 import { purgeDeliveries } from "./modules/webhooks/deliveries.ts";
 import { openDelivery } from "./modules/webhooks/delivery.ts";
+import { reencryptSecrets } from "./modules/webhooks/secrets.ts";
 import { productJobs } from "./product/jobs.ts";
 
 const MINUTE_MS = 60_000;
@@ -42,6 +43,11 @@ const bunkerJobs: Record<string, AnyJob> = {
   "erase deleted users": { everyMs: MINUTE_MS, run: eraseRemainingOrigins },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "deliver webhooks": { everyMs: 1_000, isWokenByEvents: true, open: openDelivery },
+  "reencrypt webhook secrets": {
+    everyMs: 10 * MINUTE_MS,
+    isUrgent: true,
+    run: reencryptSecrets,
+  },
   "purge webhook deliveries": { everyMs: 10 * MINUTE_MS, run: purgeDeliveries },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },
   "purge revoked tokens": { everyMs: 10 * MINUTE_MS, run: purgeRevokedTokens },

@@ -36,6 +36,8 @@ export interface Encryption {
   encrypt: (name: string, value: object) => Buffer;
   /** Undefined if no key fits, or the bytes were changed. */
   decrypt: (name: string, encrypted: Buffer) => unknown;
+  /** Whether the first key encrypted it. */
+  isCurrent: (name: string, encrypted: Buffer) => boolean;
 }
 
 export const openEncryption = (keys: readonly [Buffer, ...Buffer[]]): Encryption => ({
@@ -47,6 +49,7 @@ export const openEncryption = (keys: readonly [Buffer, ...Buffer[]]): Encryption
     }
     return undefined;
   },
+  isCurrent: (name, encrypted) => decrypt(encrypted, { key: keys[0], name }) !== undefined,
 });
 
 /** Encrypts mails, and recognizes their recipients without storing them. */

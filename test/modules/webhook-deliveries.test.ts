@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Webhook } from "standardwebhooks";
 import { openDelivery } from "../../src/modules/webhooks/delivery.ts";
+import { reencryptSecrets } from "../../src/modules/webhooks/secrets.ts";
 import { createCtx } from "../../src/wire.ts";
 import { until } from "../support/webhook-receiver.ts";
 import {
@@ -12,7 +13,7 @@ import {
   subjectsOf,
   webhookWorld,
 } from "../support/webhook-world.ts";
-import { database } from "../support/world.ts";
+import { database, SECRET } from "../support/world.ts";
 
 const SECOND = 1_000;
 const HOUR = 3_600 * SECOND;
@@ -235,18 +236,40 @@ test("after a rotation both secrets verify for 24 hours, then only the new one",
   expect(() => afterwards.verify(first)).toThrow();
 });
 
+/** The same world with other secret keys, the current one first. */
+function withSecrets({ ctx }: Awaited<ReturnType<typeof webhookWorld>>, ...older: string[]) {
+  const { config, ...parts } = ctx;
+  return createCtx(config, {
+    ...parts,
+    database,
+    hashingBounds: { atOnce: 1, queueMax: 1, waitMaxMs: 1 },
+    secrets: ["another-k3Jd0sLq8vXz2mNb7TyUw5RfGh1PcAe9", ...older],
+  });
+}
+
+test("secrets outlive a change of SECRET_KEY, once the job has encrypted them again", async () => {
+  const here = await webhookWorld();
+  const there = here.receiver();
+  const { secret, path } = await here.webhookTo(there, onlyDeleted);
+  const { body } = await here.root.post(`${path}/rotate-secret`);
+  expect(await reencryptSecrets(withSecrets(here, SECRET))).toBe(0);
+  const delivery = openDelivery(withSecrets(here));
+  await here.recordEvents(1);
+  await delivery.run();
+  await until("it arrives", () => there.received.length === 1);
+  await delivery.close();
+  const [received] = there.received;
+  if (!received) throw new Error("nothing received");
+  for (const one of [secret, body.secret])
+    new Webhook(one).verify(received.text, signatureOf(received));
+});
+
 test("with a lost SECRET_KEY nothing is sent, and the log of deliveries says what to do", async () => {
   const here = await webhookWorld();
   const there = here.receiver();
   const { path } = await here.webhookTo(there, onlyDeleted);
-  const { config, ...parts } = here.ctx;
-  const bounds = { atOnce: 1, queueMax: 1, waitMaxMs: 1 };
-  const other = createCtx(config, {
-    ...parts,
-    database,
-    hashingBounds: bounds,
-    secrets: ["another-k3Jd0sLq8vXz2mNb7TyUw5RfGh1PcAe9"],
-  });
+  const other = withSecrets(here);
+  expect(await reencryptSecrets(other)).toBe(0);
   const delivery = openDelivery(other);
   await here.recordEvents(1);
   await delivery.run();

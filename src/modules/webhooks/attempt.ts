@@ -2,7 +2,8 @@ import { randomInt } from "node:crypto";
 import { signedHeaders } from "../../credentials/webhook-secret.ts";
 import type { Ctx } from "../../ctx.ts";
 import { version } from "../../kit/build.ts";
-import { secretsOf, type Webhook } from "./webhooks.ts";
+import { secretsOf } from "./secrets.ts";
+import type { Webhook } from "./webhooks.ts";
 
 /** The outcome of one request to an endpoint. */
 export interface Attempt {

@@ -1,6 +1,6 @@
 import { and, eq, sql } from "drizzle-orm";
 import { requireAdministrator } from "../../access.ts";
-import { newWebhookSecret, type WebhookSecrets } from "../../credentials/webhook-secret.ts";
+import { newWebhookSecret } from "../../credentials/webhook-secret.ts";
 import type { Actor, Ctx } from "../../ctx.ts";
 import { advisoryLocks } from "../../db/locks.ts";
 import type { List } from "../../db/page.ts";
@@ -12,6 +12,7 @@ import { accept, type FieldProblem, fieldProblem, Problem, Stale } from "../../k
 import { readWebhookUrl } from "../../kit/webhook-url.ts";
 import { record } from "../events/events.ts";
 import { latestCursor } from "../events/feed.ts";
+import { encryptSecret } from "./secrets.ts";
 import { webhookDeliveries, webhooks } from "./tables.ts";
 
 export type Webhook = typeof webhooks.$inferSelect;
@@ -68,7 +69,7 @@ export async function createWebhook(
       description: description ?? null,
       isEnabled: input.isEnabled ?? true,
       isOrdered: input.isOrdered ?? false,
-      encryptedSecret: encrypted(ctx, secret),
+      encryptedSecret: encryptSecret(ctx, secret),
       ...(await latestCursor(tx)),
     });
     await record(tx, actor, { type: "webhook.created", subjectId: created.id, data: {} });
@@ -198,7 +199,7 @@ export async function rotateSecret(
       id,
       where: every,
       set: {
-        encryptedSecret: encrypted(ctx, secret),
+        encryptedSecret: encryptSecret(ctx, secret),
         encryptedPreviousSecret: sql`${webhooks.encryptedSecret}`,
         previousSecretUntil: new Date(ctx.now().getTime() + OVERLAP_MS),
       },
@@ -207,22 +208,4 @@ export async function rotateSecret(
     return rotated;
   });
   return { webhook, secret };
-}
-
-/** All secrets have one name: a new webhook has no id yet, and a rotation moves them. */
-const NAME = "webhook secret";
-const encrypted = ({ webhookEncryption }: Pick<Ctx, "webhookEncryption">, secret: string) =>
-  webhookEncryption.encrypt(NAME, [secret]);
-
-/** The secrets that sign now. Undefined if they were encrypted with an unknown SECRET_KEY. */
-export function secretsOf(
-  { webhookEncryption, now }: Pick<Ctx, "webhookEncryption" | "now">,
-  { encryptedSecret, encryptedPreviousSecret, previousSecretUntil }: Webhook,
-): WebhookSecrets | undefined {
-  const read = (value: Buffer) => webhookEncryption.decrypt(NAME, value) as [string] | undefined;
-  const current = read(encryptedSecret);
-  if (!current) return undefined;
-  const isOverlap = previousSecretUntil !== null && previousSecretUntil > now();
-  const previous = isOverlap && encryptedPreviousSecret ? read(encryptedPreviousSecret) : undefined;
-  return [...current, ...(previous ?? [])];
 }
