@@ -1,9 +1,7 @@
 /** The relay to a message queue, with real servers. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { jetstreamManager } from "@nats-io/jetstream";
-import { connect as connectNats } from "@nats-io/transport-node";
+import { setTimeout as sleep } from "node:timers/promises";
 import { openBroker } from "../src/adapters/broker.ts";
-import { readConfig } from "../src/config/config.ts";
 import type { Ctx } from "../src/ctx.ts";
 import { type Broker, brokerOf } from "../src/kit/broker.ts";
 import { noMetrics } from "../src/kit/metrics.ts";
@@ -11,21 +9,11 @@ import { START } from "../src/modules/events/cursor.ts";
 import { latestCursor } from "../src/modules/events/feed.ts";
 import { prepareRelay, publishEvents, releaseLease } from "../src/modules/events/relay.ts";
 import { countBehind, listSinks, replayEvents } from "../src/modules/events/sinks.ts";
-import { type BrokerServer, brokers } from "./support/brokers.ts";
+import { type BrokerServer, brokers, relay } from "./support/brokers.ts";
 import { type FaultyProxy, openFaultyProxy } from "./support/faulty-proxy.ts";
 import { world } from "./support/world.ts";
 
 setDefaultTimeout(120_000);
-
-/** Runs the job as an instance does: until there is nothing to do. */
-async function relay(ctx: Ctx, logged = new Set<string>()): Promise<number> {
-  let count = 0;
-  for (;;) {
-    const published = await publishEvents(ctx, logged);
-    if (published === 0) return count;
-    count += published;
-  }
-}
 
 for (const { name, needs, open } of brokers)
   needs.describe(`with ${name}`, () => {
@@ -135,6 +123,25 @@ for (const { name, needs, open } of brokers)
       expect([...ids]).toEqual(await recorded());
     });
 
+    test("an instance keeps the lease while the message queue is slow", async () => {
+      const { ctx, recorded, received, newUser } = await start();
+      const other = instanceOf(ctx);
+      await newUser();
+      const { publish } = ctx.broker;
+      ctx.broker.publish = async (messages) => {
+        await sleep(4_500);
+        return publish(messages);
+      };
+      const publishing = relay(ctx);
+      const until = performance.now() + 4_400;
+      while (performance.now() < until) {
+        await sleep(200);
+        expect(await relay(other)).toBe(0);
+      }
+      expect(await publishing).toBe((await recorded()).length);
+      expect((await received()).map(({ id }) => id)).toEqual(await recorded());
+    });
+
     test("a replay while the instance publishes is not overwritten", async () => {
       const { ctx, sql, newUser } = await start();
       await newUser();
@@ -191,107 +198,3 @@ for (const { name, needs, open } of brokers)
       expect(counted["failed"]).toBeGreaterThan(0);
     });
   });
-
-const [rabbitMq, nats] = brokers;
-
-rabbitMq?.needs.test(
-  "an event that no RabbitMQ queue is bound for is accepted, counted, and logged once",
-  async () => {
-    const server = await rabbitMq.open();
-    const { ctx: base, newUser, logged } = await world();
-    const counted: Record<string, number> = {};
-    const ctx = {
-      ...base,
-      broker: brokerOf(openBroker(server.urlOf(server.port)), "test"),
-      metrics: {
-        ...noMetrics,
-        recordPublished: (outcome: string, count: number) => {
-          counted[outcome] = (counted[outcome] ?? 0) + count;
-        },
-      },
-    };
-    await prepareRelay(ctx);
-    const once = new Set<string>();
-    await newUser();
-    const first = await relay(ctx, once);
-    await newUser("b@example.com");
-    expect(counted).toEqual({ published: 0, unroutable: first });
-    expect(first).toBeGreaterThan(0);
-    expect(await relay(ctx, once)).toBeGreaterThan(0);
-    expect(logged).toEqual([
-      {
-        fields: { event_type: "user.created" },
-        sentence: expect.stringContaining("no queue is bound"),
-      },
-    ]);
-    await ctx.broker.close();
-    await server.kill();
-  },
-);
-
-nats?.needs.test(
-  "a NATS stream of the operator is used as it is, and stores an event once",
-  async () => {
-    const server = await nats.open();
-    const connection = await connectNats({ servers: `127.0.0.1:${server.port}` });
-    const { streams } = await jetstreamManager(connection);
-    const subjects = ["bunker.events.user.>", "bunker.events.session.>"];
-    await streams.add({ name: "OWN", subjects, max_msgs: 1_000 });
-    const { ctx: base, newUser } = await world();
-    const ctx = { ...base, broker: brokerOf(openBroker(server.urlOf(server.port)), "test") };
-    await prepareRelay(ctx);
-    await newUser();
-    const length = await relay(ctx);
-    await replayEvents(ctx, { sink: "broker", after: START });
-    ctx.broker.held = undefined;
-    expect(await relay(ctx)).toBe(length);
-    const { config, state } = await streams.info("OWN");
-    expect([config.subjects, config.max_msgs, state.messages]).toEqual([subjects, 1_000, length]);
-    expect(await streams.names().next()).toEqual(["OWN"]);
-    await ctx.broker.close();
-    await connection.close();
-    await server.kill();
-  },
-);
-
-test("a failure is described without the URL", async () => {
-  const broker = openBroker("amqp://sentinel:sentinel@127.0.0.1:1/sentinel");
-  const message = { id: "1", type: "user.created", time: new Date(0), body: "{}" };
-  const failure = await broker.publish([message]).catch((error: Error) => error);
-  expect(String(failure)).toBe("BrokerFailure: The message queue cannot be used (ECONNREFUSED).");
-});
-
-test("BROKER_URL names RabbitMQ or NATS, and an error does not repeat it", () => {
-  const faultOf = (BROKER_URL: string) => {
-    try {
-      return readConfig({ BROKER_URL }).config.brokerUrl;
-    } catch (error) {
-      return (error as Error).message.split("\n")[1];
-    }
-  };
-  for (const url of [
-    "amqp://localhost",
-    "amqp://bunker:p%40ss@mq.example.com:5672/%2Fproduction",
-    "amqps://bunker:pass@mq.example.com/production",
-    "nats://127.0.0.1:4222",
-    "nats://token@nats.example.com",
-    "tls://bunker:pass@nats.example.com:4222/",
-  ])
-    expect(faultOf(url)).toBe(url);
-  for (const url of [
-    "sentinel",
-    "redis://sentinel:6379",
-    "amqp://",
-    "amqp://sentinel:0",
-    "amqp://u:sent/inel@host",
-    "amqp://u:p@host/sentinel/b",
-    "amqp://u:p@host/a?sentinel=1",
-    "amqp://u:p#sentinel@host",
-    "nats://host/sentinel",
-    "nats://sentinel,other",
-  ])
-    expect([url, faultOf(url)]).toEqual([
-      url,
-      expect.stringMatching(/^ {2}- BROKER_URL (must|has)(?!.*sentinel)/),
-    ]);
-});

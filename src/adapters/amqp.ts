@@ -41,11 +41,23 @@ const placeOf = (url: URL, hostname: string) => ({
   heartbeat: HEARTBEAT_SECONDS,
 });
 
+/** RabbitMQ is short of memory or disk space. */
+const blocked = () => Object.assign(new Error(), { code: "BLOCKED" });
+
 async function openChannel(connection: ChannelModel): Promise<BrokerConnection> {
   let failure: Error | undefined;
   const fail = (error?: Error) => {
     failure ??= error ?? new Error("The connection was closed.");
   };
+  let isBlocked = false;
+  let endPublish = (_error: Error) => {};
+  connection.on("blocked", () => {
+    isBlocked = true;
+    endPublish(blocked());
+  });
+  connection.on("unblocked", () => {
+    isBlocked = false;
+  });
   connection.on("error", fail);
   connection.on("close", fail);
   const channel = await connection.createConfirmChannel();
@@ -57,14 +69,22 @@ async function openChannel(connection: ChannelModel): Promise<BrokerConnection> 
   await channel.assertExchange(BROKER_TOPIC, "topic", { durable: true });
   return {
     isOpen: () => failure === undefined,
+    isBlocked: () => isBlocked && failure === undefined,
     close: async () => connection.close(),
     publish: async (messages) => {
+      if (isBlocked) throw blocked();
       returned.clear();
-      await Promise.all(messages.map((message) => publishOne(channel, message)));
+      const blocking = new Promise<never>((_, reject) => {
+        endPublish = reject;
+      });
+      await Promise.race([publishAll(channel, messages), blocking]);
       return { unroutable: messages.filter(({ id }) => returned.has(id)) };
     },
   };
 }
+
+const publishAll = (channel: ConfirmChannel, messages: BrokerMessage[]) =>
+  Promise.all(messages.map((message) => publishOne(channel, message)));
 
 const publishOne = (channel: ConfirmChannel, { id, type, time, body }: BrokerMessage) =>
   new Promise<void>((resolve, reject) => {

@@ -58,7 +58,8 @@ function openTransport(connect: () => Promise<BrokerConnection>): BrokerTranspor
         const { publish } = await connection();
         return await inTime(BROKER_PUBLISH_MAX_MS, publish(messages));
       } catch (error) {
-        drop();
+        // Another connection would be blocked too, once it has sent the same messages again.
+        if (!current?.isBlocked()) drop();
         throw new BrokerFailure(reasonOf(error as Failure));
       }
     },

@@ -40,6 +40,7 @@ export async function connectNats(url: URL, ip: string): Promise<BrokerConnectio
   const publishAll = (messages: BrokerMessage[]) => Promise.all(messages.map(publishOne));
   return {
     isOpen: () => !connection.isClosed(),
+    isBlocked: () => false,
     close: async () => connection.close(),
     publish: async (messages) => {
       try {

@@ -25,6 +25,8 @@ export interface BrokerTransport {
 /** One connection. Its errors are those of the client library. */
 export interface BrokerConnection extends BrokerTransport {
   isOpen: () => boolean;
+  /** True while the server reads nothing from this connection, and says so. */
+  isBlocked: () => boolean;
 }
 
 export const BROKER_CONNECT_MAX_MS = 5_000;

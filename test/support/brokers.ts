@@ -1,12 +1,15 @@
 /** Real message queues, each a process of its own with its own data. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { connect as dial } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { jetstream } from "@nats-io/jetstream";
 import { connect as connectNats, type NatsConnection } from "@nats-io/transport-node";
 import { connect as connectAmqp } from "amqplib";
+import type { Ctx } from "../../src/ctx.ts";
+import { publishEvents } from "../../src/modules/events/relay.ts";
 import { needs } from "./needs.ts";
 import { emptyFolder, freePort } from "./program.ts";
 
@@ -98,9 +101,23 @@ function program({ port, words: [name = "", ...args], cwd, env = {} }: Program) 
   return { port, up, kill };
 }
 
+/** Runs the job as an instance does: until there is nothing to do. */
+export async function relay(ctx: Ctx, logged = new Set<string>()): Promise<number> {
+  let count = 0;
+  for (;;) {
+    const published = await publishEvents(ctx, logged);
+    if (published === 0) return count;
+    count += published;
+  }
+}
+
 const QUEUE = "all-events";
 
-async function rabbitMq(): Promise<BrokerServer> {
+interface RabbitMq extends BrokerServer {
+  control: (...words: string[]) => Promise<void>;
+}
+
+export async function rabbitMq(): Promise<RabbitMq> {
   const [port, folder] = [await freePort(), emptyFolder()];
   const urlOf = (at: number) => `amqp://guest:guest@127.0.0.1:${at}`;
   const files = { config: join(folder, "rabbitmq.conf"), plugins: join(folder, "plugins") };
@@ -125,8 +142,13 @@ async function rabbitMq(): Promise<BrokerServer> {
     return result;
   };
   const taken: Received[] = [];
+  const control = promisify(execFile);
   return {
     ...server,
+    control: async (...words) => {
+      const path = join(dirname(RABBITMQ ?? ""), "rabbitmqctl");
+      await control(path, words, { env: { PATH: process.env["PATH"] ?? "", ...env } });
+    },
     urlOf,
     subscribe: () =>
       work(async (channel) => {
