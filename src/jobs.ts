@@ -43,11 +43,7 @@ const bunkerJobs: Record<string, AnyJob> = {
   "erase deleted users": { everyMs: MINUTE_MS, run: eraseRemainingOrigins },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "deliver webhooks": { everyMs: 1_000, isWokenByEvents: true, open: openDelivery },
-  "reencrypt webhook secrets": {
-    everyMs: 10 * MINUTE_MS,
-    isUrgent: true,
-    run: reencryptSecrets,
-  },
+  "reencrypt webhook secrets": { everyMs: 10 * MINUTE_MS, run: reencryptSecrets },
   "purge webhook deliveries": { everyMs: 10 * MINUTE_MS, run: purgeDeliveries },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },
   "purge revoked tokens": { everyMs: 10 * MINUTE_MS, run: purgeRevokedTokens },

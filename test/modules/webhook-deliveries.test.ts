@@ -99,12 +99,15 @@ test("an event is not sent before its transaction has ended, and not if that fai
   await here.webhookTo(there, onlyDeleted);
   here.start();
   const late = crypto.randomUUID();
+  const inserted = Promise.withResolvers<void>();
   const open = here.sql.begin(async (sql) => {
     await sql`insert into events (id, type, occurred_at, actor_kind, subject_id, data)
       values (${Bun.randomUUIDv7()}, 'user.deleted', now(), 'operator', ${late}, '{}')`;
+    inserted.resolve();
     await sleep(300);
     expect(there.received).toEqual([]);
   });
+  await inserted.promise;
   const failed = here.sql.begin(async (sql) => {
     await sql`insert into events (id, type, occurred_at, actor_kind, subject_id, data)
       values (${Bun.randomUUIDv7()}, 'user.deleted', now(), 'operator', ${crypto.randomUUID()}, '{}')`;

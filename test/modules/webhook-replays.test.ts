@@ -113,8 +113,17 @@ test("deliveries are listed in pages and by state, kept for a month, and deleted
   here.pass(31 * DAY);
   expect(await purgeDeliveries(here.ctx)).toBe(5);
   expect(await states("")).toEqual(["waiting"]);
+  const other = await here.webhookTo(here.receiver(), onlyDeleted);
+  await here.recordEvents(1);
+  await until(
+    "another webhook has one",
+    async () => (await here.deliveriesOf(other.path)).length === 1,
+  );
   await here.root.delete(path);
-  expect(await here.sql`select 1 from webhook_deliveries`).toHaveLength(0);
+  expect(await purgeDeliveries(here.ctx)).toBe(2);
+  expect(await here.sql`select webhook_id from webhook_deliveries`).toEqual([
+    { webhook_id: other.id },
+  ] as never);
 });
 
 test("an event that is no longer stored is dropped, and the next ones are sent", async () => {

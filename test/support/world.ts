@@ -50,7 +50,7 @@ export interface Answer {
 }
 
 const tables =
-  "webhooks events event_cursors erasures limits mails mail_requests one_time_secrets registrations signing_keys key_uses clients revoked_tokens idempotency users";
+  "webhooks webhook_deliveries events event_cursors erasures limits mails mail_requests one_time_secrets registrations signing_keys key_uses clients revoked_tokens idempotency users";
 // TRUNCATE creates new files for each table and index, which takes 50 ms.
 const emptying = [...productTables.map(getTableName), ...tables.split(" ")]
   .map((table) => `delete from ${table}`)

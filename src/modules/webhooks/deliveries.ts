@@ -62,6 +62,7 @@ export async function redeliver(
   const isTarget = and(
     eq(deliveries.id, id),
     webhookId === undefined ? undefined : eq(deliveries.webhookId, webhookId),
+    hasWebhook,
   );
   // A lease stays: otherwise another process could send it at the same time.
   const { leasedUntil, ...again } = redelivery(ctx.now());
@@ -76,17 +77,34 @@ export async function redeliver(
   return delivery;
 }
 
+const hasWebhook = sql`${deliveries.webhookId} in (select id from webhooks)`;
 const KEPT_DAYS = 30;
 
-/** Deletes a few deliveries that ended and were created a month ago. */
-export function purgeDeliveries({ db, now }: Ctx): Promise<number> {
+/**
+ * Deletes a few deliveries that ended and were created a month ago, and a few of each webhook that
+ * was deleted.
+ */
+export async function purgeDeliveries({ db, now }: Ctx): Promise<number> {
   const oldest = leastIdOf(new Date(now().getTime() - KEPT_DAYS * DAY_MS));
   const isOld = and(lt(deliveries.id, oldest), sql`${deliveries.state} <> 'waiting'`);
-  return deleteBatch(db, deliveries.id, isOld);
+  let deleted = await deleteBatch(db, deliveries.id, isOld);
+  for (const { id } of await db.execute(deletedWebhooks))
+    deleted += await deleteBatch(db, deliveries.id, eq(deliveries.webhookId, String(id)));
+  return deleted;
 }
 
+/** Reads one entry of the index for each webhook, not the whole table. */
+const deletedWebhooks = sql`
+  with recursive webhook(id) as (
+    (select webhook_id from webhook_deliveries order by webhook_id limit 1)
+    union all
+    select (select webhook_id from webhook_deliveries where webhook_id > webhook.id
+      order by webhook_id limit 1) from webhook where webhook.id is not null
+  )
+  select id from webhook where id is not null and id not in (select id from webhooks)`;
+
 export const countWaiting = ({ db }: Ctx): Promise<number> =>
-  db.$count(deliveries, isInState("waiting"));
+  db.$count(deliveries, and(isInState("waiting"), hasWebhook));
 
 /** How many webhooks are in each state. */
 export async function countWebhooks({ db }: Ctx): Promise<Record<string, number>> {

@@ -19,7 +19,8 @@ export function openDelivery(ctx: Ctx) {
     run: async (): Promise<number> => {
       await renew();
       const left = await queueDeliveries(ctx);
-      for (const id of await findDue(ctx)) {
+      const due = left === undefined ? [] : await findDue(ctx);
+      for (const id of due) {
         const endpoint = endpoints.get(id) ?? openEndpoint(ctx, id);
         endpoints.set(id, endpoint);
         endpoint.start();
@@ -27,7 +28,7 @@ export function openDelivery(ctx: Ctx) {
       const failures = [...endpoints.values()].flatMap((endpoint) => endpoint.takeFailures());
       for (const [id, endpoint] of endpoints) if (endpoint.isIdle()) endpoints.delete(id);
       if (failures.length > 0) throw failures[0];
-      return left;
+      return left ?? 0;
     },
     close: async (): Promise<void> => {
       const renewing = setInterval(() => void renew().catch(() => {}), RENEW_EVERY_MS);

@@ -18,11 +18,12 @@ const WAITING_MAX = 10_000;
 
 /**
  * Queues a delivery of each new event for each webhook that wants it. Any number of processes may
- * do this at once. Returns how much may be left.
+ * do this at once. Returns how much may be left, or undefined if no webhook is enabled.
  */
-export async function queueDeliveries(ctx: Ctx): Promise<number> {
+export async function queueDeliveries(ctx: Ctx): Promise<number | undefined> {
   const enabled = await findEnabled(ctx);
   ctx.eventSignal.want("webhooks", enabled.length > 0);
+  if (enabled.length === 0) return undefined;
   let left = 0;
   for (const group of groupsOf(enabled)) left += await queueForGroup(ctx, group);
   return left;

@@ -170,7 +170,7 @@ async function retryWaiting({ db, now }: Ctx, webhookId: string): Promise<void> 
 export const dueOnceFree = (time: Date) =>
   sql`greatest(${time.toISOString()}::timestamptz, ${webhookDeliveries.leasedUntil})`;
 
-/** Also deletes its deliveries. Throws `forbidden`, `not_found`, `stale`. */
+/** A job deletes its deliveries. Throws `forbidden`, `not_found`, `stale`. */
 export async function deleteWebhook(ctx: Ctx, actor: Actor, target: Target): Promise<void> {
   requireAdministrator(actor);
   await transaction(ctx, async (tx) => {
