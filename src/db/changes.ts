@@ -24,7 +24,7 @@ export function openChanges<P>({ cacheSize, ...options }: Options): {
   const listener = listenForChanges({
     ...options,
     onChange: (userId) => (userId ? principals.forget(userId) : principals.forgetAll()),
-    onEvents: signal.wake,
+    onEvents: signal.notify,
   });
   const closeChanges = async () => {
     signal.stop();

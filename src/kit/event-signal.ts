@@ -12,6 +12,8 @@ export interface EventSignal {
   wakeSoon: () => void;
 }
 
+/** Under load, readers are woken no more often than this, and read more events at a time. */
+const WAKE_EVERY_MS = 40;
 const TICK_MS = 100;
 const CURRENT_TICKS = 10;
 const SOON_MS = 25;
@@ -23,13 +25,21 @@ export function openEventSignal(areCurrent: () => boolean) {
   let timer: ReturnType<typeof setInterval> | undefined;
   let soon: ReturnType<typeof setTimeout> | undefined;
   let ticks = 0;
+  let wokenAt = 0;
 
   const wake = () => {
-    if (wanted.size > 0) for (const onWake of subscribers) onWake();
+    soon = undefined;
+    wokenAt = performance.now();
+    for (const onWake of subscribers) onWake();
   };
+  const wakeIn = (ms: number) => {
+    if (wanted.size > 0) soon ??= setTimeout(wake, ms).unref();
+  };
+  /** At once, or when the previous wake is long enough ago. */
+  const notify = () => wakeIn(Math.max(0, wokenAt + WAKE_EVERY_MS - performance.now()));
   const tick = () => {
     ticks += 1;
-    if (!areCurrent() || ticks % CURRENT_TICKS === 0) wake();
+    if (!areCurrent() || ticks % CURRENT_TICKS === 0) notify();
   };
   const stop = () => {
     clearInterval(timer);
@@ -51,13 +61,7 @@ export function openEventSignal(areCurrent: () => boolean) {
       subscribers.add(onWake);
       return () => void subscribers.delete(onWake);
     },
-    wakeSoon: () => {
-      if (wanted.size === 0) return;
-      soon ??= setTimeout(() => {
-        soon = undefined;
-        wake();
-      }, SOON_MS).unref();
-    },
+    wakeSoon: () => wakeIn(SOON_MS),
   };
-  return { ...signal, wake, stop };
+  return { ...signal, notify, stop };
 }
