@@ -1,5 +1,11 @@
-import type { EventStream, StreamEnd, StreamMessage, StreamSink } from "../kit/event-streams.ts";
-import type { RequestParts } from "./request-context.ts";
+import type {
+  EventStream,
+  EventStreams,
+  StreamFilter,
+  StreamMessage,
+  StreamSink,
+} from "../kit/event-streams.ts";
+import { contextOf, type RequestParts } from "./request-context.ts";
 
 /** When a browser connects again. */
 const RETRY_MS = 2_000;
@@ -14,11 +20,10 @@ const headers = {
   "x-accel-buffering": "no",
 };
 
-/** The verbs of `ctx.streams`, for one stream. */
 interface Follow {
   open: (sink: StreamSink) => EventStream;
-  follow: (stream: EventStream) => void;
-  release: (stream: EventStream, reason: StreamEnd) => void;
+  streams: EventStreams;
+  filter: StreamFilter;
 }
 
 /**
@@ -27,7 +32,7 @@ interface Follow {
  */
 export function eventStreamResponse(
   { request, server }: Pick<RequestParts, "request" | "server">,
-  { open, follow, release }: Follow,
+  { open, streams, filter }: Follow,
 ): Response {
   // Nobody would read the stream.
   if (request.method === "HEAD") return new Response(null, { headers });
@@ -41,10 +46,10 @@ export function eventStreamResponse(
         controller = own;
       },
       pull: () => {
-        if (!isFollowing) follow(stream);
+        if (!isFollowing) streams.follow(stream, filter);
         isFollowing = true;
       },
-      cancel: () => release(stream, "canceled"),
+      cancel: () => streams.release(stream, "canceled"),
     },
     { highWaterMark: 0, size: (bytes) => bytes?.length ?? 0 },
   );
@@ -56,7 +61,7 @@ export function eventStreamResponse(
     queuedBytes: () => -(controller?.desiredSize ?? 0),
     beat: () => {
       if (isFollowing) write(BEAT);
-      else if (performance.now() - openedAt > BEGIN_MAX_MS) release(stream, "canceled");
+      else if (performance.now() - openedAt > BEGIN_MAX_MS) streams.release(stream, "canceled");
     },
     end: (reason) => {
       write(encode(`: ${reason}\n\n`));
@@ -64,6 +69,8 @@ export function eventStreamResponse(
       server?.timeout(request, END_MAX_SECONDS);
     },
   });
+  // The request lives as long as the response.
+  delete contextOf(request).actor;
   // Otherwise Bun closes the connection after IDLE_SECONDS, although events are sent.
   server?.timeout(request, 0);
   return new Response(body, { headers });

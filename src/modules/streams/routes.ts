@@ -29,8 +29,8 @@ function openHandlers(ctx: Ctx, view: StreamView) {
     if (filter.after) await requireReadable(ctx, filter.after);
     return eventStreamResponse(parts, {
       open: (sink) => openStream(ctx, actor, { view, sink }),
-      follow: (stream) => ctx.streams.follow(stream, filter),
-      release: ctx.streams.release,
+      streams: ctx.streams,
+      filter,
     });
   };
 
