@@ -12,9 +12,14 @@ afterAll(async () => {
   for (const server of servers) await server.stop(true);
 });
 
+let last: Awaited<ReturnType<typeof world>> | undefined;
+
 /** A world that listens on a port, for streams. */
 export async function streamWorld(settings: Partial<Config> = {}) {
+  // All worlds share one event signal, which the streams of another world would turn off.
+  last?.ctx.streams.close();
   const here = await world(settings);
+  last = here;
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
