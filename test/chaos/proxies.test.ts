@@ -8,6 +8,7 @@ import { type FaultyProxy, openFaultyProxy } from "../support/faulty-proxy.ts";
 import { client, emptyFolder, freePort, serve } from "../support/program.ts";
 import { pathOf, proxies, startProxy } from "../support/proxies.ts";
 import { drip } from "../support/slow-client.ts";
+import { openSocket, openSse, until } from "../support/streams.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
@@ -15,6 +16,12 @@ const PASSWORD = "correct horse battery staple";
 const VISITOR = "127.0.0.2";
 /** The timeout in the files. */
 const CUT_AFTER_MS = 15_000;
+
+/** Longer than any timeout for silence in the files. */
+const IDLE_MS = 65_000;
+
+/** Some proxies notice that a client left when they send it a second heartbeat. */
+const LEFT_MAX_MS = 35_000;
 
 /** The interval of the health checks in the files. */
 const NOTICED_MS = 3_000;
@@ -153,6 +160,39 @@ for (const name of Object.keys(proxies)) {
       if (name !== "caddy") expect(response).toMatch(RESPONSE);
       expect(await server.end("SIGTERM")).toBe(0);
     });
+
+    test("streams send events at once, stay open while idle, and end when their client leaves", async () => {
+      const METRICS_PORT = String(await freePort());
+      const { server, url } = await behind(name, { METRICS_PORT });
+      const open = async () => {
+        const text = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+        return [...text.matchAll(/^bunker_streams_open\{kind="\w+"\} (\d+)/gm)].map(([, n]) => n);
+      };
+      const api = client(server.url);
+      await api.register("ada@example.com", PASSWORD);
+      const token = await api.logIn("ada@example.com", PASSWORD);
+      const own = `${url}/api/v1/users/me/events`;
+      const sse = await openSse(`${own}/stream`, { authorization: `Bearer ${token}` });
+      // As a browser does.
+      const protocols = ["bunker.v1", `bearer.${token}`];
+      const socket = await openSocket(`${own}/ws`, { protocols });
+      socket.send({ type: "subscribe", events: "*" });
+      await until(() => sse.blocks.length > 0 && socket.messages.length > 0);
+      await sleep(IDLE_MS);
+      const signedInAt = performance.now();
+      await api.logIn("ada@example.com", PASSWORD);
+      await until(() => sse.events.length === 1 && socket.events.length === 1);
+      expect(performance.now() - signedInAt).toBeLessThan(2_000);
+      expect([sse.isOver, socket.closed]).toEqual([false, undefined]);
+      expect(await open()).toEqual(["1", "1"]);
+      sse.close();
+      socket.close();
+      const leftAt = performance.now();
+      while ((await open()).join() !== "0,0" && performance.now() - leftAt < LEFT_MAX_MS)
+        await sleep(50);
+      expect(await open()).toEqual(["0", "0"]);
+      expect(await server.end("SIGTERM")).toBe(0);
+    }, 120_000);
 
     test("an unknown method is refused by the proxy, and the next request is answered", async () => {
       const { server, url } = await behind(name);
