@@ -1,5 +1,6 @@
 /** Streams of events while instances are killed, stopped and reloaded. */
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { createConnection } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
 import { client, emptyFolder, freePort, rounds, type Serving, serve } from "../support/program.ts";
@@ -158,6 +159,31 @@ test.if(home !== undefined)(
     await close();
   },
 );
+
+test("a WebSocket client that answers no ping is disconnected, and others are not", async () => {
+  const server = await serve({ cwd: emptyFolder() });
+  const api = client(server.url);
+  await api.register("ada@example.com", PASSWORD);
+  const token = await api.logIn("ada@example.com", PASSWORD);
+  const headers = { authorization: `Bearer ${token}` };
+  const socket = await openSocket(`${server.url}/api/v1/users/me/events/ws`, { headers });
+  const port = Number(new URL(server.url).port);
+  const silent = createConnection(port, "127.0.0.1");
+  let said = "";
+  silent.on("data", (chunk) => {
+    said += chunk.toString("latin1");
+  });
+  silent.write(
+    `GET /api/v1/users/me/events/ws HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
+  );
+  const from = performance.now();
+  await new Promise((done) => silent.once("close", done));
+  expect(said).toStartWith("HTTP/1.1 101 ");
+  expect(performance.now() - from).toBeLessThan(60_000);
+  expect(socket.closed).toBeUndefined();
+  socket.close();
+  expect(await server.end("SIGTERM")).toBe(0);
+});
 
 test("a reload ends streams, whose clients resume on the new settings", async () => {
   const env = {

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { connect, type Socket as TcpSocket } from "node:net";
 import { transaction } from "../../src/db/transaction.ts";
 import { record } from "../../src/modules/events/events.ts";
+import { closes } from "../../src/modules/streams/protocol.ts";
 import { streamWorld } from "../support/stream-world.ts";
 import { openSocket, type Socket, until } from "../support/streams.ts";
 
@@ -184,6 +185,14 @@ test("a cursor beyond retention closes with 4410", async () => {
   expect(await closedBy(one)).toBe(4410);
   expect(one.messages).toEqual([]);
   await sql`delete from event_cursors`;
+});
+
+test("docs/events.md lists the close codes", async () => {
+  const page = await Bun.file("docs/events.md").text();
+  const listed = [...page.matchAll(/^\| (\d{4}) \|/gm)].map(([, code]) => Number(code));
+  // Bun itself refuses large messages.
+  const codes = new Set([1009, ...Object.values(closes).map(({ code }) => code)]);
+  expect(listed).toEqual([...codes].sort((a, b) => a - b));
 });
 
 /** A client that reads nothing after the head of the response. */
