@@ -89,18 +89,13 @@ function claimAny(
 
 /**
  * The first ones in the order of events. None if the very first is not due, because it failed or
- * another process has it. The lock on the webhook makes processes take turns.
+ * another process has it. The locks make processes take turns: the next one sees the leases.
  */
 async function claimNext(
   { db, now }: Ctx,
   webhookId: string,
   { leasedUntil, limit }: ClaimRange,
 ): Promise<Delivery[]> {
-  await db
-    .select({ id: webhooks.id })
-    .from(webhooks)
-    .where(eq(webhooks.id, webhookId))
-    .for("no key update");
   const waiting = await db
     .select()
     .from(deliveries)
@@ -124,30 +119,30 @@ async function claimNext(
 }
 
 /** Renews leases that end soon, for attempts that take longer. A lost lease stays lost. */
-export async function renewLeases({ db, now }: Ctx, held: Claimed[]): Promise<void> {
-  const time = now().getTime();
+export async function renewLeases(ctx: Ctx, held: Claimed[]): Promise<void> {
+  const time = ctx.now().getTime();
   const ending = held.filter(({ leasedUntil }) => leasedUntil.getTime() - time < RENEWED_BEFORE_MS);
   if (ending.length === 0) return;
   const leases = ending.map(({ delivery: { id }, leasedUntil }) => ({ id, until: leasedUntil }));
   const leasedUntil = new Date(time + LEASE_MS);
-  const renewed = await db.execute(sql`
+  const statement = sql`
     update webhook_deliveries set
       leased_until = ${leasedUntil.toISOString()}::timestamptz,
       due_at = ${leasedUntil.toISOString()}::timestamptz
     from jsonb_to_recordset(${JSON.stringify(leases)}::text::jsonb) as lease(id uuid, until timestamptz)
     where webhook_deliveries.id = lease.id and webhook_deliveries.leased_until = lease.until
       and webhook_deliveries.state = 'waiting'
-    returning webhook_deliveries.id`);
+    returning webhook_deliveries.id`;
+  const renewed = await transaction(ctx, ({ db }) => db.execute(statement));
   const ids = new Set(renewed.map(({ id }) => id));
   for (const claimed of ending) if (ids.has(claimed.delivery.id)) claimed.leasedUntil = leasedUntil;
 }
 
 /** Gives up the lease of deliveries that were not attempted. */
-export async function release({ db, now }: Ctx, unused: Claimed[]): Promise<void> {
+export async function release(ctx: Ctx, unused: Claimed[]): Promise<void> {
   const ids = unused.map(({ delivery }) => delivery.id);
   if (ids.length === 0) return;
-  await db
-    .update(deliveries)
-    .set({ leasedUntil: null, dueAt: now() })
-    .where(and(inArray(deliveries.id, ids), eq(deliveries.state, "waiting")));
+  const isOwn = and(inArray(deliveries.id, ids), eq(deliveries.state, "waiting"));
+  const free = { leasedUntil: null, dueAt: ctx.now() };
+  await transaction(ctx, ({ db }) => db.update(deliveries).set(free).where(isOwn));
 }

@@ -1,0 +1,121 @@
+import { describe, expect, test } from "bun:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openDelivery } from "../../src/modules/webhooks/delivery.ts";
+import { until } from "../support/webhook-receiver.ts";
+import { failing, ok, onlyDeleted, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+
+describe("an ordered webhook", () => {
+  test("gets events one at a time in their order, and a failing one holds back only it", async () => {
+    const here = await webhookWorld();
+    const [ordered, free] = [here.receiver(), here.receiver()];
+    let fails = 3;
+    let isBusy = false;
+    let overlaps = 0;
+    ordered.answer = async () => {
+      overlaps += Number(isBusy);
+      isBusy = true;
+      await sleep(2);
+      isBusy = false;
+      if (ordered.received.length !== 11 && fails < 3) fails += 1;
+      else if (ordered.received.length !== 11) return ok();
+      else fails = 1;
+      return new Response("no", { status: 500 });
+    };
+    await here.webhookTo(ordered, { ...onlyDeleted, ordered: true });
+    await here.webhookTo(free, onlyDeleted);
+    here.start();
+    const subjects = await here.recordEvents(100);
+    await until("the other one has all", () => free.received.length === 100);
+    await until("it is held back", () => ordered.received.length >= 11);
+    await sleep(300);
+    expect(ordered.received.length).toBe(11);
+    for (let turn = 0; turn < 4; turn += 1) {
+      await sleep(200);
+      here.pass(5 * SECOND);
+    }
+    await until("the rest arrives", () => ordered.received.length === 103);
+    const [held] = ordered.ids().slice(10, 11);
+    expect(ordered.ids().filter((id) => id === held)).toHaveLength(4);
+    const inOrder = subjectsOf(ordered.received).filter((id, at, all) => id !== all[at - 1]);
+    expect(inOrder).toEqual(subjects);
+    expect(overlaps).toBe(0);
+  });
+
+  test("keeps the order of events that were queued later, by a replay", async () => {
+    const here = await webhookWorld();
+    const there = here.receiver(failing());
+    const { path } = await here.webhookTo(there, { ...onlyDeleted, ordered: true });
+    const { body: before } = await here.root.get("/events");
+    here.start();
+    const subjects = await here.recordEvents(1);
+    const other = await here.newUser("eve@example.com");
+    await here.root.post(`/users/${other.id}/unlock`);
+    subjects.push(other.id, ...(await here.recordEvents(1)));
+    await until("both are queued", async () => (await here.deliveriesOf(path)).length === 2);
+    await here.root.patch(path, { events: ["user.deleted", "user.unlocked"] });
+    await here.root.post(`${path}/replay`, { after: before.at(-1).sequence });
+    await until("all are queued", async () => (await here.deliveriesOf(path)).length === 3);
+    there.answer = ok;
+    there.received.length = 0;
+    here.pass(MINUTE);
+    await until("all arrive", () => there.received.length === 3);
+    expect(subjectsOf(there.received)).toEqual(subjects);
+  });
+
+  test("keeps the order also if several processes deliver", async () => {
+    const here = await webhookWorld();
+    const there = here.receiver(async () => {
+      await sleep(1);
+      return ok();
+    });
+    await here.webhookTo(there, { ...onlyDeleted, ordered: true });
+    for (let count = 0; count < 4; count += 1) here.start();
+    const subjects = await here.recordEvents(200);
+    await until("all arrive", () => there.received.length >= 200);
+    expect(subjectsOf(there.received)).toEqual(subjects);
+  });
+});
+
+test("several processes send each event once", async () => {
+  const here = await webhookWorld();
+  const receivers = [here.receiver(), here.receiver(), here.receiver()];
+  for (const there of receivers) await here.webhookTo(there, onlyDeleted);
+  for (let count = 0; count < 4; count += 1) here.start();
+  const subjects = await here.recordEvents(300);
+  await until("all arrive", () => receivers.every(({ received }) => received.length >= 300));
+  await sleep(200);
+  for (const { received } of receivers)
+    expect(subjectsOf(received).toSorted()).toEqual(subjects.toSorted());
+});
+
+test("an attempt that takes long stays with its process, and one of a dead process is taken over", async () => {
+  const here = await webhookWorld();
+  const waiting: (() => void)[] = [];
+  const there = here.receiver(
+    () => new Promise((answer) => waiting.push(() => answer(new Response("ok")))),
+  );
+  const { path } = await here.webhookTo(there, onlyDeleted);
+  const first = openDelivery(here.ctx);
+  await here.recordEvents(1);
+  await first.run();
+  await until("it hangs", () => there.received.length === 1);
+  const second = openDelivery(here.ctx);
+  for (let turn = 0; turn < 6; turn += 1) {
+    here.pass(2 * SECOND);
+    await first.run();
+    await second.run();
+  }
+  await sleep(50);
+  expect(there.received.length).toBe(1);
+  // The first process is dead: it renews no lease.
+  here.pass(5 * SECOND);
+  await second.run();
+  await until("it is taken over", () => there.received.length === 2);
+  for (const answer of waiting) answer();
+  await Promise.all([first.close(), second.close()]);
+  const [delivery] = await here.deliveriesOf(path);
+  expect([delivery?.state, delivery?.attempts]).toEqual(["delivered", 1]);
+});
