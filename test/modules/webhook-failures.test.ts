@@ -192,6 +192,22 @@ describe("an endpoint that fails", () => {
     expect((await here.root.get(path)).body.failing_since).toBeNull();
   });
 
+  test("by hanging does not delay the end of a process, and another one goes on at once", async () => {
+    const here = await webhookWorld();
+    const there = here.receiver(() => new Promise(() => {}));
+    const { path } = await here.webhookTo(there, onlyDeleted);
+    const stop = here.start();
+    await here.recordEvents(1);
+    await until("it hangs", () => there.received.length === 1);
+    const startedAt = performance.now();
+    await stop();
+    expect(performance.now() - startedAt).toBeLessThan(4.5 * SECOND);
+    expect(await here.deliveriesOf(path)).toMatchObject([{ state: "waiting", attempts: 0 }]);
+    there.answer = ok;
+    here.start();
+    await until("it is sent again", () => there.received.length === 2);
+  });
+
   test("or hangs delays no other one", async () => {
     const here = await webhookWorld();
     const [dead, healthy] = [here.receiver(() => new Promise(() => {})), here.receiver()];

@@ -13,7 +13,7 @@ export interface Endpoint {
   held: () => Claimed[];
   /** The failures of workers since the last call, such as an outage of the database. */
   takeFailures: () => unknown[];
-  /** Starts no other attempt. Resolves when the ones in flight have ended. */
+  /** Starts no other attempt. Resolves when the ones in flight have ended, or were aborted. */
   close: () => Promise<void>;
 }
 
@@ -22,6 +22,7 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
   const queue = openQueue(ctx, webhookId);
   const workers = new Set<Promise<void>>();
   const inFlight = new Set<Claimed>();
+  const closing = new AbortController();
   let failures: unknown[] = [];
   let active = 0;
   let isClosed = false;
@@ -34,10 +35,13 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
   const handle = async (claimed: Claimed) => {
     inFlight.add(claimed);
     try {
-      const result = await deliver(ctx, claimed);
+      const result = await deliver(ctx, claimed, closing.signal);
       const isDisabled = await write(result);
       const isBlocked = claimed.webhook.isOrdered && result.attempt?.isSuccess === false;
       if (isDisabled || isBlocked) await queue.release();
+    } catch (error) {
+      if (!closing.signal.aborted) throw error;
+      await release(ctx, [claimed]);
     } finally {
       inFlight.delete(claimed);
     }
@@ -81,11 +85,16 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
     },
     close: async () => {
       isClosed = true;
+      const timer = setTimeout(() => closing.abort(), CLOSE_MAX_MS);
       await Promise.all(workers);
+      clearTimeout(timer);
       await queue.release();
     },
   };
 }
+
+/** An endpoint that hangs must not delay the end of the process. */
+const CLOSE_MAX_MS = 3_000;
 
 /** What a lease must have left to begin an attempt. Meanwhile it is renewed. */
 const LEASE_MIN_MS = 1_000;
@@ -144,11 +153,11 @@ function openQueue(ctx: Ctx, webhookId: string) {
 
 const DELIVERY = { name: "deliver webhook", kind: "client" } as const;
 
-/** Attempts a delivery once. */
-async function deliver(ctx: Ctx, claimed: Claimed): Promise<Result> {
+/** Attempts a delivery once. Throws if `signal` is aborted. */
+async function deliver(ctx: Ctx, claimed: Claimed, signal: AbortSignal): Promise<Result> {
   const { event, webhook } = claimed;
   if (!event) return { claimed, attempt: undefined };
-  const message = { id: event.id, envelope: envelopeOf(ctx.config, event) };
+  const message = { id: event.id, envelope: envelopeOf(ctx.config, event), signal };
   const send = () => attempt(ctx, webhook, message);
   const { tracing } = ctx;
   const sent = tracing.isSampled(null) ? tracing.begin(DELIVERY, null, send) : send();

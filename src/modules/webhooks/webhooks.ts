@@ -75,6 +75,8 @@ export async function createWebhook(
     await record(tx, actor, { type: "webhook.created", subjectId: created.id, data: {} });
     return created;
   });
+  // The job would listen for events only after its next run.
+  ctx.eventSignal.want("webhooks", true);
   return { webhook, secret };
 }
 
