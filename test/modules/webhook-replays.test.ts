@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { purgeEvents } from "../../src/modules/events/retention.ts";
 import { purgeDeliveries } from "../../src/modules/webhooks/deliveries.ts";
 import { until } from "../support/webhook-receiver.ts";
 import { failing, ok, onlyDeleted, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
@@ -77,6 +78,30 @@ describe("events are sent again", () => {
       select 'purged', transaction_id, position from events order by transaction_id desc limit 1`;
     expect(await codeOf({ after: all[0].sequence })).toEqual([410, "cursor_expired", undefined]);
   });
+});
+
+test("an event is kept for a webhook that has not got it, also if Bunker disabled that", async () => {
+  const here = await webhookWorld({ eventsRetentionDays: 30 });
+  const there = here.receiver(failing());
+  const { path } = await here.webhookTo(there, onlyDeleted);
+  const stop = here.start();
+  const queued = await here.recordEvents(1);
+  await until("it is queued", async () => (await here.deliveriesOf(path)).length === 1);
+  await stop();
+  const unread = await here.recordEvents(1);
+  const kept = async () => {
+    while ((await purgeEvents(here.ctx)) > 0);
+    const rows = await here.sql`select subject_id from events where type = 'user.deleted'`;
+    return rows.map(({ subject_id: id }) => String(id)).toSorted();
+  };
+  here.pass(31 * DAY);
+  expect(await kept()).toEqual([...queued, ...unread].toSorted());
+  await here.sql`update webhooks set is_enabled = false, disabled_reason = 'gone'`;
+  expect(await kept()).toHaveLength(2);
+  await here.sql`update webhook_deliveries set state = 'delivered'`;
+  expect(await kept()).toEqual(unread);
+  await here.sql`update webhooks set disabled_reason = null`;
+  expect(await kept()).toEqual([]);
 });
 
 test("deliveries are listed in pages and by state, kept for a month, and deleted with their webhook", async () => {
