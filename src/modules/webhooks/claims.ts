@@ -1,4 +1,4 @@
-import { and, asc, eq, inArray, lte, sql } from "drizzle-orm";
+import { and, asc, eq, getTableColumns, inArray, lte, sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { isInBatch } from "../../db/batch.ts";
 import { transaction } from "../../db/transaction.ts";
@@ -23,23 +23,28 @@ export interface Claimed {
 const LEASE_MS = 5_000;
 const RENEWED_BEFORE_MS = 3_500;
 const PARALLEL = 16;
-/** Twice as many as are in flight, so that a claim is rarely awaited. */
-const CLAIMED_AT_ONCE = 2 * PARALLEL;
-const CLAIMED_OF_FAILING = 2;
+/** Bun sends 256 requests at once. Others would wait for those of slow endpoints, and time out. */
+const PARALLEL_OF_ALL = 200;
 
-/** How many requests to an endpoint one process has in flight. A failing one is only probed. */
-export const parallelOf = ({ isOrdered, failingSince }: Webhook): number =>
-  isOrdered || failingSince !== null ? 1 : PARALLEL;
+interface Claim {
+  claimed: Claimed[];
+  /** How many requests to the endpoint one process has in flight. 0 if it is disabled. */
+  parallel: number;
+  /** Whether nothing else was due. */
+  isAll: boolean;
+}
 
 /** Claims due deliveries of one webhook: none if it is disabled. */
-export async function claimDue(
-  ctx: Ctx,
-  webhookId: string,
-): Promise<{ webhook: Webhook | undefined; claimed: Claimed[]; isAll: boolean }> {
-  const [webhook] = await ctx.db.select().from(webhooks).where(eq(webhooks.id, webhookId));
-  if (!webhook?.isEnabled) return { webhook: undefined, claimed: [], isAll: true };
+export async function claimDue(ctx: Ctx, webhookId: string): Promise<Claim> {
+  const [found] = await ctx.db
+    .select({ webhook: getTableColumns(webhooks), enabledCount })
+    .from(webhooks)
+    .where(eq(webhooks.id, webhookId));
+  if (!found?.webhook.isEnabled) return { claimed: [], parallel: 0, isAll: true };
+  const { webhook } = found;
+  const parallel = parallelOf(webhook, found.enabledCount);
   const leasedUntil = new Date(ctx.now().getTime() + LEASE_MS);
-  const limit = webhook.failingSince === null ? CLAIMED_AT_ONCE : CLAIMED_OF_FAILING;
+  const limit = limitOf(webhook, parallel);
   const range = { leasedUntil, limit };
   const rows = webhook.isOrdered
     ? await transaction(ctx, (tx) => claimNext(tx, webhookId, range))
@@ -49,8 +54,18 @@ export async function claimDue(
     const event = stored.get(delivery.eventId);
     return { delivery, leasedUntil, webhook, event };
   });
-  return { webhook, claimed, isAll: rows.length < limit };
+  return { claimed, parallel, isAll: rows.length < limit };
 }
+
+const enabledCount = sql<number>`(select count(*)::int from webhooks where is_enabled)`;
+
+/** A failing endpoint is only probed. */
+const parallelOf = ({ isOrdered, failingSince }: Webhook, count: number): number =>
+  isOrdered || failingSince !== null ? 1 : Math.min(PARALLEL, Math.floor(PARALLEL_OF_ALL / count));
+
+/** Twice as many as are in flight, so that a claim is rarely awaited. More if they go in order. */
+const limitOf = ({ isOrdered, failingSince }: Webhook, parallel: number): number =>
+  2 * (isOrdered && failingSince === null ? PARALLEL : parallel);
 
 async function findEvents({ db }: Ctx, rows: Delivery[]): Promise<Map<string, Event>> {
   const ids = rows.map(({ eventId }) => eventId);

@@ -15,16 +15,21 @@ export function openDelivery(ctx: Ctx) {
       ctx,
       [...endpoints.values()].flatMap((endpoint) => endpoint.held()),
     );
+  const startDue = async () => {
+    const enabled = await findEnabled(ctx);
+    const versions = new Map(enabled.map(({ id, version }) => [id, version]));
+    for (const [id, endpoint] of endpoints) endpoint.releaseUnless(versions.get(id));
+    for (const { id } of enabled.filter(({ isDue }) => isDue)) {
+      const endpoint = endpoints.get(id) ?? openEndpoint(ctx, id);
+      endpoints.set(id, endpoint);
+      endpoint.start();
+    }
+  };
   return {
     run: async (): Promise<number> => {
       await renew();
       const left = await queueDeliveries(ctx);
-      const due = left === undefined ? [] : await findDue(ctx);
-      for (const id of due) {
-        const endpoint = endpoints.get(id) ?? openEndpoint(ctx, id);
-        endpoints.set(id, endpoint);
-        endpoint.start();
-      }
+      if (left !== undefined || endpoints.size > 0) await startDue();
       const failures = [...endpoints.values()].flatMap((endpoint) => endpoint.takeFailures());
       for (const [id, endpoint] of endpoints) if (endpoint.isIdle()) endpoints.delete(id);
       if (failures.length > 0) throw failures[0];
@@ -41,13 +46,18 @@ export function openDelivery(ctx: Ctx) {
 
 const RENEW_EVERY_MS = 1_000;
 
-/** The enabled webhooks with a due delivery. Raw SQL, because this query runs every second. */
-async function findDue({ db, now }: Ctx): Promise<string[]> {
+/** Raw SQL, because this query runs every second. */
+async function findEnabled({ db, now }: Ctx) {
   const rows = await db.execute(sql`
-    select id from webhooks where is_enabled and exists (
+    select id, (extract(epoch from updated_at) * 1000)::bigint::text as version, exists (
       select 1 from webhook_deliveries
       where webhook_id = webhooks.id and state = 'waiting'
         and due_at <= ${now().toISOString()}::timestamptz
-    )`);
-  return rows.map(({ id }) => String(id));
+    ) as is_due
+    from webhooks where is_enabled`);
+  return rows.map((row) => ({
+    id: String(row["id"]),
+    version: Number(row["version"]),
+    isDue: row["is_due"] === true,
+  }));
 }

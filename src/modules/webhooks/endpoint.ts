@@ -1,13 +1,15 @@
 import type { Ctx } from "../../ctx.ts";
 import { envelopeOf } from "../events/envelope.ts";
 import { attempt } from "./attempt.ts";
-import { type Claimed, claimDue, parallelOf, release } from "./claims.ts";
+import { type Claimed, claimDue, release } from "./claims.ts";
 import { type Result, writeResults } from "./results.ts";
 
 /** Sends the due deliveries of one webhook, in this process. */
 export interface Endpoint {
   /** Starts as many workers as the webhook may have. They end when nothing is due. */
   start: () => void;
+  /** Gives up what was claimed of another version of the webhook: another URL, or disabled. */
+  releaseUnless: (version: number | undefined) => void;
   isIdle: () => boolean;
   /** What this process has claimed, and not ended. */
   held: () => Claimed[];
@@ -76,6 +78,10 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
 
   return {
     start: () => void start().catch((error) => failures.push(error)),
+    releaseUnless: (version) => {
+      const isCurrent = ({ webhook }: Claimed) => webhook.updatedAt.getTime() === version;
+      if (!queue.claimed().every(isCurrent)) queue.release().catch((error) => failures.push(error));
+    },
     held: () => [...inFlight, ...queue.claimed()],
     isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,
     takeFailures: () => {
@@ -113,7 +119,7 @@ function openQueue(ctx: Ctx, webhookId: string) {
     do {
       isStale = false;
       const found = await claimDue(ctx, webhookId);
-      workers = found.webhook ? parallelOf(found.webhook) : 0;
+      workers = found.parallel;
       isDrained = found.isAll;
       claimed.push(...found.claimed);
     } while (isStale && claimed.length === 0);

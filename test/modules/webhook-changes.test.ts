@@ -1,0 +1,64 @@
+/** A change of a webhook while requests to it are in flight, and many endpoints at once. */
+import { expect, test } from "bun:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "../support/webhook-receiver.ts";
+import { ok, onlyDeleted, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
+
+const SLOW_MS = 700;
+const slow = async () => {
+  await sleep(SLOW_MS);
+  return ok();
+};
+
+test("a webhook that is disabled gets no other event, also none that a process has claimed", async () => {
+  const here = await webhookWorld();
+  const receiver = here.receiver(slow);
+  const { path } = await here.webhookTo(receiver, { ...onlyDeleted, ordered: true });
+  await here.recordEvents(10);
+  here.start();
+  await until("the first event is received", () => receiver.received.length > 0);
+  await here.root.patch(path, { enabled: false });
+  await sleep(2 * SLOW_MS);
+  const { length } = receiver.received;
+  await sleep(3 * SLOW_MS);
+  expect(receiver.received.length).toBe(length);
+}, 60_000);
+
+test("after a change of the URL, the old one gets no other event, and the new one all", async () => {
+  const here = await webhookWorld();
+  const before = here.receiver(slow);
+  const after = here.receiver();
+  const { path } = await here.webhookTo(before, { ...onlyDeleted, ordered: true });
+  const subjects = await here.recordEvents(20);
+  here.start();
+  await until("the first event is received", () => before.received.length > 0);
+  await here.root.patch(path, { url: after.url });
+  await until("the new URL has the last event", () =>
+    subjectsOf(after.received).includes(subjects.at(-1) ?? ""),
+  );
+  const all = [...subjectsOf(before.received), ...subjectsOf(after.received)];
+  expect(all).toEqual(subjects);
+  expect(before.received.length).toBeLessThan(5);
+}, 60_000);
+
+test("sixteen slow endpoints delay no other one", async () => {
+  const here = await webhookWorld();
+  const hanging = here.receiver(async () => {
+    await sleep(4_500);
+    return ok();
+  });
+  for (let made = 0; made < 16; made += 1) await here.webhookTo(hanging, onlyDeleted);
+  await here.recordEvents(40);
+  here.start();
+  await until("the slow endpoint is busy", () => hanging.received.length >= 100);
+  const quick = here.receiver();
+  const { path } = await here.webhookTo(quick, onlyDeleted);
+  await here.recordEvents(1);
+  const startedAt = Date.now();
+  await until("the other one is served", () => quick.received.length > 0);
+  expect(Date.now() - startedAt).toBeLessThan(2_000);
+  await until("its delivery has ended", async () =>
+    (await here.deliveriesOf(path)).every(({ state }) => state === "delivered"),
+  );
+  expect((await here.deliveriesOf(path)).map(({ attempts }) => attempts)).toEqual([1]);
+}, 60_000);
