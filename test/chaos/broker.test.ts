@@ -91,6 +91,7 @@ for (const { name: broker, needs, open } of home ? brokers : [])
           SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
           PUBLIC_URL: "https://accounts.example.com",
           RATE_LIMIT: "off",
+          DATABASE_POOL_SIZE: "4",
           LOG_ACCESS: "off",
         },
       });

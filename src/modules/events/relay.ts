@@ -12,8 +12,8 @@ import { eventCursors } from "./tables.ts";
 export const BROKER_SINK = "broker";
 const PAGE_EVENTS = 200;
 /** If the holder of the lease is killed, another instance takes over after this time. */
-const LEASE_SECONDS = 3;
-const RENEW_EVERY_MS = 1_000;
+const LEASE_SECONDS = 2.5;
+const RENEW_EVERY_MS = 800;
 /** How soon an instance without the lease tries to get it. */
 const TRY_EVERY_MS = 400;
 
