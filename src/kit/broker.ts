@@ -58,7 +58,8 @@ export interface Broker extends BrokerTransport {
   held: { transactionId: string; position: bigint; renewAt: number } | undefined;
 }
 
-const RETRIES = { minMs: 500, maxMs: 5_000 };
+/** A pause also delays a takeover, which must not take five seconds. */
+const RETRIES = { minMs: 500, maxMs: 3_000 };
 
 /** `place`: host and process, for people who read who has the lease. */
 export const brokerOf = (transport: BrokerTransport, place: string): Broker => ({
