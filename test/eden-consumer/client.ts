@@ -2,7 +2,7 @@
  * A client project: it knows the API only by the files that Bunker serves at `/client/`. That it
  * compiles is the test; each expected error is one that a client must get.
  */
-import { createClient, type User } from "../../dist/client/bunker.js";
+import { createClient, type Event, eventsOf, type User } from "../../dist/client/bunker.js";
 
 const api = createClient("http://localhost:3000", { headers: { "accept-language": "de" } });
 
@@ -101,4 +101,15 @@ export async function wrongNames(): Promise<void> {
   // @ts-expect-error a limit is a number
   await api.api.v1.users.get({ query: { limit: "ten" } });
   void list.data?.[0]?.email;
+}
+
+export async function follow(signal: AbortSignal): Promise<void> {
+  const types: Event["type"][] = ["user.created", "user.deleted"];
+  for await (const event of eventsOf(api, { types, own: true, after: "0".repeat(32), signal }))
+    console.log(event.sequence satisfies string, event.data.actor.kind);
+  // @ts-expect-error there is no such type of events
+  void eventsOf(api, { types: ["user.vanished"] });
+  const { data, error } = await api.api.v1.events.stream.get({ query: { type: "user.created" } });
+  if (error?.status === 410) return void (error.value.code satisfies "cursor_expired");
+  for await (const { data: event } of data ?? []) void (event?.id satisfies string | undefined);
 }

@@ -95,6 +95,28 @@ test("a handshake needs a known origin, and a subprotocol that we speak if it of
   expect([plain.status, plain.headers.get("upgrade")]).toEqual([426, "websocket"]);
 });
 
+test("in development, pages on any port of this machine may open a WebSocket", async () => {
+  const { newUser, socket } = await streamWorld({ environment: "development" });
+  const ada = await newUser();
+  const origin = "http://localhost:5173";
+  expect((await socket(PATH, ada.token, { origin })).isOpen).toBe(true);
+  const other = "http://evil.example:5173";
+  expect((await socket(PATH, ada.token, { origin: other })).isOpen).toBe(false);
+});
+
+test("1,000 connections may wait for authentication, and delay no authenticated one", async () => {
+  const { newUser, socket, send } = await streamWorld({ rateLimit: "off" });
+  const ada = await newUser();
+  const waiting = Array.from({ length: 1_000 }, () => socket(PATH, undefined));
+  expect((await Promise.all(waiting)).filter(({ isOpen }) => !isOpen)).toEqual([]);
+  const { status, body } = await send("GET", `/api/v1${PATH}`, { headers: handshake });
+  expect([status, body.code]).toEqual([503, "streams_unavailable"]);
+  expect((await socket(PATH, ada.token)).isOpen).toBe(true);
+  (await waiting[0])?.close();
+  await Bun.sleep(100);
+  expect((await socket(PATH, undefined)).isOpen).toBe(true);
+});
+
 const bad: Record<string, [message: string | Uint8Array, code: number]> = {
   "binary data": [new Uint8Array([123, 125]), 1003],
   "64 KiB and one byte": [JSON.stringify({ type: "x".repeat((64 << 10) - 10) }), 1009],

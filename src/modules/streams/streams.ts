@@ -64,7 +64,14 @@ export function openEventStreams(ctxOf: () => Ctx): EventStreams {
     if (stream.isOver || message.sequence <= (stream.after ?? "")) return;
     stream.after = message.sequence;
     if (stream.types && !stream.types.has(message.type)) return;
-    stream.sink.send(message);
+    try {
+      stream.sink.send(message);
+    } catch (error) {
+      // The other streams still get the event.
+      ctxOf().log.error({ err: error }, "A stream cannot be written to; ending it.");
+      release(stream, "failed");
+      return;
+    }
     if (stream.sink.queuedBytes() > QUEUED_MAX_BYTES) end(stream, "slow_reader");
   };
   const { ofAllEvents, ofUser } = registry;
