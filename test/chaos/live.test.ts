@@ -3,6 +3,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { createConnection } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
+import { openFaultyProxy } from "../support/faulty-proxy.ts";
 import { client, emptyFolder, freePort, rounds, type Serving, serve } from "../support/program.ts";
 import { type Envelope, openSocket, openSse, until } from "../support/streams.ts";
 
@@ -77,16 +78,21 @@ function writeEvents(urls: string[], token: string) {
 
 const home = process.env["E2E_DATABASE_URL"];
 
-/** Two servers on one new database, with a superuser. */
-async function twoServers() {
+/**
+ * Two servers on one new database, with a superuser. `ports`: how a server reaches the database, if
+ * not directly.
+ */
+async function twoServers(ports: Record<number, number> = {}) {
   const admin = connect({ url: home ?? "", caFile: undefined }, { max: 1 });
   const name = `bunker_e2e_live_${process.pid}_${Date.now()}`;
   await admin.unsafe(`create database ${name}`);
   const url = Object.assign(new URL(home ?? ""), { pathname: `/${name}` }).href;
   const cwd = emptyFolder();
-  const envs = [await freePort(), await freePort()].map((port) => ({
+  const urlOf = (at: number) =>
+    Object.assign(new URL(url), ports[at] ? { port: String(ports[at]) } : {}).href;
+  const envs = [await freePort(), await freePort()].map((port, at) => ({
     PORT: String(port),
-    DATABASE_URL: url,
+    DATABASE_URL: urlOf(at),
     SECRET_KEY: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     PUBLIC_URL: "https://accounts.example.com",
     FIRST_SUPERUSER_EMAIL: "root@example.com",
@@ -157,6 +163,44 @@ test.if(home !== undefined)(
       expect(events.map(({ id }) => id)).toEqual(expected);
     }
     await close();
+  },
+);
+
+test.if(home !== undefined)(
+  "streams stay open while the database is unavailable, and miss no event afterwards",
+  async () => {
+    const target = new URL(home ?? "");
+    const proxy = await openFaultyProxy({
+      host: target.hostname,
+      port: Number(target.port || 5432),
+    });
+    const { servers, urls, close } = await twoServers({ 0: proxy.port });
+    const [server] = servers;
+    const [url = "", other = ""] = urls;
+    const token = await client(url).logIn("root@example.com", PASSWORD);
+    const headers = { authorization: `Bearer ${token}` };
+    const sse = await openSse(`${url}/api/v1/events/stream`, headers);
+    const socket = await openSocket(`${url}/api/v1/events/ws`, { headers });
+    socket.send({ type: "subscribe", events: "*" });
+    await until(() => sse.blocks.length > 0 && socket.messages.length > 0);
+    for (let round = 1; round <= 3; round += 1) {
+      proxy.refuse();
+      // The other server still records events.
+      await client(other).register(`ada${round}@example.com`, PASSWORD);
+      await sleep(2_000);
+      await proxy.open();
+      await until(() => sse.events.length === round && socket.events.length === round, 15_000);
+    }
+    expect([sse.isOver, socket.closed]).toEqual([false, undefined]);
+    // A session that ends in the meantime is noticed as soon as the database is back.
+    proxy.refuse();
+    await fetch(`${other}/api/v1/auth/logout`, { method: "POST", headers });
+    await sleep(1_000);
+    await proxy.open();
+    await until(() => sse.isOver && socket.closed?.code === 4401, 15_000);
+    expect(server?.said.err).toContain("cannot be read; retrying");
+    await close();
+    proxy.close();
   },
 );
 
