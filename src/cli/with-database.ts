@@ -6,6 +6,7 @@ import { isDatabaseOutage } from "../db/failures.ts";
 import { loadConfig } from "../environment.ts";
 import { Exit } from "../kit/exit.ts";
 import { Problem, problemText } from "../kit/problem.ts";
+import { keepEventOrder } from "../modules/events/order.ts";
 import { type Answer, hasColor, printAnswer, printNote, STANDARD_ERROR } from "../terminal.ts";
 import { type Wired, wireOnce } from "../wire.ts";
 
@@ -20,6 +21,8 @@ export async function changeDatabase(
 ): Promise<void> {
   const config = await loadConfig();
   await withDatabase(config, async (ctx) => {
+    // After a restore, a command may record events before a server starts.
+    await keepEventOrder(ctx);
     const answer = await work(ctx);
     printAnswer(answer, isJson);
     if (!answer.isUnchanged) noteChange(config);

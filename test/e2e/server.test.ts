@@ -68,6 +68,22 @@ describe.if(home !== undefined)("on a server", () => {
     expect((await client(again.url).get("/users/me", token)).status).toBe(200);
   });
 
+  test("after a restore, events of a command follow the restored ones, before a server starts", async () => {
+    const env = await onServer();
+    const cwd = emptyFolder();
+    const server = await serve({ env, cwd });
+    await client(server.url).register("ada@example.com", PASSWORD);
+    await server.end("SIGTERM");
+    const { DATABASE_URL = "" } = env;
+    const sql = connect({ url: DATABASE_URL, caFile: undefined }, { max: 1 });
+    await sql`update events set transaction_id = (transaction_id::text::bigint + 1000000)::text::xid8`;
+    await sql.end();
+    expect((await command(["users", "promote", "ada"], { env, cwd })).code).toBe(0);
+    const { out } = await command(["events", "list", "--json"], { env, cwd });
+    const types = JSON.parse(out).map(({ type }: { type: string }) => type);
+    expect([types[0], types.at(-1)]).toEqual(["user.created", "user.updated"]);
+  });
+
   test("its sessions may end at any time: the next request succeeds", async () => {
     const env = await onServer();
     const server = await serve({ env, cwd: emptyFolder() });

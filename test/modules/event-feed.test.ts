@@ -153,6 +153,32 @@ test("readers are woken at a commit, and again until the events can be read", as
   }
 });
 
+test("a time that PostgreSQL cannot store is refused", async () => {
+  const root = await (await world()).superuser();
+  const statusOf = async (since: string) =>
+    (await root.get(`/events?since=${encodeURIComponent(since)}`)).status;
+  for (const since of [
+    "0000-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-01:00",
+  ])
+    expect([since, await statusOf(since)]).toEqual([since, 422]);
+  for (const since of ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+    expect([since, await statusOf(since)]).toEqual([since, 200]);
+});
+
+test("an event of a type that a newer version records is listed", async () => {
+  const { superuser, sql } = await world();
+  const root = await superuser();
+  await sql`insert into events (id, type, occurred_at, actor_kind, subject_id, data)
+    values (gen_random_uuid(), 'user.born', now(), 'operator', ${root.id}, '{"a": 1}')`;
+  for (const path of ["/events", `/users/me/events?after=${"0".repeat(32)}`, "/users/me/events"]) {
+    const { status, body } = await root.get(path);
+    const types = status === 200 && body.map(({ type }: { type: string }) => type);
+    expect([path, types]).toEqual([path, expect.arrayContaining(["user.born"])]);
+  }
+});
+
 test("a cursor is 32 hexadecimal digits, and nothing else is read as one", () => {
   expect(parseCursor("0".repeat(32))).toEqual(START);
   const others = [

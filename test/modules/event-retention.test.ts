@@ -73,6 +73,26 @@ test("after a restore on another server, new events follow the restored ones", a
   }
 });
 
+test("after a restore on another server, new events are read though all restored ones were deleted", async () => {
+  const here = await world({ eventsRetentionDays: 1 });
+  const { ctx, sql } = here;
+  try {
+    await recordOne(here);
+    await sql`update events set transaction_id = (transaction_id::text::bigint + 1000000)::text::xid8`;
+    const [last] = await sql`select transaction_id::text as "transactionId", position from events`;
+    here.pass(2 * DAY);
+    expect(await purgeEvents(ctx)).toBe(1);
+    await keepEventOrder(ctx);
+    const added = await recordOne(here);
+    const after = { transactionId: last?.["transactionId"], position: BigInt(last?.["position"]) };
+    const { events } = await readEvents(ctx, { after, limit: 10 });
+    expect(events.map(({ subjectId }) => subjectId)).toEqual([added]);
+  } finally {
+    await sql`create or replace function event_transaction_offset() returns bigint
+      language sql immutable as 'select 0::bigint'`;
+  }
+});
+
 test("events that wait for an open transaction are measured, and after 30 s it is named", async () => {
   const here = await world();
   const { ctx, sql, logged } = here;

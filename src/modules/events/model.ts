@@ -1,7 +1,11 @@
 import { t } from "elysia";
-import { literals } from "../../http/schemas.ts";
+import { described } from "../../http/schemas.ts";
 import { eventTypes } from "../../kit/event-types.ts";
 import { actorKinds } from "./events.ts";
+
+/** During an upgrade, a newer instance may record others, and one event must not fail a page. */
+const known = <Word extends string>(words: readonly Word[]) =>
+  described<Word>({ type: "string", enum: [...words] });
 
 const Id = t.String({ format: "uuid" });
 
@@ -13,7 +17,7 @@ export const EnvelopeView = t.Object(
       description: "The same wherever the event is read, and each time it is delivered.",
     }),
     source: t.String({ format: "uri", description: "The URL of this service." }),
-    type: literals(eventTypes),
+    type: known(eventTypes),
     time: t.String({ format: "date-time" }),
     subject: t.Optional(
       t.String({
@@ -30,7 +34,7 @@ export const EnvelopeView = t.Object(
     data: t.Object(
       {
         actor: t.Object(
-          { kind: literals(actorKinds), id: t.Nullable(Id) },
+          { kind: known(actorKinds), id: t.Nullable(Id) },
           {
             description:
               "`user`: a user with an access token. `operator`: a command on the server itself. `anonymous`: a request without an access token, such as a sign-in or a mailed link. `superuser`: in a user's own events, a superuser, whose identity and origin are hidden: `id`, `ip`, `user_agent` and `request_id` are null.",

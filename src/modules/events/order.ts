@@ -16,7 +16,7 @@ export async function keepEventOrder(ctx: Ctx): Promise<void> {
     if (!(await hasEventsOfOtherServer(tx))) return;
     const [found] = await tx.db.execute(sql`
       select (max(transaction_id)::text::bigint
-        - pg_snapshot_xmin(pg_current_snapshot())::text::bigint + 1)::text as "offset" from events`);
+        - pg_snapshot_xmin(pg_current_snapshot())::text::bigint + 1)::text as "offset" from ${used}`);
     await tx.db.execute(sql`
       create or replace function event_transaction_offset() returns bigint language sql immutable
         as ${sql.raw(`'select ${found?.["offset"]}::bigint'`)}`);
@@ -24,9 +24,15 @@ export async function keepEventOrder(ctx: Ctx): Promise<void> {
   ctx.log.info({}, "Events were restored from another server; new events follow them.");
 }
 
+/** Also the cursors: the latest events may have been deleted. */
+const used = sql`(
+  select max(transaction_id) as transaction_id from events
+  union all select max(transaction_id) from event_cursors) as used`;
+
 async function hasEventsOfOtherServer({ db }: Ctx): Promise<boolean> {
   const found = await db.execute(sql`
-    select 1 from events where transaction_id >= (pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+    select 1 from ${used}
+    where transaction_id >= (pg_snapshot_xmax(pg_current_snapshot())::text::bigint
       + event_transaction_offset())::text::xid8 limit 1`);
   return found.length > 0;
 }
