@@ -1,4 +1,5 @@
 /** Real message queues, each a process of its own with its own data. */
+import { afterAll } from "bun:test";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { connect as dial } from "node:net";
@@ -76,6 +77,16 @@ interface Program {
   env?: Record<string, string>;
 }
 
+const isRunning = ({ exitCode, signalCode }: ChildProcess) =>
+  exitCode === null && signalCode === null;
+
+const started = new Set<ChildProcess>();
+/** A test that fails stops no server. */
+afterAll(() => {
+  for (const child of started)
+    if (child.pid && isRunning(child)) process.kill(-child.pid, "SIGKILL");
+});
+
 function program({ port, words: [name = "", ...args], cwd, env = {} }: Program) {
   let child: ChildProcess | undefined;
   const up = async () => {
@@ -86,13 +97,14 @@ function program({ port, words: [name = "", ...args], cwd, env = {} }: Program) 
       cwd,
       env: { PATH: process.env["PATH"] ?? "", ...env },
     });
+    started.add(child);
     while (!(await isListening(port))) {
       if (child.exitCode !== null) throw new Error(`${name} exited with ${child.exitCode}`);
       await sleep(50);
     }
   };
   const kill = async () => {
-    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
+    if (!child?.pid || !isRunning(child)) return;
     const exited = new Promise((done) => child?.once("exit", done));
     process.kill(-child.pid, "SIGKILL");
     await exited;
