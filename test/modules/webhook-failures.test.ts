@@ -140,6 +140,27 @@ describe("an endpoint that fails", () => {
     expect(subjectsOf(there.received)).toContain(subjects.at(-1) ?? "");
   });
 
+  test("only for some events stays enabled, and gets the others", async () => {
+    const here = await webhookWorld();
+    const there = here.receiver(failing());
+    const { path } = await here.webhookTo(there, onlyDeleted);
+    here.start();
+    const [odd] = await here.recordEvents(1);
+    await until("it is sent", () => there.received.length > 0);
+    there.answer = ({ body }) => (body.subject === odd ? failing()() : ok());
+    const stateOf = async () =>
+      (await here.deliveriesOf(path)).find(({ state }) => state !== "delivered");
+    for (let turn = 0; turn < 10; turn += 1) {
+      await here.recordEvents(1);
+      here.pass(8 * HOUR);
+      await sleep(100);
+      const { body } = await here.root.get(path);
+      expect([body.enabled, body.failing_since]).toEqual([true, null]);
+    }
+    expect(await stateOf()).toMatchObject({ state: "failed", response_status: 500 });
+    expect(there.received.filter(({ body }) => body.subject !== odd)).toHaveLength(10);
+  });
+
   test("with 410 is disabled at once, and the event waits", async () => {
     const here = await webhookWorld();
     const there = here.receiver(failing(410));
@@ -180,8 +201,14 @@ describe("an endpoint that fails", () => {
       return new Response("no", { status: 500 });
     };
     here.pass(40 * SECOND);
-    await sleep(500);
+    const before = there.received.length;
+    for (let second = 0; second < 4; second += 1) {
+      await sleep(150);
+      here.pass(SECOND);
+    }
     expect(most).toBe(1);
+    const probes = there.received.length - before;
+    expect([probes >= 1, probes <= 5]).toEqual([true, true]);
     there.answer = ok;
     there.received.length = 0;
     here.pass(2 * 60 * SECOND);

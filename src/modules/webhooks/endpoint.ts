@@ -3,6 +3,7 @@ import { envelopeOf } from "../events/envelope.ts";
 import { attempt } from "./attempt.ts";
 import { type Claimed, claimDue, release } from "./claims.ts";
 import { type Result, writeResults } from "./results.ts";
+import type { Webhook } from "./webhooks.ts";
 
 /** Sends the due deliveries of one webhook, in this process. */
 export interface Endpoint {
@@ -39,8 +40,8 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
     try {
       const result = await deliver(ctx, claimed, closing.signal);
       const isDisabled = await write(result);
-      const isBlocked = claimed.webhook.isOrdered && result.attempt?.isSuccess === false;
-      if (isDisabled || isBlocked) await queue.release();
+      if (isDisabled) await queue.release();
+      else if (result.attempt?.isSuccess === false) await queue.holdBack(claimed.webhook);
     } catch (error) {
       if (!closing.signal.aborted) throw error;
       await release(ctx, [claimed]);
@@ -69,6 +70,7 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
     }
   };
   const start = async () => {
+    if (queue.isResting()) return;
     queue.noteNew();
     startWorkers();
     const isBusy = active > 0 && active >= queue.workers();
@@ -99,6 +101,9 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
   };
 }
 
+/** An endpoint that fails gets one request a second from each process. */
+const PROBE_EVERY_MS = 1_000;
+
 /** An endpoint that hangs must not delay the end of the process. */
 const CLOSE_MAX_MS = 3_000;
 
@@ -114,6 +119,8 @@ function openQueue(ctx: Ctx, webhookId: string) {
   let isDrained = false;
   /** Whether there may be more since the latest claim began. */
   let isStale = false;
+  /** While the endpoint fails, when the next attempt may begin. */
+  let restsUntil = 0;
 
   const claim = async () => {
     do {
@@ -125,11 +132,20 @@ function openQueue(ctx: Ctx, webhookId: string) {
     } while (isStale && claimed.length === 0);
     if (isStale) isDrained = false;
   };
+  const isResting = () => ctx.now().getTime() < restsUntil;
+  const releaseAll = async (): Promise<void> => {
+    await claiming?.catch(() => {});
+    const unused = claimed;
+    claimed = [];
+    isDrained = true;
+    await release(ctx, unused);
+  };
   return {
     /** How many workers the webhook may have, as of the latest claim. */
     workers: () => workers,
     claimed: () => claimed,
-    isIdle: () => claimed.length === 0 && !claiming,
+    isResting,
+    isIdle: () => claimed.length === 0 && !claiming && !isResting(),
     noteNew: () => {
       isStale = true;
       isDrained = false;
@@ -147,13 +163,12 @@ function openQueue(ctx: Ctx, webhookId: string) {
       claimed = claimed.filter(({ leasedUntil }) => leasedUntil.getTime() - now > LEASE_MIN_MS);
       return claimed.shift();
     },
-    release: async (): Promise<void> => {
-      await claiming?.catch(() => {});
-      const unused = claimed;
-      claimed = [];
-      isDrained = true;
-      await release(ctx, unused);
+    /** After a failure: of an ordered webhook, or of one that failed already. */
+    holdBack: async ({ isOrdered, failingSince }: Webhook): Promise<void> => {
+      if (failingSince) restsUntil = ctx.now().getTime() + PROBE_EVERY_MS;
+      if (failingSince || isOrdered) await releaseAll();
     },
+    release: releaseAll,
   };
 }
 

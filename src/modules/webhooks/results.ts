@@ -1,4 +1,4 @@
-import { and, eq, isNotNull, isNull, lte, sql } from "drizzle-orm";
+import { and, desc, eq, isNotNull, sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { nextVersion, updateRow } from "../../db/rows.ts";
 import { transaction } from "../../db/transaction.ts";
@@ -96,10 +96,12 @@ async function updateHealth(tx: Ctx, webhookId: string, results: Result[]): Prom
     return false;
   }
   const queuedTimes = failures
-    .filter(({ claimed }) => claimed.delivery.attempts + 1 >= FAILING_ATTEMPTS)
+    .filter(
+      ({ claimed: { delivery, webhook } }) =>
+        delivery.attempts + 1 >= FAILING_ATTEMPTS || webhook.failingSince !== null,
+    )
     .map(({ claimed }) => claimed.delivery.queuedAt.getTime());
-  if (queuedTimes.length === 0) return false;
-  return noteFailing(tx, webhookId, new Date(Math.min(...queuedTimes)));
+  return queuedTimes.length > 0 && noteFailing(tx, webhookId, queuedTimes);
 }
 
 /** Deliveries that wait because of a longer outage are due at once. */
@@ -122,15 +124,33 @@ async function recover(tx: Ctx, id: string): Promise<void> {
 }
 
 /** Notes since when an endpoint fails. Disables it after three days. */
-async function noteFailing(tx: Ctx, id: string, since: Date): Promise<boolean> {
-  const { failingSince } = webhooks;
-  const isNew = and(eq(webhooks.id, id), isNull(failingSince));
-  const values = { failingSince: since, updatedAt: nextVersion(tx, webhooks) };
-  await tx.db.update(webhooks).set(values).where(isNew);
-  const cutOff = new Date(tx.now().getTime() - RETRIED_FOR_MS);
-  const isOver = and(eq(webhooks.id, id), lte(failingSince, cutOff));
-  if ((await tx.db.$count(webhooks, isOver)) === 0) return false;
-  return disable(tx, id, "No event could be delivered for 3 days.");
+async function noteFailing(tx: Ctx, id: string, queuedTimes: number[]): Promise<boolean> {
+  const isTarget = eq(webhooks.id, id);
+  const [webhook] = await tx.db.select().from(webhooks).where(isTarget).for("no key update");
+  if (!webhook) return false;
+  const since = webhook.failingSince ?? (await outageSince(tx, id, queuedTimes));
+  if (!since) return false;
+  if (!webhook.failingSince)
+    await updateRow(tx, webhooks, { id, where: isTarget, set: { failingSince: since } });
+  const isOver = tx.now().getTime() - since.getTime() >= RETRIED_FOR_MS;
+  return isOver && disable(tx, id, "No event could be delivered for 3 days.");
+}
+
+/**
+ * When the oldest of these events was queued that came after the last success. Undefined if there
+ * is none: then only these events fail, not the endpoint.
+ */
+async function outageSince({ db }: Ctx, id: string, queuedTimes: number[]) {
+  const { webhookId, state, createdAt, endedAt } = webhookDeliveries;
+  const [last] = await db
+    .select({ endedAt })
+    .from(webhookDeliveries)
+    .where(and(eq(webhookId, id), eq(state, "delivered")))
+    .orderBy(desc(createdAt), desc(webhookDeliveries.id))
+    .limit(1);
+  const succeededAt = last?.endedAt?.getTime() ?? 0;
+  const later = queuedTimes.filter((time) => time > succeededAt);
+  return later.length > 0 ? new Date(Math.min(...later)) : undefined;
 }
 
 /** Also mails the superusers. True also if another process has disabled it. */

@@ -223,7 +223,7 @@ export const webhookActionRoutes = (ctx: Ctx) =>
           operationId: "redeliverWebhook",
           summary: "Send an event again",
           description:
-            "Sends it with the same id, whatever the state of the delivery. Its three days begin again.",
+            "Sends it with the same id, whatever the state of the delivery, once the webhook is enabled. Its three days begin again.",
         },
         params: t.Object({ id: ById.properties.id, delivery_id: ById.properties.id }),
         response: { 202: DeliveryView, ...fails(...itemProblems, ...bodyProblems) },
