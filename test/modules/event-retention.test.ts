@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { sql } from "drizzle-orm";
 import { formatCursor } from "../../src/modules/events/cursor.ts";
 import { record } from "../../src/modules/events/events.ts";
 import { readEvents } from "../../src/modules/events/feed.ts";
@@ -34,6 +35,22 @@ test("a cursor before deleted events has expired, and the response says what to 
   expect((await read(third)).body).toHaveLength(3);
   expect((await root.get("/events")).body).toHaveLength(3);
   expect((await root.get(`/users/me/events?after=${first}`)).body.code).toBe("cursor_expired");
+});
+
+test("a reader learns of events that are deleted while it reads", async () => {
+  const here = await world({ eventsRetentionDays: 30 });
+  for (let turn = 0; turn < 3; turn += 1) await recordOne(here);
+  const [after] = await cursors(here);
+  let reading: Promise<unknown> | undefined;
+  here.pass(31 * DAY);
+  await here.ctx.db.transaction(async (db) => {
+    await db.execute(sql`lock table events in access exclusive mode`);
+    reading = readEvents(here.ctx, { after, limit: 10 });
+    reading.catch(() => {});
+    await Bun.sleep(200);
+    expect(await purgeEvents({ ...here.ctx, db })).toBe(3);
+  });
+  expect(await reading?.catch(({ code }) => code)).toBe("cursor_expired");
 });
 
 test("an event is kept for a consumer that has not got it, for 30 days more", async () => {

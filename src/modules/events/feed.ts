@@ -108,6 +108,8 @@ export async function readEvents(ctx: Ctx, range: EventRange): Promise<EventPage
     .from(events)
     .where(inArray(events.id, ids.slice(0, range.limit)))
     .orderBy(...inOrder);
+  // After they were read: the purge may have deleted some at the same time.
+  if (range.after) await requireReadable(ctx, range.after);
   const found = rows.map(eventOf);
   if (ids.length > range.limit)
     return { events: found, end: found.at(-1)?.cursor ?? after, hasMore: true };
@@ -157,13 +159,8 @@ interface RawScan {
   ids: string[];
 }
 
-async function startOf(ctx: Ctx, { after, since }: EventRange): Promise<EventCursor> {
-  if (after) {
-    await requireReadable(ctx, after);
-    return after;
-  }
-  return since ? startOfTime(ctx, since) : START;
-}
+const startOf = async (ctx: Ctx, { after, since }: EventRange): Promise<EventCursor> =>
+  after ?? (since ? startOfTime(ctx, since) : START);
 
 /** Throws `cursor_expired` if events after the cursor may have been deleted. */
 export async function requireReadable({ db }: Ctx, after: EventCursor): Promise<void> {
