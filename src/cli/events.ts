@@ -9,7 +9,13 @@ import { type EventCursor, formatCursor, parseCursor } from "../modules/events/c
 import { type Envelope, envelopeOf } from "../modules/events/envelope.ts";
 import { type EventPage, latestCursor, readEvents, startOfTime } from "../modules/events/feed.ts";
 import { BROKER_SINK } from "../modules/events/relay.ts";
-import { COUNTED_MAX, countBehind, listSinks, replayEvents } from "../modules/events/sinks.ts";
+import {
+  COUNTED_MAX,
+  countBehind,
+  listSinks,
+  listWebhookSinks,
+  replayEvents,
+} from "../modules/events/sinks.ts";
 import { type JsonFlag, print, printList } from "../terminal.ts";
 import { changeDatabase, readDatabase } from "./with-database.ts";
 
@@ -79,7 +85,8 @@ export const tail = ({ json: isJson, after, type }: JsonFlag & { after?: string;
 
 export const lag = ({ json: isJson }: JsonFlag) =>
   readDatabase(async (ctx) => {
-    const sinks = (await listSinks(ctx)).map(async (sink) => ({
+    const all = [...(await listSinks(ctx)), ...(await listWebhookSinks(ctx))];
+    const sinks = all.map(async (sink) => ({
       ...sink,
       cursor: formatCursor(sink.cursor),
       behind: await countBehind(ctx, sink),
@@ -93,10 +100,11 @@ export const lag = ({ json: isJson }: JsonFlag) =>
         holder,
       }),
       text: ({ name, cursor, behind, waitedSeconds, holder }) => {
-        const count = behind === COUNTED_MAX ? `at least ${behind}` : behind;
-        return `${name}  ${cursor}  ${count} events behind, ${Math.round(waitedSeconds)} s  ${holder ?? "no holder"}`;
+        const count = behind >= COUNTED_MAX ? `at least ${behind}` : behind;
+        const by = name === BROKER_SINK ? `  ${holder ?? "no holder"}` : "";
+        return `${name}  ${cursor}  ${count} events behind, ${Math.round(waitedSeconds)} s${by}`;
       },
-      empty: "There is no sink. Set BROKER_URL and start the server.",
+      empty: "There is no sink. Set BROKER_URL and start the server, or create a webhook.",
     });
   });
 

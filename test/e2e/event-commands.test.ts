@@ -104,7 +104,8 @@ nats?.needs.test(
     const run = eventsOf(cwd);
     const lag = async () => JSON.parse((await run(["lag", "--json"])).out)[0];
     const server = await serve({ cwd, env: { BROKER_URL: queue.urlOf(queue.port) } });
-    expect(server.said.out).toContain(`Events     to NATS at 127.0.0.1:${queue.port}\n`);
+    const line = `Events     to NATS at 127.0.0.1:${queue.port}\n`;
+    await until(async () => server.said.out.includes(line));
     await client(server.url).register("ada@example.com", PASSWORD);
     await until(async () => (await lag()).events_behind === 0);
     const idle = await lag();

@@ -55,6 +55,29 @@ test("an operator creates, tests and lists webhooks, sees deliveries and sends o
   expect(await server.end("SIGTERM")).toBe(0);
 });
 
+test("events lag shows which webhook is behind, and by how much", async () => {
+  const cwd = await usedFolder();
+  const env = { WEBHOOKS_ALLOW: `127.0.0.1:${new URL(there.url).port}` };
+  const server = await serve({ cwd, env });
+  const { out } = await command(["webhooks", "create", there.url, "--json"], { cwd, env });
+  const lag = async () =>
+    JSON.parse((await command(["events", "lag", "--json"], { cwd, env })).out)[0];
+  await until("it has its own creation", async () => (await lag()).events_behind === 0);
+  there.answer = () => new Response("no", { status: 500 });
+  await fetch(`${server.url}/api/v1/auth/register`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ email: "eve@example.com", password: "correct horse battery staple" }),
+  });
+  await until("it is behind", async () => (await lag()).events_behind === 1);
+  const { sink, waited_seconds: waited } = await lag();
+  expect(sink).toBe(`webhook ${JSON.parse(out).id}`);
+  expect(waited).toBeGreaterThan(0);
+  there.answer = () => new Response("ok");
+  await until("it is not behind", async () => (await lag()).events_behind === 0);
+  expect(await server.end("SIGTERM")).toBe(0);
+});
+
 test("a wrong type, URL or ID is refused with a reason", async () => {
   const cwd = await usedFolder();
   const refusalOf = async (...args: string[]) => {

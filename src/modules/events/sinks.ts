@@ -1,6 +1,6 @@
-import { and, asc, eq, ne, sql } from "drizzle-orm";
+import { and, asc, count, eq, ne, sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
-import { webhooks } from "../webhooks/tables.ts";
+import { webhookDeliveries, webhooks } from "../webhooks/tables.ts";
 import { type EventCursor, isAfter } from "./cursor.ts";
 import { requireReadable } from "./feed.ts";
 import { eventCursors, events } from "./tables.ts";
@@ -14,6 +14,8 @@ export interface Sink {
   holder: string | null;
   /** How long its next event has waited; 0 if it has all. */
   waitedSeconds: number;
+  /** Deliveries of a webhook that wait: these events are before the cursor. */
+  waitingDeliveries: number;
 }
 
 /** The row that says which events were deleted is no sink. */
@@ -30,7 +32,39 @@ export async function listSinks(ctx: Ctx): Promise<Sink[]> {
     .where(isSink)
     .orderBy(name);
   return Promise.all(
-    rows.map(async (row) => ({ ...row, waitedSeconds: await waitedSeconds(ctx, row.cursor) })),
+    rows.map(async (row) => ({
+      ...row,
+      waitedSeconds: await waitedSeconds(ctx, row.cursor),
+      waitingDeliveries: 0,
+    })),
+  );
+}
+
+/** Each enabled webhook, by its id. Any instance works for it. */
+export async function listWebhookSinks(ctx: Ctx): Promise<Sink[]> {
+  const { id } = webhooks;
+  const rows = await ctx.db
+    .select({
+      name: sql<string>`${id}::text`,
+      cursor: { transactionId: webhooks.transactionId, position: webhooks.position },
+      waitingDeliveries: count(webhookDeliveries.id),
+      queuedSeconds: sql<number>`coalesce(extract(epoch from ${ctx.now().toISOString()}::timestamptz - min(${webhookDeliveries.queuedAt})), 0)::float8`,
+    })
+    .from(webhooks)
+    .leftJoin(
+      webhookDeliveries,
+      and(eq(webhookDeliveries.webhookId, id), sql`${webhookDeliveries.state} = 'waiting'`),
+    )
+    .where(eq(webhooks.isEnabled, true))
+    .groupBy(id)
+    .orderBy(id);
+  return Promise.all(
+    rows.map(async ({ queuedSeconds, ...row }) => ({
+      ...row,
+      name: `webhook ${row.name}`,
+      holder: null,
+      waitedSeconds: Math.max(queuedSeconds, await waitedSeconds(ctx, row.cursor)),
+    })),
   );
 }
 
@@ -60,14 +94,17 @@ export async function readLags(ctx: Ctx): Promise<Record<string, number>> {
 /** Bounds the work of one statement. */
 export const COUNTED_MAX = 100_000;
 
-/** How many events a sink does not have yet, at most `COUNTED_MAX`. */
-export async function countBehind({ db }: Ctx, { cursor }: Pick<Sink, "cursor">): Promise<number> {
+/** How many events a sink does not have yet. Counts at most `COUNTED_MAX` after its cursor. */
+export async function countBehind(
+  { db }: Ctx,
+  { cursor, waitingDeliveries = 0 }: Pick<Sink, "cursor"> & Partial<Sink>,
+): Promise<number> {
   const behind = db
     .select({ id: events.id })
     .from(events)
     .where(isAfter(cursor))
     .limit(COUNTED_MAX);
-  return db.$count(behind.as("behind"));
+  return waitingDeliveries + (await db.$count(behind.as("behind")));
 }
 
 /**
