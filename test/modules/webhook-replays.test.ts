@@ -1,7 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { eq } from "drizzle-orm";
+import { formatCursor, parseCursor } from "../../src/modules/events/cursor.ts";
 import { purgeEvents } from "../../src/modules/events/retention.ts";
 import { purgeDeliveries } from "../../src/modules/webhooks/deliveries.ts";
+import { webhooks } from "../../src/modules/webhooks/tables.ts";
 import { until } from "../support/webhook-receiver.ts";
 import { failing, ok, onlyDeleted, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
 
@@ -52,6 +55,25 @@ describe("events are sent again", () => {
     expect(subjectsOf(there.received).at(-1)).toBe(subjects.at(-1) ?? "");
     await sleep(100);
     expect(there.received.length).toBe(7);
+  });
+
+  test("from the earlier one of two cursors, if both are asked for at once", async () => {
+    const here = await webhookWorld();
+    const { id, path } = await here.webhookTo(here.receiver(), onlyDeleted);
+    await here.recordEvents(3);
+    const { body } = await here.root.get("/events?type=user.deleted");
+    const cursors: string[] = body.map(({ sequence }: { sequence: string }) => sequence);
+    const [early = "", late = "", last = ""] = cursors;
+    for (let round = 0; round < 20; round += 1) {
+      await here.ctx.db
+        .update(webhooks)
+        .set(parseCursor(last) ?? {})
+        .where(eq(webhooks.id, id));
+      await Promise.all([early, late].map((after) => here.root.post(`${path}/replay`, { after })));
+      const [webhook] = await here.ctx.db.select().from(webhooks);
+      if (!webhook) throw new Error("no webhook");
+      expect(formatCursor(webhook)).toBe(early);
+    }
   });
 
   test("but no replay skips events, or begins where nothing is stored", async () => {

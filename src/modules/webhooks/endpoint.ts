@@ -80,10 +80,8 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
 
   return {
     start: () => void start().catch((error) => failures.push(error)),
-    releaseUnless: (version) => {
-      const isCurrent = ({ webhook }: Claimed) => webhook.updatedAt.getTime() === version;
-      if (!queue.claimed().every(isCurrent)) queue.release().catch((error) => failures.push(error));
-    },
+    releaseUnless: (version) =>
+      void queue.releaseUnless(version).catch((error) => failures.push(error)),
     held: () => [...inFlight, ...queue.claimed()],
     isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,
     takeFailures: () => {
@@ -132,7 +130,11 @@ function openQueue(ctx: Ctx, webhookId: string) {
     } while (isStale && claimed.length === 0);
     if (isStale) isDrained = false;
   };
-  const isResting = () => ctx.now().getTime() < restsUntil;
+  const isResting = () => {
+    const leftMs = restsUntil - ctx.now().getTime();
+    // Longer only if the clock was set back.
+    return leftMs > 0 && leftMs <= PROBE_EVERY_MS;
+  };
   const releaseAll = async (): Promise<void> => {
     await claiming?.catch(() => {});
     const unused = claimed;
@@ -169,6 +171,10 @@ function openQueue(ctx: Ctx, webhookId: string) {
       if (failingSince || isOrdered) await releaseAll();
     },
     release: releaseAll,
+    releaseUnless: async (version: number | undefined): Promise<void> => {
+      const isCurrent = ({ webhook }: Claimed) => webhook.updatedAt.getTime() === version;
+      if (!claimed.every(isCurrent)) await releaseAll();
+    },
   };
 }
 

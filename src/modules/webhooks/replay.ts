@@ -1,10 +1,10 @@
-import { eq } from "drizzle-orm";
+import { and, eq, sql } from "drizzle-orm";
 import type { Actor, Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { accept, fieldProblem } from "../../kit/problem.ts";
-import { type EventCursor, formatCursor, isBefore, parseCursor } from "../events/cursor.ts";
+import { type EventCursor, formatCursor, parseCursor } from "../events/cursor.ts";
 import { record } from "../events/events.ts";
-import { latestCursor, readEvents, requireReadable } from "../events/feed.ts";
+import { readEvents, requireReadable } from "../events/feed.ts";
 import { webhooks } from "./tables.ts";
 import { getWebhook } from "./webhooks.ts";
 
@@ -24,19 +24,29 @@ export async function replay(
   actor: Actor,
   { id, ...start }: ReplayStart & { id: string },
 ): Promise<string> {
-  const { transactionId, position } = await getWebhook(ctx, actor, id);
+  await getWebhook(ctx, actor, id);
   const cursor = await startOf(ctx, start);
-  if (isBefore({ transactionId, position }, cursor)) {
-    const pointer = start.after === undefined ? "/since" : "/after";
-    const detail = "is later than the next event of the webhook, so events would be skipped";
-    accept({ cursor: fieldProblem(pointer, "out_of_range", detail) });
-  }
   const after = formatCursor(cursor);
   await transaction(ctx, async (tx) => {
-    await tx.db.update(webhooks).set(cursor).where(eq(webhooks.id, id));
+    // Refused in the same statement: another replay may move the cursor too.
+    const moved = await tx.db
+      .update(webhooks)
+      .set(cursor)
+      .where(and(eq(webhooks.id, id), isNotBefore(cursor)))
+      .returning({ id: webhooks.id });
+    if (moved.length === 0) refuse(start);
     await record(tx, actor, { type: "webhook.replayed", subjectId: id, data: { after } });
   });
   return after;
+}
+
+const isNotBefore = ({ transactionId, position }: EventCursor) =>
+  sql`(${webhooks.transactionId}, ${webhooks.position}) >= (${transactionId}::xid8, ${position.toString()}::bigint)`;
+
+function refuse({ after }: ReplayStart): void {
+  const pointer = after === undefined ? "/since" : "/after";
+  const detail = "is later than the next event of the webhook, so events would be skipped";
+  accept({ cursor: fieldProblem(pointer, "out_of_range", detail) });
 }
 
 async function startOf(ctx: Ctx, { after, since }: ReplayStart): Promise<EventCursor> {
@@ -56,8 +66,9 @@ async function startOf(ctx: Ctx, { after, since }: ReplayStart): Promise<EventCu
     await requireReadable(ctx, given.after);
     return given.after;
   }
-  const [first] = (await readEvents(ctx, { since: given.since, limit: 1 })).events;
-  if (!first) return latestCursor(ctx);
+  const { events, end } = await readEvents(ctx, { since: given.since, limit: 1 });
+  const [first] = events;
+  if (!first) return end;
   return { ...first.cursor, position: first.cursor.position - 1n };
 }
 const BOTH = "cannot be sent together with after";
