@@ -26,7 +26,7 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
   const workers = new Set<Promise<void>>();
   const inFlight = new Set<Claimed>();
   const closing = new AbortController();
-  let failures: unknown[] = [];
+  const failures: unknown[] = [];
   let active = 0;
   let isClosed = false;
 
@@ -84,11 +84,7 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
       void queue.releaseUnless(version).catch((error) => failures.push(error)),
     held: () => [...inFlight, ...queue.claimed()],
     isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,
-    takeFailures: () => {
-      const taken = failures;
-      failures = [];
-      return taken;
-    },
+    takeFailures: () => failures.splice(0),
     close: async () => {
       isClosed = true;
       const timer = setTimeout(() => closing.abort(), CLOSE_MAX_MS);
