@@ -66,7 +66,7 @@ test("an event is kept for a consumer that has not got it, for 30 days more", as
   expect(await purgeEvents(here.ctx)).toBe(2);
 });
 
-test("after a restore on another server, new events follow the restored ones", async () => {
+test("after a restore on another server, new events follow the restored ones, and those it lost", async () => {
   const here = await world();
   const { ctx, sql } = here;
   try {
@@ -81,6 +81,8 @@ test("after a restore on another server, new events follow the restored ones", a
       (await readEvents(ctx, { after, limit: 10 })).events.map(({ subjectId }) => subjectId);
     expect(await subjects()).toEqual([...restored, ...added]);
     expect(await subjects(last)).toEqual(added);
+    const lost = { transactionId: String(Number(last?.transactionId) + 1_000_000), position: 9n };
+    expect(await subjects(lost)).toEqual(added);
     expect(here.logged.filter(({ sentence }) => sentence.startsWith("Events were"))).toHaveLength(
       1,
     );

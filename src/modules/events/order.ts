@@ -16,13 +16,20 @@ export async function keepEventOrder(ctx: Ctx): Promise<void> {
     if (!(await hasEventsOfOtherServer(tx))) return;
     const [found] = await tx.db.execute(sql`
       select (max(transaction_id)::text::bigint
-        - pg_snapshot_xmin(pg_current_snapshot())::text::bigint + 1)::text as "offset" from ${used}`);
+        - pg_snapshot_xmin(pg_current_snapshot())::text::bigint + ${LOST_MAX}::bigint)::text as "offset"
+        from ${used}`);
     await tx.db.execute(sql`
       create or replace function event_transaction_offset() returns bigint language sql immutable
         as ${sql.raw(`'select ${found?.["offset"]}::bigint'`)}`);
   });
   ctx.log.info({}, "Events were restored from another server; new events follow them.");
 }
+
+/**
+ * Readers may have cursors of events that the backup does not have: new events follow these too, if
+ * there were no more transactions than this since the backup.
+ */
+const LOST_MAX = 2 ** 32;
 
 /** Also the cursors: the latest events may have been deleted. */
 const used = sql`(
