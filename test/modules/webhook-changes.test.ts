@@ -1,6 +1,8 @@
 /** A change of a webhook while requests to it are in flight, and many endpoints at once. */
 import { expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { claimDue, release } from "../../src/modules/webhooks/claims.ts";
+import { queueDeliveries } from "../../src/modules/webhooks/dispatch.ts";
 import { until } from "../support/webhook-receiver.ts";
 import { ok, onlyDeleted, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
 
@@ -62,3 +64,16 @@ test("sixteen slow endpoints delay no other one", async () => {
   );
   expect((await here.deliveriesOf(path)).map(({ attempts }) => attempts)).toEqual([1]);
 }, 60_000);
+
+test("a process that lost its leases does not end those of another one", async () => {
+  const here = await webhookWorld();
+  const { id } = await here.webhookTo(here.receiver(), onlyDeleted);
+  await here.recordEvents(2);
+  await queueDeliveries(here.ctx);
+  const lost = await claimDue(here.ctx, id);
+  here.pass(6_000);
+  const { claimed } = await claimDue(here.ctx, id);
+  expect([lost.claimed.length, claimed.length]).toEqual([2, 2]);
+  await release(here.ctx, lost.claimed);
+  expect((await claimDue(here.ctx, id)).claimed).toEqual([]);
+});

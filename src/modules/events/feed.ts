@@ -135,7 +135,8 @@ async function scan(
     .from(events)
     .where(and(isAfter(after), isSettled, subjectId ? eq(events.subjectId, subjectId) : undefined))
     .orderBy(...inOrder)
-    .limit(SCANNED_MAX);
+    // Without a filter, each one matches.
+    .limit(types || since ? SCANNED_MAX : limit + 1);
   const matches = [
     sql`true`,
     ...(types ? [sql`type in ${[...types]}`] : []),

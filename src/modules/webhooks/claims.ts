@@ -153,9 +153,10 @@ export async function renewLeases(ctx: Ctx, held: Claimed[]): Promise<void> {
   for (const claimed of ending) if (ids.has(claimed.delivery.id)) claimed.leasedUntil = leasedUntil;
 }
 
-/** Gives up the lease of deliveries that were not attempted. */
+/** Gives up the lease of deliveries that were not attempted. Another process may have a lost one. */
 export async function release(ctx: Ctx, unused: Claimed[]): Promise<void> {
-  const ids = unused.map(({ delivery }) => delivery.id);
+  const held = unused.filter(({ leasedUntil }) => leasedUntil > ctx.now());
+  const ids = held.map(({ delivery }) => delivery.id);
   if (ids.length === 0) return;
   const isOwn = and(inArray(deliveries.id, ids), eq(deliveries.state, "waiting"));
   const free = { leasedUntil: null, dueAt: ctx.now() };
