@@ -153,7 +153,7 @@ export async function renewLeases(ctx: Ctx, held: Claimed[]): Promise<void> {
   for (const claimed of ending) if (ids.has(claimed.delivery.id)) claimed.leasedUntil = leasedUntil;
 }
 
-/** Gives up the lease of deliveries that were not attempted. Another process may have a lost one. */
+/** Gives up the leases of deliveries that were not attempted. Lost ones may be of others now. */
 export async function release(ctx: Ctx, unused: Claimed[]): Promise<void> {
   const held = unused.filter(({ leasedUntil }) => leasedUntil > ctx.now());
   const ids = held.map(({ delivery }) => delivery.id);
