@@ -5,7 +5,7 @@ import type { Server } from "./servers.ts";
 export interface Follower {
   stop: () => unknown;
 }
-type OnEvent = (envelope: string) => void;
+export type OnEvent = (envelope: string) => void;
 
 const api = ({ port }: Server, path: string) => `http://127.0.0.1:${port}/api/v1${path}`;
 

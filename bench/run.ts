@@ -55,7 +55,7 @@ try {
     ...footprint,
   ]);
   console.log(table);
-  if (Bun.argv.includes("--write")) await writeTable(table);
+  if (Bun.argv.includes("--write")) await writeTable("table", table);
 } catch (error) {
   if (!workspace.isInterrupted()) console.error(error);
   process.exitCode = 1;
