@@ -14,7 +14,7 @@ import { reportWaitingMails } from "./modules/mail/waiting.ts";
 import { purgeRevokedTokens } from "./modules/oauth/revoked-tokens.ts";
 import { purgeRegistrations } from "./modules/registration/registration.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
-import { purgeDeliveries } from "./modules/webhooks/deliveries.ts";
+import { correctDueTimes, purgeDeliveries } from "./modules/webhooks/deliveries.ts";
 import { openDelivery } from "./modules/webhooks/delivery.ts";
 import { reencryptSecrets } from "./modules/webhooks/secrets.ts";
 import { productJobs } from "./product/jobs.ts";
@@ -43,6 +43,7 @@ const bunkerJobs: Record<string, AnyJob> = {
   "erase deleted users": { everyMs: MINUTE_MS, run: eraseRemainingOrigins },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
   "deliver webhooks": { everyMs: 1_000, isWokenByEvents: true, open: openDelivery },
+  "correct webhook times": { everyMs: MINUTE_MS, run: correctDueTimes },
   "reencrypt webhook secrets": { everyMs: 10 * MINUTE_MS, run: reencryptSecrets },
   "purge webhook deliveries": { everyMs: 10 * MINUTE_MS, run: purgeDeliveries },
   "purge idempotency": { everyMs: 10 * MINUTE_MS, run: purgeIdempotency },

@@ -2,10 +2,12 @@
 import { expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { claimDue, release } from "../../src/modules/webhooks/claims.ts";
+import { correctDueTimes } from "../../src/modules/webhooks/deliveries.ts";
 import { queueDeliveries } from "../../src/modules/webhooks/dispatch.ts";
 import { until } from "../support/webhook-receiver.ts";
-import { ok, onlyDeleted, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
+import { failing, ok, onlyDeleted, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
 
+const DAY = 86_400_000;
 const SLOW_MS = 700;
 const slow = async () => {
   await sleep(SLOW_MS);
@@ -77,3 +79,22 @@ test("a process that lost its leases does not end those of another one", async (
   await release(here.ctx, lost.claimed);
   expect((await claimDue(here.ctx, id)).claimed).toEqual([]);
 });
+
+test("events that waited while the clock was ahead are sent when it is right again", async () => {
+  const here = await webhookWorld();
+  const receiver = here.receiver(failing());
+  await here.webhookTo(receiver, onlyDeleted);
+  here.start();
+  here.pass(40 * DAY);
+  await here.recordEvents(1);
+  await until("an attempt has failed", async () => {
+    const failed = await here.sql`select from webhook_deliveries where attempts > 0`;
+    return failed.length > 0;
+  });
+  receiver.answer = ok;
+  here.pass(-40 * DAY);
+  await until("it is sent again", async () => {
+    await correctDueTimes(here.ctx);
+    return receiver.received.length > 1;
+  });
+}, 60_000);

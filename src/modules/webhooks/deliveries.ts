@@ -1,4 +1,4 @@
-import { and, eq, lt, type SQL, sql } from "drizzle-orm";
+import { and, eq, gt, lt, type SQL, sql } from "drizzle-orm";
 import { requireAdministrator } from "../../access.ts";
 import type { Actor, Ctx } from "../../ctx.ts";
 import { deleteBatch } from "../../db/batch.ts";
@@ -102,6 +102,21 @@ const deletedWebhooks = sql`
       order by webhook_id limit 1) from webhook where webhook.id is not null
   )
   select id from webhook where id is not null and id not in (select id from webhooks)`;
+
+const HOUR_MS = 3_600_000;
+/** `waitMsAfter` returns a day at most. */
+const WAIT_MAX_MS = DAY_MS + HOUR_MS;
+
+/** After the clock was ahead for a while: attempts would be due only when that time comes. */
+export async function correctDueTimes({ db, now }: Ctx): Promise<number> {
+  const time = now();
+  const isTooLate = gt(deliveries.dueAt, new Date(time.getTime() + WAIT_MAX_MS));
+  await db
+    .update(deliveries)
+    .set({ dueAt: time, leasedUntil: null })
+    .where(and(isInState("waiting"), isTooLate));
+  return 0;
+}
 
 export const countWaiting = ({ db }: Ctx): Promise<number> =>
   db.$count(deliveries, and(isInState("waiting"), hasWebhook));
