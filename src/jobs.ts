@@ -15,8 +15,8 @@ import { purgeRevokedTokens } from "./modules/oauth/revoked-tokens.ts";
 import { purgeRegistrations } from "./modules/registration/registration.ts";
 import { purgeSessions } from "./modules/sessions/sessions.ts";
 import { correctDueTimes, purgeDeliveries } from "./modules/webhooks/deliveries.ts";
-import { openDelivery } from "./modules/webhooks/delivery.ts";
 import { reencryptSecrets } from "./modules/webhooks/secrets.ts";
+import { openSenders } from "./modules/webhooks/senders.ts";
 import { productJobs } from "./product/jobs.ts";
 
 const MINUTE_MS = 60_000;
@@ -42,7 +42,7 @@ const bunkerJobs: Record<string, AnyJob> = {
   "purge registrations": { everyMs: 10 * MINUTE_MS, run: purgeRegistrations },
   "erase deleted users": { everyMs: MINUTE_MS, run: eraseRemainingOrigins },
   "purge mails": { everyMs: 10 * MINUTE_MS, run: purgeMails },
-  "deliver webhooks": { everyMs: 1_000, isWokenByEvents: true, open: openDelivery },
+  "deliver webhooks": { everyMs: 1_000, isWokenByEvents: true, open: openSenders },
   "correct webhook times": { everyMs: MINUTE_MS, run: correctDueTimes },
   "reencrypt webhook secrets": { everyMs: 10 * MINUTE_MS, run: reencryptSecrets },
   "purge webhook deliveries": { everyMs: 10 * MINUTE_MS, run: purgeDeliveries },

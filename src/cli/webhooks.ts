@@ -60,7 +60,7 @@ export const create = (
     };
   });
 
-/** Exit code 1 if the endpoint did not accept the message. */
+/** Exit code 1 if the receiver did not accept the message. */
 export const test = ({ json: isJson }: JsonFlag, id: string) =>
   readDatabase(async (ctx) => {
     const attempt = await testWebhook(ctx, operator, idIn(id));
@@ -68,7 +68,7 @@ export const test = ({ json: isJson }: JsonFlag, id: string) =>
     const answer = responseStatus === null ? error : `status ${responseStatus}`;
     const text = `${answer}, after ${durationMs} ms${responseBody ? `\n${responseBody}` : ""}`;
     if (isSuccess || isJson) printAnswer({ json: testView(attempt), text }, isJson);
-    if (!isSuccess) throw new Exit("failed", `The endpoint did not accept the message: ${text}`);
+    if (!isSuccess) throw new Exit("failed", `The receiver did not accept the message: ${text}`);
   });
 
 type DeliveriesFlags = JsonFlag & { state?: string };

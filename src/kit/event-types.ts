@@ -84,7 +84,7 @@ const bunkerEvents = {
   }),
   "webhook.disabled": defineEvent({
     about: "webhook",
-    when: "Bunker disabled the webhook, because its endpoint failed for 3 days or is gone (410).",
+    when: "Bunker disabled the webhook, because its receiver accepted no event for 3 days or is gone (410).",
     data: { reason: text("The reason, as a sentence.") },
     example: { reason: "No event could be delivered for 3 days." },
   }),

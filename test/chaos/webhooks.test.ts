@@ -198,7 +198,7 @@ describe.if(home !== undefined)("two instances", () => {
     ordered.close();
   });
 
-  test("delay no endpoint because another one hangs", async () => {
+  test("delay no webhook because the receiver of another one hangs", async () => {
     const servers = [await start(), await start()];
     const [first] = servers as [Serving];
     const token = await superuserOf(first);
@@ -214,7 +214,7 @@ describe.if(home !== undefined)("two instances", () => {
     const delays = healthy.received.map(({ delayMs }) => delayMs).toSorted((a, b) => a - b);
     const p99 = delays[Math.floor(delays.length * 0.99)] ?? Number.NaN;
     console.log(
-      `beside a hanging endpoint: ${delays.length} events, median ${delays[delays.length >> 1]} ms, p99 ${p99} ms`,
+      `beside a hanging receiver: ${delays.length} events, median ${delays[delays.length >> 1]} ms, p99 ${p99} ms`,
     );
     expect(p99).toBeLessThan(2_000);
     for (const server of servers) await server.end("SIGTERM");

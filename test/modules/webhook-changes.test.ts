@@ -1,4 +1,4 @@
-/** A change of a webhook while requests to it are in flight, and many endpoints at once. */
+/** A change of a webhook while requests to it are in flight, and many receivers at once. */
 import { expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { claimDue, release } from "../../src/modules/webhooks/claims.ts";
@@ -45,7 +45,7 @@ test("after a change of the URL, the old one gets no other event, and the new on
   expect(before.received.length).toBeLessThan(5);
 }, 60_000);
 
-test("sixteen slow endpoints delay no other one", async () => {
+test("sixteen slow receivers delay no other one", async () => {
   const here = await webhookWorld();
   const hanging = here.receiver(async () => {
     await sleep(4_500);
@@ -54,7 +54,7 @@ test("sixteen slow endpoints delay no other one", async () => {
   for (let made = 0; made < 16; made += 1) await here.webhookTo(hanging, onlyDeleted);
   await here.recordEvents(40);
   here.start();
-  await until("the slow endpoint is busy", () => hanging.received.length >= 100);
+  await until("the slow receiver is busy", () => hanging.received.length >= 100);
   const quick = here.receiver();
   const { path } = await here.webhookTo(quick, onlyDeleted);
   await here.recordEvents(1);

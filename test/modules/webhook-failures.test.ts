@@ -96,7 +96,7 @@ describe("a failed delivery is retried", () => {
   });
 });
 
-describe("an endpoint that fails", () => {
+describe("a receiver that fails", () => {
   test("for three days is disabled, superusers are told, and it goes on where it was", async () => {
     const here = await webhookWorld();
     const there = here.receiver(failing(503));

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openDelivery } from "../../src/modules/webhooks/delivery.ts";
+import { openSenders } from "../../src/modules/webhooks/senders.ts";
 import { until } from "../support/webhook-receiver.ts";
 import { failing, ok, onlyDeleted, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
 
@@ -98,11 +98,11 @@ test("an attempt that takes long stays with its process, and one of a dead proce
     () => new Promise((answer) => waiting.push(() => answer(new Response("ok")))),
   );
   const { path } = await here.webhookTo(there, onlyDeleted);
-  const first = openDelivery(here.ctx);
+  const first = openSenders(here.ctx);
   await here.recordEvents(1);
   await first.run();
   await until("it hangs", () => there.received.length === 1);
-  const second = openDelivery(here.ctx);
+  const second = openSenders(here.ctx);
   for (let turn = 0; turn < 6; turn += 1) {
     here.pass(2 * SECOND);
     await first.run();

@@ -1,7 +1,7 @@
 import type { Config } from "../../src/config/config.ts";
 import { startJobs } from "../../src/jobs.ts";
 import { record } from "../../src/modules/events/events.ts";
-import { openDelivery } from "../../src/modules/webhooks/delivery.ts";
+import { openSenders } from "../../src/modules/webhooks/senders.ts";
 import { atTheEnd } from "./postgres.ts";
 import { openReceiver, type Received, type Receiver } from "./webhook-receiver.ts";
 import { world } from "./world.ts";
@@ -54,7 +54,7 @@ export async function webhookWorld(settings: Partial<Config> = {}) {
     delete: call("delete"),
   };
   const start = () => {
-    const stop = startJobs(here.ctx, { "deliver webhooks": { everyMs: 20, open: openDelivery } });
+    const stop = startJobs(here.ctx, { "deliver webhooks": { everyMs: 20, open: openSenders } });
     open.add(stop);
     return stop;
   };

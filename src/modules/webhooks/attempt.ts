@@ -5,7 +5,7 @@ import { version } from "../../kit/build.ts";
 import { secretsOf } from "./secrets.ts";
 import type { Webhook } from "./webhooks.ts";
 
-/** The outcome of one request to an endpoint. */
+/** The outcome of one request to a receiver. */
 export interface Attempt {
   /** Whether the response had a status of 2xx. */
   isSuccess: boolean;

@@ -23,12 +23,12 @@ export interface Claimed {
 const LEASE_MS = 5_000;
 const RENEWED_BEFORE_MS = 3_500;
 const PARALLEL = 16;
-/** Bun sends 256 requests at once. Others would wait for those of slow endpoints, and time out. */
+/** Bun sends 256 requests at once. Others would wait for those of slow receivers, and time out. */
 const PARALLEL_OF_ALL = 200;
 
 interface Claim {
   claimed: Claimed[];
-  /** How many requests to the endpoint one process has in flight. 0 if it is disabled. */
+  /** How many requests to the receiver one process has in flight. 0 if it is disabled. */
   parallel: number;
   /** Whether nothing else was due. */
   isAll: boolean;
@@ -59,7 +59,7 @@ export async function claimDue(ctx: Ctx, webhookId: string): Promise<Claim> {
 
 const enabledCount = sql<number>`(select count(*)::int from webhooks where is_enabled)`;
 
-/** A failing endpoint is only probed. */
+/** A failing receiver is only probed. */
 const parallelOf = ({ isOrdered, failingSince }: Webhook, count: number): number =>
   isOrdered || failingSince !== null ? 1 : Math.min(PARALLEL, Math.floor(PARALLEL_OF_ALL / count));
 

@@ -164,7 +164,7 @@ export const deliveryView = (delivery: Delivery) => ({
 
 export const TestView = t.Object(
   {
-    delivered: t.Boolean({ description: "Whether the endpoint answered with a status of 2xx." }),
+    delivered: t.Boolean({ description: "Whether the receiver answered with a status of 2xx." }),
     ...outcome,
   },
   { title: "WebhookTest" },

@@ -17,9 +17,9 @@ export interface Result {
 }
 
 const operator = { kind: "operator" } as const;
-/** A delivery fails after this, and an endpoint without any success is disabled. */
+/** A delivery fails after this, and a webhook without any success is disabled. */
 const RETRIED_FOR_MS = 3 * DAY_MS;
-/** An endpoint counts as failing if an event failed this often: after some 15 s. */
+/** A webhook counts as failing if an event failed this often: after some 15 s. */
 const FAILING_ATTEMPTS = 5;
 const RECOVERED_AFTER_MS = 60_000;
 const GONE = 410;
@@ -70,7 +70,7 @@ function rowOf({ now }: Ctx, { claimed: { delivery }, attempt }: Result) {
 function stateAfter(attempt: Attempt | undefined, isOld: boolean): State {
   if (!attempt) return "dropped";
   if (attempt.isSuccess) return "delivered";
-  // An endpoint that is gone is disabled; its deliveries wait until it is enabled.
+  // The webhook of a receiver that is gone is disabled; its deliveries wait until it is enabled.
   return isOld && attempt.responseStatus !== GONE ? "failed" : "waiting";
 }
 
@@ -90,7 +90,7 @@ const updateDeliveries = ({ db }: Ctx, rows: ReturnType<typeof rowOf>[]) =>
 async function updateHealth(tx: Ctx, webhookId: string, results: Result[]): Promise<boolean> {
   const failures = results.filter(({ attempt }) => attempt && !attempt.isSuccess);
   if (failures.some(({ attempt }) => attempt?.responseStatus === GONE))
-    return disable(tx, webhookId, "The endpoint answered 410 Gone.");
+    return disable(tx, webhookId, "The receiver answered 410 Gone.");
   if (results.some(({ attempt }) => attempt?.isSuccess)) {
     await recover(tx, webhookId);
     return false;
@@ -123,7 +123,7 @@ async function recover(tx: Ctx, id: string): Promise<void> {
     .where(and(eq(webhookDeliveries.webhookId, id), isWaiting));
 }
 
-/** Notes since when an endpoint fails. Disables it after three days. */
+/** Notes since when a webhook fails. Disables it after three days. */
 async function noteFailing(tx: Ctx, id: string, queuedTimes: number[]): Promise<boolean> {
   const isTarget = eq(webhooks.id, id);
   const [webhook] = await tx.db.select().from(webhooks).where(isTarget).for("no key update");
@@ -138,7 +138,7 @@ async function noteFailing(tx: Ctx, id: string, queuedTimes: number[]): Promise<
 
 /**
  * When the oldest of these events was queued that came after the last success. Undefined if there
- * is none: then only these events fail, not the endpoint.
+ * is none: then only these events fail, not the webhook.
  */
 async function outageSince({ db }: Ctx, id: string, queuedTimes: number[]) {
   const { webhookId, state, createdAt, endedAt } = webhookDeliveries;

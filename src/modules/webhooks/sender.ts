@@ -6,7 +6,7 @@ import { type Result, writeResults } from "./results.ts";
 import type { Webhook } from "./webhooks.ts";
 
 /** Sends the due deliveries of one webhook, in this process. */
-export interface Endpoint {
+export interface Sender {
   /** Starts as many workers as the webhook may have. They end when nothing is due. */
   start: () => void;
   /** Gives up what was claimed of another version of the webhook: another URL, or disabled. */
@@ -20,28 +20,29 @@ export interface Endpoint {
   close: () => Promise<void>;
 }
 
-export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
+export function openSender(ctx: Ctx, webhookId: string): Sender {
   const write = openResultWriter((results) => writeResults(ctx, webhookId, results));
-  const queue = openQueue(ctx, webhookId);
+  const claims = openClaims(ctx, webhookId);
   const workers = new Set<Promise<void>>();
   const inFlight = new Set<Claimed>();
   const closing = new AbortController();
   const failures: unknown[] = [];
+  const fail = (error: unknown) => failures.push(error);
   let active = 0;
   let isClosed = false;
 
   const next = async (): Promise<Claimed | undefined> => {
-    if (queue.mayFill()) await queue.fill();
+    if (claims.mayFill()) await claims.fill();
     startWorkers();
-    return isClosed ? undefined : queue.take();
+    return isClosed ? undefined : claims.take();
   };
   const handle = async (claimed: Claimed) => {
     inFlight.add(claimed);
     try {
       const result = await deliver(ctx, claimed, closing.signal);
       const isDisabled = await write(result);
-      if (isDisabled) await queue.release();
-      else if (result.attempt?.isSuccess === false) await queue.holdBack(claimed.webhook);
+      if (isDisabled) await claims.release();
+      else if (result.attempt?.isSuccess === false) await claims.holdBack(claimed.webhook);
     } catch (error) {
       if (!closing.signal.aborted) throw error;
       await release(ctx, [claimed]);
@@ -53,16 +54,16 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
     try {
       for (let claimed = await next(); claimed; claimed = await next()) {
         await handle(claimed);
-        if (active > queue.workers()) return;
+        if (active > claims.workers()) return;
       }
     } catch (error) {
-      failures.push(error);
+      fail(error);
     } finally {
       active -= 1;
     }
   };
   const startWorkers = () => {
-    const needed = Math.min(queue.workers(), active + queue.claimed().length);
+    const needed = Math.min(claims.workers(), active + claims.claimed().length);
     while (active < needed && !isClosed) {
       active += 1;
       const worker = work().finally(() => workers.delete(worker));
@@ -70,42 +71,41 @@ export function openEndpoint(ctx: Ctx, webhookId: string): Endpoint {
     }
   };
   const start = async () => {
-    if (queue.isResting()) return;
-    queue.noteNew();
+    if (claims.isPaused()) return;
+    claims.noteNew();
     startWorkers();
-    const isBusy = active > 0 && active >= queue.workers();
-    if (!isBusy && queue.mayFill()) await queue.fill();
+    const isBusy = active > 0 && active >= claims.workers();
+    if (!isBusy && claims.mayFill()) await claims.fill();
     startWorkers();
   };
 
   return {
-    start: () => void start().catch((error) => failures.push(error)),
-    releaseUnless: (version) =>
-      void queue.releaseUnless(version).catch((error) => failures.push(error)),
-    held: () => [...inFlight, ...queue.claimed()],
-    isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,
+    start: () => void start().catch(fail),
+    releaseUnless: (version) => void claims.releaseUnless(version).catch(fail),
+    held: () => [...inFlight, ...claims.claimed()],
+    isIdle: () => active === 0 && claims.isIdle() && failures.length === 0,
     takeFailures: () => failures.splice(0),
     close: async () => {
       isClosed = true;
       const timer = setTimeout(() => closing.abort(), CLOSE_MAX_MS);
       await Promise.all(workers);
       clearTimeout(timer);
-      await queue.release();
+      await claims.release();
     },
   };
 }
 
-/** An endpoint that fails gets one request a second from each process. */
+/** A receiver that fails gets one request a second from each process. */
 const PROBE_EVERY_MS = 1_000;
 
-/** An endpoint that hangs must not delay the end of the process. */
+/** A receiver that hangs must not delay the end of the process. */
 const CLOSE_MAX_MS = 3_000;
 
 /** What a lease must have left to begin an attempt. Meanwhile it is renewed. */
 const LEASE_MIN_MS = 1_000;
 
 /** What this process has claimed of one webhook, and not sent yet. */
-function openQueue(ctx: Ctx, webhookId: string) {
+function openClaims(ctx: Ctx, webhookId: string) {
   let claimed: Claimed[] = [];
   let claiming: Promise<void> | undefined;
   let workers = 0;
@@ -113,8 +113,8 @@ function openQueue(ctx: Ctx, webhookId: string) {
   let isDrained = false;
   /** Whether there may be more since the latest claim began. */
   let isStale = false;
-  /** While the endpoint fails, when the next attempt may begin. */
-  let restsUntil = 0;
+  /** While the receiver fails, when the next attempt may begin. */
+  let pausedUntil = 0;
 
   const claim = async () => {
     do {
@@ -126,8 +126,8 @@ function openQueue(ctx: Ctx, webhookId: string) {
     } while (isStale && claimed.length === 0);
     if (isStale) isDrained = false;
   };
-  const isResting = () => {
-    const leftMs = restsUntil - ctx.now().getTime();
+  const isPaused = () => {
+    const leftMs = pausedUntil - ctx.now().getTime();
     // Longer only if the clock was set back.
     return leftMs > 0 && leftMs <= PROBE_EVERY_MS;
   };
@@ -142,8 +142,8 @@ function openQueue(ctx: Ctx, webhookId: string) {
     /** How many workers the webhook may have, as of the latest claim. */
     workers: () => workers,
     claimed: () => claimed,
-    isResting,
-    isIdle: () => claimed.length === 0 && !claiming && !isResting(),
+    isPaused,
+    isIdle: () => claimed.length === 0 && !claiming && !isPaused(),
     noteNew: () => {
       isStale = true;
       isDrained = false;
@@ -163,7 +163,7 @@ function openQueue(ctx: Ctx, webhookId: string) {
     },
     /** After a failure: of an ordered webhook, or of one that failed already. */
     holdBack: async ({ isOrdered, failingSince }: Webhook): Promise<void> => {
-      if (failingSince) restsUntil = ctx.now().getTime() + PROBE_EVERY_MS;
+      if (failingSince) pausedUntil = ctx.now().getTime() + PROBE_EVERY_MS;
       if (failingSince || isOrdered) await releaseAll();
     },
     release: releaseAll,

@@ -2,42 +2,43 @@ import { sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { renewLeases } from "./claims.ts";
 import { queueDeliveries } from "./dispatch.ts";
-import { type Endpoint, openEndpoint } from "./endpoint.ts";
+import { openSender, type Sender } from "./sender.ts";
 
 /**
- * Queues and sends deliveries. Each endpoint has its own workers, so a slow or dead one delays no
- * other. `run` starts workers and does not wait for them; `close` does.
+ * Queues and sends deliveries. Each webhook has a sender with workers of its own, so a receiver
+ * that is slow or dead delays no other. `run` starts workers without waiting for them; `close`
+ * waits.
  */
-export function openDelivery(ctx: Ctx) {
-  const endpoints = new Map<string, Endpoint>();
+export function openSenders(ctx: Ctx) {
+  const senders = new Map<string, Sender>();
   const renew = () =>
     renewLeases(
       ctx,
-      [...endpoints.values()].flatMap((endpoint) => endpoint.held()),
+      [...senders.values()].flatMap((sender) => sender.held()),
     );
   const startDue = async () => {
     const enabled = await findEnabled(ctx);
     const versions = new Map(enabled.map(({ id, version }) => [id, version]));
-    for (const [id, endpoint] of endpoints) endpoint.releaseUnless(versions.get(id));
+    for (const [id, sender] of senders) sender.releaseUnless(versions.get(id));
     for (const { id } of enabled.filter(({ isDue }) => isDue)) {
-      const endpoint = endpoints.get(id) ?? openEndpoint(ctx, id);
-      endpoints.set(id, endpoint);
-      endpoint.start();
+      const sender = senders.get(id) ?? openSender(ctx, id);
+      senders.set(id, sender);
+      sender.start();
     }
   };
   return {
     run: async (): Promise<number> => {
       await renew();
       const left = await queueDeliveries(ctx);
-      if (left !== undefined || endpoints.size > 0) await startDue();
-      const failures = [...endpoints.values()].flatMap((endpoint) => endpoint.takeFailures());
-      for (const [id, endpoint] of endpoints) if (endpoint.isIdle()) endpoints.delete(id);
+      if (left !== undefined || senders.size > 0) await startDue();
+      const failures = [...senders.values()].flatMap((sender) => sender.takeFailures());
+      for (const [id, sender] of senders) if (sender.isIdle()) senders.delete(id);
       if (failures.length > 0) throw failures[0];
       return left ?? 0;
     },
     close: async (): Promise<void> => {
       const renewing = setInterval(() => void renew().catch(() => {}), RENEW_EVERY_MS);
-      await Promise.all([...endpoints.values()].map((endpoint) => endpoint.close())).finally(() =>
+      await Promise.all([...senders.values()].map((sender) => sender.close())).finally(() =>
         clearInterval(renewing),
       );
     },

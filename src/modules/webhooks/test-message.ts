@@ -26,6 +26,6 @@ export async function testWebhook(ctx: Ctx, actor: Actor, webhookId: string): Pr
   const signal = AbortSignal.timeout(TEST_MAX_MS);
   return attempt(ctx, webhook, { id, envelope, signal }).catch((error) => {
     if (!signal.aborted) throw error;
-    return failed({ error: "The endpoint did not answer in time.", durationMs: TEST_MAX_MS });
+    return failed({ error: "The receiver did not answer in time.", durationMs: TEST_MAX_MS });
   });
 }
