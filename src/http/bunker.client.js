@@ -54,15 +54,15 @@ function openConnection(signal) {
   const controller = new AbortController();
   const abort = () => controller.abort();
   let timer;
-  const heard = () => {
+  const restartTimer = () => {
     clearTimeout(timer);
     timer = setTimeout(abort, SILENCE_MAX_MS);
   };
   signal?.addEventListener("abort", abort);
-  heard();
+  restartTimer();
   return {
     signal: controller.signal,
-    heard,
+    restartTimer,
     close: () => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
@@ -72,14 +72,14 @@ function openConnection(signal) {
 }
 
 /** The messages of a response until it ends or breaks (HTML standard, section 9.2). */
-async function* messagesOf(response, { heard }) {
+async function* messagesOf(response, { restartTimer }) {
   const reader = response?.body?.getReader();
   const decoder = new TextDecoder();
   let text = "";
   while (reader) {
     const { value, done } = await reader.read().catch(() => ({ done: true }));
     if (done) return;
-    heard();
+    restartTimer();
     text += decoder.decode(value, { stream: true });
     const blocks = text.split("\n\n");
     text = blocks.pop();

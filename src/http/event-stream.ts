@@ -3,7 +3,7 @@ import type {
   EventStreams,
   StreamFilter,
   StreamMessage,
-  StreamSink,
+  StreamTransport,
 } from "../kit/event-streams.ts";
 import { contextOf, type RequestParts } from "./request-context.ts";
 
@@ -21,7 +21,7 @@ const headers = {
 };
 
 interface Follow {
-  open: (sink: StreamSink) => EventStream;
+  open: (transport: StreamTransport) => EventStream;
   streams: EventStreams;
   filter: StreamFilter;
 }
@@ -59,8 +59,8 @@ export function eventStreamResponse(
     begin: (after) => write(encode(`retry: ${RETRY_MS}\nid: ${after}\n\n`)),
     send: (message) => write(bytesOf(message)),
     queuedBytes: () => -(controller?.desiredSize ?? 0),
-    beat: () => {
-      if (isFollowing) write(BEAT);
+    heartbeat: () => {
+      if (isFollowing) write(HEARTBEAT);
       else if (performance.now() - openedAt > BEGIN_MAX_MS) streams.release(stream, "canceled");
     },
     end: (reason) => {
@@ -78,7 +78,7 @@ export function eventStreamResponse(
 
 const encoder = new TextEncoder();
 const encode = (text: string): Uint8Array => encoder.encode(text);
-const BEAT = encode(":\n\n");
+const HEARTBEAT = encode(":\n\n");
 
 function bytesOf(message: StreamMessage): Uint8Array {
   const { sequence, type, json } = message;

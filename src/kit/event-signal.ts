@@ -1,6 +1,6 @@
 /** Tells readers of events when to read again. A wake-up has no content: the table is the truth. */
 export interface EventSignal {
-  /** Works while any name wants it. Otherwise nothing is opened for it, and no timer runs. */
+  /** Turns wake-ups on while any name wants them. Otherwise no channel and no timer is open. */
   want: (name: string, isWanted: boolean) => void;
   /**
    * Calls `onWake` soon after events were committed, and at least once a second, while any name

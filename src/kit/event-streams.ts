@@ -34,7 +34,7 @@ export interface StreamMessage {
 }
 
 /** Where the events of a stream go: an SSE response or a WebSocket. */
-export interface StreamSink {
+export interface StreamTransport {
   kind: StreamKind;
   /** Called once, before the first event. All events come after the cursor `after`. */
   begin: (after: string) => void;
@@ -42,7 +42,7 @@ export interface StreamSink {
   /** How many bytes are queued because the client does not read them. */
   queuedBytes: () => number;
   /** Keeps an idle connection open where the protocol does not do that itself. */
-  beat?: () => void;
+  heartbeat?: () => void;
   /** The client can resume after the cursor `after`. */
   end: (reason: StreamEnd, after: string | undefined) => void;
 }
@@ -54,10 +54,10 @@ export interface StreamOwner {
   expiresAt: Date;
 }
 
-/** The events of one client: open until it is released, or until its sink is told to end. */
+/** The events of one client: open until it is released, or until its transport is told to end. */
 export interface EventStream extends StreamOwner {
   view: StreamView;
-  sink: StreamSink;
+  transport: StreamTransport;
   /** Undefined: events of all types. */
   types: ReadonlySet<EventType> | undefined;
   /** The cursor of the latest event that was sent or skipped. Undefined before it follows any. */
@@ -76,7 +76,7 @@ export interface StreamFilter {
 /** The open streams of this process. One reader of the table serves them all. */
 export interface EventStreams {
   /** Throws `too_many_streams` or `streams_unavailable`. */
-  open: (owner: StreamOwner & Pick<EventStream, "view" | "sink">) => EventStream;
+  open: (owner: StreamOwner & Pick<EventStream, "view" | "transport">) => EventStream;
   /** Sends events from now on. Ends the stream if they cannot be read. */
   follow: (stream: EventStream, filter: StreamFilter) => void;
   release: (stream: EventStream, reason: StreamEnd) => void;

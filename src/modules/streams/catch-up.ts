@@ -53,7 +53,7 @@ const pageAfter = ({ view, userId, types, after = "" }: EventStream) => ({
 });
 
 async function hasRoom(stream: EventStream): Promise<boolean> {
-  const isFull = () => !stream.isOver && stream.sink.queuedBytes() > QUEUED_MAX_BYTES;
+  const isFull = () => !stream.isOver && stream.transport.queuedBytes() > QUEUED_MAX_BYTES;
   if (!isFull()) return true;
   await turn();
   for (let waitedMs = 0; isFull(); waitedMs += CHECK_EVERY_MS) {

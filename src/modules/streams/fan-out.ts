@@ -47,7 +47,7 @@ export function openFanOut(ctxOf: () => Ctx, followers: Followers): FanOut {
       ctx.eventSignal.want(SIGNAL_NAME, false);
     };
     ctx.eventSignal.want(SIGNAL_NAME, true);
-    // What was committed before the subscription wakes nothing.
+    // No notification arrives for events that were committed before the subscription.
     void read();
     return started;
   };

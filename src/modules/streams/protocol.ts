@@ -1,5 +1,10 @@
 import type { Ctx, UserActor } from "../../ctx.ts";
-import type { EventStream, StreamEnd, StreamSink, StreamView } from "../../kit/event-streams.ts";
+import type {
+  EventStream,
+  StreamEnd,
+  StreamTransport,
+  StreamView,
+} from "../../kit/event-streams.ts";
 import { Problem } from "../../kit/problem.ts";
 import type { ProblemCode } from "../../kit/problem-codes.ts";
 import { findActor } from "../sessions/principal.ts";
@@ -24,8 +29,8 @@ export const closes = {
   unavailable: { code: 1013, text: "No more streams can be opened" },
   invalid: { code: 4400, text: "The message is not valid" },
   unknown_type: { code: 4400, text: "An event type is unknown" },
-  subscribed: { code: 4400, text: "The connection has a subscription" },
-  authenticated: { code: 4400, text: "The connection is authenticated" },
+  subscribed: { code: 4400, text: "The connection already has a subscription" },
+  authenticated: { code: 4400, text: "The connection is already authenticated" },
   not_authenticated: { code: 4401, text: "Authenticate first, within 5 seconds" },
   invalid_token: { code: 4401, text: "The access token is not valid" },
   token_expired: { code: 4401, text: "The access token has expired" },
@@ -125,7 +130,7 @@ export function openStreamSocket(ctx: Ctx, { view, actor, waiting }: SocketOptio
 
 function authorize(connection: Connection, actor: UserActor): void {
   const { ctx, view } = connection;
-  connection.stream = openStream(ctx, actor, { view, sink: sinkOf(connection) });
+  connection.stream = openStream(ctx, actor, { view, transport: transportOf(connection) });
   stopWaiting(connection);
 }
 
@@ -134,7 +139,7 @@ function stopWaiting(connection: Connection): void {
   connection.waiting.delete(connection);
 }
 
-const sinkOf = (connection: Connection): StreamSink => ({
+const transportOf = (connection: Connection): StreamTransport => ({
   kind: "websocket",
   begin: (after) => connection.port?.send(JSON.stringify({ type: "subscribed", after })),
   send: ({ json }) => connection.port?.send(json),

@@ -33,7 +33,7 @@ export function openRegistry() {
       if (added % COLLECT_EVERY === 0) Bun.gc(false);
       all.add(stream);
       if (stream.view === "all") ofAllEvents.add(stream);
-      open[stream.sink.kind] += 1;
+      open[stream.transport.kind] += 1;
       const own = byUser.get(stream.userId);
       if (own) own.add(stream);
       else byUser.set(stream.userId, new Set([stream]));
@@ -41,7 +41,7 @@ export function openRegistry() {
     remove: (stream: EventStream, reason: StreamEnd) => {
       all.delete(stream);
       ofAllEvents.delete(stream);
-      open[stream.sink.kind] -= 1;
+      open[stream.transport.kind] -= 1;
       ended[reason] += 1;
       const own = byUser.get(stream.userId);
       own?.delete(stream);

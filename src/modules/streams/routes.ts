@@ -28,7 +28,7 @@ function openHandlers(ctx: Ctx, view: StreamView) {
     const filter = readStreamFilter(parts);
     if (filter.after) await requireReadable(ctx, filter.after);
     return eventStreamResponse(parts, {
-      open: (sink) => openStream(ctx, actor, { view, sink }),
+      open: (transport) => openStream(ctx, actor, { view, transport }),
       streams: ctx.streams,
       filter,
     });

@@ -6,13 +6,13 @@ import type {
   StreamEnd,
   StreamFilter,
   StreamMessage,
-  StreamSink,
+  StreamTransport,
   StreamView,
 } from "../../kit/event-streams.ts";
 import { Problem } from "../../kit/problem.ts";
 import { formatCursor } from "../events/cursor.ts";
 import { requireReadable } from "../events/feed.ts";
-import { type AccessWatch, watchAccess } from "./access.ts";
+import { type AccessWatch, watchAccess } from "./access-watch.ts";
 import { type CatchUp, catchUp } from "./catch-up.ts";
 import { openFanOut } from "./fan-out.ts";
 import { openRegistry } from "./registry.ts";
@@ -28,11 +28,11 @@ const QUEUED_MAX_BYTES = 64 << 10;
 export function openStream(
   ctx: Ctx,
   actor: UserActor,
-  { view, sink }: { view: StreamView; sink: StreamSink },
+  { view, transport }: { view: StreamView; transport: StreamTransport },
 ): EventStream {
   requireViewOf(actor, view);
   const { user, session, expiresAt = ctx.now() } = actor;
-  return ctx.streams.open({ userId: user.id, sessionId: session.id, expiresAt, view, sink });
+  return ctx.streams.open({ userId: user.id, sessionId: session.id, expiresAt, view, transport });
 }
 
 /** Throws `forbidden` unless the actor may see these events. */
@@ -58,21 +58,21 @@ export function openEventStreams(ctxOf: () => Ctx): EventStreams {
   const end = (stream: EventStream, reason: StreamEnd) => {
     if (stream.isOver) return;
     release(stream, reason);
-    stream.sink.end(reason, stream.after);
+    stream.transport.end(reason, stream.after);
   };
   const send = (stream: EventStream, message: StreamMessage) => {
     if (stream.isOver || message.sequence <= (stream.after ?? "")) return;
     stream.after = message.sequence;
     if (stream.types && !stream.types.has(message.type)) return;
     try {
-      stream.sink.send(message);
+      stream.transport.send(message);
     } catch (error) {
       // The other streams still get the event.
       ctxOf().log.error({ err: error }, "A stream cannot be written to; ending it.");
       release(stream, "failed");
       return;
     }
-    if (stream.sink.queuedBytes() > QUEUED_MAX_BYTES) end(stream, "slow_reader");
+    if (stream.transport.queuedBytes() > QUEUED_MAX_BYTES) end(stream, "slow_reader");
   };
   const { ofAllEvents, ofUser } = registry;
   const fanOut = openFanOut(ctxOf, { ofAllEvents, ofUser, send });
@@ -127,6 +127,6 @@ async function begin(
   const from = after ?? (await rest.position());
   if (stream.isOver) return true;
   stream.after = formatCursor(from);
-  stream.sink.begin(stream.after);
+  stream.transport.begin(stream.after);
   return catchUp(ctx, stream, rest);
 }

@@ -8,7 +8,7 @@ import { sessions } from "../sessions/tables.ts";
 import { userColumns, users } from "../users/tables.ts";
 
 /** Shorter than the idle timeouts of proxies. */
-const BEAT_EVERY_MS = 15_000;
+const HEARTBEAT_EVERY_MS = 15_000;
 const CHECK_EVERY_MS = 200;
 /** Without change notifications. */
 const READ_ALL_EVERY_MS = 500;
@@ -70,14 +70,14 @@ export function watchAccess(ctx: Ctx, watched: Watched): AccessWatch {
       isChecking = false;
     });
   }, CHECK_EVERY_MS);
-  const beats = setInterval(() => {
-    for (const { sink } of watched.streams()) sink.beat?.();
-  }, BEAT_EVERY_MS);
+  const heartbeats = setInterval(() => {
+    for (const { transport } of watched.streams()) transport.heartbeat?.();
+  }, HEARTBEAT_EVERY_MS);
   return {
     recheck: (userId) => void changed.add(userId),
     stop: () => {
       clearInterval(timer);
-      clearInterval(beats);
+      clearInterval(heartbeats);
       unsubscribe();
     },
   };
