@@ -100,7 +100,7 @@ natsOnly.test(
     await prepareRelay(ctx);
     await newUser();
     const length = await relay(ctx);
-    await replayEvents(ctx, { sink: "broker", after: START });
+    await replayEvents(ctx, START);
     ctx.broker.held = undefined;
     expect(await relay(ctx)).toBe(length);
     const { config, state } = await streams.info("OWN");

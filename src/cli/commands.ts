@@ -141,11 +141,11 @@ const mail = group("List, retry and test mails.", {
   ),
 });
 
-const after = value("CURSOR", "Only events after this one: its `sequence`");
+const after = value("CURSOR", "Only events after this cursor: the `sequence` of an event");
 const since = value("TIME", "Only events of this time or later, such as 2026-01-31T00:00:00Z");
 const types = value("TYPES", "Only events of these types, separated by commas");
 
-const events = group("Read events, and see which sinks have them.", {
+const events = group("Read events, and see what the message queue and webhooks do not have yet.", {
   list: command(
     "List events, oldest first.",
     {
@@ -165,15 +165,14 @@ const events = group("Read events, and see which sinks have them.", {
     async () => (await eventsFile()).tail,
   ),
   lag: command(
-    "Show for each sink how many events it does not have yet.",
+    "Show how many events the message queue and each webhook do not have yet.",
     { flags: { json } },
     async () => (await eventsFile()).lag,
   ),
   replay: command(
-    "Publish events to a sink again: all after a cursor, or since a time.",
+    "Publish events to the message queue again: all after a cursor, or since a time.",
     {
       flags: {
-        sink: value("SINK", "The sink; the default is broker, the message queue"),
         after,
         since,
         json,

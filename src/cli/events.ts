@@ -104,27 +104,26 @@ export const lag = ({ json: isJson }: JsonFlag) =>
         const by = name === BROKER_SINK ? `  ${holder ?? "no holder"}` : "";
         return `${name}  ${cursor}  ${count} events behind, ${Math.round(waitedSeconds)} s${by}`;
       },
-      empty: "There is no sink. Set BROKER_URL and start the server, or create a webhook.",
+      empty:
+        "There is no message queue and no webhook. Set BROKER_URL and start the server, or create a webhook.",
     });
   });
 
-type ReplayFlags = JsonFlag & Range & { sink?: string };
-
-export const replay = ({ json: isJson, sink: name = BROKER_SINK, after, since }: ReplayFlags) =>
+export const replay = ({ json: isJson, after, since }: JsonFlag & Range) =>
   changeDatabase(isJson, async (ctx) => {
     const [cursor, time] = [cursorIn(after), timeIn(since)];
     if ((cursor === undefined) === (time === undefined))
       throw new Exit("usage", "Use --after CURSOR or --since TIME.");
     const start = cursor ?? (await startOfTime(ctx, time ?? ctx.now()));
-    const names = (await listSinks(ctx)).map((sink) => sink.name);
-    if (!names.includes(name))
-      throw new Exit("failed", `There is no sink ${name}. Sinks: ${names.join(", ") || "none"}.`);
+    if ((await listSinks(ctx)).length === 0)
+      throw new Exit("failed", "There is no message queue. Set BROKER_URL and start the server.");
     const shown = formatCursor(start);
-    const isUnchanged = !(await replayEvents(ctx, { sink: name, after: start }));
+    const isUnchanged = !(await replayEvents(ctx, start));
     const text = isUnchanged
-      ? `${name} does not have the events after ${shown} yet: nothing to replay.`
-      : `${name} gets all events after ${shown} again.`;
-    return { json: { sink: name, cursor: shown, is_changed: !isUnchanged }, text, isUnchanged };
+      ? `The message queue does not have the events after ${shown} yet: nothing to replay.`
+      : `The message queue gets all events after ${shown} again.`;
+    const json = { sink: BROKER_SINK, cursor: shown, is_changed: !isUnchanged };
+    return { json, text, isUnchanged };
   });
 
 function cursorIn(text: string | undefined): EventCursor | undefined {

@@ -39,8 +39,9 @@ export const list = ({ json: isJson }: JsonFlag) =>
 const lineOf = (webhook: Webhook) =>
   `${webhook.id}  ${stateOf(webhook).padEnd(8)}  ${webhook.url}  ${webhook.events.join(",")}${webhook.isOrdered ? "  ordered" : ""}${webhook.disabledReason ? `  ${webhook.disabledReason}` : ""}`;
 
-function stateOf({ isEnabled, failingSince }: Webhook): string {
-  if (!isEnabled) return "disabled";
+/** As the metric bunker_webhooks names them. */
+function stateOf({ isEnabled, disabledReason, failingSince }: Webhook): string {
+  if (!isEnabled) return disabledReason === null ? "off" : "disabled";
   return failingSince ? "failing" : "working";
 }
 

@@ -48,7 +48,7 @@ test("list prints the events that match, oldest first, and pages by cursor", asy
   );
 });
 
-test("a wrong cursor, time, type or sink is refused, and says what is right", async () => {
+test("a wrong cursor, time or type is refused, and says what is right", async () => {
   const run = eventsOf(await usedFolder());
   for (const [args, code, hint] of [
     [["list", "--after", "12"], 2, "32 hexadecimal digits"],
@@ -57,12 +57,12 @@ test("a wrong cursor, time, type or sink is refused, and says what is right", as
     [["list", "--limit", "0"], 2, "--limit"],
     [["replay"], 2, "--after CURSOR or --since TIME"],
     [["replay", "--after", "0".repeat(32), "--since", "2026-01-31T00:00:00Z"], 2, "--after CURSOR"],
-    [["replay", "--after", "0".repeat(32)], 1, "There is no sink broker. Sinks: none."],
+    [["replay", "--after", "0".repeat(32)], 1, "There is no message queue. Set BROKER_URL"],
   ] as const) {
     const answer = await run([...args]);
     expect([args, answer.code, answer.err]).toEqual([args, code, expect.stringContaining(hint)]);
   }
-  expect((await run(["lag"])).out).toStartWith("There is no sink.");
+  expect((await run(["lag"])).out).toStartWith("There is no message queue and no webhook.");
 });
 
 test("tail prints each new event on a line, and Ctrl-C ends it", async () => {
@@ -123,7 +123,7 @@ nats?.needs.test(
     const replayed = await run(["replay", "--after", first]);
     expect([replayed.code, replayed.out]).toEqual([
       0,
-      `broker gets all events after ${first} again.\n`,
+      `The message queue gets all events after ${first} again.\n`,
     ]);
     expect(replayed.err).toStartWith("Changed: embedded PostgreSQL");
     await until(async () => (await lag()).events_behind === 0);

@@ -3,6 +3,7 @@ import type { Ctx } from "../../ctx.ts";
 import { webhookDeliveries, webhooks } from "../webhooks/tables.ts";
 import { type EventCursor, isAfter } from "./cursor.ts";
 import { requireReadable } from "./feed.ts";
+import { BROKER_SINK } from "./relay.ts";
 import { eventCursors, events } from "./tables.ts";
 
 /** A reader of events whose cursor is stored, such as the message queue. */
@@ -108,19 +109,16 @@ export async function countBehind(
 }
 
 /**
- * Sets the cursor of a sink back: it gets the later events again. Returns false if its cursor is
- * not after this one. Throws `cursor_expired` if some of the events may have been deleted.
+ * Sets the cursor of the message queue back: it gets the later events again. Returns false if its
+ * cursor is not after this one. Throws `cursor_expired` if some of the events may have been deleted.
  */
-export async function replayEvents(
-  ctx: Ctx,
-  { sink, after }: { sink: string; after: EventCursor },
-): Promise<boolean> {
+export async function replayEvents(ctx: Ctx, after: EventCursor): Promise<boolean> {
   await requireReadable(ctx, after);
   const isAhead = sql`(${transactionId}, ${position}) > (${after.transactionId}::xid8, ${after.position.toString()}::bigint)`;
   const moved = await ctx.db
     .update(eventCursors)
     .set({ transactionId: after.transactionId, position: after.position })
-    .where(and(isSink, eq(name, sink), isAhead))
+    .where(and(eq(name, BROKER_SINK), isAhead))
     .returning({ name });
   return moved.length > 0;
 }
