@@ -1,5 +1,6 @@
 /**
- * `bun bench/events.ts [--quick] [--write]` prints what it costs to publish events, and how soon they arrive.
+ * `bun bench/events.ts [--quick] [--write]` prints what it costs to publish events, and how soon
+ * they arrive.
  * Exit codes: 0 whatever the figures are, 1 if a measurement failed, 2 without a binary.
  */
 import { existsSync } from "node:fs";

@@ -110,7 +110,7 @@ export async function countBehind(
 
 /**
  * Sets the cursor of the message queue back: it gets the later events again. Returns false if its
- * cursor is not after this one. Throws `cursor_expired` if some of the events may have been deleted.
+ * cursor is not after this one. Throws `cursor_expired` if some events may have been deleted.
  */
 export async function replayEvents(ctx: Ctx, after: EventCursor): Promise<boolean> {
   await requireReadable(ctx, after);
