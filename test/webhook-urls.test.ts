@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { isPublicAddress } from "../src/kit/public-address.ts";
+import { isPublicIp } from "../src/kit/public-ip.ts";
 import { type ReceiverRules, readWebhookUrl, receivers } from "../src/kit/webhook-url.ts";
 
 const production: ReceiverRules = { webhooksAllow: [], webhooksAllowPrivate: false };
@@ -216,8 +216,8 @@ const ranges: [string, string, string?, string?][] = [
 
 test("no IP of a special-purpose range is public, and the IPs beside it are", () => {
   for (const [first, last, ...beside] of ranges) {
-    for (const ip of [first, last]) expect([ip, isPublicAddress(ip)]).toEqual([ip, false]);
-    for (const ip of beside) expect([ip, ip && isPublicAddress(ip)]).toEqual([ip, true]);
+    for (const ip of [first, last]) expect([ip, isPublicIp(ip)]).toEqual([ip, false]);
+    for (const ip of beside) expect([ip, ip && isPublicIp(ip)]).toEqual([ip, true]);
   }
   for (const text of [
     "",
@@ -227,5 +227,5 @@ test("no IP of a special-purpose range is public, and the IPs beside it are", ()
     "8.8.8.8:53",
     "134744072",
   ])
-    expect([text, isPublicAddress(text)]).toEqual([text, false]);
+    expect([text, isPublicIp(text)]).toEqual([text, false]);
 });

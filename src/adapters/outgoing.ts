@@ -2,7 +2,7 @@ import { version } from "../kit/build.ts";
 import { authority } from "../kit/network.ts";
 import type { Outgoing, OutgoingFailure, OutgoingRequest } from "../kit/outgoing.ts";
 import { isFieldProblem } from "../kit/problem.ts";
-import { isPublicAddress } from "../kit/public-address.ts";
+import { isPublicIp } from "../kit/public-ip.ts";
 import { ipOf, isAllowed, portOf, type ReceiverRules, readWebhookUrl } from "../kit/webhook-url.ts";
 import { within } from "../kit/within.ts";
 import { resolveName } from "./resolve-name.ts";
@@ -36,20 +36,20 @@ export function openOutgoing(
     keepAlive: { idleTimeout: IDLE_CONNECTION_SECONDS },
   });
 
-  const addressesOf = async (url: URL): Promise<string[]> => {
+  const ipsOf = async (url: URL): Promise<string[]> => {
     const ip = ipOf(url);
     if (ip !== undefined) return [ip];
     const ips = await resolve(url.hostname).catch(notResolved);
     if (ips.length === 0) return notResolved();
-    if (!isAllowed(url, rules) && !ips.every(isPublicAddress))
-      throw new Failed("refused address", "The host name has an IP that is not public.");
+    if (!isAllowed(url, rules) && !ips.every(isPublicIp))
+      throw new Failed("refused IP", "The host name has an IP that is not public.");
     return ips;
   };
 
   const respond = async (url: URL, init: BunFetchRequestInit): Promise<Response> => {
     // Bun resolves and checks the name in the URL unless told otherwise: here an IP.
     const tls = { rejectUnauthorized: true, ...(ipOf(url) ? {} : { serverName: url.hostname }) };
-    const [first, ...others] = await addressesOf(url);
+    const [first, ...others] = await ipsOf(url);
     const connect = (ip = "") => fetch(pinned(url, ip), { ...init, session, tls });
     let response = connect(first);
     // Nothing was sent to an IP that refused the connection.
@@ -63,7 +63,7 @@ export function openOutgoing(
 
   const send = async (text: string, init: BunFetchRequestInit & { headers: Headers }) => {
     const href = readWebhookUrl(text, rules);
-    if (isFieldProblem(href)) throw new Failed("refused address", `The URL ${href.detail}.`);
+    if (isFieldProblem(href)) throw new Failed("refused IP", `The URL ${href.detail}.`);
     const url = new URL(href);
     init.headers.set("host", url.host);
     const response = await within(HEAD_MAX_MS, respond(url, init));
@@ -99,7 +99,7 @@ export function openOutgoing(
 }
 
 /** Without these, Bun names itself and asks for compressed responses. */
-const DEFAULT_HEADERS = { "user-agent": `bunker/${version}`, "accept-encoding": "identity" };
+const DEFAULT_HEADERS = { "user-agent": `Bunker/${version}`, "accept-encoding": "identity" };
 
 class Failed extends Error {
   readonly failure: OutgoingFailure["failure"];

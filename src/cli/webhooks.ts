@@ -93,7 +93,7 @@ const outcomeOf = ({ responseStatus, error }: Pick<Delivery, "responseStatus" | 
 export const redeliver = ({ json: isJson }: JsonFlag, id: string) =>
   changeDatabase(isJson, async (ctx) => {
     const delivery = await redeliverOne(ctx, operator, { id });
-    const text = `${delivery.eventType} ${delivery.eventId}: a running server sends it now.`;
+    const text = `${delivery.eventType} ${delivery.eventId}. A running server sends it, if the webhook is enabled.`;
     return { json: deliveryView(delivery), text };
   });
 

@@ -25,7 +25,7 @@ export interface OutgoingResponse {
 
 export interface OutgoingFailure {
   failure:
-    | "refused address"
+    | "refused IP"
     | "cannot resolve"
     | "cannot connect"
     | "timed out"

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { charactersOf, type FieldProblem, fieldProblem } from "./problem.ts";
-import { isPublicAddress } from "./public-address.ts";
+import { isPublicIp } from "./public-ip.ts";
 
 /** Where webhooks may go besides public hosts. These are settings. */
 export interface ReceiverRules {
@@ -74,7 +74,7 @@ function problemOf(url: URL, given: string): string | undefined {
 function riskOf(url: URL): string | undefined {
   if (url.protocol !== "https:") return "must begin with https://";
   const ip = ipOf(url);
-  if (ip !== undefined) return isPublicAddress(ip) ? undefined : "has an IP that is not public";
+  if (ip !== undefined) return isPublicIp(ip) ? undefined : "has an IP that is not public";
   return LOCAL_NAME.test(url.hostname) ? "has a host name that is not public" : undefined;
 }
 

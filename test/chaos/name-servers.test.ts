@@ -18,7 +18,7 @@ test.if(canMount)(
     const { stdout, stderr } = spawnSync("unshare", words);
     rmSync(file);
     expect([String(stdout), String(stderr)]).toEqual([
-      `${JSON.stringify({ before: "cannot resolve", after: "refused address", first: "hash" })}\n`,
+      `${JSON.stringify({ before: "cannot resolve", after: "refused IP", first: "hash" })}\n`,
       "",
     ]);
   },

@@ -1,7 +1,6 @@
 import { randomInt } from "node:crypto";
 import { signedHeaders } from "../../credentials/webhook-secret.ts";
 import type { Ctx } from "../../ctx.ts";
-import { version } from "../../kit/build.ts";
 import { secretsOf } from "./secrets.ts";
 import type { Webhook } from "./webhooks.ts";
 
@@ -32,7 +31,6 @@ export async function attempt(
   const headers = {
     ...signedHeaders(secrets, { id, timestamp: ctx.now(), body }),
     "content-type": "application/json",
-    "user-agent": `Bunker/${version}`,
   };
   const outcome = await ctx.outgoing.post(webhook.url, {
     headers,

@@ -179,7 +179,7 @@ export const webhookActionRoutes = (ctx: Ctx) =>
           operationId: "replayWebhook",
           summary: "Send earlier events again",
           description:
-            "Sends all wanted events after a cursor or since a time, with their same ids, also those that were delivered. To skip events is not possible.",
+            "Sends the events after a cursor or since a time again, with the same ids, also those that were delivered. Events cannot be skipped: a cursor later than the next event gets 422.",
         },
         params: ById,
         body: ReplayBody,

@@ -31,7 +31,7 @@ let lists: { ipv4: BlockList; ipv6: BlockList } | undefined;
  * True for an IP that a server on the internet may have. An IPv4 within an IPv6 counts as that
  * IPv4: mapped (::ffff:0:0/96), or translated by a network without IPv4 (64:ff9b::/96, NAT64).
  */
-export function isPublicAddress(ip: string): boolean {
+export function isPublicIp(ip: string): boolean {
   lists ??= { ipv4: listOf(NOT_PUBLIC_IPV4, "ipv4"), ipv6: listOf(NOT_PUBLIC_IPV6, "ipv6") };
   const version = isIP(ip);
   if (version === 4) return !lists.ipv4.check(ip, "ipv4");
@@ -39,7 +39,7 @@ export function isPublicAddress(ip: string): boolean {
   if (version !== 6 || ip.includes("%")) return false;
   const groups = groupsOf(ip);
   const inner = ipv4After(MAPPED, groups) ?? ipv4After(TRANSLATED, groups);
-  if (inner !== undefined) return isPublicAddress(inner);
+  if (inner !== undefined) return isPublicIp(inner);
   const [first = 0] = groups;
   return first >> 13 === 0b001 && !lists.ipv6.check(ip, "ipv6");
 }

@@ -34,7 +34,7 @@ describe("the address", () => {
     const url = `https://a.example.com:${port}/`;
     for (const ips of [["127.0.0.1"], ["127.0.0.1", "8.8.8.8"], ["8.8.8.8", "::ffff:127.0.0.1"]]) {
       const { outcome } = await postTo(ips, { url });
-      expect(outcome).toMatchObject({ failure: "refused address" });
+      expect(outcome).toMatchObject({ failure: "refused IP" });
     }
     expect(received).toEqual([]);
   });
@@ -45,7 +45,7 @@ describe("the address", () => {
     expect((await postTo([], { rules: allowed, url })).asked).toEqual(["product.internal"]);
     const { outcome, asked } = await postTo(["127.0.0.1"], { url });
     expect(outcome).toMatchObject({
-      failure: "refused address",
+      failure: "refused IP",
       detail: "The URL must begin with https://.",
     });
     expect(asked).toEqual([]);
