@@ -3,8 +3,8 @@
  * they arrive.
  * Exit codes: 0 whatever the figures are, 1 if a measurement failed, 2 without a binary.
  */
-import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { runBenchmark } from "./benchmark.ts";
 import { measureCrowds } from "./crowds.ts";
 import {
   type Follower,
@@ -16,9 +16,9 @@ import {
   type OnEvent,
 } from "./followers.ts";
 import { cpuMicrosOf } from "./process-table.ts";
-import { binary, change, type Measured, openMeasured, percentile } from "./publishing.ts";
+import { change, type Measured, openMeasured, percentile } from "./publishing.ts";
 import { median, printRatios, printTable, type Row } from "./table.ts";
-import { openWorkspace, stop, type Workspace } from "./workspace.ts";
+import { stop, type Workspace } from "./workspace.ts";
 import { writeTable } from "./write-table.ts";
 
 const isQuick = Bun.argv.includes("--quick");
@@ -175,13 +175,7 @@ async function measureWebhook(workspace: Workspace): Promise<Row> {
   };
 }
 
-if (!existsSync(binary)) {
-  console.error("dist/bunker is missing. Build it first: bun run build");
-  process.exit(2);
-}
-const workspace = openWorkspace();
-const report = (what: string) => console.error(`${what} …`);
-try {
+await runBenchmark(async (workspace, report) => {
   report("Measuring delays");
   const delays = await measureDelay(workspace);
   report("Measuring changes");
@@ -193,10 +187,4 @@ try {
   const table = printTable([...changes, ...delays, webhook, ...crowds]);
   console.log(table);
   if (Bun.argv.includes("--write")) await writeTable("events", table);
-} catch (error) {
-  if (!workspace.isInterrupted()) console.error(error);
-  process.exitCode = 1;
-} finally {
-  await workspace.close();
-}
-process.exit();
+});

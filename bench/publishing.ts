@@ -1,10 +1,8 @@
-import { join } from "node:path";
+import { binary } from "./benchmark.ts";
 import { createDatabase } from "./database.ts";
 import { quietSettings, type Server, startServer } from "./servers.ts";
 import { registerUsers, signIn, superuser, superuserSettings } from "./users.ts";
 import type { Workspace } from "./workspace.ts";
-
-export const binary = join(import.meta.dir, "../dist/bunker");
 
 const CHANGERS = 16;
 

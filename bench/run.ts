@@ -1,5 +1,4 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { binary, runBenchmark } from "./benchmark.ts";
 import { measureFloods } from "./floods.ts";
 import { measureFootprint } from "./footprint.ts";
 import { measureRefreshes } from "./refreshes.ts";
@@ -9,7 +8,6 @@ import { compileAll } from "./servers.ts";
 import { measureStarts } from "./starts.ts";
 import { printTable } from "./table.ts";
 import { measureTraces } from "./traces.ts";
-import { openWorkspace } from "./workspace.ts";
 import { writeTable } from "./write-table.ts";
 
 /**
@@ -17,18 +15,11 @@ import { writeTable } from "./write-table.ts";
  * docs/performance.md. Exit codes: 0 whatever the figures are, 1 if a measurement failed, 2 without
  * a binary.
  */
-const binary = join(import.meta.dir, "../dist/bunker");
 const isQuick = Bun.argv.includes("--quick");
 const effort: Effort = isQuick ? { rounds: 5, share: 0.4 } : { rounds: 15, share: 1 };
 const starts = isQuick ? 3 : 20;
 
-if (!existsSync(binary)) {
-  console.error("dist/bunker is missing. Build it first: bun run build");
-  process.exit(2);
-}
-const workspace = openWorkspace();
-const report = (what: string) => console.error(`${what} …`);
-try {
+await runBenchmark(async (workspace, report) => {
   report("Compiling the baseline");
   const binaries = await compileAll(workspace, binary);
   report("Measuring size and memory");
@@ -56,10 +47,4 @@ try {
   ]);
   console.log(table);
   if (Bun.argv.includes("--write")) await writeTable("table", table);
-} catch (error) {
-  if (!workspace.isInterrupted()) console.error(error);
-  process.exitCode = 1;
-} finally {
-  await workspace.close();
-}
-process.exit();
+});

@@ -3,9 +3,10 @@
  * (WORKERS), the CPU time of Bunker and PostgreSQL for each, the disk space of one user, and the
  * same with that many more users (200,000).
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+
+import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { binary, runBenchmark } from "./benchmark.ts";
 import { addUsers } from "./bulk-users.ts";
 import { createDatabase } from "./database.ts";
 import { cpuMicrosOf, treeOf } from "./process-table.ts";
@@ -20,7 +21,7 @@ import {
   superuserSettings,
   user,
 } from "./users.ts";
-import { openWorkspace, stop, type Workspace } from "./workspace.ts";
+import { stop, type Workspace } from "./workspace.ts";
 
 const ROUNDS = 5;
 const SESSIONS = 64;
@@ -151,14 +152,8 @@ function print(title: string, found: Record<What, Cost>, reference: Record<What,
   }
 }
 
-const binary = join(import.meta.dir, "../dist/bunker");
-if (!existsSync(binary)) {
-  console.error("dist/bunker is missing. Build it first: bun run build");
-  process.exit(2);
-}
 const count = Number(Bun.argv[2] ?? USERS);
-const workspace = openWorkspace();
-try {
+await runBenchmark(async (workspace) => {
   const url = await createDatabase(workspace);
   console.log(`${availableParallelism()} cores, also for the load and PostgreSQL.`);
   const one = await measure(workspace, url, 1);
@@ -171,10 +166,4 @@ try {
     `\nBytes of one user, its session and two events, with indexes: ${bytes.join(", ")}.`,
   );
   print(`One process, ${count} more users`, await measure(workspace, url, 1), one);
-} catch (error) {
-  if (!workspace.isInterrupted()) console.error(error);
-  process.exitCode = 1;
-} finally {
-  await workspace.close();
-}
-process.exit();
+});

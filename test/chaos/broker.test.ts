@@ -2,33 +2,18 @@
  * Two instances publish to a message queue, on the PostgreSQL server of E2E_DATABASE_URL, while
  * processes are killed and connections cut.
  */
-import { afterAll, afterEach, beforeEach, expect, setDefaultTimeout } from "bun:test";
+import { afterEach, beforeEach, expect, setDefaultTimeout } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect, type Sql } from "../../src/db/db.ts";
 import { type BrokerServer, brokers } from "../support/brokers.ts";
 import { type FaultyProxy, openFaultyProxy } from "../support/faulty-proxy.ts";
 import { client, emptyFolder, linesOf, rounds, type Serving, serve } from "../support/program.ts";
+import { databaseServer, emptyDatabaseForEachTest } from "../support/server-database.ts";
 
 setDefaultTimeout(120_000 + rounds * 30_000);
 const PASSWORD = "correct horse battery staple";
 const EVERY_MS = 20;
 const TAKEOVER_MAX_MS = 5_000;
-const home = process.env["E2E_DATABASE_URL"];
-const name = `bunker_e2e_broker_${process.pid}`;
-const url = Object.assign(new URL(home ?? "postgres://none"), { pathname: `/${name}` }).href;
-const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
-let sql: Sql;
-
-beforeEach(async () => {
-  await admin?.unsafe(`drop database if exists ${name} with (force)`);
-  await admin?.unsafe(`create database ${name}`);
-  sql = connect({ url, caFile: undefined }, { max: 2 });
-});
-afterEach(() => sql.end());
-afterAll(async () => {
-  await admin?.unsafe(`drop database if exists ${name} with (force)`);
-  await admin?.end();
-});
+const { url, sql } = emptyDatabaseForEachTest("broker");
 
 async function until(isSo: () => Promise<boolean>, maxMs = 60_000): Promise<number> {
   const from = performance.now();
@@ -41,13 +26,13 @@ async function until(isSo: () => Promise<boolean>, maxMs = 60_000): Promise<numb
 
 /** The process that publishes. */
 async function holder(): Promise<number> {
-  const [row] = await sql`
+  const [row] = await sql()`
     select holder from event_cursors where name = 'broker' and leased_until > clock_timestamp()`;
   return Number(row?.["holder"]?.split("/").at(-2) ?? 0);
 }
 
 const isDone = async () => {
-  const [row] = await sql`
+  const [row] = await sql()`
     select count(*)::int as behind from events, event_cursors as sink where sink.name = 'broker'
       and (events.transaction_id, events.position) > (sink.transaction_id, sink.position)`;
   return row?.["behind"] === 0;
@@ -68,7 +53,7 @@ function recordEvents(servers: Serving[], token: string) {
   return () => clearInterval(timer);
 }
 
-for (const { name: broker, needs, open } of home ? brokers : [])
+for (const { name: broker, needs, open } of databaseServer ? brokers : [])
   needs.describe(`two instances and ${broker}`, () => {
     let server: BrokerServer;
     let proxy: FaultyProxy;
@@ -100,7 +85,7 @@ for (const { name: broker, needs, open } of home ? brokers : [])
       return client(at).logIn("ada@example.com", PASSWORD);
     };
     const committed = async () =>
-      (await sql`select id from events order by transaction_id, position`).map(({ id }) => id);
+      (await sql()`select id from events order by transaction_id, position`).map(({ id }) => id);
     /** Duplicates have the same id, so the first of each remains. */
     const received = async () => {
       const messages = await server.received();

@@ -2,41 +2,18 @@
  * Two instances send events to webhooks, on the PostgreSQL server of E2E_DATABASE_URL, while
  * processes are killed and receivers fail.
  */
-import {
-  afterAll,
-  afterEach,
-  beforeEach,
-  describe,
-  expect,
-  setDefaultTimeout,
-  test,
-} from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect, type Sql } from "../../src/db/db.ts";
 import { client, command, emptyFolder, rounds, type Serving, serve } from "../support/program.ts";
+import { databaseServer, emptyDatabaseForEachTest } from "../support/server-database.ts";
 
 setDefaultTimeout(180_000 + rounds * 30_000);
 const PASSWORD = "correct horse battery staple";
 const ROOT = "root@example.com";
 const EVERY_MS = 20;
-const home = process.env["E2E_DATABASE_URL"];
-const name = `bunker_e2e_webhooks_${process.pid}`;
-const url = Object.assign(new URL(home ?? "postgres://none"), { pathname: `/${name}` }).href;
-const admin = home ? connect({ url: home, caFile: undefined }, { max: 1 }) : undefined;
-let sql: Sql;
-
-beforeEach(async () => {
-  await admin?.unsafe(`drop database if exists ${name} with (force)`);
-  await admin?.unsafe(`create database ${name}`);
-  sql = connect({ url, caFile: undefined }, { max: 2 });
-});
-afterEach(() => sql.end());
-afterAll(async () => {
-  await admin?.unsafe(`drop database if exists ${name} with (force)`);
-  await admin?.end();
-});
+const { url, sql } = emptyDatabaseForEachTest("webhooks");
 
 const env = {
   DATABASE_URL: url,
@@ -143,7 +120,7 @@ function recordEvents(servers: Serving[], token: string) {
 
 /** The ids of the events after the last webhook was created, in their order. */
 const committed = async (types: string[]): Promise<string[]> => {
-  const rows = await sql`
+  const rows = await sql()`
     select id, type from events where (transaction_id, position) >
       (select transaction_id, position from events where type = 'webhook.created'
         order by transaction_id desc, position desc limit 1)
@@ -152,7 +129,7 @@ const committed = async (types: string[]): Promise<string[]> => {
 };
 const CHANGES = ["user.created", "user.updated"];
 
-describe.if(home !== undefined)("two instances", () => {
+describe.if(databaseServer !== undefined)("two instances", () => {
   test("send what was committed, also in order, while they are killed and receivers fail", async () => {
     const servers = [await start(), await start()];
     const [first] = servers as [Serving];
@@ -188,7 +165,7 @@ describe.if(home !== undefined)("two instances", () => {
     expect(ordered.ids()).toEqual(expected.ordered);
     for (const { received } of [free, ordered])
       for (const { id, header } of received) expect(header).toBe(id);
-    const [row] = await sql`select count(*)::int as count from webhook_deliveries
+    const [row] = await sql()`select count(*)::int as count from webhook_deliveries
       where state not in ('delivered', 'waiting')`;
     expect(row?.["count"]).toBe(0);
     console.log(
