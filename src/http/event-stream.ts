@@ -18,6 +18,9 @@ const headers = {
   "content-type": "text/event-stream",
   // nginx would otherwise hold events back.
   "x-accel-buffering": "no",
+  // Bun keeps the idle timeout of the stream, END_MAX_SECONDS: if it closed the connection while a
+  // proxy sends the next request, that would be lost.
+  connection: "close",
 };
 
 interface Follow {

@@ -1,5 +1,6 @@
 /** What ends streams of events, and what refuses them. */
 import { expect, setSystemTime, test } from "bun:test";
+import { createConnection } from "node:net";
 import { streamWorld } from "../support/stream-world.ts";
 import { until } from "../support/streams.ts";
 
@@ -138,3 +139,23 @@ test("while no notifications arrive, events are sent and streams end within a se
   isOver = true;
   await ending;
 }, 15_000);
+
+test("a connection ends with its stream, so that no proxy sends another request on it", async () => {
+  const { newUser, server } = await streamWorld();
+  const ada = await newUser();
+  const connection = createConnection(server.port ?? 0, "127.0.0.1");
+  let said = "";
+  connection.on("data", (chunk) => {
+    said += chunk.toString("latin1");
+  });
+  connection.write(
+    `GET /api/v1/users/me/events/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${ada.token}\r\n\r\n`,
+  );
+  await until(() => said.includes("retry: "));
+  const from = performance.now();
+  await ada.post("/auth/logout");
+  await new Promise((done) => connection.once("close", done));
+  expect(performance.now() - from).toBeLessThan(5_000);
+  expect(said).toEndWith("0\r\n\r\n");
+  expect(said.toLowerCase()).toContain("\r\nconnection: close\r\n");
+});
