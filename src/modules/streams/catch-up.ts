@@ -1,19 +1,19 @@
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import type { Ctx } from "../../ctx.ts";
 import type { EventStream, StreamMessage } from "../../kit/event-streams.ts";
-import { type EventCursor, formatCursor, parseCursor } from "../events/cursor.ts";
+import { formatCursor, parseCursor } from "../events/cursor.ts";
 import { readEvents } from "../events/feed.ts";
-import { messageOf } from "./fan-out.ts";
+import { messageOf, type Reading } from "./fan-out.ts";
 
 const READ_AT_ONCE = 100;
 /** Half of what a live stream may have queued. */
 const QUEUED_MAX_BYTES = 32 << 10;
 const WAIT_MAX_MS = 30_000;
-const CHECK_EVERY_MS = 20;
+const CHECK_AFTER_MS = 20;
+const CHECK_EVERY_MAX_MS = 1_000;
 
 export interface CatchUp {
-  /** The cursor up to which live streams have got all events. */
-  position: () => Promise<EventCursor>;
+  reading: () => Promise<Reading>;
   send: (stream: EventStream, message: StreamMessage) => void;
 }
 
@@ -24,12 +24,13 @@ export interface CatchUp {
 export async function catchUp(
   ctx: Ctx,
   stream: EventStream,
-  { position, send }: CatchUp,
+  { reading, send }: CatchUp,
 ): Promise<boolean> {
   while (!stream.isOver) {
-    const livePosition = formatCursor(await position());
+    const live = await reading();
+    const livePosition = formatCursor(live.position);
     if ((stream.after ?? "") >= livePosition) {
-      // Nothing runs between this comparison and the first event that is sent live.
+      // Nothing runs between reading the position and the first event that is sent live.
       stream.isLive = true;
       return true;
     }
@@ -56,9 +57,11 @@ async function hasRoom(stream: EventStream): Promise<boolean> {
   const isFull = () => !stream.isOver && stream.transport.queuedBytes() > QUEUED_MAX_BYTES;
   if (!isFull()) return true;
   await turn();
-  for (let waitedMs = 0; isFull(); waitedMs += CHECK_EVERY_MS) {
+  // Less and less often: a thousand clients that read nothing would take the whole processor.
+  for (let waitedMs = 0, ms = CHECK_AFTER_MS; isFull(); waitedMs += ms) {
     if (waitedMs >= WAIT_MAX_MS) return false;
-    await sleep(CHECK_EVERY_MS);
+    await sleep(ms);
+    ms = Math.min(2 * ms, CHECK_EVERY_MAX_MS);
   }
   return true;
 }

@@ -21,19 +21,20 @@ export interface Followers {
 
 /** Reads each new event once for all streams of this process. */
 export interface FanOut {
-  /** The cursor up to which live streams have got all events. Starts the reading. */
-  position: () => Promise<EventCursor>;
+  /** Starts the reading. */
+  reading: () => Promise<Reading>;
   stop: () => void;
 }
 
-interface Reading {
+export interface Reading {
+  /** The cursor up to which live streams have got all events. It changes. */
   position: EventCursor;
   isOver: boolean;
   stop: () => void;
 }
 
 export function openFanOut(ctxOf: () => Ctx, followers: Followers): FanOut {
-  let reading: Promise<Reading> | undefined;
+  let latest: Promise<Reading> | undefined;
   let stopped: Promise<void> | undefined;
   const start = async (): Promise<Reading> => {
     await stopped;
@@ -52,19 +53,19 @@ export function openFanOut(ctxOf: () => Ctx, followers: Followers): FanOut {
     return started;
   };
   return {
-    position: async () => {
-      const current = reading ?? start();
-      reading = current;
+    reading: async () => {
+      const current = latest ?? start();
+      latest = current;
       try {
-        return (await current).position;
+        return await current;
       } catch (error) {
-        if (reading === current) reading = undefined;
+        if (latest === current) latest = undefined;
         throw error;
       }
     },
     stop: () => {
-      const last = reading;
-      reading = undefined;
+      const last = latest;
+      latest = undefined;
       if (last) stopped = last.then(({ stop }) => stop()).catch(() => {});
     },
   };

@@ -90,7 +90,7 @@ export function openEventStreams(ctxOf: () => Ctx): EventStreams {
       return stream;
     },
     follow: (stream, filter) => {
-      begin(ctxOf(), stream, { ...filter, position: fanOut.position, send })
+      begin(ctxOf(), stream, { ...filter, reading: fanOut.reading, send })
         .then((isDone) => isDone || end(stream, "slow_reader"))
         .catch((error) => {
           const isExpired = error instanceof Problem && error.code === "cursor_expired";
@@ -124,7 +124,7 @@ async function begin(
 ): Promise<boolean> {
   stream.types = types && new Set(types);
   if (after) await requireReadable(ctx, after);
-  const from = after ?? (await rest.position());
+  const from = after ?? (await rest.reading()).position;
   if (stream.isOver) return true;
   stream.after = formatCursor(from);
   stream.transport.begin(stream.after);
