@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { sql as query } from "drizzle-orm";
+import { transaction } from "../../src/db/transaction.ts";
 import { parseCursor, START } from "../../src/modules/events/cursor.ts";
 import { record } from "../../src/modules/events/events.ts";
 import { latestCursor, readEvents, readNextEvents } from "../../src/modules/events/feed.ts";
@@ -190,4 +192,20 @@ test("a cursor is 32 hexadecimal digits, and nothing else is read as one", () =>
     "é".repeat(16),
   ];
   expect(others.filter(parseCursor)).toEqual([]);
+});
+
+test("a page of all events reads no more of them than it holds", async () => {
+  const { ctx, sql } = await world();
+  const event = { type: "key.rotated", subjectId: null, data: { kid: "k" } } as const;
+  await transaction(ctx, (tx) => record(tx, { kind: "operator" }, Array(3_000).fill(event)));
+  await sql`analyze events`;
+  const [row] = await transaction(ctx, async (tx) => {
+    const page = await readEvents(tx, { after: START, limit: 10 });
+    expect([page.events.length, page.hasMore]).toEqual([10, true]);
+    return tx.db.execute(query`
+      select sum(pg_stat_get_xact_tuples_returned(id) + pg_stat_get_xact_tuples_fetched(id)) as count
+        from (select 'events'::regclass::oid as id
+          union select indexrelid from pg_index where indrelid = 'events'::regclass) as read`);
+  });
+  expect(Number(row?.["count"])).toBeLessThan(500);
 });

@@ -19,7 +19,7 @@ function streamAfter(after: string, queuedBytes: () => number): EventStream {
     sessionId: Bun.randomUUIDv7(),
     expiresAt: new Date(),
     view: "all",
-    sink: { kind: "sse", begin: nothing, send: nothing, queuedBytes, end: nothing },
+    transport: { kind: "sse", begin: nothing, send: nothing, queuedBytes, end: nothing },
     types: undefined,
     after,
     isLive: false,
