@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Socket } from "node:net";
 import { openOutgoing } from "../src/adapters/outgoing.ts";
-import { answering, bodyIn, head, receiver, resultOf, until } from "./support/receiver.ts";
+import { answering, bodyIn, head, receiver, resultOf } from "./support/receiver.ts";
+import { until } from "./support/until.ts";
 
 const now = () => new Date("2026-11-28T12:00:00Z");
 const message = { headers: { "webhook-id": "1" }, body: "{}" };

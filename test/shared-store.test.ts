@@ -9,6 +9,7 @@ import { consume, refund } from "../src/limits/postgres-counters.ts";
 import { checkState, countShared, type SharedStore } from "../src/limits/shared-store.ts";
 import { needs } from "./support/needs.ts";
 import { type RedisServer, redisServer } from "./support/redis.ts";
+import { until } from "./support/until.ts";
 import { database, world } from "./support/world.ts";
 
 needs("redis-server").describe("a store that instances share", () => {
@@ -180,12 +181,4 @@ function dice(seed: number) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     return Math.floor((state / 2 ** 32) * bound);
   };
-}
-
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 10_000;
-  while (!(await isSo())) {
-    if (performance.now() > giveUpAt) throw new Error("it did not come to pass");
-    await sleep(20);
-  }
 }

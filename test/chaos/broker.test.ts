@@ -8,21 +8,13 @@ import { type BrokerServer, brokers } from "../support/brokers.ts";
 import { type FaultyProxy, openFaultyProxy } from "../support/faulty-proxy.ts";
 import { client, emptyFolder, linesOf, rounds, type Serving, serve } from "../support/program.ts";
 import { databaseServer, emptyDatabaseForEachTest } from "../support/server-database.ts";
+import { until } from "../support/until.ts";
 
 setDefaultTimeout(120_000 + rounds * 30_000);
 const PASSWORD = "correct horse battery staple";
 const EVERY_MS = 20;
 const TAKEOVER_MAX_MS = 5_000;
 const { url, sql } = emptyDatabaseForEachTest("broker");
-
-async function until(isSo: () => Promise<boolean>, maxMs = 60_000): Promise<number> {
-  const from = performance.now();
-  while (!(await isSo())) {
-    if (performance.now() - from > maxMs) throw new Error(`not within ${maxMs} ms: ${isSo}`);
-    await sleep(20);
-  }
-  return performance.now() - from;
-}
 
 /** The process that publishes. */
 async function holder(): Promise<number> {

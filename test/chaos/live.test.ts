@@ -5,7 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
 import { openFaultyProxy } from "../support/faulty-proxy.ts";
 import { client, emptyFolder, freePort, rounds, type Serving, serve } from "../support/program.ts";
-import { type Envelope, openSocket, openSse, until } from "../support/streams.ts";
+import { type Envelope, openSocket, openSse } from "../support/streams.ts";
+import { until } from "../support/until.ts";
 
 setDefaultTimeout(120_000 + rounds * 10_000);
 const PASSWORD = "correct horse battery staple";

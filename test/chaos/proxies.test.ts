@@ -8,7 +8,8 @@ import { type FaultyProxy, openFaultyProxy } from "../support/faulty-proxy.ts";
 import { client, emptyFolder, freePort, serve } from "../support/program.ts";
 import { pathOf, proxies, startProxy } from "../support/proxies.ts";
 import { drip } from "../support/slow-client.ts";
-import { openSocket, openSse, until } from "../support/streams.ts";
+import { openSocket, openSse } from "../support/streams.ts";
+import { until } from "../support/until.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";

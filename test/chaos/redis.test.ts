@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../src/db/db.ts";
 import { client, command, emptyFolder, freePort, type Serving, serve } from "../support/program.ts";
 import { hasRedis, type RedisServer, redisServer } from "../support/redis.ts";
+import { until } from "../support/until.ts";
 
 setDefaultTimeout(120_000);
 const PASSWORD = "correct horse battery staple";
@@ -19,14 +20,6 @@ const countOf = (answers: Response[], status: number) =>
 
 const redisOf = async ({ url }: Serving) =>
   ((await (await fetch(`${url}/readyz`)).json()) as { redis: string }).redis;
-
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 20_000;
-  while (!(await isSo())) {
-    if (performance.now() > giveUpAt) throw new Error("it did not come to pass");
-    await sleep(50);
-  }
-}
 
 describe.if(home !== undefined && hasRedis)("with Redis", () => {
   let redis: RedisServer;

@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { client, command, emptyFolder, rounds, type Serving, serve } from "../support/program.ts";
 import { databaseServer, emptyDatabaseForEachTest } from "../support/server-database.ts";
+import { until } from "../support/until.ts";
 
 setDefaultTimeout(180_000 + rounds * 30_000);
 const PASSWORD = "correct horse battery staple";
@@ -24,14 +25,6 @@ const env = {
   LOG_ACCESS: "off",
 };
 const start = () => serve({ cwd: emptyFolder(), env });
-
-async function until(isSo: () => boolean | Promise<boolean>, maxMs = 120_000): Promise<void> {
-  const from = performance.now();
-  while (!(await isSo())) {
-    if (performance.now() - from > maxMs) throw new Error(`not within ${maxMs} ms: ${isSo}`);
-    await sleep(50);
-  }
-}
 
 interface Event {
   id: string;

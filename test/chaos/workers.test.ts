@@ -12,6 +12,7 @@ import {
   type Serving,
   serve,
 } from "../support/program.ts";
+import { until } from "../support/until.ts";
 
 setDefaultTimeout(60_000 + rounds * 15_000);
 const PASSWORD = "correct horse battery staple";
@@ -35,14 +36,6 @@ function workersOf({ pid }: Serving): number[] {
   return readdirSync("/proc")
     .map(Number)
     .filter((one) => one > 0 && isWorker(one));
-}
-
-async function until(isSo: () => boolean | Promise<boolean>, maxMs = 10_000) {
-  const giveUpAt = performance.now() + maxMs;
-  while (!(await isSo())) {
-    if (performance.now() > giveUpAt) throw new Error(`not within ${maxMs} ms: ${isSo}`);
-    await sleep(20);
-  }
 }
 
 /** Each on its own connection: the kernel distributes connections, not requests. */

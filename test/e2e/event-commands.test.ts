@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { brokers } from "../support/brokers.ts";
 import { client, command, ownWords, serve, usedFolder } from "../support/program.ts";
+import { until } from "../support/until.ts";
 
 setDefaultTimeout(60_000);
 const PASSWORD = "correct horse battery staple";
@@ -12,14 +13,6 @@ const eventsOf = (cwd: string) => async (args: string[]) => {
   const { code, out, err } = await command(["events", ...args], { cwd });
   return { code, out, err };
 };
-
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 20_000;
-  while (!(await isSo())) {
-    if (performance.now() > giveUpAt) throw new Error(`not within 20 s: ${isSo}`);
-    await sleep(50);
-  }
-}
 
 test("list prints the events that match, oldest first, and pages by cursor", async () => {
   const cwd = await usedFolder();

@@ -1,7 +1,8 @@
 /** The commands `bunker webhooks …`, beside a running server. */
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { command, serve, usedFolder } from "../support/program.ts";
-import { openReceiver, until } from "../support/webhook-receiver.ts";
+import { until } from "../support/until.ts";
+import { openReceiver } from "../support/webhook-receiver.ts";
 
 setDefaultTimeout(60_000);
 const there = openReceiver();
@@ -38,15 +39,15 @@ test("an operator creates, tests and lists webhooks, sees deliveries and sends o
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ email: "ada@example.com", password: "correct horse battery staple" }),
   });
-  await until("it arrives", () => there.types().at(-1) === "user.created");
+  await until(() => there.types().at(-1) === "user.created");
   const isDelivered = async () =>
     (await run("deliveries", id, "--state", "delivered")).json.length === 1;
-  await until("it is noted", isDelivered);
+  await until(isDelivered);
   const [delivery] = (await run("deliveries", id)).json;
   expect(delivery).toMatchObject({ event_type: "user.created", response_status: 200 });
   const count = there.received.length;
   expect((await run("redeliver", delivery.id)).json.state).toBe("waiting");
-  await until("it arrives again", () => there.received.length > count);
+  await until(() => there.received.length > count);
   expect(there.ids().at(-1)).toBe(delivery.event_id);
   const text = await command(["webhooks", "list"], { cwd, env });
   expect(text.out).toContain(`${id}  working   ${there.url}  ${types}`);
@@ -62,19 +63,19 @@ test("events lag shows which webhook is behind, and by how much", async () => {
   const { out } = await command(["webhooks", "create", there.url, "--json"], { cwd, env });
   const lag = async () =>
     JSON.parse((await command(["events", "lag", "--json"], { cwd, env })).out)[0];
-  await until("it has its own creation", async () => (await lag()).events_behind === 0);
+  await until(async () => (await lag()).events_behind === 0);
   there.answer = () => new Response("no", { status: 500 });
   await fetch(`${server.url}/api/v1/auth/register`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ email: "eve@example.com", password: "correct horse battery staple" }),
   });
-  await until("it is behind", async () => (await lag()).events_behind === 1);
+  await until(async () => (await lag()).events_behind === 1);
   const { sink, waited_seconds: waited } = await lag();
   expect(sink).toBe(`webhook ${JSON.parse(out).id}`);
   expect(waited).toBeGreaterThan(0);
   there.answer = () => new Response("ok");
-  await until("it is not behind", async () => (await lag()).events_behind === 0);
+  await until(async () => (await lag()).events_behind === 0);
   expect(await server.end("SIGTERM")).toBe(0);
 });
 

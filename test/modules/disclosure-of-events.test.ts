@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { frozenWorld } from "../support/disclosure.ts";
 import { streamWorld } from "../support/stream-world.ts";
-import { until } from "../support/streams.ts";
+import { until } from "../support/until.ts";
 
 test("only superusers read the events of others, which have no email, hash or token", async () => {
   const { ask, newUser, superuser, sql } = await frozenWorld();

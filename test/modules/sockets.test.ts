@@ -5,7 +5,8 @@ import { transaction } from "../../src/db/transaction.ts";
 import { record } from "../../src/modules/events/events.ts";
 import { closes } from "../../src/modules/streams/protocol.ts";
 import { streamWorld } from "../support/stream-world.ts";
-import { openSocket, type Socket, until } from "../support/streams.ts";
+import { openSocket, type Socket } from "../support/streams.ts";
+import { until } from "../support/until.ts";
 
 const PATH = "/users/me/events/ws";
 const CURSOR = "0".repeat(32);

@@ -2,7 +2,7 @@
 import { expect, setSystemTime, test } from "bun:test";
 import { createConnection } from "node:net";
 import { streamWorld } from "../support/stream-world.ts";
-import { until } from "../support/streams.ts";
+import { until } from "../support/until.ts";
 
 const endings: Record<string, (world: Ending) => Promise<unknown>> = {
   "its session ends": ({ ada }) => ada.post("/auth/logout"),

@@ -4,7 +4,8 @@ import { transaction } from "../../src/db/transaction.ts";
 import { record } from "../../src/modules/events/events.ts";
 import { events } from "../../src/modules/events/tables.ts";
 import { streamWorld } from "../support/stream-world.ts";
-import { type Socket, type Sse, until } from "../support/streams.ts";
+import type { Socket, Sse } from "../support/streams.ts";
+import { until } from "../support/until.ts";
 
 const typesOf = ({ events }: { events: { type: string }[] }) => events.map(({ type }) => type);
 

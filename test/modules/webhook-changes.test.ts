@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { claimDue, release } from "../../src/modules/webhooks/claims.ts";
 import { correctDueTimes } from "../../src/modules/webhooks/deliveries.ts";
 import { queueDeliveries } from "../../src/modules/webhooks/dispatch.ts";
-import { until } from "../support/webhook-receiver.ts";
+import { until } from "../support/until.ts";
 import { failing, ok, onlyDeleted, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
 
 const DAY = 86_400_000;
@@ -20,7 +20,7 @@ test("a webhook that is disabled gets no other event, also none that a process h
   const { path } = await here.webhookTo(receiver, { ...onlyDeleted, ordered: true });
   await here.recordEvents(10);
   here.start();
-  await until("the first event is received", () => receiver.received.length > 0);
+  await until(() => receiver.received.length > 0);
   await here.root.patch(path, { enabled: false });
   await sleep(2 * SLOW_MS);
   const { length } = receiver.received;
@@ -35,11 +35,9 @@ test("after a change of the URL, the old one gets no other event, and the new on
   const { path } = await here.webhookTo(before, { ...onlyDeleted, ordered: true });
   const subjects = await here.recordEvents(20);
   here.start();
-  await until("the first event is received", () => before.received.length > 0);
+  await until(() => before.received.length > 0);
   await here.root.patch(path, { url: after.url });
-  await until("the new URL has the last event", () =>
-    subjectsOf(after.received).includes(subjects.at(-1) ?? ""),
-  );
+  await until(() => subjectsOf(after.received).includes(subjects.at(-1) ?? ""));
   const all = [...subjectsOf(before.received), ...subjectsOf(after.received)];
   expect(all).toEqual(subjects);
   expect(before.received.length).toBeLessThan(5);
@@ -54,14 +52,14 @@ test("sixteen slow receivers delay no other one", async () => {
   for (let made = 0; made < 16; made += 1) await here.webhookTo(hanging, onlyDeleted);
   await here.recordEvents(40);
   here.start();
-  await until("the slow receiver is busy", () => hanging.received.length >= 100);
+  await until(() => hanging.received.length >= 100);
   const quick = here.receiver();
   const { path } = await here.webhookTo(quick, onlyDeleted);
   await here.recordEvents(1);
   const startedAt = Date.now();
-  await until("the other one is served", () => quick.received.length > 0);
+  await until(() => quick.received.length > 0);
   expect(Date.now() - startedAt).toBeLessThan(2_000);
-  await until("its delivery has ended", async () =>
+  await until(async () =>
     (await here.deliveriesOf(path)).every(({ state }) => state === "delivered"),
   );
   expect((await here.deliveriesOf(path)).map(({ attempts }) => attempts)).toEqual([1]);
@@ -87,13 +85,13 @@ test("events that waited while the clock was ahead are sent when it is right aga
   here.start();
   here.pass(40 * DAY);
   await here.recordEvents(1);
-  await until("an attempt has failed", async () => {
+  await until(async () => {
     const failed = await here.sql`select from webhook_deliveries where attempts > 0`;
     return failed.length > 0;
   });
   receiver.answer = ok;
   here.pass(-40 * DAY);
-  await until("it is sent again", async () => {
+  await until(async () => {
     await correctDueTimes(here.ctx);
     return receiver.received.length > 1;
   });

@@ -5,7 +5,7 @@ import { Webhook } from "standardwebhooks";
 import { reencryptSecrets } from "../../src/modules/webhooks/secrets.ts";
 import { openSenders } from "../../src/modules/webhooks/senders.ts";
 import { createCtx } from "../../src/wire.ts";
-import { until } from "../support/webhook-receiver.ts";
+import { until } from "../support/until.ts";
 import { onlyDeleted, signatureOf, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
 import { database, SECRET } from "../support/world.ts";
 
@@ -20,7 +20,7 @@ test("an event is sent once, signed, and both standardwebhooks and Python verify
   const { secret, path } = await here.webhookTo(there, { events: ["user.created"] });
   here.start();
   const ada = await here.newUser();
-  await until("it arrives", () => there.received.length > 0);
+  await until(() => there.received.length > 0);
   await sleep(100);
   const [received, ...more] = there.received;
   if (!received || more.length > 0) throw new Error(`received ${there.types()}`);
@@ -77,7 +77,7 @@ test("a webhook gets the types that it names, and with * all of them, from its c
   const { id } = await here.newUser();
   await here.root.delete(`/users/${id}`);
   here.start();
-  await until("all arrive", () => all.received.length === 5 && some.received.length === 2);
+  await until(() => all.received.length === 5 && some.received.length === 2);
   expect(some.types().toSorted()).toEqual(["session.started", "user.created"]);
   expect(all.types().toSorted()).toEqual([
     "session.ended",
@@ -111,7 +111,7 @@ test("an event is not sent before its transaction has ended, and not if that fai
   await expect(failed).rejects.toThrow("rolled back");
   const [early] = await here.recordEvents(1);
   await open;
-  await until("both arrive", () => there.received.length >= 2);
+  await until(() => there.received.length >= 2);
   await sleep(100);
   expect(subjectsOf(there.received).toSorted()).toEqual([late, early ?? ""].toSorted());
 });
@@ -126,7 +126,7 @@ test("after a rotation both secrets verify for 24 hours, then only the new one",
   const next = async () => {
     const count = there.received.length;
     await here.recordEvents(1);
-    await until("it arrives", () => there.received.length > count);
+    await until(() => there.received.length > count);
     const received = there.received.at(-1);
     if (!received) throw new Error("nothing received");
     const verify = (secret: string) =>
@@ -164,7 +164,7 @@ test("secrets outlive a change of SECRET_KEY, once the job has encrypted them ag
   const senders = openSenders(withSecrets(here));
   await here.recordEvents(1);
   await senders.run();
-  await until("it arrives", () => there.received.length === 1);
+  await until(() => there.received.length === 1);
   await senders.close();
   const [received] = there.received;
   if (!received) throw new Error("nothing received");
@@ -181,7 +181,7 @@ test("with a lost SECRET_KEY nothing is sent, and the log of deliveries says wha
   const senders = openSenders(other);
   await here.recordEvents(1);
   await senders.run();
-  await until("an attempt", async () => (await here.deliveriesOf(path))[0]?.attempts === 1);
+  await until(async () => (await here.deliveriesOf(path))[0]?.attempts === 1);
   await senders.close();
   expect((await here.deliveriesOf(path))[0]?.error).toContain("SECRET_KEY");
   expect(there.received).toEqual([]);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Webhook } from "standardwebhooks";
 import { readMails } from "../../src/modules/mail/mail.ts";
-import { until } from "../support/webhook-receiver.ts";
+import { until } from "../support/until.ts";
 import {
   failing,
   ok,
@@ -25,7 +25,7 @@ describe("a failed delivery is retried", () => {
     await here.recordEvents(1);
     const waits: number[] = [];
     for (let attempts = 1; attempts <= 8; attempts += 1) {
-      await until(`attempt ${attempts}`, async () => {
+      await until(async () => {
         const [delivery] = await here.deliveriesOf(path);
         return delivery?.attempts === attempts;
       });
@@ -41,7 +41,7 @@ describe("a failed delivery is retried", () => {
     }
     there.answer = ok;
     here.pass(20 * 60 * SECOND);
-    await until("it is delivered", async () => {
+    await until(async () => {
       const [delivery] = await here.deliveriesOf(path);
       return delivery?.state === "delivered";
     });
@@ -66,7 +66,7 @@ describe("a failed delivery is retried", () => {
       const stop = here.start();
       await here.recordEvents(1);
       const attempted = async () => (await here.deliveriesOf(path))[0]?.attempts === 1;
-      await until("an attempt", attempted);
+      await until(attempted);
       const [delivery] = await here.deliveriesOf(path);
       const wait = Date.parse(delivery?.next_attempt_at ?? "") - (there.received[0]?.at ?? 0);
       expect(wait).toBeGreaterThanOrEqual(min);
@@ -83,12 +83,12 @@ describe("a failed delivery is retried", () => {
     const { path } = await here.webhookTo(there, onlyDeleted);
     here.start();
     await here.recordEvents(1);
-    await until("an attempt", async () => (await here.deliveriesOf(path))[0]?.attempts === 1);
+    await until(async () => (await here.deliveriesOf(path))[0]?.attempts === 1);
     const [delivery] = await here.deliveriesOf(path);
     expect([delivery?.state, delivery?.response_status]).toEqual(["waiting", 307]);
     there.close();
     here.pass(2 * SECOND);
-    await until("another", async () => (await here.deliveriesOf(path))[0]?.attempts === 2);
+    await until(async () => (await here.deliveriesOf(path))[0]?.attempts === 2);
     const [refused] = await here.deliveriesOf(path);
     expect([refused?.response_status, refused?.response_body]).toEqual([null, null]);
     expect(refused?.error).toContain("refused");
@@ -104,20 +104,20 @@ describe("a receiver that fails", () => {
     here.start();
     const subjects = await here.recordEvents(2);
     const isFailing = async () => (await here.root.get(path)).body.failing_since !== null;
-    const passUntil = (what: string, isSo: () => Promise<boolean>) =>
-      until(what, async () => {
+    const passUntil = (isSo: () => Promise<boolean>) =>
+      until(async () => {
         here.pass(2 * SECOND);
         await sleep(20);
         return isSo();
       });
-    await passUntil("it counts as failing", isFailing);
+    await passUntil(isFailing);
     here.pass(3 * DAY - HOUR);
     subjects.push(...(await here.recordEvents(1)));
     const before = there.received.length;
-    await until("another attempt", () => there.received.length > before);
+    await until(() => there.received.length > before);
     expect((await here.root.get(path)).body.enabled).toBe(true);
     here.pass(5 * HOUR);
-    await until("it is disabled", async () => !(await here.root.get(path)).body.enabled);
+    await until(async () => !(await here.root.get(path)).body.enabled);
     const { body } = await here.root.get(path);
     expect(body.disabled_reason).toBe("No event could be delivered for 3 days.");
     const { body: events } = await here.root.get(`/events?subject=${id}&type=webhook.disabled`);
@@ -135,7 +135,7 @@ describe("a receiver that fails", () => {
     expect(back.body).toMatchObject({ enabled: true, failing_since: null, disabled_reason: null });
     const waiting = (await here.deliveriesOf(path)).filter(({ state }) => state === "waiting");
     expect(waiting.length).toBeGreaterThan(0);
-    await until("the rest arrives", () => there.received.length >= waiting.length + 1);
+    await until(() => there.received.length >= waiting.length + 1);
     expect(subjects).toEqual(expect.arrayContaining(subjectsOf(there.received)));
     expect(subjectsOf(there.received)).toContain(subjects.at(-1) ?? "");
   });
@@ -146,7 +146,7 @@ describe("a receiver that fails", () => {
     const { path } = await here.webhookTo(there, onlyDeleted);
     here.start();
     const [odd] = await here.recordEvents(1);
-    await until("it is sent", () => there.received.length > 0);
+    await until(() => there.received.length > 0);
     there.answer = ({ body }) => (body.subject === odd ? failing()() : ok());
     const stateOf = async () =>
       (await here.deliveriesOf(path)).find(({ state }) => state !== "delivered");
@@ -167,7 +167,7 @@ describe("a receiver that fails", () => {
     const { path } = await here.webhookTo(there, onlyDeleted);
     here.start();
     const subjects = await here.recordEvents(40);
-    await until("it is disabled", async () => !(await here.root.get(path)).body.enabled);
+    await until(async () => !(await here.root.get(path)).body.enabled);
     expect((await here.root.get(path)).body.disabled_reason).toContain("410");
     await sleep(100);
     expect((await here.deliveriesOf(path)).map(({ state }) => state)).not.toContain("failed");
@@ -176,7 +176,7 @@ describe("a receiver that fails", () => {
     there.answer = ok;
     there.received.length = 0;
     await here.root.patch(path, { enabled: true });
-    await until("all arrive", () => new Set(subjectsOf(there.received)).size === subjects.length);
+    await until(() => new Set(subjectsOf(there.received)).size === subjects.length);
   });
 
   test("gets one request at a time, and all that wait at once when it is back", async () => {
@@ -191,7 +191,7 @@ describe("a receiver that fails", () => {
       await sleep(150);
       here.pass(20 * SECOND);
     }
-    await until("it counts as failing", async () => (await here.root.get(path)).body.failing_since);
+    await until(async () => (await here.root.get(path)).body.failing_since);
     await sleep(300);
     there.answer = async () => {
       atOnce += 1;
@@ -212,8 +212,8 @@ describe("a receiver that fails", () => {
     there.answer = ok;
     there.received.length = 0;
     here.pass(2 * 60 * SECOND);
-    await until("all arrive", () => new Set(there.ids()).size === 30);
-    await until("none waits", async () =>
+    await until(() => new Set(there.ids()).size === 30);
+    await until(async () =>
       (await here.deliveriesOf(path)).every(({ state }) => state === "delivered"),
     );
     expect((await here.root.get(path)).body.failing_since).toBeNull();
@@ -225,14 +225,14 @@ describe("a receiver that fails", () => {
     const { path } = await here.webhookTo(there, onlyDeleted);
     const stop = here.start();
     await here.recordEvents(1);
-    await until("it hangs", () => there.received.length === 1);
+    await until(() => there.received.length === 1);
     const startedAt = performance.now();
     await stop();
     expect(performance.now() - startedAt).toBeLessThan(4.5 * SECOND);
     expect(await here.deliveriesOf(path)).toMatchObject([{ state: "waiting", attempts: 0 }]);
     there.answer = ok;
     here.start();
-    await until("it is sent again", () => there.received.length === 2);
+    await until(() => there.received.length === 2);
   });
 
   test("or hangs delays no other one", async () => {
@@ -242,10 +242,10 @@ describe("a receiver that fails", () => {
     await here.webhookTo(healthy, onlyDeleted);
     here.start();
     await here.recordEvents(20);
-    await until("the dead one hangs", () => dead.received.length >= 16);
+    await until(() => dead.received.length >= 16);
     const startedAt = performance.now();
     await here.recordEvents(100);
-    await until("the healthy one has all", () => healthy.received.length === 120);
+    await until(() => healthy.received.length === 120);
     expect(performance.now() - startedAt).toBeLessThan(3 * SECOND);
     expect(dead.received.length).toBe(16);
     await here.root.delete(hung.path);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openSenders } from "../../src/modules/webhooks/senders.ts";
-import { until } from "../support/webhook-receiver.ts";
+import { until } from "../support/until.ts";
 import { failing, ok, onlyDeleted, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
 
 const SECOND = 1_000;
@@ -28,15 +28,15 @@ describe("an ordered webhook", () => {
     await here.webhookTo(free, onlyDeleted);
     here.start();
     const subjects = await here.recordEvents(100);
-    await until("the other one has all", () => free.received.length === 100);
-    await until("it is held back", () => ordered.received.length >= 11);
+    await until(() => free.received.length === 100);
+    await until(() => ordered.received.length >= 11);
     await sleep(300);
     expect(ordered.received.length).toBe(11);
     for (let turn = 0; turn < 4; turn += 1) {
       await sleep(200);
       here.pass(5 * SECOND);
     }
-    await until("the rest arrives", () => ordered.received.length === 103);
+    await until(() => ordered.received.length === 103);
     const [held] = ordered.ids().slice(10, 11);
     expect(ordered.ids().filter((id) => id === held)).toHaveLength(4);
     const inOrder = subjectsOf(ordered.received).filter((id, at, all) => id !== all[at - 1]);
@@ -54,14 +54,14 @@ describe("an ordered webhook", () => {
     const other = await here.newUser("eve@example.com");
     await here.root.post(`/users/${other.id}/unlock`);
     subjects.push(other.id, ...(await here.recordEvents(1)));
-    await until("both are queued", async () => (await here.deliveriesOf(path)).length === 2);
+    await until(async () => (await here.deliveriesOf(path)).length === 2);
     await here.root.patch(path, { events: ["user.deleted", "user.unlocked"] });
     await here.root.post(`${path}/replay`, { after: before.at(-1).sequence });
-    await until("all are queued", async () => (await here.deliveriesOf(path)).length === 3);
+    await until(async () => (await here.deliveriesOf(path)).length === 3);
     there.answer = ok;
     there.received.length = 0;
     here.pass(MINUTE);
-    await until("all arrive", () => there.received.length === 3);
+    await until(() => there.received.length === 3);
     expect(subjectsOf(there.received)).toEqual(subjects);
   });
 
@@ -74,7 +74,7 @@ describe("an ordered webhook", () => {
     await here.webhookTo(there, { ...onlyDeleted, ordered: true });
     for (let count = 0; count < 4; count += 1) here.start();
     const subjects = await here.recordEvents(200);
-    await until("all arrive", () => there.received.length >= 200);
+    await until(() => there.received.length >= 200);
     expect(subjectsOf(there.received)).toEqual(subjects);
   });
 });
@@ -85,7 +85,7 @@ test("several processes send each event once", async () => {
   for (const there of receivers) await here.webhookTo(there, onlyDeleted);
   for (let count = 0; count < 4; count += 1) here.start();
   const subjects = await here.recordEvents(300);
-  await until("all arrive", () => receivers.every(({ received }) => received.length >= 300));
+  await until(() => receivers.every(({ received }) => received.length >= 300));
   await sleep(200);
   for (const { received } of receivers)
     expect(subjectsOf(received).toSorted()).toEqual(subjects.toSorted());
@@ -101,7 +101,7 @@ test("an attempt that takes long stays with its process, and one of a dead proce
   const first = openSenders(here.ctx);
   await here.recordEvents(1);
   await first.run();
-  await until("it hangs", () => there.received.length === 1);
+  await until(() => there.received.length === 1);
   const second = openSenders(here.ctx);
   for (let turn = 0; turn < 6; turn += 1) {
     here.pass(2 * SECOND);
@@ -113,7 +113,7 @@ test("an attempt that takes long stays with its process, and one of a dead proce
   // The first process is dead: it renews no lease.
   here.pass(5 * SECOND);
   await second.run();
-  await until("it is taken over", () => there.received.length === 2);
+  await until(() => there.received.length === 2);
   for (const answer of waiting) answer();
   await Promise.all([first.close(), second.close()]);
   const [delivery] = await here.deliveriesOf(path);

@@ -5,7 +5,7 @@ import { formatCursor, parseCursor } from "../../src/modules/events/cursor.ts";
 import { purgeEvents } from "../../src/modules/events/retention.ts";
 import { purgeDeliveries } from "../../src/modules/webhooks/deliveries.ts";
 import { webhooks } from "../../src/modules/webhooks/tables.ts";
-import { until } from "../support/webhook-receiver.ts";
+import { until } from "../support/until.ts";
 import { failing, ok, onlyDeleted, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
 
 const SECOND = 1_000;
@@ -20,8 +20,8 @@ describe("events are sent again", () => {
     const other = await here.webhookTo(here.receiver(), { events: ["key.retired"] });
     here.start();
     await here.recordEvents(2);
-    await until("both arrive", () => there.received.length === 2);
-    await until("both ended", async () =>
+    await until(() => there.received.length === 2);
+    await until(async () =>
       (await here.deliveriesOf(path)).every(({ state }) => state === "delivered"),
     );
     const [delivery] = await here.deliveriesOf(path);
@@ -29,7 +29,7 @@ describe("events are sent again", () => {
     expect((await here.root.post(wrong)).status).toBe(404);
     const again = await here.root.post(`${path}/deliveries/${delivery?.id}/redeliver`);
     expect([again.status, again.body.state, again.body.attempts]).toEqual([202, "waiting", 0]);
-    await until("it arrives again", () => there.received.length === 3);
+    await until(() => there.received.length === 3);
     expect(there.ids().filter((id) => id === delivery?.event_id)).toHaveLength(2);
   });
 
@@ -39,19 +39,19 @@ describe("events are sent again", () => {
     const { path } = await here.webhookTo(there, { ...onlyDeleted, ordered: true });
     here.start();
     const subjects = await here.recordEvents(3);
-    await until("all arrive", () => there.received.length === 3);
+    await until(() => there.received.length === 3);
     const [first] = there.received;
     const replayed = await here.root.post(`${path}/replay`, { after: first?.body.sequence });
     expect([replayed.status, replayed.body.after]).toEqual([202, first?.body.sequence]);
-    await until("two arrive again", () => there.received.length === 5);
+    await until(() => there.received.length === 5);
     expect(subjectsOf(there.received)).toEqual([...subjects, ...subjects.slice(1)]);
     expect(there.ids()[3]).toBe(there.ids()[1] ?? "");
     here.pass(HOUR);
     const since = new Date().toISOString();
     subjects.push(...(await here.recordEvents(1)));
-    await until("it arrives", () => there.received.length === 6);
+    await until(() => there.received.length === 6);
     expect((await here.root.post(`${path}/replay`, { since })).status).toBe(202);
-    await until("it arrives again", () => there.received.length === 7);
+    await until(() => there.received.length === 7);
     expect(subjectsOf(there.received).at(-1)).toBe(subjects.at(-1) ?? "");
     await sleep(100);
     expect(there.received.length).toBe(7);
@@ -108,7 +108,7 @@ test("an event is kept for a webhook that has not got it, also if Bunker disable
   const { path } = await here.webhookTo(there, onlyDeleted);
   const stop = here.start();
   const queued = await here.recordEvents(1);
-  await until("it is queued", async () => (await here.deliveriesOf(path)).length === 1);
+  await until(async () => (await here.deliveriesOf(path)).length === 1);
   await stop();
   const unread = await here.recordEvents(1);
   const kept = async () => {
@@ -133,13 +133,12 @@ test("deliveries are listed in pages and by state, kept for a month, and deleted
   here.start();
   await here.recordEvents(5);
   await until(
-    "all arrive",
     async () =>
       (await here.deliveriesOf(path)).filter(({ state }) => state === "delivered").length === 5,
   );
   there.answer = failing();
   await here.recordEvents(1);
-  await until("one fails", () => there.received.length === 6);
+  await until(() => there.received.length === 6);
   const states = async (query: string) =>
     ((await here.root.get(`${path}/deliveries?${query}`)).body as { state: string }[]).map(
       ({ state }) => state,
@@ -162,10 +161,7 @@ test("deliveries are listed in pages and by state, kept for a month, and deleted
   expect(await states("")).toEqual(["waiting"]);
   const other = await here.webhookTo(here.receiver(), onlyDeleted);
   await here.recordEvents(1);
-  await until(
-    "another webhook has one",
-    async () => (await here.deliveriesOf(other.path)).length === 1,
-  );
+  await until(async () => (await here.deliveriesOf(other.path)).length === 1);
   await here.root.delete(path);
   expect(await purgeDeliveries(here.ctx)).toBe(2);
   expect(await here.sql`select webhook_id from webhook_deliveries`).toEqual([
@@ -179,13 +175,11 @@ test("an event that is no longer stored is dropped, and the next ones are sent",
   const { path } = await here.webhookTo(there, { ...onlyDeleted, ordered: true });
   here.start();
   const [gone] = await here.recordEvents(2);
-  await until("an attempt", async () =>
-    (await here.deliveriesOf(path)).some(({ attempts }) => attempts > 0),
-  );
+  await until(async () => (await here.deliveriesOf(path)).some(({ attempts }) => attempts > 0));
   await here.sql`delete from events where subject_id = ${gone ?? ""}`;
   there.answer = ok;
   here.pass(10 * SECOND);
-  await until("both ended", async () =>
+  await until(async () =>
     (await here.deliveriesOf(path)).every(({ state }) => state !== "waiting"),
   );
   expect((await here.deliveriesOf(path)).map(({ state }) => state)).toEqual([

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { until } from "../support/webhook-receiver.ts";
+import { until } from "../support/until.ts";
 import { webhookWorld } from "../support/webhook-world.ts";
 
 const url = "https://example.com/hook";
@@ -168,10 +168,10 @@ test("without a webhook, nothing listens for events", async () => {
   const wanted: boolean[] = [];
   ctx.eventSignal.want = (_, isWanted) => void wanted.push(isWanted);
   start();
-  await until("the job has run", () => wanted.length > 2);
+  await until(() => wanted.length > 2);
   expect(wanted).not.toContain(true);
   const { body } = await root.post("/webhooks", newWebhook);
-  await until("it is wanted", () => wanted.at(-1) === true);
+  await until(() => wanted.at(-1) === true);
   await root.patch(`/webhooks/${body.id}`, { enabled: false });
-  await until("it is no longer wanted", () => wanted.at(-1) === false);
+  await until(() => wanted.at(-1) === false);
 });

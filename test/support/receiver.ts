@@ -1,6 +1,5 @@
-import { afterAll, expect } from "bun:test";
+import { afterAll } from "bun:test";
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { OutgoingOutcome } from "../../src/kit/outgoing.ts";
 
 const closing: (() => void)[] = [];
@@ -49,11 +48,6 @@ export const answering = (body: string | Uint8Array<ArrayBuffer>, ...headers: st
     socket.write(head("200 OK", `content-length: ${Buffer.byteLength(body)}`, ...headers));
     socket.write(body);
   });
-/** Waits up to 5 seconds. */
-export async function until(isTrue: () => boolean) {
-  for (let tries = 0; tries < 100 && !isTrue(); tries += 1) await sleep(50);
-  expect(isTrue()).toBe(true);
-}
 /** The status of a response, or the failure. */
 export const resultOf = (outcome: OutgoingOutcome) =>
   "failure" in outcome ? outcome.failure : outcome.status;

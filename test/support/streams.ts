@@ -1,5 +1,5 @@
 /** Clients of streams of events: server-sent events by fetch, and WebSockets. */
-import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "./until.ts";
 
 export interface Envelope {
   id: string;
@@ -24,15 +24,6 @@ function blockOf(text: string): Block {
     return [at === 0 ? "comment" : line.slice(0, at), line.slice(at + 1).trimStart()];
   });
   return Object.fromEntries(fields);
-}
-
-/** Waits until `isTrue`, for ten seconds at most. */
-export async function until(isTrue: () => boolean, maxMs = 10_000): Promise<void> {
-  const giveUpAt = performance.now() + maxMs;
-  while (!isTrue()) {
-    if (performance.now() > giveUpAt) throw new Error("it did not happen");
-    await sleep(5);
-  }
 }
 
 export interface Sse {

@@ -1,5 +1,4 @@
 /** A receiver of webhooks, over real HTTP. */
-import { setTimeout as sleep } from "node:timers/promises";
 
 export interface Received {
   headers: Record<string, string>;
@@ -43,12 +42,3 @@ export function openReceiver(answer: Answer = ok) {
   });
 }
 export type Receiver = ReturnType<typeof openReceiver>;
-
-/** Waits until a condition holds. Throws after 20 seconds. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 20_000;
-  while (!(await isSo())) {
-    if (performance.now() > giveUpAt) throw new Error(`not within 20 s: ${what}`);
-    await sleep(10);
-  }
-}
