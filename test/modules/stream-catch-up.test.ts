@@ -8,7 +8,7 @@ import { record } from "../../src/modules/events/events.ts";
 import { latestCursor } from "../../src/modules/events/feed.ts";
 import { catchUp } from "../../src/modules/streams/catch-up.ts";
 import { openFanOut } from "../../src/modules/streams/fan-out.ts";
-import { until } from "../support/streams.ts";
+import { until } from "../support/until.ts";
 import { world } from "../support/world.ts";
 
 /** A stream of all events after a cursor, without a client. */
