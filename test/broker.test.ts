@@ -178,6 +178,17 @@ for (const { name, needs, open } of brokers)
       ]);
     });
 
+    test("before the first event, a wrong BROKER_URL is logged, and a correction too", async () => {
+      const { ctx, logged } = await start(proxy.port);
+      proxy.refuse();
+      await relay(ctx);
+      expect(logged).toMatchObject([{ fields: { reason: "ECONNREFUSED" } }]);
+      await proxy.open();
+      ctx.broker.pausedUntil = 0;
+      await relay(ctx);
+      expect(logged).toMatchObject([{}, { sentence: "The message queue is available again." }]);
+    });
+
     test("the outcome of each event is counted", async () => {
       const { ctx, newUser } = await start(proxy.port);
       const counted: Record<string, number> = {};

@@ -9,7 +9,7 @@ import {
 } from "../kit/broker.ts";
 import { resolveName } from "./resolve-name.ts";
 
-/** Loads the client of BROKER_URL with the first event. */
+/** Loads the client of BROKER_URL at the first connection. */
 export function openBroker(text: string): BrokerTransport {
   const url = new URL(text);
   return url.protocol.startsWith("amqp")

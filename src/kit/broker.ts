@@ -50,7 +50,8 @@ export class BrokerFailure extends Error {
 export interface Broker extends BrokerTransport {
   /** The name of this instance as the holder of the lease. */
   holder: string;
-  isUnavailable: boolean;
+  /** Undefined before the first connection. */
+  isUnavailable: boolean | undefined;
   /** The relay pauses until then, by `performance.now()`. */
   pausedUntil: number;
   retries: ReturnType<typeof openBackoff>;
@@ -66,7 +67,7 @@ export const brokerOf = (transport: BrokerTransport, place: string): Broker => (
   ...transport,
   // A reload opens another instance in the same process.
   holder: `${place}/${randomBytes(4).toString("hex")}`,
-  isUnavailable: false,
+  isUnavailable: undefined,
   pausedUntil: 0,
   retries: openBackoff(RETRIES),
   held: undefined,

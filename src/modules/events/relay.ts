@@ -27,11 +27,12 @@ export async function publishEvents(ctx: Ctx, logged: Set<string>): Promise<numb
   const after = await holdLease(ctx, broker);
   if (!after) return 0;
   const { events, end } = await readNextEvents(ctx, after, PAGE_EVENTS);
-  if (events.length === 0) return 0;
+  // Connects before the first event, so that a wrong BROKER_URL is logged at the start.
+  if (events.length === 0 && broker.isUnavailable === false) return 0;
   // If anything fails from here on, the cursor is read again.
   broker.held = undefined;
   const isPublished = await publish(ctx, broker, { events, logged });
-  if (isPublished) await storeCursor(ctx, broker, { from: after, to: end });
+  if (isPublished && events.length > 0) await storeCursor(ctx, broker, { from: after, to: end });
   return isPublished ? events.length : 0;
 }
 
