@@ -46,7 +46,7 @@ describe("the address", () => {
     const { outcome, asked } = await postTo(["127.0.0.1"], { url });
     expect(outcome).toMatchObject({
       failure: "refused IP",
-      detail: "The URL must begin with https://.",
+      detail: "The URL must begin with https://, unless WEBHOOKS_ALLOW has its host and port.",
     });
     expect(asked).toEqual([]);
   });

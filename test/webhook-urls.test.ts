@@ -13,7 +13,7 @@ const read = (url: string, rules = production): string => {
 };
 
 const NOT_URL = "is not a URL such as https://example.com/webhooks";
-const NOT_HTTPS = "must begin with https://";
+const NOT_HTTPS = "must begin with https://, unless WEBHOOKS_ALLOW has its host and port";
 const NOT_PUBLIC_IP = "has an IP that is not public";
 const NOT_PUBLIC_NAME = "has a host name that is not public";
 const BAD_NAME = "has an invalid host name";

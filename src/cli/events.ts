@@ -31,7 +31,7 @@ export const list = ({ json: isJson, after, since, type, limit }: ListFlags) =>
       envelopes(ctx, {
         after: cursorIn(after),
         since: timeIn(since),
-        types: typesIn(type),
+        types: selectedTypes(type),
         limit: limit ?? Number.POSITIVE_INFINITY,
       }),
       isJson,
@@ -65,7 +65,7 @@ const FOLLOWED_EVERY_MS = 300;
 /** Prints events as they come, until a stop signal: one line for each, also as JSON. */
 export const tail = ({ json: isJson, after, type }: JsonFlag & { after?: string; type?: string }) =>
   readDatabase(async (ctx) => {
-    const types = typesIn(type);
+    const types = selectedTypes(type);
     let end = cursorIn(after) ?? (await latestCursor(ctx));
     let isStopped = false;
     for (const signal of STOP_SIGNALS)
@@ -143,16 +143,20 @@ function timeIn(text: string | undefined): Date | undefined {
   throw new Exit("usage", "--since needs a time such as 2026-01-31T00:00:00Z.");
 }
 
-function typesIn(text: string | undefined): EventType[] | undefined {
-  return text?.split(",").map((name) => {
+const selectedTypes = (text: string | undefined) =>
+  text === undefined ? undefined : typesIn("--type", text);
+
+/** The types in the value of `flag`, separated by commas. */
+export const typesIn = (flag: string, text: string): EventType[] =>
+  text.split(",").map((part) => {
+    const name = part.trim();
     if (isEventType(name)) return name;
     const intended = nearest(name, eventTypes);
     throw new Exit(
       "usage",
-      `--type needs types of docs/events.md.${intended ? ` Did you mean ${intended}?` : ""}`,
+      `${flag} needs types of docs/events.md.${intended ? ` Did you mean ${intended}?` : ""}`,
     );
   });
-}
 
 const lineOf = ({ sequence, time, type, subject, data: { actor, ip } }: Envelope) =>
   `${sequence}  ${time}  ${type}  ${subject ?? "-"}  by ${actor.kind}${actor.id ? ` ${actor.id}` : ""}${ip ? ` from ${ip}` : ""}`;

@@ -18,6 +18,7 @@ import {
   type Webhook,
 } from "../modules/webhooks/webhooks.ts";
 import { type JsonFlag, printAnswer, printList } from "../terminal.ts";
+import { typesIn } from "./events.ts";
 import { changeDatabase, readDatabase } from "./with-database.ts";
 
 const operator = { kind: "operator" } as const;
@@ -52,7 +53,7 @@ export const create = (
   url: string,
 ) =>
   changeDatabase(isJson, async (ctx) => {
-    const types = events.split(",").map((type) => type.trim());
+    const types = events === ALL_EVENTS ? [ALL_EVENTS] : typesIn("--events", events);
     const input = { url, events: types, description, isOrdered: ordered ?? false };
     const { webhook, secret } = await createWebhook(ctx, operator, input);
     return {
@@ -66,7 +67,7 @@ export const test = ({ json: isJson }: JsonFlag, id: string) =>
   readDatabase(async (ctx) => {
     const attempt = await testWebhook(ctx, operator, idIn(id));
     const { isSuccess, responseStatus, responseBody, error, durationMs } = attempt;
-    const answer = responseStatus === null ? error : `status ${responseStatus}`;
+    const answer = responseStatus === null ? error?.replace(/\.$/, "") : `status ${responseStatus}`;
     const text = `${answer}, after ${durationMs} ms${responseBody ? `\n${responseBody}` : ""}`;
     if (isSuccess || isJson) printAnswer({ json: testView(attempt), text }, isJson);
     if (!isSuccess) throw new Exit("failed", `The receiver did not accept the message: ${text}`);

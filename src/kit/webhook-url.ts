@@ -72,7 +72,8 @@ function problemOf(url: URL, given: string): string | undefined {
 }
 
 function riskOf(url: URL): string | undefined {
-  if (url.protocol !== "https:") return "must begin with https://";
+  if (url.protocol !== "https:")
+    return "must begin with https://, unless WEBHOOKS_ALLOW has its host and port";
   const ip = ipOf(url);
   if (ip !== undefined) return isPublicIp(ip) ? undefined : "has an IP that is not public";
   return LOCAL_NAME.test(url.hostname) ? "has a host name that is not public" : undefined;

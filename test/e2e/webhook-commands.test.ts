@@ -87,7 +87,7 @@ test("a wrong type, URL or ID is refused with a reason", async () => {
   };
   const said = (text: string) => expect.stringContaining(text);
   const unknown = ["create", "https://example.com/", "--events", "user.creatd"];
-  expect(await refusalOf(...unknown)).toEqual([1, said("events.0 is not one of the allowed")]);
+  expect(await refusalOf(...unknown)).toEqual([2, said("Did you mean user.created?")]);
   expect(await refusalOf("create", "https://10.0.0.1/")).toEqual([1, said("url has an IP")]);
   expect(await refusalOf("test", "x")).toEqual([2, said("bunker webhooks list")]);
   expect(await refusalOf("deliveries", crypto.randomUUID())).toEqual([1, said("Not found")]);
