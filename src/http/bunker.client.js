@@ -8,13 +8,14 @@ export const createClient = (url, options) => treaty(url, { ...options, parseDat
 
 const DELAY_MIN_MS = 500;
 const DELAY_MAX_MS = 30_000;
+const RETRY_AFTER_MAX_MS = 3_600_000;
 /** The server sends a comment every 15 seconds. */
 const SILENCE_MAX_MS = 45_000;
 
 /**
  * Yields each event once and in order: those after the cursor `after`, or from now on. Connects
- * again after every failure, and asks the `headers` of the client for a token each time. Ends when
- * `signal` is aborted. Throws Eden's error when retrying cannot help: the token is refused (401,
+ * again after every failure, not before the time in Retry-After, and asks the `headers` of the
+ * client for a token each time. Ends when `signal` is aborted. Throws Eden's error when retrying cannot help: the token is refused (401,
  * 403), events after the cursor were deleted (410), or the request is not valid.
  */
 export async function* eventsOf(client, { after, types, own = false, signal } = {}) {
@@ -23,8 +24,9 @@ export async function* eventsOf(client, { after, types, own = false, signal } = 
   let delayMs = DELAY_MIN_MS;
   while (!signal?.aborted) {
     const connection = openConnection(signal);
+    let response;
     try {
-      const response = await request(stream, { cursor, types, signal: connection.signal });
+      response = await request(stream, { cursor, types, signal: connection.signal });
       for await (const { id, data } of messagesOf(response, connection)) {
         cursor = id ?? cursor;
         delayMs = DELAY_MIN_MS;
@@ -33,18 +35,21 @@ export async function* eventsOf(client, { after, types, own = false, signal } = 
     } finally {
       connection.close();
     }
-    await pause(delayMs * (0.5 + Math.random() / 2), signal);
+    await pause(Math.max(delayMs * (0.5 + Math.random() / 2), retryAfterMsOf(response)), signal);
     delayMs = Math.min(2 * delayMs, DELAY_MAX_MS);
   }
 }
 
-/** Returns undefined if it should be tried again. */
+/** Throws if trying again cannot help. */
 async function request(stream, { cursor, types, signal }) {
   const query = { ...(cursor && { after: cursor }), ...(types && { type: types.join() }) };
   const { error, response } = await stream.get({ query, fetch: { signal } });
   if (error && isFinal(error.status)) throw error;
-  return error ? undefined : response;
+  return response;
 }
+
+const retryAfterMsOf = (response) =>
+  Math.min(1_000 * (Number(response?.headers.get("retry-after")) || 0), RETRY_AFTER_MAX_MS);
 
 /** Eden reports a failed connection as 503. */
 const isFinal = (status) => status < 500 && status !== 408 && status !== 429;
@@ -71,9 +76,13 @@ function openConnection(signal) {
   };
 }
 
-/** The messages of a response until it ends or breaks (HTML standard, section 9.2). */
+/**
+ * The messages of a response until it ends or breaks (HTML standard, section 9.2). A failure has
+ * none, nor has a page of a proxy, which may come with status 200.
+ */
 async function* messagesOf(response, { restartTimer }) {
-  const reader = response?.body?.getReader();
+  const isStream = response?.headers.get("content-type")?.startsWith("text/event-stream");
+  const reader = isStream ? response.body.getReader() : undefined;
   const decoder = new TextDecoder();
   let text = "";
   while (reader) {
