@@ -53,6 +53,20 @@ test("an operator creates, tests and lists webhooks, sees deliveries and sends o
   expect(text.out).toContain(`${id}  working   ${there.url}  ${types}`);
   const log = await command(["webhooks", "deliveries", id], { cwd, env });
   expect(log.out).toContain(delivery.id);
+
+  await command(["users", "promote", "ada@example.com"], { cwd });
+  const form = new URLSearchParams({
+    username: "ada@example.com",
+    password: "correct horse battery staple",
+  });
+  const login = await fetch(`${server.url}/api/v1/auth/login`, { method: "POST", body: form });
+  const { access_token: token } = (await login.json()) as { access_token: string };
+  await fetch(`${server.url}/api/v1/webhooks/${id}`, {
+    method: "PATCH",
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    body: JSON.stringify({ enabled: false }),
+  });
+  expect((await command(["webhooks", "list"], { cwd })).out).toContain(`${id}  off `);
   expect(await server.end("SIGTERM")).toBe(0);
 });
 
