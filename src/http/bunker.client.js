@@ -40,10 +40,14 @@ export async function* eventsOf(client, { after, types, own = false, signal } = 
   }
 }
 
-/** Throws if trying again cannot help. */
+/**
+ * Throws if trying again cannot help. An error of Eden that `headers` throws counts as one of the
+ * stream: a refresh of the token fails while the server restarts.
+ */
 async function request(stream, { cursor, types, signal }) {
   const query = { ...(cursor && { after: cursor }), ...(types && { type: types.join() }) };
-  const { error, response } = await stream.get({ query, fetch: { signal } });
+  const connecting = stream.get({ query, fetch: { signal } });
+  const { error, response } = await connecting.catch((error) => ({ error }));
   if (error && isFinal(error.status)) throw error;
   return response;
 }
@@ -52,7 +56,7 @@ const retryAfterMsOf = (response) =>
   Math.min(1_000 * (Number(response?.headers.get("retry-after")) || 0), RETRY_AFTER_MAX_MS);
 
 /** Eden reports a failed connection as 503. */
-const isFinal = (status) => status < 500 && status !== 408 && status !== 429;
+const isFinal = (status) => !(status >= 500 || status === 408 || status === 429);
 
 /** Aborts a request when `signal` is aborted, and when nothing has arrived for too long. */
 function openConnection(signal) {

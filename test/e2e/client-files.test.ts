@@ -84,8 +84,11 @@ import { createClient, type Event, eventsOf } from "./bunker.js";
 
 const credentials = { username: "root@example.com", password: "correct horse battery staple" };
 const anonymous = createClient("${url}");
-const token = async () =>
-  (await anonymous.api.v1.auth.login.post(credentials)).data?.access_token ?? "";
+const token = async () => {
+  const { data, error } = await anonymous.api.v1.auth.login.post(credentials);
+  if (error) throw error;
+  return data.access_token;
+};
 const client = createClient("${url}", {
   headers: async (path) =>
     path.includes("/auth/") ? {} : { authorization: \`Bearer \${await token()}\` },
