@@ -98,6 +98,7 @@ const types: Event["type"][] = ["user.created", "user.deleted"];
 const stop = new AbortController();
 for await (const event of eventsOf(client, { types, signal: stop.signal })) {
   say(\`\${event.type} \${event.subject} \${event.data.actor.kind}\`);
+  void (event.data["fields"] satisfies unknown);
   if (event.type === "user.deleted") stop.abort();
 }
 say("aborted");
