@@ -103,14 +103,15 @@ async function prepare(
   const applied = pending.length > 0 ? await migrate() : [];
   if (applied.length > 0) log.info({ applied }, "Migrations applied.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
+  // Before the keys are read: one statement after the other opens only one connection.
+  await keepEventOrder(ctx);
+  await prepareRelay(ctx);
   // With HS256, only old key pairs may be left: the start does not wait for them.
   if (config.algorithm === "HS256")
     void prepareKeys(ctx).catch((error) => {
       if (isOpen()) log.error({ err: error }, "Key pairs cannot be read.");
     });
   else await prepareKeys(ctx);
-  await keepEventOrder(ctx);
-  await prepareRelay(ctx);
   const { firstSuperuserEmail: email, firstSuperuserPassword: password } = config;
   if (!email || !password) return;
   try {
