@@ -3,21 +3,21 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect as connectNats } from "@nats-io/transport-node";
-import { openBroker } from "../src/adapters/broker.ts";
-import { readConfig } from "../src/config/config.ts";
-import { brokerOf } from "../src/kit/broker.ts";
-import { noMetrics } from "../src/kit/metrics.ts";
-import { START } from "../src/modules/events/cursor.ts";
-import { prepareRelay } from "../src/modules/events/relay.ts";
-import { replayEvents } from "../src/modules/events/sinks.ts";
+import { openBroker } from "../../src/adapters/broker.ts";
+import { readConfig } from "../../src/config/config.ts";
+import { brokerOf } from "../../src/kit/broker.ts";
+import { noMetrics } from "../../src/kit/metrics.ts";
+import { START } from "../../src/modules/events/cursor.ts";
+import { prepareRelay } from "../../src/modules/events/relay.ts";
+import { replayEvents } from "../../src/modules/events/sinks.ts";
 import {
   hasRabbitMq,
   nats as openNats,
   rabbitMq as openRabbitMq,
   relay,
-} from "./support/brokers.ts";
-import { needs } from "./support/needs.ts";
-import { world } from "./support/world.ts";
+} from "../support/brokers.ts";
+import { needs } from "../support/needs.ts";
+import { world } from "../support/world.ts";
 
 setDefaultTimeout(120_000);
 
