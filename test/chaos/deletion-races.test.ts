@@ -15,10 +15,16 @@ const operator = { kind: "operator" } as const;
 const JSON_TYPE = { "content-type": "application/json" };
 const FORM_TYPE = { "content-type": "application/x-www-form-urlencoded" };
 const EMAIL = "ada@example.com";
+/** Nothing listens there. */
+const WEBHOOK = { url: "http://127.0.0.1:65000/", events: ["user.created"] };
 
 /** A user with everything that a write can refer to, and a superuser. */
 async function deletionWorld() {
-  const here = await mailWorld({ emailSignIn: "on", oauthPasswordGrant: "on" });
+  const here = await mailWorld({
+    emailSignIn: "on",
+    oauthPasswordGrant: "on",
+    webhooksAllowPrivate: true,
+  });
   const root = await here.superuser();
   const ada = await here.verifiedUser("before@example.com");
   await ada.post("/users/me/email", { email: EMAIL });
@@ -36,7 +42,9 @@ async function deletionWorld() {
   const code = await here.codeFor(EMAIL);
   const { body: sessions } = await ada.get("/users/me/sessions");
   const sessionId = String(sessions[0].id);
-  return { ...here, root, ada, undo, reset, signIn, change, code, sessionId };
+  const { body: webhook } = await root.post("/webhooks", { ...WEBHOOK, enabled: false });
+  const webhookId = String(webhook.id);
+  return { ...here, root, ada, undo, reset, signIn, change, code, sessionId, webhookId };
 }
 type Scene = Awaited<ReturnType<typeof deletionWorld>>;
 type Write = (deletionWorld: Scene) => { path?: string; token?: string; body?: object };
@@ -49,6 +57,14 @@ const byRoot =
   ({ root, ada }) => ({
     token: root.token,
     path: `/api/v1/users/${ada.id}${rest}`,
+    ...(body ? { body } : {}),
+  });
+/** By Ada, whom the test makes a superuser first. */
+const onWebhook =
+  (rest = "", body?: object): Write =>
+  ({ ada, webhookId }) => ({
+    token: ada.token,
+    path: `/api/v1/webhooks/${webhookId}${rest}`,
     ...(body ? { body } : {}),
   });
 const credentials = { username: EMAIL, password: PASSWORD };
@@ -81,6 +97,15 @@ const writes: Record<string, Write> = {
   "PATCH /api/v1/users/:id": byRoot({ is_active: false }),
   "DELETE /api/v1/users/:id": byRoot(),
   "POST /api/v1/users/:id/unlock": byRoot(undefined, "/unlock"),
+  "POST /api/v1/webhooks": byAda(WEBHOOK),
+  "PATCH /api/v1/webhooks/:id": onWebhook("", { description: "Changed" }),
+  "DELETE /api/v1/webhooks/:id": onWebhook(),
+  "POST /api/v1/webhooks/:id/test": onWebhook("/test"),
+  "POST /api/v1/webhooks/:id/rotate-secret": onWebhook("/rotate-secret"),
+  "POST /api/v1/webhooks/:id/replay": onWebhook("/replay", { since: "2026-01-31T00:00:00Z" }),
+  "POST /api/v1/webhooks/:id/deliveries/:delivery_id/redeliver": onWebhook(
+    `/deliveries/${crypto.randomUUID()}/redeliver`,
+  ),
   "POST /oauth/token": () => ({ body: { grant_type: "password", ...credentials } }),
   "POST /oauth/revoke": ({ ada }) => ({ body: { token: ada.refreshToken } }),
   "POST /oauth/introspect": ({ ada }) => ({ body: { token: ada.refreshToken } }),
@@ -151,6 +176,8 @@ const declared = ({ app }: Scene, route: string): string[] => {
 for (const route of all)
   test(`${route} returns a declared response while its user is deleted`, async () => {
     const here = await deletionWorld();
+    if (route.includes("/webhooks"))
+      await updateUser(here.ctx, operator, { id: here.ada.id, isSuperuser: true });
     const { status } = await deleteAround(here, here.ada.id, () => start(here, route));
     const statuses = declared(here, route);
     expect({ status, isDeclared: statuses.length === 0 || statuses.includes(`${status}`) }).toEqual(
