@@ -46,7 +46,7 @@ const hostPortOf = (url: URL): string => `${url.hostname}:${portOf(url)}`;
 export const portOf = ({ port, protocol }: URL): number =>
   Number(port || (protocol === "https:" ? 443 : 80));
 
-/** Whether the operator allows this receiver, wherever it is. */
+/** Whether the operator allows this receiver, also at a private IP. */
 export const isAllowed = (url: URL, { webhooksAllow, webhooksAllowPrivate }: ReceiverRules) =>
   webhooksAllowPrivate || webhooksAllow.includes(hostPortOf(url));
 

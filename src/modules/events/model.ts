@@ -33,7 +33,7 @@ export const EnvelopeView = t.Object(
     specversion: t.Literal("1.0"),
     id: t.String({
       format: "uuid",
-      description: "The same wherever the event is read, and each time it is delivered.",
+      description: "The same in each way to read the event, and in each delivery.",
     }),
     source: t.String({ format: "uri", description: "The URL of this service." }),
     type: known(eventTypes),
