@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { openOutgoing } from "../src/adapters/outgoing.ts";
 import type { OutgoingOutcome } from "../src/kit/outgoing.ts";
 import type { ReceiverRules } from "../src/kit/webhook-url.ts";
+import { needs } from "./support/needs.ts";
 import { answering, bodyIn, head, receiver, resultOf } from "./support/receiver.ts";
 
 const now = () => new Date();
@@ -135,7 +136,7 @@ test("a proxy in the environment is not used", async () => {
   expect(proxy.received).toEqual([]);
 });
 
-describe("over TLS", () => {
+needs("openssl").describe("over TLS", () => {
   const folder = mkdtempSync(join(tmpdir(), "bunker-outgoing-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
