@@ -85,33 +85,39 @@ async function measureDelay(workspace: Workspace): Promise<Row[]> {
 /** PATCH /users/me as fast as 16 clients can, while events are published in each way. */
 async function measureChanges(workspace: Workspace): Promise<Row[]> {
   const sides: Side[] = [];
-  for (const [name, ways] of Object.entries(published))
-    sides.push(await openSide(workspace, name, ways));
-  const changes = isQuick ? 500 : 2_000;
-  for (let round = 0; round < (isQuick ? 3 : 9); round += 1)
-    for (const { measured, rates, cpus } of round % 2 === 0 ? sides : sides.toReversed()) {
-      const { pid } = measured.server;
-      const before = cpuMicrosOf(pid);
-      rates.push(changes / (await change(workspace, measured, { changes })));
-      await sleep(AFTERWARDS_MS);
-      cpus.push((cpuMicrosOf(pid) - before) / changes);
-    }
-  for (const { measured, followers } of sides) {
-    for (const follower of followers) await follower.stop();
-    await stop(measured.server.program);
+  for (const [name, ways] of Object.entries(published)) {
+    const broker = ways.includes("RabbitMQ") ? { BROKER_URL: amqpUrl } : {};
+    const measured = await openMeasured(workspace, broker);
+    sides.push({ name, ways, measured, rates: [], cpus: [] });
   }
+  for (let round = 0; round < (isQuick ? 3 : 9); round += 1)
+    for (const side of round % 2 === 0 ? sides : sides.toReversed())
+      await measureSide(workspace, side);
+  for (const { measured } of sides) await stop(measured.server.program);
   const [none, ...others] = sides;
   return others.map((side) => rowOf(side, none ?? side));
 }
 
-async function openSide(workspace: Workspace, name: string, ways: readonly Way[]): Promise<Side> {
-  const broker = ways.includes("RabbitMQ") ? { BROKER_URL: amqpUrl } : {};
-  const measured = await openMeasured(workspace, broker);
-  const ignore = () => {};
-  const all = { ...waysOf(measured), RabbitMQ: () => followByRabbitMq(amqpUrl, ignore) };
-  const followers: Follower[] = [];
-  for (const way of ways) followers.push(await all[way](ignore));
-  return { name, measured, followers, rates: [], cpus: [] };
+/** Its followers exist only meanwhile, and the round ends when they have all events. */
+async function measureSide(workspace: Workspace, side: Side): Promise<void> {
+  const { measured, ways } = side;
+  const changes = isQuick ? 500 : 2_000;
+  const all = {
+    ...waysOf(measured),
+    RabbitMQ: (onEvent: OnEvent) => followByRabbitMq(amqpUrl, onEvent),
+  };
+  const followers: (Follower & { delays: number[] })[] = [];
+  for (const way of ways) followers.push(await measureDelays(all[way]));
+  const before = cpuMicrosOf(measured.server.pid);
+  side.rates.push(changes / (await change(workspace, measured, { changes })));
+  const until = performance.now() + ARRIVAL_MAX_MS;
+  while (followers.some(({ delays }) => delays.length < changes)) {
+    if (performance.now() > until) throw new Error(`with ${side.name}, an event did not arrive`);
+    await sleep(CHECK_EVERY_MS);
+  }
+  side.cpus.push((cpuMicrosOf(measured.server.pid) - before) / changes);
+  for (const follower of followers) await follower.stop();
+  await sleep(SETTLE_MS);
 }
 
 type Way = "webhook" | "SSE" | "WebSocket" | "RabbitMQ";
@@ -125,13 +131,13 @@ const published: Record<string, Way[]> = {
   "all of them": ["SSE", "WebSocket", "webhook", "RabbitMQ"],
 };
 
-/** For events that are still on their way. */
-const AFTERWARDS_MS = 500;
+const ARRIVAL_MAX_MS = 60_000;
+const CHECK_EVERY_MS = 20;
 
 interface Side {
   name: string;
+  ways: readonly Way[];
   measured: Measured;
-  followers: Follower[];
   /** Changes a second, and CPU time of the server for each, by round. */
   rates: number[];
   cpus: number[];
@@ -165,7 +171,7 @@ async function measureWebhook(workspace: Workspace): Promise<Row> {
   await change(workspace, measured, { changes: events });
   await webhook.enable(true);
   const rate = (events - 1) / ((await done) / 1_000);
-  webhook.stop();
+  await webhook.stop();
   await stop(measured.server.program);
   return {
     what: "deliveries a second to one webhook",

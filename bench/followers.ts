@@ -23,20 +23,24 @@ export async function followByWebhook(
       return new Response();
     },
   });
-  const send = async (method: string, path: string, body: object) => {
+  const send = async (method: string, path: string, body?: object) => {
     const response = await fetch(api(server, path), {
       method,
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-      body: JSON.stringify(body),
+      body: body ? JSON.stringify(body) : null,
     });
     if (!response.ok) throw new Error(`${path} returned ${response.status}`);
-    return (await response.json()) as { id: string };
+    return response;
   };
   const url = `http://127.0.0.1:${receiver.port}/`;
-  const { id } = await send("POST", "/webhooks", { url, events: ["*"] });
+  const created = await send("POST", "/webhooks", { url, events: ["*"] });
+  const { id } = (await created.json()) as { id: string };
   return {
     enable: async (enabled) => void (await send("PATCH", `/webhooks/${id}`, { enabled })),
-    stop: () => receiver.stop(true),
+    stop: async () => {
+      await send("DELETE", `/webhooks/${id}`);
+      await receiver.stop(true);
+    },
   };
 }
 

@@ -9,6 +9,7 @@ import type { Db } from "./db/db.ts";
 import type { Broker } from "./kit/broker.ts";
 import type { EventSignal } from "./kit/event-signal.ts";
 import type { EventStreams } from "./kit/event-streams.ts";
+import type { Load } from "./kit/load.ts";
 import type { Log } from "./kit/log.ts";
 import type { Mailer } from "./kit/mail.ts";
 import type { Metrics } from "./kit/metrics.ts";
@@ -35,6 +36,7 @@ export interface Ctx {
   fingerprint: (text: string) => Buffer;
   keyRing: KeyRing;
   limits: Limiter;
+  load: Load;
   log: Log;
   /** Undefined if MAIL_URL is not set: mails wait in the outbox then. */
   mail: Mailer | undefined;
@@ -96,7 +98,10 @@ export interface Job {
   everyMs: number;
   /** Also runs at the start. The start does not wait for it. */
   isUrgent?: true;
-  /** Also runs when events were recorded, while `ctx.eventSignal` is wanted. */
+  /**
+   * Also runs when events were recorded, while `ctx.eventSignal` is wanted. Under load, it does one
+   * part at each interval, so that requests come first.
+   */
   isWokenByEvents?: true;
   /**
    * Does a part of the work, and returns how much: 0 when nothing is left. In `logged`, the job

@@ -30,7 +30,7 @@ const bunkerJobs: Record<string, AnyJob> = {
   "report waiting mails": { everyMs: MINUTE_MS, run: reportWaitingMails },
   "answer link requests": { everyMs: 1_000, run: answerLinkRequests },
   "publish events": {
-    everyMs: 500,
+    everyMs: 1_000,
     isUrgent: true,
     isWokenByEvents: true,
     run: publishEvents,
@@ -80,13 +80,14 @@ function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
     const work = () => opened.run(ctx, logged);
     return ctx.tracing.isSampled(null) ? ctx.tracing.begin(span, null, work) : work();
   };
+  const isSlowed = () => job.isWokenByEvents === true && ctx.load.isHigh();
   const runUntilDone = async () => {
     const startedAt = performance.now();
     try {
       do {
         isWoken = false;
-        while (!isStopped && (await runPart()) > 0);
-      } while (!isStopped && isWoken);
+        while (!isStopped && (await runPart()) > 0 && !isSlowed());
+      } while (!isStopped && isWoken && !isSlowed());
       isFailing = false;
     } catch (error) {
       if (!isFailing && !isStopped)
@@ -105,7 +106,7 @@ function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
   const timer = setInterval(start, job.everyMs);
   const wake = () => {
     isWoken = true;
-    start();
+    if (!isSlowed()) start();
   };
   const unsubscribe = job.isWokenByEvents ? ctx.eventSignal.subscribe(wake) : () => {};
   return async () => {

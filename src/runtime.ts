@@ -6,6 +6,7 @@ import { readOrCreateSecretKey } from "./config/secret-key-file.ts";
 import { weaknessOf } from "./credentials/secret.ts";
 import type { Embedded } from "./db/embedded/embedded.ts";
 import { Exit, misconfigured } from "./kit/exit.ts";
+import { type Load, openLoad } from "./kit/load.ts";
 import { type LogOptions, type OpenLog, openLog } from "./kit/log.ts";
 import { type Metrics, noMetrics } from "./kit/metrics.ts";
 
@@ -25,6 +26,7 @@ export interface Runtime {
    * `isStopping`: a graceful shutdown has begun. The process still serves, and /readyz reports it.
    */
   lifecycle: { isStopping: boolean };
+  load: Load;
   /** Keeps counting across reloads. */
   metrics: Metrics;
   /** The metrics of all processes (WORKERS) as text; undefined if there is only one process. */
@@ -57,7 +59,16 @@ export async function openRuntime(
     await embedded?.close();
     await log.close();
   };
-  return { purpose, gather, log, metrics, embedded, lifecycle: { isStopping: false }, close };
+  return {
+    purpose,
+    gather,
+    log,
+    metrics,
+    embedded,
+    lifecycle: { isStopping: false },
+    load: openLoad(),
+    close,
+  };
 }
 
 /** Loads prom-client only if metrics are enabled. */

@@ -47,6 +47,7 @@ type Opened =
   | "broker"
   | "eventSignal"
   | "lifecycle"
+  | "load"
   | "log"
   | "mail"
   | "metrics"
@@ -106,7 +107,7 @@ const PREFIX_LENGTH = 16;
 
 /** Opens every external part that `config` names. Throws an Exit if one is unavailable. */
 export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
-  const { log, metrics, embedded, lifecycle } = runtime;
+  const { log, metrics, embedded, lifecycle, load } = runtime;
   const isServer = runtime.purpose === "serve" || runtime.purpose === "worker";
   // Validate the mail templates first, before opening anything that needs cleanup.
   const mail = await mailerOf(config);
@@ -118,6 +119,7 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
     pool: database.sql,
     log,
     cacheSize: config.principalCacheSize,
+    load,
   });
   const broker = await openedBroker(config);
   let sharedStore = noSharedStore;
@@ -137,6 +139,7 @@ export async function wire(config: Config, runtime: Runtime): Promise<Wired> {
       database,
       eventSignal,
       lifecycle,
+      load,
       log,
       mail,
       metrics,

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { startJobs } from "../src/jobs.ts";
+import { until } from "./support/until.ts";
 import { world } from "./support/world.ts";
 
 test("a job never runs twice at once, and is logged once while it fails", async () => {
@@ -27,4 +28,26 @@ test("a job never runs twice at once, and is logged once while it fails", async 
   await stop();
   expect(most).toBe(1);
   expect(logged.map(({ sentence }) => sentence)).toEqual(["Job failed; retrying."]);
+});
+
+test("under load, a job that is woken by events does one part at each interval", async () => {
+  const { ctx } = await world();
+  const everyMs = 50;
+  let parts = 0;
+  const run = async () => {
+    parts += 1;
+    await Bun.sleep(1);
+    return 1;
+  };
+  ctx.load.noteRequests(8);
+  const keepHigh = setInterval(() => ctx.load.noteRequests(8), 20);
+  const from = performance.now();
+  const stop = startJobs(ctx, { follow: { everyMs, isWokenByEvents: true, run } });
+  await Bun.sleep(10 * everyMs);
+  const intervals = (performance.now() - from) / everyMs;
+  expect(parts).toBeGreaterThan(2);
+  expect(parts).toBeLessThanOrEqual(intervals + 2);
+  clearInterval(keepHigh);
+  await until(() => parts > intervals + 50);
+  await stop();
 });

@@ -11,7 +11,7 @@ const CHECK_EVERY_MS = 250;
  * Answers 503 if a request takes too long because the database hangs, whatever becomes of the work.
  * The time to receive the body does not count: http/body limits that.
  */
-export function withDeadline({ log }: Ctx, next: Handler) {
+export function withDeadline({ load, log }: Ctx, next: Handler) {
   /** The requests in flight. */
   const pending = new Map<Request, (response: Response) => void>();
   const check = () => {
@@ -34,6 +34,7 @@ export function withDeadline({ log }: Ctx, next: Handler) {
         resolve(found);
       };
       pending.set(request, respond);
+      load.noteRequests(pending.size);
       response.then(respond, (error) => {
         log.error(
           { err: error, request_id: contextOf(request).id },

@@ -1,3 +1,5 @@
+import type { Load } from "./load.ts";
+
 /** Tells readers of events when to read again. A wake-up has no content: the table is the truth. */
 export interface EventSignal {
   /** Turns wake-ups on while any name wants them. Otherwise no channel and no timer is open. */
@@ -12,14 +14,14 @@ export interface EventSignal {
   wakeSoon: () => void;
 }
 
-/** Under load, readers are woken no more often than this, and read more events at a time. */
-const WAKE_EVERY_MS = 40;
+/** Readers are woken no more often than this, and read more events at a time instead. */
+const WAKE_EVERY_MS = { usual: 40, underLoad: 200 } as const;
 const TICK_MS = 100;
 const CURRENT_TICKS = 10;
 const SOON_MS = 25;
 
 /** `areCurrent` opens the channel of the notifications, and tells whether they arrive. */
-export function openEventSignal(areCurrent: () => boolean) {
+export function openEventSignal(areCurrent: () => boolean, load: Load) {
   const wanted = new Set<string>();
   const subscribers = new Set<() => void>();
   let timer: ReturnType<typeof setInterval> | undefined;
@@ -36,7 +38,10 @@ export function openEventSignal(areCurrent: () => boolean) {
     if (wanted.size > 0) soon ??= setTimeout(wake, ms).unref();
   };
   /** At once, or when the previous wake is long enough ago. */
-  const notify = () => wakeIn(Math.max(0, wokenAt + WAKE_EVERY_MS - performance.now()));
+  const notify = () => {
+    const everyMs = load.isHigh() ? WAKE_EVERY_MS.underLoad : WAKE_EVERY_MS.usual;
+    wakeIn(Math.max(0, wokenAt + everyMs - performance.now()));
+  };
   const tick = () => {
     ticks += 1;
     if (!areCurrent() || ticks % CURRENT_TICKS === 0) notify();

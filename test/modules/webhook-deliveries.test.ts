@@ -186,3 +186,28 @@ test("with a lost SECRET_KEY nothing is sent, and the log of deliveries says wha
   expect((await here.deliveriesOf(path))[0]?.error).toContain("SECRET_KEY");
   expect(there.received).toEqual([]);
 });
+
+test("under load, all webhooks together get a hundred events at a time, and the others later", async () => {
+  const here = await webhookWorld();
+  const receivers = [here.receiver(), here.receiver()];
+  for (const receiver of receivers) await here.webhookTo(receiver, onlyDeleted);
+  const subjects = await here.recordEvents(150);
+  const counts = () => receivers.map(({ received }) => received.length);
+  here.ctx.load.noteRequests(8);
+  const keepHigh = setInterval(() => here.ctx.load.noteRequests(8), 20);
+  const senders = openSenders(here.ctx);
+  for (const expected of [50, 100]) {
+    await senders.run();
+    await until(() => counts().every((count) => count >= expected));
+    await sleep(200);
+    expect(counts()).toEqual([expected, expected]);
+  }
+  clearInterval(keepHigh);
+  await until(async () => {
+    await senders.run();
+    return counts().every((count) => count >= subjects.length);
+  });
+  await senders.close();
+  for (const { received } of receivers)
+    expect(subjectsOf(received).toSorted()).toEqual(subjects.toSorted());
+});

@@ -7,6 +7,7 @@ import type { Principal } from "../../src/ctx.ts";
 import { openChanges } from "../../src/db/changes.ts";
 import { openDatabase } from "../../src/db/db.ts";
 import { type EventType, eventDefinitions } from "../../src/kit/event-types.ts";
+import { openLoad } from "../../src/kit/load.ts";
 import { noMetrics } from "../../src/kit/metrics.ts";
 import { noTracing } from "../../src/kit/tracing.ts";
 import { noSharedStore } from "../../src/limits/shared-store.ts";
@@ -29,11 +30,13 @@ export const database = openDatabase({
   statementTimeoutSeconds: 5,
 });
 const silence = () => {};
+const load = openLoad();
 const { principals, eventSignal, closeChanges } = openChanges<Principal>({
   place,
   pool: database.sql,
   log: { debug: silence, info: silence, warn: silence, error: silence },
   cacheSize: 1000,
+  load,
 });
 atTheEnd(database.close);
 atTheEnd(closeChanges);
@@ -92,6 +95,7 @@ export async function world(settings: Partial<Config> = {}) {
     principals,
     hashingBounds: { atOnce: 2, queueMax: 200, waitMaxMs: 30_000 },
     lifecycle: { isStopping: false },
+    load,
     log: { debug: note, info: note, warn: note, error: note },
     mail: {
       isMailbox: true,

@@ -26,6 +26,9 @@ const PARALLEL = 16;
 /** Bun sends 256 requests at once. Others would wait for those of slow receivers, and time out. */
 const PARALLEL_OF_ALL = 200;
 
+/** How many deliveries one process makes a second under load, to all webhooks together. */
+export const SENT_UNDER_LOAD = 100;
+
 interface Claim {
   claimed: Claimed[];
   /** How many requests to the receiver one process has in flight. 0 if it is disabled. */
@@ -42,9 +45,10 @@ export async function claimDue(ctx: Ctx, webhookId: string): Promise<Claim> {
     .where(eq(webhooks.id, webhookId));
   if (!found?.webhook.isEnabled) return { claimed: [], parallel: 0, isAll: true };
   const { webhook } = found;
-  const parallel = parallelOf(webhook, found.enabledCount);
+  const { enabledCount: count } = found;
+  const parallel = parallelOf(webhook, count);
   const leasedUntil = new Date(ctx.now().getTime() + LEASE_MS);
-  const limit = limitOf(webhook, parallel);
+  const limit = limitOf(ctx, webhook, { parallel, count });
   const range = { leasedUntil, limit };
   const rows = webhook.isOrdered
     ? await transaction(ctx, (tx) => claimNext(tx, webhookId, range))
@@ -64,8 +68,15 @@ const parallelOf = ({ isOrdered, failingSince }: Webhook, count: number): number
   isOrdered || failingSince !== null ? 1 : Math.min(PARALLEL, Math.floor(PARALLEL_OF_ALL / count));
 
 /** Twice as many as are in flight, so that a claim is rarely awaited. More if they go in order. */
-const limitOf = ({ isOrdered, failingSince }: Webhook, parallel: number): number =>
-  2 * (isOrdered && failingSince === null ? PARALLEL : parallel);
+function limitOf(
+  { load }: Ctx,
+  { isOrdered, failingSince }: Webhook,
+  { parallel, count }: { parallel: number; count: number },
+): number {
+  if (failingSince !== null) return 2 * parallel;
+  if (load.isHigh()) return Math.ceil(SENT_UNDER_LOAD / count);
+  return 2 * (isOrdered ? PARALLEL : parallel);
+}
 
 async function findEvents({ db }: Ctx, rows: Delivery[]): Promise<Map<string, Event>> {
   const ids = rows.map(({ eventId }) => eventId);

@@ -3,6 +3,7 @@ import type { Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { type EventCursor, formatCursor } from "../events/cursor.ts";
 import { type EventPage, readNextEvents } from "../events/feed.ts";
+import { SENT_UNDER_LOAD } from "./claims.ts";
 import { webhookDeliveries, webhooks } from "./tables.ts";
 import { ALL_EVENTS } from "./webhooks.ts";
 
@@ -12,7 +13,7 @@ interface Group {
   ids: string[];
 }
 
-const QUEUED_AT_ONCE = 500;
+const QUEUED_AT_ONCE = { usual: 500, underLoad: SENT_UNDER_LOAD } as const;
 /** Beyond this, the next events of a webhook wait in the events table. */
 const WAITING_MAX = 10_000;
 
@@ -62,7 +63,8 @@ function groupsOf(enabled: Enabled[]): Group[] {
 }
 
 async function queueForGroup(ctx: Ctx, { cursor, ids }: Group): Promise<number> {
-  const page = await readNextEvents(ctx, cursor, QUEUED_AT_ONCE);
+  const limit = ctx.load.isHigh() ? QUEUED_AT_ONCE.underLoad : QUEUED_AT_ONCE.usual;
+  const page = await readNextEvents(ctx, cursor, limit);
   if (page.events.length === 0) return 0;
   const isMoved = await transaction(ctx, (tx) => queuePage(tx, { cursor, ids, page }));
   // Otherwise another process has read on from the same cursor, but maybe not as far.

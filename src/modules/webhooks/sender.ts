@@ -32,7 +32,8 @@ export function openSender(ctx: Ctx, webhookId: string): Sender {
   let isClosed = false;
 
   const next = async (): Promise<Claimed | undefined> => {
-    if (claims.mayFill()) await claims.fill();
+    // Under load, `start` claims the next ones, once a second.
+    if (claims.mayFill() && !ctx.load.isHigh()) await claims.fill();
     startWorkers();
     return isClosed ? undefined : claims.take();
   };
