@@ -44,7 +44,7 @@ export const createApp = (ctx: Ctx) => {
     .use(bearer())
     .use(openapiRoutes({ formPaths, modules: () => allRoutes(ctx) }))
     .use(docsPage)
-    .use(allRoutes(ctx));
+    .use((app: Elysia) => allRoutes(ctx, app));
   routes.setRoutes(app.routes);
   return app;
 };
@@ -58,11 +58,16 @@ const oauthPaths = ["/api/v1/auth/login", ...OAUTH_PATHS];
 /** Paths that accept forms: those of OAuth, and our own pages. */
 const formPaths = [...oauthPaths, ...LINK_PATHS];
 
-const allRoutes = (ctx: Ctx) => bunkerRoutes(ctx).use(productRoutes(ctx));
+const routesOnly = () => new Elysia({ normalize: false });
 
-/** All routes of Bunker except the OpenAPI document and its page. */
-const bunkerRoutes = (ctx: Ctx) =>
-  new Elysia({ normalize: false })
+const allRoutes = (ctx: Ctx, app = routesOnly()) => bunkerRoutes(ctx, app).use(productRoutes(ctx));
+
+/**
+ * All routes of Bunker except the OpenAPI document and its page. Adds them to `app` itself: Elysia
+ * would prepare each route of a nested app twice, which takes some 5 ms of the start.
+ */
+const bunkerRoutes = (ctx: Ctx, app = routesOnly()) =>
+  app
     .use(healthRoutes(ctx))
     .use(metricsRoutes(ctx))
     .use(clientRoutes(ctx))
