@@ -294,9 +294,9 @@ function dkimOf(
 
 async function readStatus({ sql }: Database, config: Config, log: Log): Promise<MigrationStatus> {
   const isPooled = config.databaseUrl !== undefined && placeOf(config).isPooled;
-  const { warnings, checkMigration } = await checkDatabase(sql, { isPooled });
+  const { warnings, isMigrated, checkMigration } = await checkDatabase(sql, { isPooled });
   for (const warning of warnings) log.warn({}, warning);
-  const status = await migrationStatus(sql);
+  const status = await migrationStatus(sql, { isMigrated });
   if (status.pending.length > 0) checkMigration();
   return status;
 }

@@ -34,7 +34,11 @@ export async function checkDatabase(sql: Sql, { isPooled }: { isPooled: boolean 
   refuseSchema(facts);
   refuseTables(facts);
   refuseSettings(facts, isPooled);
-  return { warnings: warningsOf(facts), checkMigration: () => checkMigration(facts) };
+  return {
+    warnings: warningsOf(facts),
+    isMigrated: facts.isMigrated,
+    checkMigration: () => checkMigration(facts),
+  };
 }
 
 const tableNames = allTables.map((table) => getTableName(table));

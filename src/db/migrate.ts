@@ -24,8 +24,11 @@ export interface MigrationStatus {
 }
 
 /** By the simple protocol: one round trip for each statement. */
-export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
-  const applied = await appliedTags(sql);
+export async function migrationStatus(
+  sql: Sql,
+  { isMigrated }: { isMigrated?: boolean } = {},
+): Promise<MigrationStatus> {
+  const applied = (isMigrated ?? (await hasMigrations(sql))) ? await appliedTags(sql) : [];
   const known = migrations.map(({ tag }) => tag);
   return {
     applied,
@@ -34,10 +37,13 @@ export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
   };
 }
 
-async function appliedTags(sql: Sql): Promise<string[]> {
+async function hasMigrations(sql: Sql): Promise<boolean> {
   const [database] = await sql<{ isMigrated: boolean }[]>`
     select to_regclass('public.bunker_migrations') is not null as "isMigrated"`.simple();
-  if (!database?.isMigrated) return [];
+  return database?.isMigrated === true;
+}
+
+async function appliedTags(sql: Sql): Promise<string[]> {
   const tags = sql<{ tag: string }[]>`select tag from public.bunker_migrations order by tag`;
   return (await tags.simple()).map(({ tag }) => tag);
 }

@@ -2,7 +2,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type App, createApp } from "../app.ts";
 import type { Config } from "../config/config.ts";
 import type { Ctx } from "../ctx.ts";
-import type { MigrationStatus } from "../db/migrate.ts";
 import type { Handler } from "../http/request-context.ts";
 import { startJobs } from "../jobs.ts";
 import { misconfigured } from "../kit/exit.ts";
@@ -43,10 +42,10 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
   const { ctx } = wired;
   let isOpen = true;
   try {
-    // Connect to the database, and meanwhile build the app and let it answer a first request.
-    const [app, schema] = await Promise.all([warmApp(ctx), wired.checkSchema()]);
     // Always traced, so that an unreachable trace collector is logged soon after the start.
-    await ctx.tracing.begin({ name: "start" }, null, () => prepare(wired, schema, () => isOpen));
+    const prepared = ctx.tracing.begin({ name: "start" }, null, () => prepare(wired, () => isOpen));
+    // While the database answers, build the app and let it answer a first request.
+    const [app] = await Promise.all([warmApp(ctx), prepared]);
     const pipeline = createPipeline(ctx, app);
     let stopJobs = async () => {};
     return {
@@ -87,6 +86,8 @@ async function untilIdle(running: () => number): Promise<void> {
  * step is synchronous, so a timer before each lets the database connection make progress.
  */
 async function warmApp(ctx: Ctx): Promise<App> {
+  // Twice: for the connection, and for its sign-in.
+  await sleep(YIELD_MS);
   await sleep(YIELD_MS);
   const app = createApp(ctx);
   await sleep(YIELD_MS);
@@ -94,12 +95,9 @@ async function warmApp(ctx: Ctx): Promise<App> {
   return app;
 }
 
-async function prepare(
-  { ctx, migrate }: Wired,
-  { pending, unknown }: MigrationStatus,
-  isOpen: () => boolean,
-): Promise<void> {
+async function prepare({ ctx, checkSchema, migrate }: Wired, isOpen: () => boolean): Promise<void> {
   const { config, log } = ctx;
+  const { pending, unknown } = await checkSchema();
   const applied = pending.length > 0 ? await migrate() : [];
   if (applied.length > 0) log.info({ applied }, "Migrations applied.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
