@@ -1,20 +1,26 @@
-/** Whether this process has many requests in flight. Work that can wait is slower meanwhile. */
+/** How many requests this process serves. Work that can wait is slower while there are many. */
 export interface Load {
   /** Called when a request begins, with how many are in flight. */
   noteRequests: (inFlight: number) => void;
   isHigh: () => boolean;
+  /** Whether no request came lately. */
+  isIdle: () => boolean;
 }
 
 const HIGH_REQUESTS = 8;
 /** Longer than the pauses between requests under constant load. */
-const HIGH_FOR_MS = 250;
+const LATELY_MS = 250;
 
 export function openLoad(): Load {
-  let highUntil = 0;
+  let requestAt = Number.NEGATIVE_INFINITY;
+  let highAt = Number.NEGATIVE_INFINITY;
+  const isLately = (time: number) => performance.now() - time < LATELY_MS;
   return {
     noteRequests: (inFlight) => {
-      if (inFlight >= HIGH_REQUESTS) highUntil = performance.now() + HIGH_FOR_MS;
+      requestAt = performance.now();
+      if (inFlight >= HIGH_REQUESTS) highAt = requestAt;
     },
-    isHigh: () => performance.now() < highUntil,
+    isHigh: () => isLately(highAt),
+    isIdle: () => !isLately(requestAt),
   };
 }

@@ -52,7 +52,7 @@ async function serveAs(
     // A stop signal does not wait until all workers serve.
     const isUp = await Promise.race([started, stopped.then(() => false)]);
     if (isUp && role.purpose === "serve") await announceReady(reloader.current().ctx);
-    const stopWatching = watchMemory((error) =>
+    const stopWatching = watchMemory(runtime.load, (error) =>
       log.warn({ err: error }, "Memory usage cannot be read; retrying."),
     );
     await stopped;
