@@ -136,7 +136,7 @@ export const tokenProblems = [
 
 export const RETRY_AFTER_SECONDS = 2;
 
-/** Headers that belong to a status: RFC 6750 (section 3), RFC 9110 (section 15.6.4). */
+/** Headers that belong to a status: RFC 6750 (section 3), RFC 6585, RFC 9110 (section 15.6.4). */
 const headersOf = (code: ProblemCode): Record<string, string> => {
   if (code === "invalid_token")
     return { "www-authenticate": 'Bearer realm="bunker", error="invalid_token"' };
@@ -150,8 +150,9 @@ const headersOf = (code: ProblemCode): Record<string, string> => {
   if (code === "unsupported_media_type") return { "accept-encoding": "identity" };
   // RFC 9110, section 15.5.22.
   if (code === "upgrade_required") return { upgrade: "websocket" };
-  if (problems[code].status === 401) return { "www-authenticate": 'Bearer realm="bunker"' };
-  if (problems[code].status === 503) return { "retry-after": String(RETRY_AFTER_SECONDS) };
+  const { status } = problems[code];
+  if (status === 401) return { "www-authenticate": 'Bearer realm="bunker"' };
+  if (status === 429 || status === 503) return { "retry-after": String(RETRY_AFTER_SECONDS) };
   return {};
 };
 
@@ -237,7 +238,9 @@ export const problemPlugin = (ctx: Ctx, routes: ReturnType<typeof routeTable>) =
           "Request failed.",
         );
       set.status = response.status;
-      Object.assign(set.headers, response.headers);
+      // A refused rate limit has set its own wait.
+      const { "retry-after": retryAfter = response.headers["retry-after"] } = set.headers;
+      Object.assign(set.headers, response.headers, retryAfter && { "retry-after": retryAfter });
       if (problem instanceof Stale) set.headers["etag"] = tagOf(problem.version);
       return new Response(JSON.stringify(response.body), { status: response.status });
     },

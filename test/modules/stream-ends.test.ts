@@ -49,7 +49,7 @@ for (const [cause, happen] of Object.entries(endings))
   }, 15_000);
 
 test("a user may have 20 streams, of both kinds", async () => {
-  const { newUser, sse, socket, ctx } = await streamWorld();
+  const { newUser, sse, socket, ctx, url } = await streamWorld();
   const ada = await newUser();
   const own = [];
   for (let at = 0; at < 10; at += 1) {
@@ -59,6 +59,11 @@ test("a user may have 20 streams, of both kinds", async () => {
   const refused = await sse("/users/me/events/stream", ada.token);
   expect([refused.status, refused.problem.code]).toEqual([429, "too_many_streams"]);
   expect((await socket("/users/me/events/ws", ada.token)).isOpen).toBe(false);
+  const headers = { authorization: `Bearer ${ada.token}`, upgrade: "websocket" };
+  for (const kind of ["stream", "ws"]) {
+    const response = await fetch(`${url}/users/me/events/${kind}`, { headers });
+    expect([kind, response.status, response.headers.get("retry-after")]).toEqual([kind, 429, "2"]);
+  }
   const late = await socket("/users/me/events/ws", undefined);
   late.send({ type: "authenticate", token: ada.token });
   await until(() => late.closed !== undefined);
