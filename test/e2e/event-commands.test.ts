@@ -46,6 +46,8 @@ test("a wrong cursor, time or type is refused, and says what is right", async ()
   for (const [args, code, hint] of [
     [["list", "--after", "12"], 2, "32 hexadecimal digits"],
     [["list", "--since", "yesterday"], 2, "2026-01-31T00:00:00Z"],
+    [["list", "--since", "2026-02-31T00:00:00Z"], 2, "2026-01-31T00:00:00Z"],
+    [["replay", "--since", "2026-02-31T00:00:00Z"], 2, "2026-01-31T00:00:00Z"],
     [["list", "--type", "user.craeted"], 2, "Did you mean user.created?"],
     [["list", "--limit", "0"], 2, "--limit"],
     [["replay"], 2, "--after CURSOR or --since TIME"],

@@ -169,6 +169,31 @@ test("a time that PostgreSQL cannot store is refused", async () => {
     expect([since, await statusOf(since)]).toEqual([since, 200]);
 });
 
+test("a day, an hour or an offset that does not exist is refused", async () => {
+  const root = await (await world()).superuser();
+  const codesOf = async (since: string) => {
+    const { status, body } = await root.get(`/events?since=${encodeURIComponent(since)}`);
+    return [since, status, body.code, body.errors?.[0]];
+  };
+  const problem = expect.objectContaining({ pointer: "/query/since", code: "wrong_format" });
+  for (const since of [
+    "2026-02-31T00:00:00Z",
+    "2026-02-29T00:00:00Z",
+    "2100-02-29T12:00:00+01:00",
+    "2026-04-31T00:00:00-11:00",
+    "2026-01-00T00:00:00Z",
+    "2026-13-01T00:00:00Z",
+    "2026-01-31T24:00:00Z",
+    "2026-01-31T23:60:00Z",
+    "2026-01-31T00:00:00+24:00",
+    "2026-01-31T00:00:00+01:60",
+    "2026-02-31",
+  ])
+    expect(await codesOf(since)).toEqual([since, 422, "invalid_request", problem]);
+  for (const since of ["2024-02-29T23:59:59.999+14:00", "2026-12-31t00:00:00z"])
+    expect(await codesOf(since)).toEqual([since, 200, undefined, undefined]);
+});
+
 test("an event of a type that a newer version records is listed", async () => {
   const { superuser, sql } = await world();
   const root = await superuser();
