@@ -11,9 +11,9 @@ import { START } from "../../src/modules/events/cursor.ts";
 import { prepareRelay } from "../../src/modules/events/relay.ts";
 import { replayEvents } from "../../src/modules/events/sinks.ts";
 import {
-  hasRabbitMq,
   nats as openNats,
   rabbitMq as openRabbitMq,
+  rabbitMqOnly,
   relay,
 } from "../support/brokers.ts";
 import { needs } from "../support/needs.ts";
@@ -21,7 +21,7 @@ import { world } from "../support/world.ts";
 
 setDefaultTimeout(120_000);
 
-const [rabbitMqOnly, natsOnly] = [needs("rabbitmq-server", hasRabbitMq), needs("nats-server")];
+const natsOnly = needs("nats-server");
 
 rabbitMqOnly.test(
   "an event that no RabbitMQ queue is bound for is accepted, counted, and logged once",

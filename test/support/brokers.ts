@@ -39,14 +39,18 @@ export interface BrokerServer {
   received: () => Promise<Received[]>;
 }
 
-export const hasRabbitMq = RABBITMQ !== undefined;
+/** The scripts of RabbitMQ start the Erlang in PATH. */
+const installed = { "rabbitmq-server": RABBITMQ !== undefined, erl: Bun.which("erl") !== null };
+const [missing] = Object.entries(installed).find(([, isInstalled]) => !isInstalled) ?? [];
+export const hasRabbitMq = missing === undefined;
+export const rabbitMqOnly = needs(missing ?? "rabbitmq-server", hasRabbitMq);
 
 export const brokers = [
   {
     name: "RabbitMQ",
     program: "rabbitmq-server",
     usualPort: 5672,
-    needs: needs("rabbitmq-server", hasRabbitMq),
+    needs: rabbitMqOnly,
     open: rabbitMq,
   },
   {
