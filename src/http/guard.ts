@@ -24,8 +24,8 @@ type MoreLimits = true | readonly LimitName[];
  * - `user: true` or more limits: users with an access token.
  * - `eitherToken: true`: users with an access token, or a refresh token in header or body.
  * - `superuser: true` or more limits: superusers with an access token.
- * - `webSocket: true`: as `user`, by header or subprotocol. Without a token, `caller` is undefined:
- *   the client has to authenticate by a message.
+ * - `webSocket: true`: as `optional`, by header or subprotocol. Without a token, `caller` is
+ *   undefined: the client has to authenticate by a message.
  *
  * All but `public` pass `actor` to the handler and declare the limits of the route. A token is
  * checked before validation: without a valid one, a client gets 401 and learns nothing about the
@@ -123,9 +123,10 @@ function openSocketGuard(ctx: Ctx, withOrigin: ReturnType<typeof actorsFrom>) {
       const report = limitReportOf({ set }, generalLimits);
       return ctx.limits.consume(report, [{ limit: "requests", who: id }]);
     },
-    resolve: ({ request, headers }: Pick<RequestParts, "request" | "headers">) => {
+    resolve: ({ request, headers, set, server }: RequestParts) => {
       refuseUnsupported({ request, headers });
-      return { caller: contextOf(request).actor };
+      const actor = withOrigin({ request, headers, set, server }, anonymous, generalLimits);
+      return { actor, caller: contextOf(request).actor };
     },
   };
 }

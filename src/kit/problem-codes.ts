@@ -263,7 +263,7 @@ const bunkerProblems = {
     title: "Too many open streams",
     detail: "This user has too many open streams of events",
     remedy:
-      "Close a stream that you no longer read, or share one stream in your program. Then retry after the number of seconds in Retry-After. The operator sets the limit: STREAMS_PER_USER.",
+      "Close a stream that you no longer read, or share one stream in your program. Then retry after the number of seconds in Retry-After. The operator sets the limit: STREAMS_PER_USER. If the detail names WebSockets that have not authenticated, send the access token in the handshake, or authenticate sooner.",
   },
   streams_unavailable: {
     status: 503,

@@ -105,19 +105,6 @@ test("in development, pages on any port of this machine may open a WebSocket", a
   expect((await socket(PATH, ada.token, { origin: other })).isOpen).toBe(false);
 });
 
-test("1,000 connections may wait for authentication, and delay no authenticated one", async () => {
-  const { newUser, socket, send } = await streamWorld({ rateLimit: "off" });
-  const ada = await newUser();
-  const waiting = Array.from({ length: 1_000 }, () => socket(PATH, undefined));
-  expect((await Promise.all(waiting)).filter(({ isOpen }) => !isOpen)).toEqual([]);
-  const { status, body } = await send("GET", `/api/v1${PATH}`, { headers: handshake });
-  expect([status, body.code]).toEqual([503, "streams_unavailable"]);
-  expect((await socket(PATH, ada.token)).isOpen).toBe(true);
-  (await waiting[0])?.close();
-  await Bun.sleep(100);
-  expect((await socket(PATH, undefined)).isOpen).toBe(true);
-});
-
 const bad: Record<string, [message: string | Uint8Array, code: number]> = {
   "binary data": [new Uint8Array([123, 125]), 1003],
   "64 KiB and one byte": [JSON.stringify({ type: "x".repeat((64 << 10) - 10) }), 1009],

@@ -73,7 +73,8 @@ interface Connection {
   isClosed: boolean;
   /** Ends a connection that does not authenticate. */
   timer: ReturnType<typeof setTimeout> | undefined;
-  waiting: Set<object>;
+  /** Called once, when it has authenticated or is closed. */
+  release: (() => void) | undefined;
   /** Messages that arrived while a token is being checked wait for it. */
   work: Promise<void> | undefined;
   /** Counts the messages of one second. */
@@ -83,9 +84,10 @@ interface Connection {
 
 interface SocketOptions {
   view: StreamView;
-  actor: UserActor | undefined;
-  /** The connections that have not authenticated. */
-  waiting: Set<object>;
+  /** Undefined if the client has to authenticate by a message. */
+  actor?: UserActor;
+  /** Called once, when a client that had to authenticate has done so or is gone. */
+  release?: () => void;
 }
 
 /**
@@ -93,7 +95,7 @@ interface SocketOptions {
  * first message, and subscribes once. Throws `forbidden`, `too_many_streams` and
  * `streams_unavailable`.
  */
-export function openStreamSocket(ctx: Ctx, { view, actor, waiting }: SocketOptions): StreamSocket {
+export function openStreamSocket(ctx: Ctx, { view, actor, release }: SocketOptions): StreamSocket {
   const connection: Connection = {
     ctx,
     view,
@@ -102,19 +104,17 @@ export function openStreamSocket(ctx: Ctx, { view, actor, waiting }: SocketOptio
     isSubscribed: false,
     isClosed: false,
     timer: undefined,
-    waiting,
+    release,
     work: undefined,
     secondAt: 0,
     messageCount: 0,
   };
   if (actor) authorize(connection, actor);
-  else {
-    waiting.add(connection);
+  else
     connection.timer = setTimeout(
       () => refuse(connection, closes.not_authenticated),
       AUTHENTICATE_MAX_MS,
     );
-  }
   return {
     opened: (port) => {
       connection.port = port;
@@ -136,7 +136,8 @@ function authorize(connection: Connection, actor: UserActor): void {
 
 function stopWaiting(connection: Connection): void {
   clearTimeout(connection.timer);
-  connection.waiting.delete(connection);
+  connection.release?.();
+  connection.release = undefined;
 }
 
 const transportOf = (connection: Connection): StreamTransport => ({

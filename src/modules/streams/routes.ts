@@ -1,5 +1,5 @@
 import { Elysia } from "elysia";
-import type { Ctx, UserActor } from "../../ctx.ts";
+import type { Anonymous, Ctx, UserActor } from "../../ctx.ts";
 import { openWebSocketOriginCheck } from "../../http/cross-site.ts";
 import { eventStreamResponse } from "../../http/event-stream.ts";
 import { guard } from "../../http/guard.ts";
@@ -12,16 +12,22 @@ import { requireReadable } from "../events/feed.ts";
 import { readStreamFilter, ServerSentEvents, StreamQuery, SwitchingProtocols } from "./model.ts";
 import { openStreamSocket } from "./protocol.ts";
 import { openStream, requireViewOf } from "./streams.ts";
+import { countUnauthenticated } from "./unauthenticated.ts";
 
 type StreamParts = Pick<RequestParts, "request" | "headers" | "server">;
 interface FilteredParts extends StreamParts {
   query: typeof StreamQuery.static;
 }
+/** Without a token in the handshake, `caller` is undefined. */
+interface SocketCaller {
+  actor: Anonymous;
+  caller: UserActor | undefined;
+}
 
 /** The handlers of both kinds of streams, for one view of the events. */
 function openHandlers(ctx: Ctx, view: StreamView) {
   const isAllowedOrigin = openWebSocketOriginCheck(ctx.config);
-  const waiting = new Set<object>();
+  const unauthenticated = countUnauthenticated();
 
   const respondWithEvents = async (actor: UserActor, parts: FilteredParts): Promise<Response> => {
     requireViewOf(actor, view);
@@ -34,21 +40,22 @@ function openHandlers(ctx: Ctx, view: StreamView) {
     });
   };
 
-  const acceptSocket = (caller: UserActor | undefined, parts: StreamParts): Response => {
+  const acceptSocket = ({ actor, caller }: SocketCaller, parts: StreamParts): Response => {
     requireHandshake(parts);
     if (!isAllowedOrigin(parts.request.headers.get("origin")))
       throw new Problem("cross_site_request", {
         detail: "WebSockets from this origin are not allowed",
       });
-    if (!caller && waiting.size >= WAITING_MAX) throw new Problem("streams_unavailable");
-    const socket = openStreamSocket(ctx, { view, actor: caller, waiting });
+    const socket = caller
+      ? openStreamSocket(ctx, { view, actor: caller })
+      : openStreamSocket(ctx, {
+          view,
+          release: unauthenticated.acquire(actor.origin?.clientKey ?? null),
+        });
     return upgrade(parts, socket);
   };
   return { respondWithEvents, acceptSocket };
 }
-
-/** WebSockets that have not authenticated yet. Each has a few seconds. */
-const WAITING_MAX = 1_000;
 
 const SSE_DESCRIPTION = `Server-sent events: \`id\` is the cursor, \`event\` the type, \`data\` the envelope on one line. Without a cursor, events from now on. To resume after the last event that you have, send its \`id\` in the header Last-Event-ID, as browsers do, or as \`after\`. The stream ends when the access token expires, within a second after the session or the permission ends, when the server restarts, and when the client reads too slowly: connect again with the cursor. Every 15 seconds, a comment keeps the connection open.`;
 
@@ -98,7 +105,8 @@ export const streamRoutes = (ctx: Ctx) => {
     )
     .get(
       "/ws",
-      ({ caller, request, headers, server }) => acceptSocket(caller, { request, headers, server }),
+      ({ actor, caller, request, headers, server }) =>
+        acceptSocket({ actor, caller }, { request, headers, server }),
       {
         ...webSocket("openEventSocket", "Stream events (WebSocket)"),
         response: {
@@ -126,7 +134,8 @@ export const ownStreamRoutes = (ctx: Ctx) => {
     )
     .get(
       "/ws",
-      ({ caller, request, headers, server }) => acceptSocket(caller, { request, headers, server }),
+      ({ actor, caller, request, headers, server }) =>
+        acceptSocket({ actor, caller }, { request, headers, server }),
       {
         ...webSocket("openMyEventSocket", "Stream your events (WebSocket)"),
         response: { 101: SwitchingProtocols, ...fails(...socketProblems) },
