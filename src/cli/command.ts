@@ -81,6 +81,8 @@ export const flag = (brief: string) => ({
   withNegated: false as const,
 });
 
+export const json = flag("Print one JSON document");
+
 export const value = (placeholder: string, brief: string) => ({
   ...text(placeholder, brief),
   kind: "parsed" as const,

@@ -5,20 +5,20 @@ import {
   flag,
   group,
   integer,
+  json,
   optionalArgument,
   type Parsing,
   routesOf,
   value,
 } from "./command.ts";
+import { webhooks } from "./webhook-commands.ts";
 
 const usersFile = () => import("./users.ts");
 const clientsFile = () => import("./clients.ts");
 const keysFile = () => import("./keys.ts");
 const mailFile = () => import("./mail.ts");
 const eventsFile = () => import("./events.ts");
-const webhooksFile = () => import("./webhooks.ts");
 
-const json = flag("Print one JSON document");
 const user = argument("USER", "The email, username or ID of the user");
 const ofUser = { ...user, flags: { json } };
 const ASKS_FOR_PASSWORD =
@@ -179,42 +179,6 @@ const events = group("Read events, and see what the message queue and webhooks d
       },
     },
     async () => (await eventsFile()).replay,
-  ),
-});
-
-const ofWebhook = argument("ID", "The ID of the webhook");
-const webhooks = group("Create and test webhooks, and see what they got.", {
-  list: command("List the webhooks.", { flags: { json } }, async () => (await webhooksFile()).list),
-  create: command(
-    "Create a webhook. Its secret is shown once.",
-    {
-      ...argument("URL", "Where events are sent"),
-      flags: {
-        events: value("TYPES", "Event types, separated by commas (default = all)"),
-        description: value("TEXT", "What it is for"),
-        ordered: flag("Send one event at a time, in their order"),
-        json,
-      },
-    },
-    async () => (await webhooksFile()).create,
-  ),
-  test: command(
-    "Send a test message now, and show the answer: exit code 0 or 1.",
-    { ...ofWebhook, flags: { json } },
-    async () => (await webhooksFile()).test,
-  ),
-  deliveries: command(
-    "List the latest deliveries of a webhook, newest first.",
-    {
-      ...ofWebhook,
-      flags: { state: value("STATE", "Only: waiting, delivered, failed or dropped"), json },
-    },
-    async () => (await webhooksFile()).deliveries,
-  ),
-  redeliver: command(
-    "Send an event again, whatever the state of its delivery.",
-    { ...argument("ID", "The ID of the delivery"), flags: { json } },
-    async () => (await webhooksFile()).redeliver,
   ),
 });
 

@@ -1,4 +1,5 @@
 import type { Ctx } from "../ctx.ts";
+import { describePlace } from "../db/explain.ts";
 import type { PageStart } from "../db/page.ts";
 import { Exit } from "../kit/exit.ts";
 import { isId } from "../kit/id.ts";
@@ -14,7 +15,11 @@ import { testWebhook } from "../modules/webhooks/test-message.ts";
 import {
   ALL_EVENTS,
   createWebhook,
+  deleteWebhook,
+  getWebhook,
   listWebhooks,
+  rotateSecret,
+  updateWebhook,
   type Webhook,
 } from "../modules/webhooks/webhooks.ts";
 import { type JsonFlag, printAnswer, printList } from "../terminal.ts";
@@ -60,6 +65,41 @@ export const create = (
       json: { ...webhookView(webhook), secret },
       text: `id      ${webhook.id}\nsecret  ${secret}\nThe secret is not shown again.`,
     };
+  });
+
+const changeTo =
+  (isEnabled: boolean, verb: string) =>
+  ({ json: isJson }: JsonFlag, id: string): Promise<void> =>
+    changeDatabase(isJson, async (ctx) => {
+      const before = await getWebhook(ctx, operator, idIn(id));
+      const webhook = await updateWebhook(ctx, operator, { id: before.id, isEnabled });
+      const isUnchanged = webhook.updatedAt.getTime() === before.updatedAt.getTime();
+      const text = `${isUnchanged ? "Nothing to change:" : verb} ${lineOf(webhook)}`;
+      return { json: webhookView(webhook), text, isUnchanged };
+    });
+
+export const enable = changeTo(true, "Enabled");
+export const disable = changeTo(false, "Disabled");
+
+export const rotate = ({ json: isJson }: JsonFlag, id: string) =>
+  changeDatabase(isJson, async (ctx) => {
+    const { webhook, secret } = await rotateSecret(ctx, operator, idIn(id));
+    return {
+      json: { ...webhookView(webhook), secret },
+      text: `secret  ${secret}\nThe secret is not shown again. For 24 hours, deliveries are signed with both.`,
+    };
+  });
+
+export const remove = ({ json: isJson, yes }: JsonFlag & { yes?: boolean }, id: string) =>
+  changeDatabase(isJson, async (ctx) => {
+    const webhook = await getWebhook(ctx, operator, idIn(id));
+    if (!yes)
+      throw new Exit(
+        "usage",
+        `This command deletes ${lineOf(webhook)}\nfrom ${describePlace(ctx.config)}. To confirm, add --yes.`,
+      );
+    await deleteWebhook(ctx, operator, { id: webhook.id });
+    return { json: { id: webhook.id, is_deleted: true }, text: `Deleted ${lineOf(webhook)}` };
   });
 
 /** Exit code 1 if the receiver did not accept the message. */

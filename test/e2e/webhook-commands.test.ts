@@ -1,5 +1,6 @@
 /** The commands `bunker webhooks …`, beside a running server. */
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { Webhook } from "standardwebhooks";
 import { command, serve, usedFolder } from "../support/program.ts";
 import { until } from "../support/until.ts";
 import { openReceiver } from "../support/webhook-receiver.ts";
@@ -53,20 +54,49 @@ test("an operator creates, tests and lists webhooks, sees deliveries and sends o
   expect(text.out).toContain(`${id}  working   ${there.url}  ${types}`);
   const log = await command(["webhooks", "deliveries", id], { cwd, env });
   expect(log.out).toContain(delivery.id);
+  expect(await server.end("SIGTERM")).toBe(0);
+});
 
-  await command(["users", "promote", "ada@example.com"], { cwd });
-  const form = new URLSearchParams({
-    username: "ada@example.com",
-    password: "correct horse battery staple",
+test("an operator disables, enables and deletes a webhook, and rotates its secret", async () => {
+  const cwd = await usedFolder();
+  const env = { WEBHOOKS_ALLOW: `127.0.0.1:${new URL(there.url).port}` };
+  const server = await serve({ cwd, env });
+  const run = (...args: string[]) => command(["webhooks", ...args], { cwd, env });
+  const { id, secret: first } = JSON.parse((await run("create", there.url, "--json")).out);
+
+  const disabled = await run("disable", id);
+  expect(disabled.out).toStartWith(`Disabled ${id}  off       ${there.url}`);
+  expect(disabled.err).toContain("Changed:");
+  const again = await run("disable", id);
+  expect(again.out).toStartWith(`Nothing to change: ${id}`);
+  expect(again.err).not.toContain("Changed:");
+  await fetch(`${server.url}/api/v1/auth/register`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ email: "bob@example.com", password: "correct horse battery staple" }),
   });
-  const login = await fetch(`${server.url}/api/v1/auth/login`, { method: "POST", body: form });
-  const { access_token: token } = (await login.json()) as { access_token: string };
-  await fetch(`${server.url}/api/v1/webhooks/${id}`, {
-    method: "PATCH",
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-    body: JSON.stringify({ enabled: false }),
-  });
-  expect((await command(["webhooks", "list"], { cwd })).out).toContain(`${id}  off `);
+  const count = there.received.length;
+  const enabled = await run("enable", id, "--json");
+  expect(JSON.parse(enabled.out)).toMatchObject({ id, enabled: true, disabled_reason: null });
+  await until(() => there.types().slice(count).includes("user.created"));
+
+  const { secret: second, ...rotated } = JSON.parse((await run("rotate-secret", id, "--json")).out);
+  expect(rotated).toMatchObject({ id, previous_secret_until: expect.any(String) });
+  expect((await run("test", id)).code).toBe(0);
+  const sent = there.received.findLast(({ body }) => body.type === "webhook.test");
+  for (const secret of [first, second])
+    expect(new Webhook(secret).verify(sent?.text ?? "", sent?.headers ?? {})).toEqual(sent?.body);
+  expect((await run("rotate-secret", id)).out).toMatch(/^secret {2}whsec_.*\n.*24 hours/);
+
+  const unconfirmed = await run("delete", id);
+  expect([unconfirmed.code, unconfirmed.err]).toEqual([2, expect.stringContaining("--yes")]);
+  expect(unconfirmed.err).toContain(there.url);
+  expect(JSON.parse((await run("list", "--json")).out)).toHaveLength(1);
+  expect((await run("delete", id, "--yes")).out).toStartWith(`Deleted ${id}`);
+  expect(JSON.parse((await run("list", "--json")).out)).toEqual([]);
+  const types = "webhook.updated,webhook.secret_rotated,webhook.deleted";
+  const events = await command(["events", "list", "--type", types], { cwd });
+  expect(events.out.match(/webhook\.\w+ .* by operator/g)).toHaveLength(5);
   expect(await server.end("SIGTERM")).toBe(0);
 });
 
@@ -108,4 +138,8 @@ test("a wrong type, URL or ID is refused with a reason", async () => {
   const state = ["deliveries", crypto.randomUUID(), "--state", "lost"];
   expect(await refusalOf(...state)).toEqual([2, said("waiting, delivered")]);
   expect(await refusalOf("redeliver", "x")).toEqual([1, said("Not found")]);
+  for (const verb of ["enable", "disable", "rotate-secret", "delete"]) {
+    expect(await refusalOf(verb, "x")).toEqual([2, said("bunker webhooks list")]);
+    expect(await refusalOf(verb, crypto.randomUUID())).toEqual([1, said("Not found")]);
+  }
 });
