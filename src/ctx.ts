@@ -99,8 +99,8 @@ export interface Job {
   /** Also runs at the start. The start does not wait for it. */
   isUrgent?: true;
   /**
-   * Also runs when events were recorded, while `ctx.eventSignal` is wanted. Under load, it does one
-   * part at each interval, so that requests come first.
+   * Also runs when events were recorded, while readers of `ctx.eventSignal` are active. Under load,
+   * it does one part at each interval, so that requests come first.
    */
   isWokenByEvents?: true;
   /**

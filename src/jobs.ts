@@ -84,10 +84,11 @@ function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
   const runUntilDone = async () => {
     const startedAt = performance.now();
     try {
+      let done: number;
       do {
         isWoken = false;
-        while (!isStopped && (await runPart()) > 0 && !isSlowed());
-      } while (!isStopped && isWoken && !isSlowed());
+        done = await runPart();
+      } while (!isStopped && !isSlowed() && (done > 0 || isWoken));
       isFailing = false;
     } catch (error) {
       if (!isFailing && !isStopped)

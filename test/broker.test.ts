@@ -81,7 +81,7 @@ for (const { name, needs, open } of brokers)
       const { length } = await it.sql`select from events`;
       expect(await countBehind(ctx, sink ?? { cursor: end })).toBe(length);
       // The instance has the lease, and reads the cursor again within a second.
-      ctx.broker.held = undefined;
+      ctx.broker.lease = undefined;
       expect(await relay(ctx)).toBe(length);
       const ids = (await server.received()).slice(-length).map(({ id }) => id);
       expect(ids).toEqual(

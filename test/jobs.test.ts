@@ -39,8 +39,8 @@ test("under load, a job that is woken by events does one part at each interval",
     await Bun.sleep(1);
     return 1;
   };
-  ctx.load.noteRequests(8);
-  const keepHigh = setInterval(() => ctx.load.noteRequests(8), 20);
+  ctx.load.requestStarted(8);
+  const keepHigh = setInterval(() => ctx.load.requestStarted(8), 20);
   const from = performance.now();
   const stop = startJobs(ctx, { follow: { everyMs, isWokenByEvents: true, run } });
   await Bun.sleep(10 * everyMs);

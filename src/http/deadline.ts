@@ -34,7 +34,7 @@ export function withDeadline({ load, log }: Ctx, next: Handler) {
         resolve(found);
       };
       pending.set(request, respond);
-      load.noteRequests(pending.size);
+      load.requestStarted(pending.size);
       response.then(respond, (error) => {
         log.error(
           { err: error, request_id: contextOf(request).id },

@@ -56,7 +56,7 @@ export interface Broker extends BrokerTransport {
   pausedUntil: number;
   retries: ReturnType<typeof openBackoff>;
   /** Where the relay goes on while it holds the lease, and when it must renew that. */
-  held: { transactionId: string; position: bigint; renewAt: number } | undefined;
+  lease: { transactionId: string; position: bigint; renewAt: number } | undefined;
 }
 
 /** A pause also delays a takeover, which must not take five seconds. */
@@ -70,7 +70,7 @@ export const brokerOf = (transport: BrokerTransport, place: string): Broker => (
   isUnavailable: undefined,
   pausedUntil: 0,
   retries: openBackoff(RETRIES),
-  held: undefined,
+  lease: undefined,
 });
 
 /** The outcome of publishing one event. */

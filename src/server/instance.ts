@@ -44,7 +44,7 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
   try {
     // Always traced, so that an unreachable trace collector is logged soon after the start.
     const prepared = ctx.tracing.begin({ name: "start" }, null, () => prepare(wired, () => isOpen));
-    // While the database answers, build the app and let it answer a first request.
+    // While the database is prepared, build the app and let it answer a first request.
     const [app] = await Promise.all([warmApp(ctx), prepared]);
     const pipeline = createPipeline(ctx, app);
     let stopJobs = async () => {};
@@ -86,7 +86,7 @@ async function untilIdle(running: () => number): Promise<void> {
  * step is synchronous, so a timer before each lets the database connection make progress.
  */
 async function warmApp(ctx: Ctx): Promise<App> {
-  // Twice: for the connection, and for its sign-in.
+  // Twice: to open the connection, and to authenticate to PostgreSQL.
   await sleep(YIELD_MS);
   await sleep(YIELD_MS);
   const app = createApp(ctx);
@@ -101,7 +101,7 @@ async function prepare({ ctx, checkSchema, migrate }: Wired, isOpen: () => boole
   const applied = pending.length > 0 ? await migrate() : [];
   if (applied.length > 0) log.info({ applied }, "Migrations applied.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");
-  // Before the keys are read: one statement after the other opens only one connection.
+  // Not in parallel with the keys: one statement after the other needs only one connection.
   await keepEventOrder(ctx);
   await prepareRelay(ctx);
   // With HS256, only old key pairs may be left: the start does not wait for them.

@@ -1,6 +1,6 @@
 import type { Load } from "../kit/load.ts";
 
-/** Above this, a flood has left enough garbage to justify a pause. Idle is a third of it. */
+/** Above this, garbage is worth the pause of a collection. An idle process has less than half. */
 const BYTES_MAX = 170_000_000;
 const CHECK_EVERY_MS = 500;
 const CHECK_EVERY_MAX_MS = 60_000;
@@ -8,20 +8,20 @@ const CHECK_EVERY_MAX_MS = 60_000;
 const FREED_MIN = 0.05;
 
 /**
- * Once after the start, while no request comes, releases the code and the data that only the start
- * needed: some 4 MB. Collects garbage when memory grows beyond what a small machine can spare: the
- * engine waits longer the more memory the machine has. If a collection frees little, checks become
- * less frequent. If memory cannot be read, for example without /proc, calls `onFailure` once and
- * keeps checking. Returns a function that stops it.
+ * Collects garbage when memory grows beyond what a small machine can spare: the engine waits longer
+ * the more memory the machine has. If a collection frees little, checks become less frequent. Once,
+ * when no request comes, also frees what only the start needed: some 4 MB of code and data. If
+ * memory cannot be read, for example without /proc, calls `onFailure` once and keeps checking.
+ * Returns a function that stops the checks.
  */
 export function watchMemory(load: Load, onFailure: (error: unknown) => void): () => void {
-  let isStartOver = false;
+  let hasShrunk = false;
   let waitMs = CHECK_EVERY_MS;
   let isFailing = false;
   let timer: ReturnType<typeof setTimeout>;
-  const releaseStart = () => {
-    if (isStartOver || !load.isIdle()) return;
-    isStartOver = true;
+  const shrinkOnce = () => {
+    if (hasShrunk || !load.isIdle()) return;
+    hasShrunk = true;
     Bun.shrink();
   };
   const collect = () => {
@@ -33,7 +33,7 @@ export function watchMemory(load: Load, onFailure: (error: unknown) => void): ()
   };
   const check = () => {
     try {
-      releaseStart();
+      shrinkOnce();
       collect();
       isFailing = false;
     } catch (error) {

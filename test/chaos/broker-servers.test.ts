@@ -101,7 +101,7 @@ natsOnly.test(
     await newUser();
     const length = await relay(ctx);
     await replayEvents(ctx, START);
-    ctx.broker.held = undefined;
+    ctx.broker.lease = undefined;
     expect(await relay(ctx)).toBe(length);
     const { config, state } = await streams.info("OWN");
     expect([config.subjects, config.max_msgs, state.messages]).toEqual([subjects, 1_000, length]);

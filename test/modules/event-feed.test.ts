@@ -132,7 +132,7 @@ test("readers are woken at a commit, and again until the events can be read", as
     if (page.end !== after) seen.push(...page.events.map(({ id }) => id));
     after = page.end;
   };
-  ctx.eventSignal.want("test", true);
+  ctx.eventSignal.setActive("test", true);
   const unsubscribe = ctx.eventSignal.subscribe(() => void read());
   const arrived = async (count: number) => {
     const giveUpAt = performance.now() + 5_000;
@@ -151,7 +151,7 @@ test("readers are woken at a commit, and again until the events can be read", as
     expect(await arrived(3)).toBe(3);
   } finally {
     unsubscribe();
-    ctx.eventSignal.want("test", false);
+    ctx.eventSignal.setActive("test", false);
   }
 });
 

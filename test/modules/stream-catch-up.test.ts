@@ -44,13 +44,13 @@ test("a stream misses no event, even if it becomes live while that event is bein
   let work: Promise<boolean> | undefined;
   let wake = () => {};
   const eventSignal = {
-    want: () => {},
+    setActive: () => {},
     subscribe: (onWake: () => void) => {
       wake = onWake;
       return () => {};
     },
     // The reader calls this just before it goes on to the events that it has read.
-    wakeSoon: () => {
+    retrySoon: () => {
       work ??= catchUp(ctx, stream, { reading: fanOut.reading, send });
     },
   };

@@ -2,6 +2,8 @@ import { expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Webhook } from "standardwebhooks";
+import { readLags } from "../../src/modules/events/sinks.ts";
+import { queueDeliveries } from "../../src/modules/webhooks/dispatch.ts";
 import { reencryptSecrets } from "../../src/modules/webhooks/secrets.ts";
 import { openSenders } from "../../src/modules/webhooks/senders.ts";
 import { createCtx } from "../../src/wire.ts";
@@ -193,8 +195,8 @@ test("under load, all webhooks together get a hundred events at a time, and the 
   for (const receiver of receivers) await here.webhookTo(receiver, onlyDeleted);
   const subjects = await here.recordEvents(150);
   const counts = () => receivers.map(({ received }) => received.length);
-  here.ctx.load.noteRequests(8);
-  const keepHigh = setInterval(() => here.ctx.load.noteRequests(8), 20);
+  here.ctx.load.requestStarted(8);
+  const keepHigh = setInterval(() => here.ctx.load.requestStarted(8), 20);
   const senders = openSenders(here.ctx);
   for (const expected of [50, 100]) {
     await senders.run();
@@ -210,4 +212,21 @@ test("under load, all webhooks together get a hundred events at a time, and the 
   await senders.close();
   for (const { received } of receivers)
     expect(subjectsOf(received).toSorted()).toEqual(subjects.toSorted());
+});
+
+test("the lag counts events and deliveries that wait, but not those of a receiver that fails", async () => {
+  const here = await webhookWorld();
+  const { id } = await here.webhookTo(here.receiver(), onlyDeleted);
+  const lag = async () => Math.round((await readLags(here.ctx))["webhooks"] ?? 0);
+  await queueDeliveries(here.ctx);
+  expect(await lag()).toBe(0);
+  await here.recordEvents(1);
+  here.pass(MINUTE);
+  expect(await lag()).toBe(60);
+  await queueDeliveries(here.ctx);
+  expect(await lag()).toBe(0);
+  here.pass(MINUTE);
+  expect(await lag()).toBe(60);
+  await here.sql`update webhooks set failing_since = now() where id = ${id}`;
+  expect(await lag()).toBe(0);
 });

@@ -165,13 +165,13 @@ test("a test message is sent at once, and the response has its outcome", async (
 
 test("without a webhook, nothing listens for events", async () => {
   const { ctx, root, start } = await webhookWorld();
-  const wanted: boolean[] = [];
-  ctx.eventSignal.want = (_, isWanted) => void wanted.push(isWanted);
+  const activity: boolean[] = [];
+  ctx.eventSignal.setActive = (_, isActive) => void activity.push(isActive);
   start();
-  await until(() => wanted.length > 2);
-  expect(wanted).not.toContain(true);
+  await until(() => activity.length > 2);
+  expect(activity).not.toContain(true);
   const { body } = await root.post("/webhooks", newWebhook);
-  await until(() => wanted.at(-1) === true);
+  await until(() => activity.at(-1) === true);
   await root.patch(`/webhooks/${body.id}`, { enabled: false });
-  await until(() => wanted.at(-1) === false);
+  await until(() => activity.at(-1) === false);
 });

@@ -53,7 +53,7 @@ export async function readNextEvents(
     limit: limit + 1,
   });
   const settled = rows.filter((row) => row.isSettled);
-  if (settled.length < rows.length) eventSignal.wakeSoon();
+  if (settled.length < rows.length) eventSignal.retrySoon();
   const found = settled.slice(0, limit).map(({ event }) => eventOf(event));
   return { events: found, end: found.at(-1)?.cursor ?? after, hasMore: settled.length > limit };
 }

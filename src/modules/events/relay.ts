@@ -14,23 +14,24 @@ const PAGE_EVENTS = 200;
 /** If the holder of the lease is killed, another instance takes over after this time. */
 const LEASE_SECONDS = 2.5;
 const RENEW_EVERY_MS = 800;
-/** How soon an instance without the lease tries to get it. */
+/** An instance without the lease tries to get it no more often than this. */
 const TRY_EVERY_MS = 400;
 
 /**
  * Publishes the next events to the message queue (BROKER_URL), in order and at least once, and then
- * stores the cursor. One instance at a time does this, while it holds the lease. Returns how many.
+ * stores the cursor. One instance at a time does this, while it holds the lease. Returns the number
+ * of published events.
  */
 export async function publishEvents(ctx: Ctx, logged: Set<string>): Promise<number> {
   const { broker } = ctx;
   if (!broker || performance.now() < broker.pausedUntil) return 0;
-  const after = await holdLease(ctx, broker);
+  const after = await acquireLease(ctx, broker);
   if (!after) return 0;
   const { events, end } = await readNextEvents(ctx, after, PAGE_EVENTS);
   // Connects before the first event, so that a wrong BROKER_URL is logged at the start.
   if (events.length === 0 && broker.isUnavailable === false) return 0;
   // If anything fails from here on, the cursor is read again.
-  broker.held = undefined;
+  broker.lease = undefined;
   const isPublished = await publish(ctx, broker, { events, logged });
   if (isPublished && events.length > 0) await storeCursor(ctx, broker, { from: after, to: end });
   return isPublished ? events.length : 0;
@@ -42,7 +43,7 @@ export async function publishEvents(ctx: Ctx, logged: Set<string>): Promise<numb
  */
 export async function prepareRelay({ db, broker, eventSignal }: Ctx): Promise<void> {
   if (!broker) return;
-  eventSignal.want(BROKER_SINK, true);
+  eventSignal.setActive(BROKER_SINK, true);
   if ((await db.$count(eventCursors, isBrokerRow)) > 0) return;
   const cursor = await latestCursor({ db });
   await db
@@ -54,10 +55,10 @@ export async function prepareRelay({ db, broker, eventSignal }: Ctx): Promise<vo
 const isBrokerRow = eq(eventCursors.name, BROKER_SINK);
 const leaseEnd = sql`clock_timestamp() + make_interval(secs => ${LEASE_SECONDS})`;
 
-/** The cursor, if this instance has the lease now. */
-async function holdLease({ db }: Ctx, broker: Broker): Promise<EventCursor | undefined> {
+/** Acquires or renews the lease. Returns the cursor, or undefined if another one has the lease. */
+async function acquireLease({ db }: Ctx, broker: Broker): Promise<EventCursor | undefined> {
   const now = performance.now();
-  if (broker.held && now < broker.held.renewAt) return broker.held;
+  if (broker.lease && now < broker.lease.renewAt) return broker.lease;
   const isFree = or(
     isNull(eventCursors.holder),
     sql`${eventCursors.leasedUntil} < clock_timestamp()`,
@@ -67,7 +68,7 @@ async function holdLease({ db }: Ctx, broker: Broker): Promise<EventCursor | und
     .set({ holder: broker.holder, leasedUntil: leaseEnd })
     .where(and(isBrokerRow, or(eq(eventCursors.holder, broker.holder), isFree)))
     .returning();
-  broker.held = row && { ...row, renewAt: now + RENEW_EVERY_MS };
+  broker.lease = row && { ...row, renewAt: now + RENEW_EVERY_MS };
   if (!row) broker.pausedUntil = now + TRY_EVERY_MS;
   return row;
 }
@@ -77,7 +78,7 @@ async function publish(
   broker: Broker,
   { events, logged }: { events: Event[]; logged: Set<string> },
 ): Promise<boolean> {
-  // A slow message queue must not cost the lease: the next holder would meet the same one.
+  // Keep the lease while the message queue is slow: for another instance it is as slow.
   const renewing = setInterval(
     () => void changeLease(ctx, { leasedUntil: leaseEnd }).catch(() => {}),
     RENEW_EVERY_MS,
@@ -95,7 +96,7 @@ async function publish(
     return false;
   } finally {
     clearInterval(renewing);
-    // Another instance may reach the message queue.
+    // Another instance may be able to reach the message queue.
     if (broker.isUnavailable) await releaseLease(ctx);
   }
 }
@@ -148,7 +149,7 @@ async function storeCursor(
   const { transactionId, position } = to;
   const values = { transactionId, position, leasedUntil: leaseEnd };
   const isStored = await changeLease(ctx, values, isAt(from));
-  if (isStored) broker.held = { transactionId, position, renewAt };
+  if (isStored) broker.lease = { transactionId, position, renewAt };
 }
 
 const isAt = ({ transactionId, position }: EventCursor) =>
@@ -173,6 +174,6 @@ async function changeLease(
 export async function releaseLease(ctx: Ctx): Promise<void> {
   const { broker } = ctx;
   if (!broker) return;
-  broker.held = undefined;
+  broker.lease = undefined;
   await changeLease(ctx, { holder: null, leasedUntil: null });
 }

@@ -89,7 +89,22 @@ export async function readLags(ctx: Ctx): Promise<Record<string, number>> {
     .where(eq(webhooks.isEnabled, true))
     .orderBy(webhooks.transactionId, webhooks.position)
     .limit(1);
-  return slowest ? { ...lags, webhooks: await waitedSeconds(ctx, slowest) } : lags;
+  if (!slowest) return lags;
+  const seconds = [await waitedSeconds(ctx, slowest), await overdueSeconds(ctx)];
+  return { ...lags, webhooks: Math.max(...seconds) };
+}
+
+/** How long the next due delivery has waited. Without receivers that fail: those are reported. */
+async function overdueSeconds({ db, now }: Ctx): Promise<number> {
+  const time = sql`${now().toISOString()}::timestamptz`;
+  const [row] = await db.execute(sql`
+    select coalesce(max(extract(epoch from ${time} - oldest.due_at)), 0)::float8 as seconds
+    from webhooks, lateral (
+      select min(due_at) as due_at from webhook_deliveries
+      where webhook_id = webhooks.id and state = 'waiting'
+    ) as oldest
+    where is_enabled and failing_since is null`);
+  return Math.max(0, Number(row?.["seconds"] ?? 0));
 }
 
 /** Bounds the work of one statement. */

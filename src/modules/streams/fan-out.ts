@@ -45,9 +45,9 @@ export function openFanOut(ctxOf: () => Ctx, followers: Followers): FanOut {
     started.stop = () => {
       started.isOver = true;
       unsubscribe();
-      ctx.eventSignal.want(SIGNAL_NAME, false);
+      ctx.eventSignal.setActive(SIGNAL_NAME, false);
     };
-    ctx.eventSignal.want(SIGNAL_NAME, true);
+    ctx.eventSignal.setActive(SIGNAL_NAME, true);
     // No notification arrives for events that were committed before the subscription.
     void read();
     return started;

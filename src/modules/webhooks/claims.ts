@@ -22,33 +22,39 @@ export interface Claimed {
 /** If a process dies, another one goes on after this. */
 const LEASE_MS = 5_000;
 const RENEWED_BEFORE_MS = 3_500;
-const PARALLEL = 16;
+const CONCURRENCY_MAX = 16;
 /** Bun sends 256 requests at once. Others would wait for those of slow receivers, and time out. */
-const PARALLEL_OF_ALL = 200;
-
-/** How many deliveries one process makes a second under load, to all webhooks together. */
-export const SENT_UNDER_LOAD = 100;
+const CONCURRENCY_OF_ALL = 200;
+/** Under load, the webhooks of one process share these deliveries a second. */
+export const DELIVERIES_UNDER_LOAD = 100;
 
 interface Claim {
   claimed: Claimed[];
   /** How many requests to the receiver one process has in flight. 0 if it is disabled. */
-  parallel: number;
+  concurrency: number;
   /** Whether nothing else was due. */
-  isAll: boolean;
+  hasAllDue: boolean;
 }
 
-/** Claims due deliveries of one webhook: none if it is disabled. */
-export async function claimDue(ctx: Ctx, webhookId: string): Promise<Claim> {
+/**
+ * Claims due deliveries of one webhook: none if it is disabled. Under load, claims `share` of them
+ * at most.
+ */
+export async function claimDue(
+  ctx: Ctx,
+  webhookId: string,
+  share = DELIVERIES_UNDER_LOAD,
+): Promise<Claim> {
   const [found] = await ctx.db
     .select({ webhook: getTableColumns(webhooks), enabledCount })
     .from(webhooks)
     .where(eq(webhooks.id, webhookId));
-  if (!found?.webhook.isEnabled) return { claimed: [], parallel: 0, isAll: true };
+  if (!found?.webhook.isEnabled) return { claimed: [], concurrency: 0, hasAllDue: true };
   const { webhook } = found;
-  const { enabledCount: count } = found;
-  const parallel = parallelOf(webhook, count);
+  const concurrency = concurrencyOf(webhook, found.enabledCount);
   const leasedUntil = new Date(ctx.now().getTime() + LEASE_MS);
-  const limit = limitOf(ctx, webhook, { parallel, count });
+  const usual = limitOf(webhook, concurrency);
+  const limit = ctx.load.isHigh() && !webhook.failingSince ? share : usual;
   const range = { leasedUntil, limit };
   const rows = webhook.isOrdered
     ? await transaction(ctx, (tx) => claimNext(tx, webhookId, range))
@@ -58,25 +64,20 @@ export async function claimDue(ctx: Ctx, webhookId: string): Promise<Claim> {
     const event = stored.get(delivery.eventId);
     return { delivery, leasedUntil, webhook, event };
   });
-  return { claimed, parallel, isAll: rows.length < limit };
+  return { claimed, concurrency, hasAllDue: rows.length < limit };
 }
 
 const enabledCount = sql<number>`(select count(*)::int from webhooks where is_enabled)`;
 
 /** A failing receiver is only probed. */
-const parallelOf = ({ isOrdered, failingSince }: Webhook, count: number): number =>
-  isOrdered || failingSince !== null ? 1 : Math.min(PARALLEL, Math.floor(PARALLEL_OF_ALL / count));
+const concurrencyOf = ({ isOrdered, failingSince }: Webhook, count: number): number =>
+  isOrdered || failingSince !== null
+    ? 1
+    : Math.min(CONCURRENCY_MAX, Math.floor(CONCURRENCY_OF_ALL / count));
 
 /** Twice as many as are in flight, so that a claim is rarely awaited. More if they go in order. */
-function limitOf(
-  { load }: Ctx,
-  { isOrdered, failingSince }: Webhook,
-  { parallel, count }: { parallel: number; count: number },
-): number {
-  if (failingSince !== null) return 2 * parallel;
-  if (load.isHigh()) return Math.ceil(SENT_UNDER_LOAD / count);
-  return 2 * (isOrdered ? PARALLEL : parallel);
-}
+const limitOf = ({ isOrdered, failingSince }: Webhook, concurrency: number): number =>
+  2 * (isOrdered && failingSince === null ? CONCURRENCY_MAX : concurrency);
 
 async function findEvents({ db }: Ctx, rows: Delivery[]): Promise<Map<string, Event>> {
   const ids = rows.map(({ eventId }) => eventId);

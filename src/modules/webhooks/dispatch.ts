@@ -3,7 +3,6 @@ import type { Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { type EventCursor, formatCursor } from "../events/cursor.ts";
 import { type EventPage, readNextEvents } from "../events/feed.ts";
-import { SENT_UNDER_LOAD } from "./claims.ts";
 import { webhookDeliveries, webhooks } from "./tables.ts";
 import { ALL_EVENTS } from "./webhooks.ts";
 
@@ -13,21 +12,22 @@ interface Group {
   ids: string[];
 }
 
-const QUEUED_AT_ONCE = { usual: 500, underLoad: SENT_UNDER_LOAD } as const;
+const EVENTS_AT_ONCE = { usual: 500, underLoad: 100 } as const;
 /** Beyond this, the next events of a webhook wait in the events table. */
 const WAITING_MAX = 10_000;
 
 /**
  * Queues a delivery of each new event for each webhook that wants it. Any number of processes may
- * do this at once. Returns how much may be left, or undefined if no webhook is enabled.
+ * do this at once. `hasMore`: there may be more new events.
  */
-export async function queueDeliveries(ctx: Ctx): Promise<number | undefined> {
-  const enabled = await findEnabled(ctx);
-  ctx.eventSignal.want("webhooks", enabled.length > 0);
-  if (enabled.length === 0) return undefined;
-  let left = 0;
-  for (const group of groupsOf(enabled)) left += await queueForGroup(ctx, group);
-  return left;
+export async function queueDeliveries(
+  ctx: Ctx,
+): Promise<{ isAnyEnabled: boolean; hasMore: boolean }> {
+  const enabled = await findCursors(ctx);
+  ctx.eventSignal.setActive("webhooks", enabled.length > 0);
+  let hasMore = false;
+  for (const group of groupsOf(enabled)) hasMore = (await queueForGroup(ctx, group)) || hasMore;
+  return { isAnyEnabled: enabled.length > 0, hasMore };
 }
 
 interface Enabled {
@@ -38,7 +38,7 @@ interface Enabled {
 }
 
 /** Raw SQL, because this query runs every second, also if there is no webhook. */
-async function findEnabled({ db }: Ctx): Promise<Enabled[]> {
+async function findCursors({ db }: Ctx): Promise<Enabled[]> {
   const rows = await db.execute(sql`
     select id, transaction_id::text, position::text, exists (
       select 1 from webhook_deliveries where webhook_id = webhooks.id and state = 'waiting'
@@ -62,13 +62,14 @@ function groupsOf(enabled: Enabled[]): Group[] {
   return [...groups.values()];
 }
 
-async function queueForGroup(ctx: Ctx, { cursor, ids }: Group): Promise<number> {
-  const limit = ctx.load.isHigh() ? QUEUED_AT_ONCE.underLoad : QUEUED_AT_ONCE.usual;
+/** Returns whether there may be more. */
+async function queueForGroup(ctx: Ctx, { cursor, ids }: Group): Promise<boolean> {
+  const limit = ctx.load.isHigh() ? EVENTS_AT_ONCE.underLoad : EVENTS_AT_ONCE.usual;
   const page = await readNextEvents(ctx, cursor, limit);
-  if (page.events.length === 0) return 0;
+  if (page.events.length === 0) return false;
   const isMoved = await transaction(ctx, (tx) => queuePage(tx, { cursor, ids, page }));
   // Otherwise another process has read on from the same cursor, but maybe not as far.
-  return page.hasMore || !isMoved ? 1 : 0;
+  return page.hasMore || !isMoved;
 }
 
 /** Moves the cursors and inserts the deliveries. False if another process was first. */

@@ -37,12 +37,12 @@ export async function writeResults(
     await updateDeliveries(tx, written);
     return isOff;
   });
-  for (const { state } of written) ctx.metrics.recordWebhook(resultNames[state]);
+  for (const { state } of written) ctx.metrics.recordWebhook(metricResults[state]);
   return isDisabled;
 }
 
 type State = "waiting" | "delivered" | "failed" | "dropped";
-export const resultNames = {
+export const metricResults = {
   waiting: "deferred",
   delivered: "delivered",
   failed: "failed",
@@ -101,7 +101,7 @@ async function updateHealth(tx: Ctx, webhookId: string, results: Result[]): Prom
         delivery.attempts + 1 >= FAILING_ATTEMPTS || webhook.failingSince !== null,
     )
     .map(({ claimed }) => claimed.delivery.queuedAt.getTime());
-  return queuedTimes.length > 0 && noteFailing(tx, webhookId, queuedTimes);
+  return queuedTimes.length > 0 && markFailing(tx, webhookId, queuedTimes);
 }
 
 /** Deliveries that wait because of a longer outage are due at once. */
@@ -124,7 +124,7 @@ async function recover(tx: Ctx, id: string): Promise<void> {
 }
 
 /** Notes since when a webhook fails. Disables it after three days. */
-async function noteFailing(tx: Ctx, id: string, queuedTimes: number[]): Promise<boolean> {
+async function markFailing(tx: Ctx, id: string, queuedTimes: number[]): Promise<boolean> {
   const isTarget = eq(webhooks.id, id);
   const [webhook] = await tx.db.select().from(webhooks).where(isTarget).for("no key update");
   if (!webhook) return false;
@@ -132,13 +132,13 @@ async function noteFailing(tx: Ctx, id: string, queuedTimes: number[]): Promise<
   if (!since) return false;
   if (!webhook.failingSince)
     await updateRow(tx, webhooks, { id, where: isTarget, set: { failingSince: since } });
-  const isOver = tx.now().getTime() - since.getTime() >= RETRIED_FOR_MS;
-  return isOver && disable(tx, id, "No event could be delivered for 3 days.");
+  const isExpired = tx.now().getTime() - since.getTime() >= RETRIED_FOR_MS;
+  return isExpired && disable(tx, id, "No event could be delivered for 3 days.");
 }
 
 /**
- * When the oldest of these events was queued that came after the last success. Undefined if there
- * is none: then only these events fail, not the webhook.
+ * The earliest of these times that is later than the last success. Undefined if there is none: then
+ * only these events fail, not the webhook.
  */
 async function outageSince({ db }: Ctx, id: string, queuedTimes: number[]) {
   const { webhookId, state, createdAt, endedAt } = webhookDeliveries;

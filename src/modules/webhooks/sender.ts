@@ -1,20 +1,26 @@
 import type { Ctx } from "../../ctx.ts";
 import { envelopeOf } from "../events/envelope.ts";
 import { attempt } from "./attempt.ts";
-import { type Claimed, claimDue, release } from "./claims.ts";
+import { openClaimQueue } from "./claim-queue.ts";
+import { type Claimed, release } from "./claims.ts";
 import { type Result, writeResults } from "./results.ts";
-import type { Webhook } from "./webhooks.ts";
 
 /** Sends the due deliveries of one webhook, in this process. */
 export interface Sender {
-  /** Starts as many workers as the webhook may have. They end when nothing is due. */
-  start: () => void;
-  /** Gives up what was claimed of another version of the webhook: another URL, or disabled. */
-  releaseUnless: (version: number | undefined) => void;
+  /**
+   * Claims due deliveries, and starts loops that send them until nothing is due. Under load, the
+   * loops end earlier, and only this claims: `share` deliveries at most.
+   */
+  start: (share: number) => void;
+  /**
+   * Releases what was claimed before the webhook was changed or disabled. `current` is the version
+   * of the webhook, or undefined if it is disabled.
+   */
+  releaseOutdated: (current: number | undefined) => void;
   isIdle: () => boolean;
   /** What this process has claimed, and not ended. */
   held: () => Claimed[];
-  /** The failures of workers since the last call, such as an outage of the database. */
+  /** The failures since the last call, such as an outage of the database. */
   takeFailures: () => unknown[];
   /** Starts no other attempt. Resolves when the ones in flight have ended, or were aborted. */
   close: () => Promise<void>;
@@ -22,8 +28,8 @@ export interface Sender {
 
 export function openSender(ctx: Ctx, webhookId: string): Sender {
   const write = openResultWriter((results) => writeResults(ctx, webhookId, results));
-  const claims = openClaims(ctx, webhookId);
-  const workers = new Set<Promise<void>>();
+  const queue = openClaimQueue(ctx, webhookId);
+  const loops = new Set<Promise<void>>();
   const inFlight = new Set<Claimed>();
   const closing = new AbortController();
   const failures: unknown[] = [];
@@ -32,18 +38,17 @@ export function openSender(ctx: Ctx, webhookId: string): Sender {
   let isClosed = false;
 
   const next = async (): Promise<Claimed | undefined> => {
-    // Under load, `start` claims the next ones, once a second.
-    if (claims.mayFill() && !ctx.load.isHigh()) await claims.fill();
-    startWorkers();
-    return isClosed ? undefined : claims.take();
+    if (queue.shouldClaim() && !ctx.load.isHigh()) await queue.claimMore();
+    startLoops();
+    return isClosed ? undefined : queue.take();
   };
   const handle = async (claimed: Claimed) => {
     inFlight.add(claimed);
     try {
       const result = await deliver(ctx, claimed, closing.signal);
       const isDisabled = await write(result);
-      if (isDisabled) await claims.release();
-      else if (result.attempt?.isSuccess === false) await claims.holdBack(claimed.webhook);
+      if (isDisabled) await queue.release();
+      else if (result.attempt?.isSuccess === false) await queue.holdBack(claimed.webhook);
     } catch (error) {
       if (!closing.signal.aborted) throw error;
       await release(ctx, [claimed]);
@@ -55,7 +60,7 @@ export function openSender(ctx: Ctx, webhookId: string): Sender {
     try {
       for (let claimed = await next(); claimed; claimed = await next()) {
         await handle(claimed);
-        if (active > claims.workers()) return;
+        if (active > queue.concurrency()) return;
       }
     } catch (error) {
       fail(error);
@@ -63,117 +68,41 @@ export function openSender(ctx: Ctx, webhookId: string): Sender {
       active -= 1;
     }
   };
-  const startWorkers = () => {
-    const needed = Math.min(claims.workers(), active + claims.claimed().length);
+  const startLoops = () => {
+    const needed = Math.min(queue.concurrency(), active + queue.claimed().length);
     while (active < needed && !isClosed) {
       active += 1;
-      const worker = work().finally(() => workers.delete(worker));
-      workers.add(worker);
+      const loop = work().finally(() => loops.delete(loop));
+      loops.add(loop);
     }
   };
-  const start = async () => {
-    if (claims.isPaused()) return;
-    claims.noteNew();
-    startWorkers();
-    const isBusy = active > 0 && active >= claims.workers();
-    if (!isBusy && claims.mayFill()) await claims.fill();
-    startWorkers();
+  const start = async (share: number) => {
+    if (queue.isPaused()) return;
+    queue.markDue();
+    startLoops();
+    const isFull = active > 0 && active >= queue.concurrency();
+    if (!isFull && queue.shouldClaim()) await queue.claimMore(share);
+    startLoops();
   };
 
   return {
-    start: () => void start().catch(fail),
-    releaseUnless: (version) => void claims.releaseUnless(version).catch(fail),
-    held: () => [...inFlight, ...claims.claimed()],
-    isIdle: () => active === 0 && claims.isIdle() && failures.length === 0,
+    start: (share) => void start(share).catch(fail),
+    releaseOutdated: (current) => void queue.releaseOutdated(current).catch(fail),
+    held: () => [...inFlight, ...queue.claimed()],
+    isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,
     takeFailures: () => failures.splice(0),
     close: async () => {
       isClosed = true;
       const timer = setTimeout(() => closing.abort(), CLOSE_MAX_MS);
-      await Promise.all(workers);
+      await Promise.all(loops);
       clearTimeout(timer);
-      await claims.release();
+      await queue.release();
     },
   };
 }
-
-/** A receiver that fails gets one request a second from each process. */
-const PROBE_EVERY_MS = 1_000;
 
 /** A receiver that hangs must not delay the end of the process. */
 const CLOSE_MAX_MS = 3_000;
-
-/** What a lease must have left to begin an attempt. Meanwhile it is renewed. */
-const LEASE_MIN_MS = 1_000;
-
-/** What this process has claimed of one webhook, and not sent yet. */
-function openClaims(ctx: Ctx, webhookId: string) {
-  let claimed: Claimed[] = [];
-  let claiming: Promise<void> | undefined;
-  let workers = 0;
-  /** Whether the latest claim got all that was due. */
-  let isDrained = false;
-  /** Whether there may be more since the latest claim began. */
-  let isStale = false;
-  /** While the receiver fails, when the next attempt may begin. */
-  let pausedUntil = 0;
-
-  const claim = async () => {
-    do {
-      isStale = false;
-      const found = await claimDue(ctx, webhookId);
-      workers = found.parallel;
-      isDrained = found.isAll;
-      claimed.push(...found.claimed);
-    } while (isStale && claimed.length === 0);
-    if (isStale) isDrained = false;
-  };
-  const isPaused = () => {
-    const leftMs = pausedUntil - ctx.now().getTime();
-    // Longer only if the clock was set back.
-    return leftMs > 0 && leftMs <= PROBE_EVERY_MS;
-  };
-  const releaseAll = async (): Promise<void> => {
-    await claiming?.catch(() => {});
-    const unused = claimed;
-    claimed = [];
-    isDrained = true;
-    await release(ctx, unused);
-  };
-  return {
-    /** How many workers the webhook may have, as of the latest claim. */
-    workers: () => workers,
-    claimed: () => claimed,
-    isPaused,
-    isIdle: () => claimed.length === 0 && !claiming && !isPaused(),
-    noteNew: () => {
-      isStale = true;
-      isDrained = false;
-    },
-    mayFill: () => claimed.length === 0 && !isDrained,
-    fill: (): Promise<void> => {
-      claiming ??= claim().finally(() => {
-        claiming = undefined;
-      });
-      return claiming;
-    },
-    take: (): Claimed | undefined => {
-      const now = ctx.now().getTime();
-      // What is no longer leased is claimed again, by any process.
-      claimed = claimed.filter(({ leasedUntil }) => leasedUntil.getTime() - now > LEASE_MIN_MS);
-      return claimed.shift();
-    },
-    /** After a failure: of an ordered webhook, or of one that failed already. */
-    holdBack: async ({ isOrdered, failingSince }: Webhook): Promise<void> => {
-      if (failingSince) pausedUntil = ctx.now().getTime() + PROBE_EVERY_MS;
-      if (failingSince || isOrdered) await releaseAll();
-    },
-    release: releaseAll,
-    releaseUnless: async (version: number | undefined): Promise<void> => {
-      const isCurrent = ({ webhook }: Claimed) => webhook.updatedAt.getTime() === version;
-      if (!claimed.every(isCurrent)) await releaseAll();
-    },
-  };
-}
 
 const DELIVERY = { name: "deliver webhook", kind: "client" } as const;
 

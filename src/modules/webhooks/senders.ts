@@ -1,12 +1,12 @@
 import { sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
-import { renewLeases } from "./claims.ts";
+import { DELIVERIES_UNDER_LOAD, renewLeases } from "./claims.ts";
 import { queueDeliveries } from "./dispatch.ts";
 import { openSender, type Sender } from "./sender.ts";
 
 /**
- * Queues and sends deliveries. Each webhook has a sender with workers of its own, so a receiver
- * that is slow or dead delays no other. `run` starts workers without waiting for them; `close`
+ * Queues and sends deliveries. Each webhook has a sender of its own, so a receiver that is slow or
+ * dead delays no other. `run` starts the senders without waiting for them; `close`
  * waits.
  */
 export function openSenders(ctx: Ctx) {
@@ -17,24 +17,26 @@ export function openSenders(ctx: Ctx) {
       [...senders.values()].flatMap((sender) => sender.held()),
     );
   const startDue = async () => {
-    const enabled = await findEnabled(ctx);
+    const enabled = await findDue(ctx);
     const versions = new Map(enabled.map(({ id, version }) => [id, version]));
-    for (const [id, sender] of senders) sender.releaseUnless(versions.get(id));
-    for (const { id } of enabled.filter(({ isDue }) => isDue)) {
+    for (const [id, sender] of senders) sender.releaseOutdated(versions.get(id));
+    const due = enabled.filter(({ isDue }) => isDue);
+    const share = Math.ceil(DELIVERIES_UNDER_LOAD / due.length);
+    for (const { id } of due) {
       const sender = senders.get(id) ?? openSender(ctx, id);
       senders.set(id, sender);
-      sender.start();
+      sender.start(share);
     }
   };
   return {
     run: async (): Promise<number> => {
       await renew();
-      const left = await queueDeliveries(ctx);
-      if (left !== undefined || senders.size > 0) await startDue();
+      const { isAnyEnabled, hasMore } = await queueDeliveries(ctx);
+      if (isAnyEnabled || senders.size > 0) await startDue();
       const failures = [...senders.values()].flatMap((sender) => sender.takeFailures());
       for (const [id, sender] of senders) if (sender.isIdle()) senders.delete(id);
       if (failures.length > 0) throw failures[0];
-      return left ?? 0;
+      return hasMore ? 1 : 0;
     },
     close: async (): Promise<void> => {
       const renewing = setInterval(() => void renew().catch(() => {}), RENEW_EVERY_MS);
@@ -47,8 +49,8 @@ export function openSenders(ctx: Ctx) {
 
 const RENEW_EVERY_MS = 1_000;
 
-/** Raw SQL, because this query runs every second. */
-async function findEnabled({ db, now }: Ctx) {
+/** The enabled webhooks, and whether they have due deliveries. Raw SQL, because this query runs every second. */
+async function findDue({ db, now }: Ctx) {
   const rows = await db.execute(sql`
     select id, (extract(epoch from updated_at) * 1000)::bigint::text as version, exists (
       select 1 from webhook_deliveries

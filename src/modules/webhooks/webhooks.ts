@@ -76,7 +76,7 @@ export async function createWebhook(
     return created;
   });
   // The job would listen for events only after its next run.
-  ctx.eventSignal.want("webhooks", true);
+  ctx.eventSignal.setActive("webhooks", true);
   return { webhook, secret };
 }
 

@@ -1,0 +1,80 @@
+import type { Ctx } from "../../ctx.ts";
+import { type Claimed, claimDue, release } from "./claims.ts";
+import type { Webhook } from "./webhooks.ts";
+
+/** A receiver that fails gets one request a second from each process. */
+const PROBE_EVERY_MS = 1_000;
+
+/** What a lease must have left to begin an attempt. Meanwhile it is renewed. */
+const LEASE_MIN_MS = 1_000;
+
+/** What this process has claimed of one webhook, and not sent yet. */
+export function openClaimQueue(ctx: Ctx, webhookId: string) {
+  let claimed: Claimed[] = [];
+  let claiming: Promise<void> | undefined;
+  let concurrency = 0;
+  /** Whether the latest claim got all that was due. */
+  let hasAllDue = false;
+  /** Whether more may have become due since the latest claim began, and is not in its result. */
+  let mayHaveMore = false;
+  /** While the receiver fails, when the next attempt may begin. */
+  let pausedUntil = 0;
+
+  const claim = async (share?: number) => {
+    do {
+      mayHaveMore = false;
+      const found = await claimDue(ctx, webhookId, share);
+      concurrency = found.concurrency;
+      hasAllDue = found.hasAllDue;
+      claimed.push(...found.claimed);
+    } while (mayHaveMore && claimed.length === 0);
+    if (mayHaveMore) hasAllDue = false;
+  };
+  const isPaused = () => {
+    const leftMs = pausedUntil - ctx.now().getTime();
+    // Longer only if the clock was set back.
+    return leftMs > 0 && leftMs <= PROBE_EVERY_MS;
+  };
+  const releaseAll = async (): Promise<void> => {
+    await claiming?.catch(() => {});
+    const unused = claimed;
+    claimed = [];
+    hasAllDue = true;
+    await release(ctx, unused);
+  };
+  return {
+    /** How many requests to the receiver may be in flight, as of the latest claim. */
+    concurrency: () => concurrency,
+    claimed: () => claimed,
+    isPaused,
+    isIdle: () => claimed.length === 0 && !claiming && !isPaused(),
+    /** More may be due. */
+    markDue: () => {
+      mayHaveMore = true;
+      hasAllDue = false;
+    },
+    shouldClaim: () => claimed.length === 0 && !hasAllDue,
+    claimMore: (share?: number): Promise<void> => {
+      claiming ??= claim(share).finally(() => {
+        claiming = undefined;
+      });
+      return claiming;
+    },
+    take: (): Claimed | undefined => {
+      const now = ctx.now().getTime();
+      // What is no longer leased is claimed again, by any process.
+      claimed = claimed.filter(({ leasedUntil }) => leasedUntil.getTime() - now > LEASE_MIN_MS);
+      return claimed.shift();
+    },
+    /** After a failure: of an ordered webhook, or of one that failed already. */
+    holdBack: async ({ isOrdered, failingSince }: Webhook): Promise<void> => {
+      if (failingSince) pausedUntil = ctx.now().getTime() + PROBE_EVERY_MS;
+      if (failingSince || isOrdered) await releaseAll();
+    },
+    release: releaseAll,
+    releaseOutdated: async (current: number | undefined): Promise<void> => {
+      const isCurrent = ({ webhook }: Claimed) => webhook.updatedAt.getTime() === current;
+      if (!claimed.every(isCurrent)) await releaseAll();
+    },
+  };
+}
