@@ -49,7 +49,7 @@ export function openSenders(ctx: Ctx) {
 
 const RENEW_EVERY_MS = 1_000;
 
-/** The enabled webhooks, and whether they have due deliveries. Raw SQL, because this query runs every second. */
+/** Enabled webhooks, and whether they have due deliveries. Raw SQL: this runs every second. */
 async function findDue({ db, now }: Ctx) {
   const rows = await db.execute(sql`
     select id, (extract(epoch from updated_at) * 1000)::bigint::text as version, exists (
