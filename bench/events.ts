@@ -25,7 +25,7 @@ const isQuick = Bun.argv.includes("--quick");
 const amqpUrl = process.env["BENCH_AMQP_URL"] || "amqp://guest:guest@127.0.0.1:5672";
 const natsUrl = process.env["BENCH_NATS_URL"] || "nats://127.0.0.1:4222";
 
-/** 50 events a second while their delay is measured. */
+/** While delays are measured, 50 events a second. */
 const EVERY_MS = 20;
 const SETTLE_MS = 2_000;
 
@@ -47,7 +47,7 @@ const waysOf = ({ server, token }: Measured) => ({
   WebSocket: (onEvent: OnEvent) => followByWebSocket(server, token, onEvent),
 });
 
-/** 50 events a second: the time from the record of an event to its arrival. */
+/** The time from the record of an event to its arrival. */
 async function measureDelay(workspace: Workspace): Promise<Row[]> {
   const changes = isQuick ? 200 : 1_500;
   const rows: Row[] = [];
@@ -68,6 +68,7 @@ async function measureDelay(workspace: Workspace): Promise<Row[]> {
     await sleep(SETTLE_MS);
     for (const [name, { delays, stop: end }] of Object.entries(followers)) {
       await end();
+      // Webhooks, SSE and WebSockets are measured with each broker; the first measurement counts.
       if (rows.some(({ what }) => what.startsWith(name))) continue;
       const p99 = percentile(delays, 0.99);
       rows.push({
@@ -84,23 +85,23 @@ async function measureDelay(workspace: Workspace): Promise<Row[]> {
 
 /** PATCH /users/me as fast as 16 clients can, while events are published in each way. */
 async function measureChanges(workspace: Workspace): Promise<Row[]> {
-  const sides: Side[] = [];
-  for (const [name, ways] of Object.entries(published)) {
+  const all: Scenario[] = [];
+  for (const [name, ways] of Object.entries(scenarios)) {
     const broker = ways.includes("RabbitMQ") ? { BROKER_URL: amqpUrl } : {};
     const measured = await openMeasured(workspace, broker);
-    sides.push({ name, ways, measured, rates: [], cpus: [] });
+    all.push({ name, ways, measured, rates: [], cpus: [] });
   }
   for (let round = 0; round < (isQuick ? 3 : 9); round += 1)
-    for (const side of round % 2 === 0 ? sides : sides.toReversed())
-      await measureSide(workspace, side);
-  for (const { measured } of sides) await stop(measured.server.program);
-  const [none, ...others] = sides;
-  return others.map((side) => rowOf(side, none ?? side));
+    for (const scenario of round % 2 === 0 ? all : all.toReversed())
+      await measureRound(workspace, scenario);
+  for (const { measured } of all) await stop(measured.server.program);
+  const [none, ...others] = all;
+  return others.map((scenario) => rowOf(scenario, none ?? scenario));
 }
 
-/** Its followers exist only meanwhile, and the round ends when they have all events. */
-async function measureSide(workspace: Workspace, side: Side): Promise<void> {
-  const { measured, ways } = side;
+/** Runs one round: starts the consumers, makes the changes, waits for all events, stops them. */
+async function measureRound(workspace: Workspace, scenario: Scenario): Promise<void> {
+  const { measured, ways } = scenario;
   const changes = isQuick ? 500 : 2_000;
   const all = {
     ...waysOf(measured),
@@ -109,21 +110,22 @@ async function measureSide(workspace: Workspace, side: Side): Promise<void> {
   const followers: (Follower & { delays: number[] })[] = [];
   for (const way of ways) followers.push(await measureDelays(all[way]));
   const before = cpuMicrosOf(measured.server.pid);
-  side.rates.push(changes / (await change(workspace, measured, { changes })));
+  scenario.rates.push(changes / (await change(workspace, measured, { changes })));
   const until = performance.now() + ARRIVAL_MAX_MS;
   while (followers.some(({ delays }) => delays.length < changes)) {
-    if (performance.now() > until) throw new Error(`with ${side.name}, an event did not arrive`);
+    if (performance.now() > until)
+      throw new Error(`with ${scenario.name}, an event did not arrive`);
     await sleep(CHECK_EVERY_MS);
   }
-  side.cpus.push((cpuMicrosOf(measured.server.pid) - before) / changes);
+  scenario.cpus.push((cpuMicrosOf(measured.server.pid) - before) / changes);
   for (const follower of followers) await follower.stop();
   await sleep(SETTLE_MS);
 }
 
 type Way = "webhook" | "SSE" | "WebSocket" | "RabbitMQ";
 
-/** Each way that events are published while changes are measured. The first one is the baseline. */
-const published: Record<string, Way[]> = {
+/** The consumers while changes are measured. The first scenario is the baseline. */
+const scenarios: Record<string, Way[]> = {
   none: [],
   "SSE and WebSocket": ["SSE", "WebSocket"],
   "a webhook": ["webhook"],
@@ -134,7 +136,7 @@ const published: Record<string, Way[]> = {
 const ARRIVAL_MAX_MS = 60_000;
 const CHECK_EVERY_MS = 20;
 
-interface Side {
+interface Scenario {
   name: string;
   ways: readonly Way[];
   measured: Measured;
@@ -143,11 +145,11 @@ interface Side {
   cpus: number[];
 }
 
-function rowOf({ name, rates, cpus }: Side, none: Side): Row {
+function rowOf({ name, rates, cpus }: Scenario, none: Scenario): Row {
   const ratios = rates.map((rate, round) => rate / (none.rates[round] ?? Number.NaN));
   const micros = [cpus, none.cpus].map((each) => `${median(each).toFixed(0)} µs`);
   return {
-    what: `PATCH /users/me a second with ${name}, compared with none; CPU of the server for each`,
+    what: `PATCH /users/me: changes a second with ${name}, compared with no consumer; CPU of the server for each change`,
     measured: `${printRatios(ratios)}; ${micros.join(" to ")}`,
     must: name === "all of them" ? "≥ 0.90 ×" : "",
     isMet: name === "all of them" ? median(ratios) >= 0.9 : undefined,
