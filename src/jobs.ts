@@ -20,6 +20,8 @@ import { openSenders } from "./modules/webhooks/senders.ts";
 import { productJobs } from "./product/jobs.ts";
 
 const MINUTE_MS = 60_000;
+/** Under load, a job that is woken by events does one part in this time. */
+const UNDER_LOAD_EVERY_MS = 250;
 
 type AnyJob = Job | OpenJob;
 
@@ -74,6 +76,8 @@ function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
   let isFailing = false;
   let isWoken = false;
   let running: Promise<void> | undefined;
+  let startedAt = Number.NEGATIVE_INFINITY;
+  let starting: ReturnType<typeof setTimeout> | undefined;
   const opened =
     "open" in job ? job.open(ctx) : { run: job.run, close: async () => job.stop?.(ctx) };
   const runPart = () => {
@@ -82,13 +86,14 @@ function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
   };
   const isSlowed = () => job.isWokenByEvents === true && ctx.load.isHigh();
   const runUntilDone = async () => {
-    const startedAt = performance.now();
+    startedAt = performance.now();
     try {
-      let done: number;
+      let isLeft = false;
       do {
         isWoken = false;
-        done = await runPart();
-      } while (!isStopped && !isSlowed() && (done > 0 || isWoken));
+        isLeft = (await runPart()) > 0 || isWoken;
+      } while (isLeft && !isStopped && !isSlowed());
+      if (isLeft) startSoon();
       isFailing = false;
     } catch (error) {
       if (!isFailing && !isStopped)
@@ -103,17 +108,29 @@ function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
       running = undefined;
     });
   };
+  /** Under load, later. */
+  const startSoon = () => {
+    if (isStopped) return;
+    const waitMs = isSlowed() ? startedAt + UNDER_LOAD_EVERY_MS - performance.now() : 0;
+    if (waitMs <= 0) start();
+    else starting ??= setTimeout(startDelayed, waitMs);
+  };
+  const startDelayed = () => {
+    starting = undefined;
+    start();
+  };
   if (job.isUrgent) start();
   const timer = setInterval(start, job.everyMs);
   const wake = () => {
     isWoken = true;
-    if (!isSlowed()) start();
+    startSoon();
   };
   const unsubscribe = job.isWokenByEvents ? ctx.eventSignal.subscribe(wake) : () => {};
   return async () => {
     isStopped = true;
     unsubscribe();
     clearInterval(timer);
+    clearTimeout(starting);
     await running;
     await opened.close();
   };

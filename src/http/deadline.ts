@@ -31,10 +31,11 @@ export function withDeadline({ load, log }: Ctx, next: Handler) {
     return new Promise((resolve) => {
       const respond = (found: Response) => {
         pending.delete(request);
+        load.setRequests(pending.size);
         resolve(found);
       };
       pending.set(request, respond);
-      load.requestStarted(pending.size);
+      load.setRequests(pending.size);
       response.then(respond, (error) => {
         log.error(
           { err: error, request_id: contextOf(request).id },

@@ -14,7 +14,7 @@ export interface EventSignal {
   retrySoon: () => void;
 }
 
-/** Notifications wake readers no more often than this. Then they read several events at once. */
+/** Readers are woken no more often than this, and then read several events at once. */
 const WAKE_EVERY_MS = { usual: 40, underLoad: 200 } as const;
 /** Without notifications, readers must ask more often. */
 const POLL_EVERY_MS = { notified: 1_000, notNotified: 100 } as const;
@@ -66,7 +66,7 @@ export function openEventSignal(areCurrent: () => boolean, load: Load) {
       subscribers.add(onWake);
       return () => void subscribers.delete(onWake);
     },
-    retrySoon: () => wakeIn(RETRY_MS),
+    retrySoon: () => wakeIn(load.isHigh() ? WAKE_EVERY_MS.underLoad : RETRY_MS),
   };
   return { ...signal, notify, stop };
 }

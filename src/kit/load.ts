@@ -1,10 +1,15 @@
 /** Tells how busy this process is with requests, so that background work can give way to them. */
 export interface Load {
-  /** Called when a request begins, with how many are in flight. */
-  requestStarted: (inFlight: number) => void;
-  /** Whether eight requests were in flight at once in the last 250 ms. */
+  /** Called when a request begins or ends, with how many are in flight. */
+  setRequests: (inFlight: number) => void;
+  /** Called when a webhook delivery begins (1) or ends (-1). */
+  addDeliveries: (change: 1 | -1) => void;
+  /**
+   * Whether eight requests are in flight, or were in the last 250 ms. As many requests as there are
+   * webhook deliveries do not count: receivers may call the API before they answer.
+   */
   isHigh: () => boolean;
-  /** Whether no request has begun in the last 250 ms. One may still be in flight. */
+  /** Whether no request is in flight, or was in the last 250 ms. */
   isIdle: () => boolean;
 }
 
@@ -13,15 +18,43 @@ const HIGH_REQUESTS = 8;
 const RECENT_MS = 250;
 
 export function openLoad(): Load {
-  let requestAt = Number.NEGATIVE_INFINITY;
+  let requests = 0;
+  let deliveries = 0;
+  let busyAt = Number.NEGATIVE_INFINITY;
   let highAt = Number.NEGATIVE_INFINITY;
   const isRecent = (time: number) => performance.now() - time < RECENT_MS;
+  const isHighNow = () => requests - deliveries >= HIGH_REQUESTS;
   return {
-    requestStarted: (inFlight) => {
-      requestAt = performance.now();
-      if (inFlight >= HIGH_REQUESTS) highAt = requestAt;
+    setRequests: (inFlight) => {
+      requests = inFlight;
+      busyAt = performance.now();
+      if (isHighNow()) highAt = busyAt;
     },
-    isHigh: () => isRecent(highAt),
-    isIdle: () => !isRecent(requestAt),
+    addDeliveries: (change) => {
+      deliveries += change;
+    },
+    isHigh: () => isHighNow() || isRecent(highAt),
+    isIdle: () => requests === 0 && !isRecent(busyAt),
+  };
+}
+
+/**
+ * Returns a function to await before each piece of work. Under load, it lets one pass in each
+ * interval, in the order of the calls; otherwise all at once.
+ */
+export function openPace(load: Load, everyMs: number): () => Promise<void> {
+  const waiting: (() => void)[] = [];
+  let timer: ReturnType<typeof setInterval> | undefined;
+  const letPass = () => {
+    const count = load.isHigh() ? 1 : waiting.length;
+    for (const pass of waiting.splice(0, count)) pass();
+    if (waiting.length > 0) return;
+    clearInterval(timer);
+    timer = undefined;
+  };
+  return async () => {
+    if (!load.isHigh() && waiting.length === 0) return;
+    timer ??= setInterval(letPass, everyMs);
+    await new Promise<void>((pass) => waiting.push(pass));
   };
 }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type App, createApp } from "../app.ts";
 import type { Config } from "../config/config.ts";
 import type { Ctx } from "../ctx.ts";
+import type { MigrationStatus } from "../db/migrate.ts";
 import type { Handler } from "../http/request-context.ts";
 import { startJobs } from "../jobs.ts";
 import { misconfigured } from "../kit/exit.ts";
@@ -42,10 +43,8 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
   const { ctx } = wired;
   let isOpen = true;
   try {
-    // Always traced, so that an unreachable trace collector is logged soon after the start.
-    const prepared = ctx.tracing.begin({ name: "start" }, null, () => prepare(wired, () => isOpen));
     // While the database is prepared, build the app and let it answer a first request.
-    const [app] = await Promise.all([warmApp(ctx), prepared]);
+    const [app] = await Promise.all([warmApp(ctx), checkAndPrepare(wired, () => isOpen)]);
     const pipeline = createPipeline(ctx, app);
     let stopJobs = async () => {};
     return {
@@ -95,9 +94,19 @@ async function warmApp(ctx: Ctx): Promise<App> {
   return app;
 }
 
-async function prepare({ ctx, checkSchema, migrate }: Wired, isOpen: () => boolean): Promise<void> {
+async function checkAndPrepare(wired: Wired, isOpen: () => boolean): Promise<void> {
+  const schema = await wired.checkSchema();
+  // Always traced, so that an unreachable trace collector is logged soon after the start.
+  const work = () => prepare(wired, schema, isOpen);
+  await wired.ctx.tracing.begin({ name: "start" }, null, work);
+}
+
+async function prepare(
+  { ctx, migrate }: Wired,
+  { pending, unknown }: MigrationStatus,
+  isOpen: () => boolean,
+): Promise<void> {
   const { config, log } = ctx;
-  const { pending, unknown } = await checkSchema();
   const applied = pending.length > 0 ? await migrate() : [];
   if (applied.length > 0) log.info({ applied }, "Migrations applied.");
   if (unknown.length > 0) log.warn({ unknown }, "The database schema is newer than this Bunker.");

@@ -20,10 +20,10 @@ export function openClaimQueue(ctx: Ctx, webhookId: string) {
   /** While the receiver fails, when the next attempt may begin. */
   let pausedUntil = 0;
 
-  const claim = async (share?: number) => {
+  const claim = async () => {
     do {
       mayHaveMore = false;
-      const found = await claimDue(ctx, webhookId, share);
+      const found = await claimDue(ctx, webhookId);
       concurrency = found.concurrency;
       hasAllDue = found.hasAllDue;
       claimed.push(...found.claimed);
@@ -54,8 +54,8 @@ export function openClaimQueue(ctx: Ctx, webhookId: string) {
       hasAllDue = false;
     },
     shouldClaim: () => claimed.length === 0 && !hasAllDue,
-    claimMore: (share?: number): Promise<void> => {
-      claiming ??= claim(share).finally(() => {
+    claimMore: (): Promise<void> => {
+      claiming ??= claim().finally(() => {
         claiming = undefined;
       });
       return claiming;

@@ -25,8 +25,6 @@ const RENEWED_BEFORE_MS = 3_500;
 const CONCURRENCY_MAX = 16;
 /** Bun sends 256 requests at once. Others would wait for those of slow receivers, and time out. */
 const CONCURRENCY_OF_ALL = 200;
-/** Under load, the webhooks of one process share these deliveries a second. */
-export const DELIVERIES_UNDER_LOAD = 100;
 
 interface Claim {
   claimed: Claimed[];
@@ -36,15 +34,8 @@ interface Claim {
   hasAllDue: boolean;
 }
 
-/**
- * Claims due deliveries of one webhook: none if it is disabled. Under load, claims `share` of them
- * at most.
- */
-export async function claimDue(
-  ctx: Ctx,
-  webhookId: string,
-  share = DELIVERIES_UNDER_LOAD,
-): Promise<Claim> {
+/** Claims due deliveries of one webhook: none if it is disabled. */
+export async function claimDue(ctx: Ctx, webhookId: string): Promise<Claim> {
   const [found] = await ctx.db
     .select({ webhook: getTableColumns(webhooks), enabledCount })
     .from(webhooks)
@@ -53,8 +44,7 @@ export async function claimDue(
   const { webhook } = found;
   const concurrency = concurrencyOf(webhook, found.enabledCount);
   const leasedUntil = new Date(ctx.now().getTime() + LEASE_MS);
-  const usual = limitOf(webhook, concurrency);
-  const limit = ctx.load.isHigh() && !webhook.failingSince ? share : usual;
+  const limit = limitOf(webhook, concurrency);
   const range = { leasedUntil, limit };
   const rows = webhook.isOrdered
     ? await transaction(ctx, (tx) => claimNext(tx, webhookId, range))

@@ -12,7 +12,7 @@ interface Group {
   ids: string[];
 }
 
-const EVENTS_AT_ONCE = { usual: 500, underLoad: 100 } as const;
+const QUEUED_AT_ONCE = 500;
 /** Beyond this, the next events of a webhook wait in the events table. */
 const WAITING_MAX = 10_000;
 
@@ -64,8 +64,7 @@ function groupsOf(enabled: Enabled[]): Group[] {
 
 /** Returns whether there may be more. */
 async function queueForGroup(ctx: Ctx, { cursor, ids }: Group): Promise<boolean> {
-  const limit = ctx.load.isHigh() ? EVENTS_AT_ONCE.underLoad : EVENTS_AT_ONCE.usual;
-  const page = await readNextEvents(ctx, cursor, limit);
+  const page = await readNextEvents(ctx, cursor, QUEUED_AT_ONCE);
   if (page.events.length === 0) return false;
   const isMoved = await transaction(ctx, (tx) => queuePage(tx, { cursor, ids, page }));
   // Otherwise another process has read on from the same cursor, but maybe not as far.

@@ -7,11 +7,8 @@ import { type Result, writeResults } from "./results.ts";
 
 /** Sends the due deliveries of one webhook, in this process. */
 export interface Sender {
-  /**
-   * Claims due deliveries, and starts loops that send them until nothing is due. Under load, the
-   * loops end earlier, and only this claims: `share` deliveries at most.
-   */
-  start: (share: number) => void;
+  /** Claims due deliveries, and starts loops that send them until nothing is due. */
+  start: () => void;
   /**
    * Releases what was claimed before the webhook was changed or disabled. `current` is the version
    * of the webhook, or undefined if it is disabled.
@@ -26,7 +23,8 @@ export interface Sender {
   close: () => Promise<void>;
 }
 
-export function openSender(ctx: Ctx, webhookId: string): Sender {
+/** Awaits `untilTurn` before each delivery. */
+export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise<void>): Sender {
   const write = openResultWriter((results) => writeResults(ctx, webhookId, results));
   const queue = openClaimQueue(ctx, webhookId);
   const loops = new Set<Promise<void>>();
@@ -38,12 +36,15 @@ export function openSender(ctx: Ctx, webhookId: string): Sender {
   let isClosed = false;
 
   const next = async (): Promise<Claimed | undefined> => {
-    if (queue.shouldClaim() && !ctx.load.isHigh()) await queue.claimMore();
+    await untilTurn();
+    if (isClosed) return undefined;
+    if (queue.shouldClaim()) await queue.claimMore();
     startLoops();
     return isClosed ? undefined : queue.take();
   };
   const handle = async (claimed: Claimed) => {
     inFlight.add(claimed);
+    ctx.load.addDeliveries(1);
     try {
       const result = await deliver(ctx, claimed, closing.signal);
       const isDisabled = await write(result);
@@ -53,6 +54,7 @@ export function openSender(ctx: Ctx, webhookId: string): Sender {
       if (!closing.signal.aborted) throw error;
       await release(ctx, [claimed]);
     } finally {
+      ctx.load.addDeliveries(-1);
       inFlight.delete(claimed);
     }
   };
@@ -76,17 +78,17 @@ export function openSender(ctx: Ctx, webhookId: string): Sender {
       loops.add(loop);
     }
   };
-  const start = async (share: number) => {
+  const start = async () => {
     if (queue.isPaused()) return;
     queue.markDue();
     startLoops();
     const isFull = active > 0 && active >= queue.concurrency();
-    if (!isFull && queue.shouldClaim()) await queue.claimMore(share);
+    if (!isFull && queue.shouldClaim()) await queue.claimMore();
     startLoops();
   };
 
   return {
-    start: (share) => void start(share).catch(fail),
+    start: () => void start().catch(fail),
     releaseOutdated: (current) => void queue.releaseOutdated(current).catch(fail),
     held: () => [...inFlight, ...queue.claimed()],
     isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,

@@ -1,15 +1,17 @@
 import { sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
-import { DELIVERIES_UNDER_LOAD, renewLeases } from "./claims.ts";
+import { openPace } from "../../kit/load.ts";
+import { renewLeases } from "./claims.ts";
 import { queueDeliveries } from "./dispatch.ts";
 import { openSender, type Sender } from "./sender.ts";
 
 /**
  * Queues and sends deliveries. Each webhook has a sender of its own, so a receiver that is slow or
- * dead delays no other. `run` starts the senders without waiting for them; `close`
- * waits.
+ * dead delays no other. Under load, they share 100 deliveries a second. `run` starts the senders
+ * without waiting for them; `close` waits.
  */
 export function openSenders(ctx: Ctx) {
+  const untilTurn = openPace(ctx.load, DELIVERED_EVERY_MS);
   const senders = new Map<string, Sender>();
   const renew = () =>
     renewLeases(
@@ -20,12 +22,10 @@ export function openSenders(ctx: Ctx) {
     const enabled = await findDue(ctx);
     const versions = new Map(enabled.map(({ id, version }) => [id, version]));
     for (const [id, sender] of senders) sender.releaseOutdated(versions.get(id));
-    const due = enabled.filter(({ isDue }) => isDue);
-    const share = Math.ceil(DELIVERIES_UNDER_LOAD / due.length);
-    for (const { id } of due) {
-      const sender = senders.get(id) ?? openSender(ctx, id);
+    for (const { id } of enabled.filter(({ isDue }) => isDue)) {
+      const sender = senders.get(id) ?? openSender(ctx, id, untilTurn);
       senders.set(id, sender);
-      sender.start(share);
+      sender.start();
     }
   };
   return {
@@ -48,6 +48,7 @@ export function openSenders(ctx: Ctx) {
 }
 
 const RENEW_EVERY_MS = 1_000;
+const DELIVERED_EVERY_MS = 10;
 
 /** Enabled webhooks, and whether they have due deliveries. Raw SQL: this runs every second. */
 async function findDue({ db, now }: Ctx) {
