@@ -100,7 +100,7 @@ export interface Job {
   isUrgent?: true;
   /**
    * Also runs when events were recorded, while readers of `ctx.eventSignal` are active. Under load,
-   * it does one part four times a second, so that requests come first.
+   * it does one part twice a second, so that requests come first.
    */
   isWokenByEvents?: true;
   /**

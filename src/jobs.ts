@@ -21,7 +21,7 @@ import { productJobs } from "./product/jobs.ts";
 
 const MINUTE_MS = 60_000;
 /** Under load, a job that is woken by events does one part in this time. */
-const UNDER_LOAD_EVERY_MS = 250;
+const UNDER_LOAD_EVERY_MS = 500;
 
 type AnyJob = Job | OpenJob;
 

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config/config.ts";
@@ -66,7 +67,7 @@ export async function openRuntime(
     metrics,
     embedded,
     lifecycle: { isStopping: false },
-    load: openLoad(),
+    load: openLoad(availableParallelism() / config.workers),
     close,
   };
 }

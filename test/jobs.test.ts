@@ -30,7 +30,7 @@ test("a job never runs twice at once, and is logged once while it fails", async 
   expect(logged.map(({ sentence }) => sentence)).toEqual(["Job failed; retrying."]);
 });
 
-test("under load, a job that is woken by events does one part four times a second", async () => {
+test("under load, a job that is woken by events does one part twice a second", async () => {
   const { ctx } = await world();
   let parts = 0;
   const run = async () => {
@@ -44,7 +44,7 @@ test("under load, a job that is woken by events does one part four times a secon
     follow: { everyMs: 10_000, isUrgent: true, isWokenByEvents: true, run },
   });
   await until(() => parts === 4);
-  expect(performance.now() - from).toBeGreaterThan(700);
+  expect(performance.now() - from).toBeGreaterThan(1_400);
   ctx.load.setRequests(0);
   await until(() => parts > 100);
   await stop();

@@ -5,25 +5,29 @@ export interface Load {
   /** Called when a webhook delivery begins (1) or ends (-1). */
   addDeliveries: (change: 1 | -1) => void;
   /**
-   * Whether eight requests are in flight, or were in the last 250 ms. As many requests as there are
-   * webhook deliveries do not count: receivers may call the API before they answer.
+   * Whether four requests for each core, at least eight, are in flight, or were in the last 250 ms.
+   * As many requests as there are webhook deliveries do not count: receivers may call the API
+   * before they answer.
    */
   isHigh: () => boolean;
   /** Whether no request is in flight, or was in the last 250 ms. */
   isIdle: () => boolean;
 }
 
-const HIGH_REQUESTS = 8;
+const HIGH_FOR_EACH_CORE = 4;
+const HIGH_MIN = 8;
 /** Bridges the pauses between requests. */
 const RECENT_MS = 250;
 
-export function openLoad(): Load {
+/** `cores`: how many this process may use. */
+export function openLoad(cores: number): Load {
+  const highRequests = Math.max(HIGH_MIN, HIGH_FOR_EACH_CORE * cores);
   let requests = 0;
   let deliveries = 0;
   let busyAt = Number.NEGATIVE_INFINITY;
   let highAt = Number.NEGATIVE_INFINITY;
   const isRecent = (time: number) => performance.now() - time < RECENT_MS;
-  const isHighNow = () => requests - deliveries >= HIGH_REQUESTS;
+  const isHighNow = () => requests - deliveries >= highRequests;
   return {
     setRequests: (inFlight) => {
       requests = inFlight;
@@ -39,15 +43,17 @@ export function openLoad(): Load {
 }
 
 /**
- * Returns a function to await before each piece of work. Under load, it lets one pass in each
- * interval, in the order of the calls; otherwise all at once.
+ * Returns a function to await before each piece of work. Under load, it lets `count` of them begin
+ * in each interval, in the order of the calls; otherwise all at once.
  */
-export function openPace(load: Load, everyMs: number): () => Promise<void> {
+export function openPace(
+  load: Load,
+  { count, everyMs }: { count: number; everyMs: number },
+): () => Promise<void> {
   const waiting: (() => void)[] = [];
   let timer: ReturnType<typeof setInterval> | undefined;
   const letPass = () => {
-    const count = load.isHigh() ? 1 : waiting.length;
-    for (const pass of waiting.splice(0, count)) pass();
+    for (const pass of waiting.splice(0, load.isHigh() ? count : waiting.length)) pass();
     if (waiting.length > 0) return;
     clearInterval(timer);
     timer = undefined;

@@ -195,7 +195,7 @@ test("with a lost SECRET_KEY nothing is sent, and the log of deliveries says wha
   expect(there.received).toEqual([]);
 });
 
-test("under load, all webhooks share a hundred deliveries a second, and the rest comes later", async () => {
+test("under load, all webhooks share 64 deliveries a second, and the rest comes later", async () => {
   const here = await webhookWorld();
   const receivers = [here.receiver(), here.receiver()];
   for (const receiver of receivers) await here.webhookTo(receiver, onlyDeleted);
@@ -204,7 +204,7 @@ test("under load, all webhooks share a hundred deliveries a second, and the rest
   here.ctx.load.setRequests(1_000);
   here.start();
   const from = performance.now();
-  await until(() => counts().every((count) => count >= 50));
+  await until(() => counts().every((count) => count >= 48));
   const [most = 0] = counts().toSorted((a, b) => b - a);
   expect(most).toBeLessThan(75);
   expect(performance.now() - from).toBeGreaterThan(800);

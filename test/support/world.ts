@@ -30,7 +30,7 @@ export const database = openDatabase({
   statementTimeoutSeconds: 5,
 });
 const silence = () => {};
-const load = openLoad();
+const load = openLoad(1);
 const { principals, eventSignal, closeChanges } = openChanges<Principal>({
   place,
   pool: database.sql,

@@ -10,7 +10,7 @@ import { eventCursors } from "./tables.ts";
 
 /** The name of the message queue among the readers that have a stored cursor. */
 export const BROKER_SINK = "broker";
-/** Under load, jobs run four times a second. */
+/** Under load, the job runs twice a second. */
 const EVENTS_AT_ONCE = { usual: 200, underLoad: 50 } as const;
 /** If the holder of the lease is killed, another instance takes over after this time. */
 const LEASE_SECONDS = 2.5;

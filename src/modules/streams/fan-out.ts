@@ -113,12 +113,17 @@ async function sendEvent(
   event: Event,
   { ofAllEvents, ofUser, send }: Followers,
 ): Promise<void> {
-  const message = { all: messageOf(ctx, event, "all"), own: messageOf(ctx, event, "own") };
+  // Written once for all streams of a kind, if there are any.
+  const messages: Partial<Record<StreamView, StreamMessage>> = {};
+  const sendTo = (stream: EventStream, view: StreamView) => {
+    messages[view] ??= messageOf(ctx, event, view);
+    send(stream, messages[view]);
+  };
   for (const stream of event.subjectId === null ? [] : ofUser(event.subjectId))
-    if (stream.isLive && stream.view === "own") send(stream, message.own);
+    if (stream.isLive && stream.view === "own") sendTo(stream, "own");
   let sent = 0;
   for (const stream of ofAllEvents()) {
-    if (stream.isLive) send(stream, message.all);
+    if (stream.isLive) sendTo(stream, "all");
     sent += 1;
     if (sent % SENT_AT_ONCE === 0) await turn();
   }

@@ -15,6 +15,8 @@ interface Group {
 const QUEUED_AT_ONCE = 500;
 /** Beyond this, the next events of a webhook wait in the events table. */
 const WAITING_MAX = 10_000;
+/** Under load, the same: a row for each delivery costs more than to read it later. */
+const DUE_MAX_UNDER_LOAD = 100;
 
 /**
  * Queues a delivery of each new event for each webhook that wants it. Any number of processes may
@@ -38,11 +40,14 @@ interface Enabled {
 }
 
 /** Raw SQL, because this query runs every second, also if there is no webhook. */
-async function findCursors({ db }: Ctx): Promise<Enabled[]> {
+async function findCursors({ db, load, now }: Ctx): Promise<Enabled[]> {
+  const isWaiting = sql`webhook_id = webhooks.id and state = 'waiting'`;
+  const isDue = sql`${isWaiting} and due_at <= ${now().toISOString()}::timestamptz`;
   const rows = await db.execute(sql`
-    select id, transaction_id::text, position::text, exists (
-      select 1 from webhook_deliveries where webhook_id = webhooks.id and state = 'waiting'
-      offset ${WAITING_MAX} - 1
+    select id, transaction_id::text, position::text, (
+      exists (select 1 from webhook_deliveries where ${isWaiting} offset ${WAITING_MAX} - 1)
+      or (${load.isHigh()} and exists (
+        select 1 from webhook_deliveries where ${isDue} offset ${DUE_MAX_UNDER_LOAD} - 1))
     ) as is_full
     from webhooks where is_enabled`);
   return rows as unknown as Enabled[];

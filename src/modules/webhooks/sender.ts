@@ -37,8 +37,7 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
 
   const next = async (): Promise<Claimed | undefined> => {
     await untilTurn();
-    if (isClosed) return undefined;
-    if (queue.shouldClaim()) await queue.claimMore();
+    if (!isClosed && queue.shouldClaim()) await queue.claimMore();
     startLoops();
     return isClosed ? undefined : queue.take();
   };
@@ -82,8 +81,8 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
     if (queue.isPaused()) return;
     queue.markDue();
     startLoops();
-    const isFull = active > 0 && active >= queue.concurrency();
-    if (!isFull && queue.shouldClaim()) await queue.claimMore();
+    const hasSpare = active === 0 || active < queue.concurrency();
+    if (hasSpare && queue.shouldClaim()) await queue.claimMore();
     startLoops();
   };
 

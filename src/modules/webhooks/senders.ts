@@ -7,11 +7,11 @@ import { openSender, type Sender } from "./sender.ts";
 
 /**
  * Queues and sends deliveries. Each webhook has a sender of its own, so a receiver that is slow or
- * dead delays no other. Under load, they share 100 deliveries a second. `run` starts the senders
+ * dead delays no other. Under load, they share 64 deliveries a second. `run` starts the senders
  * without waiting for them; `close` waits.
  */
 export function openSenders(ctx: Ctx) {
-  const untilTurn = openPace(ctx.load, DELIVERED_EVERY_MS);
+  const untilTurn = openPace(ctx.load, UNDER_LOAD);
   const senders = new Map<string, Sender>();
   const renew = () =>
     renewLeases(
@@ -48,7 +48,8 @@ export function openSenders(ctx: Ctx) {
 }
 
 const RENEW_EVERY_MS = 1_000;
-const DELIVERED_EVERY_MS = 10;
+/** In groups, because the results of one group are stored together. */
+const UNDER_LOAD = { count: 16, everyMs: 250 } as const;
 
 /** Enabled webhooks, and whether they have due deliveries. Raw SQL: this runs every second. */
 async function findDue({ db, now }: Ctx) {
