@@ -85,27 +85,30 @@ function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
     return ctx.tracing.isSampled(null) ? ctx.tracing.begin(span, null, work) : work();
   };
   const isSlowed = () => job.isWokenByEvents === true && ctx.load.isHigh();
-  const runUntilDone = async () => {
+  /** Under load, only a part. Returns whether there may be more. */
+  const runUntilDone = async (): Promise<boolean> => {
     startedAt = performance.now();
+    let isLeft = false;
     try {
-      let isLeft = false;
       do {
         isWoken = false;
         isLeft = (await runPart()) > 0 || isWoken;
       } while (isLeft && !isStopped && !isSlowed());
-      if (isLeft) startSoon();
       isFailing = false;
     } catch (error) {
       if (!isFailing && !isStopped)
         ctx.log.error({ err: error, job: name }, "Job failed; retrying.");
       isFailing = true;
+      isLeft = false;
     }
     const seconds = (performance.now() - startedAt) / 1000;
     ctx.metrics.recordJob(name, { isFailed: isFailing, seconds });
+    return isLeft;
   };
   const start = () => {
-    running ??= runUntilDone().finally(() => {
+    running ??= runUntilDone().then((isLeft) => {
       running = undefined;
+      if (isLeft) startSoon();
     });
   };
   /** Under load, later. */

@@ -30,12 +30,12 @@ export function withDeadline({ load, log }: Ctx, next: Handler) {
     if (!(response instanceof Promise)) return response;
     return new Promise((resolve) => {
       const respond = (found: Response) => {
-        pending.delete(request);
-        load.setRequests(pending.size);
+        // A response after the deadline ends nothing.
+        if (pending.delete(request)) load.addRequest(-1);
         resolve(found);
       };
       pending.set(request, respond);
-      load.setRequests(pending.size);
+      load.addRequest(1);
       response.then(respond, (error) => {
         log.error(
           { err: error, request_id: contextOf(request).id },

@@ -1,9 +1,9 @@
 /** Tells how busy this process is with requests, so that background work can give way to them. */
 export interface Load {
-  /** Called when a request begins or ends, with how many are in flight. */
-  setRequests: (inFlight: number) => void;
+  /** Called when a request begins (1) or ends (-1). */
+  addRequest: (change: 1 | -1) => void;
   /** Called when a webhook delivery begins (1) or ends (-1). */
-  addDeliveries: (change: 1 | -1) => void;
+  addDelivery: (change: 1 | -1) => void;
   /**
    * Whether four requests for each core, at least eight, are in flight, or were in the last 250 ms.
    * As many requests as there are webhook deliveries do not count: receivers may call the API
@@ -29,12 +29,12 @@ export function openLoad(cores: number): Load {
   const isRecent = (time: number) => performance.now() - time < RECENT_MS;
   const isHighNow = () => requests - deliveries >= highRequests;
   return {
-    setRequests: (inFlight) => {
-      requests = inFlight;
+    addRequest: (change) => {
+      requests += change;
       busyAt = performance.now();
       if (isHighNow()) highAt = busyAt;
     },
-    addDeliveries: (change) => {
+    addDelivery: (change) => {
       deliveries += change;
     },
     isHigh: () => isHighNow() || isRecent(highAt),
@@ -51,16 +51,23 @@ export function openPace(
   { count, everyMs }: { count: number; everyMs: number },
 ): () => Promise<void> {
   const waiting: (() => void)[] = [];
+  /** How many more may begin in this interval. */
+  let left = count;
   let timer: ReturnType<typeof setInterval> | undefined;
-  const letPass = () => {
-    for (const pass of waiting.splice(0, load.isHigh() ? count : waiting.length)) pass();
-    if (waiting.length > 0) return;
+  const beginInterval = () => {
+    const isUnused = left === count && waiting.length === 0;
+    const isOver = isUnused || !load.isHigh();
+    const next = waiting.splice(0, isOver ? waiting.length : count);
+    left = isOver ? count : count - next.length;
+    for (const begin of next) begin();
+    if (!isOver) return;
     clearInterval(timer);
     timer = undefined;
   };
   return async () => {
     if (!load.isHigh() && waiting.length === 0) return;
-    timer ??= setInterval(letPass, everyMs);
-    await new Promise<void>((pass) => waiting.push(pass));
+    timer ??= setInterval(beginInterval, everyMs);
+    if (left > 0 && waiting.length === 0) left -= 1;
+    else await new Promise<void>((begin) => waiting.push(begin));
   };
 }

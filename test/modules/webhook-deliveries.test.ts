@@ -201,17 +201,28 @@ test("under load, all webhooks share 64 deliveries a second, and the rest comes 
   for (const receiver of receivers) await here.webhookTo(receiver, onlyDeleted);
   const subjects = await here.recordEvents(200);
   const counts = () => receivers.map(({ received }) => received.length);
-  here.ctx.load.setRequests(1_000);
+  for (let count = 0; count < 1_000; count += 1) here.ctx.load.addRequest(1);
   here.start();
   const from = performance.now();
   await until(() => counts().every((count) => count >= 48));
   const [most = 0] = counts().toSorted((a, b) => b - a);
   expect(most).toBeLessThan(75);
   expect(performance.now() - from).toBeGreaterThan(800);
-  here.ctx.load.setRequests(0);
+  for (let count = 0; count < 1_000; count += 1) here.ctx.load.addRequest(-1);
   await until(() => counts().every((count) => count >= subjects.length), 2_000);
   for (const { received } of receivers)
     expect(subjectsOf(received).toSorted()).toEqual(subjects.toSorted());
+});
+
+test("under load, an ordered webhook gets more than one event at a time", async () => {
+  const here = await webhookWorld();
+  const there = here.receiver();
+  await here.webhookTo(there, { ...onlyDeleted, ordered: true });
+  await here.recordEvents(60);
+  for (let count = 0; count < 1_000; count += 1) here.ctx.load.addRequest(1);
+  here.start();
+  await until(() => there.received.length === 60, 5_000);
+  for (let count = 0; count < 1_000; count += 1) here.ctx.load.addRequest(-1);
 });
 
 test("requests of a receiver that calls the API before it answers do not slow its deliveries", async () => {
@@ -221,12 +232,12 @@ test("requests of a receiver that calls the API before it answers do not slow it
   let calling = 0;
   there.answer = async () => {
     calling += 1;
-    here.ctx.load.setRequests(calling);
+    here.ctx.load.addRequest(1);
     await sleep(5);
     most = Math.max(most, calling);
     expect(here.ctx.load.isHigh()).toBe(false);
     calling -= 1;
-    here.ctx.load.setRequests(calling);
+    here.ctx.load.addRequest(-1);
     return ok();
   };
   await here.webhookTo(there, onlyDeleted);

@@ -43,7 +43,7 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
   };
   const handle = async (claimed: Claimed) => {
     inFlight.add(claimed);
-    ctx.load.addDeliveries(1);
+    ctx.load.addDelivery(1);
     try {
       const result = await deliver(ctx, claimed, closing.signal);
       const isDisabled = await write(result);
@@ -53,7 +53,7 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
       if (!closing.signal.aborted) throw error;
       await release(ctx, [claimed]);
     } finally {
-      ctx.load.addDeliveries(-1);
+      ctx.load.addDelivery(-1);
       inFlight.delete(claimed);
     }
   };
