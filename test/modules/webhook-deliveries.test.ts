@@ -230,6 +230,7 @@ test("requests of a receiver that calls the API before it answers do not slow it
   const there = here.receiver();
   let most = 0;
   let calling = 0;
+  await until(() => !here.ctx.load.isHigh());
   there.answer = async () => {
     calling += 1;
     here.ctx.load.addRequest(1);
