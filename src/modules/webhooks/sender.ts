@@ -39,7 +39,9 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
     await untilTurn();
     if (!isClosed && queue.shouldClaim()) await queue.claimMore();
     startLoops();
-    return isClosed ? undefined : queue.take();
+    // The webhook may be ordered now, or its receiver may fail.
+    const isOneTooMany = active > queue.concurrency();
+    return isClosed || isOneTooMany ? undefined : queue.take();
   };
   const handle = async (claimed: Claimed) => {
     inFlight.add(claimed);
@@ -59,10 +61,7 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
   };
   const work = async () => {
     try {
-      for (let claimed = await next(); claimed; claimed = await next()) {
-        await handle(claimed);
-        if (active > queue.concurrency()) return;
-      }
+      for (let claimed = await next(); claimed; claimed = await next()) await handle(claimed);
     } catch (error) {
       fail(error);
     } finally {
