@@ -45,43 +45,56 @@ export function openLoad(cores: number): Load {
 }
 
 /**
- * Returns a function to await before each piece of work. Under load, it lets `count` of them begin
- * in each interval, and those who wait take turns; otherwise all begin at once.
+ * Returns a function to await before each piece of work. Under load, at most `count` pieces begin
+ * in each interval, and all who want to work have equal shares. Otherwise, all begin at once.
  */
 export function openPace(
   load: Load,
   { count, everyMs }: { count: number; everyMs: number },
 ): (who: string) => Promise<void> {
   const waiting = new Map<string, (() => void)[]>();
-  /** How many more may begin in this interval. */
-  let left = count;
+  /** What each may still begin in this interval, and who has begun something. */
+  const shares = new Map<string, number>();
+  const active = new Set<string>();
   let timer: ReturnType<typeof setInterval> | undefined;
-  const beginNext = () => {
-    const [turn] = waiting;
-    if (!turn) return;
-    const [who, [begin, ...others]] = turn;
-    waiting.delete(who);
-    if (others.length > 0) waiting.set(who, others);
-    left -= 1;
-    begin?.();
+  const take = (who: string): boolean => {
+    const share = shares.get(who) ?? 0;
+    if (share === 0) return false;
+    shares.set(who, share - 1);
+    active.add(who);
+    return true;
   };
-  const beginInterval = () => {
-    const isUnused = left === count && waiting.size === 0;
-    const isOver = isUnused || !load.isHigh();
-    left = count;
-    while (waiting.size > 0 && (isOver || left > 0)) beginNext();
-    if (!isOver) return;
-    left = count;
+  /** Whoever still waits afterwards is the last one in the next interval. */
+  const serve = (who: string) => {
+    const works = waiting.get(who) ?? [];
+    waiting.delete(who);
+    while (works.length > 0 && take(who)) works.shift()?.();
+    if (works.length > 0) waiting.set(who, works);
+  };
+  const stop = () => {
     clearInterval(timer);
     timer = undefined;
+    const works = [...waiting.values()].flat();
+    waiting.clear();
+    for (const begin of works) begin();
+  };
+  const beginInterval = () => {
+    const everyone = [...new Set([...waiting.keys(), ...active])];
+    active.clear();
+    shares.clear();
+    if (everyone.length === 0 || !load.isHigh()) return stop();
+    const share = Math.max(1, Math.floor(count / everyone.length));
+    for (const who of everyone.slice(0, count)) {
+      shares.set(who, share);
+      serve(who);
+    }
   };
   return async (who) => {
     if (!load.isHigh() && waiting.size === 0) return;
     timer ??= setInterval(beginInterval, everyMs).unref();
-    if (left > 0 && waiting.size === 0) left -= 1;
-    else
-      await new Promise<void>((begin) => {
-        waiting.set(who, [...(waiting.get(who) ?? []), begin]);
-      });
+    if (take(who)) return;
+    await new Promise<void>((begin) => {
+      waiting.set(who, [...(waiting.get(who) ?? []), begin]);
+    });
   };
 }

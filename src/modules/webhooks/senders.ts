@@ -7,8 +7,8 @@ import { openSender, type Sender } from "./sender.ts";
 
 /**
  * Queues and sends deliveries. Each webhook has a sender of its own, so a receiver that is slow or
- * dead delays no other. Under load, they share 64 deliveries a second. `run` starts the senders
- * without waiting for them; `close` waits.
+ * dead delays no other. Under load, they have equal shares of 64 deliveries a second. `run` starts
+ * the senders without waiting for them; `close` waits.
  */
 export function openSenders(ctx: Ctx) {
   const untilTurn = openPace(ctx.load, UNDER_LOAD);
