@@ -15,6 +15,8 @@ export interface Sender {
    */
   releaseOutdated: (current: number | undefined) => void;
   isIdle: () => boolean;
+  /** Whether it has claimed deliveries, and no loop sends them. */
+  isStalled: () => boolean;
   /** What this process has claimed, and not ended. */
   held: () => Claimed[];
   /** The failures since the last call, such as an outage of the database. */
@@ -40,8 +42,7 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
     if (!isClosed && queue.shouldClaim()) await queue.claimMore();
     startLoops();
     // The webhook may be ordered now, or its receiver may fail.
-    const isOneTooMany = active > queue.concurrency();
-    return isClosed || isOneTooMany ? undefined : queue.take();
+    return isClosed || active > queue.concurrency() ? undefined : queue.take();
   };
   const handle = async (claimed: Claimed) => {
     inFlight.add(claimed);
@@ -90,6 +91,7 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
     releaseOutdated: (current) => void queue.releaseOutdated(current).catch(fail),
     held: () => [...inFlight, ...queue.claimed()],
     isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,
+    isStalled: () => active === 0 && queue.claimed().length > 0,
     takeFailures: () => failures.splice(0),
     close: async () => {
       isClosed = true;

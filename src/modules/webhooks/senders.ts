@@ -22,8 +22,8 @@ export function openSenders(ctx: Ctx) {
     const enabled = await findDue(ctx);
     const versions = new Map(enabled.map(({ id, version }) => [id, version]));
     for (const [id, sender] of senders) sender.releaseOutdated(versions.get(id));
-    // An open sender may hold deliveries, which are not due for others.
-    for (const { id } of enabled.filter((each) => each.isDue || senders.has(each.id))) {
+    const mayStart = enabled.filter(({ id, isDue }) => isDue || senders.get(id)?.isStalled());
+    for (const { id } of mayStart) {
       const sender = senders.get(id) ?? openSender(ctx, id, () => untilTurn(id));
       senders.set(id, sender);
       sender.start();
