@@ -6,8 +6,8 @@ export interface Load {
   addDelivery: (change: 1 | -1) => void;
   /**
    * Whether four requests for each core, at least eight, are in flight, or were in the last 250 ms.
-   * As many requests as there are webhook deliveries, at most 16, do not count: receivers may call
-   * the API before they answer.
+   * As many requests as there are webhook deliveries do not count: receivers may call the API
+   * before they answer.
    */
   isHigh: () => boolean;
   /** Whether no request is in flight, or was in the last 250 ms. */
@@ -16,8 +16,6 @@ export interface Load {
 
 const HIGH_FOR_EACH_CORE = 4;
 const HIGH_MIN = 8;
-/** More would let slow receivers hide the load. */
-const CALLS_OF_RECEIVERS_MAX = 16;
 /** Bridges the pauses between requests. */
 const RECENT_MS = 250;
 
@@ -29,7 +27,7 @@ export function openLoad(cores: number): Load {
   let busyAt = Number.NEGATIVE_INFINITY;
   let highAt = Number.NEGATIVE_INFINITY;
   const isRecent = (time: number) => performance.now() - time < RECENT_MS;
-  const isHighNow = () => requests - Math.min(deliveries, CALLS_OF_RECEIVERS_MAX) >= highRequests;
+  const isHighNow = () => requests - deliveries >= highRequests;
   return {
     addRequest: (change) => {
       requests += change;
@@ -45,56 +43,31 @@ export function openLoad(cores: number): Load {
 }
 
 /**
- * Returns a function to await before each piece of work. Under load, at most `count` pieces begin
- * in each interval, and all who want to work have equal shares. Otherwise, all begin at once.
+ * Returns a function to await before each piece of work. Under load, it lets `count` of them begin
+ * in each interval, in the order of the calls; otherwise all at once.
  */
 export function openPace(
   load: Load,
   { count, everyMs }: { count: number; everyMs: number },
-): (who: string) => Promise<void> {
-  const waiting = new Map<string, (() => void)[]>();
-  /** What each may still begin in this interval, and who has begun something. */
-  const shares = new Map<string, number>();
-  const active = new Set<string>();
+): () => Promise<void> {
+  const waiting: (() => void)[] = [];
+  /** How many more may begin in this interval. */
+  let left = count;
   let timer: ReturnType<typeof setInterval> | undefined;
-  const take = (who: string): boolean => {
-    const share = shares.get(who) ?? 0;
-    if (share === 0) return false;
-    shares.set(who, share - 1);
-    active.add(who);
-    return true;
-  };
-  /** Whoever still waits afterwards is the last one in the next interval. */
-  const serve = (who: string) => {
-    const works = waiting.get(who) ?? [];
-    waiting.delete(who);
-    while (works.length > 0 && take(who)) works.shift()?.();
-    if (works.length > 0) waiting.set(who, works);
-  };
-  const stop = () => {
+  const beginInterval = () => {
+    const isUnused = left === count && waiting.length === 0;
+    const isOver = isUnused || !load.isHigh();
+    const next = waiting.splice(0, isOver ? waiting.length : count);
+    left = isOver ? count : count - next.length;
+    for (const begin of next) begin();
+    if (!isOver) return;
     clearInterval(timer);
     timer = undefined;
-    const works = [...waiting.values()].flat();
-    waiting.clear();
-    for (const begin of works) begin();
   };
-  const beginInterval = () => {
-    const everyone = [...new Set([...waiting.keys(), ...active])];
-    active.clear();
-    shares.clear();
-    if (everyone.length === 0 || !load.isHigh()) return stop();
-    const share = Math.max(1, Math.floor(count / everyone.length));
-    for (const who of everyone.slice(0, count)) {
-      shares.set(who, share);
-      serve(who);
-    }
-  };
-  return async (who) => {
-    if (!load.isHigh() && waiting.size === 0) return;
-    timer ??= setInterval(beginInterval, everyMs).unref();
-    if (take(who)) return;
-    await new Promise<void>((begin) => {
-      waiting.set(who, [...(waiting.get(who) ?? []), begin]);
-    });
+  return async () => {
+    if (!load.isHigh() && waiting.length === 0) return;
+    timer ??= setInterval(beginInterval, everyMs);
+    if (left > 0 && waiting.length === 0) left -= 1;
+    else await new Promise<void>((begin) => waiting.push(begin));
   };
 }

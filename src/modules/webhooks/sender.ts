@@ -15,8 +15,6 @@ export interface Sender {
    */
   releaseOutdated: (current: number | undefined) => void;
   isIdle: () => boolean;
-  /** Whether it has claimed deliveries, and no loop sends them. */
-  isStalled: () => boolean;
   /** What this process has claimed, and not ended. */
   held: () => Claimed[];
   /** The failures since the last call, such as an outage of the database. */
@@ -41,8 +39,7 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
     await untilTurn();
     if (!isClosed && queue.shouldClaim()) await queue.claimMore();
     startLoops();
-    // The webhook may be ordered now, or its receiver may fail.
-    return isClosed || active > queue.concurrency() ? undefined : queue.take();
+    return isClosed ? undefined : queue.take();
   };
   const handle = async (claimed: Claimed) => {
     inFlight.add(claimed);
@@ -62,7 +59,10 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
   };
   const work = async () => {
     try {
-      for (let claimed = await next(); claimed; claimed = await next()) await handle(claimed);
+      for (let claimed = await next(); claimed; claimed = await next()) {
+        await handle(claimed);
+        if (active > queue.concurrency()) return;
+      }
     } catch (error) {
       fail(error);
     } finally {
@@ -91,7 +91,6 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
     releaseOutdated: (current) => void queue.releaseOutdated(current).catch(fail),
     held: () => [...inFlight, ...queue.claimed()],
     isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,
-    isStalled: () => active === 0 && queue.claimed().length > 0,
     takeFailures: () => failures.splice(0),
     close: async () => {
       isClosed = true;

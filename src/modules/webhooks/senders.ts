@@ -7,8 +7,8 @@ import { openSender, type Sender } from "./sender.ts";
 
 /**
  * Queues and sends deliveries. Each webhook has a sender of its own, so a receiver that is slow or
- * dead delays no other. Under load, they have equal shares of 64 deliveries a second. `run` starts
- * the senders without waiting for them; `close` waits.
+ * dead delays no other. Under load, they share 64 deliveries a second. `run` starts the senders
+ * without waiting for them; `close` waits.
  */
 export function openSenders(ctx: Ctx) {
   const untilTurn = openPace(ctx.load, UNDER_LOAD);
@@ -22,9 +22,8 @@ export function openSenders(ctx: Ctx) {
     const enabled = await findDue(ctx);
     const versions = new Map(enabled.map(({ id, version }) => [id, version]));
     for (const [id, sender] of senders) sender.releaseOutdated(versions.get(id));
-    const mayStart = enabled.filter(({ id, isDue }) => isDue || senders.get(id)?.isStalled());
-    for (const { id } of mayStart) {
-      const sender = senders.get(id) ?? openSender(ctx, id, () => untilTurn(id));
+    for (const { id } of enabled.filter(({ isDue }) => isDue)) {
+      const sender = senders.get(id) ?? openSender(ctx, id, untilTurn);
       senders.set(id, sender);
       sender.start();
     }
