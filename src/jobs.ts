@@ -120,10 +120,10 @@ function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
   };
   const startDelayed = () => {
     starting = undefined;
-    start();
+    startSoon();
   };
   if (job.isUrgent) start();
-  const timer = setInterval(start, job.everyMs);
+  const timer = setInterval(startSoon, job.everyMs);
   const wake = () => {
     isWoken = true;
     startSoon();
@@ -135,6 +135,8 @@ function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
     clearInterval(timer);
     clearTimeout(starting);
     await running;
-    await opened.close();
+    await opened
+      .close()
+      .catch((error) => ctx.log.error({ err: error, job: name }, "Job could not clean up."));
   };
 }

@@ -6,8 +6,8 @@ export interface EventSignal {
   setActive: (reader: string, isActive: boolean) => void;
   /**
    * Calls `onWake` soon after events were committed, and about once a second, while a reader is
-   * active. While notifications do not arrive, calls it ten times a second. Returns a function that
-   * ends this.
+   * active. While notifications do not arrive, calls it ten times a second, or five times under
+   * load. Returns a function that ends this.
    */
   subscribe: (onWake: () => void) => () => void;
   /** Wakes all subscribers again soon, for events that were committed but cannot be read yet. */

@@ -8,13 +8,7 @@ import { reencryptSecrets } from "../../src/modules/webhooks/secrets.ts";
 import { openSenders } from "../../src/modules/webhooks/senders.ts";
 import { createCtx } from "../../src/wire.ts";
 import { until } from "../support/until.ts";
-import {
-  ok,
-  onlyDeleted,
-  signatureOf,
-  subjectsOf,
-  webhookWorld,
-} from "../support/webhook-world.ts";
+import { onlyDeleted, signatureOf, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
 import { database, SECRET } from "../support/world.ts";
 
 const SECOND = 1_000;
@@ -193,59 +187,6 @@ test("with a lost SECRET_KEY nothing is sent, and the log of deliveries says wha
   await senders.close();
   expect((await here.deliveriesOf(path))[0]?.error).toContain("SECRET_KEY");
   expect(there.received).toEqual([]);
-});
-
-test("under load, all webhooks share 64 deliveries a second, and the rest comes later", async () => {
-  const here = await webhookWorld();
-  const receivers = [here.receiver(), here.receiver()];
-  for (const receiver of receivers) await here.webhookTo(receiver, onlyDeleted);
-  const subjects = await here.recordEvents(200);
-  const counts = () => receivers.map(({ received }) => received.length);
-  for (let count = 0; count < 1_000; count += 1) here.ctx.load.addRequest(1);
-  here.start();
-  const from = performance.now();
-  await until(() => counts().every((count) => count >= 48));
-  const [most = 0] = counts().toSorted((a, b) => b - a);
-  expect(most).toBeLessThan(75);
-  expect(performance.now() - from).toBeGreaterThan(800);
-  for (let count = 0; count < 1_000; count += 1) here.ctx.load.addRequest(-1);
-  await until(() => counts().every((count) => count >= subjects.length), 2_000);
-  for (const { received } of receivers)
-    expect(subjectsOf(received).toSorted()).toEqual(subjects.toSorted());
-});
-
-test("under load, an ordered webhook gets more than one event at a time", async () => {
-  const here = await webhookWorld();
-  const there = here.receiver();
-  await here.webhookTo(there, { ...onlyDeleted, ordered: true });
-  await here.recordEvents(60);
-  for (let count = 0; count < 1_000; count += 1) here.ctx.load.addRequest(1);
-  here.start();
-  await until(() => there.received.length === 60, 5_000);
-  for (let count = 0; count < 1_000; count += 1) here.ctx.load.addRequest(-1);
-});
-
-test("requests of a receiver that calls the API before it answers do not slow its deliveries", async () => {
-  const here = await webhookWorld();
-  const there = here.receiver();
-  let most = 0;
-  let calling = 0;
-  await until(() => !here.ctx.load.isHigh());
-  there.answer = async () => {
-    calling += 1;
-    here.ctx.load.addRequest(1);
-    await sleep(5);
-    most = Math.max(most, calling);
-    expect(here.ctx.load.isHigh()).toBe(false);
-    calling -= 1;
-    here.ctx.load.addRequest(-1);
-    return ok();
-  };
-  await here.webhookTo(there, onlyDeleted);
-  await here.recordEvents(100);
-  here.start();
-  await until(() => there.received.length === 100);
-  expect(most).toBeGreaterThan(8);
 });
 
 test("the lag counts events and deliveries that wait, but not those of a receiver that fails", async () => {

@@ -10,11 +10,14 @@ export interface Sender {
   /** Claims due deliveries, and starts loops that send them until nothing is due. */
   start: () => void;
   /**
-   * Releases what was claimed before the webhook was changed or disabled. `current` is the version
-   * of the webhook, or undefined if it is disabled.
+   * Releases all that was claimed before the webhook was changed or disabled, or if a lease is
+   * lost. `current` is the version of the webhook, or undefined if it is disabled. Must be called
+   * after leases were renewed.
    */
   releaseOutdated: (current: number | undefined) => void;
   isIdle: () => boolean;
+  /** Whether it has claimed deliveries, and no loop sends them. */
+  isStalled: () => boolean;
   /** What this process has claimed, and not ended. */
   held: () => Claimed[];
   /** The failures since the last call, such as an outage of the database. */
@@ -36,10 +39,11 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
   let isClosed = false;
 
   const next = async (): Promise<Claimed | undefined> => {
-    await untilTurn();
     if (!isClosed && queue.shouldClaim()) await queue.claimMore();
     startLoops();
-    return isClosed ? undefined : queue.take();
+    if (queue.claimed().length > 0) await untilTurn();
+    // Meanwhile, the webhook may have become ordered, or its receiver may fail.
+    return isClosed || active > queue.concurrency() ? undefined : queue.take();
   };
   const handle = async (claimed: Claimed) => {
     inFlight.add(claimed);
@@ -59,10 +63,7 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
   };
   const work = async () => {
     try {
-      for (let claimed = await next(); claimed; claimed = await next()) {
-        await handle(claimed);
-        if (active > queue.concurrency()) return;
-      }
+      for (let claimed = await next(); claimed; claimed = await next()) await handle(claimed);
     } catch (error) {
       fail(error);
     } finally {
@@ -91,6 +92,7 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
     releaseOutdated: (current) => void queue.releaseOutdated(current).catch(fail),
     held: () => [...inFlight, ...queue.claimed()],
     isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,
+    isStalled: () => active === 0 && queue.claimed().length > 0,
     takeFailures: () => failures.splice(0),
     close: async () => {
       isClosed = true;

@@ -1,17 +1,17 @@
 import { sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
-import { openPace } from "../../kit/load.ts";
+import { openTurns } from "../../kit/turns.ts";
 import { renewLeases } from "./claims.ts";
 import { queueDeliveries } from "./dispatch.ts";
 import { openSender, type Sender } from "./sender.ts";
 
 /**
  * Queues and sends deliveries. Each webhook has a sender of its own, so a receiver that is slow or
- * dead delays no other. Under load, they share 64 deliveries a second. `run` starts the senders
- * without waiting for them; `close` waits.
+ * dead delays no other. Under load, they have equal shares of 64 deliveries a second. `run` starts
+ * the senders without waiting for them; `close` waits.
  */
 export function openSenders(ctx: Ctx) {
-  const untilTurn = openPace(ctx.load, UNDER_LOAD);
+  const turns = openTurns(ctx.load, UNDER_LOAD);
   const senders = new Map<string, Sender>();
   const renew = () =>
     renewLeases(
@@ -22,8 +22,9 @@ export function openSenders(ctx: Ctx) {
     const enabled = await findDue(ctx);
     const versions = new Map(enabled.map(({ id, version }) => [id, version]));
     for (const [id, sender] of senders) sender.releaseOutdated(versions.get(id));
-    for (const { id } of enabled.filter(({ isDue }) => isDue)) {
-      const sender = senders.get(id) ?? openSender(ctx, id, untilTurn);
+    const mayStart = enabled.filter(({ id, isDue }) => isDue || senders.get(id)?.isStalled());
+    for (const { id } of mayStart) {
+      const sender = senders.get(id) ?? openSender(ctx, id, () => turns.next(id));
       senders.set(id, sender);
       sender.start();
     }
@@ -40,9 +41,9 @@ export function openSenders(ctx: Ctx) {
     },
     close: async (): Promise<void> => {
       const renewing = setInterval(() => void renew().catch(() => {}), RENEW_EVERY_MS);
-      await Promise.all([...senders.values()].map((sender) => sender.close())).finally(() =>
-        clearInterval(renewing),
-      );
+      const closed = Promise.all([...senders.values()].map((sender) => sender.close()));
+      turns.end();
+      await closed.finally(() => clearInterval(renewing));
     },
   };
 }
