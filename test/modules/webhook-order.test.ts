@@ -32,11 +32,11 @@ describe("an ordered webhook", () => {
     await until(() => ordered.received.length >= 11);
     await sleep(300);
     expect(ordered.received.length).toBe(11);
-    for (let turn = 0; turn < 4; turn += 1) {
-      await sleep(200);
+    await until(async () => {
       here.pass(5 * SECOND);
-    }
-    await until(() => ordered.received.length === 103);
+      await sleep(200);
+      return ordered.received.length === 103;
+    });
     const [held] = ordered.ids().slice(10, 11);
     expect(ordered.ids().filter((id) => id === held)).toHaveLength(4);
     const inOrder = subjectsOf(ordered.received).filter((id, at, all) => id !== all[at - 1]);
@@ -77,6 +77,22 @@ describe("an ordered webhook", () => {
     await until(() => there.received.length >= 200);
     expect(subjectsOf(there.received)).toEqual(subjects);
   });
+});
+
+test("what is claimed is not forgotten if its leases end before they are renewed", async () => {
+  const here = await webhookWorld();
+  const there = here.receiver();
+  await here.webhookTo(there, { ...onlyDeleted, ordered: true });
+  const subjects = await here.recordEvents(200);
+  here.start();
+  for (let turn = 0; turn < 40; turn += 1) {
+    await sleep(23);
+    here.pass(4.5 * SECOND);
+  }
+  // Time stands still now.
+  await until(() => new Set(subjectsOf(there.received)).size === subjects.length);
+  const inOrder = subjectsOf(there.received).filter((id, at, all) => id !== all[at - 1]);
+  expect(inOrder).toEqual(subjects);
 });
 
 test("several processes send each event once", async () => {

@@ -5,7 +5,7 @@ import type { Webhook } from "./webhooks.ts";
 /** A receiver that fails gets one request a second from each process. */
 const PROBE_EVERY_MS = 1_000;
 
-/** What a lease must have left to begin an attempt. Meanwhile it is renewed. */
+/** What a lease must have left to begin an attempt. It is renewed before, unless it is lost. */
 const LEASE_MIN_MS = 1_000;
 
 /** What this process has claimed of one webhook, and not sent yet. */
@@ -35,6 +35,8 @@ export function openClaimQueue(ctx: Ctx, webhookId: string) {
     // Longer only if the clock was set back.
     return leftMs > 0 && leftMs <= PROBE_EVERY_MS;
   };
+  const isLeased = ({ leasedUntil }: Claimed) =>
+    leasedUntil.getTime() - ctx.now().getTime() > LEASE_MIN_MS;
   const releaseAll = async (): Promise<void> => {
     await claiming?.catch(() => {});
     const unused = claimed;
@@ -60,11 +62,10 @@ export function openClaimQueue(ctx: Ctx, webhookId: string) {
       });
       return claiming;
     },
+    /** Undefined also if the next one waits until its lease is renewed. */
     take: (): Claimed | undefined => {
-      const now = ctx.now().getTime();
-      // What is no longer leased is claimed again, by any process.
-      claimed = claimed.filter(({ leasedUntil }) => leasedUntil.getTime() - now > LEASE_MIN_MS);
-      return claimed.shift();
+      const [next] = claimed;
+      return next && isLeased(next) ? claimed.shift() : undefined;
     },
     /** After a failure: of an ordered webhook, or of one that failed already. */
     holdBack: async ({ isOrdered, failingSince }: Webhook): Promise<void> => {
@@ -74,7 +75,8 @@ export function openClaimQueue(ctx: Ctx, webhookId: string) {
     release: releaseAll,
     releaseOutdated: async (current: number | undefined): Promise<void> => {
       const isCurrent = ({ webhook }: Claimed) => webhook.updatedAt.getTime() === current;
-      if (!claimed.every(isCurrent)) await releaseAll();
+      const isUsable = (one: Claimed) => isCurrent(one) && isLeased(one);
+      if (!claimed.every(isUsable)) await releaseAll();
     },
   };
 }
