@@ -15,7 +15,7 @@ import { OAUTH_PATHS, oauthErrorOf } from "./oauth-errors.ts";
 import { commonHeaders } from "./request.ts";
 import { contextOf, type RequestContext } from "./request-context.ts";
 import type { routeTable } from "./route-table.ts";
-import { literals } from "./schemas.ts";
+import { integer, literals } from "./schemas.ts";
 
 type StatusOf<C extends ProblemCode> = (typeof problems)[C]["status"];
 type CodeOf<C extends ProblemCode, S> = C extends ProblemCode
@@ -67,7 +67,7 @@ const problemBody = <C extends ProblemCode>(codes: C[]) =>
         description: "The URL of a page that explains the code.",
       }),
       title: t.String(),
-      status: t.Integer(),
+      status: integer(),
       detail: t.String(),
       code: literals(codes),
       request_id: t.String({

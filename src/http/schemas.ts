@@ -1,4 +1,4 @@
-import type { TUnsafe } from "@sinclair/typebox";
+import { type TUnsafe, Type } from "@sinclair/typebox";
 import { t } from "elysia";
 import { passwordRules, readPassword } from "../credentials/password.ts";
 import { type ReaderContext, readBy } from "./readers.ts";
@@ -6,6 +6,9 @@ import { type ReaderContext, readBy } from "./readers.ts";
 /** A string from a closed list. */
 export const literals = <C extends string>(words: readonly C[]) =>
   t.Unsafe<C>(t.Union(words.map((word) => t.Literal(word))));
+
+/** Elysia's `t.Integer` accepts strings too, and each one delays the start by compiling a check. */
+export const integer = Type.Integer;
 
 /** For the OpenAPI document and the compiler. Not checked: other code ensures that it holds. */
 export const described = <T>(schema: Record<string, unknown>) =>

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type App, createApp } from "../app.ts";
+import type { App } from "../app.ts";
 import type { Config } from "../config/config.ts";
 import type { Ctx } from "../ctx.ts";
 import type { MigrationStatus } from "../db/migrate.ts";
@@ -17,7 +17,6 @@ import { createPipeline } from "../pipeline.ts";
 import type { Runtime } from "../runtime.ts";
 import { type Wired, wire } from "../wire.ts";
 
-const YIELD_MS = 1;
 const CHECK_EVERY_MS = 20;
 
 /** The server with one set of settings. A reload replaces it without closing connections. */
@@ -81,17 +80,25 @@ async function untilIdle(running: () => number): Promise<void> {
 }
 
 /**
- * Builds the app and sends it one request: Elysia compiles its hooks at the first request. Each
- * step is synchronous, so a timer before each lets the database connection make progress.
+ * Loads and builds the app, and sends it one request: Elysia compiles its hooks at the first
+ * request. These steps block the event loop. It runs before and between them, to connect to the
+ * database and to send the first statement, so that PostgreSQL works at the same time.
  */
 async function warmApp(ctx: Ctx): Promise<App> {
-  // Twice: to open the connection, and to authenticate to PostgreSQL.
-  await sleep(YIELD_MS);
-  await sleep(YIELD_MS);
+  await runEventLoop();
+  const { createApp } = await import("../app.ts");
   const app = createApp(ctx);
-  await sleep(YIELD_MS);
+  await runEventLoop();
   await app.handle(new Request("http://localhost/livez"));
   return app;
+}
+
+/** Enough to connect to a database on the same machine. */
+const TURNS = 4;
+
+/** Immediates, because a timer waits for a millisecond. */
+async function runEventLoop(): Promise<void> {
+  for (let turn = 0; turn < TURNS; turn += 1) await new Promise((next) => setImmediate(next));
 }
 
 async function checkAndPrepare(wired: Wired, isOpen: () => boolean): Promise<void> {

@@ -1,4 +1,4 @@
-import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Server } from "bun";
 import type { Config } from "../config/config.ts";
@@ -30,11 +30,17 @@ const notLocal = ({ host, prefix }: Pick<Listener, "host" | "prefix">) =>
 export async function checkHosts(config: Config): Promise<void> {
   const emptyResponse = () => new Response();
   for (const one of [apiListener(config), ...metricsListeners(config)]) {
-    // For a name that does not resolve, Bun.serve reports an unrelated, left-over errno.
-    const [resolved] = await Promise.allSettled([lookup(one.host)]);
-    if (resolved.status === "rejected") throw notLocal(one);
+    if (!(await isKnown(one.host))) throw notLocal(one);
     await listenOn({ ...one, port: 0 }, emptyResponse).stop(true);
   }
+}
+
+/** For a name that does not resolve, Bun.serve reports an unrelated, left-over errno. */
+async function isKnown(host: string): Promise<boolean> {
+  if (isIP(host) !== 0) return true;
+  const { lookup } = await import("node:dns/promises");
+  const [resolved] = await Promise.allSettled([lookup(host)]);
+  return resolved.status === "fulfilled";
 }
 
 const apiListener = ({ host, port }: Config): Listener => ({ host, port, prefix: "" });

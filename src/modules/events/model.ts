@@ -1,5 +1,5 @@
 import { type Static, t } from "elysia";
-import { described } from "../../http/schemas.ts";
+import { described, integer } from "../../http/schemas.ts";
 import { eventTypes } from "../../kit/event-types.ts";
 import { actorKinds } from "./events.ts";
 
@@ -45,7 +45,7 @@ export const EnvelopeView = t.Object(
       }),
     ),
     datacontenttype: t.Literal("application/json"),
-    dataversion: t.Integer({ description: "The version of the schema of `data`." }),
+    dataversion: integer({ description: "The version of the schema of `data`." }),
     sequence: t.String({
       description:
         "The cursor of the event. Pass it as `after` to read the events after it. Later cursors are greater as text.",

@@ -1,4 +1,5 @@
 import { t } from "elysia";
+import { integer } from "../../http/schemas.ts";
 
 const client = {
   client_id: t.Optional(
@@ -38,7 +39,7 @@ export const SingleTokenForm = t.Object(
 export const GrantView = t.Object({
   access_token: t.String(),
   token_type: t.Literal("bearer"),
-  expires_in: t.Integer({ description: "Lifetime of the access token in seconds." }),
+  expires_in: integer({ description: "Lifetime of the access token in seconds." }),
   refresh_token: t.Optional(t.String({ description: "Absent for `client_credentials`." })),
 });
 
@@ -53,9 +54,9 @@ export const IntrospectionView = t.Object(
     client_id: t.Optional(t.String()),
     jti: t.Optional(t.String()),
     sid: t.Optional(t.String()),
-    iat: t.Optional(t.Integer()),
-    exp: t.Optional(t.Integer()),
-    auth_time: t.Optional(t.Integer()),
+    iat: t.Optional(integer()),
+    exp: t.Optional(integer()),
+    auth_time: t.Optional(integer()),
   },
   { description: "For an invalid token, only `active: false` (RFC 7662)." },
 );

@@ -1,4 +1,5 @@
 import { t } from "elysia";
+import { integer } from "../../http/schemas.ts";
 import { deviceOf } from "../../kit/user-agent.ts";
 import type { Session } from "./sessions.ts";
 
@@ -37,7 +38,7 @@ export const TokenView = t.Object(
       description: "A JWT (RFC 9068). Send it as `Authorization: Bearer <token>`.",
     }),
     token_type: t.Literal("bearer"),
-    expires_in: t.Integer({ description: "Lifetime of the access token in seconds." }),
+    expires_in: integer({ description: "Lifetime of the access token in seconds." }),
     refresh_token: t.String({
       description: "Valid once, for POST /api/v1/auth/refresh. Keep only the latest one.",
     }),

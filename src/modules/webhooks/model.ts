@@ -1,7 +1,7 @@
 import { t } from "elysia";
 import { readBy } from "../../http/readers.ts";
 import { resourceFields, resourceFieldsOf } from "../../http/resource.ts";
-import { literals, text } from "../../http/schemas.ts";
+import { integer, literals, text } from "../../http/schemas.ts";
 import { eventTypes } from "../../kit/event-types.ts";
 import { readLine } from "../../kit/names.ts";
 import { accept } from "../../kit/problem.ts";
@@ -119,10 +119,10 @@ interface Outcome {
 }
 
 const outcome = {
-  response_status: t.Nullable(t.Integer()),
+  response_status: t.Nullable(integer()),
   response_body: t.Nullable(t.String({ description: "The first 1 KiB of the response." })),
   error: t.Nullable(t.String({ description: "Why there was no response." })),
-  duration_ms: t.Nullable(t.Integer()),
+  duration_ms: t.Nullable(integer()),
 };
 const outcomeOf = ({ responseStatus, responseBody, error, durationMs }: Outcome) => ({
   response_status: responseStatus,
@@ -137,7 +137,7 @@ export const DeliveryView = t.Object(
     event_id: t.String({ format: "uuid", description: "The header `webhook-id`." }),
     event_type: t.String(),
     state: literals(deliveryStates),
-    attempts: t.Integer({ description: "Since it was queued, or queued again." }),
+    attempts: integer({ description: "Since it was queued, or queued again." }),
     next_attempt_at: maybeTime("When it is tried next, if it waits."),
     created_at: t.String({ format: "date-time" }),
     ended_at: maybeTime("When it was delivered or given up."),
