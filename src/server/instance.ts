@@ -43,7 +43,7 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
   let isOpen = true;
   try {
     // While the database is prepared, build the app and let it answer a first request.
-    const [app] = await Promise.all([warmApp(ctx), checkAndPrepare(wired, () => isOpen)]);
+    const [app] = await Promise.all([warmApp(ctx), checkAndPrepare(wired)]);
     const pipeline = createPipeline(ctx, app);
     let stopJobs = async () => {};
     return {
@@ -52,6 +52,7 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
       handle: pipeline.handle,
       stopJobs: () => stopJobs(),
       startJobs: () => {
+        if (config.algorithm === "HS256") void prepareOldKeys(ctx, () => isOpen);
         stopJobs = startJobs(ctx);
       },
       startMetrics: async () => {
@@ -87,6 +88,7 @@ async function untilIdle(running: () => number): Promise<void> {
 async function warmApp(ctx: Ctx): Promise<App> {
   await runEventLoop();
   const { createApp } = await import("../app.ts");
+  await runEventLoop();
   const app = createApp(ctx);
   await runEventLoop();
   await app.handle(new Request("http://localhost/livez"));
@@ -101,17 +103,16 @@ async function runEventLoop(): Promise<void> {
   for (let turn = 0; turn < TURNS; turn += 1) await new Promise((next) => setImmediate(next));
 }
 
-async function checkAndPrepare(wired: Wired, isOpen: () => boolean): Promise<void> {
+async function checkAndPrepare(wired: Wired): Promise<void> {
   const schema = await wired.checkSchema();
   // Always traced, so that an unreachable trace collector is logged soon after the start.
-  const work = () => prepare(wired, schema, isOpen);
+  const work = () => prepare(wired, schema);
   await wired.ctx.tracing.begin({ name: "start" }, null, work);
 }
 
 async function prepare(
   { ctx, migrate }: Wired,
   { pending, unknown }: MigrationStatus,
-  isOpen: () => boolean,
 ): Promise<void> {
   const { config, log } = ctx;
   const applied = pending.length > 0 ? await migrate() : [];
@@ -120,12 +121,7 @@ async function prepare(
   // Not in parallel with the keys: one statement after the other needs only one connection.
   await keepEventOrder(ctx);
   await prepareRelay(ctx);
-  // With HS256, only old key pairs may be left: the start does not wait for them.
-  if (config.algorithm === "HS256")
-    void prepareKeys(ctx).catch((error) => {
-      if (isOpen()) log.error({ err: error }, "Key pairs cannot be read.");
-    });
-  else await prepareKeys(ctx);
+  if (config.algorithm !== "HS256") await prepareKeys(ctx);
   const { firstSuperuserEmail: email, firstSuperuserPassword: password } = config;
   if (!email || !password) return;
   try {
@@ -136,5 +132,14 @@ async function prepare(
     const hint =
       error.code === "email_taken" ? " If this user is yours, run: bunker users promote" : "";
     throw misconfigured(`FIRST_SUPERUSER_EMAIL: ${problemText(error)}${hint}`);
+  }
+}
+
+/** With HS256, only old key pairs may be left: the start does not wait for them. */
+async function prepareOldKeys(ctx: Ctx, isOpen: () => boolean): Promise<void> {
+  try {
+    await prepareKeys(ctx);
+  } catch (error) {
+    if (isOpen()) ctx.log.error({ err: error }, "Key pairs cannot be read.");
   }
 }

@@ -16,6 +16,8 @@ import type { Role } from "./process-role.ts";
 import { openReloader, type Reloader } from "./reload.ts";
 import { workerRole } from "./worker-process.ts";
 
+const BACKGROUND_AFTER_MS = 5;
+
 /**
  * Serves until SIGTERM or SIGINT. Then goes on for SHUTDOWN_DELAY_SECONDS while /readyz/server
  * reports it, and lets the requests in flight finish. On SIGHUP reads the settings in files again.
@@ -46,6 +48,8 @@ async function serveAs(
     reloader = await openReloader(config, runtime);
     const servers = await listen(config, role, reloader);
     const stopped = role.stopped();
+    // Requests that wait already are answered before background work begins.
+    await sleep(BACKGROUND_AFTER_MS);
     await reloader.start();
     const { log, metrics } = runtime;
     const started = role.begin({ log, metrics, reload: reloader.reload }).then(() => true);
