@@ -7,7 +7,7 @@ import { type ReaderContext, readBy } from "./readers.ts";
 export const literals = <C extends string>(words: readonly C[]) =>
   t.Unsafe<C>(t.Union(words.map((word) => t.Literal(word))));
 
-/** Elysia's `t.Integer` accepts strings too, and each one delays the start by compiling a check. */
+/** Elysia's `t.Integer` also accepts strings, and each use compiles a check during the start. */
 export const integer = Type.Integer;
 
 /** For the OpenAPI document and the compiler. Not checked: other code ensures that it holds. */

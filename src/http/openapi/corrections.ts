@@ -92,7 +92,7 @@ interface Tidied {
   [CODE_POINTS]?: object;
 }
 
-/** Removes what only Elysia understands: internal ids, `nullable`, strings for integers. */
+/** Removes what only Elysia understands: internal ids and `nullable`. */
 function tidy(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   const { $id, nullable, anyOf, [CODE_POINTS]: lengths, ...own } = value as Schema & Tidied;
@@ -100,8 +100,7 @@ function tidy(value: unknown): unknown {
   if (!anyOf) return rest;
   const texts = anyOf.flatMap((option) => (typeof option.const === "string" ? [option.const] : []));
   if (texts.length === anyOf.length) return { ...rest, type: "string", enum: texts };
-  const integer = anyOf.find(({ type }) => type === "integer");
-  return integer ? { ...rest, ...integer } : { ...rest, anyOf };
+  return { ...rest, anyOf };
 }
 
 const schemaOf = ({ content = {} }: Body): Schema => Object.values(content)[0]?.schema ?? {};
