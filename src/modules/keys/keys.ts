@@ -155,7 +155,15 @@ export async function reloadKeys(ctx: Ctx, token: string): Promise<boolean> {
 async function loadKeys(ctx: Ctx): Promise<KeyUse[]> {
   const uses = await listUses(ctx);
   if (!ctx.keyRing.learn(await listKeys(ctx), uses)) ctx.log.error({}, FOREIGN);
+  loaded.add(ctx.keyRing);
   return uses;
+}
+const loaded = new WeakSet<KeyRing>();
+
+/** The public keys. With HS256, the start does not load them: the first call may have to. */
+export async function publishedKeys(ctx: Ctx) {
+  if (!loaded.has(ctx.keyRing)) await loadKeys(ctx);
+  return ctx.keyRing.published(ctx.now());
 }
 
 const FOREIGN =

@@ -1,14 +1,15 @@
 import { Elysia, t } from "elysia";
 import type { Ctx } from "../../ctx.ts";
 import { guard } from "../../http/guard.ts";
-import { PUBLISHED_SECONDS } from "./keys.ts";
+import { PUBLISHED_SECONDS, publishedKeys } from "./keys.ts";
 
 export const keyRoutes = (ctx: Ctx) =>
   new Elysia({ name: "keys", tags: ["oauth"] }).use(guard(ctx)).get(
     "/.well-known/jwks.json",
-    ({ set }) => {
+    async ({ set }) => {
+      const keys = await publishedKeys(ctx);
       set.headers["cache-control"] = `public, max-age=${PUBLISHED_SECONDS}`;
-      return { keys: ctx.keyRing.published(ctx.now()) as Record<string, string>[] };
+      return { keys: keys as Record<string, string>[] };
     },
     {
       public: true,
