@@ -24,6 +24,7 @@ export interface ServerInstance {
   ctx: Ctx;
   app: App;
   handle: Handler;
+  /** Starts the background jobs. With HS256, also prepares earlier keys. */
   startJobs: () => void;
   /** From now on, each scrape reads this instance. Does nothing if metrics are off. */
   startMetrics: () => Promise<void>;
@@ -52,7 +53,7 @@ export async function openInstance(config: Config, runtime: Runtime): Promise<Se
       handle: pipeline.handle,
       stopJobs: () => stopJobs(),
       startJobs: () => {
-        if (config.algorithm === "HS256") void prepareOldKeys(ctx, () => isOpen);
+        if (config.algorithm === "HS256") void prepareEarlierKeys(ctx, () => isOpen);
         stopJobs = startJobs(ctx);
       },
       startMetrics: async () => {
@@ -82,25 +83,25 @@ async function untilIdle(running: () => number): Promise<void> {
 
 /**
  * Loads and builds the app, and sends it one request: Elysia compiles its hooks at the first
- * request. These steps block the event loop. It runs before and between them, to connect to the
- * database and to send the first statement, so that PostgreSQL works at the same time.
+ * request. These steps block the event loop. It runs before and between them, so that the database
+ * connects and executes the first statement at the same time.
  */
 async function warmApp(ctx: Ctx): Promise<App> {
-  await runEventLoop();
+  await yieldToEventLoop();
   const { createApp } = await import("../app.ts");
-  await runEventLoop();
+  await yieldToEventLoop();
   const app = createApp(ctx);
-  await runEventLoop();
+  await yieldToEventLoop();
   await app.handle(new Request("http://localhost/livez"));
   return app;
 }
 
 /** Enough to connect to a database on the same machine. */
-const TURNS = 4;
+const YIELDS = 4;
 
-/** Immediates, because a timer waits for a millisecond. */
-async function runEventLoop(): Promise<void> {
-  for (let turn = 0; turn < TURNS; turn += 1) await new Promise((next) => setImmediate(next));
+/** Uses `setImmediate`, because a timer takes at least a millisecond. */
+async function yieldToEventLoop(): Promise<void> {
+  for (let count = 0; count < YIELDS; count += 1) await new Promise((next) => setImmediate(next));
 }
 
 async function checkAndPrepare(wired: Wired): Promise<void> {
@@ -135,11 +136,11 @@ async function prepare(
   }
 }
 
-/** With HS256, only old key pairs may be left: the start does not wait for them. */
-async function prepareOldKeys(ctx: Ctx, isOpen: () => boolean): Promise<void> {
+/** The start does not wait for this: with HS256, they only verify tokens that are still valid. */
+async function prepareEarlierKeys(ctx: Ctx, isOpen: () => boolean): Promise<void> {
   try {
     await prepareKeys(ctx);
   } catch (error) {
-    if (isOpen()) ctx.log.error({ err: error }, "Key pairs cannot be read.");
+    if (isOpen()) ctx.log.error({ err: error }, "Earlier signing keys cannot be prepared.");
   }
 }

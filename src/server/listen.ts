@@ -30,17 +30,20 @@ const notLocal = ({ host, prefix }: Pick<Listener, "host" | "prefix">) =>
 export async function checkHosts(config: Config): Promise<void> {
   const emptyResponse = () => new Response();
   for (const one of [apiListener(config), ...metricsListeners(config)]) {
-    if (!(await isKnown(one.host))) throw notLocal(one);
+    if (!(await canResolve(one.host))) throw notLocal(one);
     await listenOn({ ...one, port: 0 }, emptyResponse).stop(true);
   }
 }
 
 /** For a name that does not resolve, Bun.serve reports an unrelated, left-over errno. */
-async function isKnown(host: string): Promise<boolean> {
+async function canResolve(host: string): Promise<boolean> {
   if (isIP(host) !== 0) return true;
+  // Only now: the module would delay every start.
   const { lookup } = await import("node:dns/promises");
-  const [resolved] = await Promise.allSettled([lookup(host)]);
-  return resolved.status === "fulfilled";
+  return lookup(host).then(
+    () => true,
+    () => false,
+  );
 }
 
 const apiListener = ({ host, port }: Config): Listener => ({ host, port, prefix: "" });

@@ -48,7 +48,7 @@ async function serveAs(
     reloader = await openReloader(config, runtime);
     const servers = await listen(config, role, reloader);
     const stopped = role.stopped();
-    // Requests that wait already are answered before background work begins.
+    // Requests that have waited for the start come before background work.
     await sleep(BACKGROUND_AFTER_MS);
     await reloader.start();
     const { log, metrics } = runtime;
