@@ -20,7 +20,7 @@ import { openSenders } from "./modules/webhooks/senders.ts";
 import { productJobs } from "./product/jobs.ts";
 
 const MINUTE_MS = 60_000;
-/** Under load, a job that is woken by events does one part in this time. */
+/** Under load, the shortest time between two starts of a job that events wake. */
 const UNDER_LOAD_EVERY_MS = 500;
 
 type AnyJob = Job | OpenJob;
@@ -111,7 +111,7 @@ function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
       if (isLeft) startSoon();
     });
   };
-  /** Under load, later. */
+  /** Starts now. Under load, a job that events wake starts twice a second at most. */
   const startSoon = () => {
     if (isStopped) return;
     const waitMs = isSlowed() ? startedAt + UNDER_LOAD_EVERY_MS - performance.now() : 0;
@@ -137,6 +137,6 @@ function startJob(ctx: Ctx, name: string, job: AnyJob): () => Promise<void> {
     await running;
     await opened
       .close()
-      .catch((error) => ctx.log.error({ err: error, job: name }, "Job could not clean up."));
+      .catch((error) => ctx.log.error({ err: error, job: name }, "Job cleanup failed."));
   };
 }

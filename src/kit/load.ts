@@ -6,7 +6,7 @@ export interface Load {
   addDelivery: (change: 1 | -1) => void;
   /**
    * Whether four requests for each core, at least eight, are in flight, or were in the last 250 ms.
-   * As many requests as there are webhook deliveries, at most 16, do not count: receivers may call
+   * One request for each webhook delivery in flight, up to 16, does not count: receivers may call
    * the API before they answer.
    */
   isHigh: () => boolean;
@@ -16,8 +16,8 @@ export interface Load {
 
 const HIGH_FOR_EACH_CORE = 4;
 const HIGH_MIN = 8;
-/** More would let slow receivers hide the load. */
-const CALLS_OF_RECEIVERS_MAX = 16;
+/** Otherwise, many deliveries to slow receivers would hide as many requests. */
+const UNCOUNTED_REQUESTS_MAX = 16;
 /** Bridges the pauses between requests. */
 const RECENT_MS = 250;
 
@@ -29,14 +29,15 @@ export function openLoad(cores: number): Load {
   let busyAt = Number.NEGATIVE_INFINITY;
   let highAt = Number.NEGATIVE_INFINITY;
   const isRecent = (time: number) => performance.now() - time < RECENT_MS;
-  const isHighNow = () => requests - Math.min(deliveries, CALLS_OF_RECEIVERS_MAX) >= highRequests;
+  const isHighNow = () => requests - Math.min(deliveries, UNCOUNTED_REQUESTS_MAX) >= highRequests;
   return {
     addRequest: (change) => {
-      requests += change;
       busyAt = performance.now();
       if (isHighNow()) highAt = busyAt;
+      requests += change;
     },
     addDelivery: (change) => {
+      if (isHighNow()) highAt = performance.now();
       deliveries += change;
     },
     isHigh: () => isHighNow() || isRecent(highAt),

@@ -32,6 +32,7 @@ describe("an ordered webhook", () => {
     await until(() => ordered.received.length >= 11);
     await sleep(300);
     expect(ordered.received.length).toBe(11);
+    // Each check passes five seconds, more than the event waits after one of its three failures.
     await until(async () => {
       here.pass(5 * SECOND);
       await sleep(200);
@@ -79,20 +80,48 @@ describe("an ordered webhook", () => {
   });
 });
 
-test("what is claimed is not forgotten if its leases end before they are renewed", async () => {
+test("claimed deliveries are sent, also if their leases end before they are renewed", async () => {
   const here = await webhookWorld();
   const there = here.receiver();
   await here.webhookTo(there, { ...onlyDeleted, ordered: true });
   const subjects = await here.recordEvents(200);
   here.start();
+  // A lease lasts five seconds, and the job renews it every 20 ms of real time.
   for (let turn = 0; turn < 40; turn += 1) {
     await sleep(23);
     here.pass(4.5 * SECOND);
   }
-  // Time stands still now.
+  // From here on, the clock stands still: a delivery that nobody has would wait for ever.
   await until(() => new Set(subjectsOf(there.received)).size === subjects.length);
   const inOrder = subjectsOf(there.received).filter((id, at, all) => id !== all[at - 1]);
   expect(inOrder).toEqual(subjects);
+});
+
+test("no event of an ordered webhook overtakes one whose result could not be stored", async () => {
+  const here = await webhookWorld();
+  const there = here.receiver();
+  const refusal = Promise.withResolvers<void>();
+  there.answer = async () => {
+    if (there.received.length > 1) return ok();
+    await here.sql.unsafe(`
+      create function refuse() returns trigger language plpgsql as $$
+        begin raise exception 'refused by the test'; end $$;
+      create trigger refuse before update on webhook_deliveries
+        for each row when (new.attempts > old.attempts) execute function refuse()`);
+    refusal.resolve();
+    return failing()();
+  };
+  await here.webhookTo(there, { ...onlyDeleted, ordered: true });
+  const subjects = await here.recordEvents(6);
+  here.start();
+  await refusal.promise;
+  await sleep(300);
+  await here.sql.unsafe("drop function refuse() cascade");
+  await sleep(300);
+  expect(there.received.length).toBe(1);
+  here.pass(6 * SECOND);
+  await until(() => there.received.length === 7);
+  expect(subjectsOf(there.received).slice(1)).toEqual(subjects);
 });
 
 test("several processes send each event once", async () => {

@@ -5,7 +5,7 @@ import type { Webhook } from "./webhooks.ts";
 /** A receiver that fails gets one request a second from each process. */
 const PROBE_EVERY_MS = 1_000;
 
-/** What a lease must have left to begin an attempt. It is renewed before, unless it is lost. */
+/** What a lease must have left to begin an attempt. It is renewed earlier, unless it is lost. */
 const LEASE_MIN_MS = 1_000;
 
 /** What this process has claimed of one webhook, and not sent yet. */
@@ -62,7 +62,7 @@ export function openClaimQueue(ctx: Ctx, webhookId: string) {
       });
       return claiming;
     },
-    /** Undefined also if the next one waits until its lease is renewed. */
+    /** The next delivery. Undefined if none is claimed, or if its lease ends too soon. */
     take: (): Claimed | undefined => {
       const [next] = claimed;
       return next && isLeased(next) ? claimed.shift() : undefined;
@@ -73,9 +73,9 @@ export function openClaimQueue(ctx: Ctx, webhookId: string) {
       if (failingSince || isOrdered) await releaseAll();
     },
     release: releaseAll,
-    releaseOutdated: async (current: number | undefined): Promise<void> => {
-      const isCurrent = ({ webhook }: Claimed) => webhook.updatedAt.getTime() === current;
-      const isUsable = (one: Claimed) => isCurrent(one) && isLeased(one);
+    releaseUnusable: async (version: number | undefined): Promise<void> => {
+      const isUsable = (one: Claimed) =>
+        one.webhook.updatedAt.getTime() === version && isLeased(one);
       if (!claimed.every(isUsable)) await releaseAll();
     },
   };

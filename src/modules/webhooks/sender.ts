@@ -10,15 +10,15 @@ export interface Sender {
   /** Claims due deliveries, and starts loops that send them until nothing is due. */
   start: () => void;
   /**
-   * Releases all that was claimed before the webhook was changed or disabled, or if a lease is
-   * lost. `current` is the version of the webhook, or undefined if it is disabled. Must be called
-   * after leases were renewed.
+   * Releases what it has claimed if the webhook was changed or disabled, or if a lease is lost.
+   * `version` is that of the webhook, or undefined if it is disabled. Call it after leases were
+   * renewed: one that ends soon then was lost.
    */
-  releaseOutdated: (current: number | undefined) => void;
+  releaseUnusable: (version: number | undefined) => void;
   isIdle: () => boolean;
-  /** Whether it has claimed deliveries, and no loop sends them. */
+  /** Whether it has claimed deliveries, and all loops have ended. `start` begins new ones. */
   isStalled: () => boolean;
-  /** What this process has claimed, and not ended. */
+  /** The claimed deliveries whose attempts have not ended. Their leases must be renewed. */
   held: () => Claimed[];
   /** The failures since the last call, such as an outage of the database. */
   takeFailures: () => unknown[];
@@ -26,24 +26,27 @@ export interface Sender {
   close: () => Promise<void>;
 }
 
-/** Awaits `untilTurn` before each delivery. */
-export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise<void>): Sender {
+/** Awaits `untilAllowed` before each delivery. It must not reject. */
+export function openSender(ctx: Ctx, webhookId: string, untilAllowed: () => Promise<void>): Sender {
   const write = openResultWriter((results) => writeResults(ctx, webhookId, results));
   const queue = openClaimQueue(ctx, webhookId);
-  const loops = new Set<Promise<void>>();
   const inFlight = new Set<Claimed>();
   const closing = new AbortController();
   const failures: unknown[] = [];
-  const fail = (error: unknown) => failures.push(error);
-  let active = 0;
+  const fail = (error: unknown) => void failures.push(error);
   let isClosed = false;
 
-  const next = async (): Promise<Claimed | undefined> => {
+  const claimIfNeeded = async () => {
     if (!isClosed && queue.shouldClaim()) await queue.claimMore();
+  };
+  const next = async (): Promise<Claimed | undefined> => {
+    await claimIfNeeded();
     startLoops();
-    if (queue.claimed().length > 0) await untilTurn();
-    // Meanwhile, the webhook may have become ordered, or its receiver may fail.
-    return isClosed || active > queue.concurrency() ? undefined : queue.take();
+    if (queue.claimed().length > 0) await untilAllowed();
+    // Meanwhile, other loops may have taken all.
+    await claimIfNeeded();
+    // The concurrency falls if the webhook becomes ordered, or if its receiver fails.
+    return isClosed || loops.count() > queue.concurrency() ? undefined : queue.take();
   };
   const handle = async (claimed: Claimed) => {
     inFlight.add(claimed);
@@ -54,6 +57,8 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
       if (isDisabled) await queue.release();
       else if (result.attempt?.isSuccess === false) await queue.holdBack(claimed.webhook);
     } catch (error) {
+      // Later events of an ordered webhook must wait until the lease of this one ends.
+      if (claimed.webhook.isOrdered) await queue.release().catch(fail);
       if (!closing.signal.aborted) throw error;
       await release(ctx, [claimed]);
     } finally {
@@ -62,45 +67,55 @@ export function openSender(ctx: Ctx, webhookId: string, untilTurn: () => Promise
     }
   };
   const work = async () => {
-    try {
-      for (let claimed = await next(); claimed; claimed = await next()) await handle(claimed);
-    } catch (error) {
-      fail(error);
-    } finally {
-      active -= 1;
-    }
+    for (let claimed = await next(); claimed; claimed = await next()) await handle(claimed);
   };
+  const loops = openLoops(work, fail);
   const startLoops = () => {
-    const needed = Math.min(queue.concurrency(), active + queue.claimed().length);
-    while (active < needed && !isClosed) {
-      active += 1;
-      const loop = work().finally(() => loops.delete(loop));
-      loops.add(loop);
-    }
+    const needed = inFlight.size + queue.claimed().length;
+    if (!isClosed) loops.startUpTo(Math.min(queue.concurrency(), needed));
   };
   const start = async () => {
     if (queue.isPaused()) return;
     queue.markDue();
     startLoops();
-    const hasSpare = active === 0 || active < queue.concurrency();
-    if (hasSpare && queue.shouldClaim()) await queue.claimMore();
+    const hasSpare = loops.count() < Math.max(1, queue.concurrency());
+    if (hasSpare) await claimIfNeeded();
     startLoops();
   };
 
   return {
     start: () => void start().catch(fail),
-    releaseOutdated: (current) => void queue.releaseOutdated(current).catch(fail),
+    releaseUnusable: (version) => void queue.releaseUnusable(version).catch(fail),
     held: () => [...inFlight, ...queue.claimed()],
-    isIdle: () => active === 0 && queue.isIdle() && failures.length === 0,
-    isStalled: () => active === 0 && queue.claimed().length > 0,
+    isIdle: () => loops.count() === 0 && queue.isIdle() && failures.length === 0,
+    isStalled: () => loops.count() === 0 && queue.claimed().length > 0,
     takeFailures: () => failures.splice(0),
     close: async () => {
       isClosed = true;
       const timer = setTimeout(() => closing.abort(), CLOSE_MAX_MS);
-      await Promise.all(loops);
+      await loops.ended();
       clearTimeout(timer);
       await queue.release();
     },
+  };
+}
+
+/** Runs loops of `work` at the same time. */
+function openLoops(work: () => Promise<void>, fail: (error: unknown) => void) {
+  const loops = new Set<Promise<void>>();
+  const start = () => {
+    const loop: Promise<void> = Promise.resolve()
+      .then(work)
+      .catch(fail)
+      .finally(() => loops.delete(loop));
+    loops.add(loop);
+  };
+  return {
+    count: () => loops.size,
+    startUpTo: (needed: number) => {
+      while (loops.size < needed) start();
+    },
+    ended: () => Promise.all(loops),
   };
 }
 

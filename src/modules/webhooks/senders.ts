@@ -1,17 +1,17 @@
 import { sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
-import { openTurns } from "../../kit/turns.ts";
+import { openThrottle } from "../../kit/throttle.ts";
 import { renewLeases } from "./claims.ts";
 import { queueDeliveries } from "./dispatch.ts";
 import { openSender, type Sender } from "./sender.ts";
 
 /**
  * Queues and sends deliveries. Each webhook has a sender of its own, so a receiver that is slow or
- * dead delays no other. Under load, they have equal shares of 64 deliveries a second. `run` starts
- * the senders without waiting for them; `close` waits.
+ * dead delays no other. Under load, at most 64 deliveries begin each second, in equal shares by
+ * webhook. `run` starts the senders without waiting for them; `close` waits.
  */
 export function openSenders(ctx: Ctx) {
-  const turns = openTurns(ctx.load, UNDER_LOAD);
+  const throttle = openThrottle(ctx.load, UNDER_LOAD);
   const senders = new Map<string, Sender>();
   const renew = () =>
     renewLeases(
@@ -21,10 +21,10 @@ export function openSenders(ctx: Ctx) {
   const startDue = async () => {
     const enabled = await findDue(ctx);
     const versions = new Map(enabled.map(({ id, version }) => [id, version]));
-    for (const [id, sender] of senders) sender.releaseOutdated(versions.get(id));
-    const mayStart = enabled.filter(({ id, isDue }) => isDue || senders.get(id)?.isStalled());
-    for (const { id } of mayStart) {
-      const sender = senders.get(id) ?? openSender(ctx, id, () => turns.next(id));
+    for (const [id, sender] of senders) sender.releaseUnusable(versions.get(id));
+    const toStart = enabled.filter(({ id, isDue }) => isDue || senders.get(id)?.isStalled());
+    for (const { id } of toStart) {
+      const sender = senders.get(id) ?? openSender(ctx, id, () => throttle.wait(id));
       senders.set(id, sender);
       sender.start();
     }
@@ -41,15 +41,19 @@ export function openSenders(ctx: Ctx) {
     },
     close: async (): Promise<void> => {
       const renewing = setInterval(() => void renew().catch(() => {}), RENEW_EVERY_MS);
-      const closed = Promise.all([...senders.values()].map((sender) => sender.close()));
-      turns.end();
-      await closed.finally(() => clearInterval(renewing));
+      const closed = Promise.allSettled([...senders.values()].map((sender) => sender.close()));
+      // Afterwards, because the loops that it resumes must send nothing.
+      throttle.end();
+      const results = await closed;
+      clearInterval(renewing);
+      const failed = results.find(({ status }) => status === "rejected");
+      if (failed) throw (failed as PromiseRejectedResult).reason;
     },
   };
 }
 
 const RENEW_EVERY_MS = 1_000;
-/** In groups, because the results of one group are stored together. */
+/** 16 together, because results that arrive together share a transaction. */
 const UNDER_LOAD = { count: 16, everyMs: 250 } as const;
 
 /** Enabled webhooks, and whether they have due deliveries. Raw SQL: this runs every second. */
