@@ -96,6 +96,39 @@ describe("a failed delivery is retried", () => {
   });
 });
 
+test("results that could not be stored are not stored later, beside new attempts", async () => {
+  const here = await webhookWorld();
+  const there = here.receiver();
+  const gates: PromiseWithResolvers<void>[] = [];
+  there.answer = async () => {
+    const gate = Promise.withResolvers<void>();
+    gates.push(gate);
+    await gate.promise;
+    return failing()();
+  };
+  await here.webhookTo(there, onlyDeleted);
+  await here.recordEvents(5);
+  here.start();
+  await until(() => gates.length === 5);
+  await here.sql.unsafe(`
+    create function refuse() returns trigger language plpgsql as $$
+      begin perform pg_sleep(0.2); raise exception 'refused by the test'; end $$;
+    create trigger refuse before update on webhook_deliveries
+      for each row when (new.attempts > old.attempts) execute function refuse()`);
+  // The fifth attempt goes on.
+  for (const gate of gates.slice(0, 4)) gate.resolve();
+  await sleep(600);
+  await here.sql.unsafe("drop function refuse() cascade");
+  here.pass(6 * SECOND);
+  await until(() => gates.length >= 9);
+  gates.at(-1)?.resolve();
+  await sleep(300);
+  const [row] = await here.sql`
+    select count(*)::int as count from webhook_deliveries where leased_until is null`;
+  expect(row?.["count"]).toBe(1);
+  for (const gate of gates) gate.resolve();
+});
+
 describe("a receiver that fails", () => {
   test("for three days is disabled, superusers are told, and it goes on where it was", async () => {
     const here = await webhookWorld();

@@ -8,6 +8,9 @@ const PROBE_EVERY_MS = 1_000;
 /** What a lease must have left to begin an attempt. It is renewed earlier, unless it is lost. */
 const LEASE_MIN_MS = 1_000;
 
+const hasTimeLeft = ({ leasedUntil }: Claimed, now: Date): boolean =>
+  leasedUntil.getTime() - now.getTime() > LEASE_MIN_MS;
+
 /** What this process has claimed of one webhook, and not sent yet. */
 export function openClaimQueue(ctx: Ctx, webhookId: string) {
   let claimed: Claimed[] = [];
@@ -35,8 +38,6 @@ export function openClaimQueue(ctx: Ctx, webhookId: string) {
     // Longer only if the clock was set back.
     return leftMs > 0 && leftMs <= PROBE_EVERY_MS;
   };
-  const isLeased = ({ leasedUntil }: Claimed) =>
-    leasedUntil.getTime() - ctx.now().getTime() > LEASE_MIN_MS;
   const releaseAll = async (): Promise<void> => {
     await claiming?.catch(() => {});
     const unused = claimed;
@@ -65,7 +66,7 @@ export function openClaimQueue(ctx: Ctx, webhookId: string) {
     /** The next delivery. Undefined if none is claimed, or if its lease ends too soon. */
     take: (): Claimed | undefined => {
       const [next] = claimed;
-      return next && isLeased(next) ? claimed.shift() : undefined;
+      return next && hasTimeLeft(next, ctx.now()) ? claimed.shift() : undefined;
     },
     /** After a failure: of an ordered webhook, or of one that failed already. */
     holdBack: async ({ isOrdered, failingSince }: Webhook): Promise<void> => {
@@ -73,10 +74,13 @@ export function openClaimQueue(ctx: Ctx, webhookId: string) {
       if (failingSince || isOrdered) await releaseAll();
     },
     release: releaseAll,
-    releaseUnusable: async (version: number | undefined): Promise<void> => {
+    /** Returns whether it has released anything. */
+    releaseUnusable: async (version: number | undefined): Promise<boolean> => {
       const isUsable = (one: Claimed) =>
-        one.webhook.updatedAt.getTime() === version && isLeased(one);
-      if (!claimed.every(isUsable)) await releaseAll();
+        one.webhook.updatedAt.getTime() === version && hasTimeLeft(one, ctx.now());
+      if (claimed.every(isUsable)) return false;
+      await releaseAll();
+      return true;
     },
   };
 }

@@ -1,4 +1,4 @@
-import { and, asc, eq, getTableColumns, inArray, lte, sql } from "drizzle-orm";
+import { and, asc, eq, getTableColumns, inArray, lt, lte, sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { isInBatch } from "../../db/batch.ts";
 import { transaction } from "../../db/transaction.ts";
@@ -23,6 +23,8 @@ export interface Claimed {
 const LEASE_MS = 5_000;
 const RENEWED_BEFORE_MS = 3_500;
 const CONCURRENCY_MAX = 16;
+/** Few, because another process may have less load, and could send them now. */
+const CLAIMED_UNDER_LOAD = 8;
 /** Bun sends 256 requests at once. Others would wait for those of slow receivers, and time out. */
 const CONCURRENCY_OF_ALL = 200;
 
@@ -44,7 +46,8 @@ export async function claimDue(ctx: Ctx, webhookId: string): Promise<Claim> {
   const { webhook } = found;
   const concurrency = concurrencyOf(webhook, found.enabledCount);
   const leasedUntil = new Date(ctx.now().getTime() + LEASE_MS);
-  const limit = limitOf(webhook, concurrency);
+  const usual = limitOf(webhook, concurrency);
+  const limit = ctx.load.isHigh() ? Math.min(usual, CLAIMED_UNDER_LOAD) : usual;
   const range = { leasedUntil, limit };
   const rows = webhook.isOrdered
     ? await transaction(ctx, (tx) => claimNext(tx, webhookId, range))
@@ -160,7 +163,13 @@ export async function release(ctx: Ctx, unused: Claimed[]): Promise<void> {
   const held = unused.filter(({ leasedUntil }) => leasedUntil > ctx.now());
   const ids = held.map(({ delivery }) => delivery.id);
   if (ids.length === 0) return;
-  const isOwn = and(inArray(deliveries.id, ids), eq(deliveries.state, "waiting"));
+  const firstEnd = Math.min(...held.map(({ leasedUntil }) => leasedUntil.getTime()));
+  const isOwn = and(
+    inArray(deliveries.id, ids),
+    eq(deliveries.state, "waiting"),
+    // A lease of another process begins when this one has ended.
+    lt(deliveries.leasedUntil, new Date(firstEnd + LEASE_MS)),
+  );
   const free = { leasedUntil: null, dueAt: ctx.now() };
   await transaction(ctx, ({ db }) => db.update(deliveries).set(free).where(isOwn));
 }

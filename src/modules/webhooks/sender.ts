@@ -11,8 +11,8 @@ export interface Sender {
   start: () => void;
   /**
    * Releases what it has claimed if the webhook was changed or disabled, or if a lease is lost.
-   * `version` is that of the webhook, or undefined if it is disabled. Call it after leases were
-   * renewed: one that ends soon then was lost.
+   * `version` is that of the webhook, or undefined if it is disabled. Then it goes on. Call it after
+   * leases were renewed: one that ends soon then was lost.
    */
   releaseUnusable: (version: number | undefined) => void;
   isIdle: () => boolean;
@@ -28,12 +28,10 @@ export interface Sender {
 
 /** Awaits `untilAllowed` before each delivery. It must not reject. */
 export function openSender(ctx: Ctx, webhookId: string, untilAllowed: () => Promise<void>): Sender {
-  const write = openResultWriter((results) => writeResults(ctx, webhookId, results));
   const queue = openClaimQueue(ctx, webhookId);
-  const inFlight = new Set<Claimed>();
-  const closing = new AbortController();
   const failures: unknown[] = [];
   const fail = (error: unknown) => void failures.push(error);
+  const attempts = openAttempts(ctx, { webhookId, queue, fail });
   let isClosed = false;
 
   const claimIfNeeded = async () => {
@@ -43,12 +41,64 @@ export function openSender(ctx: Ctx, webhookId: string, untilAllowed: () => Prom
     await claimIfNeeded();
     startLoops();
     if (queue.claimed().length > 0) await untilAllowed();
-    // Meanwhile, other loops may have taken all.
-    await claimIfNeeded();
     // The concurrency falls if the webhook becomes ordered, or if its receiver fails.
-    return isClosed || loops.count() > queue.concurrency() ? undefined : queue.take();
+    while (!isClosed && loops.count() <= queue.concurrency()) {
+      const claimed = queue.take();
+      if (claimed || !queue.shouldClaim()) return claimed;
+      // Meanwhile, other loops have taken all.
+      await queue.claimMore();
+    }
+    return undefined;
   };
-  const handle = async (claimed: Claimed) => {
+  const work = async () => {
+    for (let claimed = await next(); claimed; claimed = await next()) await attempts.make(claimed);
+  };
+  const loops = openLoops(work, fail);
+  const startLoops = () => {
+    const needed = attempts.inFlight().length + queue.claimed().length;
+    if (!isClosed) loops.startUpTo(Math.min(queue.concurrency(), needed));
+  };
+  const start = async () => {
+    if (queue.isPaused()) return;
+    queue.markDue();
+    startLoops();
+    const hasSpare = loops.count() < Math.max(1, queue.concurrency());
+    if (hasSpare) await claimIfNeeded();
+    startLoops();
+  };
+  const releaseUnusable = async (version: number | undefined) => {
+    if (await queue.releaseUnusable(version)) await start();
+  };
+
+  return {
+    start: () => void start().catch(fail),
+    releaseUnusable: (version) => void releaseUnusable(version).catch(fail),
+    held: () => [...attempts.inFlight(), ...queue.claimed()],
+    isIdle: () => loops.count() === 0 && queue.isIdle() && failures.length === 0,
+    isStalled: () => loops.count() === 0 && queue.claimed().length > 0,
+    takeFailures: () => failures.splice(0),
+    close: async () => {
+      isClosed = true;
+      const timer = setTimeout(attempts.abort, CLOSE_MAX_MS);
+      await loops.ended();
+      clearTimeout(timer);
+      await queue.release();
+    },
+  };
+}
+
+interface AttemptsOptions {
+  webhookId: string;
+  queue: ReturnType<typeof openClaimQueue>;
+  fail: (error: unknown) => void;
+}
+
+/** Attempts deliveries, and stores their results. */
+function openAttempts(ctx: Ctx, { webhookId, queue, fail }: AttemptsOptions) {
+  const write = openResultWriter((results) => writeResults(ctx, webhookId, results));
+  const inFlight = new Set<Claimed>();
+  const closing = new AbortController();
+  const make = async (claimed: Claimed): Promise<void> => {
     inFlight.add(claimed);
     ctx.load.addDelivery(1);
     try {
@@ -66,38 +116,7 @@ export function openSender(ctx: Ctx, webhookId: string, untilAllowed: () => Prom
       inFlight.delete(claimed);
     }
   };
-  const work = async () => {
-    for (let claimed = await next(); claimed; claimed = await next()) await handle(claimed);
-  };
-  const loops = openLoops(work, fail);
-  const startLoops = () => {
-    const needed = inFlight.size + queue.claimed().length;
-    if (!isClosed) loops.startUpTo(Math.min(queue.concurrency(), needed));
-  };
-  const start = async () => {
-    if (queue.isPaused()) return;
-    queue.markDue();
-    startLoops();
-    const hasSpare = loops.count() < Math.max(1, queue.concurrency());
-    if (hasSpare) await claimIfNeeded();
-    startLoops();
-  };
-
-  return {
-    start: () => void start().catch(fail),
-    releaseUnusable: (version) => void queue.releaseUnusable(version).catch(fail),
-    held: () => [...inFlight, ...queue.claimed()],
-    isIdle: () => loops.count() === 0 && queue.isIdle() && failures.length === 0,
-    isStalled: () => loops.count() === 0 && queue.claimed().length > 0,
-    takeFailures: () => failures.splice(0),
-    close: async () => {
-      isClosed = true;
-      const timer = setTimeout(() => closing.abort(), CLOSE_MAX_MS);
-      await loops.ended();
-      clearTimeout(timer);
-      await queue.release();
-    },
-  };
+  return { make, inFlight: () => [...inFlight], abort: () => closing.abort() };
 }
 
 /** Runs loops of `work` at the same time. */
@@ -151,6 +170,8 @@ function openResultWriter(writeBatch: (results: Result[]) => Promise<boolean>) {
   return (result: Result): Promise<boolean> => {
     waiting.push(result);
     writing ??= writeAll().finally(() => {
+      // After a failure, the callers of the rest got the error too, and send again.
+      waiting = [];
       writing = undefined;
     });
     return writing;
