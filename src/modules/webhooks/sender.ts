@@ -11,8 +11,8 @@ export interface Sender {
   start: () => void;
   /**
    * Releases what it has claimed if the webhook was changed or disabled, or if a lease is lost.
-   * `version` is that of the webhook, or undefined if it is disabled. Then it goes on. Call it after
-   * leases were renewed: one that ends soon then was lost.
+   * `version` is that of the webhook, or undefined if it is disabled. Then it goes on. Call it
+   * after leases were renewed: one that ends soon then was lost.
    */
   releaseUnusable: (version: number | undefined) => void;
   isIdle: () => boolean;
@@ -122,9 +122,13 @@ function openAttempts(ctx: Ctx, { webhookId, queue, fail }: AttemptsOptions) {
 /** Runs loops of `work` at the same time. */
 function openLoops(work: () => Promise<void>, fail: (error: unknown) => void) {
   const loops = new Set<Promise<void>>();
+  const run = async () => {
+    // First, let `loops` have this one, because `work` counts them.
+    await undefined;
+    await work();
+  };
   const start = () => {
-    const loop: Promise<void> = Promise.resolve()
-      .then(work)
+    const loop: Promise<void> = run()
       .catch(fail)
       .finally(() => loops.delete(loop));
     loops.add(loop);
