@@ -223,7 +223,8 @@ test("a page of all events reads no more of them than it holds", async () => {
   const { ctx, sql } = await world();
   const event = { type: "key.rotated", subjectId: null, data: { kid: "k" } } as const;
   await transaction(ctx, (tx) => record(tx, { kind: "operator" }, Array(3_000).fill(event)));
-  await sql`analyze events`;
+  // Earlier tests have left dead rows.
+  await sql`vacuum analyze events`;
   const [row] = await transaction(ctx, async (tx) => {
     const page = await readEvents(tx, { after: START, limit: 10 });
     expect([page.events.length, page.hasMore]).toEqual([10, true]);
