@@ -1,21 +1,22 @@
 /** The certificate of a message queue is checked against the host of BROKER_URL. */
-import { expect, setDefaultTimeout } from "bun:test";
-import { execFileSync, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { spawn } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createServer } from "node:tls";
 import { nats } from "./support/brokers.ts";
+import { certificateOfLocalhost } from "./support/certificate.ts";
 import { needs } from "./support/needs.ts";
 import { emptyFolder } from "./support/program.ts";
 
 setDefaultTimeout(60_000);
 
-/** A certificate for `localhost` only, signed by itself. */
-function certificate() {
+function certificateFiles() {
   const folder = emptyFolder();
   const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-  const words = `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ${key} -out ${cert} -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost`;
-  execFileSync("openssl", words.split(" "), { stdio: "ignore" });
+  const made = certificateOfLocalhost();
+  writeFileSync(key, made.key);
+  writeFileSync(cert, made.certificate);
   return { key, cert };
 }
 
@@ -36,8 +37,8 @@ async function publish(url: string, trusted?: string): Promise<string> {
 const MISMATCH = "ERR_TLS_CERT_ALTNAME_INVALID";
 const UNTRUSTED = "DEPTH_ZERO_SELF_SIGNED_CERT";
 
-needs("openssl").test("amqps:// accepts only a trusted certificate of this host", async () => {
-  const { key, cert } = certificate();
+test("amqps:// accepts only a trusted certificate of this host", async () => {
+  const { key, cert } = certificateFiles();
   // It closes each connection after the handshake, which a client meets only if that succeeds.
   const options = { key: readFileSync(key), cert: readFileSync(cert) };
   const server = createServer(options, (socket) => socket.destroy());
@@ -52,7 +53,7 @@ needs("openssl").test("amqps:// accepts only a trusted certificate of this host"
 });
 
 needs("nats-server").test("tls:// accepts only a trusted certificate of this host", async () => {
-  const { key, cert } = certificate();
+  const { key, cert } = certificateFiles();
   const server = await nats(["--tls", "--tlscert", cert, "--tlskey", key]);
   expect(await publish(`tls://localhost:${server.port}`)).toBe(UNTRUSTED);
   expect(await publish(`tls://127.0.0.1:${server.port}`, cert)).toBe(MISMATCH);

@@ -118,7 +118,7 @@ const isRoot = process.getuid?.() === 0;
 const NOBODY = 65_534;
 
 const postgresql = isRoot
-  ? needs("postgresql", programs !== undefined)
+  ? needs("postgresql and openssl", programs !== undefined && Bun.which("openssl") !== null)
   : { describe: describe.skip };
 
 postgresql.describe("over TLS", () => {

@@ -7,6 +7,7 @@ import { queueDeliveries } from "../../src/modules/webhooks/dispatch.ts";
 import { reencryptSecrets } from "../../src/modules/webhooks/secrets.ts";
 import { openSenders } from "../../src/modules/webhooks/senders.ts";
 import { createCtx } from "../../src/wire.ts";
+import { needs } from "../support/needs.ts";
 import { until } from "../support/until.ts";
 import { onlyDeleted, signatureOf, subjectsOf, webhookWorld } from "../support/webhook-world.ts";
 import { database, SECRET } from "../support/world.ts";
@@ -16,7 +17,7 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-test("an event is sent once, signed, and both standardwebhooks and Python verify it", async () => {
+test("an event is sent once, signed, and standardwebhooks verifies it", async () => {
   const here = await webhookWorld({ publicUrl: "https://accounts.example.com" });
   const there = here.receiver();
   const { secret, path } = await here.webhookTo(there, { events: ["user.created"] });
@@ -42,6 +43,29 @@ test("an event is sent once, signed, and both standardwebhooks and Python verify
   expect(new Webhook(secret).verify(text, signatureOf(received))).toEqual(body);
   const other = `whsec_${Buffer.alloc(32).toString("base64")}`;
   expect(() => new Webhook(other).verify(text, signatureOf(received))).toThrow();
+  const [delivery] = await here.deliveriesOf(path);
+  expect(delivery).toMatchObject({
+    event_id: headers["webhook-id"],
+    event_type: "user.created",
+    state: "delivered",
+    attempts: 1,
+    next_attempt_at: null,
+    response_status: 200,
+    response_body: "ok",
+    error: null,
+  });
+});
+
+needs("python3").test("Python verifies the signature of an event", async () => {
+  const here = await webhookWorld();
+  const there = here.receiver();
+  const { secret } = await here.webhookTo(there, onlyDeleted);
+  here.start();
+  await here.recordEvents(1);
+  await until(() => there.received.length > 0);
+  const [received] = there.received;
+  if (!received) throw new Error("nothing received");
+  const { headers, text } = received;
   const python = `
 import base64, hashlib, hmac, json, sys
 given = json.load(sys.stdin)
@@ -57,17 +81,6 @@ print(any(hmac.compare_digest(expected, one) for one in given["signature"].split
     signature: headers["webhook-signature"],
   });
   expect(execFileSync("python3", ["-c", python], { input }).toString().trim()).toBe("True");
-  const [delivery] = await here.deliveriesOf(path);
-  expect(delivery).toMatchObject({
-    event_id: headers["webhook-id"],
-    event_type: "user.created",
-    state: "delivered",
-    attempts: 1,
-    next_attempt_at: null,
-    response_status: 200,
-    response_body: "ok",
-    error: null,
-  });
 });
 
 test("a webhook gets the types that it names, and with * all of them, from its creation on", async () => {

@@ -1,9 +1,9 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SMTPServer } from "smtp-server";
+import { certificateOfLocalhost } from "./certificate.ts";
 
 /** A mail that a server received. */
 export interface Received {
@@ -37,34 +37,10 @@ export const SECRET_WORD = "p@ss word";
 /** A real mail server on this machine, with STARTTLS, its own certificate and a password. */
 export async function mailServer(port = 0): Promise<MailServer> {
   const folder = mkdtempSync(join(tmpdir(), "bunker-smtp-"));
-  const [keyFile, certFile] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  const { certificate: cert, key } = certificateOfLocalhost();
   // As an editor of Windows saves it.
   const caFile = join(folder, "ca.pem");
-  execFileSync(
-    "openssl",
-    [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:P-256",
-      "-nodes",
-      "-keyout",
-      keyFile,
-      "-out",
-      certFile,
-      "-days",
-      "2",
-      "-subj",
-      "/CN=localhost",
-      "-addext",
-      "subjectAltName=DNS:localhost",
-    ],
-    { stdio: "ignore" },
-  );
-  const pem = readFileSync(certFile, "utf8");
-  writeFileSync(caFile, `\uFEFF${pem.replaceAll("\n", "\r\n")}`);
+  writeFileSync(caFile, `\uFEFF${cert.replaceAll("\n", "\r\n")}`);
   const received: Received[] = [];
   let refusal: number | undefined;
   let ponderMs = 0;
@@ -75,8 +51,8 @@ export async function mailServer(port = 0): Promise<MailServer> {
       : done(Object.assign(new Error("not here"), { responseCode: code }));
   const open = () =>
     new SMTPServer({
-      key: readFileSync(keyFile),
-      cert: readFileSync(certFile),
+      key,
+      cert,
       authMethods: ["PLAIN"],
       closeTimeout: CLOSE_TIMEOUT_MS,
       onAuth: ({ username, password }, _, done) =>
