@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { sql as query } from "drizzle-orm";
+import type { Db } from "../../src/db/db.ts";
 import { transaction } from "../../src/db/transaction.ts";
 import { parseCursor, START } from "../../src/modules/events/cursor.ts";
 import { record } from "../../src/modules/events/events.ts";
@@ -223,15 +224,22 @@ test("a page of all events reads no more of them than it holds", async () => {
   const { ctx, sql } = await world();
   const event = { type: "key.rotated", subjectId: null, data: { kid: "k" } } as const;
   await transaction(ctx, (tx) => record(tx, { kind: "operator" }, Array(3_000).fill(event)));
-  // Earlier tests have left dead rows.
-  await sql`vacuum analyze events`;
-  const [row] = await transaction(ctx, async (tx) => {
+  await sql`analyze events`;
+  const read = await transaction(ctx, async (tx) => {
+    const before = await rowsRead(tx);
     const page = await readEvents(tx, { after: START, limit: 10 });
     expect([page.events.length, page.hasMore]).toEqual([10, true]);
-    return tx.db.execute(query`
-      select sum(pg_stat_get_xact_tuples_returned(id) + pg_stat_get_xact_tuples_fetched(id)) as count
-        from (select 'events'::regclass::oid as id
-          union select indexrelid from pg_index where indrelid = 'events'::regclass) as read`);
+    return (await rowsRead(tx)) - before;
   });
-  expect(Number(row?.["count"])).toBeLessThan(500);
+  expect(read).toBeGreaterThanOrEqual(10);
+  expect(read).toBeLessThan(500);
 });
+
+/** Also counts earlier transactions of the connection: PostgreSQL reports them once a second. */
+async function rowsRead({ db }: { db: Db }): Promise<number> {
+  const [row] = await db.execute(query`
+    select sum(pg_stat_get_xact_tuples_returned(id) + pg_stat_get_xact_tuples_fetched(id)) as count
+      from (select 'events'::regclass::oid as id
+        union select indexrelid from pg_index where indrelid = 'events'::regclass) as read`);
+  return Number(row?.["count"]);
+}
