@@ -1,7 +1,15 @@
-import { isIPv4, isIPv6 } from "node:net";
-import { createTransport } from "nodemailer";
+import {
+  isIP,
+  isIPv4,
+  isIPv6,
+  type LookupFunction,
+  connect as openSocket,
+  type Socket,
+} from "node:net";
+import { createTransport, type SMTPTransportOptions } from "nodemailer";
 import { readText } from "../config/text-file.ts";
 import { MailFailure, type MailTransport } from "../kit/mail.ts";
+import { resolveName } from "./resolve-name.ts";
 
 const CONNECTIONS_MAX = 5;
 const CONNECT_MAX_MS = 5_000;
@@ -26,10 +34,16 @@ export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTra
   const hasPassword = url.username !== "";
   const name = nameOf(ehlo);
   const isPlain = url.searchParams.get("tls") === "off";
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const port = Number(url.port || (url.protocol === "smtps:" ? 465 : 587));
+  const getSocket: SMTPTransportOptions["getSocket"] = (_, done) => {
+    connect(host, port).then((connection) => done(null, { connection }), done);
+  };
   const transport = createTransport({
     pool: true,
-    host: url.hostname.replace(/^\[|\]$/g, ""),
-    port: Number(url.port || (url.protocol === "smtps:" ? 465 : 587)),
+    host,
+    port,
+    getSocket,
     secure: url.protocol === "smtps:",
     ignoreTLS: isPlain,
     requireTLS: !isPlain && (hasPassword || url.searchParams.get("tls") === "required"),
@@ -66,6 +80,24 @@ export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTra
     close: () => transport.close(),
   };
 }
+
+/** nodemailer would ask the name servers first, also for names in /etc/hosts. */
+function connect(host: string, port: number): Promise<Socket> {
+  const socket = openSocket({ host, port, lookup });
+  const timeout = Object.assign(new Error("Connection timed out"), { code: "ETIMEDOUT" });
+  const timer = setTimeout(() => socket.destroy(timeout), CONNECT_MAX_MS);
+  return new Promise<Socket>((resolve, reject) => {
+    socket.once("connect", () => resolve(socket)).once("error", reject);
+  }).finally(() => clearTimeout(timer));
+}
+
+const lookup: LookupFunction = (host, _, done) => {
+  const entryOf = (address: string) => ({ address, family: isIP(address) });
+  resolveName(host).then(
+    (ips) => done(null, ips.map(entryOf)),
+    (error) => done(error, []),
+  );
+};
 
 /**
  * The name in EHLO (RFC 5321, section 4.1.1.1). IPs are in brackets. Undefined for a local name,

@@ -1,5 +1,6 @@
-import { expect, setSystemTime, test } from "bun:test";
+import { expect, setSystemTime, spyOn, test } from "bun:test";
 import { generateKeyPairSync } from "node:crypto";
+import { Resolver } from "node:dns";
 import { dkimVerify } from "mailauth/lib/dkim/verify";
 import { readConfig } from "../../src/config/config.ts";
 import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
@@ -45,6 +46,23 @@ test.each([
   await deliverMails({ ...ctx, mail: await mailerFor(server, ctx.mail, { ehlo }) });
   // The test server lowercases it.
   expect(server.received.map((one) => one.ehlo)).toEqual([expected.toLowerCase()]);
+});
+
+test("with smtps, TLS starts with the first byte", async () => {
+  const { ctx, server, enqueue, states } = await smtpWorld("smtps");
+  await enqueue();
+  await deliverMails(ctx);
+  expect([await states(), server.received.length]).toEqual([["sent"], 1]);
+});
+
+test("a mail server of /etc/hosts is found without a name server", async () => {
+  const { ctx, server, enqueue, states } = await smtpWorld();
+  const queries = spyOn(Resolver.prototype, "resolve4");
+  await enqueue();
+  // A spelling that no cache has from another test.
+  await deliverMails({ ...ctx, mail: await mailerFor(server, ctx.mail, { host: "LocalHost" }) });
+  expect([await states(), queries.mock.calls]).toEqual([["sent"], []]);
+  queries.mockRestore();
 });
 
 test("the EHLO name is a host name or an IP literal", () => {

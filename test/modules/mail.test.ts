@@ -106,20 +106,23 @@ test("if a process dies between sending and recording, another one sends again w
   ]);
 });
 
-test("a server with a wrong certificate, or that refuses the password, gets no mail, and mails wait", async () => {
-  const { ctx, server, enqueue, states } = await smtpWorld();
-  await enqueue();
-  const other = await mailServer();
-  closing.push(other);
-  for (const post of [
-    await mailerFor({ port: server.port, caFile: other.caFile }, ctx.mail),
-    await mailerFor(server, ctx.mail, { secret: "wrong" }),
-  ]) {
-    await deliverMails({ ...ctx, mail: post });
-    setSystemTime(Date.now() + 60_000);
-  }
-  expect([server.received, await states()]).toEqual([[], ["waiting"]]);
-});
+test.each(["smtp", "smtps"] as const)(
+  "a server of %s with a wrong certificate, or that refuses the password, gets no mail, and mails wait",
+  async (scheme) => {
+    const { ctx, server, enqueue, states } = await smtpWorld(scheme);
+    await enqueue();
+    const other = await mailServer();
+    closing.push(other);
+    for (const post of [
+      await mailerFor({ ...server, caFile: other.caFile }, ctx.mail),
+      await mailerFor(server, ctx.mail, { secret: "wrong" }),
+    ]) {
+      await deliverMails({ ...ctx, mail: post });
+      setSystemTime(Date.now() + 60_000);
+    }
+    expect([server.received, await states()]).toEqual([[], ["waiting"]]);
+  },
+);
 
 test("every language has every text, and a folder can override them", async () => {
   const folder = mkdtempSync(join(tmpdir(), "bunker-words-"));

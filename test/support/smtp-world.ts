@@ -3,7 +3,7 @@ import { openMail } from "../../src/adapters/mail.ts";
 import type { MailOptions } from "../../src/adapters/smtp.ts";
 import type { Mailer } from "../../src/kit/mail.ts";
 import { enqueueMail, listMails } from "../../src/modules/mail/mail.ts";
-import { type MailServer, mailServer, SECRET_WORD, USER } from "./smtp.ts";
+import { type MailServer, mailServer, SECRET_WORD, type SmtpScheme, USER } from "./smtp.ts";
 import { world } from "./world.ts";
 
 /** Cleanups after the test, in order. */
@@ -16,9 +16,9 @@ export const LINK = "https://accounts.example.com/reset-password?token=ot_secret
 export const ada = { id: null, email: "ada@example.com", locale: null };
 
 /** A world that sends its mails to a real server. */
-export async function smtpWorld(settings: { port?: number; caFile?: string } = {}) {
+export async function smtpWorld(scheme?: SmtpScheme) {
   const here = await world({ rateLimit: "off" });
-  const server = await mailServer(settings.port);
+  const server = await mailServer(0, scheme);
   closing.push(server);
   const ctx = { ...here.ctx, mail: await mailerFor(server, here.ctx.mail as Mailer) };
   const enqueue = (more: Partial<Parameters<typeof enqueueMail>[1]> = {}) =>
@@ -28,11 +28,15 @@ export async function smtpWorld(settings: { port?: number; caFile?: string } = {
 }
 
 export async function mailerFor(
-  { port, caFile }: Pick<MailServer, "port" | "caFile">,
+  { scheme, port, caFile }: Pick<MailServer, "scheme" | "port" | "caFile">,
   post: Mailer,
-  { secret = SECRET_WORD, ...options }: MailOptions & { secret?: string } = {},
+  {
+    secret = SECRET_WORD,
+    host = "localhost",
+    ...options
+  }: MailOptions & { secret?: string; host?: string } = {},
 ): Promise<Mailer> {
-  const url = `smtp://${USER}:${encodeURIComponent(secret)}@localhost:${port}`;
+  const url = `${scheme}://${USER}:${encodeURIComponent(secret)}@${host}:${port}`;
   const transport = await openMail(url, { caFile, ...options });
   closing.unshift(transport);
   return { ...post, ...transport };

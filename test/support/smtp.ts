@@ -14,6 +14,7 @@ export interface Received {
 }
 
 export interface MailServer {
+  scheme: SmtpScheme;
   port: number;
   received: Received[];
   caFile: string;
@@ -34,8 +35,10 @@ const CLOSE_TIMEOUT_MS = 1_000;
 export const USER = "bunker";
 export const SECRET_WORD = "p@ss word";
 
-/** A real mail server on this machine, with STARTTLS, its own certificate and a password. */
-export async function mailServer(port = 0): Promise<MailServer> {
+export type SmtpScheme = "smtp" | "smtps";
+
+/** A real mail server on this machine, with TLS, its own certificate and a password. */
+export async function mailServer(port = 0, scheme: SmtpScheme = "smtp"): Promise<MailServer> {
   const folder = mkdtempSync(join(tmpdir(), "bunker-smtp-"));
   const { certificate: cert, key } = certificateOfLocalhost();
   // As an editor of Windows saves it.
@@ -49,8 +52,9 @@ export async function mailServer(port = 0): Promise<MailServer> {
     code === undefined
       ? done()
       : done(Object.assign(new Error("not here"), { responseCode: code }));
-  const open = () =>
-    new SMTPServer({
+  const open = () => {
+    const server = new SMTPServer({
+      secure: scheme === "smtps",
       key,
       cert,
       authMethods: ["PLAIN"],
@@ -67,6 +71,10 @@ export async function mailServer(port = 0): Promise<MailServer> {
         setTimeout(done, ponderMs);
       },
     });
+    // Clients that refuse the certificate. Without a listener, Node throws.
+    server.on("error", () => undefined);
+    return server;
+  };
   let server = open();
   const listen = (at: number) =>
     new Promise<void>((listening) => server.listen(at, "127.0.0.1", listening));
@@ -75,6 +83,7 @@ export async function mailServer(port = 0): Promise<MailServer> {
   const address = server.server.address();
   const bound = typeof address === "object" && address ? address.port : 0;
   return {
+    scheme,
     port: bound,
     down,
     up: () => {
