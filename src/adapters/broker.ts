@@ -31,7 +31,8 @@ async function connectTo(url: URL, connect: Connect): Promise<BrokerConnection> 
     try {
       return await connect(url, ip);
     } catch (error) {
-      failure = error;
+      // Later IPs often just refuse, such as ::1 of localhost.
+      failure ??= error;
     }
   throw failure ?? Object.assign(new Error(), { code: "ENODATA" });
 }

@@ -132,4 +132,5 @@ const shown = (text: string) =>
   text
     .replaceAll(/[^\s<>"]+@[^\s<>"]+/g, "…")
     .replaceAll(/\s+/g, " ")
+    .trim()
     .slice(0, REPLY_MAX_LENGTH);
