@@ -61,8 +61,9 @@ test("under load, a bounded number begins in each interval, until the load ends"
   await sleep(0);
   expect(begun.length).toBe(4);
   while (begun.length < 8) await sleep(1);
-  const intervals = Math.floor((performance.now() - startedAt) / EVERY_MS) + 1;
-  expect(begun.length).toBeLessThanOrEqual(4 * intervals);
+  // Timers may be a little early.
+  expect(performance.now() - startedAt).toBeGreaterThan(EVERY_MS * 0.9);
+  expect(begun.length).toBe(8);
   addRequests(-8);
   await done;
   expect(begun.length).toBe(20);
