@@ -7,7 +7,6 @@ import { isId, leastIdOf } from "../../kit/id.ts";
 import { Problem } from "../../kit/problem.ts";
 import { DAY_MS } from "./attempt.ts";
 import type { Delivery } from "./claims.ts";
-import { redelivery } from "./dispatch.ts";
 import { webhookDeliveries as deliveries, webhooks } from "./tables.ts";
 import { dueOnceFree, getWebhook } from "./webhooks.ts";
 
@@ -64,14 +63,17 @@ export async function redeliver(
     webhookId === undefined ? undefined : eq(deliveries.webhookId, webhookId),
     hasWebhook,
   );
+  const time = ctx.now();
   // A lease stays: otherwise another process could send it at the same time.
-  const { leasedUntil, ...again } = redelivery(ctx.now());
+  const again = {
+    state: "waiting",
+    attempts: 0,
+    queuedAt: time,
+    dueAt: dueOnceFree(time),
+    endedAt: null,
+  };
   const [delivery] = isId(id)
-    ? await ctx.db
-        .update(deliveries)
-        .set({ ...again, dueAt: dueOnceFree(again.dueAt) })
-        .where(isTarget)
-        .returning()
+    ? await ctx.db.update(deliveries).set(again).where(isTarget).returning()
     : [];
   if (!delivery) throw new Problem("not_found");
   return delivery;

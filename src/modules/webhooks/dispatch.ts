@@ -1,9 +1,9 @@
-import { and, eq, inArray, ne, sql } from "drizzle-orm";
+import { and, eq, inArray, type SQL, sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { type EventCursor, formatCursor } from "../events/cursor.ts";
 import { type EventPage, readNextEvents } from "../events/feed.ts";
-import { webhookDeliveries, webhooks } from "./tables.ts";
+import { webhooks } from "./tables.ts";
 import { ALL_EVENTS } from "./webhooks.ts";
 
 /** Webhooks that have considered the same events. */
@@ -94,36 +94,28 @@ async function queuePage(
       .filter(({ type }) => [type, ALL_EVENTS].some((name) => webhook.events.includes(name)))
       .map((event) => ({
         id: Bun.randomUUIDv7("hex", time),
-        webhookId: webhook.id,
-        eventId: event.id,
-        eventType: event.type,
-        ...event.cursor,
-        queuedAt: time,
-        dueAt: time,
-        createdAt: time,
+        webhook_id: webhook.id,
+        event_id: event.id,
+        event_type: event.type,
+        transaction_id: event.cursor.transactionId,
+        position: event.cursor.position.toString(),
       })),
   );
-  for (let from = 0; from < rows.length; from += INSERTED_AT_ONCE)
-    await db
-      .insert(webhookDeliveries)
-      .values(rows.slice(from, from + INSERTED_AT_ONCE))
-      // After a replay, the event may have been delivered before.
-      .onConflictDoUpdate({
-        target: [webhookDeliveries.webhookId, webhookDeliveries.eventId],
-        set: redelivery(time),
-        setWhere: ne(webhookDeliveries.state, "waiting"),
-      });
+  if (rows.length > 0) await db.execute(insertStatement(rows, time));
   return moved.length > 0;
 }
-/** A statement takes 65,535 parameters at most. */
-const INSERTED_AT_ONCE = 2_000;
 
-/** What makes an ended delivery wait again. */
-export const redelivery = (time: Date) => ({
-  state: "waiting",
-  attempts: 0,
-  queuedAt: time,
-  dueAt: time,
-  leasedUntil: null,
-  endedAt: null,
-});
+/** Raw SQL with one parameter for all rows: Drizzle would take longer than all else here. */
+function insertStatement(rows: object[], time: Date): SQL {
+  const dueAt = sql`${time.toISOString()}::timestamptz`;
+  return sql`
+    insert into webhook_deliveries (id, webhook_id, event_id, event_type, transaction_id, position,
+      queued_at, due_at, created_at)
+    select row.*, ${dueAt}, ${dueAt}, ${dueAt}
+    from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as row(id uuid, webhook_id uuid,
+      event_id uuid, event_type text, transaction_id xid8, position bigint)
+    -- After a replay, the event may have been delivered before.
+    on conflict (webhook_id, event_id) do update set state = 'waiting', attempts = 0,
+      queued_at = ${dueAt}, due_at = ${dueAt}, leased_until = null, ended_at = null
+    where webhook_deliveries.state <> 'waiting'`;
+}
