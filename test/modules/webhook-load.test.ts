@@ -18,7 +18,7 @@ function putUnderLoad({ ctx }: Awaited<ReturnType<typeof webhookWorld>>): void {
   };
 }
 
-test("under load, all webhooks share 64 deliveries a second, and the rest comes later", async () => {
+test("under load, all webhooks share 32 deliveries a second, and the rest comes later", async () => {
   const here = await webhookWorld();
   const receivers = [here.receiver(), here.receiver()];
   for (const receiver of receivers) await here.webhookTo(receiver, onlyDeleted);
@@ -27,9 +27,9 @@ test("under load, all webhooks share 64 deliveries a second, and the rest comes 
   putUnderLoad(here);
   here.start();
   const from = performance.now();
-  await until(() => counts().every((count) => count >= 48));
+  await until(() => counts().every((count) => count >= 24));
   const [most = 0] = counts().toSorted((a, b) => b - a);
-  expect(most).toBeLessThan(75);
+  expect(most).toBeLessThan(40);
   expect(performance.now() - from).toBeGreaterThan(800);
   endLoad();
   await until(() => counts().every((count) => count >= subjects.length), 4_000);
@@ -45,10 +45,10 @@ test("under load, an ordered webhook gets as many events as one that gets them i
   const subjects = await here.recordEvents(200);
   putUnderLoad(here);
   here.start();
-  await until(() => ordered.received.length >= 20);
+  await until(() => ordered.received.length >= 10);
   const [before, beforeInParallel] = [ordered.received.length, parallel.received.length];
-  await until(() => ordered.received.length >= before + 40);
-  expect(parallel.received.length - beforeInParallel).toBeLessThan(60);
+  await until(() => ordered.received.length >= before + 20);
+  expect(parallel.received.length - beforeInParallel).toBeLessThan(30);
   endLoad();
   await until(() => ordered.received.length === subjects.length);
   expect(subjectsOf(ordered.received)).toEqual(subjects);
@@ -69,8 +69,8 @@ test("under load, webhooks with few events do not slow one with many", async () 
     await sleep(1_000);
   }
   expect(quiet.map(({ received }) => received.length >= 1)).not.toContain(false);
-  expect(busy.received.length).toBeGreaterThan(75);
-  expect(busy.received.length).toBeLessThan(150);
+  expect(busy.received.length).toBeGreaterThan(35);
+  expect(busy.received.length).toBeLessThan(80);
 });
 
 test("under load, a webhook that becomes ordered gets one event at a time from then on", async () => {

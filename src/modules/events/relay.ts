@@ -11,7 +11,7 @@ import { eventCursors } from "./tables.ts";
 /** The name of the message queue among the readers that have a stored cursor. */
 export const BROKER_SINK = "broker";
 /** Under load, the job runs twice a second. */
-const EVENTS_AT_ONCE = { usual: 200, underLoad: 50 } as const;
+const EVENTS_AT_ONCE = { usual: 200, underLoad: 25 } as const;
 /** If the holder of the lease is killed, another instance takes over after this time. */
 const LEASE_SECONDS = 2.5;
 const RENEW_EVERY_MS = 800;

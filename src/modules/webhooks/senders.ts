@@ -7,7 +7,7 @@ import { openSender, type Sender } from "./sender.ts";
 
 /**
  * Queues and sends deliveries. Each webhook has a sender of its own, so a receiver that is slow or
- * dead delays no other. Under load, at most 64 deliveries begin each second, in equal shares by
+ * dead delays no other. Under load, at most 32 deliveries begin each second, in equal shares by
  * webhook. `run` starts the senders without waiting for them; `close` waits.
  */
 export function openSenders(ctx: Ctx) {
@@ -54,7 +54,7 @@ export function openSenders(ctx: Ctx) {
 
 const RENEW_EVERY_MS = 1_000;
 /** 16 together, because results that arrive together share a transaction. */
-const UNDER_LOAD = { count: 16, everyMs: 250 } as const;
+const UNDER_LOAD = { count: 16, everyMs: 500 } as const;
 
 /** Enabled webhooks, and whether they have due deliveries. Raw SQL: this runs every second. */
 async function findDue({ db, now }: Ctx) {
