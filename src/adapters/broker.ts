@@ -1,4 +1,3 @@
-import { isIP } from "node:net";
 import {
   BROKER_CONNECT_MAX_MS,
   BROKER_PUBLISH_MAX_MS,
@@ -7,7 +6,8 @@ import {
   type BrokerMessage,
   type BrokerTransport,
 } from "../kit/broker.ts";
-import { resolveName } from "./resolve-name.ts";
+import { withTimeout } from "../kit/with-timeout.ts";
+import { connectToHost } from "./connect.ts";
 
 /** Loads the client of BROKER_URL at the first connection. */
 export function openBroker(text: string): BrokerTransport {
@@ -19,23 +19,11 @@ export function openBroker(text: string): BrokerTransport {
 
 type Connect = (url: URL, ip: string) => Promise<BrokerConnection>;
 
-/**
- * Tries the IPs of the host in turn. The client libraries would resolve its name in the threads
- * that also hash passwords.
- */
-async function connectTo(url: URL, connect: Connect): Promise<BrokerConnection> {
-  const host = url.hostname.replaceAll(/[[\]]/g, "");
-  const ips = isIP(host) === 0 ? await resolveName(host) : [host];
-  let failure: unknown;
-  for (const ip of ips.toSorted((a, b) => isIP(a) - isIP(b)))
-    try {
-      return await connect(url, ip);
-    } catch (error) {
-      // Later IPs often just refuse, such as ::1 of localhost.
-      failure ??= error;
-    }
-  throw failure ?? Object.assign(new Error(), { code: "ENODATA" });
-}
+/** The client libraries would resolve the host name in the threads that also hash passwords. */
+const connectTo = (url: URL, connect: Connect): Promise<BrokerConnection> =>
+  connectToHost(url.hostname.replaceAll(/[[\]]/g, ""), BROKER_CONNECT_MAX_MS, (ip, maxMs) =>
+    withTimeout(maxMs, connect(url, ip), close),
+  );
 
 /**
  * Connects at the first publish. Any failure drops the connection, and the next publish opens a new
@@ -50,14 +38,14 @@ function openTransport(connect: () => Promise<BrokerConnection>): BrokerTranspor
   };
   const connection = async () => {
     if (current && !current.isOpen()) drop();
-    current ??= await inTime(BROKER_CONNECT_MAX_MS, connect(), close);
+    current ??= await connect();
     return current;
   };
   return {
     publish: async (messages: BrokerMessage[]) => {
       try {
         const { publish } = await connection();
-        return await inTime(BROKER_PUBLISH_MAX_MS, publish(messages));
+        return await withTimeout(BROKER_PUBLISH_MAX_MS, publish(messages));
       } catch (error) {
         // Another connection would be blocked too, once it has sent the same messages again.
         if (!current?.isBlocked()) drop();
@@ -67,27 +55,13 @@ function openTransport(connect: () => Promise<BrokerConnection>): BrokerTranspor
     close: async () => {
       const closing = current;
       current = undefined;
-      if (closing) await inTime(BROKER_CONNECT_MAX_MS, closing.close()).catch(() => {});
+      if (closing) await withTimeout(BROKER_CONNECT_MAX_MS, closing.close()).catch(() => {});
     },
   };
 }
 
 const close = (connection: BrokerConnection | undefined): void =>
   void connection?.close().catch(() => {});
-
-/** Rejects after `ms`. A result that arrives later goes to `discard`. */
-function inTime<T>(ms: number, work: Promise<T>, discard?: (late: T) => void): Promise<T> {
-  return new Promise((resolve, reject) => {
-    let isLate = false;
-    const timer = setTimeout(() => {
-      isLate = true;
-      reject(Object.assign(new Error(), { code: "ETIMEDOUT" }));
-    }, ms);
-    work
-      .then((result) => (isLate ? discard?.(result) : resolve(result)), reject)
-      .finally(() => clearTimeout(timer));
-  });
-}
 
 interface Failure extends Error {
   code?: unknown;

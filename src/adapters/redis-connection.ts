@@ -1,5 +1,6 @@
 import { RedisClient } from "bun";
 import type { Log } from "../kit/log.ts";
+import { withTimeout } from "../kit/with-timeout.ts";
 
 export interface RedisConnectionOptions {
   url: URL;
@@ -39,7 +40,7 @@ export function openRedisConnection({
   /** Refuses a server that is always slow: otherwise it would be connected and dropped forever. */
   const prepareIfFast = async (client: RedisClient) => {
     await prepare(client);
-    await within(client.send("PING", []), replyMaxMs / 2);
+    await withTimeout(replyMaxMs / 2, client.send("PING", []));
   };
   const retry = (error: unknown) => {
     if (isClosed) return;
@@ -74,7 +75,7 @@ export function openRedisConnection({
       const client = current;
       if (!client) return undefined;
       try {
-        return await within(client.send(command, args), replyMaxMs);
+        return await withTimeout(replyMaxMs, client.send(command, args));
       } catch (error) {
         drop(client, error);
         return undefined;
@@ -112,7 +113,7 @@ async function connectTo(
     return client;
   };
   try {
-    return await within(open(), CONNECT_MAX_MS);
+    return await withTimeout(CONNECT_MAX_MS, open());
   } catch (error) {
     disconnect(client);
     throw error;
@@ -122,11 +123,4 @@ async function connectTo(
 function disconnect(client: RedisClient): void {
   client.onclose = null;
   client.close();
-}
-
-function within<T>(reply: Promise<T>, ms: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(failure("ETIMEDOUT")), ms);
-    reply.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

@@ -1,15 +1,9 @@
-import {
-  isIP,
-  isIPv4,
-  isIPv6,
-  type LookupFunction,
-  connect as openSocket,
-  type Socket,
-} from "node:net";
+import { connect, isIPv4, isIPv6, type Socket } from "node:net";
 import { createTransport, type SMTPTransportOptions } from "nodemailer";
 import { readText } from "../config/text-file.ts";
 import { MailFailure, type MailTransport } from "../kit/mail.ts";
-import { resolveName } from "./resolve-name.ts";
+import { timedOut } from "../kit/with-timeout.ts";
+import { connectToHost } from "./connect.ts";
 
 const CONNECTIONS_MAX = 5;
 const CONNECT_MAX_MS = 5_000;
@@ -36,8 +30,13 @@ export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTra
   const isPlain = url.searchParams.get("tls") === "off";
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const port = Number(url.port || (url.protocol === "smtps:" ? 465 : 587));
+  // nodemailer would ask name servers first, even for names in /etc/hosts, and then resolve in the
+  // threads that hash passwords.
   const getSocket: SMTPTransportOptions["getSocket"] = (_, done) => {
-    connect(host, port).then((connection) => done(null, { connection }), done);
+    connectToHost(host, CONNECT_MAX_MS, (ip, maxMs) => openSocket(ip, port, maxMs)).then(
+      (connection) => done(null, { connection }),
+      done,
+    );
   };
   const transport = createTransport({
     pool: true,
@@ -56,7 +55,8 @@ export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTra
     maxConnections: CONNECTIONS_MAX,
     // The outbox retries.
     maxRequeues: 0,
-    connectionTimeout: CONNECT_MAX_MS,
+    // nodemailer subtracts the time of the connection from the time for the greeting.
+    connectionTimeout: CONNECT_MAX_MS + GREETING_MAX_MS,
     greetingTimeout: GREETING_MAX_MS,
     socketTimeout: SILENCE_MAX_MS,
     disableFileAccess: true,
@@ -81,23 +81,14 @@ export function openSmtp(url: URL, { dkim, caFile, ehlo }: MailOptions): MailTra
   };
 }
 
-/** nodemailer would ask the name servers first, also for names in /etc/hosts. */
-function connect(host: string, port: number): Promise<Socket> {
-  const socket = openSocket({ host, port, lookup });
-  const timeout = Object.assign(new Error("Connection timed out"), { code: "ETIMEDOUT" });
-  const timer = setTimeout(() => socket.destroy(timeout), CONNECT_MAX_MS);
+/** `maxMs`: until it is connected. */
+function openSocket(host: string, port: number, maxMs: number): Promise<Socket> {
+  const socket = connect({ host, port });
+  const timer = setTimeout(() => socket.destroy(timedOut()), maxMs);
   return new Promise<Socket>((resolve, reject) => {
     socket.once("connect", () => resolve(socket)).once("error", reject);
   }).finally(() => clearTimeout(timer));
 }
-
-const lookup: LookupFunction = (host, _, done) => {
-  const entryOf = (address: string) => ({ address, family: isIP(address) });
-  resolveName(host).then(
-    (ips) => done(null, ips.map(entryOf)),
-    (error) => done(error, []),
-  );
-};
 
 /**
  * The name in EHLO (RFC 5321, section 4.1.1.1). IPs are in brackets. Undefined for a local name,

@@ -5,7 +5,7 @@ import { dkimVerify } from "mailauth/lib/dkim/verify";
 import { readConfig } from "../../src/config/config.ts";
 import { answerLinkRequests } from "../../src/modules/emails/requests.ts";
 import { deliverMails, listMails } from "../../src/modules/mail/mail.ts";
-import { ada, mailerFor, smtpWorld } from "../support/smtp-world.ts";
+import { ada, closing, mailerFor, smtpWorld } from "../support/smtp-world.ts";
 
 test("a mail is signed with DKIM, and marked so that no automatic reply is sent", async () => {
   const { ctx, server, enqueue } = await smtpWorld();
@@ -55,14 +55,22 @@ test("with smtps, TLS starts with the first byte", async () => {
   expect([await states(), server.received.length]).toEqual([["sent"], 1]);
 });
 
-test("a mail server of /etc/hosts is found without a name server", async () => {
+test("a mail server may delay its greeting for longer than a connection may take", async () => {
+  const { ctx, server, enqueue, states } = await smtpWorld();
+  server.greetAfter(5_500);
+  await enqueue();
+  await deliverMails(ctx);
+  expect(await states()).toEqual(["sent"]);
+});
+
+test("a mail server in /etc/hosts is found without a name server", async () => {
   const { ctx, server, enqueue, states } = await smtpWorld();
   const queries = spyOn(Resolver.prototype, "resolve4");
+  closing.push({ close: () => queries.mockRestore() });
   await enqueue();
-  // A spelling that no cache has from another test.
+  // Another spelling, because an earlier test may have cached `localhost`.
   await deliverMails({ ...ctx, mail: await mailerFor(server, ctx.mail, { host: "LocalHost" }) });
   expect([await states(), queries.mock.calls]).toEqual([["sent"], []]);
-  queries.mockRestore();
 });
 
 test("the EHLO name is a host name or an IP literal", () => {

@@ -40,7 +40,7 @@ test("while the server is unavailable mails wait, and each is sent once when it 
   // However long it is unavailable.
   await sql`update mails set tries = 40, due_at = now()`;
   await deliverMails(ctx);
-  const back = await mailServer(port);
+  const back = await mailServer({ port });
   closing.push(back);
   const post = await mailerFor(back, ctx.mail);
   setSystemTime(Date.now() + 61_000);
@@ -107,17 +107,17 @@ test("if a process dies between sending and recording, another one sends again w
 });
 
 test.each(["smtp", "smtps"] as const)(
-  "a server of %s with a wrong certificate, or that refuses the password, gets no mail, and mails wait",
+  "over %s, a server with a wrong certificate, or that refuses the password, gets no mail, and mails wait",
   async (scheme) => {
     const { ctx, server, enqueue, states } = await smtpWorld(scheme);
     await enqueue();
     const other = await mailServer();
     closing.push(other);
-    for (const post of [
+    for (const mail of [
       await mailerFor({ ...server, caFile: other.caFile }, ctx.mail),
       await mailerFor(server, ctx.mail, { secret: "wrong" }),
     ]) {
-      await deliverMails({ ...ctx, mail: post });
+      await deliverMails({ ...ctx, mail });
       setSystemTime(Date.now() + 60_000);
     }
     expect([server.received, await states()]).toEqual([[], ["waiting"]]);

@@ -16,9 +16,9 @@ export const LINK = "https://accounts.example.com/reset-password?token=ot_secret
 export const ada = { id: null, email: "ada@example.com", locale: null };
 
 /** A world that sends its mails to a real server. */
-export async function smtpWorld(scheme?: SmtpScheme) {
+export async function smtpWorld(scheme: SmtpScheme = "smtp") {
   const here = await world({ rateLimit: "off" });
-  const server = await mailServer(0, scheme);
+  const server = await mailServer({ scheme });
   closing.push(server);
   const ctx = { ...here.ctx, mail: await mailerFor(server, here.ctx.mail as Mailer) };
   const enqueue = (more: Partial<Parameters<typeof enqueueMail>[1]> = {}) =>
@@ -29,7 +29,7 @@ export async function smtpWorld(scheme?: SmtpScheme) {
 
 export async function mailerFor(
   { scheme, port, caFile }: Pick<MailServer, "scheme" | "port" | "caFile">,
-  post: Mailer,
+  mailer: Mailer,
   {
     secret = SECRET_WORD,
     host = "localhost",
@@ -39,5 +39,5 @@ export async function mailerFor(
   const url = `${scheme}://${USER}:${encodeURIComponent(secret)}@${host}:${port}`;
   const transport = await openMail(url, { caFile, ...options });
   closing.unshift(transport);
-  return { ...post, ...transport };
+  return { ...mailer, ...transport };
 }

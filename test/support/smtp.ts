@@ -20,6 +20,8 @@ export interface MailServer {
   caFile: string;
   /** The reply to each recipient from now on. Undefined: all are accepted. */
   refuse: (code: number | undefined) => void;
+  /** The delay before it greets a client. */
+  greetAfter: (ms: number) => void;
   /** The delay before it confirms a mail. */
   ponder: (ms: number) => void;
   /** The reply to each sender from now on. */
@@ -38,7 +40,13 @@ export const SECRET_WORD = "p@ss word";
 export type SmtpScheme = "smtp" | "smtps";
 
 /** A real mail server on this machine, with TLS, its own certificate and a password. */
-export async function mailServer(port = 0, scheme: SmtpScheme = "smtp"): Promise<MailServer> {
+export async function mailServer({
+  port = 0,
+  scheme = "smtp",
+}: {
+  port?: number;
+  scheme?: SmtpScheme;
+} = {}): Promise<MailServer> {
   const folder = mkdtempSync(join(tmpdir(), "bunker-smtp-"));
   const { certificate: cert, key } = certificateOfLocalhost();
   // As an editor of Windows saves it.
@@ -46,6 +54,7 @@ export async function mailServer(port = 0, scheme: SmtpScheme = "smtp"): Promise
   writeFileSync(caFile, `\uFEFF${cert.replaceAll("\n", "\r\n")}`);
   const received: Received[] = [];
   let refusal: number | undefined;
+  let greetAfterMs = 0;
   let ponderMs = 0;
   let senderRefusal: number | undefined;
   const answer = (code: number | undefined, done: (error?: Error) => void) =>
@@ -59,6 +68,7 @@ export async function mailServer(port = 0, scheme: SmtpScheme = "smtp"): Promise
       cert,
       authMethods: ["PLAIN"],
       closeTimeout: CLOSE_TIMEOUT_MS,
+      onConnect: (_, done) => void setTimeout(done, greetAfterMs),
       onAuth: ({ username, password }, _, done) =>
         username === USER && password === SECRET_WORD
           ? done(null, { user: username })
@@ -71,7 +81,7 @@ export async function mailServer(port = 0, scheme: SmtpScheme = "smtp"): Promise
         setTimeout(done, ponderMs);
       },
     });
-    // Clients that refuse the certificate. Without a listener, Node throws.
+    // A client that refuses the certificate causes an error. Without a listener, Node throws it.
     server.on("error", () => undefined);
     return server;
   };
@@ -92,6 +102,9 @@ export async function mailServer(port = 0, scheme: SmtpScheme = "smtp"): Promise
     },
     received,
     caFile,
+    greetAfter: (ms) => {
+      greetAfterMs = ms;
+    },
     ponder: (ms) => {
       ponderMs = ms;
     },
