@@ -9,7 +9,8 @@ const CHECK_EVERY_MS = 250;
 
 /**
  * Answers 503 if a request takes too long because the database hangs, whatever becomes of the work.
- * The time to receive the body does not count: http/body limits that.
+ * The time to receive the body does not count: http/body limits that. Nor is it load: a client that
+ * sends its body slowly costs nothing.
  */
 export function withDeadline({ load, log }: Ctx, next: Handler) {
   /** The requests in flight. */
@@ -28,20 +29,20 @@ export function withDeadline({ load, log }: Ctx, next: Handler) {
   const handle: Handler = (request) => {
     const response = next(request);
     if (!(response instanceof Promise)) return response;
+    const context = contextOf(request);
+    const addToLoad = () => load.addRequest(1);
+    if (context.bodyReadAt === undefined) context.onBodyRead = addToLoad;
+    else addToLoad();
     return new Promise((resolve) => {
       const respond = (found: Response) => {
         // A response after the deadline ends nothing.
-        if (pending.delete(request)) load.addRequest(-1);
+        if (pending.delete(request) && context.bodyReadAt !== undefined) load.addRequest(-1);
         resolve(found);
       };
       pending.set(request, respond);
-      load.addRequest(1);
       response.then(respond, (error) => {
-        log.error(
-          { err: error, request_id: contextOf(request).id },
-          "Unhandled error in a request.",
-        );
-        respond(responseTo(new Problem("internal"), contextOf(request)));
+        log.error({ err: error, request_id: context.id }, "Unhandled error in a request.");
+        respond(responseTo(new Problem("internal"), context));
       });
     });
   };

@@ -18,6 +18,8 @@ export interface RequestContext {
   route?: string;
   /** When its body had been read, in milliseconds of `performance.now()`. */
   bodyReadAt?: number;
+  /** Called when its body has been read. */
+  onBodyRead?: () => void;
   /** The IP at the other end of the socket. */
   peer?: string;
   /** The user of its token. */

@@ -48,5 +48,6 @@ export const requestPlugin = ({ config }: Ctx) => {
       const context = contextOf(request);
       context.route = route;
       context.bodyReadAt = performance.now();
+      context.onBodyRead?.();
     });
 };

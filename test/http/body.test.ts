@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { createClient } from "../../src/modules/oauth/clients.ts";
+import { until } from "../support/until.ts";
 import { PASSWORD, world } from "../support/world.ts";
 
 const json = { "content-type": "application/json" };
@@ -79,4 +80,21 @@ test("an empty body of unknown length counts as no body if the body is optional"
     const headers = { authorization: `Bearer ${token}`, ...(type ? { "content-type": type } : {}) };
     expect((await send(method, path, { headers, body: empty() })).status).toBe(204);
   }
+});
+
+test("requests whose bodies do not arrive are no load", async () => {
+  const { ctx, send } = await world();
+  const bodies: ReadableStreamDefaultController<Uint8Array>[] = [];
+  const login = () =>
+    send("POST", "/api/v1/auth/login", {
+      headers: json,
+      body: new ReadableStream({ start: (body) => void bodies.push(body) }),
+    });
+  const responses = Array.from({ length: 100 }, login);
+  await until(() => ctx.load.isIdle());
+  for (const body of bodies) body.close();
+  expect(new Set((await Promise.all(responses)).map(({ status }) => status))).toEqual(
+    new Set([422]),
+  );
+  await until(() => ctx.load.isIdle());
 });
