@@ -78,6 +78,24 @@ test("a process that lost its leases does not end those of another one", async (
   expect((await claimDue(here.ctx, id)).claimed).toEqual([]);
 });
 
+test("many webhooks get few events in each transaction, and few deliveries under load", async () => {
+  const here = await webhookWorld();
+  const there = here.receiver();
+  const created = [];
+  for (let count = 0; count < 20; count += 1)
+    created.push(await here.webhookTo(there, onlyDeleted));
+  // From here on, they have considered the same events.
+  await queueDeliveries(here.ctx);
+  await here.recordEvents(300);
+  expect(await queueDeliveries(here.ctx)).toEqual({ isAnyEnabled: true, hasMore: true });
+  const [queued] = await here.sql`select count(*)::int as count from webhook_deliveries`;
+  expect(queued?.["count"]).toBe(5_000);
+  for (let count = 0; count < 8; count += 1) here.ctx.load.addRequest(1);
+  const { claimed } = await claimDue(here.ctx, created[0]?.id);
+  for (let count = 0; count < 8; count += 1) here.ctx.load.addRequest(-1);
+  expect(claimed.length).toBe(2);
+});
+
 test("events that waited while the clock was ahead are sent when it is right again", async () => {
   const here = await webhookWorld();
   const receiver = here.receiver(failing());

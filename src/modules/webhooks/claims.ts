@@ -23,8 +23,11 @@ export interface Claimed {
 const LEASE_MS = 5_000;
 const RENEWED_BEFORE_MS = 3_500;
 const CONCURRENCY_MAX = 16;
-/** Few, because another process may have less load, and could send them now. */
-const CLAIMED_UNDER_LOAD = 8;
+/**
+ * Few, because another process may have less load, and could send them now, and because leases that
+ * wait for their turns must be renewed. At most twice as many for all webhooks as are sent at once.
+ */
+const CLAIMED_UNDER_LOAD = { max: 8, ofAll: 32 } as const;
 /** Bun sends 256 requests at once. Others would wait for those of slow receivers, and time out. */
 const CONCURRENCY_OF_ALL = 200;
 
@@ -47,7 +50,7 @@ export async function claimDue(ctx: Ctx, webhookId: string): Promise<Claim> {
   const concurrency = concurrencyOf(webhook, found.enabledCount);
   const leasedUntil = new Date(ctx.now().getTime() + LEASE_MS);
   const usual = limitOf(webhook, concurrency);
-  const limit = ctx.load.isHigh() ? Math.min(usual, CLAIMED_UNDER_LOAD) : usual;
+  const limit = ctx.load.isHigh() ? Math.min(usual, underLoad(found.enabledCount)) : usual;
   const range = { leasedUntil, limit };
   const rows = webhook.isOrdered
     ? await transaction(ctx, (tx) => claimNext(tx, webhookId, range))
@@ -67,6 +70,9 @@ const concurrencyOf = ({ isOrdered, failingSince }: Webhook, count: number): num
   isOrdered || failingSince !== null
     ? 1
     : Math.min(CONCURRENCY_MAX, Math.floor(CONCURRENCY_OF_ALL / count));
+
+const underLoad = (count: number): number =>
+  Math.min(CLAIMED_UNDER_LOAD.max, Math.ceil(CLAIMED_UNDER_LOAD.ofAll / count));
 
 /** Twice as many as are in flight, so that a claim is rarely awaited. More if they go in order. */
 const limitOf = ({ isOrdered, failingSince }: Webhook, concurrency: number): number =>

@@ -64,8 +64,8 @@ export async function redeliver(
     hasWebhook,
   );
   const time = ctx.now();
-  // A lease stays: otherwise another process could send it at the same time.
-  const again = {
+  // As in `insertDeliveries`. A lease stays: otherwise another process could send it meanwhile.
+  const reset = {
     state: "waiting",
     attempts: 0,
     queuedAt: time,
@@ -73,7 +73,7 @@ export async function redeliver(
     endedAt: null,
   };
   const [delivery] = isId(id)
-    ? await ctx.db.update(deliveries).set(again).where(isTarget).returning()
+    ? await ctx.db.update(deliveries).set(reset).where(isTarget).returning()
     : [];
   if (!delivery) throw new Problem("not_found");
   return delivery;

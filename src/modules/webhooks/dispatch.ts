@@ -1,7 +1,8 @@
-import { and, eq, inArray, type SQL, sql } from "drizzle-orm";
+import { and, eq, inArray, sql } from "drizzle-orm";
 import type { Ctx } from "../../ctx.ts";
 import { transaction } from "../../db/transaction.ts";
 import { type EventCursor, formatCursor } from "../events/cursor.ts";
+import type { Event } from "../events/events.ts";
 import { type EventPage, readNextEvents } from "../events/feed.ts";
 import { webhooks } from "./tables.ts";
 import { ALL_EVENTS } from "./webhooks.ts";
@@ -12,7 +13,9 @@ interface Group {
   ids: string[];
 }
 
-const QUEUED_AT_ONCE = 500;
+const EVENTS_AT_ONCE = 500;
+/** Deliveries in one statement. More could take longer than a statement may. */
+const QUEUED_AT_ONCE = 5_000;
 /** Beyond this, the next events of a webhook wait in the events table. */
 const WAITING_MAX = 10_000;
 /** Under load, the same: a row for each delivery costs more than to read it later. */
@@ -69,16 +72,19 @@ function groupsOf(enabled: Enabled[]): Group[] {
 
 /** Returns whether there may be more. */
 async function queueForGroup(ctx: Ctx, { cursor, ids }: Group): Promise<boolean> {
-  const page = await readNextEvents(ctx, cursor, QUEUED_AT_ONCE);
+  const page = await readNextEvents(ctx, cursor, eventsAtOnce(ids.length));
   if (page.events.length === 0) return false;
   const isMoved = await transaction(ctx, (tx) => queuePage(tx, { cursor, ids, page }));
   // Otherwise another process has read on from the same cursor, but maybe not as far.
   return page.hasMore || !isMoved;
 }
 
+const eventsAtOnce = (webhookCount: number): number =>
+  Math.min(EVENTS_AT_ONCE, Math.ceil(QUEUED_AT_ONCE / webhookCount));
+
 /** Moves the cursors and inserts the deliveries. False if another process was first. */
 async function queuePage(
-  { db, now }: Ctx,
+  ctx: Ctx,
   { cursor, ids, page }: Group & { page: EventPage },
 ): Promise<boolean> {
   const { id, events, transactionId, position } = webhooks;
@@ -87,35 +93,45 @@ async function queuePage(
     eq(transactionId, cursor.transactionId),
     eq(position, cursor.position),
   );
-  const moved = await db.update(webhooks).set(page.end).where(isUnmoved).returning({ id, events });
-  const time = now();
+  const moved = await ctx.db
+    .update(webhooks)
+    .set(page.end)
+    .where(isUnmoved)
+    .returning({ id, events });
+  const time = ctx.now();
   const rows = moved.flatMap((webhook) =>
     page.events
       .filter(({ type }) => [type, ALL_EVENTS].some((name) => webhook.events.includes(name)))
-      .map((event) => ({
-        id: Bun.randomUUIDv7("hex", time),
-        webhook_id: webhook.id,
-        event_id: event.id,
-        event_type: event.type,
-        transaction_id: event.cursor.transactionId,
-        position: event.cursor.position.toString(),
-      })),
+      .map((event) => rowOf(webhook.id, event, time)),
   );
-  if (rows.length > 0) await db.execute(insertStatement(rows, time));
+  if (rows.length > 0) await insertDeliveries(ctx, rows, time);
   return moved.length > 0;
 }
 
-/** Raw SQL with one parameter for all rows: Drizzle would take longer than all else here. */
-function insertStatement(rows: object[], time: Date): SQL {
-  const dueAt = sql`${time.toISOString()}::timestamptz`;
-  return sql`
+const rowOf = (webhookId: string, { id, type, cursor }: Event, time: Date) => ({
+  id: Bun.randomUUIDv7("hex", time),
+  webhook_id: webhookId,
+  event_id: id,
+  event_type: type,
+  transaction_id: cursor.transactionId,
+  position: cursor.position.toString(),
+});
+
+/**
+ * All rows are one parameter: with Drizzle's nine for each row, building the statement would take
+ * more CPU time than the rest of `queuePage`. A delivery that ended waits again, as after
+ * `redeliver`: the webhook was replayed.
+ */
+const insertDeliveries = ({ db }: Ctx, rows: ReturnType<typeof rowOf>[], time: Date) => {
+  const at = sql`${time.toISOString()}::timestamptz`;
+  return db.execute(sql`
     insert into webhook_deliveries (id, webhook_id, event_id, event_type, transaction_id, position,
       queued_at, due_at, created_at)
-    select row.*, ${dueAt}, ${dueAt}, ${dueAt}
-    from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as row(id uuid, webhook_id uuid,
-      event_id uuid, event_type text, transaction_id xid8, position bigint)
-    -- After a replay, the event may have been delivered before.
+    select delivery.id, delivery.webhook_id, delivery.event_id, delivery.event_type,
+      delivery.transaction_id, delivery.position, ${at}, ${at}, ${at}
+    from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as delivery(id uuid,
+      webhook_id uuid, event_id uuid, event_type text, transaction_id xid8, position bigint)
     on conflict (webhook_id, event_id) do update set state = 'waiting', attempts = 0,
-      queued_at = ${dueAt}, due_at = ${dueAt}, leased_until = null, ended_at = null
-    where webhook_deliveries.state <> 'waiting'`;
-}
+      queued_at = ${at}, due_at = ${at}, leased_until = null, ended_at = null
+    where webhook_deliveries.state <> 'waiting'`);
+};
