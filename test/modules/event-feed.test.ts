@@ -226,17 +226,20 @@ test("a page of all events reads no more of them than it holds", async () => {
   await transaction(ctx, (tx) => record(tx, { kind: "operator" }, Array(3_000).fill(event)));
   await sql`analyze events`;
   const read = await transaction(ctx, async (tx) => {
-    const before = await rowsRead(tx);
+    const before = await countRowsRead(tx);
     const page = await readEvents(tx, { after: START, limit: 10 });
     expect([page.events.length, page.hasMore]).toEqual([10, true]);
-    return (await rowsRead(tx)) - before;
+    return (await countRowsRead(tx)) - before;
   });
   expect(read).toBeGreaterThanOrEqual(10);
   expect(read).toBeLessThan(500);
 });
 
-/** Also counts earlier transactions of the connection: PostgreSQL reports them once a second. */
-async function rowsRead({ db }: { db: Db }): Promise<number> {
+/**
+ * Includes reads of earlier transactions that PostgreSQL has not reported yet. The difference of
+ * two calls in one transaction is what was read between them.
+ */
+async function countRowsRead({ db }: { db: Db }): Promise<number> {
   const [row] = await db.execute(query`
     select sum(pg_stat_get_xact_tuples_returned(id) + pg_stat_get_xact_tuples_fetched(id)) as count
       from (select 'events'::regclass::oid as id
